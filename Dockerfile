@@ -1,0 +1,66 @@
+# The operator's image: build a virtual environment from the lock, then copy it onto the bare base.
+#
+# BASE has to offer `python3` of 3.11 or newer and, for the first stage, its venv module. The official
+# slim image does; so does a Debian with python3 and python3-venv.
+ARG BASE=python:3.13-slim-trixie
+
+FROM ${BASE} AS build
+
+# Where pip looks for packages is decided by whoever builds: by these arguments (none has a value
+# unless one is given), or by a pip.conf mounted at /etc/pip.conf.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+ARG PIP_CERT
+
+# One timestamp for everything that is built, so that equal sources give equal files.
+ARG SOURCE_DATE_EPOCH=315532800
+ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
+    PIP_NO_COMPILE=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PYTHONDONTWRITEBYTECODE=1
+
+# pip lives in an environment of its own, so that none ends up in the image.
+RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/operator
+
+WORKDIR /src
+COPY requirements.lock ./
+RUN /opt/build/bin/pip --python /opt/operator/bin/python install \
+        --require-hashes --only-binary :all: -r requirements.lock
+
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY operator operator
+RUN /opt/build/bin/pip wheel --no-deps --wheel-dir /wheels . \
+    && /opt/build/bin/pip --python /opt/operator/bin/python install --no-deps --no-index /wheels/*.whl
+
+# Nothing can write bytecode later (read-only root file system), so it is compiled now; by content and
+# unchecked, because file times differ between two builds. Type stubs, headers and the commands of
+# libraries are of no use at run time.
+RUN find /opt/operator -depth \( -name __pycache__ -o -name '*.pyi' \) -exec rm -rf {} + \
+    && find /opt/operator/bin -type f ! -name cnpg-plugin-operator -delete \
+    && rm -rf /opt/operator/include \
+    && /opt/operator/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+        /opt/operator/lib
+
+
+FROM ${BASE}
+
+LABEL org.opencontainers.image.title="cnpg-plugin-operator" \
+      org.opencontainers.image.description="Deploys, proves and registers CNPG-I plugins for CloudNativePG" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+COPY --from=build /opt/operator /opt/operator
+
+# PYTHONDONTWRITEBYTECODE: the root file system is read-only. PYTHONUNBUFFERED: a log line is seen when
+# it is written, also the last one before a crash.
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PATH=/opt/operator/bin:$PATH
+
+# Numeric, so that runAsNonRoot can be verified without a look into /etc/passwd.
+USER 65532:65532
+WORKDIR /
+
+EXPOSE 8080
+ENTRYPOINT ["/opt/operator/bin/cnpg-plugin-operator"]
+CMD ["run"]

@@ -1,0 +1,109 @@
+{{/* Name of the application. */}}
+{{- define "cnpg-plugin-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Name of the objects: the release's, with the chart's unless the release already says it. */}}
+{{- define "cnpg-plugin-operator.fullname" -}}
+{{- $name := include "cnpg-plugin-operator.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* Name of cluster-wide objects: two releases in different namespaces must not meet. */}}
+{{- define "cnpg-plugin-operator.clusterName" -}}
+{{- $fullname := include "cnpg-plugin-operator.fullname" . }}
+{{- if eq .Release.Namespace $fullname }}
+{{- $fullname }}
+{{- else }}
+{{- printf "%s:%s" .Release.Namespace $fullname }}
+{{- end }}
+{{- end }}
+
+{{/* What the Deployment selects its pods by; never changes within a release. */}}
+{{- define "cnpg-plugin-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "cnpg-plugin-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Labels of every object. */}}
+{{- define "cnpg-plugin-operator.labels" -}}
+{{- $own := dict
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/managed-by" .Release.Service
+  "app.kubernetes.io/part-of" "cnpg-plugin-operator" }}
+{{- $selector := include "cnpg-plugin-operator.selectorLabels" . | fromYaml }}
+{{- merge dict $selector $own .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{/* `annotations:` with the common ones and those given as `own`, or nothing. */}}
+{{- define "cnpg-plugin-operator.annotations" -}}
+{{- with merge dict (.own | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The operator's account. */}}
+{{- define "cnpg-plugin-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "cnpg-plugin-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* The image, by digest where one is given. */}}
+{{- define "cnpg-plugin-operator.image" -}}
+{{- $registry := default .Values.image.registry (.Values.global).imageRegistry }}
+{{- $image := .Values.image.repository }}
+{{- if $registry }}
+{{- $image = printf "%s/%s" $registry $image }}
+{{- end }}
+{{- $image = printf "%s:%s" $image (default .Chart.AppVersion .Values.image.tag) }}
+{{- if .Values.image.digest }}
+{{- $image = printf "%s@%s" $image .Values.image.digest }}
+{{- end }}
+{{- $image }}
+{{- end }}
+
+{{/* Pull secrets as Kubernetes wants them, from names or objects. */}}
+{{- define "cnpg-plugin-operator.imagePullSecrets" -}}
+{{- $secrets := list }}
+{{- range concat ((.Values.global).imagePullSecrets | default list) .Values.imagePullSecrets }}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with $secrets | uniq }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Endpoint of a ServiceMonitor or PodMonitor. */}}
+{{- define "cnpg-plugin-operator.metricsEndpoint" -}}
+port: http
+path: /metrics
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- if .honorLabels }}
+honorLabels: true
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

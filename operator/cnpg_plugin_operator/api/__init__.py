@@ -1,0 +1,1 @@
+"""What users see of the resource: spec, status, conditions and their reasons. Pure."""

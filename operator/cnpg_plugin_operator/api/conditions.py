@@ -1,0 +1,244 @@
+"""The conditions of a `CNPGPlugin`: their order, their reasons, and how `Ready` sums them up.
+
+Reasons are API: removing or renaming one is a breaking change. Each is explained where it is declared
+and in the README's table.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Type(StrEnum):
+    """Types of conditions, in the order in which `Ready` sums them up."""
+
+    ACCEPTED = "Accepted"
+    """The spec is valid here."""
+    CERTIFICATES_READY = "CertificatesReady"
+    """Both Secrets hold usable, unexpired, matching pairs."""
+    AVAILABLE = "Available"
+    """The workload runs the wanted revision."""
+    HANDSHAKE_SUCCEEDED = "HandshakeSucceeded"
+    """The plugin answered over CloudNativePG's channel under its own name."""
+    REGISTERED = "Registered"
+    """CloudNativePG uses exactly this revision."""
+    READY = "Ready"
+    """All of the above."""
+
+
+SUMMED_UP: Final = (
+    Type.ACCEPTED,
+    Type.CERTIFICATES_READY,
+    Type.AVAILABLE,
+    Type.HANDSHAKE_SUCCEEDED,
+    Type.REGISTERED,
+)
+"""What `Ready` sums up; the first that is not True decides its reason."""
+
+
+class Reason(StrEnum):
+    """Why a condition has its status."""
+
+    # Any condition
+    NOT_YET_REPORTED = "NotYetReported"
+    """Nothing is known yet: an earlier condition has to become True first."""
+    CLUSTER_ERROR = "ClusterError"
+    """The Kubernetes API refused or failed a request; it is repeated."""
+
+    # Accepted
+    ACCEPTED = "Accepted"
+    """The spec is valid here."""
+    INVALID_SPEC = "InvalidSpec"
+    """The spec asks for something impossible or not allowed."""
+    NAME_CONFLICT = "NameConflict"
+    """Another resource or a foreign object owns a name that this one needs."""
+    CNPG_NOT_FOUND = "CNPGNotFound"
+    """No CloudNativePG operator runs in this namespace."""
+    CNPG_AMBIGUOUS = "CNPGAmbiguous"
+    """More than one CloudNativePG Deployment runs in this namespace."""
+    SUSPENDED = "Suspended"
+    """`spec.suspend` is set: nothing is touched."""
+    IN_USE = "InUse"
+    """The resource is being deleted, but Clusters still use the plugin."""
+    DELETING = "Deleting"
+    """The resource is being deleted and its objects are being withdrawn."""
+
+    # CertificatesReady
+    ISSUED = "Issued"
+    """Both Secrets are usable."""
+    CERT_MANAGER_NOT_INSTALLED = "CertManagerNotInstalled"
+    """cert-manager's kinds are not served by this cluster."""
+    ISSUER_NOT_READY = "IssuerNotReady"
+    """The issuer does not exist or says it is not ready."""
+    ISSUING = "Issuing"
+    """cert-manager is issuing."""
+    ISSUING_FAILED = "IssuingFailed"
+    """cert-manager tried and failed; its own words are in the message."""
+    SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason
+    """A Secret does not exist although it should."""
+    SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason
+    """A Secret lacks a key or holds unreadable PEM."""
+    KEY_MISMATCH = "KeyMismatch"
+    """Private key and certificate do not belong together."""
+    EXPIRED = "Expired"
+    """A certificate's time is over."""
+    NOT_YET_VALID = "NotYetValid"
+    """A certificate's time has not come: look at the clocks."""
+    NAME_NOT_COVERED = "NameNotCovered"
+    """The server certificate has no SAN for the name CloudNativePG verifies."""
+    WRONG_KEY_USAGE = "WrongKeyUsage"
+    """The extended key usage forbids the purpose."""
+    UNSUPPORTED_KEY = "UnsupportedKey"
+    """A key type that one of the sides cannot use."""
+    INCOMPATIBLE_ISSUER = "IncompatibleIssuer"
+    """Go would not send the client certificate: its issuer is not in the pool the plugin trusts."""
+
+    # Available
+    AVAILABLE = "Available"
+    """The wanted revision runs and accepts connections."""
+    IMAGE_PULL_ERROR = "ImagePullError"
+    """The image cannot be pulled."""
+    CRASH_LOOP = "CrashLoop"
+    """The container ends or cannot be started."""
+    UNSCHEDULABLE = "Unschedulable"
+    """No node takes the pod."""
+    PODS_REFUSED = "PodsRefused"
+    """The API server does not let the pod be made (quota, Pod Security, admission)."""
+    NOT_LISTENING = "NotListening"
+    """The container runs but its readiness probe fails: nothing serves the port."""
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    """Pods are being started or replaced."""
+
+    # HandshakeSucceeded
+    IDENTIFIED = "Identified"
+    """The plugin answered every call under its own name."""
+    UNREACHABLE = "Unreachable"
+    """No connection: name, address, port or network."""
+    TLS_REJECTED = "TLSRejected"
+    """The server's certificate or protocol is not what CloudNativePG accepts."""
+    CLIENT_CERTIFICATE_REFUSED = "ClientCertificateRefused"
+    """The plugin refuses the certificate that CloudNativePG presents."""
+    NO_ANSWER = "NoAnswer"
+    """The connection stands, but a call was not answered in time."""
+    NOT_A_PLUGIN = "NotAPlugin"
+    """The server does not speak CNPG-I's identity service."""
+    IDENTITY_MISMATCH = "IdentityMismatch"
+    """The plugin answers under another name."""
+    CAPABILITY_FAILED = "CapabilityFailed"
+    """An advertised service does not answer `GetCapabilities`: CloudNativePG would not load it."""
+    NOT_SERVING = "NotServing"
+    """The plugin says that it is not ready (`Probe` or `grpc.health.v1`)."""
+
+    # Registered
+    REGISTERED = "Registered"
+    """CloudNativePG has taken this revision."""
+    ANNOUNCED = "Announced"
+    """CloudNativePG picks it up by itself; this version gives no sign of it."""
+    AWAITING_REGISTRATION = "AwaitingRegistration"
+    """The Service is published; CloudNativePG has not said yet that it took it."""
+    REREGISTERING = "Reregistering"
+    """The Service was touched so that CloudNativePG rebuilds its connection."""
+    RESTART_PENDING = "RestartPending"
+    """CloudNativePG has to be restarted; it is waited for the right moment."""
+    RESTARTING = "Restarting"
+    """CloudNativePG is being restarted."""
+    RESTART_FORBIDDEN = "RestartForbidden"
+    """CloudNativePG would have to be restarted, but `restartPolicy` is Never."""
+    CNPG_UNAVAILABLE = "CNPGUnavailable"
+    """CloudNativePG has no available replica."""
+    CNPG_REJECTED = "CNPGRejected"
+    """CloudNativePG says that it could not register the plugin; its own words are in the message."""
+
+    # Ready
+    READY = "Ready"
+    """All conditions are True."""
+
+
+class Status(StrEnum):
+    """The three values of a condition."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of one condition: a status with its reason and one sentence for a person."""
+
+    status: Status
+    reason: Reason
+    message: str
+
+    @property
+    def is_true(self) -> bool:
+        """Whether the next step may lean on this."""
+        return self.status is Status.TRUE
+
+
+NOT_YET_REPORTED: Final = Verdict(
+    Status.UNKNOWN, Reason.NOT_YET_REPORTED, "An earlier condition has to become True first."
+)
+"""The verdict of every condition that nothing is known about."""
+
+
+def yes(reason: Reason, message: str) -> Verdict:
+    """Build a verdict with status True."""
+    return Verdict(Status.TRUE, reason, message)
+
+
+def no(reason: Reason, message: str) -> Verdict:
+    """Build a verdict with status False: something is wrong or has to change."""
+    return Verdict(Status.FALSE, reason, message)
+
+
+def unknown(reason: Reason, message: str) -> Verdict:
+    """Build a verdict with status Unknown: it is on its way."""
+    return Verdict(Status.UNKNOWN, reason, message)
+
+
+def summarize(verdicts: Mapping[Type, Verdict]) -> Verdict:
+    """Sum the conditions up as `Ready`: the first that is not True decides."""
+    for condition in SUMMED_UP:
+        verdict = verdicts.get(condition, NOT_YET_REPORTED)
+        if not verdict.is_true:
+            return verdict
+    return yes(Reason.READY, "The plugin answers CloudNativePG and is registered.")
+
+
+def merge(
+    previous: Iterable[Mapping[str, Any]],
+    verdicts: Mapping[Type, Verdict],
+    *,
+    generation: int,
+    now: datetime,
+) -> Sequence[dict[str, Any]]:
+    """Write the verdicts as the list of conditions, `Ready` last.
+
+    `lastTransitionTime` moves only when a status flips, as the API conventions ask. Whatever the
+    verdicts leave out is `Unknown`: every type is present from the first visit.
+    """
+    before = {condition.get("type"): condition for condition in previous}
+    complete = {kind: verdicts.get(kind, NOT_YET_REPORTED) for kind in SUMMED_UP}
+    complete[Type.READY] = summarize(verdicts)
+    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return [
+        {
+            "type": kind.value,
+            "status": verdict.status.value,
+            "reason": verdict.reason.value,
+            "message": verdict.message,
+            "observedGeneration": generation,
+            "lastTransitionTime": _since(before.get(kind.value), verdict, stamp),
+        }
+        for kind, verdict in complete.items()
+    ]
+
+
+def _since(before: Mapping[str, Any] | None, verdict: Verdict, stamp: str) -> str:
+    """Keep the time of the last flip unless this is one."""
+    if before is not None and before.get("status") == verdict.status.value:
+        return str(before.get("lastTransitionTime", stamp))
+    return stamp

@@ -1,0 +1,325 @@
+"""Gather what one pass decides from: everything is read here, at once, into one frozen snapshot.
+
+The requests of a snapshot run side by side; nothing is cached between passes, so every pass could be the
+first one after a crash.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.decide.facts import (
+    Announcement,
+    ClusterFacts,
+    CNPGEvent,
+    CNPGFacts,
+    ForeignObject,
+    IssuerFacts,
+    IssuingFacts,
+    RequestFacts,
+)
+from cnpg_plugin_operator.desired.objects import Object
+
+Live = Mapping[tuple[str, str], Mapping[str, Any] | None]
+"""Objects as they are, by kind and name; None where there is none."""
+
+CNPG_SELECTOR: Final = f"{names.LABEL_NAME}={names.CNPG_APP}"
+OWN_SELECTOR: Final = f"{names.LABEL_MANAGED_BY}={names.OPERATOR}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The world of one resource, as it was when the pass began."""
+
+    live: Live
+    """The objects that are wanted, as they are."""
+    pods: tuple[dict[str, Any], ...]
+    secrets: Mapping[str, dict[str, bytes] | None] = field(repr=False)
+    """The two TLS Secrets, decoded."""
+    cnpg: tuple[CNPGFacts, ...]
+    cnpg_elsewhere: tuple[str, ...]
+    foreign: tuple[ForeignObject, ...]
+    rivals: tuple[str, ...]
+    issuing: IssuingFacts
+    clusters: tuple[ClusterFacts, ...]
+    event: CNPGEvent | None
+
+
+class Gatherer:
+    """Reads the cluster for the reconciler."""
+
+    def __init__(self, client: Client, namespaces: tuple[str, ...]) -> None:
+        self._client = client
+        self._namespaces = namespaces
+
+    async def resource(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Read the `CNPGPlugin`, or None where it is gone."""
+        return await self._client.find(kinds.PLUGIN, name, namespace)
+
+    def manages(self, namespace: str) -> bool:
+        """Whether this operator has rights in the namespace."""
+        return namespace in self._namespaces
+
+    async def snapshot(self, plugin: Plugin, desired: Iterable[Object]) -> Snapshot:
+        """Read all that a pass of this plugin looks at."""
+        namespace = plugin.namespace
+        bodies = list(desired)
+        async with asyncio.TaskGroup() as reads:
+            live = reads.create_task(self._live(bodies))
+            pods = reads.create_task(
+                self._client.list(
+                    kinds.POD, namespace, labels=f"{names.LABEL_PLUGIN}={plugin.name}"
+                )
+            )
+            secrets = reads.create_task(self._secrets(plugin))
+            cnpg = reads.create_task(self.cnpg(namespace))
+            rivals = reads.create_task(self._rivals(plugin))
+            labelled = reads.create_task(
+                self._client.list(
+                    kinds.SERVICE,
+                    namespace,
+                    labels=f"{names.CNPG_PLUGIN_NAME}={plugin.spec.plugin_name}",
+                )
+            )
+            clusters = reads.create_task(self.clusters(plugin.spec.plugin_name))
+            event = reads.create_task(self._event(plugin))
+        found = cnpg.result()
+        return Snapshot(
+            live=live.result(),
+            pods=tuple(pods.result()),
+            secrets=secrets.result(),
+            cnpg=found,
+            cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
+            foreign=_foreign(plugin, live.result(), labelled.result()),
+            rivals=rivals.result(),
+            issuing=await self._issuing(plugin, live.result()),
+            clusters=clusters.result(),
+            event=event.result(),
+        )
+
+    async def cnpg_namespaces(self) -> tuple[str, ...]:
+        """Name the managed namespaces in which CloudNativePG runs."""
+        found = await asyncio.gather(
+            *(
+                self._client.list(kinds.DEPLOYMENT, namespace, labels=CNPG_SELECTOR)
+                for namespace in self._namespaces
+            )
+        )
+        return tuple(
+            namespace
+            for namespace, deployments in zip(self._namespaces, found, strict=True)
+            if deployments
+        )
+
+    async def cnpg(self, namespace: str) -> tuple[CNPGFacts, ...]:
+        """Read the CloudNativePG operators of a namespace, each with its leader."""
+        deployments = await self._client.list(kinds.DEPLOYMENT, namespace, labels=CNPG_SELECTOR)
+        if not deployments:
+            return ()
+        lease = await self._client.find(kinds.LEASE, names.CNPG_LEASE, namespace)
+        holder = str(((lease or {}).get("spec") or {}).get("holderIdentity") or "")
+        pod_name = holder.partition("_")[0]
+        pod = await self._client.find(kinds.POD, pod_name, namespace) if pod_name else None
+        return tuple(observe.read_cnpg(deployment, pod) for deployment in deployments)
+
+    async def clusters(self, plugin_name: str) -> tuple[ClusterFacts, ...]:
+        """Read the Clusters, of any namespace, that use a plugin."""
+        try:
+            bodies = await self._client.list(kinds.CLUSTER)
+        except errors.KindMissingError:
+            return ()
+        facts = (observe.read_cluster(body, plugin_name) for body in bodies)
+        return tuple(fact for fact in facts if fact is not None)
+
+    async def published(self, namespace: str) -> dict[str, Announcement]:
+        """Read what all plugins of a namespace have announced, by the name of the resource."""
+        services = await self._client.list(
+            kinds.SERVICE, namespace, labels=f"{OWN_SELECTOR},{names.CNPG_PLUGIN_NAME}"
+        )
+        found = {
+            body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): observe.read_service(body)
+            for body in services
+        }
+        return {name: s.announcement for name, s in found.items() if s.announcement is not None}
+
+    async def children(
+        self, kind: Kind, plugin: Plugin, labels: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Read what was made of one kind for a plugin, wanted or not."""
+        selector = labels or f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name}"
+        try:
+            return await self._client.list(
+                kind, plugin.namespace if kind.namespaced else None, labels=selector
+            )
+        except errors.KindMissingError:
+            return []
+
+    async def siblings(self, namespace: str) -> list[dict[str, Any]]:
+        """Read all resources of a namespace."""
+        return await self._client.list(kinds.PLUGIN, namespace)
+
+    @staticmethod
+    def is_own(plugin: Plugin, body: Mapping[str, Any]) -> bool:
+        """Whether a live object was made for this resource."""
+        return _is_own(plugin, body)
+
+    async def live(self, body: Object) -> dict[str, Any] | None:
+        """Read a wanted object as it is now."""
+        return await self._live_or_missing_kind(body)
+
+    async def _live(self, bodies: list[Object]) -> Live:
+        found = await asyncio.gather(*(self._live_or_missing_kind(body) for body in bodies))
+        return {
+            (body["kind"], body["metadata"]["name"]): live
+            for body, live in zip(bodies, found, strict=True)
+        }
+
+    async def _live_or_missing_kind(self, body: Object) -> dict[str, Any] | None:
+        metadata = body["metadata"]
+        try:
+            return await self._client.find(
+                kinds.kind_of(body), metadata["name"], metadata.get("namespace")
+            )
+        except errors.KindMissingError:
+            return None
+
+    async def _secrets(self, plugin: Plugin) -> dict[str, dict[str, bytes] | None]:
+        wanted = (names.server_secret(plugin.name), names.client_secret(plugin.name))
+        found = await asyncio.gather(
+            *(self._client.find(kinds.SECRET, name, plugin.namespace) for name in wanted)
+        )
+        return {name: observe.read_secret(body) for name, body in zip(wanted, found, strict=True)}
+
+    async def _rivals(self, plugin: Plugin) -> tuple[str, ...]:
+        """Name the resources that had the plugin's name before this one."""
+        mine = (plugin.created, plugin.name)
+        rivals = []
+        for body in await self.siblings(plugin.namespace):
+            metadata = body["metadata"]
+            same = (body.get("spec") or {}).get("pluginName") == plugin.spec.plugin_name
+            if same and metadata["uid"] != plugin.uid and not metadata.get("deletionTimestamp"):
+                created = observe.read_time(metadata["creationTimestamp"]) or plugin.created
+                if (created, metadata["name"]) < mine:
+                    rivals.append(metadata["name"])
+        return tuple(sorted(rivals))
+
+    async def _event(self, plugin: Plugin) -> CNPGEvent | None:
+        """Read the newest of CloudNativePG's Events on the plugin's Service."""
+        bodies = await self._client.list(
+            kinds.EVENT,
+            plugin.namespace,
+            fields=(
+                "involvedObject.kind=Service,"
+                f"involvedObject.name={plugin.service_name},source={names.CNPG_EVENT_SOURCE}"
+            ),
+        )
+        return max((observe.read_event(body) for body in bodies), key=_when, default=None)
+
+    async def _issuing(self, plugin: Plugin, live: Live) -> IssuingFacts:
+        requests = tuple(
+            _read_request(name, body)
+            for (kind, name), body in live.items()
+            if kind == "Certificate"
+            and name in (names.server_secret(plugin.name), names.client_secret(plugin.name))
+        )
+        try:
+            issuer = await self._issuer(plugin)
+            if plugin.spec.tls.issuer_ref is None:
+                # The chain's issuer is one of the wanted objects: only ask whether the kind is served.
+                await self._client.list(
+                    kinds.ISSUER, plugin.namespace, labels=f"{names.LABEL_CHAIN}=none"
+                )
+        except errors.KindMissingError:
+            return IssuingFacts(served=False, issuer=None, requests=requests)
+        return IssuingFacts(served=True, issuer=issuer, requests=requests)
+
+    async def _issuer(self, plugin: Plugin) -> IssuerFacts | None:
+        """Read the user's issuer; None for the chain's own and for external groups."""
+        reference = plugin.spec.tls.issuer_ref
+        if reference is None or reference.group != "cert-manager.io":
+            return None
+        kind = kinds.CLUSTER_ISSUER if reference.kind == "ClusterIssuer" else kinds.ISSUER
+        body = await self._client.find(kind, reference.name, plugin.namespace)
+        ready, message = _ready(body)
+        return IssuerFacts(
+            reference=f"{reference.kind} {reference.name}",
+            exists=body is not None,
+            ready=ready,
+            message=message,
+        )
+
+
+def _when(event: CNPGEvent) -> datetime:
+    return event.at
+
+
+def _ready(body: Mapping[str, Any] | None) -> tuple[bool, str]:
+    """Read cert-manager's `Ready` condition."""
+    conditions = ((body or {}).get("status") or {}).get("conditions") or []
+    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
+    return ready.get("status") == "True", str(ready.get("message") or "it has not said why yet")
+
+
+def _read_request(name: str, body: Mapping[str, Any] | None) -> RequestFacts:
+    ready, message = _ready(body)
+    status = (body or {}).get("status") or {}
+    return RequestFacts(
+        name=name,
+        ready=ready,
+        failed=bool(status.get("failedIssuanceAttempts")),
+        message=message,
+        since=observe.read_time(((body or {}).get("metadata") or {}).get("creationTimestamp")),
+        renewal_time=observe.read_time(status.get("renewalTime")),
+    )
+
+
+def _foreign(
+    plugin: Plugin, live: Live, labelled: list[dict[str, Any]]
+) -> tuple[ForeignObject, ...]:
+    """Find objects that this resource needs or CloudNativePG would confuse, and that are not its."""
+    named = [
+        (kind, body)
+        for (kind, _), body in live.items()
+        if body is not None and not _is_own(plugin, body)
+    ]
+    mine = ((live.get(("Service", plugin.service_name)) or {}).get("metadata") or {}).get("uid")
+    registered = [
+        ("Service", body)
+        for body in labelled
+        if body["metadata"]["uid"] != mine and not _is_own(plugin, body)
+    ]
+    return tuple(
+        ForeignObject(kind=kind, name=body["metadata"]["name"], owner=_owner(body))
+        for kind, body in (*named, *registered)
+    )
+
+
+def _is_own(plugin: Plugin, body: Mapping[str, Any]) -> bool:
+    """Whether a live object was made for this resource, or is the namespace's shared chain."""
+    metadata = body["metadata"]
+    if any(ref.get("uid") == plugin.uid for ref in metadata.get("ownerReferences") or []):
+        return True
+    labels = metadata.get("labels") or {}
+    if labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR:
+        return False
+    if names.LABEL_CHAIN in labels:
+        return True
+    return (
+        labels.get(names.LABEL_PLUGIN) == plugin.name
+        and labels.get(names.LABEL_NAMESPACE) == plugin.namespace
+    )
+
+
+def _owner(body: Mapping[str, Any]) -> str:
+    metadata = body["metadata"]
+    for reference in metadata.get("ownerReferences") or []:
+        return f"{reference.get('kind')} {reference.get('name')}"
+    labels = metadata.get("labels") or {}
+    return str(labels.get(names.LABEL_MANAGED_BY) or "somebody else")

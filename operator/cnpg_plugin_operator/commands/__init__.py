@@ -1,0 +1,1 @@
+"""The commands of the program, each put together from the parts below it."""

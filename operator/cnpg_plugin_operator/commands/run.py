@@ -1,0 +1,64 @@
+"""`run`: the operator process."""
+
+import asyncio
+import logging
+import signal
+
+from aiohttp import web
+
+from cnpg_plugin_operator.cluster.apply import Writer
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.handlers import Loops, Watches
+from cnpg_plugin_operator.handshake.handshaker import Handshaker
+from cnpg_plugin_operator.reconciler.conductor import Reconciler, utc_now
+from cnpg_plugin_operator.reconciler.tools import Policy, Tools
+from cnpg_plugin_operator.settings import LogFormat, Settings
+from cnpg_plugin_operator.telemetry import Metrics, build_application, configure_logging
+
+logger = logging.getLogger(__name__)
+
+
+async def run(settings: Settings) -> None:
+    """Run until the process is told to stop.
+
+    Raises `SettingsError` where there is no way to the API server.
+    """
+    configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
+    client = await Client.connect(settings.kubeconfig)
+    metrics, ready, stop = Metrics(), asyncio.Event(), asyncio.Event()
+    runner = web.AppRunner(build_application(metrics, ready.is_set), access_log=None)
+    loops = Loops(build_reconciler(settings, client, metrics).reconcile, metrics)
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, settings.http_host or None, settings.http_port).start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
+        await Watches(loops, settings.namespaces).run(stop, ready)
+        logger.info("stopped")
+    finally:
+        await loops.stop()
+        await runner.cleanup()
+        await client.close()
+
+
+def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Reconciler:
+    """Put the parts of a reconciler together."""
+    gatherer = Gatherer(client, settings.namespaces)
+    writer = Writer(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
+    return Reconciler(
+        Tools(
+            gatherer=gatherer,
+            writer=writer,
+            handshaker=Handshaker(),
+            policy=Policy(
+                namespaces=settings.namespaces,
+                restart_policy=settings.default_restart_policy,
+                pace=settings.pace,
+                cluster_domain=settings.cluster_domain,
+                grants=settings.grants,
+            ),
+            metrics=metrics,
+            clock=utc_now,
+        )
+    )

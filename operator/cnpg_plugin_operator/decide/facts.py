@@ -1,0 +1,307 @@
+"""What was seen, frozen: the values that decisions are made from.
+
+Adapters (`cluster`, `handshake`, `pki`) fill these in and nothing of a wire type passes them. Private keys
+live only in `Material`, whose representation never shows them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cnpg_plugin_operator.api.conditions import Reason
+
+# Certificates
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """The public part of one X.509 certificate."""
+
+    subject: str
+    """RFC 4514 text of the subject."""
+    issuer: str
+    """RFC 4514 text of the issuer."""
+    subject_der: bytes
+    """The subject as encoded; names are compared in this form, as Go does."""
+    issuer_der: bytes
+    """The issuer as encoded."""
+    dns_names: tuple[str, ...]
+    """DNS names of the SAN extension; the common name does not count."""
+    not_before: datetime
+    not_after: datetime
+    extended_key_usages: frozenset[str] | None
+    """Dotted OIDs, or None where the extension is absent (everything is allowed)."""
+    key_type: str
+    """For people and for checks: `ECDSA P-256`, `RSA 2048`, `Ed25519`."""
+    is_ca: bool
+    fingerprint: str
+    """SHA-256 of the certificate, hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """What one Secret with a certificate and its key holds."""
+
+    secret: str
+    """Name of the Secret."""
+    exists: bool = False
+    problem: str | None = None
+    """Why the content cannot be read: a missing key, bad PEM. None where it can be."""
+    chain: tuple[CertificateFacts, ...] = ()
+    """The certificates of `tls.crt`, leaf first."""
+    authorities: tuple[CertificateFacts, ...] = ()
+    """The certificates of `ca.crt`."""
+    key_matches: bool = False
+    """Whether `tls.key` belongs to the leaf."""
+
+    @property
+    def leaf(self) -> CertificateFacts | None:
+        """The certificate that is presented."""
+        return self.chain[0] if self.chain else None
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest that changes whenever a public part of the pair changes."""
+        return ",".join(c.fingerprint for c in (*self.chain, *self.authorities))
+
+
+# Handshake
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where CloudNativePG would dial, and whom it expects there."""
+
+    host: str
+    """`<service>.<namespace>.svc`"""
+    port: int
+    server_name: str
+    """The name the server certificate is verified for."""
+    plugin_name: str
+    """The name the plugin must answer under."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The TLS material of CloudNativePG's side of the connection."""
+
+    trust: bytes = field(repr=False)
+    """PEM; every certificate in it is trusted (the server Secret's `tls.crt`)."""
+    certificate: bytes = field(repr=False)
+    """PEM of the pair that is presented (the client Secret's `tls.crt`)."""
+    key: bytes = field(repr=False)
+    """PEM of its private key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a plugin says of itself."""
+
+    name: str
+    version: str
+    display_name: str = ""
+    vendor: str = ""
+    license: str = ""
+    maturity: str = ""
+    url: str = ""
+    capabilities: tuple[str, ...] = ()
+    """Names of the advertised services, sorted, without their `TYPE_` prefix; a number that this
+    program does not know is kept as `UNKNOWN_<n>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeOutcome:
+    """How one handshake ended; a failure is a value, too."""
+
+    reason: Reason
+    """`Identified` on success, else the first step that failed."""
+    message: str
+    identity: Identity | None = None
+    """What the plugin said, as far as it got."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether CloudNativePG could load this plugin."""
+        return self.reason is Reason.IDENTIFIED
+
+
+# Workload
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """One container of a pod, in the kubelet's words."""
+
+    name: str
+    running_since: datetime | None
+    waiting_reason: str
+    """`state.waiting.reason`, or empty."""
+    message: str
+    """The kubelet's message of the waiting or last terminated state."""
+    exit_code: int | None
+    """Of the current or last termination."""
+    restarts: int
+    ready: bool
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """One pod of a plugin."""
+
+    name: str
+    uid: str
+    created: datetime
+    ready: bool
+    deleting: bool
+    unschedulable: str
+    """The scheduler's message, or empty."""
+    containers: tuple[ContainerFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadFacts:
+    """A plugin's Deployment and its newest pods."""
+
+    exists: bool
+    up_to_date: bool = False
+    """Whether the Deployment's controller has seen the newest generation."""
+    wanted: int = 0
+    updated: int = 0
+    available: int = 0
+    replicas: int = 0
+    refused: str = ""
+    """Message of the `ReplicaFailure` condition, or empty."""
+    pods: tuple[PodFacts, ...] = ()
+
+
+# CloudNativePG
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderFacts:
+    """The pod that holds CloudNativePG's Lease."""
+
+    pod: str
+    created: datetime
+    restarted_for: Mapping[str, str]
+    """The revisions announced by the restart that this pod was started with."""
+
+
+@dataclass(frozen=True, slots=True)
+class CNPGFacts:
+    """The CloudNativePG operator of a namespace."""
+
+    deployment: str
+    uid: str
+    version: str
+    """As its image or labels say it, or empty."""
+    rolling: bool
+    """Whether a rollout of the Deployment is under way."""
+    available: bool
+    leader: LeaderFacts | None
+    restarted_at: datetime | None
+    """When this operator last asked for a restart."""
+    restarted_for: Mapping[str, str]
+    """The revisions that restart was for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CNPGEvent:
+    """What CloudNativePG last said of a plugin's Service."""
+
+    warning: bool
+    reason: str
+    message: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStatusFacts:
+    """One plugin in a Cluster's `status.pluginStatus`."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """A CloudNativePG `Cluster` that names the plugin."""
+
+    namespace: str
+    name: str
+    healthy: bool
+    phase: str
+    plugin_status: PluginStatusFacts | None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What the published Service says of the last announcement."""
+
+    revision: str
+    endpoint: str
+    announced_at: datetime
+    changed_at: datetime | None
+    annotations: Mapping[str, str]
+    """The announcing annotations as they are, to be kept until the next announcement."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """The plugin's Service as it is."""
+
+    announcement: Announcement | None
+    """None where CloudNativePG's label is not set."""
+    cnpg_finalizer: bool
+    """Whether CloudNativePG has put its finalizer on it (1.29.0 to 1.30.0)."""
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignObject:
+    """Somebody else's object under a name that the plugin needs."""
+
+    kind: str
+    name: str
+    owner: str
+    """Who owns it, as far as it says."""
+
+
+# cert-manager
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerFacts:
+    """The issuer of a plugin's certificates."""
+
+    reference: str
+    """For people: `Issuer cnpg-plugins`."""
+    exists: bool
+    ready: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """A cert-manager Certificate: how far it got."""
+
+    name: str
+    ready: bool
+    failed: bool
+    """Whether the last attempt failed; cert-manager backs off and tries again."""
+    since: datetime | None
+    """When it was created; None where it does not exist yet."""
+    message: str
+    renewal_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingFacts:
+    """What cert-manager says."""
+
+    served: bool
+    """Whether cert-manager's kinds are installed."""
+    issuer: IssuerFacts | None
+    """None where it cannot be read: an external issuer's group."""
+    requests: tuple[RequestFacts, ...]

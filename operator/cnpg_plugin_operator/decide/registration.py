@@ -1,0 +1,237 @@
+"""How CloudNativePG is told of a plugin, whether it knows, and whether it must be restarted.
+
+The cheapest action that works: nothing, a touch of our own Service (CloudNativePG rebuilds its connection),
+or a restart. Everything is decided from what the cluster holds: an operator that was killed at any point
+neither forgets an announcement nor repeats a restart.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.facts import (
+    Announcement,
+    ClusterFacts,
+    CNPGEvent,
+    CNPGFacts,
+)
+from cnpg_plugin_operator.decide.versions import (
+    discovers,
+    parse_version,
+    reports_events,
+    reregisters,
+)
+
+DISCOVERY_GRACE: Final = timedelta(seconds=30)
+"""How long a CloudNativePG of unknown version may take to show that it found a plugin. Right after its
+own start it needs about 10 s (1.30.0)."""
+
+
+def format_time(moment: datetime) -> str:
+    """Write a time as the API does: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def announce(
+    live: Announcement | None,
+    endpoint: Mapping[str, str],
+    *,
+    endpoint_hash: str,
+    revision: str,
+    now: datetime,
+) -> Mapping[str, str]:
+    """Give the annotations of the Service: unchanged ones while the revision is the announced one."""
+    if live is not None and live.revision == revision:
+        return live.annotations
+    annotations = {
+        **endpoint,
+        names.ANNOTATION_REVISION: revision,
+        names.ANNOTATION_ENDPOINT: endpoint_hash,
+        names.ANNOTATION_ANNOUNCED_AT: format_time(now),
+    }
+    if live is not None and live.endpoint != endpoint_hash:
+        annotations[names.ANNOTATION_CHANGED_AT] = format_time(now)
+    elif live is not None and live.changed_at is not None:
+        annotations[names.ANNOTATION_CHANGED_AT] = format_time(live.changed_at)
+    return annotations
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationInput:
+    """What is known of one announced plugin."""
+
+    name: str
+    """Name of the `CNPGPlugin`."""
+    service: str
+    """Name of its Service."""
+    policy: RestartPolicy
+    announcement: Announcement
+    cnpg: CNPGFacts
+    event: CNPGEvent | None
+    """CloudNativePG's newest Event on the Service."""
+    clusters: tuple[ClusterFacts, ...]
+    """The Clusters that use the plugin."""
+    registered_revision: str
+    """The revision that the status already calls registered."""
+    now: datetime
+
+
+Check = Callable[[RegistrationInput], Verdict | None]
+"""A check speaks up or stays silent; the first to speak decides."""
+
+
+def decide_registration(given: RegistrationInput) -> Verdict:
+    """Judge whether CloudNativePG uses the announced revision."""
+    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+
+
+def restart_reason(given: RegistrationInput) -> str | None:
+    """Say why CloudNativePG must be restarted for this plugin, or None where it need not be."""
+    if is_covered(given.name, given.announcement, given.cnpg):
+        return None
+    if given.registered_revision == given.announcement.revision:
+        return None
+    if given.policy is RestartPolicy.ALWAYS:
+        return "restartPolicy is Always and this revision is new to it"
+    version = parse_version(given.cnpg.version)
+    changed = given.announcement.changed_at
+    if version is not None and changed is not None and not reregisters(version):
+        return (
+            f"version {given.cnpg.version} keeps the former connection of a registered plugin "
+            "until it is restarted"
+        )
+    if version is not None and discovers(version):
+        return None
+    overdue = given.now - given.announcement.announced_at >= DISCOVERY_GRACE
+    if overdue and not _is_proven(given):
+        return f"version {given.cnpg.version or '(unknown)'} gave no sign of finding the plugin"
+    return None
+
+
+def is_covered(name: str, announcement: Announcement, cnpg: CNPGFacts) -> bool:
+    """Whether CloudNativePG's leader started after the announcement, hence has read it.
+
+    The leader's own annotations say so exactly; its age says so after a restart by somebody else.
+    """
+    leader = cnpg.leader
+    if leader is None:
+        return False
+    if leader.restarted_for.get(name) == announcement.revision:
+        return True
+    return leader.created > announcement.announced_at
+
+
+def _is_proven(given: RegistrationInput) -> bool:
+    return _reported_by_cluster(given) is not None or _said_by_event(given) is not None
+
+
+def _unavailable(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG does not run."""
+    if given.cnpg.leader is None or not given.cnpg.available:
+        return no(
+            Reason.CNPG_UNAVAILABLE,
+            f"Deployment {given.cnpg.deployment} of CloudNativePG has no available leader.",
+        )
+    return None
+
+
+def _restart_needed(given: RegistrationInput) -> Verdict | None:
+    """Only a restart makes CloudNativePG use this revision."""
+    reason = restart_reason(given)
+    if reason is None:
+        return None
+    target = f"Deployment {given.cnpg.deployment}"
+    if given.policy is RestartPolicy.NEVER:
+        return no(
+            Reason.RESTART_FORBIDDEN,
+            f"{target} has to be restarted ({reason}), but restartPolicy is Never: "
+            f"kubectl rollout restart deployment {given.cnpg.deployment}",
+        )
+    if given.cnpg.restarted_for.get(given.name) == given.announcement.revision:
+        return unknown(Reason.RESTARTING, f"{target} is being restarted: {reason}.")
+    return unknown(Reason.RESTART_PENDING, f"{target} will be restarted: {reason}.")
+
+
+def _rejected(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG says that it could not register the plugin."""
+    event = given.event
+    if event is not None and event.warning and event.at >= given.announcement.announced_at:
+        return no(
+            Reason.CNPG_REJECTED,
+            f"CloudNativePG refuses Service {given.service}: {event.reason}: {event.message}",
+        )
+    return None
+
+
+def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
+    """A Cluster's status lists the plugin: CloudNativePG has really talked to it."""
+    witness = next((c for c in given.clusters if c.plugin_status is not None), None)
+    if witness is None or witness.plugin_status is None:
+        return None
+    return yes(
+        Reason.REGISTERED,
+        f"Cluster {witness.namespace}/{witness.name} reports version "
+        f"{witness.plugin_status.version} of the plugin.",
+    )
+
+
+def _said_by_event(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG wrote an Event after the announcement."""
+    event = given.event
+    if event is None or event.warning or event.at < given.announcement.announced_at:
+        return None
+    return yes(
+        Reason.REGISTERED, f"CloudNativePG registered Service {given.service}: {event.reason}."
+    )
+
+
+def _registered_before(given: RegistrationInput) -> Verdict | None:
+    """It was seen registered; Events are kept for an hour only."""
+    if given.registered_revision == given.announcement.revision:
+        return yes(Reason.REGISTERED, f"CloudNativePG has registered Service {given.service}.")
+    return None
+
+
+def _silent_version(given: RegistrationInput) -> Verdict | None:
+    """This version registers by itself and gives no sign of it."""
+    version = parse_version(given.cnpg.version)
+    covered = is_covered(given.name, given.announcement, given.cnpg)
+    if covered or (version is not None and discovers(version) and not reports_events(version)):
+        return yes(
+            Reason.ANNOUNCED,
+            f"CloudNativePG {given.cnpg.version or '(unknown version)'} reads Service "
+            f"{given.service} by itself and reports nothing until a Cluster uses the plugin.",
+        )
+    return None
+
+
+def _awaiting(given: RegistrationInput) -> Verdict | None:
+    """The Service is published; the rest is CloudNativePG's."""
+    overdue = given.now - given.announcement.announced_at >= DISCOVERY_GRACE
+    hint = (
+        f" It has had {DISCOVERY_GRACE.seconds} s: does it watch this namespace (WATCH_NAMESPACE)?"
+        if overdue
+        else ""
+    )
+    return unknown(
+        Reason.AWAITING_REGISTRATION,
+        f"Service {given.service} is published; CloudNativePG has not said yet that it took it."
+        + hint,
+    )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _unavailable,
+    _restart_needed,
+    _rejected,
+    _reported_by_cluster,
+    _said_by_event,
+    _registered_before,
+    _silent_version,
+    _awaiting,
+)
+"""In order: what forbids first, then the proofs from the strongest to none."""

@@ -1,0 +1,164 @@
+"""Whether the workload runs the wanted revision; if not, why, in the words of its own pods."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
+from cnpg_plugin_operator.decide.facts import ContainerFacts, PodFacts, WorkloadFacts
+
+IMAGE_REASONS: Final = frozenset(
+    {
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+        "SignatureValidationFailed",
+    }
+)
+"""The kubelet's reasons for an image that is not there."""
+
+FAILED_REASONS: Final = frozenset(
+    {
+        "CrashLoopBackOff",
+        "RunContainerError",
+        "CreateContainerError",
+        "CreateContainerConfigError",
+        "StartError",
+    }
+)
+"""The kubelet's reasons for a container that does not stay up or cannot be made."""
+
+LISTEN_GRACE: Final = timedelta(seconds=8)
+"""How long a running container may take before its silence is reported. It is only reported: a plugin
+that listens later still becomes available."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadInput:
+    """What the checks look at."""
+
+    name: str
+    port: int
+    facts: WorkloadFacts
+    now: datetime
+
+
+Check = Callable[[WorkloadInput], Verdict | None]
+"""A check speaks up or stays silent; the first to speak decides."""
+
+
+def decide_workload(given: WorkloadInput) -> Verdict:
+    """Judge the Deployment and its newest pods."""
+    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+
+
+def _available(given: WorkloadInput) -> Verdict | None:
+    """All replicas are updated and available, and none of a former revision is left."""
+    facts = given.facts
+    complete = facts.updated == facts.available == facts.replicas == facts.wanted
+    if facts.exists and facts.up_to_date and complete:
+        return yes(
+            Reason.AVAILABLE,
+            f"Deployment {given.name} runs {facts.available} of {facts.wanted} replicas.",
+        )
+    return None
+
+
+def _refused(given: WorkloadInput) -> Verdict | None:
+    """The API server does not let pods be made."""
+    if given.facts.refused:
+        return no(
+            Reason.PODS_REFUSED,
+            f"Pods of Deployment {given.name} are refused: {given.facts.refused}",
+        )
+    return None
+
+
+def _image_pull_failed(given: WorkloadInput) -> Verdict | None:
+    """An image cannot be pulled."""
+    for pod, container in _containers(given):
+        if container.waiting_reason in IMAGE_REASONS:
+            return no(
+                Reason.IMAGE_PULL_ERROR,
+                f"Pod {pod.name} cannot get image {container.image}: "
+                f"{container.message or container.waiting_reason}. "
+                "Check spec.image and spec.imagePullSecrets.",
+            )
+    return None
+
+
+def _crashing(given: WorkloadInput) -> Verdict | None:
+    """A container cannot be made, or ended and is started again."""
+    for pod, container in _containers(given):
+        stopped = container.running_since is None
+        ended = stopped and container.exit_code is not None and container.restarts > 0
+        if container.waiting_reason in FAILED_REASONS or ended:
+            return no(Reason.CRASH_LOOP, _ending(pod, container))
+    return None
+
+
+def _ending(pod: PodFacts, container: ContainerFacts) -> str:
+    words = container.message or container.waiting_reason
+    ended = f"ended with exit code {container.exit_code}"
+    what = ended if container.exit_code is not None else "cannot be started"
+    return (
+        f"Container {container.name} of pod {pod.name} {what} "
+        f"(restarts: {container.restarts}): {words}. "
+        f"See: kubectl logs {pod.name} -c {container.name} --previous"
+    )
+
+
+def _unschedulable(given: WorkloadInput) -> Verdict | None:
+    """No node takes a pod."""
+    for pod in given.facts.pods:
+        if pod.unschedulable and not pod.deleting:
+            return no(Reason.UNSCHEDULABLE, f"Pod {pod.name} finds no node: {pod.unschedulable}")
+    return None
+
+
+def _not_listening(given: WorkloadInput) -> Verdict | None:
+    """A container has been running for a while, but its probe finds nobody at the port."""
+    for pod, container in _containers(given):
+        since = container.running_since
+        if since is not None and not container.ready and given.now - since >= LISTEN_GRACE:
+            return no(
+                Reason.NOT_LISTENING,
+                f"Container {container.name} of pod {pod.name} runs since {since:%H:%M:%S} UTC, "
+                f"but its probes fail: nothing accepts connections on port {given.port}? "
+                "Check spec.port, spec.args and spec.serverArguments against what the plugin "
+                f"listens on (kubectl logs {pod.name}).",
+            )
+    return None
+
+
+def _rolling(given: WorkloadInput) -> Verdict | None:
+    """Pods are being started or replaced."""
+    facts = given.facts
+    return unknown(
+        Reason.ROLLOUT_IN_PROGRESS,
+        f"Deployment {given.name} has {facts.available} of {facts.wanted or 1} replicas available.",
+    )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _available,
+    _refused,
+    _image_pull_failed,
+    _crashing,
+    _unschedulable,
+    _not_listening,
+    _rolling,
+)
+"""In order: what is certain first, what is only likely later; the last always speaks."""
+
+
+def _containers(given: WorkloadInput) -> Iterator[tuple[PodFacts, ContainerFacts]]:
+    """Containers of the pods that are to stay, newest pod first: it shows the wanted revision."""
+    for pod in reversed(given.facts.pods):
+        if not pod.deleting:
+            for container in pod.containers:
+                yield pod, container

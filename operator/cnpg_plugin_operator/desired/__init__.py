@@ -1,0 +1,1 @@
+"""From a parsed resource to the objects it asks for: deterministic and pure."""

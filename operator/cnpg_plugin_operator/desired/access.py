@@ -1,0 +1,82 @@
+"""The plugin's service account and what it may do: existing roles, bound by name.
+
+The operator never writes rules. What it may bind is named in its chart; see `decide.admission`.
+"""
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.desired.objects import Object, build_child, child_labels, stamp
+
+RBAC: str = "rbac.authorization.k8s.io"
+"""API group of roles and bindings."""
+
+
+def account_name(plugin: Plugin) -> str | None:
+    """Name the account of the plugin's pods; None for the namespace's default without a token."""
+    account = plugin.spec.service_account
+    if creates_account(plugin):
+        return account.name or plugin.name
+    return account.name
+
+
+def creates_account(plugin: Plugin) -> bool:
+    """Whether the operator makes the account: asked for, or needed for the roles."""
+    account = plugin.spec.service_account
+    if account.create is None:
+        return bool(plugin.spec.cluster_roles or plugin.spec.roles) and account.name is None
+    return account.create
+
+
+def build_access(plugin: Plugin) -> list[Object]:
+    """Build the account and the bindings of a plugin; nothing where it needs no rights."""
+    objects: list[Object] = []
+    account = account_name(plugin)
+    if account is None:
+        return objects
+    if creates_account(plugin):
+        objects.append(
+            build_child(
+                plugin,
+                "v1",
+                "ServiceAccount",
+                account,
+                annotations=plugin.spec.service_account.annotations,
+                automountServiceAccountToken=False,
+            )
+        )
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": plugin.namespace}
+    for role in plugin.spec.roles:
+        objects.append(
+            build_child(
+                plugin,
+                f"{RBAC}/v1",
+                "RoleBinding",
+                f"{plugin.name}-{role}",
+                roleRef={"apiGroup": RBAC, "kind": "Role", "name": role},
+                subjects=[subject],
+            )
+        )
+    objects.extend(
+        _build_cluster_binding(plugin, role, subject) for role in plugin.spec.cluster_roles
+    )
+    return objects
+
+
+def _build_cluster_binding(plugin: Plugin, role: str, subject: dict[str, str]) -> Object:
+    """Build a cluster-wide binding. It can have no owner in a namespace: deletion prunes it."""
+    return stamp(
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {
+                "name": f"{plugin.namespace}-{plugin.name}-{role}",
+                "labels": {
+                    **child_labels(plugin),
+                    names.LABEL_NAMESPACE: plugin.namespace,
+                },
+                "annotations": {},
+            },
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+            "subjects": [subject],
+        }
+    )

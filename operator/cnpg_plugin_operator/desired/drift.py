@@ -1,0 +1,81 @@
+"""Whether a live object still is what was applied, without asking the API server to try.
+
+A server-side apply that changes nothing is still a write request. Comparing first lets a quiet pass write
+nothing; the digest finds what is no longer wanted, the comparison finds what others changed.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.desired.objects import Object
+
+_QUANTITY: Final = re.compile(r"^([+-]?\d+(?:\.\d+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$")
+_SUFFIXES: Final = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
+}
+_LIST_KEYS: Final = ("name", "mountPath", "containerPort", "port", "uid", "key")
+"""Keys that identify an element of a list, in the order in which they are tried."""
+
+
+def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
+    """Name the first field in which the live object differs from the wanted one, or None.
+
+    Fields that are not wanted belong to others and are not looked at.
+    """
+    if live is None:
+        return "missing"
+    applied = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_DESIRED)
+    if applied != desired["metadata"]["annotations"][names.ANNOTATION_DESIRED]:
+        return f"metadata.annotations.{names.ANNOTATION_DESIRED}"
+    return _first_difference(desired, live, "")
+
+
+def _first_difference(wanted: Any, live: Any, path: str) -> str | None:  # noqa: ANN401 - any JSON
+    if _is_empty(wanted) and _is_empty(live):
+        return None
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        children = ((f"{path}.{key}", value, live.get(key)) for key, value in wanted.items())
+    elif isinstance(wanted, list | tuple) and isinstance(live, list):
+        if len(live) < len(wanted):
+            return path
+        children = (
+            (f"{path}[{index}]", value, _counterpart(value, index, live))
+            for index, value in enumerate(wanted)
+        )
+    else:
+        return None if _same_scalar(wanted, live) else path
+    return next((d for p, w, v in children if (d := _first_difference(w, v, p))), None)
+
+
+def _counterpart(wanted: Any, index: int, live: list[Any]) -> Any:  # noqa: ANN401 - any JSON
+    """Find the live element that the wanted one became: by key, else by position."""
+    if isinstance(wanted, Mapping):
+        key = next((key for key in _LIST_KEYS if key in wanted), None)
+        if key is not None:
+            return next((item for item in live if item.get(key) == wanted[key]), None)
+    return live[index]
+
+
+def _is_empty(value: object) -> bool:
+    """The API server drops empty values of optional fields."""
+    return value is None or value in ("", False) or value == {} or value == [] or value == ()
+
+
+def _same_scalar(wanted: object, live: object) -> bool:
+    """Compare scalars as the API server normalises them: `1000m` comes back as `1`."""
+    if wanted == live:
+        return True
+    first, second = _quantity(wanted), _quantity(live)
+    return first is not None and first == second
+
+
+def _quantity(value: object) -> Decimal | None:
+    """Read a Kubernetes quantity, or None where the value is none."""
+    match = _QUANTITY.match(str(value))
+    return Decimal(match[1]) * _SUFFIXES[match[2] or ""] if match else None

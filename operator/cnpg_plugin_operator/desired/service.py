@@ -1,0 +1,57 @@
+"""The Service that CloudNativePG discovers a plugin by.
+
+It is made without CloudNativePG's label first: that gives the plugin the DNS name the handshake needs.
+"""
+
+from collections.abc import Mapping
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.desired.objects import Object, build_child
+
+
+def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Object:
+    """Build the Service; `announcement` holds the annotations of a published one, None keeps it
+    out of CloudNativePG's sight.
+    """
+    service = plugin.spec.service
+    labels = dict(service.labels)
+    if announcement is not None:
+        labels[names.CNPG_PLUGIN_NAME] = plugin.spec.plugin_name
+        labels[names.CNPG_PLUGIN_DOCUMENTED] = plugin.spec.plugin_name
+    spec: dict[str, object] = {
+        "selector": {names.LABEL_PLUGIN: plugin.name},
+        "ports": [
+            {
+                "name": "grpc",
+                "port": plugin.spec.port,
+                "targetPort": plugin.spec.port,
+                "protocol": "TCP",
+            }
+        ],
+    }
+    if service.ip_families:
+        spec["ipFamilies"] = list(service.ip_families)
+    if service.ip_family_policy:
+        spec["ipFamilyPolicy"] = service.ip_family_policy
+    return build_child(
+        plugin,
+        "v1",
+        "Service",
+        plugin.service_name,
+        labels=labels,
+        annotations={**service.annotations, **(announcement or {})},
+        spec=spec,
+    )
+
+
+def build_endpoint(plugin: Plugin) -> dict[str, str]:
+    """Build the annotations that tell CloudNativePG what to dial and with which Secrets."""
+    endpoint = {
+        names.CNPG_PLUGIN_PORT: str(plugin.spec.port),
+        names.CNPG_SERVER_SECRET: names.server_secret(plugin.name),
+        names.CNPG_CLIENT_SECRET: names.client_secret(plugin.name),
+    }
+    if plugin.server_name != plugin.service_name:
+        endpoint[names.CNPG_SERVER_NAME] = plugin.server_name
+    return endpoint

@@ -1,0 +1,167 @@
+"""The Deployment that runs a plugin."""
+
+from typing import Any, Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.spec import Plugin, Probes
+from cnpg_plugin_operator.desired.access import account_name
+from cnpg_plugin_operator.desired.merge import merge
+from cnpg_plugin_operator.desired.objects import Object, build_child, child_labels
+
+POD_SECURITY: Final = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+"""What the `restricted` Pod Security level asks of a pod. No user id: the image names its own, and
+OpenShift assigns one."""
+
+CONTAINER_SECURITY: Final = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+"""What the `restricted` level asks of a container, and a root file system nobody can write to."""
+
+STARTUP_SECONDS: Final = 300
+"""How long a plugin may take until it listens. A plugin that waits for a leader election Lease takes
+as long as its predecessor's Lease lasts."""
+
+
+def build_deployment(plugin: Plugin) -> Object:
+    """Build the Deployment of a standalone plugin."""
+    spec = plugin.spec
+    strategy: dict[str, Any] = {"type": spec.strategy.type}
+    if spec.strategy.rolling_update is not None:
+        strategy["rollingUpdate"] = spec.strategy.rolling_update
+    return build_child(
+        plugin,
+        "apps/v1",
+        "Deployment",
+        plugin.name,
+        spec={
+            "replicas": spec.replicas,
+            "strategy": strategy,
+            "selector": {"matchLabels": {names.LABEL_PLUGIN: plugin.name}},
+            "template": build_pod_template(plugin),
+        },
+    )
+
+
+def build_pod_template(plugin: Plugin) -> Object:
+    """Build the pod template, `spec.podTemplate` merged last."""
+    spec = plugin.spec
+    pod: dict[str, Any] = {
+        "containers": [_build_container(plugin)],
+        "securityContext": {**POD_SECURITY, **spec.pod_security_context},
+        "volumes": [*_tls_volumes(plugin), *spec.volumes],
+        "automountServiceAccountToken": account_name(plugin) is not None,
+    }
+    optional = {
+        "serviceAccountName": account_name(plugin),
+        "imagePullSecrets": list(spec.image_pull_secrets),
+        "nodeSelector": spec.node_selector,
+        "tolerations": list(spec.tolerations),
+        "affinity": spec.affinity,
+        "topologySpreadConstraints": list(spec.topology_spread_constraints),
+        "priorityClassName": spec.priority_class_name,
+    }
+    pod.update({field: value for field, value in optional.items() if value})
+    template = {
+        "metadata": {
+            "labels": {**spec.pod_labels, **child_labels(plugin)},
+            "annotations": dict(spec.pod_annotations),
+        },
+        "spec": pod,
+    }
+    merged: Object = merge(template, spec.pod_template)
+    return merged
+
+
+def _build_container(plugin: Plugin) -> Object:
+    spec = plugin.spec
+    facts = server_environment(plugin)
+    container: Object = {
+        "name": names.CONTAINER,
+        "image": spec.image,
+        "args": [*spec.args, *_server_arguments(plugin)],
+        "ports": [{"name": "grpc", "containerPort": spec.port, "protocol": "TCP"}],
+        "env": [{"name": name, "value": value} for name, value in facts.items()] + list(spec.env),
+        "securityContext": {**CONTAINER_SECURITY, **spec.security_context},
+        "volumeMounts": [
+            {"name": names.VOLUME_SERVER, "mountPath": spec.tls.mounts.server, "readOnly": True},
+            {"name": names.VOLUME_CLIENT, "mountPath": spec.tls.mounts.client, "readOnly": True},
+            *spec.volume_mounts,
+        ],
+        **_build_probes(spec.probes, spec.port),
+    }
+    optional = {
+        "command": list(spec.command),
+        "imagePullPolicy": spec.image_pull_policy,
+        "envFrom": list(spec.env_from),
+        "resources": spec.resources,
+    }
+    container.update({field: value for field, value in optional.items() if value})
+    return container
+
+
+def server_environment(plugin: Plugin) -> dict[str, str]:
+    """Say where the server finds its files and what it listens on; usable as `$(NAME)` in args."""
+    tls = plugin.spec.tls
+    return {
+        "CNPG_PLUGIN_SERVER_CERT": f"{tls.mounts.server}/tls.crt",
+        "CNPG_PLUGIN_SERVER_KEY": f"{tls.mounts.server}/tls.key",
+        "CNPG_PLUGIN_CLIENT_CERT": f"{tls.mounts.client}/{tls.client_ca}",
+        "CNPG_PLUGIN_ADDRESS": f":{plugin.spec.port}",
+    }
+
+
+def _server_arguments(plugin: Plugin) -> list[str]:
+    """The flags of every plugin built on cnpg-i-machinery."""
+    if plugin.spec.server_arguments == "None":
+        return []
+    facts = server_environment(plugin)
+    return [
+        f"--server-cert={facts['CNPG_PLUGIN_SERVER_CERT']}",
+        f"--server-key={facts['CNPG_PLUGIN_SERVER_KEY']}",
+        f"--client-cert={facts['CNPG_PLUGIN_CLIENT_CERT']}",
+        f"--server-address={facts['CNPG_PLUGIN_ADDRESS']}",
+    ]
+
+
+def _build_probes(probes: Probes, port: int) -> dict[str, Any]:
+    """Default to a TCP connection: kubelet's gRPC probes speak no TLS. An empty probe means none.
+
+    The startup probe looks every second, so that a plugin is ready as soon as it listens; later
+    probes look seldom, for each leaves a broken TLS handshake in the plugin's log.
+    """
+    tcp = {"tcpSocket": {"port": port}}
+    defaults = {
+        "startupProbe": {**tcp, "periodSeconds": 1, "failureThreshold": STARTUP_SECONDS},
+        "readinessProbe": {**tcp, "periodSeconds": 10, "failureThreshold": 3},
+        "livenessProbe": {**tcp, "periodSeconds": 20, "failureThreshold": 3},
+    }
+    chosen = {
+        "startupProbe": probes.startup,
+        "readinessProbe": probes.readiness,
+        "livenessProbe": probes.liveness,
+    }
+    built = {field: defaults[field] if own is None else own for field, own in chosen.items()}
+    return {field: probe for field, probe in built.items() if probe}
+
+
+def _tls_volumes(plugin: Plugin) -> list[Object]:
+    """Mount the server's pair, and of the client's Secret only what clients are trusted by.
+
+    CloudNativePG's private key stays out of the plugin's reach.
+    """
+    trusted = plugin.spec.tls.client_ca
+    return [
+        {
+            "name": names.VOLUME_SERVER,
+            "secret": {"secretName": names.server_secret(plugin.name)},
+        },
+        {
+            "name": names.VOLUME_CLIENT,
+            "secret": {
+                "secretName": names.client_secret(plugin.name),
+                "items": [{"key": trusted, "path": trusted}],
+            },
+        },
+    ]

@@ -1,0 +1,257 @@
+"""Asks a plugin what CloudNativePG asks when it loads it, in the same order. The only user of gRPC.
+
+Exists because a plugin that CloudNativePG cannot load keeps its Clusters from being reconciled: one
+failing call here would be one failing call there (`internal/cnpi/plugin/connection/connection.go`,
+`LoadPlugin`). Generated messages and gRPC's errors stay in this module.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.decide.facts import Endpoint, Identity
+from cnpg_plugin_operator.decide.key_types import is_usable
+
+from . import identity_pb2
+from .errors import HandshakeError
+from .material import Usable
+from .progress import Progress
+from .tls import Verified
+
+_IDENTITY: Final = "cnpgi.identity.v1.Identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service that a plugin may advertise."""
+
+    type: int
+    """Number in `PluginCapability.Service.Type`."""
+    name: str
+    """The name of that number, without `TYPE_`."""
+    full_name: str | None
+    """The gRPC service whose `GetCapabilities` CloudNativePG calls, None where it calls none."""
+
+
+SERVICES: Final = (
+    Service(0, "UNSPECIFIED", None),
+    Service(1, "OPERATOR_SERVICE", "cnpgi.operator.v1.Operator"),
+    Service(4, "LIFECYCLE_SERVICE", "cnpgi.operator_lifecycle.v1.OperatorLifecycle"),
+    Service(2, "WAL_SERVICE", "cnpgi.wal.v1.WAL"),
+    Service(3, "BACKUP_SERVICE", "cnpgi.backup.v1.Backup"),
+    Service(5, "RECONCILER_HOOKS", "cnpgi.reconciler.v1.ReconcilerHooks"),
+    Service(6, "RESTORE_JOB", "cnpgi.wal.v1.RestoreJobHooks"),
+    Service(7, "POSTGRES", "cnpgi.identity.v1.Postgres"),
+    Service(10, "METRICS", "cnpgi.metrics.v1.Metrics"),
+    Service(8, "INSTANCE_SIDECAR_INJECTION", None),
+    Service(9, "INSTANCE_JOB_SIDECAR_INJECTION", None),
+)
+"""CNPG-I v0.6.0, in the order in which CloudNativePG 1.30.0 asks; it ignores numbers it does not
+know."""
+
+_HEALTH: Final = "grpc.health.v1.Health"
+_HEALTH_STATUS: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
+_SERVING: Final = 1
+
+_MAX_TEXT: Final = 256
+"""Characters of a plugin's own words that are kept."""
+
+_MAX_CAPABILITIES: Final = 64
+"""Advertised services that are kept: the protocol knows eleven."""
+
+_Response = TypeVar("_Response", bound=Message)
+
+
+async def identify(
+    endpoint: Endpoint, verified: Verified, material: Usable, progress: Progress
+) -> Identity:
+    """Load the plugin as CloudNativePG would. Raises `HandshakeError`."""
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=material.trust,
+        private_key=material.key,
+        certificate_chain=material.certificate,
+    )
+    options = (
+        ("grpc.enable_http_proxy", 0),  # the proxy of the environment is not CloudNativePG's way
+        ("grpc.use_local_subchannel_pool", 1),  # never the connection of an earlier handshake
+        ("grpc.ssl_target_name_override", endpoint.server_name),
+    )
+    async with grpc.aio.secure_channel(verified.target, credentials, options) as channel:
+        dialogue = _Dialogue(channel, verified, material, progress)
+        await dialogue.introduce(endpoint.plugin_name)
+        await dialogue.list_services()
+        await dialogue.probe()
+        await dialogue.check_health()
+    return dialogue.identity
+
+
+class _Dialogue:
+    """The calls on one channel; what the plugin has said so far is kept for the outcome."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, verified: Verified, material: Usable, progress: Progress
+    ) -> None:
+        self._channel = channel
+        self._where = verified.where
+        self._keys = {verified.key_type, material.client_key_type}
+        self._progress = progress
+        self.identity = Identity(name="", version="")
+
+    async def introduce(self, expected: str) -> None:
+        """Ask for the plugin's name, which has to be the one it is registered under."""
+        said = await self._ask("GetPluginMetadata", identity_pb2.MetadataResponse)
+        self._learn(
+            Identity(
+                name=_clip(said.name),
+                version=_clip(said.version),
+                display_name=_clip(said.display_name),
+                vendor=_clip(said.vendor),
+                license=_clip(said.license),
+                maturity=_clip(said.maturity),
+                url=_clip(said.project_url or said.repository_url),
+            )
+        )
+        if said.name != expected:
+            raise self._failure(
+                Reason.IDENTITY_MISMATCH,
+                f"calls itself {self.identity.name!r}, not {expected!r}: set spec.pluginName to "
+                "the plugin's own name (CloudNativePG uses no other), or correct the image.",
+            )
+
+    async def list_services(self) -> None:
+        """Ask for the advertised services, then each for its capabilities."""
+        said = await self._ask("GetPluginCapabilities", identity_pb2.CapabilitiesResponse)
+        types = {c.service.type for c in said.capabilities if c.HasField("service")}
+        known = {service.type: service.name for service in SERVICES}
+        names = sorted(known.get(number, f"UNKNOWN_{number}") for number in types)
+        self._learn(replace(self.identity, capabilities=tuple(names[:_MAX_CAPABILITIES])))
+        for service in SERVICES:
+            if service.type in types and service.full_name is not None:
+                await self._load(service.name, service.full_name)
+
+    async def _load(self, name: str, full_name: str) -> None:
+        try:
+            await self._call(f"/{full_name}/GetCapabilities")
+        except grpc.aio.AioRpcError as error:
+            raise self._failure(
+                Reason.CAPABILITY_FAILED,
+                f"advertises {name}, but {full_name}/GetCapabilities answers {_status(error)}: "
+                "CloudNativePG would not load the plugin. Correct the plugin.",
+            ) from error
+
+    async def probe(self) -> None:
+        """Ask whether the plugin is ready, as CloudNativePG does before each use.
+
+        CloudNativePG only minds the error, and the protocol says that an absent value means ready.
+        A false that was really sent is the plugin's own word that it is not.
+        """
+        said = await self._ask("Probe", identity_pb2.ProbeResponse)
+        if said.HasField("ready") and not said.ready:
+            raise self._failure(
+                Reason.NOT_SERVING, "answers Probe with ready=false. The plugin's log may say why."
+            )
+
+    async def check_health(self) -> None:
+        """Ask the standard health service, where the plugin has one."""
+        try:
+            answer = await self._call(f"/{_HEALTH}/Check")
+            status = _parse(answer, identity_pb2.HealthResponse).status
+        except grpc.aio.AioRpcError as error:
+            if error.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND}:
+                return
+            raise self._failure(
+                Reason.NOT_SERVING, f"answers {_HEALTH}/Check with {_status(error)}."
+            ) from error
+        except DecodeError as error:
+            raise self._failure(
+                Reason.NOT_SERVING, f"answers {_HEALTH}/Check with something unreadable."
+            ) from error
+        if status != _SERVING:
+            raise self._failure(
+                Reason.NOT_SERVING,
+                f"says {_HEALTH_STATUS.get(status, status)} at {_HEALTH}/Check. The plugin's log "
+                "may say why.",
+            )
+
+    async def _ask(self, method: str, response: type[_Response]) -> _Response:
+        """Call the identity service, without which nothing is a plugin."""
+        try:
+            return _parse(await self._call(f"/{_IDENTITY}/{method}"), response)
+        except DecodeError as error:
+            raise self._failure(
+                Reason.NOT_A_PLUGIN, f"answers {_IDENTITY}/{method} with something unreadable."
+            ) from error
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                raise self._failure(
+                    Reason.NOT_A_PLUGIN,
+                    f"does not know {_IDENTITY}/{method}: it is no CNPG-I plugin. Correct the "
+                    "image or its arguments.",
+                ) from error
+            if error.code() is grpc.StatusCode.UNAVAILABLE and self._progress.identity is None:
+                raise self._unusable(error) from error
+            raise self._failure(
+                Reason.NOT_SERVING,
+                f"answers {_IDENTITY}/{method} with {_status(error)}. The plugin's log may say "
+                "why.",
+            ) from error
+
+    async def _call(self, method: str) -> bytes:
+        """Make one call with an empty message; all requests of a handshake are empty."""
+        self._progress.waiting(
+            Reason.NO_ANSWER, f"{self._where} did not answer {method.removeprefix('/')}"
+        )
+        try:
+            answer: bytes = await self._channel.unary_unary(method)(
+                b"", timeout=self._progress.remaining(), wait_for_ready=False
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise self._progress.out_of_time() from error
+            raise
+        return answer
+
+    def _unusable(self, error: grpc.aio.AioRpcError) -> HandshakeError:
+        """Explain a connection that the TLS check had found good and the first call cannot use."""
+        keys = sorted(key for key in self._keys if key and not is_usable(key))
+        if keys:
+            return self._failure(
+                Reason.UNSUPPORTED_KEY,
+                f"passes CloudNativePG's TLS rules, but a certificate has a key of type {keys[0]}, "
+                "which this operator's gRPC library cannot use: the plugin cannot be proven. "
+                "Issue the server's and the client's certificate with ECDSA P-256.",
+            )
+        return self._failure(
+            Reason.NO_ANSWER,
+            f"passed the TLS check, but the first call got no answer: {_status(error)}. The "
+            "plugin's log may say why.",
+        )
+
+    def _failure(self, reason: Reason, what: str) -> HandshakeError:
+        return HandshakeError(reason, f"{self._where} {what}", self._progress.identity)
+
+    def _learn(self, identity: Identity) -> None:
+        self.identity = self._progress.identity = identity
+
+
+def _parse(answer: bytes, response: type[_Response]) -> _Response:
+    """Decode an answer."""
+    message = response()
+    message.ParseFromString(answer)
+    return message
+
+
+def _status(error: grpc.aio.AioRpcError) -> str:
+    """Write gRPC's code and the server's own words."""
+    details = _clip(error.details() or "")
+    return f"{error.code().name} ({details})" if details else str(error.code().name)
+
+
+def _clip(text: str) -> str:
+    """Keep a plugin's words to one line of a length that fits a status."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT]).split())
+    return line if len(text) <= _MAX_TEXT else f"{line}…"

@@ -1,0 +1,140 @@
+"""Turns CloudNativePG's TLS material into an `ssl` context with the rules of its Go client.
+
+Exists because the defaults of the standard library differ from Go's in a dozen ways that matter
+here, and because `ssl` loads keys from files only: the pair goes through memory that has a file's
+name (`memfd_create`), so no key touches a disk.
+"""
+
+import os
+import ssl
+from dataclasses import dataclass, field
+from typing import Final
+
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.decide.facts import CertificateFacts, Material
+from cnpg_plugin_operator.pki import pem
+from cnpg_plugin_operator.pki.reading import read_certificates
+
+from .errors import HandshakeError
+
+ALPN: Final = "h2"
+"""The only protocol gRPC speaks; grpc-go 1.67 and newer insists on it."""
+
+CIPHERS: Final = "DEFAULT:@SECLEVEL=1"
+"""Go's floor: RSA from 1024 bits on, no SHA-1. Python's own default level refuses more than Go
+does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usable:
+    """Material that holds what a connection needs, reduced to exactly that."""
+
+    trust: bytes = field(repr=False)
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    client_chain: tuple[CertificateFacts, ...]
+    """The certificates that CloudNativePG presents, leaf first."""
+
+    @property
+    def client_key_type(self) -> str:
+        """The type of the key that CloudNativePG presents."""
+        return self.client_chain[0].key_type if self.client_chain else "unknown"
+
+
+def usable(material: Material) -> Usable:
+    """Reduce PEM files to their blocks, as Go reads them, or say which of them holds none."""
+    trust, certificate = _certificates(material.trust), _certificates(material.certificate)
+    key = pem.private_key(material.key)
+    if not trust:
+        raise HandshakeError(
+            Reason.SECRET_INCOMPLETE,
+            "The server Secret's tls.crt holds no certificate in PEM: CloudNativePG would trust "
+            "nobody. Issue the server certificate again.",
+        )
+    if not certificate or key is None:
+        missing = "tls.key holds no private key" if certificate else "tls.crt holds no certificate"
+        raise HandshakeError(
+            Reason.SECRET_INCOMPLETE,
+            f"The client Secret's {missing} in PEM: CloudNativePG could present nothing. Issue the "
+            "client certificate again.",
+        )
+    return Usable(
+        trust=trust,
+        certificate=certificate,
+        key=key,
+        client_chain=read_certificates(certificate),
+    )
+
+
+def build_context(material: Usable) -> ssl.SSLContext:
+    """Build a context for one connection: CloudNativePG's `tls.Config`, in OpenSSL's terms.
+
+    The name is not checked by OpenSSL but right after the handshake by
+    `decide.certificates.covers`, for OpenSSL's rules for wildcards are not Go's, and for a message
+    that lists the names.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols([ALPN])
+    # Go takes a certificate of its pool as a root whether or not it is self-signed.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    _trust(context, material)
+    _present(context, material)
+    return context
+
+
+def _trust(context: ssl.SSLContext, material: Usable) -> None:
+    """Load CloudNativePG's pool."""
+    try:
+        context.load_verify_locations(cadata=material.trust.decode("ascii"))
+    except ssl.SSLError as error:
+        raise HandshakeError(
+            Reason.SECRET_INCOMPLETE,
+            f"The server Secret's tls.crt cannot be read ({_words(error)}). Issue the server "
+            "certificate again.",
+        ) from error
+
+
+def _present(context: ssl.SSLContext, material: Usable) -> None:
+    """Load the client's pair; what OpenSSL says of it is dropped, for a key is involved."""
+    descriptor = os.memfd_create("client-pair")
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(material.certificate + material.key)
+        # The empty password keeps OpenSSL from asking the terminal for one.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
+    except ssl.SSLError as error:
+        refused = error.reason or "unknown"
+    else:
+        refused = ""
+    finally:
+        os.close(descriptor)
+    if not refused:
+        return
+    if refused == "KEY_VALUES_MISMATCH":
+        raise HandshakeError(
+            Reason.KEY_MISMATCH,
+            "The client Secret's tls.key does not belong to its tls.crt: CloudNativePG could not "
+            "load the pair. Issue the client certificate again.",
+        )
+    raise HandshakeError(
+        Reason.SECRET_INCOMPLETE,
+        "The client Secret's tls.crt or tls.key cannot be read: CloudNativePG could not load the "
+        "pair. Issue the client certificate again.",
+    )
+
+
+def _certificates(data: bytes) -> bytes:
+    """Write the certificates of a PEM file without anything that lies around them."""
+    return b"".join(
+        ssl.DER_cert_to_PEM_cert(encoded).encode("ascii") for encoded in pem.certificates(data)
+    )
+
+
+def _words(error: ssl.SSLError) -> str:
+    """Return OpenSSL's words in lower case."""
+    return (error.reason or "no reason given").lower().replace("_", " ")

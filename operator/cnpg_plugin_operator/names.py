@@ -1,0 +1,152 @@
+"""Every name that other parties can see: API group, labels, annotations, managers, child objects.
+
+One home, so that a name is found by searching once and never spelled twice. No logic beyond the
+composition of names.
+"""
+
+from typing import Final
+
+GROUP: Final = "cnpgplugin.dev"
+"""API group of the resource."""
+
+VERSION: Final = "v1alpha1"
+"""The served and stored version of the resource."""
+
+KIND: Final = "CNPGPlugin"
+"""Kind of the resource."""
+
+PLURAL: Final = "cnpgplugins"
+"""Plural of the resource, as in URLs."""
+
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+"""`apiVersion` of the resource."""
+
+OPERATOR: Final = "cnpg-plugin-operator"
+"""This program, as the value of `app.kubernetes.io/managed-by` and as the reporter of events."""
+
+FINALIZER: Final = f"{GROUP}/finalizer"
+"""Holds a deleted resource until its Service is withdrawn, so that no deletion goes unseen."""
+
+# Field managers of server-side apply. Each owns one set of fields; an apply drops what it no longer
+# lists, so two concerns must never share one.
+MANAGER: Final = OPERATOR
+"""Owns the children of a resource."""
+
+FINALIZER_MANAGER: Final = f"{OPERATOR}-finalizer"
+"""Owns the finalizer on the resource."""
+
+STATUS_MANAGER: Final = f"{OPERATOR}-status"
+"""Owns the status of the resource."""
+
+RESTART_MANAGER: Final = f"{OPERATOR}-restart"
+"""Owns the restart annotations on the pod template of CloudNativePG's Deployment, nothing else."""
+
+# Labels of the children.
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+"""Selects everything this operator made; watches are filtered by it."""
+
+LABEL_NAME: Final = "app.kubernetes.io/name"
+"""The workload's name; on CloudNativePG's own Deployment it is `cloudnative-pg`."""
+
+LABEL_PLUGIN: Final = f"{GROUP}/name"
+"""Name of the `CNPGPlugin` that a child belongs to; also the pod selector of its Deployment."""
+
+LABEL_NAMESPACE: Final = f"{GROUP}/namespace"
+"""Namespace of the `CNPGPlugin` that a cluster-scoped child belongs to."""
+
+LABEL_CHAIN: Final = f"{GROUP}/chain"
+"""Marks the namespace's shared certificate chain; its value is the part of the chain."""
+
+ANNOTATION_DESIRED: Final = f"{GROUP}/desired-hash"
+"""Digest of what was applied: a difference means a field was changed or is no longer wanted."""
+
+ANNOTATION_REVISION: Final = f"{GROUP}/revision"
+"""On the Service: the plugin revision that was announced to CloudNativePG. Changing it also makes
+CloudNativePG rebuild its connection (1.24.4, 1.25.2 and newer react to any change of the Service)."""
+
+ANNOTATION_ENDPOINT: Final = f"{GROUP}/endpoint-hash"
+"""On the Service: digest of what CloudNativePG dials (port, Secrets, server name, certificates)."""
+
+ANNOTATION_ANNOUNCED_AT: Final = f"{GROUP}/announced-at"
+"""On the Service: when the revision was announced (RFC 3339, UTC)."""
+
+ANNOTATION_CHANGED_AT: Final = f"{GROUP}/changed-at"
+"""On the Service: when what CloudNativePG dials changed after the first announcement. A CloudNativePG
+that does not re-register by itself and is older than this still uses the former endpoint."""
+
+ANNOTATION_RESTARTED_AT: Final = f"{GROUP}/restarted-at"
+"""On CloudNativePG's pod template: when a restart was asked for (RFC 3339, UTC)."""
+
+ANNOTATION_RESTARTED_FOR: Final = f"{GROUP}/restarted-for"
+"""On CloudNativePG's pod template: the revisions the restart is for, as JSON `{"plugin": "revision"}`.
+Pods inherit it, so a leader's own annotations say which revisions it started with."""
+
+# CloudNativePG's side of the contract (pkg/utils/labels_annotations.go, 1.24.0 to 1.30.0).
+CNPG_PLUGIN_NAME: Final = "cnpg.io/pluginName"
+"""Service label that CloudNativePG's code registers plugins by."""
+
+CNPG_PLUGIN_DOCUMENTED: Final = "cnpg.io/plugin"
+"""Service label that CloudNativePG's documentation names instead; set too, for those who select by it."""
+
+CNPG_PLUGIN_PORT: Final = "cnpg.io/pluginPort"
+"""Service annotation: the port CloudNativePG dials."""
+
+CNPG_CLIENT_SECRET: Final = "cnpg.io/pluginClientSecret"  # noqa: S105 - the name of an annotation
+"""Service annotation: Secret with the pair CloudNativePG presents."""
+
+CNPG_SERVER_SECRET: Final = "cnpg.io/pluginServerSecret"  # noqa: S105 - the name of an annotation
+"""Service annotation: Secret whose `tls.crt` is CloudNativePG's whole trust pool."""
+
+CNPG_SERVER_NAME: Final = "cnpg.io/pluginServerName"
+"""Service annotation: TLS server name (1.26.3, 1.27.2, 1.28.0 and newer; ignored before)."""
+
+CNPG_SERVICE_FINALIZER: Final = "cnpg.io/cleanupPlugin"
+"""Finalizer that CloudNativePG 1.29.0 to 1.30.0 puts on a plugin's Service."""
+
+CNPG_APP: Final = "cloudnative-pg"
+"""Value of `app.kubernetes.io/name` on CloudNativePG's Deployment."""
+
+CNPG_CONTAINER: Final = "manager"
+"""CloudNativePG's container in its Deployment, whatever installed it."""
+
+CNPG_LEASE: Final = "db9c8771.cnpg.io"
+"""CloudNativePG's leader election Lease; its holder is `<pod>_<uuid>`."""
+
+CNPG_EVENT_SOURCE: Final = "cloudnative-pg-plugin"
+"""Component of the Events that CloudNativePG 1.29.0 and newer writes on a plugin's Service."""
+
+CNPG_PRIVATE_SECRETS: Final = frozenset({"cnpg-ca-secret", "cnpg-webhook-cert"})
+"""CloudNativePG's own Secrets: no plugin has any business in them."""
+
+CNPG_GROUP: Final = "postgresql.cnpg.io"
+"""API group of CloudNativePG's `Cluster`."""
+
+# Containers and volumes of a plugin's pod.
+CONTAINER: Final = "plugin"
+"""The plugin's container."""
+
+VOLUME_SERVER: Final = "cnpg-plugin-server-tls"
+"""Volume with the plugin's server certificate."""
+
+VOLUME_CLIENT: Final = "cnpg-plugin-client-tls"
+"""Volume with what the plugin trusts client certificates by."""
+
+# The namespace's shared certificate chain.
+CHAIN_SELF_SIGNED: Final = "cnpg-plugins-selfsigned"
+"""Issuer that signs the root with its own key."""
+
+CHAIN_ROOT: Final = "cnpg-plugins-root"
+"""Root CA: Certificate, its Secret and the Issuer that uses it."""
+
+CHAIN_INTERMEDIATE: Final = "cnpg-plugins"
+"""Intermediate CA: Certificate, its Secret and the Issuer that issues to plugins."""
+
+
+def server_secret(name: str) -> str:
+    """Name the Secret (and Certificate) that the plugin's server presents."""
+    return f"{name}-server-tls"
+
+
+def client_secret(name: str) -> str:
+    """Name the Secret (and Certificate) that CloudNativePG presents to the plugin."""
+    return f"{name}-client-tls"

@@ -1,0 +1,234 @@
+"""Reads what a Secret holds: certificates, their key, and whether the two belong together.
+
+Exists so that verdicts are made from plain values (`CertificateFacts`, `PairFacts`) before
+CloudNativePG finds out. It judges nothing (that is `decide.certificates`), never raises on any
+content, and lets no byte of a private key out: errors about keys are told in fixed words.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+
+from cnpg_plugin_operator.decide.facts import CertificateFacts, PairFacts
+
+from . import der, pem
+
+TLS_CERTIFICATE: Final = "tls.crt"
+"""The certificate and the intermediates that lead to its root, in a Secret of
+`kubernetes.io/tls`."""
+
+TLS_KEY: Final = "tls.key"
+"""The private key of the first certificate."""
+
+AUTHORITIES: Final = "ca.crt"
+"""Where cert-manager puts the certificate of the issuer."""
+
+MAX_CERTIFICATES: Final = 1024 * 1024
+"""Bytes of PEM that are read; the API server stores no Secret with more."""
+
+MAX_KEY: Final = 32 * 1024
+"""Bytes of a key that are read; RSA with 16384 bits needs less than half of it."""
+
+UNKNOWN_KEY: Final = "unknown"
+"""`key_type` where the algorithm of a public key is not known to this program."""
+
+_DER: Final = serialization.Encoding.DER
+_SPKI: Final = serialization.PublicFormat.SubjectPublicKeyInfo
+
+_BRIEF: Final = 160
+"""Characters of a library's message that a person is shown."""
+
+_CURVES: Final = {
+    "secp224r1": "P-224",
+    "secp256r1": "P-256",
+    "secp384r1": "P-384",
+    "secp521r1": "P-521",
+}
+"""NIST's names, as Go and cert-manager spell them, by SEC's names."""
+
+
+def read_pair(secret_name: str, data: Mapping[str, bytes] | None) -> PairFacts:
+    """Read a Secret's decoded data; None says that the Secret does not exist.
+
+    Everything in `tls.crt` has to be readable, because CloudNativePG loads all of it. `ca.crt` is
+    read as far as it can be: CloudNativePG never looks at it.
+    """
+    if data is None:
+        return PairFacts(secret=secret_name)
+    try:
+        chain = _read_chain(data.get(TLS_CERTIFICATE, b""))
+        matches = _key_matches(data[TLS_CERTIFICATE], data.get(TLS_KEY, b""))
+    except _UnreadableError as error:
+        return PairFacts(secret=secret_name, exists=True, problem=str(error))
+    return PairFacts(
+        secret=secret_name,
+        exists=True,
+        chain=chain,
+        authorities=read_certificates(data.get(AUTHORITIES, b"")),
+        key_matches=matches,
+    )
+
+
+def read_certificates(data: bytes) -> tuple[CertificateFacts, ...]:
+    """Read the certificates of a PEM file; what cannot be read is skipped, as Go's pools do."""
+    if len(data) > MAX_CERTIFICATES:
+        return ()
+    found = (read_certificate(encoded) for encoded in pem.certificates(data))
+    return tuple(facts for facts in found if facts is not None)
+
+
+def read_certificate(encoded: bytes) -> CertificateFacts | None:
+    """Read one certificate in DER, or nothing where that is impossible."""
+    try:
+        return _facts(encoded)
+    except _UnreadableError:
+        return None
+
+
+class _UnreadableError(Exception):
+    """The content of a Secret cannot be used; the text is meant for its owner."""
+
+
+def _read_chain(data: bytes) -> tuple[CertificateFacts, ...]:
+    """Read `tls.crt`, every certificate of it."""
+    if not data.strip():
+        raise _UnreadableError(f"{TLS_CERTIFICATE} is missing or empty")
+    if len(data) > MAX_CERTIFICATES:
+        raise _UnreadableError(f"{TLS_CERTIFICATE} is larger than {MAX_CERTIFICATES} bytes")
+    encoded = pem.certificates(data)
+    if not encoded:
+        raise _UnreadableError(f"{TLS_CERTIFICATE} holds no certificate in PEM")
+    chain = []
+    for number, certificate in enumerate(encoded, start=1):
+        try:
+            chain.append(_facts(certificate))
+        except _UnreadableError as error:
+            text = f"{TLS_CERTIFICATE}: certificate {number} of {len(encoded)} {error}"
+            raise _UnreadableError(text) from error
+    return tuple(chain)
+
+
+def _facts(encoded: bytes) -> CertificateFacts:
+    """Read the public part of one certificate.
+
+    `cryptography` is stricter than Go in places (encodings, extensions) and decodes lazily, so that
+    any of these lines may fail in a way of its own; what it says of a certificate is not secret.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(encoded)
+        issuer_der, subject_der = der.names(certificate.tbs_certificate_bytes)
+        return CertificateFacts(
+            subject=certificate.subject.rfc4514_string(),
+            issuer=certificate.issuer.rfc4514_string(),
+            subject_der=subject_der,
+            issuer_der=issuer_der,
+            dns_names=_dns_names(certificate.extensions),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            extended_key_usages=_extended_key_usages(certificate.extensions),
+            key_type=_key_type(certificate),
+            is_ca=_is_ca(certificate.extensions),
+            fingerprint=hashlib.sha256(encoded).hexdigest(),
+        )
+    except Exception as error:
+        raise _UnreadableError(f"cannot be read: {_brief(error)}") from error
+
+
+def _brief(error: Exception) -> str:
+    """Return one short line of what a library says of a certificate."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
+
+
+def _dns_names(extensions: x509.Extensions) -> tuple[str, ...]:
+    """Return the DNS names of the SAN extension."""
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(names.get_values_for_type(x509.DNSName))
+
+
+def _extended_key_usages(extensions: x509.Extensions) -> frozenset[str] | None:
+    """Return the OIDs of the extended key usage, None without the extension."""
+    try:
+        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+    return frozenset(usage.dotted_string for usage in usages)
+
+
+def _is_ca(extensions: x509.Extensions) -> bool:
+    """Whether the basic constraints make this certificate an issuer."""
+    try:
+        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _key_type(certificate: x509.Certificate) -> str:
+    """Name the algorithm and the size of the public key."""
+    try:
+        key = certificate.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        key = None
+    match key:
+        case ec.EllipticCurvePublicKey():
+            name = f"ECDSA {_CURVES.get(key.curve.name, key.curve.name)}"
+        case rsa.RSAPublicKey():
+            name = f"RSA {key.key_size}"
+        case ed25519.Ed25519PublicKey():
+            name = "Ed25519"
+        case ed448.Ed448PublicKey():
+            name = "Ed448"
+        case dsa.DSAPublicKey():
+            name = f"DSA {key.key_size}"
+        case _:
+            name = f"{UNKNOWN_KEY} ({certificate.public_key_algorithm_oid.dotted_string})"
+    return name
+
+
+def _key_matches(certificates: bytes, key: bytes) -> bool:
+    """Whether the private key belongs to the first certificate.
+
+    A leaf whose public key cannot be decoded counts as matching: what is wrong with it is the type
+    of its key, and the verdict should say so.
+    """
+    if not key.strip():
+        raise _UnreadableError(f"{TLS_KEY} is missing or empty")
+    text = pem.private_key(key) if len(key) <= MAX_KEY else None
+    if text is None:
+        raise _UnreadableError(f"{TLS_KEY} holds no private key in PEM")
+    public = _public_part(text)
+    leaf = _public_key(pem.certificates(certificates)[0])
+    return leaf is None or leaf == public
+
+
+def _public_key(encoded: bytes) -> bytes | None:
+    """Return a certificate's public key, encoded; None where its algorithm is unknown."""
+    try:
+        key = x509.load_der_x509_certificate(encoded).public_key()
+        return key.public_bytes(_DER, _SPKI)
+    except (UnsupportedAlgorithm, ValueError):
+        return None
+
+
+def _public_part(key: bytes) -> bytes:
+    """Return the public part of a private key, encoded.
+
+    What the library says of a key is dropped, cause and all: nobody has promised that no byte of
+    the key is in it.
+    """
+    try:
+        public = serialization.load_pem_private_key(key, password=None).public_key()
+        return public.public_bytes(_DER, _SPKI)
+    except TypeError:
+        problem = f"{TLS_KEY} is encrypted: CloudNativePG has no password for it"
+    except Exception:  # noqa: BLE001 - content of any kind, errors of many kinds
+        problem = f"{TLS_KEY} holds a private key that cannot be read"
+    raise _UnreadableError(problem)

@@ -1,0 +1,187 @@
+"""From a key to a report: fetch, parse, run the pass or the removal, report, say when to come back."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import (
+    Reason,
+    Status,
+    Type,
+    Verdict,
+    no,
+    summarize,
+)
+from cnpg_plugin_operator.api.spec import (
+    Plugin,
+    Resource,
+    parse_plugin,
+    parse_resource,
+)
+from cnpg_plugin_operator.api.status import Report, build_status
+from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.reconciler.proof import Proofs
+from cnpg_plugin_operator.reconciler.stages import Pass
+from cnpg_plugin_operator.reconciler.teardown import tear_down
+from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
+
+logger = logging.getLogger(__name__)
+
+ECHO: Final = 0.3
+"""Seconds after which a pass that wrote looks again: the events of its own writes wake it, as a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """When to come back, should nothing happen before."""
+
+    after: float | None
+    """Seconds; None where the resource is gone."""
+
+
+class Reconciler:
+    """Reconciles one resource at a time; the caller keeps passes of one resource apart."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._proofs = Proofs()
+
+    async def reconcile(self, namespace: str, name: str) -> Requeue:
+        """Run one pass.
+
+        Raises `UnavailableError` or `ConflictError` where the pass has to be repeated.
+        """
+        body = await self._tools.gatherer.resource(namespace, name)
+        if body is None:
+            self._proofs.forget((namespace, name))
+            self._tools.metrics.forget(namespace, name)
+            return Requeue(None)
+        resource = parse_resource(body)
+        try:
+            plugin = parse_plugin(body)
+        except errors.InvalidSpecError as error:
+            return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
+        if not self._tools.gatherer.manages(namespace):
+            return await self._refuse(body, plugin, await self._misplaced(plugin))
+        if resource.deleting:
+            return await self._remove(body, plugin)
+        if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
+            await self._tools.writer.hold(resource)
+        return await self._pass(body, plugin)
+
+    async def _misplaced(self, plugin: Plugin) -> Verdict:
+        """Say where a resource belongs that was created outside the managed namespaces."""
+        policy = self._tools.policy
+        return decide_admission(
+            AdmissionInput(
+                plugin=plugin,
+                managed_namespaces=policy.namespaces,
+                cnpg=(),
+                cnpg_elsewhere=await self._tools.gatherer.cnpg_namespaces(),
+                foreign=(),
+                rivals=(),
+            )
+        )
+
+    async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
+        status = body.get("status") or {}
+        run = Pass(self._tools, self._proofs, plugin, status, self._tools.clock())
+        try:
+            report = await run.run()
+        except errors.RejectedError as error:
+            return await self._refuse(body, plugin, no(Reason.INVALID_SPEC, f"{error}"))
+        except errors.ForbiddenError as error:
+            return await self._refuse(body, plugin, no(Reason.CLUSTER_ERROR, f"{error}"))
+        if run.wrote:
+            logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
+        if run.restart_note:
+            await self._tools.writer.event(
+                plugin,
+                warning=False,
+                reason="RestartingCNPG",
+                message=run.restart_note,
+                now=self._tools.clock(),
+            )
+        in_progress = summarize(report.verdicts).status is Status.UNKNOWN
+        if run.wrote and in_progress and status.get("conditions"):
+            # The next pass reports: it follows at once, and knows what became of the writes.
+            return Requeue(ECHO)
+        await self._report(body, plugin, report)
+        return Requeue(run.retry_after())
+
+    async def _remove(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
+        if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
+            return Requeue(FALLBACK_RETRY)
+        waiting = await tear_down(self._tools, plugin)
+        if waiting is None:
+            logger.info("withdrawn", extra=_reference(plugin))
+            return Requeue(FALLBACK_RETRY)
+        await self._report(body, plugin, Report({Type.ACCEPTED: waiting}))
+        return Requeue(RETRY.get(waiting.reason, FALLBACK_RETRY))
+
+    async def _refuse(
+        self, body: Mapping[str, Any], resource: Resource, verdict: Verdict
+    ) -> Requeue:
+        """Report that nothing can be done for a resource as it stands; let a deleted one go."""
+        finalizers = body["metadata"].get("finalizers") or []
+        if resource.deleting and names.FINALIZER in finalizers:
+            await self._tools.writer.release(resource)
+            return Requeue(FALLBACK_RETRY)
+        await self._report(body, resource, Report({Type.ACCEPTED: verdict}))
+        return Requeue(RETRY.get(verdict.reason, FALLBACK_RETRY))
+
+    async def _report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
+        """Write the status if it changed; tell of a transition to trouble and back."""
+        previous = body.get("status") or {}
+        now = self._tools.clock()
+        status = build_status(previous, report, generation=resource.generation, now=now)
+        self._measure(resource, report)
+        if status == previous:
+            return
+        await self._tools.writer.report(resource, status)
+        ready = summarize(report.verdicts)
+        before = _ready_before(previous)
+        logger.info(
+            "%s: %s",
+            ready.reason,
+            ready.message,
+            extra={**_reference(resource), "ready": ready.status},
+        )
+        trouble = ready.status is Status.FALSE and before != (Status.FALSE, ready.reason)
+        recovered = ready.is_true and before[0] == Status.FALSE
+        if trouble or recovered:
+            await self._tools.writer.event(
+                resource,
+                warning=trouble,
+                reason=ready.reason,
+                message=ready.message,
+                now=now,
+            )
+
+    def _measure(self, resource: Resource, report: Report) -> None:
+        metrics, labels = self._tools.metrics, (resource.namespace, resource.name)
+        metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)
+        for role, certificate in report.certificates.items():
+            expiry = certificate.not_after.timestamp()
+            metrics.certificate_expiry.labels(*labels, role).set(expiry)
+        if report.plugin is not None:
+            metrics.info.remove_by_labels(dict(zip(("namespace", "name"), labels, strict=True)))
+            metrics.info.labels(*labels, report.plugin.name, report.plugin.version).set(1)
+
+
+def utc_now() -> datetime:
+    """The clock of the composition root; everything below gets `now` as an argument."""
+    return datetime.now(UTC)
+
+
+def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:
+    conditions = status.get("conditions") or []
+    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == Type.READY), {})
+    return str(ready.get("status", "")), str(ready.get("reason", ""))
+
+
+def _reference(resource: Resource) -> dict[str, str]:
+    return {"namespace": resource.namespace, "plugin": resource.name}

@@ -1,0 +1,68 @@
+"""When a handshake is due: whenever something that it depends on changed, and at the interval.
+
+Outcomes are kept in memory only to spare plugins from needless calls; after a restart of the operator each
+plugin is simply asked once more.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from cnpg_plugin_operator.decide.facts import HandshakeOutcome
+
+RETRY_FIRST: Final = timedelta(milliseconds=500)
+"""After the first failure: kube-proxy and DNS may be a moment behind a pod that just became ready."""
+
+RETRY_MOST: Final = timedelta(seconds=15)
+"""Failures are repeated ever more seldom, up to this."""
+
+Key = tuple[str, str]
+"""Namespace and name of the resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The last handshake of a plugin."""
+
+    fingerprint: str
+    """Of everything the handshake depends on: endpoint, certificates, pods."""
+    outcome: HandshakeOutcome
+    at: datetime
+    failures: int
+    """In a row, with this fingerprint."""
+
+    def due(self, interval: timedelta) -> datetime:
+        """When the handshake has to be repeated."""
+        if self.outcome.succeeded:
+            return self.at + interval
+        return self.at + min(RETRY_FIRST * (1 << (self.failures - 1)), RETRY_MOST)
+
+
+@dataclass(slots=True)
+class Proofs:
+    """The last handshake of every plugin."""
+
+    _proofs: dict[Key, Proof] = field(default_factory=dict)
+
+    def current(
+        self, key: Key, fingerprint: str, interval: timedelta, now: datetime
+    ) -> Proof | None:
+        """Give the last proof while it still counts."""
+        proof = self._proofs.get(key)
+        if proof is None or proof.fingerprint != fingerprint or now >= proof.due(interval):
+            return None
+        return proof
+
+    def note(self, key: Key, fingerprint: str, outcome: HandshakeOutcome, now: datetime) -> Proof:
+        """Keep an outcome, counting failures in a row."""
+        before = self._proofs.get(key)
+        again = before is not None and before.fingerprint == fingerprint
+        failures = 0 if outcome.succeeded else 1 + (before.failures if before and again else 0)
+        # 2 ** 16 of the first pause is far beyond the longest one.
+        proof = Proof(fingerprint, outcome, now, min(failures, 16))
+        self._proofs[key] = proof
+        return proof
+
+    def forget(self, key: Key) -> None:
+        """Drop what is known of a resource that is gone."""
+        self._proofs.pop(key, None)

@@ -1,0 +1,335 @@
+"""The stages of a pass, one per condition, in the order of the product: validate, certificates, workload,
+Service and handshake, announcement and registration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, no, yes
+from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.status import (
+    CertificateStatus,
+    CNPGStatus,
+    PluginStatus,
+    Report,
+)
+from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster.gather import Snapshot
+from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.decide.certificates import (
+    CertificateInput,
+    decide_certificates,
+    next_check,
+)
+from cnpg_plugin_operator.decide.facts import (
+    Announcement,
+    CNPGFacts,
+    Endpoint,
+    Identity,
+    Material,
+    PairFacts,
+)
+from cnpg_plugin_operator.decide.issuing import decide_issuing
+from cnpg_plugin_operator.decide.registration import (
+    RegistrationInput,
+    announce,
+    decide_registration,
+)
+from cnpg_plugin_operator.decide.restart import Action, RestartInput, decide_restart
+from cnpg_plugin_operator.decide.workload import WorkloadInput, decide_workload
+from cnpg_plugin_operator.desired.access import build_access
+from cnpg_plugin_operator.desired.certificates import build_certificates, build_chain
+from cnpg_plugin_operator.desired.objects import Object, digest
+from cnpg_plugin_operator.desired.service import build_endpoint, build_service
+from cnpg_plugin_operator.desired.workload import build_deployment
+from cnpg_plugin_operator.pki.reading import read_pair
+from cnpg_plugin_operator.reconciler.proof import Proofs
+from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
+
+
+@dataclass(slots=True)
+class Pass:
+    """One pass over one resource."""
+
+    tools: Tools
+    proofs: Proofs
+    plugin: Plugin
+    status: Mapping[str, Any]
+    """The status as it is, for what was registered before."""
+    now: datetime
+    verdicts: dict[Type, Verdict] = field(default_factory=dict)
+    wrote: list[str] = field(default_factory=list)
+    """What this pass wrote, for the log."""
+    _snapshot: Snapshot = field(init=False)
+    _pairs: Mapping[str, PairFacts] = field(init=False, default_factory=dict)
+    _identity: Identity | None = field(init=False, default=None)
+    _wake: list[datetime] = field(init=False, default_factory=list)
+    """Times at which the world changes by itself."""
+    _deployment: Object = field(init=False, default_factory=dict)
+    _restart_note: str = field(init=False, default="")
+    _registered: str = field(init=False, default="")
+
+    async def run(self) -> Report:
+        """Go through the stages until one is not True."""
+        plugin, domain = self.plugin, self.tools.policy.cluster_domain
+        self._registered = str((self.status.get("cnpg") or {}).get("registeredRevision", ""))
+        certificates = build_certificates(plugin, domain)
+        chain = [] if plugin.spec.tls.issuer_ref else build_chain(plugin.namespace)
+        access = build_access(plugin)
+        self._deployment = build_deployment(plugin)
+        service = build_service(plugin, None)
+        desired = [*certificates, *access, self._deployment, service]
+        self._snapshot = await self.tools.gatherer.snapshot(plugin, [*chain, *desired])
+        stages = (
+            (Type.ACCEPTED, self._accept()),
+            (Type.CERTIFICATES_READY, self._certify(chain, certificates)),
+            (Type.AVAILABLE, self._deploy(access)),
+            (Type.HANDSHAKE_SUCCEEDED, self._shake()),
+            (Type.REGISTERED, self._register(desired)),
+        )
+        stopped = False
+        for kind, stage in stages:
+            if stopped:
+                stage.close()
+                continue
+            self.verdicts[kind] = verdict = await stage
+            stopped = not verdict.is_true
+        return self._report()
+
+    def retry_after(self) -> float:
+        """Seconds until the next pass, should nothing wake it earlier."""
+        last = list(self.verdicts.values())[-1]
+        times = [max((wake - self.now).total_seconds(), 0.1) for wake in self._wake]
+        if not last.is_true:
+            times.append(RETRY.get(last.reason, FALLBACK_RETRY))
+        return min(times, default=FALLBACK_RETRY)
+
+    async def _accept(self) -> Verdict:
+        seen = self._snapshot
+        return decide_admission(
+            AdmissionInput(
+                plugin=self.plugin,
+                managed_namespaces=self.tools.policy.namespaces,
+                cnpg=seen.cnpg,
+                cnpg_elsewhere=seen.cnpg_elsewhere,
+                foreign=seen.foreign,
+                rivals=seen.rivals,
+                grants=self.tools.policy.grants,
+            )
+        )
+
+    async def _certify(self, chain: list[Object], certificates: list[Object]) -> Verdict:
+        plugin, seen = self.plugin, self._snapshot
+        if seen.issuing.served:
+            async with self.tools.locks[plugin.namespace]:
+                for body in chain:
+                    await self._apply_shared(body)
+            for body in certificates:
+                await self._apply(body)
+        server, client = (
+            read_pair(name, seen.secrets[name])
+            for name in (names.server_secret(plugin.name), names.client_secret(plugin.name))
+        )
+        self._pairs = {"server": server, "client": client}
+        verdict = decide_certificates(
+            CertificateInput(
+                server=server,
+                client=client,
+                server_name=plugin.server_name,
+                client_ca=plugin.spec.tls.client_ca,
+                now=self.now,
+            )
+        )
+        if verdict.is_true:
+            check = next_check(self.now, (server, client))
+            self._wake += [check] if check is not None else []
+            return verdict
+        return decide_issuing(seen.issuing, self.now) or verdict
+
+    async def _deploy(self, access: list[Object]) -> Verdict:
+        plugin, seen = self.plugin, self._snapshot
+        for body in access:
+            await self._apply(body)
+        await self._apply(build_service(plugin, self._announcing()))
+        live = await self._apply(self._deployment)
+        return decide_workload(
+            WorkloadInput(
+                name=plugin.name,
+                port=plugin.spec.port,
+                facts=observe.read_workload(live, list(seen.pods)),
+                now=self.now,
+            )
+        )
+
+    async def _shake(self) -> Verdict:
+        plugin, tools = self.plugin, self.tools
+        endpoint = Endpoint(
+            host=plugin.host,
+            port=plugin.spec.port,
+            server_name=plugin.server_name,
+            plugin_name=plugin.spec.plugin_name,
+        )
+        server, client = self._pairs["server"], self._pairs["client"]
+        pods = sorted((p["metadata"]["uid"], _restarts(p)) for p in self._snapshot.pods)
+        fingerprint = digest([asdict(endpoint), server.fingerprint, client.fingerprint, pods])
+        key, interval = (plugin.namespace, plugin.name), plugin.spec.handshake.interval
+        proof = self.proofs.current(key, fingerprint, interval, self.now)
+        if proof is None:
+            with tools.metrics.handshake_seconds.time():
+                outcome = await tools.handshaker.shake(
+                    endpoint, self._material(), plugin.spec.handshake.timeout.total_seconds()
+                )
+            tools.metrics.handshakes.labels(outcome.reason.value).inc()
+            proof = self.proofs.note(key, fingerprint, outcome, tools.clock())
+        self._wake.append(proof.due(interval))
+        outcome = proof.outcome
+        self._identity = outcome.identity
+        if outcome.succeeded:
+            return yes(outcome.reason, outcome.message)
+        return no(outcome.reason, outcome.message)
+
+    async def _register(self, desired: list[Object]) -> Verdict:
+        plugin, seen = self.plugin, self._snapshot
+        endpoint = build_endpoint(plugin)
+        template = self._deployment["spec"]["template"]
+        annotations = announce(
+            self._announcement(),
+            endpoint,
+            endpoint_hash=digest(endpoint),
+            revision=digest([template, endpoint, asdict(self._identity or Identity("", ""))]),
+            now=self.now,
+        )
+        live = await self._apply(build_service(plugin, annotations))
+        self.wrote += await self.tools.writer.prune(plugin, desired)
+        announcement = observe.read_service(live).announcement
+        if announcement is None:
+            raise RuntimeError(f"Service {plugin.service_name} lost its label while it was applied")
+        verdict = self._judge_registration(seen.cnpg[0], announcement)
+        if verdict.reason is Reason.RESTART_PENDING:
+            verdict = await self._restart(verdict)
+        if verdict.is_true:
+            self._registered = announcement.revision
+        return verdict
+
+    def _judge_registration(self, cnpg: CNPGFacts, announcement: Announcement) -> Verdict:
+        plugin = self.plugin
+        return decide_registration(
+            RegistrationInput(
+                name=plugin.name,
+                service=plugin.service_name,
+                policy=plugin.spec.restart_policy or self.tools.policy.restart_policy,
+                announcement=announcement,
+                cnpg=cnpg,
+                event=self._snapshot.event,
+                clusters=self._snapshot.clusters,
+                registered_revision=self._registered,
+                now=self.now,
+            )
+        )
+
+    async def _restart(self, pending: Verdict) -> Verdict:
+        """Restart CloudNativePG if now is the moment; one plugin at a time looks at its namespace."""
+        namespace, tools = self.plugin.namespace, self.tools
+        async with tools.locks[namespace]:
+            found = await tools.gatherer.cnpg(namespace)
+            if len(found) != 1:
+                return pending
+            decision = decide_restart(
+                RestartInput(
+                    cnpg=found[0],
+                    published=await tools.gatherer.published(namespace),
+                    pace=tools.policy.pace,
+                    now=tools.clock(),
+                )
+            )
+            if decision.action is Action.RESTART:
+                await tools.writer.restart_cnpg(
+                    namespace, found[0], decision.revisions, tools.clock()
+                )
+                tools.metrics.restarts.labels(namespace).inc()
+                self.wrote.append(f"restart of Deployment {found[0].deployment}")
+                self._restart_note = (
+                    f"Deployment {found[0].deployment} is restarted: {decision.reason}"
+                )
+            elif decision.action is Action.WAIT:
+                self._wake.append(self.now + decision.after + timedelta(milliseconds=50))
+        return pending
+
+    @property
+    def restart_note(self) -> str:
+        """What to tell of a restart that this pass asked for; empty where it did not."""
+        return self._restart_note
+
+    async def _apply(self, body: Object) -> Mapping[str, Any]:
+        """Apply one object where it differs from the snapshot."""
+        key = (body["kind"], body["metadata"]["name"])
+        live, written = await self.tools.writer.apply(body, self._snapshot.live.get(key))
+        if written:
+            self.wrote.append(f"{key[0]} {key[1]}")
+        return live
+
+    async def _apply_shared(self, body: Object) -> None:
+        """Apply a part of the shared chain, unless another plugin's pass has just done it."""
+        live = self._snapshot.live.get((body["kind"], body["metadata"]["name"]))
+        if live is None:
+            live = await self.tools.gatherer.live(body)
+        _, written = await self.tools.writer.apply(body, live)
+        if written:
+            self.wrote.append(f"{body['kind']} {body['metadata']['name']}")
+
+    def _announcement(self) -> Announcement | None:
+        live = self._snapshot.live.get(("Service", self.plugin.service_name))
+        return observe.read_service(live).announcement if live is not None else None
+
+    def _announcing(self) -> Mapping[str, str] | None:
+        """What the published Service says, to be kept: CloudNativePG forgets a withdrawn one."""
+        announcement = self._announcement()
+        return announcement.annotations if announcement is not None else None
+
+    def _material(self) -> Material:
+        server = self._snapshot.secrets[names.server_secret(self.plugin.name)] or {}
+        client = self._snapshot.secrets[names.client_secret(self.plugin.name)] or {}
+        return Material(
+            trust=server.get("tls.crt", b""),
+            certificate=client.get("tls.crt", b""),
+            key=client.get("tls.key", b""),
+        )
+
+    def _report(self) -> Report:
+        seen = self._snapshot
+        renewals = {request.name: request.renewal_time for request in seen.issuing.requests}
+        certificates = {
+            role: CertificateStatus(pair.leaf.not_after, renewals.get(pair.secret))
+            for role, pair in self._pairs.items()
+            if pair.leaf is not None
+        }
+        return Report(
+            verdicts=self.verdicts,
+            plugin=_plugin_status(self._identity),
+            certificates=certificates,
+            cnpg=_cnpg_status(seen.cnpg[0], self._registered) if len(seen.cnpg) == 1 else None,
+            using=len(seen.clusters),
+            unready=sum(not cluster.healthy for cluster in seen.clusters),
+        )
+
+
+def _restarts(pod: Mapping[str, Any]) -> int:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return sum(int(status.get("restartCount", 0)) for status in statuses)
+
+
+def _plugin_status(identity: Identity | None) -> PluginStatus | None:
+    return PluginStatus(**asdict(identity)) if identity is not None else None
+
+
+def _cnpg_status(cnpg: CNPGFacts, registered: str) -> CNPGStatus:
+    return CNPGStatus(
+        deployment=cnpg.deployment,
+        version=cnpg.version,
+        registered_revision=registered,
+        restarted_at=cnpg.restarted_at,
+        restart_reason=", ".join(sorted(cnpg.restarted_for)),
+    )

@@ -1,0 +1,75 @@
+"""What a pass works with, made once by the composition root, and the pace at which passes come back."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
+
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.cluster.apply import Writer
+from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.decide.admission import Grants
+from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.telemetry import Metrics
+
+
+class Handshaker(Protocol):
+    """Talks to a plugin as CloudNativePG would; a failure is an outcome, never an exception."""
+
+    async def shake(
+        self,
+        endpoint: Endpoint,
+        material: Material,
+        timeout: float,  # noqa: ASYNC109 - a value
+    ) -> HandshakeOutcome:
+        """Perform one handshake within `timeout` seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that passes depend on."""
+
+    namespaces: tuple[str, ...]
+    restart_policy: RestartPolicy
+    pace: Pace
+    cluster_domain: str
+    grants: Grants
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Ports and settings of every pass."""
+
+    gatherer: Gatherer
+    writer: Writer
+    handshaker: Handshaker
+    policy: Policy
+    metrics: Metrics
+    clock: Callable[[], datetime]
+    locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    """One per namespace: what its plugins share (chain, CloudNativePG) is written by one at a time."""
+
+
+FALLBACK_RETRY: Final = 10.0
+"""Seconds until a resource that is not Ready is looked at again, where no reason says otherwise. Events
+wake it earlier; this covers what no watch reports."""
+
+RETRY: Final[Mapping[Reason, float]] = {
+    Reason.ISSUING: 2.0,
+    Reason.CERT_MANAGER_NOT_INSTALLED: 5.0,
+    Reason.ISSUER_NOT_READY: 5.0,
+    Reason.ROLLOUT_IN_PROGRESS: 3.0,
+    Reason.AWAITING_REGISTRATION: 1.0,
+    Reason.RESTARTING: 1.0,
+    Reason.RESTART_PENDING: 1.0,
+    Reason.CNPG_UNAVAILABLE: 2.0,
+    Reason.DELETING: 1.0,
+    Reason.SUSPENDED: 600.0,
+    Reason.INVALID_SPEC: 60.0,
+}
+"""Seconds until the next look, by the reason that ended the pass."""

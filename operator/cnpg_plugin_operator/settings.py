@@ -1,0 +1,137 @@
+"""What an administrator can set, read from the environment in this one place.
+
+The Helm chart writes these variables. A value that cannot be used stops the start with one sentence.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from cnpg_plugin_operator.api.durations import parse_duration
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.admission import Grants
+from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.errors import SettingsError
+
+PREFIX: Final = "CNPGP_"
+"""Of every variable."""
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    """Least severe level that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Provider(StrEnum):
+    """Where certificates come from."""
+
+    CERT_MANAGER = "CertManager"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's configuration."""
+
+    namespaces: tuple[str, ...] = ("cnpg-system",)
+    """`CNPGP_NAMESPACES`: where CloudNativePG runs and this operator has rights."""
+    default_tls_provider: Provider = Provider.CERT_MANAGER
+    """`CNPGP_DEFAULT_TLS_PROVIDER`: for resources that name none."""
+    default_restart_policy: RestartPolicy = RestartPolicy.IF_NEEDED
+    """`CNPGP_DEFAULT_RESTART_POLICY`: for resources that name none."""
+    pace: Pace = Pace()
+    """`CNPGP_RESTART_SETTLE`, `CNPGP_RESTART_SETTLE_MAX`, `CNPGP_RESTART_COOLDOWN`."""
+    cluster_domain: str = "cluster.local"
+    """`CNPGP_CLUSTER_DOMAIN`: last part of a Service's full name, for the server certificate."""
+    grants: Grants = Grants()
+    """`CNPGP_ALLOWED_CLUSTER_ROLES`, `CNPGP_ALLOWED_ROLES`, `CNPGP_ALLOWED_SERVICE_ACCOUNTS`."""
+    log_level: LogLevel = LogLevel.INFO
+    """`CNPGP_LOG_LEVEL`"""
+    log_format: LogFormat = LogFormat.JSON
+    """`CNPGP_LOG_FORMAT`"""
+    http_host: str = ""
+    http_port: int = 8080
+    """`CNPGP_HTTP_ADDRESS`, `[host]:port`: serves /healthz, /readyz and /metrics."""
+    kubeconfig: str | None = None
+    """`KUBECONFIG`; without it the pod's service account is used."""
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings. Raises `SettingsError` with the variable and what it may be."""
+    defaults = Settings()
+    pace = defaults.pace
+    host, port = _read_address(environment, defaults)
+    return Settings(
+        namespaces=_read_list(environment, "NAMESPACES") or defaults.namespaces,
+        default_tls_provider=_read_enum(
+            environment, "DEFAULT_TLS_PROVIDER", defaults.default_tls_provider
+        ),
+        default_restart_policy=_read_enum(
+            environment, "DEFAULT_RESTART_POLICY", defaults.default_restart_policy
+        ),
+        pace=Pace(
+            settle=_read_duration(environment, "RESTART_SETTLE", pace.settle),
+            settle_max=_read_duration(environment, "RESTART_SETTLE_MAX", pace.settle_max),
+            cooldown=_read_duration(environment, "RESTART_COOLDOWN", pace.cooldown),
+        ),
+        cluster_domain=environment.get(f"{PREFIX}CLUSTER_DOMAIN") or defaults.cluster_domain,
+        grants=Grants(
+            cluster_roles=frozenset(_read_list(environment, "ALLOWED_CLUSTER_ROLES")),
+            roles=frozenset(_read_list(environment, "ALLOWED_ROLES")),
+            service_accounts=frozenset(_read_list(environment, "ALLOWED_SERVICE_ACCOUNTS")),
+        ),
+        log_level=_read_enum(environment, "LOG_LEVEL", defaults.log_level),
+        log_format=_read_enum(environment, "LOG_FORMAT", defaults.log_format),
+        http_host=host,
+        http_port=port,
+        kubeconfig=environment.get("KUBECONFIG") or None,
+    )
+
+
+def _read_list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    parts = environment.get(PREFIX + name, "").split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def _read_enum(environment: Mapping[str, str], name: str, default: Choice) -> Choice:
+    text = environment.get(PREFIX + name) or default.value
+    try:
+        return type(default)(text)
+    except ValueError as error:
+        allowed = ", ".join(type(default))
+        raise SettingsError(f"{PREFIX}{name} is {text!r}; it can be: {allowed}") from error
+
+
+def _read_duration(environment: Mapping[str, str], name: str, default: timedelta) -> timedelta:
+    text = environment.get(PREFIX + name)
+    if not text:
+        return default
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}{name} is {text!r}; it {error}") from error
+
+
+def _read_address(environment: Mapping[str, str], defaults: Settings) -> tuple[str, int]:
+    text = environment.get(f"{PREFIX}HTTP_ADDRESS")
+    if not text:
+        return defaults.http_host, defaults.http_port
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
+        raise SettingsError(f"{PREFIX}HTTP_ADDRESS is {text!r}; it must be [host]:port")
+    return host.strip("[]"), int(port)

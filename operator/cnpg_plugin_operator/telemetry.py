@@ -1,0 +1,156 @@
+"""What the operator tells about itself: metrics, health endpoints, log lines.
+
+Names follow controller-runtime where it has one, so that existing dashboards read them. Nothing here decides
+anything, and nothing here may see a Secret.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+_RECORD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+}
+"""Fields that every log record has; the rest was given as `extra`."""
+
+
+class Metrics:
+    """All metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.reconciles = Counter(
+            "controller_runtime_reconcile_total",
+            "Passes by their result.",
+            ("controller", "result"),
+            registry=registry,
+        )
+        self.reconcile_seconds = Histogram(
+            "controller_runtime_reconcile_time_seconds",
+            "Duration of a pass.",
+            ("controller",),
+            registry=registry,
+        )
+        self.ready = Gauge(
+            "cnpg_plugin_ready",
+            "1 where the plugin is Ready, else 0.",
+            ("namespace", "name"),
+            registry=registry,
+        )
+        self.info = Gauge(
+            "cnpg_plugin_info",
+            "Always 1; says what the plugin said of itself.",
+            ("namespace", "name", "plugin", "version"),
+            registry=registry,
+        )
+        self.certificate_expiry = Gauge(
+            "cnpg_plugin_certificate_expiry_timestamp_seconds",
+            "When the certificate ends, in seconds since 1970.",
+            ("namespace", "name", "role"),
+            registry=registry,
+        )
+        self.handshake_seconds = Histogram(
+            "cnpg_plugin_handshake_duration_seconds", "Duration of a handshake.", registry=registry
+        )
+        self.handshakes = Counter(
+            "cnpg_plugin_handshakes_total",
+            "Handshakes by their reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.restarts = Counter(
+            "cnpg_plugin_cnpg_restarts_total",
+            "Restarts of CloudNativePG that were asked for.",
+            ("namespace",),
+            registry=registry,
+        )
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop the series of a resource that is gone."""
+        for gauge in (self.ready, self.info, self.certificate_expiry):
+            gauge.remove_by_labels({"namespace": namespace, "name": name})
+
+
+def build_application(metrics: Metrics, is_ready: Callable[[], bool]) -> web.Application:
+    """Build the HTTP application of /healthz, /readyz and /metrics."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        """Answering at all is the proof: the event loop turns."""
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        """Ready once every watched kind was listed."""
+        if is_ready():
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="not every watched kind has been listed yet\n")
+
+    async def expose(_: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    application = web.Application()
+    application.router.add_get("/healthz", healthz)
+    application.router.add_get("/readyz", readyz)
+    application.router.add_get("/metrics", expose)
+    return application
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object per line: ts, level, logger, msg, and what was given as `extra`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """For people: time, level, message, and `key=value` of what was given as `extra`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)sZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = " ".join(f"{key}={value}" for key, value in _extra(record).items())
+        return super().format(record) + (f"  {extra}" if extra else "")
+
+
+def _extra(record: logging.LogRecord) -> Mapping[str, Any]:
+    return {
+        key: value
+        for key, value in vars(record).items()
+        if key not in _RECORD_FIELDS and not key.startswith("k8s_") and key != "settings"
+    }
+
+
+def configure_logging(level: str, *, as_json: bool) -> None:
+    """Send all log lines to standard error in one format."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JSONFormatter() if as_json else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("aiohttp.access", "asyncio", "kopf"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

@@ -1,0 +1,168 @@
+"""Building the cluster's programs from their pinned Go modules, once per content.
+
+The cache key is the content of go.mod, go.sum, the Go files and the flags: change any of them
+and the program is built anew, keep them and nothing is run at all. A finished program is renamed
+into place, so a killed build leaves no half of one.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.errors import ClusterError
+from tests.cluster.machine import go_program
+from tests.cluster.paths import PEERS, SAMPLE_PLUGIN, cache_directory
+from tests.cluster.progress import heartbeat
+
+CNPG_VERSIONS = ("1.30.0", "1.25.0")
+SAMPLE_VERSIONS = ("0.1.0", "0.2.0")
+CNPG_MODULE = "github.com/cloudnative-pg/cloudnative-pg"
+CERT_MANAGER_MODULE = "github.com/cert-manager/cert-manager"
+_HALF = ".half"
+_KUBE_VERSION = "k8s.io/component-base/version"
+
+
+@dataclass(frozen=True)
+class Program:
+    """One binary: the module it is built in, the package in it, and files the module brings.
+
+    assets maps a path inside another module to the name it is kept under beside the binary.
+    """
+
+    name: str
+    module: Path
+    package: str = "."
+    ldflags: str = ""
+    assets_from: str = ""
+    assets: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def directory(self) -> Path:
+        return cache_directory() / "programs" / f"{self.name}-{self._key()}"
+
+    @property
+    def binary(self) -> Path:
+        return self.directory / self.name
+
+    def asset(self, name: str) -> Path:
+        return self.directory / "assets" / name
+
+    def _key(self) -> str:
+        digest = hashlib.sha256()
+        sources = [self.module / "go.mod", self.module / "go.sum", *self.module.rglob("*.go")]
+        for source in sorted(sources):
+            if source.exists():
+                digest.update(source.relative_to(self.module).as_posix().encode() + b"\0")
+                digest.update(source.read_bytes() + b"\0")
+        digest.update(json.dumps([self.package, self.ldflags, self.assets]).encode())
+        return digest.hexdigest()[:16]
+
+
+def cnpg(version: str) -> Program:
+    """CloudNativePG's manager and its install manifest."""
+    return Program(
+        name=f"cnpg-{version}",
+        module=PEERS / f"cnpg-{version}",
+        package=f"{CNPG_MODULE}/cmd/manager",
+        assets_from=CNPG_MODULE,
+        assets=((f"releases/cnpg-{version}.yaml", "install.yaml"),),
+    )
+
+
+def sample_plugin(version: str) -> Program:
+    """The project's own CNPG-I plugin, which says it is of this version."""
+    return Program("sample-plugin", SAMPLE_PLUGIN, ldflags=f"-X main.version={version}")
+
+
+KUBE = Program(
+    "kube",
+    PEERS / "kube",
+    ldflags=(
+        f"-X {_KUBE_VERSION}.gitVersion=v1.34.3 "
+        f"-X {_KUBE_VERSION}.gitMajor=1 -X {_KUBE_VERSION}.gitMinor=34"
+    ),
+)
+ETCD = Program("etcd", PEERS / "etcd", "go.etcd.io/etcd/server/v3")
+COREDNS = Program("coredns", PEERS / "coredns", "github.com/coredns/coredns")
+HELM = Program("helm", PEERS / "helm", "helm.sh/helm/v3/cmd/helm")
+PAUSE = Program("pause", PEERS / "pause")
+CERT_MANAGER = Program(
+    "cert-manager",
+    PEERS / "cert-manager",
+    assets_from=CERT_MANAGER_MODULE,
+    assets=(("deploy/crds", "crds"),),
+)
+NODE_PROGRAMS = (KUBE, ETCD, COREDNS, HELM, PAUSE)
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def build(programs: Iterable[Program]) -> None:
+    """Build what the cache lacks, one after the other (each uses every core)."""
+    wanted = list(programs)
+    missing = [program for program in wanted if not program.directory.exists()]
+    if not missing:
+        return
+    with _only_one(cache_directory() / "programs.lock"):
+        _remove_halves()
+        for number, program in enumerate(missing, start=1):
+            if not program.directory.exists():
+                _build_one(program, f"building {program.name} ({number}/{len(missing)})")
+
+
+def _remove_halves() -> None:
+    """What builds that failed or were killed left behind."""
+    for half in (cache_directory() / "programs").glob(f"*{_HALF}"):
+        shutil.rmtree(half)
+
+
+def _build_one(program: Program, label: str) -> None:
+    partial = program.directory.with_name(program.directory.name + _HALF)
+    partial.mkdir(parents=True)
+    go = go_program()
+    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags=-s -w {program.ldflags}"]
+    argv = [go, "build", *flags, "-o", str(partial / program.name), program.package]
+    with heartbeat(label):
+        _go(argv, program.module)
+        if program.assets:
+            _copy_assets(program, go, partial / "assets")
+    partial.rename(program.directory)
+
+
+def _copy_assets(program: Program, go: str, target: Path) -> None:
+    listing = _go([go, "list", "-m", "-f", "{{.Dir}}", program.assets_from], program.module)
+    target.mkdir()
+    for source, name in program.assets:
+        origin = Path(listing.strip()) / source
+        if origin.is_dir():
+            shutil.copytree(origin, target / name, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(origin, target / name)
+
+
+def _go(argv: list[str], module: Path) -> str:
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+    environment["GOTOOLCHAIN"] = "local"
+    begun = time.monotonic()
+    done = subprocess.run(
+        argv, cwd=module, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        lines = "\n".join(done.stderr.splitlines()[-20:])
+        spent = time.monotonic() - begun
+        raise ClusterError(f"in {module}, {' '.join(argv)} failed after {spent:.0f} s:\n{lines}")
+    return done.stdout

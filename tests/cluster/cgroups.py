@@ -1,0 +1,114 @@
+"""The cluster's control groups: kubelet's pods live below them, and so do our own processes.
+
+Membership is what lets `down` find every process the cluster ever started, shims and containers
+included, even after everything that kept records of them was killed.
+"""
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.cluster.errors import ClusterError
+from tests.cluster.paths import Layout
+
+ROOT = Path("/sys/fs/cgroup")
+# Our own programs; pods are in kubelet's `kubepods` beside it.
+SYSTEM = "system"
+_KILL_SECONDS = 20.0
+
+
+def _is_unified() -> bool:
+    return (ROOT / "cgroup.controllers").exists()
+
+
+def _hierarchies() -> list[Path]:
+    """Every mounted hierarchy: one in cgroup v2, one per controller in v1."""
+    if _is_unified():
+        return [ROOT]
+    candidates = [entry for entry in ROOT.iterdir() if entry.is_dir() and not entry.is_symlink()]
+    return [entry for entry in candidates if (entry / "cgroup.procs").exists()]
+
+
+def _tracking_hierarchy() -> Path:
+    return ROOT if _is_unified() else ROOT / "pids"
+
+
+def create(layout: Layout) -> Path:
+    """Make the cluster's groups; return the file that a starting program puts its pid into."""
+    for hierarchy in _hierarchies():
+        group = hierarchy / layout.unique
+        group.mkdir(exist_ok=True)
+        if _is_unified():
+            _delegate(hierarchy, group)
+        for setting in ("cpuset.cpus", "cpuset.mems"):
+            if not _is_unified() and (group / setting).exists():
+                (group / setting).write_text((hierarchy / setting).read_text())
+    tracking = _tracking_hierarchy() / layout.unique / SYSTEM
+    tracking.mkdir(exist_ok=True)
+    return tracking / "cgroup.procs"
+
+
+def _delegate(hierarchy: Path, group: Path) -> None:
+    """cgroup v2 hands a controller down only where the parent says so."""
+    for controller in (hierarchy / "cgroup.controllers").read_text().split():
+        for parent in (hierarchy, group):
+            try:
+                (parent / "cgroup.subtree_control").write_text(f"+{controller}")
+            except OSError as failure:
+                if failure.errno not in (errno.EBUSY, errno.EINVAL, errno.ENOENT):
+                    raise
+
+
+def members(layout: Layout) -> set[int]:
+    """The pids of every process of this cluster, in containers too."""
+    found: set[int] = set()
+    for hierarchy in _hierarchies():
+        for directory, _, files in os.walk(hierarchy / layout.unique):
+            if "cgroup.procs" in files:
+                try:
+                    text = (Path(directory) / "cgroup.procs").read_text()
+                except OSError:  # the group went away while we walked
+                    continue
+                found.update(int(line) for line in text.split())
+    return found - {0, os.getpid()}
+
+
+def kill_members(layout: Layout) -> None:
+    """End every process of this cluster and wait until none is left."""
+    deadline = time.monotonic() + _KILL_SECONDS
+    while remaining := members(layout):
+        if time.monotonic() > deadline:
+            raise ClusterError(f"processes {sorted(remaining)} do not end after SIGKILL")
+        for pid in remaining:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+
+
+def delete(layout: Layout) -> None:
+    """Remove the groups; they must be empty of processes."""
+    for hierarchy in _hierarchies():
+        _remove_tree(hierarchy / layout.unique)
+
+
+def _remove_tree(group: Path) -> None:
+    deepest_first = [Path(found) for found, _, _ in os.walk(group, topdown=False)]
+    for directory in deepest_first:
+        _remove_group(directory)
+
+
+def _remove_group(directory: Path) -> None:
+    deadline = time.monotonic() + _KILL_SECONDS
+    while directory.exists():
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as failure:  # the kernel lets go of a dead process a moment later
+            if failure.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

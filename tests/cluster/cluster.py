@@ -1,0 +1,218 @@
+"""A named cluster as tests and the demo use it: one small typed object.
+
+`Cluster("test").up()` starts it, `.kubectl("get", "nodes")` talks to it, `.down()` removes it.
+"""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import addons, api, builds, dockerfiles, images, machine, network, node, storage
+from tests.cluster.cgroups import create as create_cgroups
+from tests.cluster.errors import ClusterError
+from tests.cluster.paths import DEFAULT_NAME, Layout
+from tests.cluster.processes import Supervisor
+from tests.cluster.progress import say
+from tests.cluster.startup import Startup, expected_components, is_from_another_boot
+from tests.cluster.teardown import remove_cluster
+
+DEFAULT_CNPG = "1.30.0"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status` tells. `state` is absent, partial or running."""
+
+    name: str
+    state: str
+    components: dict[str, bool]
+    node_ready: bool
+    cnpg_version: str | None
+    cnpg_available: bool
+    kubeconfig: str
+    netns: str
+    state_directory: str
+    audit_log: str
+    resolv_conf: str
+
+
+class Cluster:
+    """One single-node cluster in a network namespace and a state directory of its own."""
+
+    def __init__(self, name: str = DEFAULT_NAME) -> None:
+        self.name = name
+        self.layout = Layout(name)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """An administrator's; its server address holds inside the network namespace only."""
+        return self.layout.kubeconfig()
+
+    @property
+    def netns(self) -> str:
+        """The network namespace's name, as in `ip netns exec NAME`."""
+        return self.layout.unique
+
+    @property
+    def audit_log(self) -> Path:
+        """Every request but reads of its own stage, one JSON object per line."""
+        return self.layout.audit_log
+
+    def up(self, cnpg: str = DEFAULT_CNPG, *, addons: bool = True) -> None:
+        """Build what is lacking and start what does not run, until all of it is ready."""
+        if cnpg not in builds.CNPG_VERSIONS:
+            known = ", ".join(builds.CNPG_VERSIONS)
+            raise ClusterError(f"CloudNativePG {cnpg} cannot be built here; these can: {known}")
+        machine.require_rights()
+        machine.install_debian_packages()
+        version = cnpg if addons else None
+        builds.build(builds.NODE_PROGRAMS)
+        if addons:
+            builds.build([builds.CERT_MANAGER])
+        for image in images.always_loaded(version):
+            image.make()
+        with self._alone():
+            if is_from_another_boot(self.layout):
+                say(f"cluster {self.name} is from before this machine's last boot: starting anew")
+                remove_cluster(self.layout)
+                self.layout.state.mkdir(parents=True)
+            Startup(self.layout, self.kubectl, version).run()
+        say(f"cluster {self.name} is up")
+
+    def down(self) -> None:
+        """Leave nothing of this cluster: processes, mounts, network, cgroups, files."""
+        machine.require_rights()
+        with self._alone():
+            remove_cluster(self.layout)
+        say(f"cluster {self.name} is gone")
+
+    def status(self) -> Status:
+        """How it is, from its processes and from its API server where that answers."""
+        supervisor = Supervisor(self.layout)
+        names = expected_components(self.layout) if self.layout.state.exists() else []
+        components = {name: supervisor.is_running(name) for name in names}
+        answers = (
+            components.get("kube-apiserver", False)
+            and self.layout.netns.exists()
+            and api.is_ready(self.layout)
+        )
+        if not self.layout.state.exists():
+            state = "absent"
+        else:
+            state = "running" if answers and all(components.values()) else "partial"
+        return Status(
+            name=self.name,
+            state=state,
+            components=components,
+            node_ready=answers and api.has_condition(self.layout, node.NODE_PATH, "Ready"),
+            cnpg_version=addons.cnpg_version(self.layout) if answers else None,
+            cnpg_available=answers and addons.cnpg_is_available(self.layout),
+            kubeconfig=str(self.kubeconfig),
+            netns=self.netns,
+            state_directory=str(self.layout.state),
+            audit_log=str(self.audit_log),
+            resolv_conf=str(self.layout.resolv_conf),
+        )
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
+        """Run kubectl as the administrator; its standard output, or an error with its own words."""
+        return self._run(self.kubectl_argv(*arguments), input)
+
+    def helm(self, *arguments: str) -> str:
+        """Run helm as the administrator; its standard output, or an error with its own words."""
+        return self._run(self.helm_argv(*arguments), None)
+
+    def kubectl_argv(self, *arguments: str) -> list[str]:
+        """The full command line of a kubectl inside the cluster's network."""
+        self._require_existence()
+        program = str(self.layout.programs / "kubectl")
+        kubeconfig = f"--kubeconfig={self.kubeconfig}"
+        return network.inside(self.layout, [program, kubeconfig, *arguments])
+
+    def helm_argv(self, *arguments: str) -> list[str]:
+        """The full command line of a helm inside the cluster's network."""
+        self._require_existence()
+        program = str(self.layout.programs / "helm")
+        return network.inside(self.layout, [program, f"--kubeconfig={self.kubeconfig}", *arguments])
+
+    def in_namespace(self, argv: list[str]) -> list[str]:
+        """The command line that runs argv in the cluster's network, with its name resolution."""
+        self._require_existence()
+        return network.inside(self.layout, argv, dns=True)
+
+    def enter_network(self) -> None:
+        """Move the calling thread, and what it starts from now on, into the cluster's network.
+
+        Addresses work from then on; names do not: the process keeps its own /etc/resolv.conf.
+        """
+        self._require_existence()
+        network.enter_network(self.layout.netns)
+
+    def build_image(
+        self, context: Path, tag: str, build_args: Mapping[str, str] | None = None
+    ) -> None:
+        """Build context's Dockerfile as tag and put it on the node."""
+        dockerfiles.build_image(context, tag, build_args or {})
+        self.load_image(tag)
+
+    def load_image(self, reference: str | Path) -> None:
+        """Put an OCI archive, or an image that was made or built on this machine, on the node."""
+        self._require_existence()
+        images.load(self.layout, str(reference))
+
+    def add_volume(self, name: str, size: str = "1Gi") -> None:
+        """Make an empty PersistentVolume of the default storage class for one claim."""
+        self._require_existence()
+        storage.add_volume(self.layout, self.kubectl, name, size)
+
+    def stop_component(self, name: str, *, kill: bool = False) -> None:
+        """End a component (`status` lists them) until `start_component` or `up`."""
+        self._require_component(name)
+        Supervisor(self.layout).stop(name, kill=kill)
+
+    def start_component(self, name: str) -> None:
+        """Start a component that was stopped; nothing happens to one that runs."""
+        self._require_component(name)
+        supervisor = Supervisor(self.layout, create_cgroups(self.layout))
+        supervisor.start(name, node.commands(self.layout)[name])
+
+    def log(self, component: str) -> Path:
+        """The file with a component's output."""
+        self._require_component(component)
+        return Supervisor(self.layout).log(component)
+
+    def _require_component(self, name: str) -> None:
+        self._require_existence()
+        known = sorted(node.commands(self.layout))
+        if name not in known:
+            raise ClusterError(f"no component is called {name!r}; there are {', '.join(known)}")
+
+    def _require_existence(self) -> None:
+        if not self.layout.netns.exists() or not self.layout.programs.exists():
+            raise ClusterError(f"there is no cluster {self.name!r}; `up` makes it")
+
+    def _run(self, argv: list[str], text: str | None) -> str:
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            words = " ".join(Path(part).name if "/" in part else part for part in argv[3:])
+            raise ClusterError(f"{words} (exit {done.returncode}):\n{done.stderr.strip()}")
+        return done.stdout
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the cluster against another run of this tool."""
+        while True:
+            self.layout.state.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.layout.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # The run that we waited for may have been a `down`: then this is no directory.
+                if os.fstat(descriptor).st_nlink > 0:
+                    yield
+                    return
+            finally:
+                os.close(descriptor)

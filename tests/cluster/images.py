@@ -1,0 +1,195 @@
+"""Every image the cluster uses: how each is made, cached, built from a Dockerfile and loaded.
+
+No image registry is needed or asked: an image is an OCI archive in the cache, keyed by what it is
+made of, and containerd imports it from there.
+"""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.cluster import builds
+from tests.cluster.archives import FORMAT, ImageConfig, write_image, write_layer
+from tests.cluster.errors import ClusterError
+from tests.cluster.machine import install_debian_packages
+from tests.cluster.node import PAUSE_IMAGE
+from tests.cluster.paths import Layout, cache_directory
+from tests.cluster.progress import heartbeat
+
+PYTHON_IMAGE = "localhost/python:3.13"
+POSTGRES_IMAGE = "localhost/postgresql:17"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NON_ROOT = "10001:10001"
+_DEBIAN_SUITE = "trixie"
+
+
+@dataclass(frozen=True)
+class ProgramImage:
+    """An image of one static binary, under one or more paths."""
+
+    tag: str
+    program: builds.Program
+    paths: tuple[str, ...]
+    config: ImageConfig
+
+    @property
+    def archive(self) -> Path:
+        facts = json.dumps([self.program.directory.name, self.paths, repr(self.config)])
+        return _archive(self.tag, facts)
+
+    def make(self) -> Path:
+        if not self.archive.exists():
+            builds.build([self.program])
+            with tempfile.TemporaryDirectory(dir=_work_directory()) as work:
+                layer = Path(work) / "layer.tar"
+                write_layer(layer, dict.fromkeys(self.paths, self.program.binary))
+                _finish(self.archive, self.tag, layer, self.config)
+        return self.archive
+
+
+@dataclass(frozen=True)
+class DebianImage:
+    """An image of a minimal Debian with some packages."""
+
+    tag: str
+    packages: tuple[str, ...]
+    config: ImageConfig
+    hooks: tuple[str, ...] = field(default=())
+
+    @property
+    def archive(self) -> Path:
+        facts = json.dumps([_DEBIAN_SUITE, self.packages, self.hooks, repr(self.config)])
+        return _archive(self.tag, facts)
+
+    def make(self) -> Path:
+        if not self.archive.exists():
+            install_debian_packages()
+            with (
+                tempfile.TemporaryDirectory(dir=_work_directory()) as work,
+                heartbeat(f"making {self.tag} from Debian packages"),
+            ):
+                layer = Path(work) / "layer.tar"
+                include = f"--include={','.join(self.packages)}"
+                hooks = [f"--customize-hook={hook}" for hook in self.hooks]
+                options = ["--quiet", "--variant=essential", include, *hooks]
+                _run(["mmdebstrap", *options, _DEBIAN_SUITE, str(layer)])
+                _finish(self.archive, self.tag, layer, self.config)
+        return self.archive
+
+
+Image = ProgramImage | DebianImage
+
+PAUSE = ProgramImage(PAUSE_IMAGE, builds.PAUSE, ("pause",), ImageConfig(("/pause",)))
+PYTHON = DebianImage(
+    PYTHON_IMAGE,
+    ("ca-certificates", "python3", "python3-venv", "libstdc++6"),
+    ImageConfig(environment=(f"PATH={_PATH}", "LANG=C.UTF-8"), command=("python3",)),
+)
+POSTGRES = DebianImage(
+    POSTGRES_IMAGE,
+    ("ca-certificates", "postgresql-17", "locales-all", "tar", "procps"),
+    ImageConfig(
+        environment=(f"PATH=/usr/lib/postgresql/17/bin:{_PATH}", "LANG=C.UTF-8"), user="26"
+    ),
+    # CloudNativePG's images run as uid 26, Debian's package makes another.
+    hooks=(
+        'id=$(chroot "$1" id -u postgres); find "$1" -xdev -uid "$id" -exec chown -h 26 {} +',
+        'chroot "$1" usermod -u 26 postgres',
+    ),
+)
+
+
+def cnpg(version: str) -> ProgramImage:
+    """CloudNativePG's operator image; instance pods copy `operator/manager_amd64` from it."""
+    paths = ("manager", "operator/manager_amd64")
+    config = ImageConfig(("/manager",), _NON_ROOT)
+    return ProgramImage(f"localhost/cnpg:{version}", builds.cnpg(version), paths, config)
+
+
+def sample_plugin(version: str) -> ProgramImage:
+    """The sample CNPG-I plugin as one of its versions."""
+    config = ImageConfig(("/sample-plugin",), _NON_ROOT)
+    program = builds.sample_plugin(version)
+    return ProgramImage(f"localhost/sample-plugin:{version}", program, ("sample-plugin",), config)
+
+
+def always_loaded(cnpg_version: str | None) -> list[Image]:
+    """What `up` puts on the node."""
+    found: list[Image] = [PAUSE]
+    if cnpg_version is not None:
+        found.append(cnpg(cnpg_version))
+    found.extend(sample_plugin(version) for version in builds.SAMPLE_VERSIONS)
+    return found
+
+
+def _archive(tag: str, facts: str) -> Path:
+    name = tag.rpartition("/")[2].replace(":", "-")
+    key = hashlib.sha256(f"{FORMAT} {facts}".encode()).hexdigest()[:16]
+    return cache_directory() / "images" / f"{name}-{key}.tar"
+
+
+def _work_directory() -> Path:
+    directory = cache_directory() / "work"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _finish(archive: Path, tag: str, layer: Path, config: ImageConfig) -> None:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    partial = layer.with_name("image.tar")
+    write_image(partial, tag, layer, config)
+    partial.replace(archive)
+
+
+def _run(argv: list[str]) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise ClusterError(f"{argv[0]} failed (exit {done.returncode}):\n{lines}")
+    return done.stdout
+
+
+def import_archive(layout: Layout, archive: Path) -> None:
+    """Put an archive's images on the node."""
+    client = ["ctr", "--address", str(layout.containerd_socket), "--namespace", "k8s.io"]
+    _run([*client, "images", "import", str(archive)])
+
+
+def known_archive(reference: str) -> Path | None:
+    """The cached archive of one of our own images, made if need be."""
+    own: list[Image] = [PYTHON, POSTGRES, *always_loaded(None)]
+    for image in own:
+        if image.tag == reference:
+            return image.make()
+    return None
+
+
+def load(layout: Layout, reference: str) -> None:
+    """Put an archive file, one of our own images or one that was built here on the node."""
+    archive = Path(reference) if Path(reference).is_file() else known_archive(reference)
+    if archive is not None:
+        import_archive(layout, archive)
+        return
+    with tempfile.TemporaryDirectory(dir=_work_directory()) as work:
+        exported = Path(work) / "image.tar"
+        # Unlike an OCI archive it is written without compressing: a quarter of the time.
+        _run(["buildah", "push", "--quiet", reference, f"docker-archive:{exported}:{reference}"])
+        import_archive(layout, exported)
+
+
+def provide_base_image() -> None:
+    """Make the Python base and put it where Dockerfiles built here find it."""
+    archive = PYTHON.make()
+    listing = ["buildah", "images", "--no-trunc", "--format", "{{.Name}}:{{.Tag}} {{.ID}}"]
+
+    def stored() -> list[str]:
+        return [line for line in _run(listing).splitlines() if line.startswith(PYTHON_IMAGE)]
+
+    stamp = archive.with_suffix(".stored")
+    if stamp.exists() and stored() == stamp.read_text().splitlines() != []:
+        return
+    _run(["buildah", "pull", "--quiet", f"oci-archive:{archive}"])
+    stamp.write_text("\n".join(stored()))

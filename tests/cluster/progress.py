@@ -1,0 +1,63 @@
+"""What a person sees while they wait, and the waiting itself.
+
+Everything goes to standard error, so that the output of `status -o json` or `kubectl` stays clean.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.cluster.errors import ClusterError
+
+_BEGUN = time.monotonic()
+_HEARTBEAT_SECONDS = 10.0
+
+
+def say(message: str) -> None:
+    """One line with the seconds since the command began."""
+    print(f"[{time.monotonic() - _BEGUN:6.1f}s] {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def heartbeat(message: str) -> Iterator[None]:
+    """Say message now and again every few seconds until the block ends, then how long it took."""
+    begun = time.monotonic()
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(_HEARTBEAT_SECONDS):
+            say(f"{message}: {time.monotonic() - begun:.0f} s so far")
+
+    say(message)
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    say(f"{message}: done in {time.monotonic() - begun:.1f} s")
+
+
+def wait_until(
+    what: str,
+    ready: Callable[[], bool],
+    *,
+    timeout: float,
+    check: Callable[[], None] = lambda: None,
+    explain: Callable[[], str] = lambda: "",
+) -> None:
+    """Poll ready; check may raise to give up early, explain adds words to the timeout's error."""
+    deadline = time.monotonic() + timeout
+    next_word = time.monotonic() + _HEARTBEAT_SECONDS
+    while not ready():
+        check()
+        now = time.monotonic()
+        if now > deadline:
+            raise ClusterError(f"{what}: not within {timeout:.0f} s. {explain()}".rstrip())
+        if now > next_word:
+            say(f"waiting for {what}")
+            next_word = now + _HEARTBEAT_SECONDS
+        time.sleep(0.2)

@@ -1,0 +1,75 @@
+"""Removing every trace of a cluster, whatever state its programs are in.
+
+Works from what the kernel says (cgroup members, mounts, the namespace), never from what the
+cluster's own programs would have to answer: they may all be dead or hung.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.cluster import cgroups
+from tests.cluster.errors import ClusterError
+from tests.cluster.network import delete_network
+from tests.cluster.paths import Layout, state_root
+from tests.cluster.processes import Supervisor
+
+_CNI_RESULTS = Path("/var/lib/cni/results")
+_CONTAINER_LOG_LINKS = Path("/var/log/containers")
+
+
+def remove_cluster(layout: Layout) -> None:
+    """End its processes, then take away mounts, sockets, network, cgroups and files."""
+    supervisor = Supervisor(layout)
+    for name in supervisor.names():
+        supervisor.stop(name, kill=True)
+    cgroups.kill_members(layout)
+    sockets = _shim_sockets(layout)
+    _unmount_below(layout.state)
+    delete_network(layout)
+    cgroups.delete(layout)
+    for leftover in [*sockets, *_foreign_files(layout)]:
+        leftover.unlink(missing_ok=True)
+    shutil.rmtree(layout.state)
+    if not any(state_root().iterdir()):
+        state_root().rmdir()
+
+
+def _shim_sockets(layout: Layout) -> list[Path]:
+    """Container shims put their sockets in one place for the whole machine and tell us where."""
+    addresses = (layout.state / "containerd").glob("state/*/k8s.io/*/address")
+    return [Path(path.read_text().removeprefix("unix://")) for path in addresses]
+
+
+def _foreign_files(layout: Layout) -> list[Path]:
+    """Files of ours in directories that the programs which write them let nobody choose."""
+    found = []
+    for result in _CNI_RESULTS.glob(f"{layout.unique}-*-eth0"):
+        sandbox = result.name.removeprefix(f"{layout.unique}-").removesuffix("-eth0")
+        found += [result, _CNI_RESULTS / f"cni-loopback-{sandbox}-lo"]
+    links = _CONTAINER_LOG_LINKS.glob("*.log")
+    found += [
+        link for link in links if link.is_symlink() and link.readlink().is_relative_to(layout.state)
+    ]
+    return found
+
+
+def mounts_below(directory: Path) -> list[Path]:
+    """Mount points inside directory, innermost first."""
+    points = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        point = Path(line.split()[1].encode().decode("unicode_escape"))
+        if point.is_relative_to(directory):
+            points.append(point)
+    return sorted(points, key=lambda point: len(point.parts), reverse=True)
+
+
+def _unmount_below(directory: Path) -> None:
+    # One place can be mounted over several times: each pass takes one layer away.
+    while points := mounts_below(directory):
+        for point in points:
+            done = subprocess.run(
+                ["umount", "--lazy", str(point)], capture_output=True, text=True, check=False
+            )
+            if done.returncode != 0 and point in mounts_below(directory):
+                raise ClusterError(f"cannot unmount {point}: {done.stderr.strip()}")

@@ -1,0 +1,76 @@
+"""CNPGPlugins for the tests of the CRD, and the CRD itself in a cluster."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.cluster.errors import ClusterError
+
+ROOT = Path(__file__).resolve().parents[3]
+CRD = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
+CRD_NAME = "cnpgplugins.cnpgplugin.dev"
+SAMPLES = sorted((ROOT / "config" / "samples").glob("*.yaml"))
+MANAGER = "crd-tests"
+GROUP_PATH = "/openapi/v3/apis/cnpgplugin.dev/v1alpha1"
+"""Where the API server describes the kind."""
+
+Manifest = dict[str, Any]
+
+
+class Kubectl(Protocol):
+    """The part of a cluster that these tests use."""
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
+        """Run kubectl; its standard output, or ClusterError with its own words."""
+
+
+def manifest(case: Mapping[str, Any]) -> Manifest:
+    """A resource that differs from the shortest one only by what the case says."""
+    spec = {"pluginName": "hello.example.com", "image": "example.com/hello:1"}
+    spec |= case.get("spec", {})
+    for name in case.get("without", []):
+        del spec[name]
+    return {
+        "apiVersion": "cnpgplugin.dev/v1alpha1",
+        "kind": "CNPGPlugin",
+        "metadata": {"name": case.get("name", "hello"), "namespace": "default"},
+        "spec": spec,
+    }
+
+
+def to_text(case: Mapping[str, Any]) -> str:
+    """The case's resource as kubectl reads it."""
+    return json.dumps(manifest(case))
+
+
+def _exists(cluster: Kubectl) -> bool:
+    return bool(cluster.kubectl("get", "crd", CRD_NAME, "--ignore-not-found", "-o", "name"))
+
+
+def is_published(cluster: Kubectl) -> bool:
+    """Whether the API server lists the kind among those it describes."""
+    try:
+        return "CNPGPlugin" in cluster.kubectl(
+            "get", "--raw", "/openapi/v3/apis/cnpgplugin.dev/v1alpha1"
+        )
+    except ClusterError:
+        return False
+
+
+@contextmanager
+def installed(cluster: Kubectl) -> Iterator[Kubectl]:
+    """Put this repository's CRD into the cluster; take it away if it was not there before."""
+    was_there = _exists(cluster)
+    flags = ("--server-side", "--force-conflicts", f"--field-manager={MANAGER}")
+    cluster.kubectl("apply", *flags, "-f", str(CRD))
+    cluster.kubectl("wait", f"crd/{CRD_NAME}", "--for=condition=Established", "--timeout=30s")
+    attempts = iter(range(100))
+    while not is_published(cluster):
+        assert next(attempts, None) is not None, "the API server does not describe CNPGPlugin"
+    try:
+        yield cluster
+    finally:
+        if not was_there:
+            cluster.kubectl("delete", "crd", CRD_NAME, "--timeout=60s")

@@ -1,0 +1,65 @@
+"""What the API server lets pass as a CNPGPlugin, and what it says of the rest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.errors import ClusterError
+from tests.integration.data.resource import SAMPLES, Kubectl, installed, manifest, to_text
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def server(cluster: Kubectl) -> Iterator[Kubectl]:
+    with installed(cluster) as ready:
+        yield ready
+
+
+def table(name: str) -> list[Any]:
+    """The cases of a file, each under its sentence."""
+    cases = yaml.safe_load((DATA / name).read_text())
+    return [pytest.param(case, id=case["it"]) for case in cases]
+
+
+@pytest.mark.parametrize("case", table("crd_refused.yaml"))
+def test_refused(server: Kubectl, case: dict[str, Any]) -> None:
+    with pytest.raises(ClusterError) as refusal:
+        server.kubectl("create", "--dry-run=server", "-f", "-", input=to_text(case))
+    assert case["says"] in str(refusal.value)
+
+
+@pytest.mark.parametrize("case", table("crd_accepted.yaml"))
+def test_accepted(server: Kubectl, case: dict[str, Any]) -> None:
+    out = server.kubectl("create", "--dry-run=server", "-f", "-", input=to_text(case))
+    assert f"cnpgplugin.cnpgplugin.dev/{manifest(case)['metadata']['name']} created" in out
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_samples_apply_as_they_are(server: Kubectl, sample: Path) -> None:
+    out = server.kubectl("apply", "--dry-run=server", "-f", str(sample))
+    assert "cnpgplugin.cnpgplugin.dev/" in out
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_samples_apply_on_the_server_side(server: Kubectl, sample: Path) -> None:
+    out = server.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(sample))
+    assert "serverside-applied" in out
+
+
+def test_a_refusal_names_every_mistake_at_once(server: Kubectl) -> None:
+    wrong = {
+        "spec": {
+            "pluginName": "Hello",
+            "replicas": 1,
+            "tls": {"duration": "1m"},
+            "env": [{"name": "CNPG_PLUGIN_X", "value": "y"}],
+        }
+    }
+    with pytest.raises(ClusterError) as refusal:
+        server.kubectl("create", "--dry-run=server", "-f", "-", input=to_text(wrong))
+    for part in ("must be a lower-case DNS name", "at least 1h", "CNPG_PLUGIN_ are reserved"):
+        assert part in str(refusal.value)

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The plugin library owns the flags, so everything of ours is set by environment variables.
+const (
+	nameVariable       = "SAMPLE_NAME"
+	versionVariable    = "SAMPLE_VERSION"
+	misbehaveVariable  = "SAMPLE_MISBEHAVE"
+	startDelayVariable = "SAMPLE_START_DELAY"
+	healthVariable     = "SAMPLE_HEALTH"
+
+	defaultName = "sample.cnpgplugin.dev"
+	crashAfter  = time.Second
+)
+
+// What SAMPLE_MISBEHAVE may say.
+const (
+	behave            = "none"
+	hang              = "hang"               // takes connections and answers no call
+	neverListen       = "no-listen"          // runs and opens no port
+	failingCapability = "failing-capability" // announces the WAL service, which then knows no method
+	notReady          = "not-ready"          // says so when probed
+	crash             = "crash"              // exits with 1 soon after it started
+)
+
+// What SAMPLE_HEALTH may say; empty means that there is no health service at all.
+const (
+	healthServing    = "serving"
+	healthNotServing = "not-serving"
+)
+
+type settings struct {
+	name         string
+	version      string
+	misbehaviour string
+	startDelay   time.Duration
+	health       string
+}
+
+// readSettings takes the environment as a function, so that a wrong value is an error and no default.
+func readSettings(getenv func(string) string) (settings, error) {
+	or := func(variable, fallback string) string {
+		if value := getenv(variable); value != "" {
+			return value
+		}
+		return fallback
+	}
+	set := settings{
+		name:         or(nameVariable, defaultName),
+		version:      or(versionVariable, version),
+		misbehaviour: or(misbehaveVariable, behave),
+		health:       getenv(healthVariable),
+	}
+	var err error
+	if set.startDelay, err = time.ParseDuration(or(startDelayVariable, "0s")); err != nil {
+		return set, fmt.Errorf("%s: %w", startDelayVariable, err)
+	}
+	known := []string{behave, hang, neverListen, failingCapability, notReady, crash}
+	if err := oneOf(misbehaveVariable, set.misbehaviour, known); err != nil {
+		return set, err
+	}
+	return set, oneOf(healthVariable, set.health, []string{"", healthServing, healthNotServing})
+}
+
+func oneOf(variable, value string, known []string) error {
+	if slices.Contains(known, value) {
+		return nil
+	}
+	return fmt.Errorf("%s: %q is none of %s", variable, value, strings.Join(known, ", "))
+}

@@ -1,0 +1,100 @@
+"""The chart as Helm renders it, without a cluster."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster import builds
+
+ROOT = Path(__file__).resolve().parents[3]
+CHART = ROOT / "charts" / "cnpg-plugin-operator"
+CRD = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
+RELEASE = "release"
+NAMESPACE = "operators"
+FULLNAME = f"{RELEASE}-cnpg-plugin-operator"
+
+Manifest = dict[str, Any]
+Values = Mapping[str, Any]
+
+
+class RenderError(Exception):
+    """Helm's own words about values or templates it refuses."""
+
+
+def helm_program() -> str:
+    """The helm of the environment variable HELM, of PATH, or the one that the cluster uses."""
+    found = os.environ.get("HELM") or shutil.which("helm")
+    if found:
+        return found
+    builds.build([builds.HELM])
+    return str(builds.HELM.binary)
+
+
+def render_text(
+    values: Values | None = None, *, chart: Path = CHART, release: str = RELEASE
+) -> str:
+    """Render the chart with values over its defaults; raises RenderError."""
+    # JSON is YAML; no other source of values, and no kubeconfig, plays a part.
+    done = subprocess.run(
+        [
+            *(helm_program(), "template", release, str(chart)),
+            *("--namespace", NAMESPACE, "--kube-version", "1.34.0", "--values", "-"),
+        ],
+        input=json.dumps(dict(values or {})),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RenderError(done.stderr)
+    return done.stdout
+
+
+def parse(text: str) -> list[Manifest]:
+    """Read a stream of YAML documents, passing over empty ones."""
+    # The parser in C, where PyYAML has it: the CRD alone takes the other one half a second.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [document for document in yaml.load_all(text, Loader=loader) if document]
+
+
+@functools.cache
+def _render(values: str, release: str) -> list[Manifest]:
+    return parse(render_text(json.loads(values), release=release))
+
+
+def render(values: Values | None = None, *, release: str = RELEASE) -> list[Manifest]:
+    """Render the chart's objects. Tests share them, so they only look."""
+    return _render(json.dumps(dict(values or {}), sort_keys=True), release)
+
+
+def of_kind(objects: list[Manifest], kind: str) -> list[Manifest]:
+    """The objects of one kind."""
+    return [item for item in objects if item["kind"] == kind]
+
+
+def one(objects: list[Manifest], kind: str, name: str | None = None) -> Manifest:
+    """The only object of a kind, or of a kind and name."""
+    found = [
+        item for item in of_kind(objects, kind) if name is None or item["metadata"]["name"] == name
+    ]
+    assert len(found) == 1, f"{len(found)} objects of kind {kind}"
+    return found[0]
+
+
+def container(objects: list[Manifest]) -> Manifest:
+    """The operator's container."""
+    pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+    [only] = pod["containers"]
+    return dict(only)
+
+
+def environment(objects: list[Manifest]) -> dict[str, Any]:
+    """The variables of the operator's container that have a plain value."""
+    return {item["name"]: item.get("value") for item in container(objects)["env"]}

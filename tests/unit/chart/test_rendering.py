@@ -1,0 +1,396 @@
+"""What the chart makes of its values."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.chart.rendering import (
+    CHART,
+    FULLNAME,
+    NAMESPACE,
+    RELEASE,
+    Manifest,
+    RenderError,
+    Values,
+    container,
+    environment,
+    of_kind,
+    one,
+    parse,
+    render,
+    render_text,
+)
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+EVERYTHING: dict[str, Any] = {
+    "global": {"imageRegistry": "mirror.example.com", "imagePullSecrets": ["shared"]},
+    "image": {"tag": "1.2.3", "digest": DIGEST, "pullPolicy": "Always"},
+    "imagePullSecrets": ["own", {"name": "shared"}],
+    "commonLabels": {"example.com/team": "databases"},
+    "commonAnnotations": {"example.com/contact": "databases"},
+    "serviceAccount": {"name": "runner", "annotations": {"example.com/identity": "runner"}},
+    "cnpg": {"namespaces": ["cnpg-system", "databases"]},
+    "defaults": {"restartPolicy": "Never"},
+    "restart": {"settle": "1s", "settleMax": "2s", "cooldown": "1h30m"},
+    "clusterDomain": "example.internal",
+    "allowedClusterRoles": ["barman-cloud", "system:example"],
+    "allowedRoles": ["barman-cloud"],
+    "allowedServiceAccounts": ["backup", "archive"],
+    "log": {"level": "debug", "format": "text"},
+    "extraArgs": ["--dry-run=false"],
+    "extraEnv": [{"name": "TZ", "value": "UTC"}],
+    "deploymentAnnotations": {"example.com/deployment": "yes"},
+    "podAnnotations": {"example.com/pod": "yes"},
+    "podLabels": {"example.com/pod": "yes", "app.kubernetes.io/instance": "ignored"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
+    "priorityClassName": "system-cluster-critical",
+    "resources": {"limits": {"memory": "256Mi"}},
+    "metrics": {
+        "service": {"port": 9100, "labels": {"a": "b"}, "annotations": {"c": "d"}},
+        "serviceMonitor": {
+            "enabled": True,
+            "interval": "30s",
+            "scrapeTimeout": "10s",
+            "labels": {"release": "prometheus"},
+            "annotations": {"e": "f"},
+            "honorLabels": True,
+            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+            "metricRelabelings": [{"action": "drop", "regex": "python_.*"}],
+        },
+        "podMonitor": {"enabled": True, "interval": "1m"},
+    },
+    "networkPolicy": {
+        "enabled": True,
+        "ingressFrom": [{"namespaceSelector": {}}],
+        "egress": [{"to": [{"podSelector": {}}]}],
+    },
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "extra-{{ .Release.Name }}"},
+        },
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: '{{ .Release.Name }}-text'}",
+    ],
+}
+
+MATRIX: dict[str, Values] = {
+    "the defaults": {},
+    "everything switched on": EVERYTHING,
+    "everything optional switched off": {
+        "crds": {"create": False},
+        "rbac": {"create": False},
+        "serviceAccount": {"create": False},
+        "metrics": {"service": {"enabled": False}},
+    },
+    "a CRD that goes with the chart": {"crds": {"keep": False}},
+    "an image by digest": {"image": {"digest": DIGEST}},
+    "an image without registry": {"image": {"registry": "", "repository": "operator"}},
+    "several namespaces": {"cnpg": {"namespaces": ["one", "two", "three"]}},
+    "no aggregated roles": {"rbac": {"aggregateClusterRoles": False}},
+    "roles that plugins may be given": {"allowedClusterRoles": ["a"], "allowedRoles": ["b"]},
+    "an existing account": {"serviceAccount": {"create": False, "name": "mine"}},
+    "another user": {"podSecurityContext": {"runAsUser": 1000, "runAsGroup": 1000}},
+    "platform chosen user": {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}},
+    "another full name": {"fullnameOverride": "plugins"},
+    "another name": {"nameOverride": "plugins"},
+    "a pod monitor without Service": {
+        "metrics": {"service": {"enabled": False}, "podMonitor": {"enabled": True}}
+    },
+    "a network policy for everybody": {"networkPolicy": {"enabled": True}},
+    "as a dependency of another chart": {"enabled": True, "global": {"anything": {"goes": 1}}},
+}
+
+
+@pytest.fixture(params=list(MATRIX.values()), ids=list(MATRIX))
+def objects(request: pytest.FixtureRequest) -> list[Manifest]:
+    values: Values = request.param
+    return render(values)
+
+
+def test_no_two_objects_meet(objects: list[Manifest]) -> None:
+    seen = [
+        (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])
+        for item in objects
+    ]
+    assert len(seen) == len(set(seen))
+
+
+def test_every_object_says_what_it_belongs_to(objects: list[Manifest]) -> None:
+    for item in objects:
+        if item["metadata"]["name"] in (f"extra-{RELEASE}", f"{RELEASE}-text"):
+            continue
+        labels = item["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == RELEASE
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert labels["app.kubernetes.io/part-of"] == "cnpg-plugin-operator"
+        assert labels["helm.sh/chart"] == "cnpg-plugin-operator-0.1.0"
+
+
+def test_the_pod_satisfies_the_restricted_level(objects: list[Manifest]) -> None:
+    pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["securityContext"].get("runAsUser", 1) != 0
+    for each in pod["containers"]:
+        settings = each["securityContext"]
+        assert settings["allowPrivilegeEscalation"] is False
+        assert settings["readOnlyRootFilesystem"] is True
+        assert settings["capabilities"] == {"drop": ["ALL"]}
+        assert not settings.get("privileged", False)
+
+
+def test_one_operator_runs_at_a_time(objects: list[Manifest]) -> None:
+    spec = one(objects, "Deployment")["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+def test_the_deployment_selects_its_own_pods(objects: list[Manifest]) -> None:
+    spec = one(objects, "Deployment")["spec"]
+    labels = spec["template"]["metadata"]["labels"]
+    assert spec["selector"]["matchLabels"].items() <= labels.items()
+    for service in of_kind(objects, "Service"):
+        assert service["spec"]["selector"].items() <= labels.items()
+    for kind in ("ServiceMonitor", "PodMonitor"):
+        for monitor in of_kind(objects, kind):
+            assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_the_pod_runs_under_the_account_that_the_bindings_name(objects: list[Manifest]) -> None:
+    account = one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+    for binding in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding"):
+        assert binding["subjects"] == [
+            {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
+        ]
+    for made in of_kind(objects, "ServiceAccount"):
+        assert made["metadata"]["name"] == account
+        assert made["metadata"]["namespace"] == NAMESPACE
+
+
+def test_nothing_is_named_like_a_part_of_cloudnative_pg(objects: list[Manifest]) -> None:
+    for item in objects:
+        assert item["metadata"].get("labels", {}).get("app.kubernetes.io/name") != "cloudnative-pg"
+        assert not any(key.startswith("cnpg.io/") for key in item["metadata"].get("labels", {}))
+
+
+def test_the_container_is_probed_over_http() -> None:
+    each = container(render())
+    assert each["ports"] == [{"name": "http", "containerPort": 8080, "protocol": "TCP"}]
+    assert each["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert each["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert each["args"] == ["run"]
+    assert each["resources"] == {
+        "requests": {"cpu": "50m", "memory": "96Mi"},
+        "limits": {"memory": "192Mi"},
+    }
+
+
+def test_the_pod_runs_as_a_number() -> None:
+    settings = one(render(), "Deployment")["spec"]["template"]["spec"]["securityContext"]
+    assert (settings["runAsUser"], settings["runAsGroup"]) == (65532, 65532)
+
+
+def test_the_settings_reach_the_operator_by_default() -> None:
+    assert environment(render()) == {
+        "CNPGP_NAMESPACES": "cnpg-system",
+        "CNPGP_DEFAULT_TLS_PROVIDER": "CertManager",
+        "CNPGP_DEFAULT_RESTART_POLICY": "IfNeeded",
+        "CNPGP_RESTART_SETTLE": "10s",
+        "CNPGP_RESTART_SETTLE_MAX": "60s",
+        "CNPGP_RESTART_COOLDOWN": "5m",
+        "CNPGP_CLUSTER_DOMAIN": "cluster.local",
+        "CNPGP_ALLOWED_CLUSTER_ROLES": "",
+        "CNPGP_ALLOWED_ROLES": "",
+        "CNPGP_ALLOWED_SERVICE_ACCOUNTS": "",
+        "CNPGP_LOG_LEVEL": "info",
+        "CNPGP_LOG_FORMAT": "json",
+        "CNPGP_HTTP_ADDRESS": ":8080",
+    }
+
+
+def test_the_settings_reach_the_operator_when_changed() -> None:
+    rendered = render(EVERYTHING)
+    assert environment(rendered) == {
+        "CNPGP_NAMESPACES": "cnpg-system,databases",
+        "CNPGP_DEFAULT_TLS_PROVIDER": "CertManager",
+        "CNPGP_DEFAULT_RESTART_POLICY": "Never",
+        "CNPGP_RESTART_SETTLE": "1s",
+        "CNPGP_RESTART_SETTLE_MAX": "2s",
+        "CNPGP_RESTART_COOLDOWN": "1h30m",
+        "CNPGP_CLUSTER_DOMAIN": "example.internal",
+        "CNPGP_ALLOWED_CLUSTER_ROLES": "barman-cloud,system:example",
+        "CNPGP_ALLOWED_ROLES": "barman-cloud",
+        "CNPGP_ALLOWED_SERVICE_ACCOUNTS": "backup,archive",
+        "CNPGP_LOG_LEVEL": "debug",
+        "CNPGP_LOG_FORMAT": "text",
+        "CNPGP_HTTP_ADDRESS": ":8080",
+        "TZ": "UTC",
+    }
+    assert container(rendered)["args"] == ["run", "--dry-run=false"]
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        pytest.param(
+            {},
+            "ghcr.io/cnpg-plugin-operator/cnpg-plugin-operator:0.1.0",
+            id="the tag defaults to the version of the application",
+        ),
+        pytest.param(
+            {"image": {"tag": "edge"}},
+            "ghcr.io/cnpg-plugin-operator/cnpg-plugin-operator:edge",
+            id="a tag is taken as it is",
+        ),
+        pytest.param(
+            {"image": {"tag": "edge", "digest": DIGEST}},
+            f"ghcr.io/cnpg-plugin-operator/cnpg-plugin-operator:edge@{DIGEST}",
+            id="a digest pins the image",
+        ),
+        pytest.param(
+            {"image": {"registry": "", "repository": "localhost/operator"}},
+            "localhost/operator:0.1.0",
+            id="a registry can be left out",
+        ),
+        pytest.param(
+            {"global": {"imageRegistry": "mirror.example.com"}},
+            "mirror.example.com/cnpg-plugin-operator/cnpg-plugin-operator:0.1.0",
+            id="a global registry wins",
+        ),
+    ],
+)
+def test_the_image_is_named_as_asked(values: Values, image: str) -> None:
+    assert container(render(values))["image"] == image
+
+
+def test_pull_secrets_are_taken_from_global_and_local_values_once() -> None:
+    pod = one(render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "shared"}, {"name": "own"}]
+
+
+def test_scheduling_values_reach_the_pod() -> None:
+    pod = one(render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]
+    for name in (
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "topologySpreadConstraints",
+        "priorityClassName",
+    ):
+        assert pod[name] == EVERYTHING[name]
+
+
+def test_common_labels_and_annotations_are_everywhere() -> None:
+    own = {f"extra-{RELEASE}", f"{RELEASE}-text"}
+    for item in render(EVERYTHING):
+        if item["metadata"]["name"] in own:
+            continue
+        assert item["metadata"]["labels"]["example.com/team"] == "databases"
+        assert item["metadata"]["annotations"]["example.com/contact"] == "databases"
+
+
+def test_pod_labels_cannot_break_the_selector() -> None:
+    labels = one(render(EVERYTHING), "Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/instance"] == RELEASE
+    assert labels["example.com/pod"] == "yes"
+
+
+def test_extra_objects_are_templates() -> None:
+    rendered = render(EVERYTHING)
+    assert one(rendered, "ConfigMap")["metadata"]["name"] == f"extra-{RELEASE}"
+    assert one(rendered, "Secret")["metadata"]["name"] == f"{RELEASE}-text"
+
+
+def test_monitors_scrape_the_named_port() -> None:
+    rendered = render(EVERYTHING)
+    assert one(rendered, "ServiceMonitor")["spec"]["endpoints"] == [
+        {
+            "port": "http",
+            "path": "/metrics",
+            "interval": "30s",
+            "scrapeTimeout": "10s",
+            "honorLabels": True,
+            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+            "metricRelabelings": [{"action": "drop", "regex": "python_.*"}],
+        }
+    ]
+    assert one(rendered, "PodMonitor")["spec"]["podMetricsEndpoints"] == [
+        {"port": "http", "path": "/metrics", "interval": "1m"}
+    ]
+    assert one(rendered, "Service")["spec"]["ports"] == [
+        {"name": "http", "port": 9100, "targetPort": "http", "protocol": "TCP"}
+    ]
+
+
+def test_a_service_monitor_without_service_is_refused() -> None:
+    values = {"metrics": {"service": {"enabled": False}, "serviceMonitor": {"enabled": True}}}
+    with pytest.raises(RenderError, match=r"needs metrics\.service\.enabled"):
+        render(values)
+
+
+def test_optional_objects_are_off_by_default() -> None:
+    kinds = {item["kind"] for item in render()}
+    assert kinds == {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "Deployment",
+        "Role",
+        "RoleBinding",
+        "Service",
+        "ServiceAccount",
+    }
+
+
+def test_a_network_policy_restricts_egress_only_when_asked() -> None:
+    plain = one(render({"networkPolicy": {"enabled": True}}), "NetworkPolicy")["spec"]
+    assert plain["policyTypes"] == ["Ingress"]
+    assert plain["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    strict = one(render(EVERYTHING), "NetworkPolicy")["spec"]
+    assert strict["policyTypes"] == ["Ingress", "Egress"]
+    assert strict["egress"] == [{"to": [{"podSelector": {}}]}]
+    assert strict["ingress"][0]["from"] == [{"namespaceSelector": {}}]
+
+
+@pytest.mark.parametrize(
+    ("values", "release", "name"),
+    [
+        pytest.param({}, RELEASE, FULLNAME, id="release and chart"),
+        pytest.param(
+            {}, "cnpg-plugin-operator", "cnpg-plugin-operator", id="a release named like the chart"
+        ),
+        pytest.param({"nameOverride": "plugins"}, "a", "a-plugins", id="another name"),
+        pytest.param({"fullnameOverride": "plugins"}, "a", "plugins", id="another full name"),
+    ],
+)
+def test_objects_are_named(values: Values, release: str, name: str) -> None:
+    assert one(render(values, release=release), "Deployment")["metadata"]["name"] == name
+
+
+def test_rendering_twice_gives_the_same() -> None:
+    assert render_text(EVERYTHING) == render_text(EVERYTHING)
+
+
+def test_the_notes_name_the_next_command(tmp_path: Path) -> None:
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    (chart / "templates" / "probe.yaml").write_text(
+        'notes: {{ include (print $.Template.BasePath "/NOTES.txt") . | toJson }}\n'
+    )
+    documents = parse(render_text({"cnpg": {"namespaces": ["databases", "other"]}}, chart=chart))
+    notes = next(item["notes"] for item in documents if "notes" in item)
+    assert "kubectl apply -f -" in notes
+    assert "kind: CNPGPlugin" in notes
+    assert "namespace: databases" in notes
+    assert "wait cnpgplugin/hello-world --for=condition=Ready" in notes
+    assert "databases, other" in notes
