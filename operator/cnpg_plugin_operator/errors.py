@@ -1,7 +1,7 @@
 """The errors of this program, free of framework and transport types.
 
-Adapters translate what their libraries raise into this tree and chain the original; one `match` in the
-reconciler turns it into conditions and back-off.
+Adapters translate what their libraries raise into this tree and chain the original; one `match` in
+the reconciler turns it into conditions and back-off.
 
     OperatorError
     ├── InvalidSpecError         the user has to change the resource

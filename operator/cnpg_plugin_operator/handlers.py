@@ -1,11 +1,12 @@
 """kopf's part: events become wake-ups of one serial loop per resource. No domain logic.
 
-Only `on.event` handlers are used: they write nothing to the resources, and what they miss (kopf does not
-report what was deleted while its watch was down) is healed because every pass reads the cluster anew and
-the resource's finalizer keeps it from vanishing unseen.
+Only `on.event` handlers are used: they write nothing to the resources, and what they miss (kopf
+does not report what was deleted while its watch was down) is healed because every pass reads the
+cluster anew and the resource's finalizer keeps it from vanishing unseen.
 
 Two kopf operators share the event loop, because kopf watches all kinds of one operator in the same
-namespaces: resources and Clusters are watched cluster-wide, children only where this program has rights.
+namespaces: resources and Clusters are watched cluster-wide, children only where this program has
+rights.
 """
 
 import asyncio
@@ -44,8 +45,8 @@ CHILD_KINDS: Final = (
     ("v1", "secrets"),
     ("v1", "pods"),
 )
-"""Watched with a selector for this operator's own; Deployments are watched unfiltered, for one of them
-is CloudNativePG's."""
+"""Watched with a selector for this operator's own; Deployments are watched unfiltered, for one of
+them is CloudNativePG's."""
 
 
 class Loops:
@@ -190,7 +191,8 @@ class Watches:
             registry=registry,
             settings=_settings(scanning=namespaces is None),
             standalone=True,
-            # Only peering needs it; kopf's own guess asks for a user name, which a container has not.
+            # Only peering needs it; kopf's own guess asks for a user name, which a container has
+            # not.
             identity=names.OPERATOR,  # type: ignore[arg-type]  # a NewType kopf does not export
             clusterwide=namespaces is None,
             namespaces=namespaces or (),

@@ -62,7 +62,8 @@ ANNOTATION_DESIRED: Final = f"{GROUP}/desired-hash"
 
 ANNOTATION_REVISION: Final = f"{GROUP}/revision"
 """On the Service: the plugin revision that was announced to CloudNativePG. Changing it also makes
-CloudNativePG rebuild its connection (1.24.4, 1.25.2 and newer react to any change of the Service)."""
+CloudNativePG rebuild its connection (1.24.4, 1.25.2 and newer react to any change of the
+Service)."""
 
 ANNOTATION_ENDPOINT: Final = f"{GROUP}/endpoint-hash"
 """On the Service: digest of what CloudNativePG dials (port, Secrets, server name, certificates)."""
@@ -71,22 +72,24 @@ ANNOTATION_ANNOUNCED_AT: Final = f"{GROUP}/announced-at"
 """On the Service: when the revision was announced (RFC 3339, UTC)."""
 
 ANNOTATION_CHANGED_AT: Final = f"{GROUP}/changed-at"
-"""On the Service: when what CloudNativePG dials changed after the first announcement. A CloudNativePG
-that does not re-register by itself and is older than this still uses the former endpoint."""
+"""On the Service: when what CloudNativePG dials changed after the first announcement. A
+CloudNativePG that does not re-register by itself and is older than this still uses the former
+endpoint."""
 
 ANNOTATION_RESTARTED_AT: Final = f"{GROUP}/restarted-at"
 """On CloudNativePG's pod template: when a restart was asked for (RFC 3339, UTC)."""
 
 ANNOTATION_RESTARTED_FOR: Final = f"{GROUP}/restarted-for"
-"""On CloudNativePG's pod template: the revisions the restart is for, as JSON `{"plugin": "revision"}`.
-Pods inherit it, so a leader's own annotations say which revisions it started with."""
+"""On CloudNativePG's pod template: the revisions the restart is for, as JSON `{"plugin":
+"revision"}`. Pods inherit it, so a leader's own annotations say which revisions it started with."""
 
 # CloudNativePG's side of the contract (pkg/utils/labels_annotations.go, 1.24.0 to 1.30.0).
 CNPG_PLUGIN_NAME: Final = "cnpg.io/pluginName"
 """Service label that CloudNativePG's code registers plugins by."""
 
 CNPG_PLUGIN_DOCUMENTED: Final = "cnpg.io/plugin"
-"""Service label that CloudNativePG's documentation names instead; set too, for those who select by it."""
+"""Service label that CloudNativePG's documentation names instead; set too, for those who select by
+it."""
 
 CNPG_PLUGIN_PORT: Final = "cnpg.io/pluginPort"
 """Service annotation: the port CloudNativePG dials."""

@@ -1,6 +1,7 @@
 """What an administrator can set, read from the environment in this one place.
 
-The Helm chart writes these variables. A value that cannot be used stops the start with one sentence.
+The Helm chart writes these variables. A value that cannot be used stops the start with one
+sentence.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """What the operator tells about itself: metrics, health endpoints, log lines.
 
-Names follow controller-runtime where it has one, so that existing dashboards read them. Nothing here decides
-anything, and nothing here may see a Secret.
+Names follow controller-runtime where it has one, so that existing dashboards read them. Nothing
+here decides anything, and nothing here may see a Secret.
 """
 
 import json
@@ -113,6 +113,7 @@ class JSONFormatter(logging.Formatter):
     """One JSON object per line: ts, level, logger, msg, and what was given as `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Write the record as one line of JSON."""
         line: dict[str, Any] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -133,6 +134,7 @@ class TextFormatter(logging.Formatter):
         self.converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
+        """Write the record with its extra fields behind the message."""
         extra = " ".join(f"{key}={value}" for key, value in _extra(record).items())
         return super().format(record) + (f"  {extra}" if extra else "")
 

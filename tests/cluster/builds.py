@@ -5,22 +5,20 @@ and the program is built anew, keep them and nothing is run at all. A finished p
 into place, so a killed build leaves no half of one.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
 from tests.cluster.machine import go_program
 from tests.cluster.paths import PEERS, SAMPLE_PLUGIN, cache_directory
-from tests.cluster.progress import heartbeat
+from tests.cluster.progress import heartbeat, lock_file
 
 CNPG_VERSIONS = ("1.30.0", "1.25.0")
 SAMPLE_VERSIONS = ("0.1.0", "0.2.0")
@@ -103,21 +101,16 @@ CERT_MANAGER = Program(
 NODE_PROGRAMS = (KUBE, ETCD, COREDNS, HELM, PAUSE)
 
 
-@contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def build(programs: Iterable[Program]) -> None:
     """Build what the cache lacks, one after the other (each uses every core)."""
     wanted = list(programs)
     missing = [program for program in wanted if not program.directory.exists()]
     if not missing:
         return
-    with _only_one(cache_directory() / "programs.lock"):
+    lock = cache_directory() / "programs.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        lock_file(handle.fileno(), "the build of another run")
         _remove_halves()
         for number, program in enumerate(missing, start=1):
             if not program.directory.exists():

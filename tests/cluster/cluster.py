@@ -3,7 +3,6 @@
 `Cluster("test").up()` starts it, `.kubectl("get", "nodes")` talks to it, `.down()` removes it.
 """
 
-import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from tests.cluster.cgroups import create as create_cgroups
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import DEFAULT_NAME, Layout
 from tests.cluster.processes import Supervisor
-from tests.cluster.progress import say
+from tests.cluster.progress import lock_file, say
 from tests.cluster.startup import Startup, expected_components, is_from_another_boot
 from tests.cluster.teardown import remove_cluster
 
@@ -209,7 +208,7 @@ class Cluster:
             self.layout.state.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.layout.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                lock_file(descriptor, f"another run on cluster {self.name}")
                 # The run that we waited for may have been a `down`: then this is no directory.
                 if os.fstat(descriptor).st_nlink > 0:
                     yield

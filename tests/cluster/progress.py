@@ -3,6 +3,7 @@
 Everything goes to standard error, so that the output of `status -o json` or `kubectl` stays clean.
 """
 
+import fcntl
 import sys
 import threading
 import time
@@ -18,6 +19,15 @@ _HEARTBEAT_SECONDS = 10.0
 def say(message: str) -> None:
     """One line with the seconds since the command began."""
     print(f"[{time.monotonic() - _BEGUN:6.1f}s] {message}", file=sys.stderr, flush=True)
+
+
+def lock_file(descriptor: int, holder: str) -> None:
+    """Hold the open file alone; say whom we wait for when that takes a while."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with heartbeat(f"waiting for {holder}"):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The conditions of a `CNPGPlugin`: their order, their reasons, and how `Ready` sums them up.
 
-Reasons are API: removing or renaming one is a breaking change. Each is explained where it is declared
-and in the README's table.
+Reasons are API: removing or renaming one is a breaking change. Each is explained where it is
+declared and in the README's table.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -149,7 +149,8 @@ class Reason(StrEnum):
     CNPG_UNAVAILABLE = "CNPGUnavailable"
     """CloudNativePG has no available replica."""
     CNPG_REJECTED = "CNPGRejected"
-    """CloudNativePG says that it could not register the plugin; its own words are in the message."""
+    """CloudNativePG says that it could not register the plugin; its own words are in the
+    message."""
 
     # Ready
     READY = "Ready"

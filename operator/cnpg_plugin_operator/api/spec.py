@@ -1,7 +1,7 @@
-"""The spec of a `CNPGPlugin` as the rest of the program sees it: parsed once, frozen, with defaults.
+"""The spec of a `CNPGPlugin` for the rest of the program: parsed once, frozen, with defaults.
 
-The CRD's schema and CEL rules are the first gate and carry the same defaults. Parsing repeats what it
-leans on, for a resource may have been stored before a rule existed.
+The CRD's schema and CEL rules are the first gate and carry the same defaults. Parsing repeats what
+it leans on, for a resource may have been stored before a rule existed.
 """
 
 from collections.abc import Mapping
@@ -113,9 +113,9 @@ class TLS(_Model):
     dns_names: tuple[str, ...] = ()
     server_name: str | None = None
     mounts: Mounts = Mounts()
-    client_ca: Annotated[
-        Literal["tls.crt", "ca.crt"], Field(validation_alias="clientCA")
-    ] = "tls.crt"
+    client_ca: Annotated[Literal["tls.crt", "ca.crt"], Field(validation_alias="clientCA")] = (
+        "tls.crt"
+    )
 
 
 class Handshake(_Model):

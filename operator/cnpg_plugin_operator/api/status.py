@@ -43,7 +43,10 @@ class CNPGStatus:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one pass found. None keeps what is there: an earlier pass knew it, this one did not look."""
+    """What one pass found.
+
+    None keeps what is there: an earlier pass knew it, this one did not look.
+    """
 
     verdicts: Mapping[Type, Verdict]
     plugin: PluginStatus | None = None

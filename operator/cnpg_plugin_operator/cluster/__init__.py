@@ -1,1 +1,4 @@
-"""The Kubernetes API: the only importer of its client. Reads become facts, writes are server-side applies."""
+"""The Kubernetes API: reads become facts, writes are server-side applies.
+
+The only importer of its client.
+"""

@@ -1,7 +1,6 @@
-"""Writes: server-side applies of what differs, pruning of what is no longer wanted, the restart.
+"""Writes: server-side applies of what differs, pruning of what is not wanted, the restart.
 
-Every write is idempotent and conditional on being needed; a pass with nothing to do writes nothing. The
-writer counts its requests, so that tests and metrics can hold it to that.
+Every write is idempotent and made only where it is needed: a pass with nothing to do writes none.
 """
 
 import json
@@ -119,7 +118,10 @@ class Writer:
             )
 
     async def strip_cnpg_finalizer(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
-        """Free a deleted Service whose CloudNativePG is gone and cannot do it (1.29.0 to 1.30.0)."""
+        """Free a deleted Service whose CloudNativePG is gone and cannot do it itself.
+
+        Only 1.29.0 to 1.30.0 put a finalizer on it.
+        """
         metadata = live["metadata"]
         kept = [f for f in metadata.get("finalizers") or [] if f != names.CNPG_SERVICE_FINALIZER]
         await self._client.merge_patch(
@@ -135,7 +137,7 @@ class Writer:
         )
 
     async def discard_certificates(self, plugin: Plugin, *, with_chain: bool) -> None:
-        """Delete the plugin's certificates with their Secrets, which cert-manager would leave behind.
+        """Delete the plugin's certificates, and their Secrets that cert-manager would leave behind.
 
         Certificates go first, or cert-manager would issue the Secrets again. `with_chain` takes the
         namespace's chain along: its last user is going.
@@ -156,8 +158,8 @@ class Writer:
     ) -> None:
         """Ask for a rolling restart of CloudNativePG, noting which revisions it is for.
 
-        Only two annotations of the pod template are owned; with the uid, a Deployment that is gone is
-        not made anew.
+        Only two annotations of the pod template are owned; with the uid, a Deployment that is gone
+        is not made anew.
         """
         annotations = {
             names.ANNOTATION_RESTARTED_AT: format_time(now),

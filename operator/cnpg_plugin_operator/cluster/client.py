@@ -5,7 +5,6 @@ dictionaries, which keeps server-side apply exact and the process 33 MB smaller.
 timeout (the library's default is five minutes).
 """
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final
@@ -51,7 +50,8 @@ class Client:
                 await config.load_kube_config(kubeconfig, context, configuration)
         except config.ConfigException as error:
             raise errors.SettingsError(f"cannot connect to Kubernetes: {error}") from error
-        # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by default.
+        # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by
+        # default.
         configuration.disable_strict_ssl_verification = True
         return cls(client.ApiClient(configuration))
 
@@ -165,7 +165,7 @@ class Client:
             body: dict[str, Any] = await response.json()
         except ApiException as error:
             raise _translate(error, target) from error
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
             words = str(error) or type(error).__name__
             raise errors.UnavailableError(f"{method} {target}: {words}") from error
         return body

@@ -1,7 +1,7 @@
 """Gather what one pass decides from: everything is read here, at once, into one frozen snapshot.
 
-The requests of a snapshot run side by side; nothing is cached between passes, so every pass could be the
-first one after a crash.
+The requests of a snapshot run side by side; nothing is cached between passes, so every pass could
+be the first one after a crash.
 """
 
 import asyncio
@@ -14,23 +14,23 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.spec import Plugin
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.issuing import read_issuing
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.ownership import Live, find_foreign
 from cnpg_plugin_operator.decide.facts import (
     Announcement,
     ClusterFacts,
     CNPGEvent,
     CNPGFacts,
     ForeignObject,
-    IssuerFacts,
-    IssuingFacts,
-    RequestFacts,
 )
+from cnpg_plugin_operator.decide.issuing import IssuingFacts
 from cnpg_plugin_operator.desired.objects import Object
 
-Live = Mapping[tuple[str, str], Mapping[str, Any] | None]
-"""Objects as they are, by kind and name; None where there is none."""
-
 CNPG_SELECTOR: Final = f"{names.LABEL_NAME}={names.CNPG_APP}"
+SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
+"""What CloudNativePG 1.29.0 to 1.30.0 also writes on a Service; neither tells of a registration."""
+
 OWN_SELECTOR: Final = f"{names.LABEL_MANAGED_BY}={names.OPERATOR}"
 
 
@@ -97,9 +97,9 @@ class Gatherer:
             secrets=secrets.result(),
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
-            foreign=_foreign(plugin, live.result(), labelled.result()),
+            foreign=find_foreign(plugin, live.result(), labelled.result()),
             rivals=rivals.result(),
-            issuing=await self._issuing(plugin, live.result()),
+            issuing=await read_issuing(self._client, plugin, live.result()),
             clusters=clusters.result(),
             event=event.result(),
         )
@@ -165,11 +165,6 @@ class Gatherer:
         """Read all resources of a namespace."""
         return await self._client.list(kinds.PLUGIN, namespace)
 
-    @staticmethod
-    def is_own(plugin: Plugin, body: Mapping[str, Any]) -> bool:
-        """Whether a live object was made for this resource."""
-        return _is_own(plugin, body)
-
     async def live(self, body: Object) -> dict[str, Any] | None:
         """Read a wanted object as it is now."""
         return await self._live_or_missing_kind(body)
@@ -220,106 +215,12 @@ class Gatherer:
                 f"involvedObject.name={plugin.service_name},source={names.CNPG_EVENT_SOURCE}"
             ),
         )
-        return max((observe.read_event(body) for body in bodies), key=_when, default=None)
-
-    async def _issuing(self, plugin: Plugin, live: Live) -> IssuingFacts:
-        requests = tuple(
-            _read_request(name, body)
-            for (kind, name), body in live.items()
-            if kind == "Certificate"
-            and name in (names.server_secret(plugin.name), names.client_secret(plugin.name))
-        )
-        try:
-            issuer = await self._issuer(plugin)
-            if plugin.spec.tls.issuer_ref is None:
-                # The chain's issuer is one of the wanted objects: only ask whether the kind is served.
-                await self._client.list(
-                    kinds.ISSUER, plugin.namespace, labels=f"{names.LABEL_CHAIN}=none"
-                )
-        except errors.KindMissingError:
-            return IssuingFacts(served=False, issuer=None, requests=requests)
-        return IssuingFacts(served=True, issuer=issuer, requests=requests)
-
-    async def _issuer(self, plugin: Plugin) -> IssuerFacts | None:
-        """Read the user's issuer; None for the chain's own and for external groups."""
-        reference = plugin.spec.tls.issuer_ref
-        if reference is None or reference.group != "cert-manager.io":
-            return None
-        kind = kinds.CLUSTER_ISSUER if reference.kind == "ClusterIssuer" else kinds.ISSUER
-        body = await self._client.find(kind, reference.name, plugin.namespace)
-        ready, message = _ready(body)
-        return IssuerFacts(
-            reference=f"{reference.kind} {reference.name}",
-            exists=body is not None,
-            ready=ready,
-            message=message,
-        )
+        relevant = [body for body in bodies if body.get("reason") not in SIDE_EVENTS]
+        newest = max(relevant, key=_recency, default=None)
+        return observe.read_event(newest) if newest is not None else None
 
 
-def _when(event: CNPGEvent) -> datetime:
-    return event.at
-
-
-def _ready(body: Mapping[str, Any] | None) -> tuple[bool, str]:
-    """Read cert-manager's `Ready` condition."""
-    conditions = ((body or {}).get("status") or {}).get("conditions") or []
-    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
-    return ready.get("status") == "True", str(ready.get("message") or "it has not said why yet")
-
-
-def _read_request(name: str, body: Mapping[str, Any] | None) -> RequestFacts:
-    ready, message = _ready(body)
-    status = (body or {}).get("status") or {}
-    return RequestFacts(
-        name=name,
-        ready=ready,
-        failed=bool(status.get("failedIssuanceAttempts")),
-        message=message,
-        since=observe.read_time(((body or {}).get("metadata") or {}).get("creationTimestamp")),
-        renewal_time=observe.read_time(status.get("renewalTime")),
-    )
-
-
-def _foreign(
-    plugin: Plugin, live: Live, labelled: list[dict[str, Any]]
-) -> tuple[ForeignObject, ...]:
-    """Find objects that this resource needs or CloudNativePG would confuse, and that are not its."""
-    named = [
-        (kind, body)
-        for (kind, _), body in live.items()
-        if body is not None and not _is_own(plugin, body)
-    ]
-    mine = ((live.get(("Service", plugin.service_name)) or {}).get("metadata") or {}).get("uid")
-    registered = [
-        ("Service", body)
-        for body in labelled
-        if body["metadata"]["uid"] != mine and not _is_own(plugin, body)
-    ]
-    return tuple(
-        ForeignObject(kind=kind, name=body["metadata"]["name"], owner=_owner(body))
-        for kind, body in (*named, *registered)
-    )
-
-
-def _is_own(plugin: Plugin, body: Mapping[str, Any]) -> bool:
-    """Whether a live object was made for this resource, or is the namespace's shared chain."""
-    metadata = body["metadata"]
-    if any(ref.get("uid") == plugin.uid for ref in metadata.get("ownerReferences") or []):
-        return True
-    labels = metadata.get("labels") or {}
-    if labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR:
-        return False
-    if names.LABEL_CHAIN in labels:
-        return True
-    return (
-        labels.get(names.LABEL_PLUGIN) == plugin.name
-        and labels.get(names.LABEL_NAMESPACE) == plugin.namespace
-    )
-
-
-def _owner(body: Mapping[str, Any]) -> str:
-    metadata = body["metadata"]
-    for reference in metadata.get("ownerReferences") or []:
-        return f"{reference.get('kind')} {reference.get('name')}"
-    labels = metadata.get("labels") or {}
-    return str(labels.get(names.LABEL_MANAGED_BY) or "somebody else")
+def _recency(body: Mapping[str, Any]) -> tuple[datetime, int]:
+    """Order Events by time; within a second, by the order in which the API server stored them."""
+    version = str(body["metadata"].get("resourceVersion", ""))
+    return observe.read_event(body).at, int(version) if version.isdigit() else 0

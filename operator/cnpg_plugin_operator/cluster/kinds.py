@@ -1,7 +1,7 @@
 """The kinds this program touches, with their place in the API's URLs.
 
-A table instead of discovery: discovery costs a dozen requests at each start and a cache file on a file
-system that is read-only.
+A table instead of discovery: discovery costs a dozen requests at each start and a cache file on a
+file system that is read-only.
 """
 
 from dataclasses import dataclass

@@ -189,7 +189,10 @@ def read_cluster(body: Mapping[str, Any], plugin_name: str) -> ClusterFacts | No
 
 
 def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
-    """Name the plugins a Cluster uses: enabled ones, and those its external clusters restore with."""
+    """Name the plugins a Cluster uses.
+
+    Enabled ones count, and those that its external clusters are restored with.
+    """
     used = [p for p in spec.get("plugins") or [] if p.get("enabled", True)]
     used += [c["plugin"] for c in spec.get("externalClusters") or [] if c.get("plugin")]
     return frozenset(str(p.get("name", "")) for p in used)

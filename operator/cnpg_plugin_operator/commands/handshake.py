@@ -1,7 +1,7 @@
 """`handshake`: what the operator does before it publishes a plugin, from a shell.
 
-With the name of a Service it reads what CloudNativePG would read (annotations and Secrets) and dials what
-CloudNativePG would dial; with files it needs no cluster.
+With the name of a Service it reads what CloudNativePG would read (annotations and Secrets) and
+dials what CloudNativePG would dial; with files it needs no cluster.
 """
 
 import argparse
@@ -47,8 +47,8 @@ def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse does not expor
 async def handshake(settings: Settings, arguments: argparse.Namespace) -> int:
     """Shake hands and print the verdict; return the exit status.
 
-    Raises `SettingsError` for arguments that do not suffice, `ClusterError` where the cluster does not
-    hold what the Service names.
+    Raises `SettingsError` for arguments that do not suffice, `ClusterError` where the cluster does
+    not hold what the Service names.
     """
     if arguments.service:
         endpoint, material = await _from_cluster(settings, arguments)

@@ -9,6 +9,7 @@ from aiohttp import web
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handlers import Loops, Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.reconciler.conductor import Reconciler, utc_now
@@ -31,7 +32,7 @@ async def run(settings: Settings) -> None:
     loops = Loops(build_reconciler(settings, client, metrics).reconcile, metrics)
     try:
         await runner.setup()
-        await web.TCPSite(runner, settings.http_host or None, settings.http_port).start()
+        await _listen(runner, settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
         await Watches(loops, settings.namespaces).run(stop, ready)
@@ -40,6 +41,14 @@ async def run(settings: Settings) -> None:
         await loops.stop()
         await runner.cleanup()
         await client.close()
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+    try:
+        await web.TCPSite(runner, settings.http_host or None, settings.http_port).start()
+    except OSError as error:
+        address = f"{settings.http_host}:{settings.http_port}"
+        raise SettingsError(f"CNPGP_HTTP_ADDRESS {address}: {error.strerror}") from error
 
 
 def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Reconciler:

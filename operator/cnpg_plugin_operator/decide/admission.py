@@ -1,7 +1,8 @@
 """Whether a resource is valid here: what the CRD's schema cannot see.
 
-This is also where a `CNPGPlugin` author is kept within what the operator's chart grants by name: somebody
-who may create the resource must not gain another account's rights, the node, or CloudNativePG's keys.
+This is also where a `CNPGPlugin` author is kept within what the operator's chart grants by name:
+somebody who may create the resource must not gain another account's rights, the node, or
+CloudNativePG's keys.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +58,16 @@ def _suspended(given: AdmissionInput) -> Verdict | None:
     """The user wants nothing touched."""
     if given.plugin.spec.suspend:
         return no(Reason.SUSPENDED, "spec.suspend is set: nothing is touched until it is removed.")
+    return None
+
+
+def _confusing_name(given: AdmissionInput) -> Verdict | None:
+    """Children carry the name as a label that CloudNativePG's own webhook Service selects by."""
+    if given.plugin.name == names.CNPG_APP:
+        return no(
+            Reason.INVALID_SPEC,
+            f"metadata.name: {names.CNPG_APP} is CloudNativePG's own; choose another name.",
+        )
     return None
 
 
@@ -198,14 +209,18 @@ def _check_pod(plugin: Plugin, pod: Mapping[str, Any]) -> Iterator[str]:
     if pod.get("automountServiceAccountToken") and account_name(plugin) is None:
         yield "has no account of its own whose token could be mounted"
     for volume in pod.get("volumes") or []:
-        if "hostPath" in volume:
-            yield f"must not mount the node's files (volume {volume.get('name')})"
-        for secret in _secrets_of_volume(volume):
-            if secret in PRIVATE_SECRETS:
-                yield f"must not mount Secret {secret}"
+        yield from _check_volume(volume)
     for field_name in ("initContainers", "containers", "ephemeralContainers"):
         for container in pod.get(field_name) or []:
             yield from _check_container(container)
+
+
+def _check_volume(volume: Mapping[str, Any]) -> Iterator[str]:
+    if "hostPath" in volume:
+        yield f"must not mount the node's files (volume {volume.get('name')})"
+    for secret in _secrets_of_volume(volume):
+        if secret in PRIVATE_SECRETS:
+            yield f"must not mount Secret {secret}"
 
 
 def _check_container(container: Mapping[str, Any]) -> Iterator[str]:
@@ -245,6 +260,7 @@ def _accepted(given: AdmissionInput) -> Verdict | None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     _suspended,
+    _confusing_name,
     _cnpg_missing,
     _cnpg_ambiguous,
     _rival,

@@ -1,7 +1,7 @@
 """What was seen, frozen: the values that decisions are made from.
 
-Adapters (`cluster`, `handshake`, `pki`) fill these in and nothing of a wire type passes them. Private keys
-live only in `Material`, whose representation never shows them.
+Adapters (`cluster`, `handshake`, `pki`) fill these in and nothing of a wire type passes them.
+Private keys live only in `Material`, whose representation never shows them.
 """
 
 from collections.abc import Mapping
@@ -266,42 +266,3 @@ class ForeignObject:
     name: str
     owner: str
     """Who owns it, as far as it says."""
-
-
-# cert-manager
-
-
-@dataclass(frozen=True, slots=True)
-class IssuerFacts:
-    """The issuer of a plugin's certificates."""
-
-    reference: str
-    """For people: `Issuer cnpg-plugins`."""
-    exists: bool
-    ready: bool
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
-    """A cert-manager Certificate: how far it got."""
-
-    name: str
-    ready: bool
-    failed: bool
-    """Whether the last attempt failed; cert-manager backs off and tries again."""
-    since: datetime | None
-    """When it was created; None where it does not exist yet."""
-    message: str
-    renewal_time: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class IssuingFacts:
-    """What cert-manager says."""
-
-    served: bool
-    """Whether cert-manager's kinds are installed."""
-    issuer: IssuerFacts | None
-    """None where it cannot be read: an external issuer's group."""
-    requests: tuple[RequestFacts, ...]

@@ -1,11 +1,48 @@
 """Why cert-manager has not delivered yet, in its own words."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
-from cnpg_plugin_operator.decide.facts import IssuingFacts
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerFacts:
+    """The issuer of a plugin's certificates."""
+
+    reference: str
+    """For people: `Issuer cnpg-plugins`."""
+    exists: bool
+    ready: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """A cert-manager Certificate: how far it got."""
+
+    name: str
+    ready: bool
+    failed: bool
+    """Whether the last attempt failed; cert-manager backs off and tries again."""
+    since: datetime | None
+    """When it was created; None where it does not exist yet."""
+    message: str
+    renewal_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingFacts:
+    """What cert-manager says."""
+
+    served: bool
+    """Whether cert-manager's kinds are installed."""
+    issuer: IssuerFacts | None
+    """None where it cannot be read: an external issuer's group."""
+    requests: tuple[RequestFacts, ...]
+
 
 OVERDUE: Final = timedelta(seconds=10)
 """Issuing from a CA in the cluster takes a second or two. After this, cert-manager's own words are

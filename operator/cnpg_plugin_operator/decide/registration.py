@@ -1,8 +1,8 @@
 """How CloudNativePG is told of a plugin, whether it knows, and whether it must be restarted.
 
-The cheapest action that works: nothing, a touch of our own Service (CloudNativePG rebuilds its connection),
-or a restart. Everything is decided from what the cluster holds: an operator that was killed at any point
-neither forgets an announcement nor repeats a restart.
+The cheapest action that works: nothing, a touch of our own Service (CloudNativePG rebuilds its
+connection), or a restart. Everything is decided from what the cluster holds: an operator that was
+killed at any point neither forgets an announcement nor repeats a restart.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,8 +27,8 @@ from cnpg_plugin_operator.decide.versions import (
 )
 
 DISCOVERY_GRACE: Final = timedelta(seconds=30)
-"""How long a CloudNativePG of unknown version may take to show that it found a plugin. Right after its
-own start it needs about 10 s (1.30.0)."""
+"""How long a CloudNativePG of unknown version may take to show that it found a plugin. Right after
+its own start it needs about 10 s (1.30.0)."""
 
 
 def format_time(moment: datetime) -> str:
@@ -44,7 +44,10 @@ def announce(
     revision: str,
     now: datetime,
 ) -> Mapping[str, str]:
-    """Give the annotations of the Service: unchanged ones while the revision is the announced one."""
+    """Give the annotations of the Service.
+
+    They stay what they are while the revision is the announced one.
+    """
     if live is not None and live.revision == revision:
         return live.annotations
     annotations = {
@@ -91,23 +94,20 @@ def decide_registration(given: RegistrationInput) -> Verdict:
 
 def restart_reason(given: RegistrationInput) -> str | None:
     """Say why CloudNativePG must be restarted for this plugin, or None where it need not be."""
-    if is_covered(given.name, given.announcement, given.cnpg):
-        return None
-    if given.registered_revision == given.announcement.revision:
+    known = given.registered_revision == given.announcement.revision
+    if known or is_covered(given.name, given.announcement, given.cnpg):
         return None
     if given.policy is RestartPolicy.ALWAYS:
         return "restartPolicy is Always and this revision is new to it"
     version = parse_version(given.cnpg.version)
-    changed = given.announcement.changed_at
-    if version is not None and changed is not None and not reregisters(version):
+    if version is not None and given.announcement.changed_at and not reregisters(version):
         return (
             f"version {given.cnpg.version} keeps the former connection of a registered plugin "
             "until it is restarted"
         )
-    if version is not None and discovers(version):
-        return None
     overdue = given.now - given.announcement.announced_at >= DISCOVERY_GRACE
-    if overdue and not _is_proven(given):
+    finds = version is not None and discovers(version)
+    if overdue and not finds and not _is_proven(given):
         return f"version {given.cnpg.version or '(unknown)'} gave no sign of finding the plugin"
     return None
 

@@ -1,7 +1,7 @@
 """When CloudNativePG is restarted: once for all plugins that became ready together.
 
-A restart reads every published Service anew, whoever asked for it; so it is noted as being for all of
-them, and the waiting looks at all of them.
+A restart reads every published Service anew, whoever asked for it; so it is noted as being for all
+of them, and the waiting looks at all of them.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """CloudNativePG's version, and what each version does by itself.
 
-Sources: CloudNativePG's tags 1.24.0 to 1.30.0 (`internal/controller/plugin_controller.go`) and its pull
-requests #7029 (re-registration), #10040 (Events), #9222 (server name).
+Sources: CloudNativePG's tags 1.24.0 to 1.30.0 (`internal/controller/plugin_controller.go`) and its
+pull requests #7029 (re-registration), #10040 (Events), #9222 (server name).
 """
 
 import re
@@ -24,7 +24,9 @@ def version_of(deployment: Mapping[str, Any]) -> str:
     """
     pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
     containers = pod.get("containers") or []
-    manager: Mapping[str, Any] = next((c for c in containers if c.get("name") == names.CNPG_CONTAINER), {})
+    manager: Mapping[str, Any] = next(
+        (c for c in containers if c.get("name") == names.CNPG_CONTAINER), {}
+    )
     environment = {e.get("name"): e.get("value") for e in manager.get("env") or []}
     labels = deployment["metadata"].get("labels") or {}
     sources = (
@@ -61,7 +63,8 @@ def discovers(version: Version) -> bool:
 def reregisters(version: Version) -> bool:
     """Whether a changed Service or Secret makes it rebuild its connection.
 
-    1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 log "Plugin already registered" and keep the old one (#7029).
+    1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 log "Plugin already registered" and keep the old one
+    (#7029).
     """
     if version < (1, 24, 4):
         return False

@@ -33,8 +33,8 @@ FAILED_REASONS: Final = frozenset(
 """The kubelet's reasons for a container that does not stay up or cannot be made."""
 
 LISTEN_GRACE: Final = timedelta(seconds=8)
-"""How long a running container may take before its silence is reported. It is only reported: a plugin
-that listens later still becomes available."""
+"""How long a running container may take before its silence is reported. It is only reported: a
+plugin that listens later still becomes available."""
 
 
 @dataclass(frozen=True, slots=True)

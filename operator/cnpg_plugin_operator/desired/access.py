@@ -45,17 +45,17 @@ def build_access(plugin: Plugin) -> list[Object]:
             )
         )
     subject = {"kind": "ServiceAccount", "name": account, "namespace": plugin.namespace}
-    for role in plugin.spec.roles:
-        objects.append(
-            build_child(
-                plugin,
-                f"{RBAC}/v1",
-                "RoleBinding",
-                f"{plugin.name}-{role}",
-                roleRef={"apiGroup": RBAC, "kind": "Role", "name": role},
-                subjects=[subject],
-            )
+    objects.extend(
+        build_child(
+            plugin,
+            f"{RBAC}/v1",
+            "RoleBinding",
+            f"{plugin.name}-{role}",
+            roleRef={"apiGroup": RBAC, "kind": "Role", "name": role},
+            subjects=[subject],
         )
+        for role in plugin.spec.roles
+    )
     objects.extend(
         _build_cluster_binding(plugin, role, subject) for role in plugin.spec.cluster_roles
     )

@@ -1,8 +1,9 @@
 """cert-manager's objects: the namespace's chain, and the two certificates of a plugin.
 
-With an intermediate CA, `tls.crt` holds leaf and intermediate (cert-manager leaves the self-signed root
-out), so each side's pool keeps trusting the other's next leaf: a renewal fails no call. A self-signed leaf,
-as the plugins' published manifests use, is its own pool and breaks at every renewal.
+With an intermediate CA, `tls.crt` holds leaf and intermediate (cert-manager leaves the self-signed
+root out), so each side's pool keeps trusting the other's next leaf: a renewal fails no call. A
+self-signed leaf, as the plugins' published manifests use, is its own pool and breaks at every
+renewal.
 
 Only fields that cert-manager 1.12 knows are sent.
 """

@@ -1,7 +1,7 @@
 """Whether a live object still is what was applied, without asking the API server to try.
 
-A server-side apply that changes nothing is still a write request. Comparing first lets a quiet pass write
-nothing; the digest finds what is no longer wanted, the comparison finds what others changed.
+A server-side apply that changes nothing is still a write request. Comparing first lets a quiet pass
+write nothing; the digest finds what is no longer wanted, the comparison finds what others changed.
 """
 
 import re
@@ -64,7 +64,7 @@ def _counterpart(wanted: Any, index: int, live: list[Any]) -> Any:  # noqa: ANN4
 
 def _is_empty(value: object) -> bool:
     """The API server drops empty values of optional fields."""
-    return value is None or value in ("", False) or value == {} or value == [] or value == ()
+    return value is None or value is False or value in ("", {}, [], ())
 
 
 def _same_scalar(wanted: object, live: object) -> bool:

@@ -1,7 +1,7 @@
 """The merge of `spec.podTemplate` into the generated pod template.
 
-The rules are those of `kubectl patch` for the lists that matter in a Pod: named things merge by name, null
-removes a field, everything else replaces.
+The rules are those of `kubectl patch` for the lists that matter in a Pod: named things merge by
+name, null removes a field, everything else replaces.
 """
 
 from typing import Any, Final

@@ -1,7 +1,7 @@
 """What all children have in common: labels, owner, and the digest that shows a change.
 
-An object is a plain dictionary in the API's own shape: it is applied as it stands, and fields that are
-left out are nobody's business but the other managers'.
+An object is a plain dictionary in the API's own shape: it is applied as it stands, and fields that
+are left out are nobody's business but the other managers'.
 """
 
 import hashlib
@@ -61,7 +61,8 @@ def build_child(
 def stamp(body: Object) -> Object:
     """Note the digest of the wanted state on the object.
 
-    A removed field leaves no trace in the wanted state; only a digest shows that it was once applied.
+    A removed field leaves no trace in the wanted state; only a digest shows that it was once
+    applied.
     """
     body["metadata"]["annotations"][names.ANNOTATION_DESIRED] = digest(body)
     return body

@@ -1,6 +1,7 @@
 """The Service that CloudNativePG discovers a plugin by.
 
-It is made without CloudNativePG's label first: that gives the plugin the DNS name the handshake needs.
+It is made without CloudNativePG's label first: that gives the plugin the DNS name the handshake
+needs.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,10 @@ from cnpg_plugin_operator.desired.objects import Object, build_child
 
 
 def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Object:
-    """Build the Service; `announcement` holds the annotations of a published one, None keeps it
-    out of CloudNativePG's sight.
+    """Build the Service.
+
+    `announcement` holds the annotations of a published one; None keeps it out of CloudNativePG's
+    sight.
     """
     service = plugin.spec.service
     labels = dict(service.labels)

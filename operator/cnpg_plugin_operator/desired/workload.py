@@ -20,8 +20,8 @@ CONTAINER_SECURITY: Final = {
 """What the `restricted` level asks of a container, and a root file system nobody can write to."""
 
 STARTUP_SECONDS: Final = 300
-"""How long a plugin may take until it listens. A plugin that waits for a leader election Lease takes
-as long as its predecessor's Lease lasts."""
+"""How long a plugin may take until it listens. A plugin that waits for a leader election Lease
+takes as long as its predecessor's Lease lasts."""
 
 
 def build_deployment(plugin: Plugin) -> Object:

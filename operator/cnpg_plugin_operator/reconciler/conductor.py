@@ -1,4 +1,4 @@
-"""From a key to a report: fetch, parse, run the pass or the removal, report, say when to come back."""
+"""From a key to a report: fetch, run the pass or the removal, report, say when to come back."""
 
 import logging
 from collections.abc import Mapping
@@ -26,12 +26,13 @@ from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admissi
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.stages import Pass
 from cnpg_plugin_operator.reconciler.teardown import tear_down
-from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
+from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, IN_PASSING, RETRY, Tools
 
 logger = logging.getLogger(__name__)
 
 ECHO: Final = 0.3
-"""Seconds after which a pass that wrote looks again: the events of its own writes wake it, as a rule."""
+"""Seconds after which a pass that wrote looks again: the events of its own writes wake it, as a
+rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,13 @@ class Reconciler:
                 now=self._tools.clock(),
             )
         in_progress = summarize(report.verdicts).status is Status.UNKNOWN
-        if run.wrote and in_progress and status.get("conditions"):
-            # The next pass reports: it follows at once, and knows what became of the writes.
-            return Requeue(ECHO)
+        after = min(run.retry_after(), ECHO) if run.wrote and in_progress else run.retry_after()
+        seen = status.get("observedGeneration") == plugin.generation
+        if in_progress and seen and after <= IN_PASSING:
+            # The next pass reports: it follows at once, and knows more.
+            return Requeue(after)
         await self._report(body, plugin, report)
-        return Requeue(run.retry_after())
+        return Requeue(after)
 
     async def _remove(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
         if names.FINALIZER not in (body["metadata"].get("finalizers") or []):

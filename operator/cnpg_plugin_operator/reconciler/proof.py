@@ -1,17 +1,22 @@
 """When a handshake is due: whenever something that it depends on changed, and at the interval.
 
-Outcomes are kept in memory only to spare plugins from needless calls; after a restart of the operator each
-plugin is simply asked once more.
+Outcomes are kept in memory only to spare plugins from needless calls; after a restart of the
+operator each plugin is simply asked once more.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome
 
-RETRY_FIRST: Final = timedelta(milliseconds=500)
-"""After the first failure: kube-proxy and DNS may be a moment behind a pod that just became ready."""
+RETRY_FIRST: Final = timedelta(milliseconds=250)
+"""After the first failure: kube-proxy and DNS may be a moment behind a pod that just became
+ready."""
+
+UNREACHABLE_GRACE: Final = 3
+"""So many failures to connect in a row are put down to that moment: 250 ms, 500 ms, 1 s."""
 
 RETRY_MOST: Final = timedelta(seconds=15)
 """Failures are repeated ever more seldom, up to this."""
@@ -36,6 +41,18 @@ class Proof:
         if self.outcome.succeeded:
             return self.at + interval
         return self.at + min(RETRY_FIRST * (1 << (self.failures - 1)), RETRY_MOST)
+
+    def verdict(self) -> Verdict:
+        """Judge the handshake.
+
+        A connection that fails right after the pod became ready may only be early.
+        """
+        outcome = self.outcome
+        if outcome.succeeded:
+            return yes(outcome.reason, outcome.message)
+        if outcome.reason is Reason.UNREACHABLE and self.failures <= UNREACHABLE_GRACE:
+            return unknown(outcome.reason, outcome.message)
+        return no(outcome.reason, outcome.message)
 
 
 @dataclass(slots=True)

@@ -1,21 +1,17 @@
-"""The stages of a pass, one per condition, in the order of the product: validate, certificates, workload,
-Service and handshake, announcement and registration.
+"""The stages of a pass, one per condition, in the order of the product.
+
+Validate, certificates, workload, Service and handshake, announcement and registration.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, no, yes
+from cnpg_plugin_operator.api.conditions import Type, Verdict
 from cnpg_plugin_operator.api.spec import Plugin
-from cnpg_plugin_operator.api.status import (
-    CertificateStatus,
-    CNPGStatus,
-    PluginStatus,
-    Report,
-)
+from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.gather import Snapshot
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
@@ -24,29 +20,20 @@ from cnpg_plugin_operator.decide.certificates import (
     decide_certificates,
     next_check,
 )
-from cnpg_plugin_operator.decide.facts import (
-    Announcement,
-    CNPGFacts,
-    Endpoint,
-    Identity,
-    Material,
-    PairFacts,
-)
+from cnpg_plugin_operator.decide.facts import Announcement, Endpoint, Identity, Material, PairFacts
 from cnpg_plugin_operator.decide.issuing import decide_issuing
-from cnpg_plugin_operator.decide.registration import (
-    RegistrationInput,
-    announce,
-    decide_registration,
-)
-from cnpg_plugin_operator.decide.restart import Action, RestartInput, decide_restart
+from cnpg_plugin_operator.decide.registration import announce
 from cnpg_plugin_operator.decide.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.certificates import build_certificates, build_chain
 from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
+from cnpg_plugin_operator.errors import ConflictError
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconciler.proof import Proofs
+from cnpg_plugin_operator.reconciler.registering import judge
+from cnpg_plugin_operator.reconciler.reporting import build_report
 from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
 
 
@@ -69,7 +56,10 @@ class Pass:
     _wake: list[datetime] = field(init=False, default_factory=list)
     """Times at which the world changes by itself."""
     _deployment: Object = field(init=False, default_factory=dict)
-    _restart_note: str = field(init=False, default="")
+    restart_note: str = field(init=False, default="")
+    """What to tell of a restart that this pass asked for; empty where it did not."""
+    _overdue: bool = field(init=False, default=False)
+    """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
     _registered: str = field(init=False, default="")
 
     async def run(self) -> Report:
@@ -97,13 +87,17 @@ class Pass:
                 continue
             self.verdicts[kind] = verdict = await stage
             stopped = not verdict.is_true
-        return self._report()
+        return build_report(
+            self.verdicts, self._snapshot, self._pairs, self._identity, self._registered
+        )
 
     def retry_after(self) -> float:
         """Seconds until the next pass, should nothing wake it earlier."""
         last = list(self.verdicts.values())[-1]
         times = [max((wake - self.now).total_seconds(), 0.1) for wake in self._wake]
-        if not last.is_true:
+        if self._overdue:
+            times.append(FALLBACK_RETRY)
+        elif not last.is_true:
             times.append(RETRY.get(last.reason, FALLBACK_RETRY))
         return min(times, default=FALLBACK_RETRY)
 
@@ -185,14 +179,11 @@ class Pass:
             tools.metrics.handshakes.labels(outcome.reason.value).inc()
             proof = self.proofs.note(key, fingerprint, outcome, tools.clock())
         self._wake.append(proof.due(interval))
-        outcome = proof.outcome
-        self._identity = outcome.identity
-        if outcome.succeeded:
-            return yes(outcome.reason, outcome.message)
-        return no(outcome.reason, outcome.message)
+        self._identity = proof.outcome.identity
+        return proof.verdict()
 
     async def _register(self, desired: list[Object]) -> Verdict:
-        plugin, seen = self.plugin, self._snapshot
+        plugin = self.plugin
         endpoint = build_endpoint(plugin)
         template = self._deployment["spec"]["template"]
         annotations = announce(
@@ -206,62 +197,18 @@ class Pass:
         self.wrote += await self.tools.writer.prune(plugin, desired)
         announcement = observe.read_service(live).announcement
         if announcement is None:
-            raise RuntimeError(f"Service {plugin.service_name} lost its label while it was applied")
-        verdict = self._judge_registration(seen.cnpg[0], announcement)
-        if verdict.reason is Reason.RESTART_PENDING:
-            verdict = await self._restart(verdict)
-        if verdict.is_true:
-            self._registered = announcement.revision
-        return verdict
-
-    def _judge_registration(self, cnpg: CNPGFacts, announcement: Announcement) -> Verdict:
-        plugin = self.plugin
-        return decide_registration(
-            RegistrationInput(
-                name=plugin.name,
-                service=plugin.service_name,
-                policy=plugin.spec.restart_policy or self.tools.policy.restart_policy,
-                announcement=announcement,
-                cnpg=cnpg,
-                event=self._snapshot.event,
-                clusters=self._snapshot.clusters,
-                registered_revision=self._registered,
-                now=self.now,
+            raise ConflictError(
+                f"Service {plugin.service_name} lost its label while it was applied"
             )
+        step = await judge(
+            self.tools, plugin, self._snapshot, announcement, self._registered, self.now
         )
-
-    async def _restart(self, pending: Verdict) -> Verdict:
-        """Restart CloudNativePG if now is the moment; one plugin at a time looks at its namespace."""
-        namespace, tools = self.plugin.namespace, self.tools
-        async with tools.locks[namespace]:
-            found = await tools.gatherer.cnpg(namespace)
-            if len(found) != 1:
-                return pending
-            decision = decide_restart(
-                RestartInput(
-                    cnpg=found[0],
-                    published=await tools.gatherer.published(namespace),
-                    pace=tools.policy.pace,
-                    now=tools.clock(),
-                )
-            )
-            if decision.action is Action.RESTART:
-                await tools.writer.restart_cnpg(
-                    namespace, found[0], decision.revisions, tools.clock()
-                )
-                tools.metrics.restarts.labels(namespace).inc()
-                self.wrote.append(f"restart of Deployment {found[0].deployment}")
-                self._restart_note = (
-                    f"Deployment {found[0].deployment} is restarted: {decision.reason}"
-                )
-            elif decision.action is Action.WAIT:
-                self._wake.append(self.now + decision.after + timedelta(milliseconds=50))
-        return pending
-
-    @property
-    def restart_note(self) -> str:
-        """What to tell of a restart that this pass asked for; empty where it did not."""
-        return self._restart_note
+        self.restart_note = step.restarted
+        self._wake += [self.now + step.after] if step.after is not None else []
+        self._overdue = step.overdue
+        if step.verdict.is_true:
+            self._registered = announcement.revision
+        return step.verdict
 
     async def _apply(self, body: Object) -> Mapping[str, Any]:
         """Apply one object where it differs from the snapshot."""
@@ -298,38 +245,7 @@ class Pass:
             key=client.get("tls.key", b""),
         )
 
-    def _report(self) -> Report:
-        seen = self._snapshot
-        renewals = {request.name: request.renewal_time for request in seen.issuing.requests}
-        certificates = {
-            role: CertificateStatus(pair.leaf.not_after, renewals.get(pair.secret))
-            for role, pair in self._pairs.items()
-            if pair.leaf is not None
-        }
-        return Report(
-            verdicts=self.verdicts,
-            plugin=_plugin_status(self._identity),
-            certificates=certificates,
-            cnpg=_cnpg_status(seen.cnpg[0], self._registered) if len(seen.cnpg) == 1 else None,
-            using=len(seen.clusters),
-            unready=sum(not cluster.healthy for cluster in seen.clusters),
-        )
-
 
 def _restarts(pod: Mapping[str, Any]) -> int:
     statuses = (pod.get("status") or {}).get("containerStatuses") or []
     return sum(int(status.get("restartCount", 0)) for status in statuses)
-
-
-def _plugin_status(identity: Identity | None) -> PluginStatus | None:
-    return PluginStatus(**asdict(identity)) if identity is not None else None
-
-
-def _cnpg_status(cnpg: CNPGFacts, registered: str) -> CNPGStatus:
-    return CNPGStatus(
-        deployment=cnpg.deployment,
-        version=cnpg.version,
-        registered_revision=registered,
-        restarted_at=cnpg.restarted_at,
-        restart_reason=", ".join(sorted(cnpg.restarted_for)),
-    )

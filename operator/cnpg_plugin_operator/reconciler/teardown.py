@@ -1,10 +1,13 @@
-"""What happens when a resource is deleted: the Service first, while CloudNativePG lives and the plugin still
-answers; then what no owner reference removes; the finalizer last.
+"""What happens when a resource is deleted.
+
+The Service goes first, while CloudNativePG lives and the plugin still answers; then what no owner
+reference removes; the finalizer last.
 """
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.spec import Plugin
 from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.facts import ClusterFacts
 from cnpg_plugin_operator.desired.service import build_service
 from cnpg_plugin_operator.reconciler.tools import Tools
@@ -16,7 +19,7 @@ NAMED_CLUSTERS = 3
 async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
     """Go one step further in the removal; None once nothing is left to wait for."""
     service = await tools.gatherer.live(build_service(plugin, None))
-    own = service is not None and tools.gatherer.is_own(plugin, service)
+    own = service is not None and is_own(plugin, service)
     if service is not None and own:
         facts = observe.read_service(service)
         if facts.announcement is not None and not facts.deleting:
@@ -46,7 +49,7 @@ def _in_use(plugin: Plugin, clusters: tuple[ClusterFacts, ...]) -> Verdict:
     listed = ", ".join(named[:NAMED_CLUSTERS]) + (f" and {more} more" if more > 0 else "")
     return no(
         Reason.IN_USE,
-        f"{len(named)} Clusters use {plugin.spec.plugin_name}: {listed}. An unreachable plugin stops "
-        "their reconciliation, failover included: remove it from their spec.plugins first, or set "
-        "spec.deletionProtection to false.",
+        f"{len(named)} Clusters use {plugin.spec.plugin_name}: {listed}. An unreachable plugin "
+        "stops their reconciliation, failover included: remove it from their spec.plugins first, "
+        "or set spec.deletionProtection to false.",
     )

@@ -1,4 +1,4 @@
-"""What a pass works with, made once by the composition root, and the pace at which passes come back."""
+"""What a pass works with, made once by the composition root, and when passes come back."""
 
 import asyncio
 from collections import defaultdict
@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.decide.restart import Pace
-from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.telemetry import Metrics
 
 
@@ -52,24 +52,29 @@ class Tools:
     metrics: Metrics
     clock: Callable[[], datetime]
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    """One per namespace: what its plugins share (chain, CloudNativePG) is written by one at a time."""
+    """One per namespace: what its plugins share (chain, CloudNativePG) is written by one at a
+    time."""
 
+
+IN_PASSING: Final = 1.0
+"""Progress that is looked at again within this many seconds is not worth a write of the status."""
 
 FALLBACK_RETRY: Final = 10.0
-"""Seconds until a resource that is not Ready is looked at again, where no reason says otherwise. Events
-wake it earlier; this covers what no watch reports."""
+"""Seconds until a resource that is not Ready is looked at again, where no reason says otherwise.
+Events wake it earlier; this covers what no watch reports."""
 
 RETRY: Final[Mapping[Reason, float]] = {
     Reason.ISSUING: 2.0,
     Reason.CERT_MANAGER_NOT_INSTALLED: 5.0,
     Reason.ISSUER_NOT_READY: 5.0,
     Reason.ROLLOUT_IN_PROGRESS: 3.0,
-    Reason.AWAITING_REGISTRATION: 1.0,
-    Reason.RESTARTING: 1.0,
-    Reason.RESTART_PENDING: 1.0,
+    Reason.AWAITING_REGISTRATION: 0.5,
+    Reason.RESTARTING: 2.0,
+    Reason.RESTART_PENDING: 2.0,
     Reason.CNPG_UNAVAILABLE: 2.0,
     Reason.DELETING: 1.0,
     Reason.SUSPENDED: 600.0,
     Reason.INVALID_SPEC: 60.0,
+    Reason.CNPG_NOT_FOUND: 30.0,
 }
 """Seconds until the next look, by the reason that ended the pass."""

@@ -1,0 +1,57 @@
+"""Whose an object is: this operator adopts nothing that it did not make."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.decide.facts import ForeignObject
+
+Live = Mapping[tuple[str, str], Mapping[str, Any] | None]
+"""Objects as they are, by kind and name; None where there is none."""
+
+
+def find_foreign(
+    plugin: Plugin, live: Live, labelled: list[dict[str, Any]]
+) -> tuple[ForeignObject, ...]:
+    """Find objects that this resource needs, or that CloudNativePG would confuse with its own."""
+    named = [
+        (kind, body)
+        for (kind, _), body in live.items()
+        if body is not None and not is_own(plugin, body)
+    ]
+    mine = ((live.get(("Service", plugin.service_name)) or {}).get("metadata") or {}).get("uid")
+    registered = [
+        ("Service", body)
+        for body in labelled
+        if body["metadata"]["uid"] != mine and not is_own(plugin, body)
+    ]
+    return tuple(
+        ForeignObject(kind=kind, name=body["metadata"]["name"], owner=owner_of(body))
+        for kind, body in (*named, *registered)
+    )
+
+
+def is_own(plugin: Plugin, body: Mapping[str, Any]) -> bool:
+    """Whether a live object was made for this resource, or is the namespace's shared chain."""
+    metadata = body["metadata"]
+    if any(ref.get("uid") == plugin.uid for ref in metadata.get("ownerReferences") or []):
+        return True
+    labels = metadata.get("labels") or {}
+    if labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR:
+        return False
+    if names.LABEL_CHAIN in labels:
+        return True
+    return (
+        labels.get(names.LABEL_PLUGIN) == plugin.name
+        and labels.get(names.LABEL_NAMESPACE) == plugin.namespace
+    )
+
+
+def owner_of(body: Mapping[str, Any]) -> str:
+    """Say who made an object, as far as it tells."""
+    metadata = body["metadata"]
+    for reference in metadata.get("ownerReferences") or []:
+        return f"{reference.get('kind')} {reference.get('name')}"
+    labels = metadata.get("labels") or {}
+    return str(labels.get(names.LABEL_MANAGED_BY) or "somebody else")

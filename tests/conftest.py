@@ -1,0 +1,60 @@
+"""Fixtures of all tests: the real cluster and the operator in it, for those that ask for them.
+
+Unit tests ask for neither and need no cluster. The cluster is called `test`, is brought up where it
+does not run, and is left running: the next run starts in a second. Each test takes away what it made.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.cluster.errors import ClusterError
+from tests.support.cluster_fixture import install_operator
+from tests.support.cluster_fixture_api import Api
+from tests.support.cluster_fixture_operator import Operator
+
+CLUSTER = "test"
+ORDER = ("unit", "integration", "e2e")
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What fails fast comes first, whatever the command line's order."""
+
+    def place(item: pytest.Item) -> int:
+        top = item.path.relative_to(TESTS).parts[0]
+        return ORDER.index(top) if top in ORDER else len(ORDER)
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster, running. Nothing is skipped where it cannot: the run ends and says why."""
+    found = Cluster(CLUSTER)
+    try:
+        found.up()
+    except ClusterError as error:
+        pytest.exit(f"the test cluster does not come up: {error}", returncode=1)
+    return found
+
+
+@pytest.fixture(scope="session")
+def api(cluster: Cluster) -> Iterator[Api]:
+    """The cluster's API server, as the administrator."""
+    connected = Api(cluster)
+    yield connected
+    connected.close()
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster, api: Api) -> Operator:
+    """The operator, built from this tree and installed by Helm."""
+    try:
+        install_operator(cluster)
+    except ClusterError as error:
+        running = Operator(cluster, api).log_tail()
+        pytest.exit(f"the operator cannot be installed: {error}\n{running}", returncode=1)
+    return Operator(cluster, api)

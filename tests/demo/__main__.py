@@ -1,0 +1,48 @@
+"""The command line: `python3 -m tests.demo` shows the product, `--down` removes what it started."""
+
+import argparse
+import sys
+
+from tests.cluster import Cluster, ClusterError
+from tests.demo import story
+from tests.demo.installing import install_operator
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.demo",
+        description="A real cluster, the operator, a plugin and a PostgreSQL that uses it.",
+    )
+    parser.add_argument("--name", default="dev", help="which cluster (default: dev)")
+    parser.add_argument("--down", action="store_true", help="remove everything that was started")
+    return parser
+
+
+def _show(cluster: Cluster) -> None:
+    cluster.up()
+    install_operator(cluster)
+    plugin = story.show_plugin(cluster)
+    database = story.show_database(cluster)
+    print(story.tell(cluster, plugin, database))
+
+
+def main() -> int:
+    """Show or remove; one clear message and exit 1 when it cannot be done."""
+    options = _parser().parse_args()
+    cluster = Cluster(options.name)
+    try:
+        if options.down:
+            cluster.down()
+        else:
+            _show(cluster)
+    except (ClusterError, story.DemoError) as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what runs is left running (make demo-down removes it)", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The operator as users install it: image from the Dockerfile, chart by Helm, in the test cluster.
+
+The image's archive is kept in the cache under the digest of what it is built from, and the cluster
+remembers which one it was given: an unchanged tree neither builds nor loads again.
+"""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.cluster import Cluster
+from tests.cluster.dockerfiles import build_image
+from tests.cluster.errors import ClusterError
+from tests.cluster.images import PYTHON, PYTHON_IMAGE
+from tests.cluster.paths import cache_directory
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+CHART: Final = ROOT / "charts" / "cnpg-plugin-operator"
+CRD: Final = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
+
+RELEASE: Final = "cnpg-plugin-operator"
+OPERATOR_NAMESPACE: Final = "cnpg-plugin-operator"
+IMAGE: Final = "localhost/cnpg-plugin-operator:test"
+
+ALLOWED_ROLE: Final = "e2e-allowed"
+ALLOWED_ACCOUNT: Final = "e2e-allowed"
+
+VALUES: Final[Mapping[str, Any]] = {
+    "image": {
+        "registry": "localhost",
+        "repository": "cnpg-plugin-operator",
+        "tag": "test",
+        "pullPolicy": "Never",
+    },
+    # Two restarts may follow each other within one run of the tests; how long plugins are waited
+    # for before one is as users have it.
+    "restart": {"cooldown": "10s"},
+    "allowedRoles": [ALLOWED_ROLE],
+    "allowedClusterRoles": [ALLOWED_ROLE],
+    "allowedServiceAccounts": [ALLOWED_ACCOUNT],
+}
+
+_INPUTS: Final = (
+    ".dockerignore",
+    "Dockerfile",
+    "LICENSE",
+    "README.md",
+    "hatch_build.py",
+    "pyproject.toml",
+    "requirements.lock",
+)
+"""What the Dockerfile copies, besides `operator/`; the same as .dockerignore lets through."""
+
+
+def image_key() -> str:
+    """Digest of everything the operator's image is made of."""
+    sources = [
+        path
+        for path in (ROOT / "operator").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and "_pb2" not in path.name
+    ]
+    digest = hashlib.sha256(PYTHON.archive.name.encode())
+    for path in sorted([*(ROOT / name for name in _INPUTS), *sources]):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(ROOT)} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def provide_image(key: str) -> Path:
+    """The operator's image as an archive; built where these sources were never built before."""
+    archive = cache_directory() / "images" / f"operator-{key}.tar"
+    if archive.exists():
+        return archive
+    build_image(ROOT, IMAGE, {"BASE": PYTHON_IMAGE})
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=archive.parent) as work:
+        partial = Path(work) / "image.tar"
+        # Not compressed: the archive is read back on the same machine.
+        push = ["buildah", "push", "--quiet", IMAGE, f"docker-archive:{partial}:{IMAGE}"]
+        done = subprocess.run(push, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterError(f"{IMAGE} cannot be exported:\n{done.stderr}")
+        for former in archive.parent.glob("operator-*.tar"):
+            former.unlink(missing_ok=True)
+        partial.replace(archive)
+    return archive
+
+
+def load_once(cluster: Cluster, reference: str | Path, key: str) -> None:
+    """Put an image on the node, unless the same one was put there before."""
+    name = hashlib.sha256(str(reference).encode()).hexdigest()[:8]
+    stamp = cluster.layout.state / f"loaded-{name}"
+    if not stamp.exists() or stamp.read_text() != key:
+        cluster.load_image(reference)
+        stamp.write_text(key)
+
+
+def apply_crd(cluster: Cluster) -> None:
+    """Put this tree's CRD into the cluster, marked as the release's own so that Helm takes it."""
+    crd = yaml.safe_load(CRD.read_text())
+    crd["metadata"] |= {
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {
+            "meta.helm.sh/release-name": RELEASE,
+            "meta.helm.sh/release-namespace": OPERATOR_NAMESPACE,
+        },
+    }
+    flags = ("--server-side", "--force-conflicts", "--field-manager=tests")
+    cluster.kubectl("apply", *flags, "-f", "-", input=json.dumps(crd))
+    name = crd["metadata"]["name"]
+    cluster.kubectl("wait", f"crd/{name}", "--for=condition=Established", "--timeout=30s")
+
+
+def install_chart(cluster: Cluster, key: str, **values: object) -> None:
+    """Install the chart, or upgrade it, until the operator is ready.
+
+    A release that a killed run left half done is taken away first.
+    """
+    release = (RELEASE, "--namespace", OPERATOR_NAMESPACE)
+    listing = ("--namespace", OPERATOR_NAMESPACE, "--all", "--output", "json")
+    for found in json.loads(cluster.helm("list", *listing)):
+        if found["name"] == RELEASE and found["status"] != "deployed":
+            cluster.helm("uninstall", *release, "--wait", "--timeout", "60s")
+    # The tag is always the same: the digest in the pod's annotations makes a new image a new pod.
+    chosen = {**VALUES, "podAnnotations": {"cnpgplugin.dev/image": key}, **values}
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(chosen, file)
+        file.flush()
+        cluster.helm(
+            *("upgrade", "--install", *release, str(CHART), "--create-namespace"),
+            *("--values", file.name, "--wait", "--timeout", "120s"),
+        )
+
+
+def install_operator(cluster: Cluster) -> None:
+    """Everything from the sources to a ready operator."""
+    key = image_key()
+    load_once(cluster, provide_image(key), key)
+    install_chart(cluster, key)

@@ -1,0 +1,147 @@
+"""The running operator as tests see it: its pod, its log, and what it writes."""
+
+import http.client
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.cluster import Cluster
+from tests.cluster.network import call_inside
+from tests.support import wait
+from tests.support.cluster_fixture import OPERATOR_NAMESPACE, RELEASE
+from tests.support.cluster_fixture_api import CORE, Api, Object
+
+ACCOUNT: Final = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}"
+WRITING: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_HTTP_PORT = 8080
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as the API server's audit log tells of it."""
+
+    verb: str
+    resource: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource} {self.name}".strip()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The requests of one user."""
+
+    log: Path
+    user: str
+
+    def mark(self) -> int:
+        """A place in the log: everything up to now."""
+        return self.log.stat().st_size
+
+    def requests(self, since: int) -> list[Request]:
+        """What the user asked for since a mark, watches left out."""
+        return [r for r in self._read(since) if r.verb != "watch"]
+
+    def writes(self, since: int) -> list[Request]:
+        """The requests that change something, refused ones included."""
+        return [r for r in self._read(since) if r.verb in WRITING]
+
+    def _read(self, since: int) -> Iterator[Request]:
+        with self.log.open("rb") as file:
+            file.seek(since)
+            for line in file:
+                if not line.endswith(b"\n") or self.user.encode() not in line:
+                    continue
+                entry = json.loads(line)
+                if entry["user"]["username"] != self.user or entry["stage"] == "RequestReceived":
+                    continue
+                target = entry.get("objectRef") or {}
+                parts = (target.get("resource", entry["requestURI"]), target.get("subresource"))
+                yield Request(
+                    entry["verb"],
+                    "/".join(part for part in parts if part),
+                    target.get("name", ""),
+                )
+
+
+class Operator:
+    """The Helm release under test."""
+
+    namespace = OPERATOR_NAMESPACE
+    deployment = RELEASE
+    account = ACCOUNT
+
+    def __init__(self, cluster: Cluster, api: Api) -> None:
+        self.cluster = cluster
+        self.api = api
+        self.audit = Audit(cluster.audit_log, ACCOUNT)
+
+    def pod(self) -> Object:
+        """Its pod: the one that is ready."""
+        path = f"{CORE}/namespaces/{self.namespace}/pods"
+
+        def ready() -> Object | None:
+            for pod in self.api.list(path, labelSelector=f"app.kubernetes.io/name={RELEASE}"):
+                conditions = pod.get("status", {}).get("conditions", [])
+                is_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+                if is_ready and "deletionTimestamp" not in pod["metadata"]:
+                    return pod
+            return None
+
+        return wait.until("the operator's pod is ready", ready, within=60, explain=self.log_tail)
+
+    def log(self) -> str:
+        """Everything its pod has written."""
+        flags = ("--namespace", self.namespace, "--all-containers")
+        return self.cluster.kubectl("logs", f"deployment/{self.deployment}", *flags)
+
+    def log_tail(self, lines: int = 25) -> str:
+        """The end of its log, for messages; whatever can be had."""
+        path = f"{CORE}/namespaces/{self.namespace}/pods"
+        texts = []
+        for pod in self.api.list(path):
+            argv = self.cluster.kubectl_argv(
+                *("logs", pod["metadata"]["name"], "--namespace", self.namespace),
+                f"--tail={lines}",
+            )
+            texts.append(output_of(argv))
+        return "operator's log:\n" + "\n".join(texts)
+
+    def kill(self) -> None:
+        """End it without notice, as a node that fails does; the Deployment makes another."""
+        name = self.pod()["metadata"]["name"]
+        flags = ("--namespace", self.namespace, "--force", "--grace-period=0")
+        self.cluster.kubectl("delete", "pod", name, *flags)
+
+    def http(self, path: str) -> tuple[int, str]:
+        """Ask its HTTP server, from within the cluster's network."""
+        address = self.pod()["status"]["podIP"]
+        connection = http.client.HTTPConnection(address, _HTTP_PORT, timeout=10)
+        call_inside(self.cluster.layout.netns, connection.connect)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def writes_until_calm(self, since: int) -> list[Request]:
+        """Its writes since a mark, once it has been asking for nothing for some seconds."""
+        wait.unchanged(
+            "the operator is at rest",
+            lambda: len(self.audit.requests(since)),
+            seconds=3,
+            within=60,
+            explain=lambda: "\n".join(map(str, self.audit.requests(since)[-30:])),
+        )
+        return self.audit.writes(since)
+
+
+def output_of(argv: list[str]) -> str:
+    """What a command prints, whether it succeeds or not."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    return (done.stdout + done.stderr).strip()
