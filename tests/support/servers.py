@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import grpc
 import grpc.aio
+
 from cnpg_plugin_operator.handshake import identity_pb2
 
 from .certificates import Pair

@@ -136,10 +136,13 @@ class ContainerFacts:
     running_since: datetime | None
     waiting_reason: str
     """`state.waiting.reason`, or empty."""
-    message: str
-    """The kubelet's message of the waiting or last terminated state."""
+    waiting_message: str
     exit_code: int | None
-    """Of the current or last termination."""
+    """Of the current or last termination, None before the first."""
+    exit_reason: str
+    """The kubelet's word for that termination, such as `OOMKilled`."""
+    exit_message: str
+    """What the container left in its termination log."""
     restarts: int
     ready: bool
     image: str

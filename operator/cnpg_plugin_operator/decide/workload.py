@@ -82,32 +82,35 @@ def _image_pull_failed(given: WorkloadInput) -> Verdict | None:
     """An image cannot be pulled."""
     for pod, container in _containers(given):
         if container.waiting_reason in IMAGE_REASONS:
+            # Trying and backing off take turns; only the cause is worth telling, and it stays.
+            cause = container.waiting_message.rpartition("ErrImagePull: ")[2]
             return no(
                 Reason.IMAGE_PULL_ERROR,
                 f"Pod {pod.name} cannot get image {container.image}: "
-                f"{container.message or container.waiting_reason}. "
+                f"{cause or container.waiting_reason}. "
                 "Check spec.image and spec.imagePullSecrets.",
             )
     return None
 
 
 def _crashing(given: WorkloadInput) -> Verdict | None:
-    """A container cannot be made, or ended and is started again."""
+    """A container cannot be made, or ended and is started again and again."""
     for pod, container in _containers(given):
-        stopped = container.running_since is None
-        ended = stopped and container.exit_code is not None and container.restarts > 0
-        if container.waiting_reason in FAILED_REASONS or ended:
+        crashed = container.exit_code is not None and container.restarts > 0
+        if container.waiting_reason in FAILED_REASONS or (crashed and not container.ready):
             return no(Reason.CRASH_LOOP, _ending(pod, container))
     return None
 
 
 def _ending(pod: PodFacts, container: ContainerFacts) -> str:
-    words = container.message or container.waiting_reason
-    ended = f"ended with exit code {container.exit_code}"
-    what = ended if container.exit_code is not None else "cannot be started"
+    """Say how a container ended; nothing in it changes from one crash to the next."""
+    subject = f"Container {container.name} of pod {pod.name}"
+    if container.exit_code is None:
+        return f"{subject} cannot be started: {container.waiting_message}."
+    reason = f" ({container.exit_reason})" if container.exit_reason else ""
+    words = f": {container.exit_message}" if container.exit_message else ""
     return (
-        f"Container {container.name} of pod {pod.name} {what} "
-        f"(restarts: {container.restarts}): {words}. "
+        f"{subject} ends with exit code {container.exit_code}{reason}{words}. "
         f"See: kubectl logs {pod.name} -c {container.name} --previous"
     )
 

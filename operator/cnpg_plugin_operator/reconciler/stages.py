@@ -6,6 +6,7 @@ Validate, certificates, workload, Service and handshake, announcement and regist
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from cnpg_plugin_operator import names
@@ -74,19 +75,16 @@ class Pass:
         desired = [*certificates, *access, self._deployment, service]
         self._snapshot = await self.tools.gatherer.snapshot(plugin, [*chain, *desired])
         stages = (
-            (Type.ACCEPTED, self._accept()),
-            (Type.CERTIFICATES_READY, self._certify(chain, certificates)),
-            (Type.AVAILABLE, self._deploy(access)),
-            (Type.HANDSHAKE_SUCCEEDED, self._shake()),
-            (Type.REGISTERED, self._register(desired)),
+            (Type.ACCEPTED, self._accept),
+            (Type.CERTIFICATES_READY, partial(self._certify, chain, certificates)),
+            (Type.AVAILABLE, partial(self._deploy, access)),
+            (Type.HANDSHAKE_SUCCEEDED, self._shake),
+            (Type.REGISTERED, partial(self._register, desired)),
         )
-        stopped = False
         for kind, stage in stages:
-            if stopped:
-                stage.close()
-                continue
-            self.verdicts[kind] = verdict = await stage
-            stopped = not verdict.is_true
+            self.verdicts[kind] = verdict = await stage()
+            if not verdict.is_true:
+                break
         return build_report(
             self.verdicts, self._snapshot, self._pairs, self._identity, self._registered
         )

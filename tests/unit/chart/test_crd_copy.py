@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
+
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Spec
-from pydantic import BaseModel
-
 from tests.unit.chart.rendering import CHART, CRD, Manifest, Values, of_kind, one, parse, render
 
 Schema = dict[str, Any]

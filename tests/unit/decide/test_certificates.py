@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from cnpg_plugin_operator.api.conditions import Reason, Status
 from cnpg_plugin_operator.decide.certificates import (
     ANY_USAGE,

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
-
 from tests.support.certificates import ANY, CLIENT, Pair, authority, issue, self_signed
 from tests.support.servers import (
     HOST,

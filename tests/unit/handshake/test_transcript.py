@@ -1,14 +1,14 @@
 """What is heard of a TLS handshake, and what Go's rule about issuers makes of it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.handshake import tls
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.handshake.transcript import Transcript
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.support.certificates import CLIENT, Pair, authority, issue, self_signed
 from tests.support.servers import HOST, Plugin, plugin_server
 

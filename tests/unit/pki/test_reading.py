@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
-from cnpg_plugin_operator.decide.facts import PairFacts
-from cnpg_plugin_operator.pki import der, pem, reading
-from cnpg_plugin_operator.pki.reading import read_certificate, read_certificates, read_pair
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnpg_plugin_operator.decide.facts import PairFacts
+from cnpg_plugin_operator.pki import der, pem, reading
+from cnpg_plugin_operator.pki.reading import read_certificate, read_certificates, read_pair
 from tests.support.certificates import CLIENT, SERVER, Pair, authority, issue, self_signed
 
 ROOT = authority()

@@ -1,0 +1,125 @@
+"""Facts and resources for tests: complete by default, each test names only what it is about."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.spec import Plugin, RestartPolicy, parse_plugin
+from cnpg_plugin_operator.decide.facts import (
+    Announcement,
+    CNPGFacts,
+    ContainerFacts,
+    LeaderFacts,
+    PodFacts,
+    WorkloadFacts,
+)
+from cnpg_plugin_operator.decide.registration import RegistrationInput
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+"""The present of all unit tests."""
+
+
+def ago(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def resource(name: str = "hello", **spec: Any) -> dict[str, Any]:
+    """A CNPGPlugin as the API server returns it."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.KIND,
+        "metadata": {
+            "name": name,
+            "namespace": "cnpg-system",
+            "uid": f"uid-of-{name}",
+            "generation": 1,
+            "creationTimestamp": "2026-03-01T11:00:00Z",
+        },
+        "spec": {"pluginName": f"{name}.example.org", "image": "example.org/hello:1", **spec},
+    }
+
+
+def plugin(name: str = "hello", **spec: Any) -> Plugin:
+    return parse_plugin(resource(name, **spec))
+
+
+def cnpg(**facts: Any) -> CNPGFacts:
+    """A CloudNativePG 1.30.0 at rest, whose leader is an hour old."""
+    usual = CNPGFacts(
+        deployment="cnpg-controller-manager",
+        uid="uid-of-cnpg",
+        version="1.30.0",
+        rolling=False,
+        available=True,
+        leader=LeaderFacts(pod="cnpg-1", created=ago(3600), restarted_for={}),
+        restarted_at=None,
+        restarted_for={},
+    )
+    return replace(usual, **facts)
+
+
+def leader(created: datetime, **restarted_for: str) -> LeaderFacts:
+    return LeaderFacts(pod="cnpg-2", created=created, restarted_for=restarted_for)
+
+
+def announcement(
+    revision: str = "r1", at: datetime | None = None, changed_at: datetime | None = None
+) -> Announcement:
+    return Announcement(
+        revision=revision,
+        endpoint="e1",
+        announced_at=at or ago(2),
+        changed_at=changed_at,
+        annotations={},
+    )
+
+
+def registration(**facts: Any) -> RegistrationInput:
+    """A plugin announced two seconds ago to a CloudNativePG 1.30.0 at rest."""
+    usual = RegistrationInput(
+        name="hello",
+        service="hello",
+        policy=RestartPolicy.IF_NEEDED,
+        announcement=announcement(),
+        cnpg=cnpg(),
+        event=None,
+        clusters=(),
+        registered_revision="",
+        now=NOW,
+    )
+    return replace(usual, **facts)
+
+
+def container(**facts: Any) -> ContainerFacts:
+    usual = ContainerFacts(
+        name="plugin",
+        running_since=ago(3),
+        waiting_reason="",
+        waiting_message="",
+        exit_code=None,
+        exit_reason="",
+        exit_message="",
+        restarts=0,
+        ready=False,
+        image="example.org/hello:1",
+    )
+    return replace(usual, **facts)
+
+
+def pod(*containers: ContainerFacts, **facts: Any) -> PodFacts:
+    usual = PodFacts(
+        name="hello-5b9f7d6c4-abcde",
+        uid="uid-of-pod",
+        created=ago(5),
+        ready=False,
+        deleting=False,
+        unschedulable="",
+        containers=containers,
+    )
+    return replace(usual, **facts)
+
+
+def workload(*pods: PodFacts, **facts: Any) -> WorkloadFacts:
+    usual = WorkloadFacts(exists=True, up_to_date=True, wanted=1, updated=1, replicas=1, pods=pods)
+    return replace(usual, **facts)

@@ -1,0 +1,68 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator.api.conditions import (
+    SUMMED_UP,
+    Reason,
+    Status,
+    Type,
+    Verdict,
+    merge,
+    no,
+    summarize,
+    unknown,
+    yes,
+)
+from tests.support.builders import NOW
+
+ALL_TRUE = {kind: yes(Reason.ACCEPTED, "fine") for kind in SUMMED_UP}
+
+
+def by_type(conditions: Any) -> dict[str, dict[str, Any]]:
+    return {condition["type"]: condition for condition in conditions}
+
+
+def test_every_type_is_present_from_the_first_visit() -> None:
+    conditions = by_type(merge((), {}, generation=1, now=NOW))
+
+    assert list(conditions) == [kind.value for kind in Type]
+    assert {condition["status"] for condition in conditions.values()} == {"Unknown"}
+    assert {condition["reason"] for condition in conditions.values()} == {"NotYetReported"}
+
+
+def test_ready_is_true_where_all_conditions_are() -> None:
+    assert summarize(ALL_TRUE).status is Status.TRUE
+
+
+@pytest.mark.parametrize("kind", SUMMED_UP)
+@pytest.mark.parametrize("verdict", [no(Reason.EXPIRED, "bad"), unknown(Reason.ISSUING, "wait")])
+def test_ready_takes_the_words_of_the_first_condition_that_is_not_true(
+    kind: Type, verdict: Verdict
+) -> None:
+    later = {later: no(Reason.CRASH_LOOP, "later") for later in SUMMED_UP[SUMMED_UP.index(kind) :]}
+
+    assert summarize({**ALL_TRUE, **later, kind: verdict}) == verdict
+
+
+def test_the_time_of_transition_moves_with_the_status_only() -> None:
+    first = merge((), {Type.ACCEPTED: yes(Reason.ACCEPTED, "one")}, generation=1, now=NOW)
+    later = NOW + timedelta(minutes=1)
+    again = merge(first, {Type.ACCEPTED: yes(Reason.ACCEPTED, "two")}, generation=2, now=later)
+    flipped = merge(again, {Type.ACCEPTED: no(Reason.SUSPENDED, "x")}, generation=2, now=later)
+
+    assert by_type(again)["Accepted"]["lastTransitionTime"] == "2026-03-01T12:00:00Z"
+    assert by_type(again)["Accepted"]["message"] == "two"
+    assert by_type(again)["Accepted"]["observedGeneration"] == 2
+    assert by_type(flipped)["Accepted"]["lastTransitionTime"] == "2026-03-01T12:01:00Z"
+
+
+def test_conditions_of_other_writers_do_not_stop_a_report() -> None:
+    conditions = merge([{"no": "type"}], ALL_TRUE, generation=1, now=NOW)
+
+    assert by_type(conditions)["Ready"]["status"] == "True"
+
+
+def test_reasons_are_words_that_kubernetes_accepts() -> None:
+    assert all(reason.value.isalnum() and reason.value[0].isupper() for reason in Reason)

@@ -1,0 +1,429 @@
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.apply import Writer
+from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.decide.admission import Grants
+from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Identity, Material
+from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.reconciler import Reconciler
+from cnpg_plugin_operator.reconciler.tools import Policy, Tools
+from cnpg_plugin_operator.telemetry import Metrics
+from tests.support.builders import resource
+from tests.support.fake_client import Clock, FakeClient, World
+
+NAMESPACE = "cnpg-system"
+
+
+@dataclass
+class FakeHandshaker:
+    """Answers as it is told and counts how often it was asked."""
+
+    outcome: HandshakeOutcome | None = None
+    asked: list[Endpoint] = field(default_factory=list)
+
+    async def shake(
+        self,
+        endpoint: Endpoint,
+        material: Material,
+        timeout: float,  # noqa: ASYNC109 - a value
+    ) -> HandshakeOutcome:
+        self.asked.append(endpoint)
+        identity = Identity(endpoint.plugin_name, "1.0.0", capabilities=("WAL_SERVICE",))
+        return self.outcome or HandshakeOutcome(Reason.IDENTIFIED, "answered", identity)
+
+
+class Stage:
+    """An operator, a cluster in memory, and the controllers around it."""
+
+    def __init__(self, version: str = "1.30.0") -> None:
+        self.clock = Clock()
+        self.client = FakeClient()
+        self.world = World(self.client, self.clock, version)
+        self.handshaker = FakeHandshaker()
+        self.reconciler = self.operator()
+
+    def operator(self) -> Reconciler:
+        """Start the operator anew: nothing but the cluster survives."""
+        gatherer = Gatherer(self.client, (NAMESPACE,))
+        return Reconciler(
+            Tools(
+                gatherer=gatherer,
+                writer=Writer(self.client, gatherer, binds_cluster_roles=True),
+                handshaker=self.handshaker,
+                policy=Policy(
+                    namespaces=(NAMESPACE,),
+                    restart_policy=RestartPolicy.IF_NEEDED,
+                    pace=Pace(),
+                    cluster_domain="cluster.local",
+                    grants=Grants(cluster_roles=frozenset({"viewer"})),
+                ),
+                metrics=Metrics(),
+                clock=self.clock,
+            )
+        )
+
+    def create(self, name: str = "hello", **spec: Any) -> None:
+        self.client.put(kinds.PLUGIN, resource(name, **spec))
+
+    def edit(self, name: str = "hello", **spec: Any) -> None:
+        live = self.client.the(kinds.PLUGIN, name)
+        live["spec"].update(spec)
+        live["metadata"]["generation"] += 1
+
+    async def settle(self, name: str = "hello", passes: int = 12) -> None:
+        """Let the operator and the world take turns."""
+        for _ in range(passes):
+            await self.visit(name)
+            self.world.issue()
+            self.world.run()
+            self.world.register()
+            self.clock.pass_by(1)
+
+    async def visit(self, name: str = "hello") -> float | None:
+        """Run one pass; a failed one is left to the next."""
+        try:
+            return (await self.reconciler.reconcile(NAMESPACE, name)).after
+        except errors.ClusterError:
+            return 0.0
+
+    def condition(self, kind: str = "Ready", name: str = "hello") -> tuple[str, str]:
+        status = self.client.the(kinds.PLUGIN, name)["status"]
+        found = next(c for c in status["conditions"] if c["type"] == kind)
+        return found["status"], found["reason"]
+
+    def service(self, name: str = "hello") -> dict[str, Any]:
+        found: dict[str, Any] = self.client.the(kinds.SERVICE, name)["metadata"]
+        return found
+
+    @property
+    def restarted(self) -> dict[str, Any]:
+        template = self.client.the(kinds.DEPLOYMENT, "cnpg")["spec"]["template"]
+        found: dict[str, Any] = template.get("metadata", {}).get("annotations", {})
+        return found
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def test_a_resource_becomes_ready(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+
+    assert stage.condition() == ("True", "Ready")
+    status = stage.client.the(kinds.PLUGIN, "hello")["status"]
+    assert status["plugin"]["version"] == "1.0.0"
+    assert status["cnpg"]["version"] == "1.30.0"
+    assert status["certificates"].keys() == {"server", "client"}
+
+
+async def test_a_quiet_pass_writes_nothing_and_asks_no_plugin(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.client.writes.clear()
+    asked = len(stage.handshaker.asked)
+
+    after = await stage.visit()
+
+    assert stage.client.writes == []
+    assert len(stage.handshaker.asked) == asked
+    assert after is not None
+    assert after > 500
+
+
+async def test_a_new_process_asks_the_plugin_once_and_writes_nothing(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.client.writes.clear()
+    stage.reconciler, stage.handshaker.asked = stage.operator(), []
+
+    await stage.visit()
+    await stage.visit()
+
+    assert stage.client.writes == []
+    assert len(stage.handshaker.asked) == 1
+
+
+async def test_the_first_plugin_of_a_namespace_costs_fourteen_writes_at_most(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+
+    assert len(stage.client.writes) <= 14
+
+
+async def test_cloudnativepg_never_sees_a_plugin_that_does_not_answer(stage: Stage) -> None:
+    stage.handshaker.outcome = HandshakeOutcome(Reason.IDENTITY_MISMATCH, "another name")
+    stage.create()
+    await stage.settle()
+
+    assert stage.condition() == ("False", "IdentityMismatch")
+    assert names.CNPG_PLUGIN_NAME not in stage.service()["labels"]
+
+
+async def test_a_working_plugin_keeps_its_label_while_it_fails(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    published = stage.service()
+    stage.handshaker.outcome = HandshakeOutcome(Reason.NO_ANSWER, "silence")
+    stage.clock.pass_by(700)
+    await stage.settle()
+
+    assert stage.condition() == ("False", "NoAnswer")
+    assert stage.service()["labels"] == published["labels"]
+    assert stage.service()["annotations"] == published["annotations"]
+
+
+async def test_a_failure_that_is_fixed_needs_no_help(stage: Stage) -> None:
+    stage.handshaker.outcome = HandshakeOutcome(Reason.CAPABILITY_FAILED, "WAL")
+    stage.create()
+    await stage.settle()
+    stage.handshaker.outcome = None
+    stage.clock.pass_by(20)
+    await stage.settle()
+
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_without_cert_manager_nothing_is_made_and_it_is_said(stage: Stage) -> None:
+    stage.client.missing = {"Issuer", "Certificate", "ClusterIssuer"}
+    stage.create()
+    await stage.settle(passes=3)
+    refused = stage.condition("CertificatesReady")
+    stage.client.missing = set()
+    await stage.settle()
+
+    assert refused == ("False", "CertManagerNotInstalled")
+    assert stage.condition() == ("True", "Ready")
+
+
+@pytest.mark.parametrize("kind", [kinds.DEPLOYMENT, kinds.SERVICE, kinds.CERTIFICATE])
+async def test_a_deleted_child_comes_back(stage: Stage, kind: kinds.Kind) -> None:
+    stage.create()
+    await stage.settle()
+    name = "hello-server-tls" if kind is kinds.CERTIFICATE else "hello"
+    await stage.client.delete(kind, name, NAMESPACE)
+    await stage.settle()
+
+    assert (kind.kind, NAMESPACE, name) in stage.client.objects
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_an_edited_child_is_corrected(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.client.the(kinds.SERVICE, "hello")["spec"]["ports"][0]["port"] = 1
+    stage.client.the(kinds.SERVICE, "hello")["metadata"]["labels"].pop(names.CNPG_PLUGIN_NAME)
+    await stage.settle()
+
+    assert stage.client.the(kinds.SERVICE, "hello")["spec"]["ports"][0]["port"] == 9090
+    assert names.CNPG_PLUGIN_NAME in stage.service()["labels"]
+
+
+async def test_a_renamed_service_replaces_the_former_one(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.edit(service={"name": "other"})
+    await stage.client.delete(kinds.SECRET, "hello-server-tls", NAMESPACE)
+    await stage.settle()
+
+    assert ("Service", NAMESPACE, "hello") not in stage.client.objects
+    assert names.CNPG_PLUGIN_NAME in stage.service("other")["labels"]
+
+
+async def test_a_foreign_service_is_neither_touched_nor_adopted(stage: Stage) -> None:
+    foreign = {"metadata": {"name": "hello", "namespace": NAMESPACE}, "spec": {}}
+    stage.client.put(kinds.SERVICE, foreign)
+    stage.create()
+    await stage.settle(passes=3)
+    refused = stage.condition("Accepted")
+    await stage.client.delete(kinds.SERVICE, "hello", NAMESPACE)
+    await stage.settle()
+
+    assert refused == ("False", "NameConflict")
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_the_younger_of_two_resources_with_one_plugin_name_waits(stage: Stage) -> None:
+    stage.create("hello", pluginName="same.example.org")
+    stage.create("other", pluginName="same.example.org")
+    await stage.settle("other", passes=3)
+    await stage.settle("hello")
+
+    assert stage.condition("Accepted", "other") == ("False", "NameConflict")
+    assert stage.condition("Ready", "hello") == ("True", "Ready")
+
+
+async def test_a_suspended_resource_is_left_alone(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.edit(suspend=True, image="example.org/hello:2")
+    await stage.settle()
+    containers = stage.client.the(kinds.DEPLOYMENT, "hello")["spec"]["template"]["spec"]
+
+    assert stage.condition("Accepted") == ("False", "Suspended")
+    assert containers["containers"][0]["image"] == "example.org/hello:1"
+
+
+async def test_a_spec_that_cannot_be_read_is_reported(stage: Stage) -> None:
+    stage.create(port="none")
+    await stage.settle(passes=2)
+
+    assert stage.condition("Accepted") == ("False", "InvalidSpec")
+
+
+async def test_a_new_image_is_announced_anew_once(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    before = stage.service()["annotations"][names.ANNOTATION_REVISION]
+    stage.client.writes.clear()
+    stage.edit(image="example.org/hello:2")
+    await stage.settle()
+
+    assert stage.service()["annotations"][names.ANNOTATION_REVISION] != before
+    assert stage.client.writes.count("Service hello") == 1
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_always_restarts_cloudnativepg_once_after_settling(stage: Stage) -> None:
+    stage.create(restartPolicy="Always")
+    await stage.settle(passes=8)
+    pending = stage.condition("Registered")
+    before = dict(stage.restarted)
+    stage.clock.pass_by(15)
+    await stage.settle(passes=3)
+    stage.client.writes.clear()
+    await stage.settle(passes=5)
+
+    assert pending == ("Unknown", "RestartPending")
+    assert before == {}
+    assert "hello" in stage.restarted[names.ANNOTATION_RESTARTED_FOR]
+    assert "Deployment cnpg" not in stage.client.writes
+    assert stage.condition("Registered") == ("Unknown", "Restarting")
+
+
+async def test_if_needed_does_not_restart_cloudnativepg_1_30(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.clock.pass_by(100)
+    await stage.settle()
+
+    assert stage.restarted == {}
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("write", range(14))
+async def test_a_crash_around_any_write_ends_where_no_crash_does(write: int, side: str) -> None:
+    reference, crashed = Stage(), Stage()
+    reference.create()
+    await reference.settle()
+    crashed.create()
+    crashed.client.fail_at, crashed.client.fail_after = write, side == "after"
+    for _ in range(14):
+        await crashed.settle(passes=1)
+        if crashed.client.fail_at is None:
+            crashed.reconciler = crashed.operator()
+    await crashed.settle()
+
+    assert crashed.client.objects.keys() == reference.client.objects.keys()
+    assert crashed.condition() == ("True", "Ready")
+    assert len(crashed.client.writes) <= len(reference.client.writes) + 2
+
+
+def use_plugin(stage: Stage) -> None:
+    stage.client.put(
+        kinds.CLUSTER,
+        {
+            "metadata": {"name": "db", "namespace": "app"},
+            "spec": {"plugins": [{"name": "hello.example.org"}]},
+        },
+    )
+
+
+def delete(stage: Stage) -> None:
+    stage.client.the(kinds.PLUGIN, "hello")["metadata"]["deletionTimestamp"] = (
+        "2026-03-01T12:00:00Z"
+    )
+
+
+def own_objects(stage: Stage) -> list[tuple[str, str | None, str]]:
+    return [
+        key
+        for key, body in stage.client.objects.items()
+        if not any(r["uid"] == "uid-of-hello" for r in body["metadata"].get("ownerReferences", []))
+        and body["metadata"].get("labels", {}).get(names.LABEL_MANAGED_BY) == names.OPERATOR
+    ]
+
+
+async def test_a_plugin_in_use_waits_and_says_for_whom(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    use_plugin(stage)
+    delete(stage)
+    await stage.settle(passes=3)
+    waiting = stage.condition("Accepted")
+    message = stage.client.the(kinds.PLUGIN, "hello")["status"]["conditions"][0]["message"]
+    del stage.client.objects["Cluster", "app", "db"]
+    await stage.settle(passes=3)
+
+    assert waiting == ("False", "InUse")
+    assert "app/db" in message
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+    assert own_objects(stage) == []
+
+
+async def test_unprotected_deletion_does_not_wait(stage: Stage) -> None:
+    stage.create(deletionProtection=False)
+    await stage.settle()
+    use_plugin(stage)
+    delete(stage)
+    await stage.settle(passes=3)
+
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+
+
+async def test_the_finalizer_of_a_cloudnativepg_that_is_gone_holds_nothing_up(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.client.the(kinds.SERVICE, "hello")["metadata"]["finalizers"] = [
+        names.CNPG_SERVICE_FINALIZER
+    ]
+    delete(stage)
+    await stage.visit()
+    waiting = stage.condition("Accepted")
+    del stage.client.objects["Deployment", NAMESPACE, "cnpg"]
+    await stage.visit()
+
+    assert waiting == ("False", "Deleting")
+    assert ("Service", NAMESPACE, "hello") not in stage.client.objects
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+
+
+async def test_a_resource_in_a_namespace_out_of_reach_is_told_where_it_belongs(
+    stage: Stage,
+) -> None:
+    body = resource()
+    body["metadata"]["namespace"] = "elsewhere"
+    stage.client.put(kinds.PLUGIN, body)
+    await stage.reconciler.reconcile("elsewhere", "hello")
+    status = stage.client.the(kinds.PLUGIN, "hello", "elsewhere")["status"]
+
+    assert status["conditions"][0]["reason"] == "CNPGNotFound"
+    assert "it runs in cnpg-system" in status["conditions"][0]["message"]
+    assert stage.client.writes == ["CNPGPlugin hello/status", "Event CNPGNotFound"]
+
+
+async def test_passes_of_several_plugins_make_the_shared_chain_once(stage: Stage) -> None:
+    for name in ("one", "two", "three"):
+        stage.create(name)
+    await asyncio.gather(*(stage.visit(name) for name in ("one", "two", "three")))
+
+    assert stage.client.writes.count("Issuer cnpg-plugins-root") == 1
