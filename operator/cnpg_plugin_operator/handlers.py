@@ -162,7 +162,7 @@ class Watches:
     async def run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
         """Watch until `stop` is set, or until one of the operators ends by itself.
 
-        Raises what ended it: a missing right, for one, ends kopf (and should end the process).
+        Raises `ClusterError` with what ended it, for one a missing right: the process should end.
         """
         started = [asyncio.Event(), asyncio.Event()]
         operators = [
@@ -178,7 +178,7 @@ class Watches:
             ended = await asyncio.gather(*operators, return_exceptions=True)
         for outcome in ended:
             if isinstance(outcome, Exception):
-                raise outcome
+                raise errors.ClusterError(f"the watches ended: {outcome}") from outcome
 
     async def _operate(
         self,

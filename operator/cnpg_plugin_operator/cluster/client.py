@@ -19,6 +19,10 @@ from cnpg_plugin_operator.cluster.kinds import Kind
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds for one request; a pass is repeated when it fails."""
 
+CONNECTIONS: Final = 6
+"""To the API server at most. Each TLS connection holds about 350 KB; the library's default of 100
+would cost more memory than all the rest of a busy operator."""
+
 _STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
     400: errors.RejectedError,
     401: errors.ForbiddenError,
@@ -50,6 +54,7 @@ class Client:
                 await config.load_kube_config(kubeconfig, context, configuration)
         except config.ConfigException as error:
             raise errors.SettingsError(f"cannot connect to Kubernetes: {error}") from error
+        configuration.connection_pool_maxsize = CONNECTIONS
         # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by
         # default.
         configuration.disable_strict_ssl_verification = True

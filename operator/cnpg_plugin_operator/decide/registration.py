@@ -94,8 +94,7 @@ def decide_registration(given: RegistrationInput) -> Verdict:
 
 def restart_reason(given: RegistrationInput) -> str | None:
     """Say why CloudNativePG must be restarted for this plugin, or None where it need not be."""
-    known = given.registered_revision == given.announcement.revision
-    if known or is_covered(given.name, given.announcement, given.cnpg):
+    if _is_known(given) or is_covered(given.name, given.announcement, given.cnpg):
         return None
     if given.policy is RestartPolicy.ALWAYS:
         return "restartPolicy is Always and this revision is new to it"
@@ -129,12 +128,23 @@ def _is_proven(given: RegistrationInput) -> bool:
     return _reported_by_cluster(given) is not None or _said_by_event(given) is not None
 
 
+def _is_known(given: RegistrationInput) -> bool:
+    """Whether this revision was seen registered. A new leader reads it again by itself."""
+    return given.registered_revision == given.announcement.revision
+
+
 def _unavailable(given: RegistrationInput) -> Verdict | None:
-    """CloudNativePG does not run."""
-    if given.cnpg.leader is None or not given.cnpg.available:
+    """CloudNativePG does not run, or nobody leads; a rollout alone changes nothing."""
+    cnpg = given.cnpg
+    if not cnpg.available and not cnpg.rolling:
         return no(
             Reason.CNPG_UNAVAILABLE,
-            f"Deployment {given.cnpg.deployment} of CloudNativePG has no available leader.",
+            f"Deployment {cnpg.deployment} of CloudNativePG has no available replica.",
+        )
+    if not _is_known(given) and (cnpg.leader is None or not cnpg.available):
+        return unknown(
+            Reason.CNPG_UNAVAILABLE,
+            f"Deployment {cnpg.deployment} of CloudNativePG has no leader at the moment.",
         )
     return None
 
@@ -191,7 +201,7 @@ def _said_by_event(given: RegistrationInput) -> Verdict | None:
 
 def _registered_before(given: RegistrationInput) -> Verdict | None:
     """It was seen registered; Events are kept for an hour only."""
-    if given.registered_revision == given.announcement.revision:
+    if _is_known(given):
         return yes(Reason.REGISTERED, f"CloudNativePG has registered Service {given.service}.")
     return None
 
@@ -199,22 +209,39 @@ def _registered_before(given: RegistrationInput) -> Verdict | None:
 def _silent_version(given: RegistrationInput) -> Verdict | None:
     """This version registers by itself and gives no sign of it."""
     version = parse_version(given.cnpg.version)
+    if version is None or not discovers(version) or reports_events(version):
+        return None
+    return yes(
+        Reason.ANNOUNCED,
+        f"CloudNativePG {given.cnpg.version} reads Service {given.service} by itself and reports "
+        "nothing until a Cluster uses the plugin.",
+    )
+
+
+def _waiting(given: RegistrationInput) -> timedelta:
+    """How long CloudNativePG has had: since the announcement, or since its leader started."""
+    since = given.announcement.announced_at
+    if given.cnpg.leader is not None:
+        since = max(since, given.cnpg.leader.created)
+    return given.now - since
+
+
+def _started_later(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG started after the announcement and had time enough; its Events are gone."""
     covered = is_covered(given.name, given.announcement, given.cnpg)
-    if covered or (version is not None and discovers(version) and not reports_events(version)):
-        return yes(
-            Reason.ANNOUNCED,
-            f"CloudNativePG {given.cnpg.version or '(unknown version)'} reads Service "
-            f"{given.service} by itself and reports nothing until a Cluster uses the plugin.",
-        )
-    return None
+    if not covered or _waiting(given) < DISCOVERY_GRACE:
+        return None
+    return yes(
+        Reason.ANNOUNCED,
+        f"CloudNativePG has started since Service {given.service} was published, and read it then.",
+    )
 
 
 def _awaiting(given: RegistrationInput) -> Verdict | None:
     """The Service is published; the rest is CloudNativePG's."""
-    overdue = given.now - given.announcement.announced_at >= DISCOVERY_GRACE
     hint = (
         f" It has had {DISCOVERY_GRACE.seconds} s: does it watch this namespace (WATCH_NAMESPACE)?"
-        if overdue
+        if _waiting(given) >= DISCOVERY_GRACE
         else ""
     )
     return unknown(
@@ -232,6 +259,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _said_by_event,
     _registered_before,
     _silent_version,
+    _started_later,
     _awaiting,
 )
 """In order: what forbids first, then the proofs from the strongest to none."""

@@ -155,7 +155,8 @@ class Reconciler:
         )
         trouble = ready.status is Status.FALSE and before != (Status.FALSE, ready.reason)
         recovered = ready.is_true and before[0] == Status.FALSE
-        if trouble or recovered:
+        # Outside the managed namespaces only the status may be written.
+        if (trouble or recovered) and self._tools.gatherer.manages(resource.namespace):
             await self._tools.writer.event(
                 resource,
                 warning=trouble,

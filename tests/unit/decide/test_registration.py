@@ -89,7 +89,7 @@ ROWS = [
         id="CloudNativePG has no available replica",
     ),
     pytest.param(
-        {"cnpg": cnpg(leader=None)}, Status.FALSE, Reason.CNPG_UNAVAILABLE,
+        {"cnpg": cnpg(leader=None)}, Status.UNKNOWN, Reason.CNPG_UNAVAILABLE,
         id="nobody holds CloudNativePG's Lease",
     ),
     pytest.param(
@@ -106,11 +106,27 @@ ROWS = [
     ),
     pytest.param(
         {"policy": RestartPolicy.ALWAYS, "cnpg": cnpg(leader=leader(ago(1), hello="r1"))},
-        Status.TRUE, Reason.ANNOUNCED, id="the new leader started with this revision",
+        Status.UNKNOWN, Reason.AWAITING_REGISTRATION,
+        id="the new leader started with this revision and has not registered it yet",
     ),
     pytest.param(
-        {"policy": RestartPolicy.ALWAYS, "cnpg": cnpg(leader=leader(ago(1)))},
-        Status.TRUE, Reason.ANNOUNCED, id="somebody else restarted CloudNativePG meanwhile",
+        {"policy": RestartPolicy.ALWAYS, "cnpg": cnpg(leader=leader(ago(1))),
+         "event": REGISTERED},
+        Status.TRUE, Reason.REGISTERED, id="somebody else restarted CloudNativePG meanwhile",
+    ),
+    pytest.param(
+        {"policy": RestartPolicy.ALWAYS, "announcement": announcement(at=ago(99)),
+         "cnpg": cnpg(leader=leader(ago(60), hello="r1"))},
+        Status.TRUE, Reason.ANNOUNCED,
+        id="the new leader has had time enough and its Events are gone",
+    ),
+    pytest.param(
+        {"registered_revision": "r1", "cnpg": cnpg(rolling=True, available=False, leader=None)},
+        Status.TRUE, Reason.REGISTERED, id="a rollout of CloudNativePG takes nothing away",
+    ),
+    pytest.param(
+        {"registered_revision": "r1", "cnpg": cnpg(available=False)}, Status.FALSE,
+        Reason.CNPG_UNAVAILABLE, id="CloudNativePG is down",
     ),
     pytest.param(
         {"policy": RestartPolicy.ALWAYS, "cnpg": cnpg(leader=leader(ago(3600), hello="r0"))},

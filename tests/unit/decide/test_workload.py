@@ -40,7 +40,7 @@ ROWS = [
     ),
     pytest.param(
         workload(pod(container(running_since=None, waiting_reason="CrashLoopBackOff",
-                               exit_code=3, restarts=4, exit_message="panic", exit_reason="Error"))),
+                               exit_code=3, restarts=4, exit_message="panic"))),
         Status.FALSE, Reason.CRASH_LOOP, "exit code 3", id="the container ends again and again",
     ),
     pytest.param(

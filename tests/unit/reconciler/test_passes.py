@@ -418,7 +418,7 @@ async def test_a_resource_in_a_namespace_out_of_reach_is_told_where_it_belongs(
 
     assert status["conditions"][0]["reason"] == "CNPGNotFound"
     assert "it runs in cnpg-system" in status["conditions"][0]["message"]
-    assert stage.client.writes == ["CNPGPlugin hello/status", "Event CNPGNotFound"]
+    assert stage.client.writes == ["CNPGPlugin hello/status"]
 
 
 async def test_passes_of_several_plugins_make_the_shared_chain_once(stage: Stage) -> None:
