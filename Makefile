@@ -63,6 +63,6 @@ venv: $(STAMP) ## the virtual environment of the tests, from the lock
 # The editable install runs the build hook, which generates the protobuf code.
 $(STAMP): requirements-dev.lock pyproject.toml hatch_build.py operator/cnpg_plugin_operator/handshake/identity.proto
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --progress-bar off --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $@

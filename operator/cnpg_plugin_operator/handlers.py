@@ -11,7 +11,6 @@ rights.
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import random
 import ssl
@@ -19,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+import aiohttp
 import kopf
 
 from cnpg_plugin_operator import errors, names
@@ -37,8 +37,11 @@ BACKOFF_FIRST: Final = 1.0
 BACKOFF_MOST: Final = 60.0
 """Seconds between failed passes at most."""
 
-WORKERS: Final = 8
+WORKERS: Final = 4
 """Passes that run at the same time: enough to overlap their waiting for the API server."""
+
+SPARE_CONNECTIONS: Final = 3
+"""Of a watching session, beside one for each watch: for lists and discovery."""
 
 CHILD_KINDS: Final = (
     ("v1", "services"),
@@ -142,16 +145,6 @@ class _Pause:
     failed: bool = False
 
 
-class RelaxedConnection(kopf.ConnectionInfo):
-    """A connection that accepts CAs without key identifiers, as Python before 3.13 and Go do."""
-
-    def as_ssl_context(self) -> ssl.SSLContext:
-        """Clear the strict flag of Python 3.13: the CAs of EKS and MicroK8s do not pass it."""
-        context: ssl.SSLContext = super().as_ssl_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return context
-
-
 @dataclass(frozen=True, slots=True)
 class Watches:
     """kopf's operators, ready to be run."""
@@ -201,9 +194,9 @@ class Watches:
         )
 
     def _wide(self) -> kopf.OperatorRegistry:
-        """Resources and Clusters of all namespaces."""
+        """Resources and Clusters of all namespaces; kopf itself watches for kinds that appear."""
         registry = kopf.OperatorRegistry()
-        _login(registry)
+        _login(registry, watches=3)
 
         @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)
         async def resource_changed(body: kopf.Body, **_: object) -> None:
@@ -221,7 +214,7 @@ class Watches:
     def _narrow(self) -> kopf.OperatorRegistry:
         """Children, and CloudNativePG's Deployment, of the managed namespaces."""
         registry = kopf.OperatorRegistry()
-        _login(registry)
+        _login(registry, watches=(len(CHILD_KINDS) + 1) * len(self.namespaces))
 
         async def child_changed(body: kopf.Body, **_: object) -> None:
             metadata = body["metadata"]
@@ -241,14 +234,27 @@ class Watches:
         return registry
 
 
-def _login(registry: kopf.OperatorRegistry) -> None:
-    """Connect as the pod's account, else as the kubeconfig says."""
+def _login(registry: kopf.OperatorRegistry, watches: int) -> None:
+    """Connect as the pod's account, else as the kubeconfig says.
+
+    kopf's own session opens as many connections as it has requests, and discovery sends dozens at
+    once; each TLS connection keeps 350 KB. So the session is given, with room for its watches.
+    """
 
     @kopf.on.login(registry=registry)
-    async def login(settings: kopf.OperatorSettings, **_: object) -> kopf.ConnectionInfo | None:
+    async def login(settings: kopf.OperatorSettings, **_: object) -> kopf.AiohttpSession | None:
         found = kopf.login_with_service_account(settings=settings)
         found = found or kopf.login_with_kubeconfig(settings=settings)
-        return None if found is None else RelaxedConnection(**dataclasses.asdict(found))
+        if found is None:
+            return None
+        context = found.as_ssl_context()
+        # The CAs of EKS and MicroK8s have no key identifiers; only Python since 3.13 minds.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=watches + SPARE_CONNECTIONS, ssl=context),
+            headers=found.as_http_headers(),
+        )
+        return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
 
 async def _announce(started: list[asyncio.Event], ready: asyncio.Event) -> None:

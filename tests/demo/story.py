@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 
 from tests.cluster import Cluster
-from tests.cluster.progress import say
+from tests.cluster.progress import heartbeat, say
 from tests.demo import installing
+from tests.demo.diagnosis import explain_database, explain_plugin
 from tests.demo.watching import Object, conditions, is_true, watch
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -20,7 +21,6 @@ VOLUME = "sample-db"
 HEALTHY = "Cluster in healthy state"
 PLUGIN_SECONDS = 180.0
 DATABASE_SECONDS = 300.0
-LOG_LINES = 20
 
 
 class DemoError(Exception):
@@ -40,7 +40,8 @@ def show_plugin(cluster: Cluster) -> Object:
             if is_true(version, "Ready"):
                 return version
     raise DemoError(
-        f"the plugin is not Ready after {PLUGIN_SECONDS:.0f} s.\n" + _explain_plugin(cluster)
+        f"the plugin is not Ready after {PLUGIN_SECONDS:.0f} s.\n"
+        + explain_plugin(cluster, PLUGIN_NAMESPACE, PLUGIN)
     )
 
 
@@ -60,11 +61,10 @@ def show_database(cluster: Cluster) -> Object:
     """Start a PostgreSQL that names the plugin and follow it until it is healthy."""
     where = ["--namespace", DATABASE_NAMESPACE]
     if not cluster.kubectl("get", DATABASE_KIND, DATABASE, *where, "--ignore-not-found"):
-        cluster.load_image(POSTGRES_IMAGE)
+        with heartbeat(f"loading {POSTGRES_IMAGE}"):
+            cluster.load_image(POSTGRES_IMAGE)
         cluster.add_volume(VOLUME)
-    say(
-        f"applying CNPG Cluster {DATABASE_NAMESPACE}/{DATABASE}, PostgreSQL 17, which names the plugin"
-    )
+    say(f"applying CNPG Cluster {DATABASE_NAMESPACE}/{DATABASE}: PostgreSQL 17 with the plugin")
     phase = ""
     with watch(cluster, DATABASE_KIND, DATABASE_NAMESPACE, DATABASE) as database:
         begun = time.monotonic()
@@ -79,45 +79,8 @@ def show_database(cluster: Cluster) -> Object:
                 return version
     raise DemoError(
         f"the database is not healthy after {DATABASE_SECONDS:.0f} s.\n"
-        + _explain_database(cluster)
+        + explain_database(cluster, DATABASE_NAMESPACE)
     )
-
-
-def _explain_plugin(cluster: Cluster) -> str:
-    where = ["--namespace", PLUGIN_NAMESPACE]
-    pods = ["--selector", f"cnpgplugin.dev/name={PLUGIN}", "--prefix", f"--tail={LOG_LINES}"]
-    operator = ["--namespace", installing.NAMESPACE, f"deployment/{installing.RELEASE}"]
-    return _gather(
-        cluster,
-        ("get", "cnpgplugin", PLUGIN, *where, "-o", "wide"),
-        ("get", "pods,certificates,services", *where),
-        ("get", "events", *where, "--sort-by=.lastTimestamp"),
-        ("logs", *where, *pods),
-        ("logs", *operator, f"--tail={LOG_LINES}"),
-    )
-
-
-def _explain_database(cluster: Cluster) -> str:
-    where = ["--namespace", DATABASE_NAMESPACE]
-    manager = ["--namespace", installing.CNPG_NAMESPACE, "deployment/cnpg-controller-manager"]
-    return _gather(
-        cluster,
-        ("get", "cluster,pods,persistentvolumeclaims", *where, "-o", "wide"),
-        ("get", "events", *where, "--sort-by=.lastTimestamp"),
-        ("logs", *manager, f"--tail={LOG_LINES}"),
-    )
-
-
-def _gather(cluster: Cluster, *commands: tuple[str, ...]) -> str:
-    """What these kubectl commands say, errors included: this is read when something is wrong."""
-    parts = []
-    for command in commands:
-        try:
-            said = cluster.kubectl(*command)
-        except Exception as error:  # noqa: BLE001 - one silent witness must not hide the others
-            said = str(error)
-        parts.append(f"--- kubectl {' '.join(command)}\n{said.rstrip()}")
-    return "\n".join(parts)
 
 
 def tell(cluster: Cluster, plugin: Object, database: Object) -> str:
@@ -151,21 +114,22 @@ def tell(cluster: Cluster, plugin: Object, database: Object) -> str:
 
 def _look_around(name: str) -> str:
     option = "" if name == "dev" else f" --name {name}"
-    tool = f"python3 -m tests.cluster{option}"
-    plugin = f"--namespace {PLUGIN_NAMESPACE}"
-    operator = f"--namespace {installing.NAMESPACE} deployment/{installing.RELEASE}"
+    tool = f"python3 -m tests.cluster{option} kubectl"
+    here = f"{tool} -n {PLUGIN_NAMESPACE}"
+    patch = f"{here} patch cnpgplugin {PLUGIN} --type merge -p"
+    psql = f"-n {DATABASE_NAMESPACE} exec {DATABASE}-1 -c postgres -- psql"
+    other_name = '{"spec":{"env":[{"name":"SAMPLE_NAME","value":"other.example.com"}]}}'
     lines = (
         "Everything is left running. To look around:",
-        f"  {tool} kubectl describe cnpgplugin {PLUGIN} {plugin}",
-        f"  {tool} kubectl get all,certificates,issuers {plugin}",
-        f"  {tool} kubectl explain cnpgplugin.spec",
-        f"  {tool} kubectl logs {operator}",
-        f"  {tool} kubectl exec {DATABASE}-1 -- psql -c 'select version()'",
-        "Make it answer under another name, see what the status says, and mend it:",
-        f"  {tool} kubectl patch cnpgplugin {PLUGIN} {plugin} --type merge \\",
-        """    -p '{"spec":{"env":[{"name":"SAMPLE_NAME","value":"other.example.com"}]}}'""",
-        f"  {tool} kubectl get cnpgplugin {PLUGIN} {plugin} -o wide --watch",
-        f'  {tool} kubectl patch cnpgplugin {PLUGIN} {plugin} --type merge -p \'{{"spec":{{"env":[]}}}}\'',
+        f"  {here} describe cnpgplugin {PLUGIN}",
+        f"  {here} get all,certificates,issuers",
+        f"  {tool} explain cnpgplugin.spec",
+        f"  {tool} -n {installing.NAMESPACE} logs deployment/{installing.RELEASE}",
+        f"  {tool} {psql} -c 'select version()'",
+        "Make the plugin answer under another name, see what the status says, and mend it:",
+        f"  {patch} '{other_name}'",
+        f"  {here} get cnpgplugin {PLUGIN} -o wide --watch",
+        f"""  {patch} '{{"spec":{{"env":[]}}}}'""",
         "To remove all of it: make demo-down",
     )
     return "\n".join(lines)

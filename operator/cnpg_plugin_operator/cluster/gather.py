@@ -5,6 +5,7 @@ be the first one after a crash.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,42 +68,63 @@ class Gatherer:
         """Whether this operator has rights in the namespace."""
         return namespace in self._namespaces
 
-    async def snapshot(self, plugin: Plugin, desired: Iterable[Object]) -> Snapshot:
-        """Read all that a pass of this plugin looks at."""
-        namespace = plugin.namespace
-        bodies = list(desired)
+    async def snapshot(
+        self, plugin: Plugin, chain: Iterable[Object], children: Iterable[Object]
+    ) -> Snapshot:
+        """Read all that a pass of this plugin looks at.
+
+        Raises the first `ClusterError` that a read ended in.
+        """
+        try:
+            return await self._snapshot(plugin, list(chain), list(children))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+
+    async def _snapshot(
+        self, plugin: Plugin, chain: list[Object], children: list[Object]
+    ) -> Snapshot:
+        namespace, plugin_name = plugin.namespace, plugin.spec.plugin_name
+        named = f"{names.CNPG_PLUGIN_NAME}={plugin_name}"
+        own = f"{names.LABEL_PLUGIN}={plugin.name}"
         async with asyncio.TaskGroup() as reads:
-            live = reads.create_task(self._live(bodies))
-            pods = reads.create_task(
-                self._client.list(
-                    kinds.POD, namespace, labels=f"{names.LABEL_PLUGIN}={plugin.name}"
-                )
-            )
+            live = reads.create_task(self._live(children))
+            shared = reads.create_task(self._chain(namespace, chain))
+            pods = reads.create_task(self._client.list(kinds.POD, namespace, labels=own))
             secrets = reads.create_task(self._secrets(plugin))
             cnpg = reads.create_task(self.cnpg(namespace))
             rivals = reads.create_task(self._rivals(plugin))
             labelled = reads.create_task(
-                self._client.list(
-                    kinds.SERVICE,
-                    namespace,
-                    labels=f"{names.CNPG_PLUGIN_NAME}={plugin.spec.plugin_name}",
-                )
+                self._client.list(kinds.SERVICE, namespace, labels=named)
             )
-            clusters = reads.create_task(self.clusters(plugin.spec.plugin_name))
+            clusters = reads.create_task(self.clusters(plugin_name))
             event = reads.create_task(self._event(plugin))
-        found = cnpg.result()
+        found, objects = cnpg.result(), {**shared.result(), **live.result()}
         return Snapshot(
-            live=live.result(),
+            live=objects,
             pods=tuple(pods.result()),
             secrets=secrets.result(),
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
-            foreign=find_foreign(plugin, live.result(), labelled.result()),
+            foreign=find_foreign(plugin, objects, labelled.result()),
             rivals=rivals.result(),
-            issuing=await read_issuing(self._client, plugin, live.result()),
+            issuing=await read_issuing(self._client, plugin, objects),
             clusters=clusters.result(),
             event=event.result(),
         )
+
+    async def _chain(self, namespace: str, wanted: list[Object]) -> Live:
+        """Read the parts of the namespace's chain in two requests."""
+        found: dict[tuple[str, str], Mapping[str, Any] | None] = {
+            (body["kind"], body["metadata"]["name"]): None for body in wanted
+        }
+        if not wanted:
+            return found
+        selector = f"{OWN_SELECTOR},{names.LABEL_CHAIN}"
+        for kind in (kinds.ISSUER, kinds.CERTIFICATE):
+            with contextlib.suppress(errors.KindMissingError):
+                for body in await self._client.list(kind, namespace, labels=selector):
+                    found[kind.kind, body["metadata"]["name"]] = body
+        return found
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Name the managed namespaces in which CloudNativePG runs."""

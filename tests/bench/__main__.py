@@ -1,0 +1,70 @@
+"""The command line: `python3 -m tests.bench`."""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+
+from tests.bench.audit import AuditLog
+from tests.bench.measures import Bench
+from tests.bench.plugins import Plugins
+from tests.bench.results import BenchError, Result, render_json, render_text
+from tests.cluster import Cluster, ClusterError
+from tests.demo.installing import install_operator
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.bench", description="Measure the operator against its budgets."
+    )
+    parser.add_argument("--name", default="bench", help="which cluster (default: bench)")
+    parser.add_argument("--runs", type=int, default=5, help="of applying, after a warm-up (5)")
+    parser.add_argument("--plugins", type=int, default=20, help="of the quiet window (20)")
+    parser.add_argument("--quiet-minutes", type=float, default=10, help="its length (10)")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    return parser
+
+
+def _moment(word: str) -> str:
+    """When, and how busy the machine is: on a busy one, times mean little."""
+    load = " ".join(f"{value:.2f}" for value in os.getloadavg())
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{word} {when}, load {load} (1, 5, 15 minutes) on {os.cpu_count()} cores"
+
+
+def _measure(cluster: Cluster, options: argparse.Namespace) -> list[Result]:
+    plugins = Plugins(cluster)
+    bench = Bench(cluster, plugins, AuditLog(cluster.audit_log))
+    plugins.remove_static()
+    plugins.remove_all()
+    return [
+        *bench.measure_applying(options.runs),
+        *bench.measure_quiet(options.plugins, options.quiet_minutes),
+        *bench.measure_passes(),
+        *bench.measure_start(),
+    ]
+
+
+def main() -> int:
+    """Measure and print; exit 1 only when something could not be measured."""
+    options = _parser().parse_args()
+    cluster = Cluster(options.name)
+    header = [_moment("began")]
+    try:
+        cluster.up()
+        install_operator(cluster)
+        results = _measure(cluster, options)
+        header.append(_moment("ended"))
+        if not options.keep:
+            cluster.down()
+    except (BenchError, ClusterError) as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return 1
+    render = render_json if options.output == "json" else render_text
+    print(render(header, results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

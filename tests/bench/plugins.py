@@ -1,0 +1,107 @@
+"""The plugins that are measured: applied by the operator, and by hand as the baseline."""
+
+import json
+import time
+from collections.abc import Callable
+
+from tests.bench.results import BenchError
+from tests.cluster import Cluster
+from tests.demo.diagnosis import explain_plugin
+from tests.demo.installing import CNPG_NAMESPACE, ROOT
+from tests.demo.watching import is_true, watch
+
+STATIC = ROOT / "tests" / "plugins" / "static" / "hello.yaml"
+STATIC_NAME = "hello"
+STATIC_SECRETS = ("hello-server-tls", "hello-client-tls")
+CHAIN_ISSUER = "issuer/cnpg-plugins"
+IMAGE = "localhost/sample-plugin:0.1.0"
+PATIENCE = 120.0
+
+
+def manifest(name: str) -> dict[str, object]:
+    """The sample plugin under a name of its own, as short as it can be."""
+    plugin_name = f"{name}.cnpgplugin.dev"
+    return {
+        "apiVersion": "cnpgplugin.dev/v1alpha1",
+        "kind": "CNPGPlugin",
+        "metadata": {"name": name, "namespace": CNPG_NAMESPACE},
+        "spec": {
+            "pluginName": plugin_name,
+            "image": IMAGE,
+            "args": ["plugin"],
+            "env": [{"name": "SAMPLE_NAME", "value": plugin_name}],
+            # What the static manifests ask for as well.
+            "resources": {
+                "requests": {"cpu": "10m", "memory": "32Mi"},
+                "limits": {"memory": "128Mi"},
+            },
+        },
+    }
+
+
+class Plugins:
+    """Applies and removes plugins, and takes the time."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def apply(self, *names: str) -> None:
+        items = {"apiVersion": "v1", "kind": "List", "items": [manifest(name) for name in names]}
+        self._kubectl("apply", "-f", "-", input=json.dumps(items))
+
+    def time_operator(self, name: str) -> float:
+        """Seconds from `kubectl apply` of a CNPGPlugin to Ready."""
+        return self._time("cnpgplugins.cnpgplugin.dev", name, "Ready", lambda: self.apply(name))
+
+    def time_static(self) -> float:
+        """Seconds from `kubectl apply` of the manifests to a Deployment that is Available."""
+        return self._time(
+            "deployments.apps",
+            STATIC_NAME,
+            "Available",
+            lambda: self._kubectl("apply", "-f", str(STATIC)),
+        )
+
+    def _time(self, kind: str, name: str, condition: str, apply: Callable[[], object]) -> float:
+        with watch(self._cluster, kind, CNPG_NAMESPACE, name) as followed:
+            begun = time.monotonic()
+            apply()
+            for version in followed.versions(PATIENCE):
+                if is_true(version, condition):
+                    return time.monotonic() - begun
+        said = explain_plugin(self._cluster, CNPG_NAMESPACE, name)
+        raise BenchError(f"{kind} {name} is not {condition} after {PATIENCE:.0f} s\n{said}")
+
+    def await_ready(self, number: int) -> float:
+        """Seconds until so many plugins, applied just now, are all Ready."""
+        begun = time.monotonic()
+        self._kubectl(
+            *("wait", "cnpgplugins", "--all", "--for=condition=Ready"),
+            f"--timeout={15 * number + PATIENCE:.0f}s",
+        )
+        return time.monotonic() - begun
+
+    def touch(self, value: int) -> None:
+        """Change every resource in a way that asks for nothing: an annotation."""
+        self._kubectl(
+            "annotate", "cnpgplugins", "--all", "--overwrite", f"bench.cnpgplugin.dev/touch={value}"
+        )
+
+    def remove_static(self) -> None:
+        self._kubectl(
+            "delete", "-f", str(STATIC), "--ignore-not-found", f"--timeout={PATIENCE:.0f}s"
+        )
+        self._kubectl("delete", "secret", *STATIC_SECRETS, "--ignore-not-found")
+        self._await_deletion("pod", "--selector=app=hello")
+
+    def remove_all(self) -> None:
+        """Delete every CNPGPlugin and wait until the namespace's certificate chain is gone too."""
+        self._kubectl("delete", "cnpgplugins", "--all", f"--timeout={PATIENCE:.0f}s")
+        self._await_deletion("pod", "--selector=cnpgplugin.dev/name")
+        self._await_deletion(CHAIN_ISSUER)
+
+    def _await_deletion(self, *what: str) -> None:
+        self._kubectl("wait", *what, "--for=delete", f"--timeout={PATIENCE:.0f}s")
+
+    def _kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
+        return self._cluster.kubectl("--namespace", CNPG_NAMESPACE, *arguments, input=input)

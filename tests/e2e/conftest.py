@@ -1,0 +1,65 @@
+"""Fixtures of the end-to-end tests: the installed operator, and resources that go with their test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.names import SHARED
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.resources import plugin
+
+FIRST = ("test_writes",)
+"""Need a namespace without any other plugin."""
+
+LAST = ("test_secrecy", "test_restart", "test_cert_manager")
+"""Look at what all others left behind, or disturb what all others lean on."""
+
+
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that need a place of their own come first or last."""
+
+    def place(item: pytest.Item) -> int:
+        if item.path.parent != Path(__file__).parent:
+            return 0
+        if item.path.stem in FIRST:
+            return 1
+        return 3 + LAST.index(item.path.stem) if item.path.stem in LAST else 2
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_behind(operator: Operator) -> None:
+    """Take away what a run that was killed has left in the tests' own cluster."""
+    operator.cluster.kubectl("delete", "clusters.postgresql.cnpg.io", "--all", "-A")
+    operator.cluster.kubectl("delete", "cnpgplugins", "--all", "-A", "--timeout=120s")
+
+
+@pytest.fixture
+def plugins(operator: Operator) -> Iterator[Plugins]:
+    """The resources of one test."""
+    own = Plugins(operator)
+    yield own
+    own.clean_up()
+
+
+@pytest.fixture(scope="module")
+def module_plugins(operator: Operator) -> Iterator[Plugins]:
+    """The resources of the tests of one module."""
+    own = Plugins(operator)
+    yield own
+    own.clean_up()
+
+
+@pytest.fixture(scope="session")
+def shared(operator: Operator) -> Iterator[Plugins]:
+    """A Ready plugin called `shared`; who changes it leaves it as it was."""
+    own = Plugins(operator)
+    own.apply(plugin(SHARED))
+    own.until_ready(SHARED)
+    yield own
+    own.clean_up()

@@ -1,0 +1,79 @@
+"""Without cert-manager: new plugins are told so, working ones work on, and its return is noticed.
+
+The last of all modules: for its duration no certificate can be issued in the cluster.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.cluster.builds import CERT_MANAGER
+from tests.e2e.names import SHARED
+from tests.support import wait
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.resources import plugin
+
+NAME = "without-cert-manager"
+SECONDS_TO_SAY_SO = 15
+CRDS = ("-f", str(CERT_MANAGER.asset("crds")))
+
+
+def install(cluster: Cluster) -> None:
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", *CRDS)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *CRDS)
+    cluster.start_component("cert-manager")
+
+
+@pytest.fixture(scope="module")
+def uninstalled(cluster: Cluster, shared: Plugins) -> Iterator[None]:
+    """cert-manager gone, with its kinds; whatever happens, it is back in the end."""
+    shared.until_ready(SHARED)
+    cluster.stop_component("cert-manager")
+    cluster.kubectl("delete", "--timeout=60s", *CRDS)
+    yield
+    install(cluster)
+
+
+@pytest.mark.usefixtures("uninstalled")
+def test_a_new_plugin_says_that_cert_manager_is_missing(module_plugins: Plugins) -> None:
+    module_plugins.apply(plugin(NAME))
+    found = module_plugins.until_condition(
+        NAME, "CertificatesReady", "CertManagerNotInstalled", within=SECONDS_TO_SAY_SO
+    )
+    assert found["status"] == "False"
+    assert "cert-manager" in found["message"]
+    assert "install" in found["message"]
+    assert module_plugins.condition(NAME, "Ready")["reason"] == "CertManagerNotInstalled"
+    assert not module_plugins.labelled(NAME)
+
+
+@pytest.mark.usefixtures("uninstalled")
+def test_a_working_plugin_works_on_without_cert_manager(
+    operator: Operator, shared: Plugins
+) -> None:
+    before = shared.plugin(SHARED)
+    operator.api.patch(
+        f"{collection('CNPGPlugin')}/{SHARED}",
+        {"metadata": {"annotations": {"example.com/look": "again"}}},
+    )
+    operator.writes_until_calm(operator.audit.mark())
+    assert shared.labelled(SHARED)
+    after = shared.plugin(SHARED)
+    assert after["status"]["conditions"] == before["status"]["conditions"]
+
+
+@pytest.mark.usefixtures("uninstalled")
+def test_the_return_of_cert_manager_is_noticed(
+    cluster: Cluster, module_plugins: Plugins, shared: Plugins
+) -> None:
+    install(cluster)
+    module_plugins.until_ready(NAME, within=60)
+    shared.until_ready(SHARED)
+    wait.until(
+        "the certificates of the working plugin are there again",
+        lambda: shared.find("Certificate", f"{SHARED}-server-tls"),
+        within=60,
+        explain=lambda: shared.explain(SHARED),
+    )

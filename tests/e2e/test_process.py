@@ -1,0 +1,89 @@
+"""The operator's process: what it serves, and what its command line says of a plugin."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.e2e.names import SHARED
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.resources import IMAGE_VERSION, NAMESPACE, plugin_name, service
+
+
+def handshake(operator: Operator, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command that a person types."""
+    argv = operator.cluster.kubectl_argv(
+        *("exec", f"deployment/{operator.deployment}", "--namespace", operator.namespace, "--"),
+        *("cnpg-plugin-operator", "handshake", *arguments),
+    )
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_handshake_command_prints_the_verdict_as_json(
+    operator: Operator, shared: Plugins
+) -> None:
+    done = handshake(operator, SHARED, "-n", NAMESPACE, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    verdict: dict[str, Any] = json.loads(done.stdout)
+    assert verdict["succeeded"] is True
+    assert verdict["reason"] == "Identified"
+    assert verdict["endpoint"]["host"] == f"{SHARED}.{NAMESPACE}.svc"
+    assert verdict["plugin"]["name"] == plugin_name(SHARED)
+    assert verdict["plugin"]["version"] == IMAGE_VERSION
+
+
+def test_the_handshake_command_prints_the_verdict_for_people(
+    operator: Operator, shared: Plugins
+) -> None:
+    done = handshake(operator, SHARED, "-n", NAMESPACE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ok ")
+    assert plugin_name(SHARED) in done.stdout
+
+
+def test_a_handshake_that_fails_ends_with_1_and_its_reason(
+    operator: Operator, shared: Plugins
+) -> None:
+    flags = ("-n", NAMESPACE, "--plugin-name", "nobody.example.com", "-o", "json")
+    done = handshake(operator, SHARED, *flags)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["reason"] == "IdentityMismatch"
+
+    done = handshake(operator, SHARED, "-n", NAMESPACE, "--address", f"{SHARED}:1")
+    assert done.returncode == 1
+    assert "Unreachable" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["no-such-service", "e2e-plain-service"])
+def test_a_handshake_with_no_plugin_says_what_is_missing(
+    operator: Operator, plugins: Plugins, name: str
+) -> None:
+    plugins.apply(service("e2e-plain-service"))
+    done = handshake(operator, name, "-n", NAMESPACE)
+    assert done.returncode == 1
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_the_operator_says_that_it_is_well(operator: Operator, path: str) -> None:
+    assert operator.http(path) == (200, "ok\n")
+
+
+def test_the_metrics_tell_of_every_plugin(operator: Operator, shared: Plugins) -> None:
+    status, text = operator.http("/metrics")
+    assert status == 200
+    where = f'name="{SHARED}",namespace="{NAMESPACE}"'
+    reordered = f'namespace="{NAMESPACE}",name="{SHARED}"'
+    lines = [line.replace(where, reordered) for line in text.splitlines()]
+    assert f"cnpg_plugin_ready{{{reordered}}} 1.0" in lines
+    for metric in ("reconcile", "handshake"):
+        assert any(metric in line and not line.startswith("#") for line in lines)
+
+
+def test_every_line_of_the_log_is_json(operator: Operator) -> None:
+    lines = [json.loads(line) for line in operator.log().splitlines()]
+    assert all({"ts", "level", "msg"} <= line.keys() for line in lines)
+    assert [line for line in lines if line["level"] == "error"] == []

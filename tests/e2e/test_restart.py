@@ -1,0 +1,134 @@
+"""How often CloudNativePG is rolled: once for many plugins that ask for it, else not at all.
+
+CloudNativePG 1.30.0 finds plugins by itself, so only `restartPolicy: Always` asks. Runs late: while
+CloudNativePG rolls, no other plugin is Ready.
+"""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support import wait
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
+from tests.support.resources import plugin
+
+CNPG = "cnpg-controller-manager"
+RESTARTED_AT = "cnpgplugin.dev/restarted-at"
+TWENTY = 20
+MINUTES = 60.0
+
+
+@dataclass(frozen=True)
+class CloudNativePG:
+    """How often it was rolled or fell over."""
+
+    generation: int
+    """Grows with every change of the Deployment's spec."""
+    revisions: frozenset[str]
+    """Its ReplicaSets: one for each pod template there was."""
+    crashes: int
+
+
+def observe(operator: Operator) -> CloudNativePG:
+    deployment = operator.api.get(f"{collection('Deployment')}/{CNPG}")
+    label = "app.kubernetes.io/name=cloudnative-pg"
+    sets = operator.api.list(
+        collection("Deployment").replace("deployments", "replicasets"), labelSelector=label
+    )
+    pods = operator.api.list(collection("Pod"), labelSelector=label)
+    statuses = [s for pod in pods for s in pod.get("status", {}).get("containerStatuses", [])]
+    return CloudNativePG(
+        deployment["metadata"]["generation"],
+        frozenset(item["metadata"]["name"] for item in sets),
+        sum(status["restartCount"] for status in statuses),
+    )
+
+
+def until_all_ready(plugins: Plugins, names: list[str], *, within: float) -> None:
+    def not_ready() -> list[str]:
+        found = {p["metadata"]["name"]: p for p in plugins.api.list(collection("CNPGPlugin"))}
+        return [name for name in names if not is_ready(found.get(name))]
+
+    wait.until(
+        f"{len(names)} plugins are Ready",
+        lambda: not not_ready(),
+        within=within,
+        explain=lambda: f"not Ready: {not_ready()}\n{plugins.explain(not_ready()[0])}",
+        pause=0.5,
+    )
+
+
+@pytest.mark.parametrize(("policy", "rolls"), [("IfNeeded", 0), ("Always", 1)])
+def test_twenty_plugins_at_once_roll_cloudnativepg(
+    operator: Operator, plugins: Plugins, policy: str, rolls: int
+) -> None:
+    names = [f"{policy.lower()}-{number:02}" for number in range(TWENTY)]
+    before = observe(operator)
+    plugins.apply(*(plugin(name, restartPolicy=policy) for name in names))
+    until_all_ready(plugins, names, within=4 * MINUTES)
+    operator.writes_until_calm(operator.audit.mark())
+    until_all_ready(plugins, names, within=MINUTES)
+
+    after = observe(operator)
+    assert after.generation - before.generation == rolls
+    assert len(after.revisions - before.revisions) == rolls
+    assert after.crashes == (before.crashes if rolls == 0 else 0)
+    assert [name for name in names if not plugins.labelled(name)] == []
+
+
+def test_a_restart_is_noted_and_not_repeated(operator: Operator, plugins: Plugins) -> None:
+    name = "restarting"
+    before = observe(operator)
+    plugins.apply(plugin(name, restartPolicy="Always"))
+    plugins.until_condition(name, "Registered", "RestartPending", within=60)
+    plugins.until_ready(name, within=2 * MINUTES)
+    first = observe(operator)
+    assert first.generation == before.generation + 1
+    restart = plugins.plugin(name)["status"]["cnpg"]["lastRestart"]
+    assert name in restart["reason"]
+    template = plugins.get("Deployment", CNPG)["spec"]["template"]["metadata"]["annotations"]
+    assert restart["time"] == template[RESTARTED_AT]
+
+    # Neither a second look, nor another operator process, nor somebody's undoing asks for another.
+    operator.api.patch(
+        f"{collection('CNPGPlugin')}/{name}",
+        {"metadata": {"annotations": {"example.com/look": "again"}}},
+    )
+    operator.kill()
+    operator.pod()
+    plugins.until_ready(name)
+    operator.writes_until_calm(operator.audit.mark())
+    assert observe(operator).generation == first.generation
+    plugins.kubectl("rollout", "undo", f"deployment/{CNPG}", "--namespace", "cnpg-system")
+    flags = ("--namespace", "cnpg-system", "--timeout=90s")
+    plugins.kubectl("rollout", "status", f"deployment/{CNPG}", *flags)
+    plugins.until_ready(name, within=MINUTES)
+    operator.writes_until_calm(operator.audit.mark())
+    assert observe(operator).generation == first.generation + 1, "only the undoing changed it"
+
+
+def test_never_needs_no_restart_where_cloudnativepg_discovers_by_itself(
+    operator: Operator, plugins: Plugins
+) -> None:
+    name = "never-restarting"
+    before = observe(operator)
+    plugins.apply(plugin(name, restartPolicy="Never"))
+    plugins.until_ready(name)
+    assert plugins.condition(name, "Registered")["reason"] == "Registered"
+    plugins.patch(name, podAnnotations={"example.com/revision": "2"})
+    plugins.until_ready(name)
+    assert observe(operator) == before
+
+
+def test_a_plugin_that_fails_never_makes_cloudnativepg_roll(
+    operator: Operator, plugins: Plugins
+) -> None:
+    name = "failing-and-asking"
+    before = observe(operator)
+    wrong = [{"name": "SAMPLE_NAME", "value": "nobody.example.com"}]
+    plugins.apply(plugin(name, restartPolicy="Always", env=wrong))
+    plugins.until_condition(name, "HandshakeSucceeded", "IdentityMismatch", within=30)
+    wait.never(
+        "CloudNativePG was changed", lambda: observe(operator) != before, seconds=12
+    )

@@ -1,0 +1,168 @@
+"""Who may create a `CNPGPlugin` gains nothing else by it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.errors import ClusterError
+from tests.e2e.names import SHARED
+from tests.support import wait
+from tests.support.cluster_fixture import ALLOWED_ACCOUNT
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.resources import NAMESPACE, behaviour, plugin, plugin_name
+
+AUTHOR = f"system:serviceaccount:{NAMESPACE}:e2e-author"
+RBAC = "rbac.authorization.k8s.io"
+
+
+@pytest.fixture(scope="module")
+def author(operator: Operator, module_plugins: Plugins) -> Iterator[Plugins]:
+    """Somebody who may do nothing but write CNPGPlugins in CloudNativePG's namespace."""
+    metadata = {"name": "e2e-author", "namespace": NAMESPACE}
+    subject = {"kind": "ServiceAccount", **metadata}
+    verbs = ["get", "list", "create", "update", "patch", "delete"]
+    module_plugins.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "Role",
+            "metadata": metadata,
+            "rules": [
+                {"apiGroups": ["cnpgplugin.dev"], "resources": ["cnpgplugins"], "verbs": verbs}
+            ],
+        },
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "e2e-author"},
+            "subjects": [subject],
+        },
+    )
+    yield module_plugins
+
+
+def pod(**spec: object) -> dict[str, Any]:
+    return {"podTemplate": {"spec": spec}}
+
+
+def container(**fields: object) -> dict[str, Any]:
+    return pod(containers=[{"name": "plugin", **fields}])
+
+
+def secret_volume(name: str) -> dict[str, Any]:
+    return {
+        "volumes": [{"name": "loot", "secret": {"secretName": name}}],
+        "volumeMounts": [{"name": "loot", "mountPath": "/loot"}],
+    }
+
+
+def secret_variable(name: str) -> dict[str, Any]:
+    reference = {"secretKeyRef": {"name": name, "key": "tls.key"}}
+    return {"env": [*behaviour("x"), {"name": "LOOT", "valueFrom": reference}]}
+
+
+GREEDY = {
+    "account-of-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager"}},
+    "account-made-from-cloudnativepg": {
+        "serviceAccount": {"name": "cnpg-manager", "create": True}
+    },
+    "account-by-pod-template": pod(serviceAccountName="cnpg-manager"),
+    "account-by-former-name": pod(serviceAccount="cnpg-manager"),
+    "token-of-the-default-account": pod(automountServiceAccountToken=True),
+    "role-that-is-not-granted": {"roles": ["cnpg-manager"]},
+    "cluster-role-that-is-not-granted": {"clusterRoles": ["cluster-admin"]},
+    "files-of-the-node": pod(volumes=[{"name": "node", "hostPath": {"path": "/"}}]),
+    "network-of-the-node": pod(hostNetwork=True),
+    "processes-of-the-node": pod(hostPID=True),
+    "port-of-the-node": container(ports=[{"containerPort": 9090, "hostPort": 9090}]),
+    "privileged": container(securityContext={"privileged": True}),
+    "capability": container(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}),
+    "volume-of-cloudnativepg-ca": secret_volume("cnpg-ca-secret"),
+    "volume-of-the-webhook": secret_volume("cnpg-webhook-cert"),
+    "volume-of-the-chain": secret_volume("cnpg-plugins"),
+    "volume-of-the-root": secret_volume("cnpg-plugins-root"),
+    "variable-of-the-chain": secret_variable("cnpg-plugins-root"),
+    "variables-of-the-chain": {"envFrom": [{"secretRef": {"name": "cnpg-plugins"}}]},
+    "projected-ca": {
+        "volumes": [
+            {"name": "p", "projected": {"sources": [{"secret": {"name": "cnpg-ca-secret"}}]}}
+        ]
+    },
+    "client-key-of-another-plugin": secret_volume(f"{SHARED}-client-tls"),
+    "server-key-of-another-plugin": secret_volume(f"{SHARED}-server-tls"),
+    "own-client-key": secret_volume("own-client-key-client-tls"),
+}
+OTHER_REASONS = {"account-made-from-cloudnativepg": "NameConflict"}
+"""Where it is not the wish that is wrong: an account of one's own may be made, but not adopted."""
+
+
+@pytest.fixture(scope="module")
+def attempts(author: Plugins, shared: Plugins) -> dict[str, str]:
+    """Every attempt made at once, as the author: what the API server said of those it refused."""
+    refused = {}
+    for name, spec in GREEDY.items():
+        manifest = plugin(name, **spec)
+        # Even where the schema refuses it, nothing is to be left behind.
+        author.made["CNPGPlugin", NAMESPACE, name] = None
+        try:
+            author.kubectl("create", "-f", "-", f"--as={AUTHOR}", input=json.dumps(manifest))
+        except ClusterError as error:
+            refused[name] = str(error)
+    return refused
+
+
+@pytest.mark.parametrize("name", GREEDY)
+def test_a_plugin_that_asks_for_more_than_it_is_granted_is_refused(
+    author: Plugins, attempts: dict[str, str], name: str
+) -> None:
+    if name in attempts:
+        assert "invalid" in attempts[name].lower(), attempts[name]
+        return
+    found = wait.until(
+        "the attempt is judged",
+        lambda: author.condition(name, "Accepted") or None,
+        within=20,
+        explain=lambda: author.explain(name),
+    )
+    expected = ("False", OTHER_REASONS.get(name, "InvalidSpec"))
+    assert (found["status"], found["reason"]) == expected, author.explain(name)
+    assert author.find("Deployment", name) is None
+
+
+def test_a_granted_account_can_be_used(plugins: Plugins) -> None:
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": ALLOWED_ACCOUNT, "namespace": NAMESPACE},
+    }
+    plugins.apply(account)
+    plugins.apply(
+        plugin("granted", serviceAccount={"create": False, "name": ALLOWED_ACCOUNT})
+    )
+    plugins.until_ready("granted")
+    template = plugins.get("Deployment", "granted")["spec"]["template"]["spec"]
+    assert template["serviceAccountName"] == ALLOWED_ACCOUNT
+
+
+def test_a_plugin_that_was_made_greedy_keeps_what_it_had(
+    operator: Operator, plugins: Plugins
+) -> None:
+    """An invalid change must not tear down what works."""
+    name = "turned-greedy"
+    plugins.apply(plugin(name))
+    plugins.until_ready(name)
+    before = plugins.get("Deployment", name)["spec"]["template"]
+    plugins.patch(name, **pod(hostNetwork=True))
+    found = plugins.until_condition(name, "Accepted", "InvalidSpec", within=15)
+    assert "hostNetwork" in found["message"]
+    operator.writes_until_calm(operator.audit.mark())
+    assert plugins.get("Deployment", name)["spec"]["template"] == before
+    assert plugins.labelled(name)
+    plugins.patch(name, podTemplate=None)
+    plugins.until_ready(name)
+    assert plugin_name(name) == plugins.plugin(name)["status"]["plugin"]["name"]
+    assert operator.api.find(f"{collection('Service')}/{name}") is not None

@@ -1,0 +1,50 @@
+"""No private key shows anywhere. Runs after most others, to look at all that they left behind."""
+
+import base64
+import json
+
+from tests.e2e.names import SHARED
+from tests.support.cluster_fixture_api import CORE
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection
+
+MARK = "PRIVATE KEY"
+
+
+def private_lines(operator: Operator) -> set[str]:
+    """Every line of every private key, both as PEM and as the API shows it."""
+    lines: set[str] = set()
+    for secret in operator.api.list(collection("Secret")):
+        key = (secret.get("data") or {}).get("tls.key")
+        if key:
+            pem = base64.b64decode(key).decode()
+            lines |= {line for line in pem.splitlines() if line and "-----" not in line}
+            lines.add(key[:64])
+    return lines
+
+
+def test_no_private_key_is_in_logs_events_or_statuses(
+    operator: Operator, shared: Plugins
+) -> None:
+    keys = private_lines(operator)
+    assert len(keys) > 10, "there are keys to look for"
+    places = {
+        "the operator's log": operator.log(),
+        "events": json.dumps(operator.api.list(f"{CORE}/events")),
+        "resources": json.dumps(operator.api.list(collection("CNPGPlugin"))),
+        "Services": json.dumps(operator.api.list(collection("Service"))),
+        "Deployments": json.dumps(operator.api.list(collection("Deployment"))),
+        "/metrics": operator.http("/metrics")[1],
+        "messages of the plugin": shared.explain(SHARED),
+    }
+    for place, text in places.items():
+        assert len(text) > 100, place
+        assert MARK not in text, place
+        assert [line for line in keys if line in text] == [], place
+
+
+def test_the_plugin_cannot_read_the_key_that_cloudnativepg_presents(shared: Plugins) -> None:
+    volumes = shared.get("Deployment", SHARED)["spec"]["template"]["spec"]["volumes"]
+    secrets = [volume["secret"] for volume in volumes if "secret" in volume]
+    [client] = [each for each in secrets if each["secretName"] == f"{SHARED}-client-tls"]
+    assert [item["key"] for item in client["items"]] == ["tls.crt"]
