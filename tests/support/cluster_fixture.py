@@ -117,6 +117,15 @@ def apply_crd(cluster: Cluster) -> None:
     cluster.kubectl("wait", f"crd/{name}", "--for=condition=Established", "--timeout=30s")
 
 
+def stop_operator(cluster: Cluster) -> None:
+    """End an operator that runs; installing the chart starts it again."""
+    where = ("--namespace", OPERATOR_NAMESPACE)
+    if cluster.kubectl("get", "deployment", RELEASE, *where, "--ignore-not-found"):
+        cluster.kubectl("scale", f"deployment/{RELEASE}", *where, "--replicas=0")
+        pods = ("pods", f"--selector=app.kubernetes.io/name={RELEASE}")
+        cluster.kubectl("wait", *pods, *where, "--for=delete", "--timeout=60s")
+
+
 def install_chart(cluster: Cluster, key: str, **values: object) -> None:
     """Install the chart, or upgrade it, until the operator is ready.
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 from tests.cluster import Cluster
@@ -195,7 +195,7 @@ class Recorder:
         if self._connection is not None:
             self._connection.close()
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> Self:
         self.start()
         return self
 

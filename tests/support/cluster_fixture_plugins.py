@@ -193,9 +193,7 @@ class Plugins:
         ]
         flags = ("--namespace", namespace, f"--selector=cnpgplugin.dev/name={name}")
         kinds = "deployments,pods,services,certificates.cert-manager.io"
-        children = output_of(
-            self.operator.cluster.kubectl_argv("get", kinds, *flags, "-o", "wide")
-        )
+        children = output_of(self.operator.cluster.kubectl_argv("get", kinds, *flags, "-o", "wide"))
         return "\n".join(
             [
                 f"CNPGPlugin {namespace}/{name}:" if found else f"no CNPGPlugin {name}",

@@ -26,7 +26,7 @@ def behaviour(name: str, **settings: str) -> list[Manifest]:
     return [{"name": key, "value": value} for key, value in chosen.items()]
 
 
-def plugin(name: str, namespace: str = NAMESPACE, /, **spec: Any) -> Manifest:  # noqa: ANN401
+def plugin(name: str, namespace: str = NAMESPACE, /, **spec: Any) -> Manifest:
     """A `CNPGPlugin` of the sample image: the shortest useful one, and what the test changes.
 
     A field that is given as None is left out.

@@ -36,6 +36,14 @@ class Writer:
         """Apply an object where it differs; return it as it is now, and whether it was written."""
         if live is not None and find_drift(desired, live) is None:
             return live, False
+        if live is not None and _must_drop_rolling_update(desired, live):
+            # Its parameters were defaulted, so they are nobody's, and an apply cannot remove them.
+            await self._client.merge_patch(
+                kinds.DEPLOYMENT,
+                live["metadata"]["name"],
+                live["metadata"]["namespace"],
+                {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}},
+            )
         applied = await self._client.apply(kinds.kind_of(desired), desired, manager=names.MANAGER)
         return applied, True
 
@@ -210,3 +218,11 @@ class Writer:
                 "count": 1,
             },
         )
+
+
+def _must_drop_rolling_update(desired: Object, live: Mapping[str, Any]) -> bool:
+    """Whether a Deployment's strategy turns from `RollingUpdate` to `Recreate`."""
+    if desired["kind"] != "Deployment":
+        return False
+    wanted = desired["spec"]["strategy"]["type"]
+    return wanted == "Recreate" and "rollingUpdate" in live["spec"].get("strategy", {})

@@ -19,7 +19,7 @@ from cnpg_plugin_operator.cluster.kinds import Kind
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds for one request; a pass is repeated when it fails."""
 
-CONNECTIONS: Final = 6
+CONNECTIONS: Final = 4
 """To the API server at most. Each TLS connection holds about 350 KB; the library's default of 100
 would cost more memory than all the rest of a busy operator."""
 
@@ -151,6 +151,15 @@ class Client:
         except errors.NotFoundError:
             return
 
+    async def groups(self) -> frozenset[str]:
+        """Read which API groups are served, as `group/version`."""
+        answer = await self._send("get", "/apis", "API groups")
+        return frozenset(
+            version["groupVersion"]
+            for group in answer.get("groups") or []
+            for version in group.get("versions") or []
+        )
+
     async def _request(
         self,
         method: str,
@@ -163,6 +172,16 @@ class Client:
     ) -> dict[str, Any]:
         path = kind.path(namespace, name) + (f"/{subresource}" if subresource else "")
         target = f"{kind.kind} {namespace + '/' if namespace else ''}{name or ''}".strip()
+        return await self._send(method, path, target, **parameters)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        target: str,
+        **parameters: Any,  # noqa: ANN401 - handed to the library as it is
+    ) -> dict[str, Any]:
+        """Send one request; `target` names for people what it is about."""
         try:
             response = await self._dynamic.request(
                 method, path, serialize=False, _request_timeout=REQUEST_TIMEOUT, **parameters

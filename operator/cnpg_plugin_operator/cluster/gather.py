@@ -6,7 +6,7 @@ be the first one after a crash.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -93,11 +93,10 @@ class Gatherer:
             secrets = reads.create_task(self._secrets(plugin))
             cnpg = reads.create_task(self.cnpg(namespace))
             rivals = reads.create_task(self._rivals(plugin))
-            labelled = reads.create_task(
-                self._client.list(kinds.SERVICE, namespace, labels=named)
-            )
+            labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
             clusters = reads.create_task(self.clusters(plugin_name))
             event = reads.create_task(self._event(plugin))
+            served = reads.create_task(self._client.groups())
         found, objects = cnpg.result(), {**shared.result(), **live.result()}
         return Snapshot(
             live=objects,
@@ -107,7 +106,12 @@ class Gatherer:
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
             foreign=find_foreign(plugin, objects, labelled.result()),
             rivals=rivals.result(),
-            issuing=await read_issuing(self._client, plugin, objects),
+            issuing=await read_issuing(
+                self._client,
+                plugin,
+                objects,
+                served=kinds.CERTIFICATE.api_version in served.result(),
+            ),
             clusters=clusters.result(),
             event=event.result(),
         )
@@ -170,6 +174,14 @@ class Gatherer:
             for body in services
         }
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
+
+    async def coming(self, namespace: str, published: Collection[str]) -> int:
+        """Count the resources of a namespace that make progress and are not published yet."""
+        bodies = await self.siblings(namespace)
+        return sum(
+            observe.makes_progress(body) and body["metadata"]["name"] not in published
+            for body in bodies
+        )
 
     async def children(
         self, kind: Kind, plugin: Plugin, labels: str | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.spec import Plugin
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
@@ -11,7 +11,7 @@ from cnpg_plugin_operator.cluster.ownership import Live
 from cnpg_plugin_operator.decide.issuing import IssuerFacts, IssuingFacts, RequestFacts
 
 
-async def read_issuing(client: Client, plugin: Plugin, live: Live) -> IssuingFacts:
+async def read_issuing(client: Client, plugin: Plugin, live: Live, *, served: bool) -> IssuingFacts:
     """Read how far cert-manager got with a plugin's certificates."""
     requests = tuple(
         _read_request(name, body)
@@ -19,15 +19,8 @@ async def read_issuing(client: Client, plugin: Plugin, live: Live) -> IssuingFac
         if kind == "Certificate"
         and name in (names.server_secret(plugin.name), names.client_secret(plugin.name))
     )
-    try:
-        issuer = await _read_issuer(client, plugin)
-        if plugin.spec.tls.issuer_ref is None:
-            # The chain's issuer is one of the wanted objects: only ask whether the kind is
-            # served.
-            await client.list(kinds.ISSUER, plugin.namespace, labels=f"{names.LABEL_CHAIN}=none")
-    except errors.KindMissingError:
-        return IssuingFacts(served=False, issuer=None, requests=requests)
-    return IssuingFacts(served=True, issuer=issuer, requests=requests)
+    issuer = await _read_issuer(client, plugin) if served else None
+    return IssuingFacts(served=served, issuer=issuer, requests=requests)
 
 
 async def _read_issuer(client: Client, plugin: Plugin) -> IssuerFacts | None:

@@ -146,11 +146,12 @@ def _read_announcement(metadata: Mapping[str, Any]) -> Announcement | None:
     if names.CNPG_PLUGIN_NAME not in (metadata.get("labels") or {}):
         return None
     annotations = metadata.get("annotations") or {}
+    announced_at = read_time(annotations.get(names.ANNOTATION_ANNOUNCED_AT))
     return Announcement(
-        revision=annotations.get(names.ANNOTATION_REVISION, ""),
+        # Without its time an announcement is none: it is made again.
+        revision=annotations.get(names.ANNOTATION_REVISION, "") if announced_at else "",
         endpoint=annotations.get(names.ANNOTATION_ENDPOINT, ""),
-        announced_at=read_time(annotations.get(names.ANNOTATION_ANNOUNCED_AT))
-        or datetime.min.replace(tzinfo=UTC),
+        announced_at=announced_at or datetime.min.replace(tzinfo=UTC),
         changed_at=read_time(annotations.get(names.ANNOTATION_CHANGED_AT)),
         annotations={key: annotations[key] for key in _ANNOUNCING if key in annotations},
     )
@@ -198,6 +199,15 @@ def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
     used = [p for p in spec.get("plugins") or [] if p.get("enabled", True)]
     used += [c["plugin"] for c in spec.get("externalClusters") or [] if c.get("plugin")]
     return frozenset(str(p.get("name", "")) for p in used)
+
+
+def makes_progress(body: Mapping[str, Any]) -> bool:
+    """Whether a resource is on its way to `Ready`, neither there nor in trouble."""
+    if body["metadata"].get("deletionTimestamp") or (body.get("spec") or {}).get("suspend"):
+        return False
+    conditions = (body.get("status") or {}).get("conditions") or []
+    ready = [c.get("status") for c in conditions if c.get("type") == "Ready"]
+    return ready in ([], ["Unknown"])
 
 
 def read_cnpg(deployment: Mapping[str, Any], leader: Mapping[str, Any] | None) -> CNPGFacts:

@@ -10,8 +10,9 @@ from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.errors import SettingsError
-from cnpg_plugin_operator.handlers import Loops, Watches
+from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
+from cnpg_plugin_operator.loops import Loops
 from cnpg_plugin_operator.reconciler.conductor import Reconciler, utc_now
 from cnpg_plugin_operator.reconciler.tools import Policy, Tools
 from cnpg_plugin_operator.settings import LogFormat, Settings
@@ -35,7 +36,7 @@ async def run(settings: Settings) -> None:
         await _listen(runner, settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
-        await Watches(loops, settings.namespaces).run(stop, ready)
+        await Watches(loops, settings.namespaces, client.groups).run(stop, ready)
         logger.info("stopped")
     finally:
         await loops.stop()

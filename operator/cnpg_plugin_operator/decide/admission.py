@@ -14,7 +14,7 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.spec import Plugin
 from cnpg_plugin_operator.decide.facts import CNPGFacts, ForeignObject
 from cnpg_plugin_operator.desired.access import account_name, creates_account
-from cnpg_plugin_operator.desired.workload import build_pod_template
+from cnpg_plugin_operator.desired.workload import build_pod_template, tls_volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +191,14 @@ PRIVATE_SECRETS: Final = names.CNPG_PRIVATE_SECRETS | {
 }
 """Keys of CloudNativePG and of the certificate chain: whoever holds them can be anybody."""
 
+PRIVATE_SUFFIXES: Final = (names.server_secret(""), names.client_secret(""))
+"""Ends of the names of all plugins' own Secrets, keys to be CloudNativePG or another plugin."""
+
+
+def _is_private(secret: object) -> bool:
+    """Whether a Secret holds a key that no plugin may choose to read."""
+    return secret in PRIVATE_SECRETS or str(secret or "").endswith(PRIVATE_SUFFIXES)
+
 
 def _pod_problems(plugin: Plugin, template: Mapping[str, Any]) -> Iterator[str]:
     """Name what a plugin's pod must not do: the `baseline` level, foreign accounts and keys."""
@@ -209,7 +217,8 @@ def _check_pod(plugin: Plugin, pod: Mapping[str, Any]) -> Iterator[str]:
     if pod.get("automountServiceAccountToken") and account_name(plugin) is None:
         yield "has no account of its own whose token could be mounted"
     for volume in pod.get("volumes") or []:
-        yield from _check_volume(volume)
+        if volume not in tls_volumes(plugin):
+            yield from _check_volume(volume)
     for field_name in ("initContainers", "containers", "ephemeralContainers"):
         for container in pod.get(field_name) or []:
             yield from _check_container(container)
@@ -219,7 +228,7 @@ def _check_volume(volume: Mapping[str, Any]) -> Iterator[str]:
     if "hostPath" in volume:
         yield f"must not mount the node's files (volume {volume.get('name')})"
     for secret in _secrets_of_volume(volume):
-        if secret in PRIVATE_SECRETS:
+        if _is_private(secret):
             yield f"must not mount Secret {secret}"
 
 
@@ -238,7 +247,7 @@ def _check_container(container: Mapping[str, Any]) -> Iterator[str]:
     ]
     references += [source.get("secretRef") for source in container.get("envFrom") or []]
     for reference in references:
-        if reference and reference.get("name") in PRIVATE_SECRETS:
+        if reference and _is_private(reference.get("name")):
             yield f"must not read Secret {reference['name']}"
 
 

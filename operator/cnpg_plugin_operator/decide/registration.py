@@ -46,21 +46,35 @@ def announce(
 ) -> Mapping[str, str]:
     """Give the annotations of the Service.
 
-    They stay what they are while the revision is the announced one.
+    `endpoint` is what CloudNativePG reads. The times stay what they are while the revision is the
+    announced one.
     """
-    if live is not None and live.revision == revision:
-        return live.annotations
+    announced_at, changed_at = now, None
+    if live is not None:
+        announced_at = live.announced_at if live.revision == revision else now
+        changed_at = live.changed_at if live.endpoint == endpoint_hash else now
     annotations = {
         **endpoint,
         names.ANNOTATION_REVISION: revision,
         names.ANNOTATION_ENDPOINT: endpoint_hash,
-        names.ANNOTATION_ANNOUNCED_AT: format_time(now),
+        names.ANNOTATION_ANNOUNCED_AT: format_time(announced_at),
     }
-    if live is not None and live.endpoint != endpoint_hash:
-        annotations[names.ANNOTATION_CHANGED_AT] = format_time(now)
-    elif live is not None and live.changed_at is not None:
-        annotations[names.ANNOTATION_CHANGED_AT] = format_time(live.changed_at)
+    if changed_at is not None:
+        annotations[names.ANNOTATION_CHANGED_AT] = format_time(changed_at)
     return annotations
+
+
+def keep_announcing(
+    live: Announcement, endpoint: Mapping[str, str], endpoint_hash: str
+) -> Mapping[str, str]:
+    """Give the annotations of a published Service before its plugin is proven again.
+
+    What was announced stays; somebody's edit of it does not. Only while the endpoint itself is
+    about to change, nothing better is known than what stands there.
+    """
+    if live.endpoint != endpoint_hash:
+        return live.annotations
+    return {**live.annotations, **endpoint}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +192,15 @@ def _rejected(given: RegistrationInput) -> Verdict | None:
 
 
 def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
-    """A Cluster's status lists the plugin: CloudNativePG has really talked to it."""
+    """A Cluster's status lists the plugin: CloudNativePG has really talked to it.
+
+    It may have been before this announcement; where CloudNativePG writes Events, these are waited
+    for first.
+    """
+    version = parse_version(given.cnpg.version)
+    eventful = version is not None and reports_events(version)
+    if eventful and _waiting(given) < DISCOVERY_GRACE:
+        return None
     witness = next((c for c in given.clusters if c.plugin_status is not None), None)
     if witness is None or witness.plugin_status is None:
         return None
@@ -255,8 +277,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     _unavailable,
     _restart_needed,
     _rejected,
-    _reported_by_cluster,
     _said_by_event,
+    _reported_by_cluster,
     _registered_before,
     _silent_version,
     _started_later,

@@ -13,6 +13,9 @@ from typing import Final
 from cnpg_plugin_operator.decide.facts import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.registration import is_covered
 
+LOOK_AGAIN: Final = timedelta(seconds=2)
+"""At the latest, while it is waited for others: they may be ready, or given up, at any time."""
+
 
 class Action(StrEnum):
     """What to do about CloudNativePG now."""
@@ -41,6 +44,8 @@ class RestartInput:
     cnpg: CNPGFacts
     published: Mapping[str, Announcement]
     """Every published plugin of the namespace, by the name of its `CNPGPlugin`."""
+    coming: int
+    """How many others of the namespace are on their way to being published."""
     pace: Pace
     now: datetime
 
@@ -99,13 +104,16 @@ def _cooling_down(given: RestartInput) -> RestartDecision | None:
 
 
 def _settling(given: RestartInput) -> RestartDecision | None:
-    """Another plugin became ready just now; more may follow."""
+    """Another plugin became ready just now, or is about to; more may follow."""
     times = sorted(announcement.announced_at for announcement in _uncovered(given))
-    due = min(times[-1] + given.pace.settle, times[0] + given.pace.settle_max)
+    latest = times[0] + given.pace.settle_max
+    due = latest if given.coming else min(times[-1] + given.pace.settle, latest)
     if due <= given.now:
         return None
     return RestartDecision(
-        Action.WAIT, f"{len(times)} plugins became ready; more may follow", due - given.now
+        Action.WAIT,
+        f"{len(times)} plugins became ready, {given.coming} more are on their way",
+        min(due - given.now, LOOK_AGAIN),
     )
 
 

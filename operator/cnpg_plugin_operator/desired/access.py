@@ -3,6 +3,8 @@
 The operator never writes rules. What it may bind is named in its chart; see `decide.admission`.
 """
 
+from collections.abc import Collection
+
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.spec import Plugin
 from cnpg_plugin_operator.desired.objects import Object, build_child, child_labels, stamp
@@ -27,8 +29,11 @@ def creates_account(plugin: Plugin) -> bool:
     return account.create
 
 
-def build_access(plugin: Plugin) -> list[Object]:
-    """Build the account and the bindings of a plugin; nothing where it needs no rights."""
+def build_access(plugin: Plugin, bindable: Collection[str]) -> list[Object]:
+    """Build the account and the bindings of a plugin; nothing where it needs no rights.
+
+    `bindable` names the ClusterRoles that the operator's own rights let it look at and bind.
+    """
     objects: list[Object] = []
     account = account_name(plugin)
     if account is None:
@@ -57,7 +62,9 @@ def build_access(plugin: Plugin) -> list[Object]:
         for role in plugin.spec.roles
     )
     objects.extend(
-        _build_cluster_binding(plugin, role, subject) for role in plugin.spec.cluster_roles
+        _build_cluster_binding(plugin, role, subject)
+        for role in plugin.spec.cluster_roles
+        if role in bindable
     )
     return objects
 

@@ -50,7 +50,7 @@ def build_pod_template(plugin: Plugin) -> Object:
     pod: dict[str, Any] = {
         "containers": [_build_container(plugin)],
         "securityContext": {**POD_SECURITY, **spec.pod_security_context},
-        "volumes": [*_tls_volumes(plugin), *spec.volumes],
+        "volumes": [*tls_volumes(plugin), *spec.volumes],
         "automountServiceAccountToken": account_name(plugin) is not None,
     }
     optional = {
@@ -146,7 +146,7 @@ def _build_probes(probes: Probes, port: int) -> dict[str, Any]:
     return {field: probe for field, probe in built.items() if probe}
 
 
-def _tls_volumes(plugin: Plugin) -> list[Object]:
+def tls_volumes(plugin: Plugin) -> list[Object]:
     """Mount the server's pair, and of the client's Secret only what clients are trusted by.
 
     CloudNativePG's private key stays out of the plugin's reach.

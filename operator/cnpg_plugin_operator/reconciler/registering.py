@@ -65,10 +65,12 @@ async def _restart(tools: Tools, namespace: str, step: Step) -> Step:
         found = await tools.gatherer.cnpg(namespace)
         if len(found) != 1:
             return step
+        published = await tools.gatherer.published(namespace)
         decision = decide_restart(
             RestartInput(
                 cnpg=found[0],
-                published=await tools.gatherer.published(namespace),
+                published=published,
+                coming=await tools.gatherer.coming(namespace, published),
                 pace=tools.policy.pace,
                 now=tools.clock(),
             )

@@ -23,7 +23,7 @@ from cnpg_plugin_operator.decide.certificates import (
 )
 from cnpg_plugin_operator.decide.facts import Announcement, Endpoint, Identity, Material, PairFacts
 from cnpg_plugin_operator.decide.issuing import decide_issuing
-from cnpg_plugin_operator.decide.registration import announce
+from cnpg_plugin_operator.decide.registration import announce, keep_announcing
 from cnpg_plugin_operator.decide.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.certificates import build_certificates, build_chain
@@ -52,6 +52,8 @@ class Pass:
     wrote: list[str] = field(default_factory=list)
     """What this pass wrote, for the log."""
     _snapshot: Snapshot = field(init=False)
+    _live: dict[tuple[str, str], Mapping[str, Any] | None] = field(init=False)
+    """The wanted objects as they are, kept up with what this pass writes."""
     _pairs: Mapping[str, PairFacts] = field(init=False, default_factory=dict)
     _identity: Identity | None = field(init=False, default=None)
     _wake: list[datetime] = field(init=False, default_factory=list)
@@ -69,11 +71,12 @@ class Pass:
         self._registered = str((self.status.get("cnpg") or {}).get("registeredRevision", ""))
         certificates = build_certificates(plugin, domain)
         chain = [] if plugin.spec.tls.issuer_ref else build_chain(plugin.namespace)
-        access = build_access(plugin)
+        access = build_access(plugin, self.tools.policy.grants.cluster_roles)
         self._deployment = build_deployment(plugin)
         service = build_service(plugin, None)
         desired = [*certificates, *access, self._deployment, service]
-        self._snapshot = await self.tools.gatherer.snapshot(plugin, [*chain, *desired])
+        self._snapshot = await self.tools.gatherer.snapshot(plugin, chain, desired)
+        self._live = dict(self._snapshot.live)
         stages = (
             (Type.ACCEPTED, self._accept),
             (Type.CERTIFICATES_READY, partial(self._certify, chain, certificates)),
@@ -211,14 +214,15 @@ class Pass:
     async def _apply(self, body: Object) -> Mapping[str, Any]:
         """Apply one object where it differs from the snapshot."""
         key = (body["kind"], body["metadata"]["name"])
-        live, written = await self.tools.writer.apply(body, self._snapshot.live.get(key))
+        live, written = await self.tools.writer.apply(body, self._live.get(key))
         if written:
+            self._live[key] = live
             self.wrote.append(f"{key[0]} {key[1]}")
         return live
 
     async def _apply_shared(self, body: Object) -> None:
         """Apply a part of the shared chain, unless another plugin's pass has just done it."""
-        live = self._snapshot.live.get((body["kind"], body["metadata"]["name"]))
+        live = self._live.get((body["kind"], body["metadata"]["name"]))
         if live is None:
             live = await self.tools.gatherer.live(body)
         _, written = await self.tools.writer.apply(body, live)
@@ -226,13 +230,17 @@ class Pass:
             self.wrote.append(f"{body['kind']} {body['metadata']['name']}")
 
     def _announcement(self) -> Announcement | None:
-        live = self._snapshot.live.get(("Service", self.plugin.service_name))
+        live = self._live.get(("Service", self.plugin.service_name))
         return observe.read_service(live).announcement if live is not None else None
 
     def _announcing(self) -> Mapping[str, str] | None:
         """What the published Service says, to be kept: CloudNativePG forgets a withdrawn one."""
         announcement = self._announcement()
-        return announcement.annotations if announcement is not None else None
+        if announcement is None:
+            return None
+        return keep_announcing(
+            announcement, build_endpoint(self.plugin), digest(build_endpoint(self.plugin))
+        )
 
     def _material(self) -> Material:
         server = self._snapshot.secrets[names.server_secret(self.plugin.name)] or {}

@@ -49,7 +49,7 @@ def _in_use(plugin: Plugin, clusters: tuple[ClusterFacts, ...]) -> Verdict:
     listed = ", ".join(named[:NAMED_CLUSTERS]) + (f" and {more} more" if more > 0 else "")
     return no(
         Reason.IN_USE,
-        f"{len(named)} Clusters use {plugin.spec.plugin_name}: {listed}. An unreachable plugin "
+        f"Clusters still use {plugin.spec.plugin_name}: {listed}. An unreachable plugin "
         "stops their reconciliation, failover included: remove it from their spec.plugins first, "
         "or set spec.deletionProtection to false.",
     )

@@ -120,7 +120,6 @@ def test_the_role_grants_what_the_work_needs(group: str, resource: str, expected
         ("cnpgplugin.dev", "cnpgplugins/status", {"patch"}),
         ("postgresql.cnpg.io", "clusters", {"get", "list", "watch"}),
         ("cert-manager.io", "clusterissuers", {"get", "list", "watch"}),
-        ("apiextensions.k8s.io", "customresourcedefinitions", {"get", "list", "watch"}),
         ("rbac.authorization.k8s.io", "clusterrolebindings", set()),
         ("rbac.authorization.k8s.io", "clusterroles", set()),
         ("", "namespaces", set()),

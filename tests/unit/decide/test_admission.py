@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Status
 from cnpg_plugin_operator.api.spec import Plugin
 from cnpg_plugin_operator.decide.admission import AdmissionInput, Grants, decide_admission
@@ -104,6 +105,15 @@ def pod(**fields: Any) -> dict[str, Any]:
         pytest.param(
             {"envFrom": [{"secretRef": {"name": "cnpg-plugins"}}]}, "cnpg-plugins",
             id="the intermediate's key as variables",
+        ),
+        pytest.param(
+            {"volumes": [{"name": "x", "secret": {"secretName": "other-client-tls"}}]},
+            "other-client-tls", id="the pair CloudNativePG presents to another plugin",
+        ),
+        pytest.param(
+            pod(volumes=[{"name": names.VOLUME_CLIENT, "secret": {
+                "secretName": "hello-client-tls", "items": [{"key": "tls.key", "path": "k"}]}}]),
+            "hello-client-tls", id="CloudNativePG's key by way of the operator's own volume",
         ),
         pytest.param({"securityContext": {"privileged": True}}, "privileged", id="privileged"),
         pytest.param(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from cnpg_plugin_operator.decide.facts import (
 from cnpg_plugin_operator.decide.registration import (
     announce,
     decide_registration,
+    keep_announcing,
     restart_reason,
 )
 from tests.support.builders import NOW, ago, announcement, cnpg, leader, registration
@@ -63,7 +65,16 @@ ROWS = [
         id="its Event is older than the announcement",
     ),
     pytest.param(
-        {"clusters": (USER,)}, Status.TRUE, Reason.REGISTERED, id="a Cluster reports the plugin",
+        {"clusters": (USER,)}, Status.UNKNOWN, Reason.AWAITING_REGISTRATION,
+        id="a Cluster reports the plugin, but perhaps a former announcement of it",
+    ),
+    pytest.param(
+        {"clusters": (USER,), "announcement": announcement(at=ago(40))}, Status.TRUE,
+        Reason.REGISTERED, id="a Cluster reports the plugin and no Event came",
+    ),
+    pytest.param(
+        {"clusters": (USER,), "cnpg": cnpg(version="1.28.0")}, Status.TRUE, Reason.REGISTERED,
+        id="a Cluster reports the plugin to a version without Events",
     ),
     pytest.param(
         {"clusters": (SILENT_USER,)}, Status.UNKNOWN, Reason.AWAITING_REGISTRATION,
@@ -197,10 +208,26 @@ def test_the_first_announcement_says_when_it_was_made() -> None:
     assert names.ANNOTATION_CHANGED_AT not in annotations
 
 
-def test_an_announced_revision_is_not_announced_again() -> None:
-    live = announcement("r1")
+def test_an_announced_revision_keeps_its_time() -> None:
+    annotations = annotations_after(announcement("r1", at=ago(77)), revision="r1")
 
-    assert annotations_after(live, revision="r1") == dict(live.annotations)
+    assert annotations[names.ANNOTATION_ANNOUNCED_AT] == stamp(ago(77))
+
+
+def test_what_somebody_made_of_an_announcement_is_put_right() -> None:
+    edited = replace(announcement("r1"), annotations={names.CNPG_PLUGIN_PORT: "1"})
+    endpoint = {names.CNPG_PLUGIN_PORT: "9090"}
+
+    assert annotations_after(edited)[names.CNPG_PLUGIN_PORT] == "9090"
+    assert keep_announcing(edited, endpoint, "e1")[names.CNPG_PLUGIN_PORT] == "9090"
+
+
+def test_the_former_endpoint_stays_announced_until_the_new_one_is_proven() -> None:
+    live = replace(announcement("r1"), annotations={names.CNPG_PLUGIN_PORT: "9090"})
+
+    kept = keep_announcing(live, {names.CNPG_PLUGIN_PORT: "9443"}, "e2")
+
+    assert kept[names.CNPG_PLUGIN_PORT] == "9090"
 
 
 def test_a_new_revision_at_the_same_endpoint_is_no_change_of_the_endpoint() -> None:

@@ -16,11 +16,11 @@ from cnpg_plugin_operator.decide.restart import (
 from tests.support.builders import NOW, ago, announcement, cnpg, leader, registration
 
 
-def decide(
-    facts: CNPGFacts, *published: Announcement, pace: Pace = Pace()
-) -> tuple[Action, timedelta]:
+def decide(facts: CNPGFacts, *published: Announcement, coming: int = 0) -> tuple[Action, timedelta]:
     named = {f"plugin-{number}": each for number, each in enumerate(published)}
-    decision = decide_restart(RestartInput(cnpg=facts, published=named, pace=pace, now=NOW))
+    decision = decide_restart(
+        RestartInput(cnpg=facts, published=named, coming=coming, pace=Pace(), now=NOW)
+    )
     return decision.action, decision.after
 
 
@@ -32,10 +32,10 @@ REST = timedelta(0)
 ROWS = [
     pytest.param(cnpg(), [at(11)], Action.RESTART, REST, id="one plugin has settled"),
     pytest.param(
-        cnpg(), [at(4)], Action.WAIT, timedelta(seconds=6), id="a plugin became ready just now"
+        cnpg(), [at(9)], Action.WAIT, timedelta(seconds=1), id="a plugin became ready just now"
     ),
     pytest.param(
-        cnpg(), [at(40), at(4)], Action.WAIT, timedelta(seconds=6), id="another one followed"
+        cnpg(), [at(40), at(4)], Action.WAIT, timedelta(seconds=2), id="another one followed"
     ),
     pytest.param(
         cnpg(), [at(58), at(4)], Action.WAIT, timedelta(seconds=2),
@@ -79,10 +79,17 @@ def test_a_restart_is_timed(
     assert decide(facts, *published) == (action, after)
 
 
+def test_a_restart_waits_for_plugins_that_are_on_their_way_but_not_for_ever() -> None:
+    assert decide(cnpg(), at(30), coming=3) == (Action.WAIT, timedelta(seconds=2))
+    assert decide(cnpg(), at(61), coming=3) == (Action.RESTART, REST)
+
+
 def test_a_restart_is_noted_as_being_for_everything_that_is_published() -> None:
     covered = announcement("old", at=ago(7200))
     decision = decide_restart(
-        RestartInput(cnpg=cnpg(), published={"b": at(20), "a": covered}, pace=Pace(), now=NOW)
+        RestartInput(
+            cnpg=cnpg(), published={"b": at(20), "a": covered}, coming=0, pace=Pace(), now=NOW
+        )
     )
 
     assert decision.revisions == {"a": "old", "b": "r1"}
