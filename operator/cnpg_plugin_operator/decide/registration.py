@@ -266,10 +266,16 @@ def _awaiting(given: RegistrationInput) -> Verdict | None:
         if _waiting(given) >= DISCOVERY_GRACE
         else ""
     )
+    if given.registered_revision:
+        return unknown(
+            Reason.REREGISTERING,
+            f"Service {given.service} was touched; CloudNativePG has not said yet that it "
+            f"rebuilt its connection.{hint}",
+        )
     return unknown(
         Reason.AWAITING_REGISTRATION,
-        f"Service {given.service} is published; CloudNativePG has not said yet that it took it."
-        + hint,
+        f"Service {given.service} is published; CloudNativePG has not said yet that it took "
+        f"it.{hint}",
     )
 
 

@@ -52,7 +52,7 @@ async def judge(
         )
     )
     waited = now - announcement.announced_at
-    awaiting = verdict.reason is Reason.AWAITING_REGISTRATION
+    awaiting = verdict.reason in (Reason.AWAITING_REGISTRATION, Reason.REREGISTERING)
     step = Step(verdict, overdue=awaiting and waited >= SOON)
     if verdict.reason is Reason.RESTART_PENDING:
         return await _restart(tools, plugin.namespace, step)

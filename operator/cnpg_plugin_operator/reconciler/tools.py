@@ -69,6 +69,7 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.ISSUER_NOT_READY: 5.0,
     Reason.ROLLOUT_IN_PROGRESS: 3.0,
     Reason.AWAITING_REGISTRATION: 0.5,
+    Reason.REREGISTERING: 0.5,
     Reason.RESTARTING: 2.0,
     Reason.RESTART_PENDING: 2.0,
     Reason.CNPG_UNAVAILABLE: 2.0,

@@ -81,6 +81,10 @@ ROWS = [
         id="a Cluster names the plugin but does not report it yet",
     ),
     pytest.param(
+        {"registered_revision": "r0"}, Status.UNKNOWN, Reason.REREGISTERING,
+        id="a former revision was registered",
+    ),
+    pytest.param(
         {"registered_revision": "r1"}, Status.TRUE, Reason.REGISTERED,
         id="it was seen registered and the Event has expired since",
     ),
