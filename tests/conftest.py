@@ -1,7 +1,8 @@
 """Fixtures of all tests: the real cluster and the operator in it, for those that ask for them.
 
-Unit tests ask for neither and need no cluster. The cluster is called `test`, is brought up where it
-does not run, and is left running: the next run starts in a second. Each test takes away what it made.
+Unit tests ask for neither and need no cluster. The cluster is called `test`, is brought up where
+it does not run, and is left running: the next run starts in a second. Each test takes away what it
+made.
 """
 
 from collections.abc import Iterator
@@ -21,11 +22,14 @@ TESTS = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What fails fast comes first, whatever the command line's order."""
+    """What fails fast comes first, whatever the command line's order; what starts the operator
+    comes after what needs it stopped.
+    """
 
-    def place(item: pytest.Item) -> int:
+    def place(item: pytest.Item) -> tuple[int, bool]:
         top = item.path.relative_to(TESTS).parts[0]
-        return ORDER.index(top) if top in ORDER else len(ORDER)
+        rank = ORDER.index(top) if top in ORDER else len(ORDER)
+        return rank, "operator" in getattr(item, "fixturenames", ())
 
     items.sort(key=place)
 

@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: the installed operator, and resources that go with their test."""
+"""Fixtures of the end-to-end tests: the installed operator, resources that go with their test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +15,6 @@ FIRST = ("test_writes",)
 
 LAST = ("test_secrecy", "test_restart", "test_cert_manager")
 """Look at what all others left behind, or disturb what all others lean on."""
-
-
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

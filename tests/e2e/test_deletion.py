@@ -40,9 +40,7 @@ def test_deletion_waits_for_users_only_where_it_is_protected(
     assert plugins.labelled(PROTECTED)
 
     # The user stops using it without being deleted: CloudNativePG lets the field be emptied.
-    operator.api.patch(
-        f"{collection('Cluster', 'default')}/{USER}", {"spec": {"plugins": []}}
-    )
+    operator.api.patch(f"{collection('Cluster', 'default')}/{USER}", {"spec": {"plugins": []}})
     plugins.until_gone("CNPGPlugin", PROTECTED, within=15)
     wait.until(
         "its children are gone",
@@ -86,9 +84,7 @@ def test_an_operator_that_is_killed_takes_up_creation_and_deletion_where_it_was(
     operator.kill()
     plugins.until_ready(coming, within=60)
     plugins.until_gone("CNPGPlugin", going, within=60)
-    wait.until(
-        "its children are gone", lambda: not children_of(plugins, going), within=15
-    )
+    wait.until("its children are gone", lambda: not children_of(plugins, going), within=15)
 
 
 def test_a_plugin_that_never_worked_goes_at_once(plugins: Plugins) -> None:
@@ -100,9 +96,7 @@ def test_a_plugin_that_never_worked_goes_at_once(plugins: Plugins) -> None:
 
 def test_a_plugin_outside_the_managed_namespaces_can_be_deleted(plugins: Plugins) -> None:
     plugins.apply(plugin(MISPLACED, "default"))
-    plugins.until_condition(
-        MISPLACED, "Accepted", "CNPGNotFound", within=15, namespace="default"
-    )
+    plugins.until_condition(MISPLACED, "Accepted", "CNPGNotFound", within=15, namespace="default")
     plugins.delete("CNPGPlugin", MISPLACED, "default")
     plugins.until_gone("CNPGPlugin", MISPLACED, within=15, namespace="default")
 

@@ -54,7 +54,7 @@ def settle(shared: Plugins) -> None:
     )
 
 
-def at(body: Manifest, path: str) -> Any:  # noqa: ANN401 - JSON of any shape
+def at(body: Manifest, path: str) -> Any:
     value: Any = body
     for part in path.split("/"):
         value = value[int(part)] if part.isdigit() else (value or {}).get(part.replace("~", "/"))
@@ -176,14 +176,10 @@ def cluster_bindings(operator: Operator, name: str) -> list[str]:
     return [item["metadata"]["name"] for item in found]
 
 
-def test_roles_are_bound_and_unbound_as_the_spec_says(
-    operator: Operator, plugins: Plugins
-) -> None:
+def test_roles_are_bound_and_unbound_as_the_spec_says(operator: Operator, plugins: Plugins) -> None:
     name = "with-roles"
     plugins.apply(ROLE)
-    operator.api.apply(
-        f"{RBAC}/clusterroles/{ALLOWED_ROLE}", CLUSTER_ROLE, "e2e", force=True
-    )
+    operator.api.apply(f"{RBAC}/clusterroles/{ALLOWED_ROLE}", CLUSTER_ROLE, "e2e", force=True)
     try:
         both = {"roles": [ALLOWED_ROLE], "clusterRoles": [ALLOWED_ROLE]}
         plugins.apply(plugin(name, **both))

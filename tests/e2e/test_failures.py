@@ -1,7 +1,8 @@
 """What goes wrong is named so that a person can act on it, and heals once the cause is gone.
 
-All broken plugins are applied at once and then all cured at once: each test looks at one of them. What
-happens to resources, Services and pods is recorded from the start, for some of it lasts a moment only.
+All broken plugins are applied at once and then all cured at once: each test looks at one of them.
+What happens to resources, Services and pods is recorded from the start, for some of it lasts a
+moment only.
 """
 
 from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ class Case:
     """What a person needs to act."""
     spec: dict[str, Any] = field(default_factory=dict)
     cure: dict[str, Any] = field(default_factory=dict)
-    """The change of the spec that takes the cause away; empty where something else has to change."""
+    """The change of the spec that heals it; empty where other objects have to change."""
     knowable: Callable[[Object], bool] = applied
     """What the plugin's pod looks like once the cause can be seen."""
     namespace: str = NAMESPACE
@@ -220,9 +221,7 @@ CASES = [
 
 FOREIGN = [
     service("taken"),
-    service(
-        "e2e-impersonator", labels={"cnpg.io/pluginName": plugin_name("impersonated")}
-    ),
+    service("e2e-impersonator", labels={"cnpg.io/pluginName": plugin_name("impersonated")}),
 ]
 ELDER = plugin("rival-elder")
 ISSUER: Manifest = {
@@ -251,8 +250,10 @@ class Records:
             changes = self.resource(case).of(case.name)
             return changes[0].at if changes else None
         return self.pods.first(
-            lambda pod: pod["metadata"]["labels"].get("cnpgplugin.dev/name") == case.name
-            and case.knowable(pod)
+            lambda pod: (
+                pod["metadata"]["labels"].get("cnpgplugin.dev/name") == case.name
+                and case.knowable(pod)
+            )
         )
 
     def said_at(self, case: Case) -> float | None:

@@ -1,4 +1,4 @@
-"""The main job: one resource becomes a plugin that CloudNativePG itself reports, up to a database."""
+"""The main job: one resource becomes a plugin that CloudNativePG reports, up to a database."""
 
 import json
 import subprocess

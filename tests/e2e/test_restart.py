@@ -129,6 +129,4 @@ def test_a_plugin_that_fails_never_makes_cloudnativepg_roll(
     wrong = [{"name": "SAMPLE_NAME", "value": "nobody.example.com"}]
     plugins.apply(plugin(name, restartPolicy="Always", env=wrong))
     plugins.until_condition(name, "HandshakeSucceeded", "IdentityMismatch", within=30)
-    wait.never(
-        "CloudNativePG was changed", lambda: observe(operator) != before, seconds=12
-    )
+    wait.never("CloudNativePG was changed", lambda: observe(operator) != before, seconds=12)

@@ -1,7 +1,6 @@
 """Who may create a `CNPGPlugin` gains nothing else by it."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ RBAC = "rbac.authorization.k8s.io"
 
 
 @pytest.fixture(scope="module")
-def author(operator: Operator, module_plugins: Plugins) -> Iterator[Plugins]:
+def author(operator: Operator, module_plugins: Plugins) -> Plugins:
     """Somebody who may do nothing but write CNPGPlugins in CloudNativePG's namespace."""
     metadata = {"name": "e2e-author", "namespace": NAMESPACE}
     subject = {"kind": "ServiceAccount", **metadata}
@@ -42,7 +41,7 @@ def author(operator: Operator, module_plugins: Plugins) -> Iterator[Plugins]:
             "subjects": [subject],
         },
     )
-    yield module_plugins
+    return module_plugins
 
 
 def pod(**spec: object) -> dict[str, Any]:
@@ -65,11 +64,9 @@ def secret_variable(name: str) -> dict[str, Any]:
     return {"env": [*behaviour("x"), {"name": "LOOT", "valueFrom": reference}]}
 
 
-GREEDY = {
+GREEDY: dict[str, dict[str, Any]] = {
     "account-of-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager"}},
-    "account-made-from-cloudnativepg": {
-        "serviceAccount": {"name": "cnpg-manager", "create": True}
-    },
+    "account-made-from-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager", "create": True}},
     "account-by-pod-template": pod(serviceAccountName="cnpg-manager"),
     "account-by-former-name": pod(serviceAccount="cnpg-manager"),
     "token-of-the-default-account": pod(automountServiceAccountToken=True),
@@ -140,9 +137,7 @@ def test_a_granted_account_can_be_used(plugins: Plugins) -> None:
         "metadata": {"name": ALLOWED_ACCOUNT, "namespace": NAMESPACE},
     }
     plugins.apply(account)
-    plugins.apply(
-        plugin("granted", serviceAccount={"create": False, "name": ALLOWED_ACCOUNT})
-    )
+    plugins.apply(plugin("granted", serviceAccount={"create": False, "name": ALLOWED_ACCOUNT}))
     plugins.until_ready("granted")
     template = plugins.get("Deployment", "granted")["spec"]["template"]["spec"]
     assert template["serviceAccountName"] == ALLOWED_ACCOUNT

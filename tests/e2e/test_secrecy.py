@@ -23,9 +23,7 @@ def private_lines(operator: Operator) -> set[str]:
     return lines
 
 
-def test_no_private_key_is_in_logs_events_or_statuses(
-    operator: Operator, shared: Plugins
-) -> None:
+def test_no_private_key_is_in_logs_events_or_statuses(operator: Operator, shared: Plugins) -> None:
     keys = private_lines(operator)
     assert len(keys) > 10, "there are keys to look for"
     places = {

@@ -29,9 +29,7 @@ def first(operator: Operator, module_plugins: Plugins) -> list[Request]:
 
 
 @pytest.fixture(scope="module")
-def second(
-    operator: Operator, module_plugins: Plugins, first: list[Request]
-) -> list[Request]:
+def second(operator: Operator, module_plugins: Plugins, first: list[Request]) -> list[Request]:
     return cost_of(operator, module_plugins, SECOND)
 
 
@@ -74,9 +72,7 @@ def test_the_chain_goes_with_the_last_plugin_and_not_before(
         return [
             f"{kind} {item['metadata']['name']}"
             for kind in ("Certificate", "Issuer", "Secret")
-            for item in operator.api.list(
-                collection(kind), labelSelector="cnpgplugin.dev/chain"
-            )
+            for item in operator.api.list(collection(kind), labelSelector="cnpgplugin.dev/chain")
         ]
 
     whole = chain()

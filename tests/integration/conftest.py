@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cluster import Cluster
-from tests.support.cluster_fixture import apply_crd
+from tests.support.cluster_fixture import apply_crd, stop_operator
 
 
 @pytest.fixture(scope="session")
@@ -11,7 +11,9 @@ def cluster(cluster: Cluster) -> Cluster:
     """The cluster with this tree's CRD, in the way that Helm accepts as its own.
 
     So the tests that install the CRD find it there and leave it, and the chart's installation for
-    the tests that need a running operator takes it over.
+    the tests that need a running operator takes it over. An operator that an earlier run left
+    behind is stopped: it would write its own status over the tests'.
     """
+    stop_operator(cluster)
     apply_crd(cluster)
     return cluster

@@ -49,6 +49,7 @@ class Reconciler:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._proofs = Proofs()
+        self._pruned: dict[tuple[str, str], tuple[str, int]] = {}
 
     async def reconcile(self, namespace: str, name: str) -> Requeue:
         """Run one pass.
@@ -58,6 +59,7 @@ class Reconciler:
         body = await self._tools.gatherer.resource(namespace, name)
         if body is None:
             self._proofs.forget((namespace, name))
+            self._pruned.pop((namespace, name), None)
             self._tools.metrics.forget(namespace, name)
             return Requeue(None)
         resource = parse_resource(body)
@@ -89,7 +91,7 @@ class Reconciler:
 
     async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
         status = body.get("status") or {}
-        run = Pass(self._tools, self._proofs, plugin, status, self._tools.clock())
+        run = Pass(self._tools, self._proofs, self._pruned, plugin, status, self._tools.clock())
         try:
             report = await run.run()
         except errors.RejectedError as error:

@@ -44,6 +44,8 @@ class Pass:
 
     tools: Tools
     proofs: Proofs
+    pruned: dict[tuple[str, str], tuple[str, int]]
+    """Of each resource, by namespace and name, the uid and generation that was pruned for."""
     plugin: Plugin
     status: Mapping[str, Any]
     """The status as it is, for what was registered before."""
@@ -195,7 +197,7 @@ class Pass:
             now=self.now,
         )
         live = await self._apply(build_service(plugin, annotations))
-        self.wrote += await self.tools.writer.prune(plugin, desired)
+        await self._prune(desired)
         announcement = observe.read_service(live).announcement
         if announcement is None:
             raise ConflictError(
@@ -210,6 +212,14 @@ class Pass:
         if step.verdict.is_true:
             self._registered = announcement.revision
         return step.verdict
+
+    async def _prune(self, desired: list[Object]) -> None:
+        """Prune once for each generation and process: nothing else changes what is wanted."""
+        key = (self.plugin.namespace, self.plugin.name)
+        seen = (self.plugin.uid, self.plugin.generation)
+        if self.pruned.get(key) != seen:
+            self.wrote += await self.tools.writer.prune(self.plugin, desired)
+            self.pruned[key] = seen
 
     async def _apply(self, body: Object) -> Mapping[str, Any]:
         """Apply one object where it differs from the snapshot."""
