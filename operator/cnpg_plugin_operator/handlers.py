@@ -33,24 +33,32 @@ KINDS_INTERVAL: Final = 10.0
 """Seconds between two looks at which kinds are served: cert-manager and CloudNativePG come and
 go."""
 
+Kind = tuple[str, str]
+"""API group with version, and plural."""
+
 RESOURCE: Final = (names.API_VERSION, names.PLURAL)
 CLUSTERS: Final = (f"{names.CNPG_GROUP}/v1", "clusters")
 DEPLOYMENTS: Final = ("apps/v1", "deployments")
 """Watched without a selector: one of them is CloudNativePG's."""
 
-CHILD_KINDS: Final = (
+OPTIONAL_CHILDREN: Final = (
+    ("cert-manager.io/v1", "certificates"),
+    ("cert-manager.io/v1", "issuers"),
+)
+"""Children of kinds that may not be there."""
+
+CHILDREN: Final = (
     ("v1", "pods"),
     ("v1", "secrets"),
     ("v1", "serviceaccounts"),
     ("v1", "services"),
-    ("cert-manager.io/v1", "certificates"),
-    ("cert-manager.io/v1", "issuers"),
     ("rbac.authorization.k8s.io/v1", "rolebindings"),
+    *OPTIONAL_CHILDREN,
 )
 """Watched with a selector for this operator's own."""
 
-CORE: Final = frozenset({"v1", "apps/v1", "rbac.authorization.k8s.io/v1"})
-"""What every API server serves; the rest is watched while it is there."""
+OPTIONAL: Final = frozenset({RESOURCE, CLUSTERS, *OPTIONAL_CHILDREN})
+"""Watched while they are served; everything else is served by every API server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,8 @@ class Watches:
 
     loops: Loops
     namespaces: tuple[str, ...]
-    served: Callable[[], Awaitable[frozenset[str]]]
-    """Tells which API groups are served, as `group/version`."""
+    served: Callable[[str], Awaitable[frozenset[str]]]
+    """Tells which kinds of an API group are served, by their plurals."""
 
     async def run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
         """Watch until `stop` is set; begin anew whenever kinds appear or vanish.
@@ -70,29 +78,31 @@ class Watches:
         missing right: the process should end.
         """
         while not stop.is_set():
-            served = await self._relevant()
+            present = await self._present()
             changed = asyncio.Event()
-            noticing = asyncio.create_task(self._notice(served, stop, changed))
+            noticing = asyncio.create_task(self._notice(present, stop, changed))
             try:
-                if names.API_VERSION in served:
-                    await self._watch(served, stop, changed, ready)
+                if RESOURCE in present:
+                    await self._watch(present, stop, changed, ready)
                 else:
                     logger.warning("waiting for CustomResourceDefinition %s", names.PLURAL)
                     await changed.wait()
             except errors.ClusterError:
-                if await self._relevant() == served:
+                if await self._present() == present:
                     raise
             finally:
                 changed.set()
                 await noticing
 
-    async def _relevant(self) -> frozenset[str]:
-        """Name the watched API groups that are served now."""
-        wanted = {version for version, _ in (RESOURCE, CLUSTERS, DEPLOYMENTS, *CHILD_KINDS)}
-        return CORE | (wanted & await self.served())
+    async def _present(self) -> frozenset[Kind]:
+        """Name the optional kinds that are served now."""
+        groups = sorted({group for group, _ in OPTIONAL})
+        found = await asyncio.gather(*(self.served(group) for group in groups))
+        plurals = dict(zip(groups, found, strict=True))
+        return frozenset(kind for kind in OPTIONAL if kind[1] in plurals[kind[0]])
 
     async def _notice(
-        self, known: frozenset[str], stop: asyncio.Event, changed: asyncio.Event
+        self, known: frozenset[Kind], stop: asyncio.Event, changed: asyncio.Event
     ) -> None:
         """Set `changed` as soon as other kinds are served, or `stop` is set."""
         while not changed.is_set():
@@ -104,28 +114,28 @@ class Watches:
                 wait.cancel()
             # An API server that cannot be asked has not changed its kinds.
             with contextlib.suppress(errors.ClusterError):
-                if stop.is_set() or await self._relevant() != known:
+                if stop.is_set() or await self._present() != known:
                     changed.set()
 
     async def _watch(
         self,
-        served: frozenset[str],
+        present: frozenset[Kind],
         stop: asyncio.Event,
         changed: asyncio.Event,
         ready: asyncio.Event,
     ) -> None:
         started = [asyncio.Event(), asyncio.Event()]
         operators = [
-            asyncio.create_task(_operate(self._wide(served), changed, started[0], ())),
+            asyncio.create_task(_operate(self._wide(present), changed, started[0], ())),
             asyncio.create_task(
-                _operate(self._narrow(served), changed, started[1], self.namespaces)
+                _operate(self._narrow(present), changed, started[1], self.namespaces)
             ),
         ]
         announcing = asyncio.create_task(_announce(started, ready))
         try:
-            await asyncio.wait(operators, return_when=asyncio.FIRST_COMPLETED)
-            if not changed.is_set():
-                # kopf takes signals to itself; only one of its operators sees them.
+            done, _ = await asyncio.wait(operators, return_when=asyncio.FIRST_COMPLETED)
+            if not changed.is_set() and not any(task.exception() for task in done):
+                # kopf takes signals to itself, and only one of its operators sees them.
                 stop.set()
         finally:
             changed.set()
@@ -135,7 +145,7 @@ class Watches:
             if isinstance(outcome, Exception):
                 raise errors.ClusterError(f"the watches ended: {outcome}") from outcome
 
-    def _wide(self, served: frozenset[str]) -> kopf.OperatorRegistry:
+    def _wide(self, present: frozenset[Kind]) -> kopf.OperatorRegistry:
         """Resources and Clusters of all namespaces."""
         registry = kopf.OperatorRegistry()
         _login(registry, watches=2)
@@ -150,14 +160,15 @@ class Watches:
             self.loops.wake_where(lambda _, plugin: plugin in used)
 
         _subscribe(registry, RESOURCE, resource_changed)
-        if CLUSTERS[0] in served:
+        if CLUSTERS in present:
             _subscribe(registry, CLUSTERS, cluster_changed)
         return registry
 
-    def _narrow(self, served: frozenset[str]) -> kopf.OperatorRegistry:
+    def _narrow(self, present: frozenset[Kind]) -> kopf.OperatorRegistry:
         """Children, and CloudNativePG's Deployment, of the managed namespaces."""
         registry = kopf.OperatorRegistry()
-        children = [kind for kind in (DEPLOYMENTS, *CHILD_KINDS) if kind[0] in served]
+        absent = OPTIONAL - present
+        children = [kind for kind in (DEPLOYMENTS, *CHILDREN) if kind not in absent]
         _login(registry, watches=len(children) * len(self.namespaces))
 
         async def child_changed(body: kopf.Body, **_: object) -> None:
@@ -177,7 +188,7 @@ class Watches:
 
 def _subscribe(
     registry: kopf.OperatorRegistry,
-    kind: tuple[str, str],
+    kind: Kind,
     handler: Callable[..., Awaitable[None]],
 ) -> None:
     """Let a handler hear of every event of a kind."""
@@ -241,7 +252,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.networking.request_timeout = 30
     own = f"{names.LABEL_MANAGED_BY}={names.OPERATOR}"
-    for api_version, plural in CHILD_KINDS:
+    for api_version, plural in CHILDREN:
         group, _, version = api_version.rpartition("/")
         settings.watching.label_selectors[group, version, plural] = own
     return settings

@@ -66,9 +66,9 @@ class FakeClient(Client):
             if name == kind.kind and namespace in (None, where) and _selects(labels, body)
         ]
 
-    async def groups(self) -> frozenset[str]:
+    async def served(self, api_version: str) -> frozenset[str]:
         """Serve cert-manager unless its kinds are missing."""
-        return frozenset() if "Certificate" in self.missing else frozenset({"cert-manager.io/v1"})
+        return frozenset() if "Certificate" in self.missing else frozenset({"certificates"})
 
     async def apply(
         self,

@@ -151,14 +151,13 @@ class Client:
         except errors.NotFoundError:
             return
 
-    async def groups(self) -> frozenset[str]:
-        """Read which API groups are served, as `group/version`."""
-        answer = await self._send("get", "/apis", "API groups")
-        return frozenset(
-            version["groupVersion"]
-            for group in answer.get("groups") or []
-            for version in group.get("versions") or []
-        )
+    async def served(self, api_version: str) -> frozenset[str]:
+        """Read which kinds of an API group are served, by their plurals; none where it is not."""
+        try:
+            answer = await self._send("get", f"/apis/{api_version}", f"API group {api_version}")
+        except (errors.NotFoundError, errors.KindMissingError):
+            return frozenset()
+        return frozenset(resource["name"] for resource in answer.get("resources") or [])
 
     async def _request(
         self,

@@ -96,7 +96,7 @@ class Gatherer:
             labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
             clusters = reads.create_task(self.clusters(plugin_name))
             event = reads.create_task(self._event(plugin))
-            served = reads.create_task(self._client.groups())
+            served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         found, objects = cnpg.result(), {**shared.result(), **live.result()}
         return Snapshot(
             live=objects,
@@ -110,7 +110,7 @@ class Gatherer:
                 self._client,
                 plugin,
                 objects,
-                served=kinds.CERTIFICATE.api_version in served.result(),
+                served=kinds.CERTIFICATE.plural in served.result(),
             ),
             clusters=clusters.result(),
             event=event.result(),

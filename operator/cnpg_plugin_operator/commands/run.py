@@ -36,7 +36,7 @@ async def run(settings: Settings) -> None:
         await _listen(runner, settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
-        await Watches(loops, settings.namespaces, client.groups).run(stop, ready)
+        await Watches(loops, settings.namespaces, client.served).run(stop, ready)
         logger.info("stopped")
     finally:
         await loops.stop()
