@@ -15,7 +15,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import kopf
@@ -203,7 +203,7 @@ async def _operate(
     namespaces: tuple[str, ...],
 ) -> None:
     """Run one of kopf's operators; without namespaces it watches all of them."""
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=registry,
         settings=_settings(),
         standalone=True,
@@ -214,6 +214,18 @@ async def _operate(
         stop_flag=stop,
         ready_flag=started,
     )
+    await kopf.run_tasks(tasks, ignored=_Everything())
+
+
+class _Everything(frozenset[asyncio.Task[Any]]):
+    """A set that holds every task.
+
+    At its end, kopf would cancel all tasks of the event loop that are younger than itself: passes
+    under way, and its other operator. What it is told to ignore, it leaves alone.
+    """
+
+    def __contains__(self, _: object) -> bool:
+        return True
 
 
 def _login(registry: kopf.OperatorRegistry, watches: int) -> None:
@@ -250,7 +262,9 @@ def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False
+    settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 30
+    settings.queueing.exit_timeout = 0.5
     own = f"{names.LABEL_MANAGED_BY}={names.OPERATOR}"
     for api_version, plural in CHILDREN:
         group, _, version = api_version.rpartition("/")
