@@ -134,7 +134,7 @@ class Operator:
         wait.unchanged(
             "the operator is at rest",
             lambda: len(self.audit.requests(since)),
-            seconds=3,
+            seconds=2,
             within=60,
             explain=lambda: "\n".join(map(str, self.audit.requests(since)[-30:])),
         )

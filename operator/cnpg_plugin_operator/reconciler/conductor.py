@@ -155,7 +155,9 @@ class Reconciler:
             ready.message,
             extra={**_reference(resource), "ready": ready.status},
         )
-        trouble = ready.status is Status.FALSE and before != (Status.FALSE, ready.reason)
+        wanted = ready.reason is Reason.SUSPENDED
+        changed = before != (Status.FALSE, ready.reason)
+        trouble = ready.status is Status.FALSE and changed and not wanted
         recovered = ready.is_true and before[0] == Status.FALSE
         # Outside the managed namespaces only the status may be written.
         if (trouble or recovered) and self._tools.gatherer.manages(resource.namespace):

@@ -193,7 +193,10 @@ class Pass:
             self._announcement(),
             endpoint,
             endpoint_hash=digest(endpoint),
-            revision=digest([template, endpoint, asdict(self._identity or Identity("", ""))]),
+            # With the uid, a resource that is made anew is another revision than its predecessor.
+            revision=digest(
+                [plugin.uid, template, endpoint, asdict(self._identity or Identity("", ""))]
+            ),
             now=self.now,
         )
         live = await self._apply(build_service(plugin, annotations))

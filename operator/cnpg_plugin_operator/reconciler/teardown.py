@@ -4,7 +4,7 @@ The Service goes first, while CloudNativePG lives and the plugin still answers; 
 reference removes; the finalizer last.
 """
 
-from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
 from cnpg_plugin_operator.api.spec import Plugin
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_own
@@ -30,7 +30,7 @@ async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
         if facts.cnpg_finalizer:
             cnpg = await tools.gatherer.cnpg(plugin.namespace)
             if any(operator.available for operator in cnpg):
-                return no(
+                return unknown(
                     Reason.DELETING,
                     f"Service {plugin.service_name} is deleted; CloudNativePG forgets the plugin.",
                 )

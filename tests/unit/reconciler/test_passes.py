@@ -402,7 +402,7 @@ async def test_the_finalizer_of_a_cloudnativepg_that_is_gone_holds_nothing_up(st
     del stage.client.objects["Deployment", NAMESPACE, "cnpg"]
     await stage.visit()
 
-    assert waiting == ("False", "Deleting")
+    assert waiting == ("Unknown", "Deleting")
     assert ("Service", NAMESPACE, "hello") not in stage.client.objects
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
 
