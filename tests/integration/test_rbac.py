@@ -1,0 +1,131 @@
+"""What the installed operator's account may do, and what it may not: asked of the API server."""
+
+import pytest
+
+from tests.cluster.errors import ClusterError
+from tests.support.cluster_fixture import ALLOWED_ROLE
+from tests.support.cluster_fixture_operator import ACCOUNT, Operator
+
+CNPG = "cnpg-system"
+ELSEWHERE = "default"
+
+
+def may(operator: Operator, what: str, namespace: str | None) -> bool:
+    """`kubectl auth can-i`: `verb resource[/name] [--subresource=…]`."""
+    where = ["--namespace", namespace] if namespace else ["--all-namespaces"]
+    argv = ("auth", "can-i", *what.split(), *where, f"--as={ACCOUNT}")
+    try:
+        return operator.cluster.kubectl(*argv).strip() == "yes"
+    except ClusterError as error:
+        # Its "no" is exit status 1 without any error.
+        if str(error).rstrip().endswith("(exit 1):") or "Warning:" in str(error):
+            return False
+        raise
+
+
+IN_ITS_NAMESPACE = [
+    *(
+        f"{verb} {resource}"
+        for resource in (
+            "deployments.apps",
+            "services",
+            "serviceaccounts",
+            "certificates.cert-manager.io",
+            "issuers.cert-manager.io",
+            "rolebindings.rbac.authorization.k8s.io",
+        )
+        for verb in ("get", "create", "patch", "delete")
+    ),
+    "get secrets",
+    "watch secrets",
+    "delete secrets",
+    "watch pods",
+    "list events",
+    "create events",
+    "get leases.coordination.k8s.io",
+    "patch cnpgplugins.cnpgplugin.dev",
+    "patch cnpgplugins.cnpgplugin.dev --subresource=status",
+    "update cnpgplugins.cnpgplugin.dev --subresource=finalizers",
+    f"bind roles.rbac.authorization.k8s.io/{ALLOWED_ROLE}",
+]
+
+EVERYWHERE = [
+    "list cnpgplugins.cnpgplugin.dev",
+    "watch cnpgplugins.cnpgplugin.dev",
+    "patch cnpgplugins.cnpgplugin.dev --subresource=status",
+    "list clusters.postgresql.cnpg.io",
+    "watch clusters.postgresql.cnpg.io",
+    "get clusterissuers.cert-manager.io",
+    f"bind clusterroles.rbac.authorization.k8s.io/{ALLOWED_ROLE}",
+    "create clusterrolebindings.rbac.authorization.k8s.io",
+]
+
+NOT_IN_ITS_NAMESPACE = [
+    "create secrets",
+    "patch secrets",
+    "update secrets",
+    "create pods",
+    "delete pods",
+    "create pods --subresource=exec",
+    "get pods --subresource=log",
+    "create serviceaccounts --subresource=token",
+    "impersonate serviceaccounts",
+    "create roles.rbac.authorization.k8s.io",
+    "patch roles.rbac.authorization.k8s.io",
+    "escalate roles.rbac.authorization.k8s.io",
+    "bind roles.rbac.authorization.k8s.io",
+    "bind roles.rbac.authorization.k8s.io/cnpg-manager",
+    "delete cnpgplugins.cnpgplugin.dev",
+    "create cnpgplugins.cnpgplugin.dev",
+    "patch leases.coordination.k8s.io",
+    "get configmaps",
+    "delete persistentvolumeclaims",
+    "patch clusters.postgresql.cnpg.io",
+]
+
+NOWHERE_ELSE = [
+    "get secrets",
+    "list secrets",
+    "get pods",
+    "list services",
+    "create deployments.apps",
+    "patch deployments.apps",
+    "create rolebindings.rbac.authorization.k8s.io",
+    "get certificates.cert-manager.io",
+    "create events",
+    "patch cnpgplugins.cnpgplugin.dev",
+    "delete clusters.postgresql.cnpg.io",
+    "patch clusters.postgresql.cnpg.io",
+    "bind clusterroles.rbac.authorization.k8s.io",
+    "bind clusterroles.rbac.authorization.k8s.io/cluster-admin",
+    "escalate clusterroles.rbac.authorization.k8s.io",
+    "create clusterroles.rbac.authorization.k8s.io",
+    "list customresourcedefinitions.apiextensions.k8s.io",
+    "patch customresourcedefinitions.apiextensions.k8s.io",
+    "list nodes",
+    "create namespaces",
+]
+
+
+@pytest.mark.parametrize("what", IN_ITS_NAMESPACE)
+def test_the_operator_may_do_its_work_where_cloudnativepg_runs(
+    operator: Operator, what: str
+) -> None:
+    assert may(operator, what, CNPG)
+
+
+@pytest.mark.parametrize("what", EVERYWHERE)
+def test_the_operator_may_look_everywhere_at_what_it_needs(operator: Operator, what: str) -> None:
+    assert may(operator, what, None)
+
+
+@pytest.mark.parametrize("what", NOT_IN_ITS_NAMESPACE)
+def test_the_operator_may_do_no_more_where_cloudnativepg_runs(
+    operator: Operator, what: str
+) -> None:
+    assert not may(operator, what, CNPG)
+
+
+@pytest.mark.parametrize("what", NOWHERE_ELSE)
+def test_the_operator_may_touch_nothing_in_other_namespaces(operator: Operator, what: str) -> None:
+    assert not may(operator, what, ELSEWHERE)
