@@ -175,11 +175,14 @@ class Gatherer:
         }
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
 
-    async def coming(self, namespace: str, published: Collection[str]) -> int:
-        """Count the resources of a namespace that make progress and are not published yet."""
+    async def coming(self, namespace: str, published: Collection[str], since: datetime) -> int:
+        """Count the resources of a namespace that are not published yet and may soon be.
+
+        Those that have been in trouble since before `since` are not waited for.
+        """
         bodies = await self.siblings(namespace)
         return sum(
-            observe.makes_progress(body) and body["metadata"]["name"] not in published
+            observe.may_become_ready(body, since) and body["metadata"]["name"] not in published
             for body in bodies
         )
 

@@ -201,13 +201,17 @@ def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(str(p.get("name", "")) for p in used)
 
 
-def makes_progress(body: Mapping[str, Any]) -> bool:
-    """Whether a resource is on its way to `Ready`, neither there nor in trouble."""
+def may_become_ready(body: Mapping[str, Any], since: datetime) -> bool:
+    """Whether a resource is on its way to `Ready`, or has been in trouble only since then.
+
+    Under load, a pod that is late or a first connection that fails looks like trouble for a moment.
+    """
     if body["metadata"].get("deletionTimestamp") or (body.get("spec") or {}).get("suspend"):
         return False
     conditions = (body.get("status") or {}).get("conditions") or []
-    ready = [c.get("status") for c in conditions if c.get("type") == "Ready"]
-    return ready in ([], ["Unknown"])
+    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
+    changed = read_time(ready.get("lastTransitionTime"))
+    return ready.get("status") != "False" or changed is None or changed >= since
 
 
 def read_cnpg(deployment: Mapping[str, Any], leader: Mapping[str, Any] | None) -> CNPGFacts:

@@ -65,21 +65,21 @@ async def _restart(tools: Tools, namespace: str, step: Step) -> Step:
         found = await tools.gatherer.cnpg(namespace)
         if len(found) != 1:
             return step
+        now, pace = tools.clock(), tools.policy.pace
         published = await tools.gatherer.published(namespace)
         decision = decide_restart(
             RestartInput(
                 cnpg=found[0],
                 published=published,
-                coming=await tools.gatherer.coming(namespace, published),
-                pace=tools.policy.pace,
-                now=tools.clock(),
+                coming=await tools.gatherer.coming(namespace, published, now - pace.settle_max),
+                pace=pace,
+                now=now,
             )
         )
         if decision.action is Action.WAIT:
             return replace(step, after=decision.after)
         if decision.action is Action.NOTHING:
             return step
-        now = tools.clock()
         await tools.writer.restart_cnpg(namespace, found[0], decision.revisions, now)
     tools.metrics.restarts.labels(namespace).inc()
     note = f"Deployment {found[0].deployment} is restarted: {decision.reason}."

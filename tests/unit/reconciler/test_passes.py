@@ -310,6 +310,23 @@ async def test_always_restarts_cloudnativepg_once_after_settling(stage: Stage) -
     assert stage.condition("Registered") == ("Unknown", "Restarting")
 
 
+@pytest.mark.parametrize(("trouble_for", "annotations"), [(20, 0), (100, 2)])
+async def test_a_restart_waits_for_a_plugin_that_is_late_but_not_for_one_that_is_broken(
+    stage: Stage, trouble_for: float, annotations: int
+) -> None:
+    stage.create("late", restartPolicy="Always")
+    stage.handshaker.outcome = HandshakeOutcome(Reason.NO_ANSWER, "silence")
+    await stage.settle("late")
+    stage.clock.pass_by(trouble_for)
+    stage.handshaker.outcome = None
+    stage.create("hello", restartPolicy="Always")
+    await stage.settle("hello")
+    stage.clock.pass_by(15)
+    await stage.settle("hello", passes=2)
+
+    assert len(stage.restarted) == annotations
+
+
 async def test_if_needed_does_not_restart_cloudnativepg_1_30(stage: Stage) -> None:
     stage.create()
     await stage.settle()
