@@ -4,14 +4,14 @@ The Helm chart writes these variables. A value that cannot be used stops the sta
 sentence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
 
 from cnpg_plugin_operator.api.durations import parse_duration
-from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.restart import Pace
 from cnpg_plugin_operator.errors import SettingsError
@@ -36,12 +36,6 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class Provider(StrEnum):
-    """Where certificates come from."""
-
-    CERT_MANAGER = "CertManager"
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The operator's configuration."""
@@ -49,7 +43,8 @@ class Settings:
     namespaces: tuple[str, ...] = ("cnpg-system",)
     """`CNPGP_NAMESPACES`: where CloudNativePG runs and this operator has rights."""
     default_tls_provider: Provider = Provider.CERT_MANAGER
-    """`CNPGP_DEFAULT_TLS_PROVIDER`: for resources that name none."""
+    """`CNPGP_DEFAULT_TLS_PROVIDER`: for resources that name none. Never `SECRETS`: which
+    ones, only a resource can say."""
     default_restart_policy: RestartPolicy = RestartPolicy.IF_NEEDED
     """`CNPGP_DEFAULT_RESTART_POLICY`: for resources that name none."""
     pace: Pace = Pace()
@@ -77,7 +72,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         namespaces=_read_list(environment, "NAMESPACES") or defaults.namespaces,
         default_tls_provider=_read_enum(
-            environment, "DEFAULT_TLS_PROVIDER", defaults.default_tls_provider
+            environment,
+            "DEFAULT_TLS_PROVIDER",
+            defaults.default_tls_provider,
+            never=(Provider.SECRETS,),
         ),
         default_restart_policy=_read_enum(
             environment, "DEFAULT_RESTART_POLICY", defaults.default_restart_policy
@@ -109,13 +107,14 @@ def _read_list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
-def _read_enum(environment: Mapping[str, str], name: str, default: Choice) -> Choice:
+def _read_enum(
+    environment: Mapping[str, str], name: str, default: Choice, *, never: Sequence[Choice] = ()
+) -> Choice:
     text = environment.get(PREFIX + name) or default.value
-    try:
-        return type(default)(text)
-    except ValueError as error:
-        allowed = ", ".join(type(default))
-        raise SettingsError(f"{PREFIX}{name} is {text!r}; it can be: {allowed}") from error
+    choices = {str(choice): choice for choice in type(default) if choice not in never}
+    if text not in choices:
+        raise SettingsError(f"{PREFIX}{name} is {text!r}; it can be: {', '.join(choices)}")
+    return choices[text]
 
 
 def _read_duration(environment: Mapping[str, str], name: str, default: timedelta) -> timedelta:

@@ -48,13 +48,14 @@ IN_ITS_NAMESPACE = [
             "certificates.cert-manager.io",
             "issuers.cert-manager.io",
             "rolebindings.rbac.authorization.k8s.io",
+            # Those that both sides trust each other by, and the operator's own certificates.
+            "secrets",
         )
-        for verb in ("get", "create", "patch", "delete")
+        for verb in ("get", "list", "watch", "create", "patch", "delete")
     ),
-    "get secrets",
-    "watch secrets",
-    "delete secrets",
     "watch pods",
+    # An annotation makes the kubelet bring mounted certificates up to date.
+    "patch pods",
     "list events",
     "create events",
     "get leases.coordination.k8s.io",
@@ -76,12 +77,15 @@ EVERYWHERE = [
 ]
 
 NOT_IN_ITS_NAMESPACE = [
-    "create secrets",
-    "patch secrets",
     "update secrets",
+    "deletecollection secrets",
     "create pods",
+    "update pods",
     "delete pods",
     "create pods --subresource=exec",
+    "create pods --subresource=ephemeralcontainers",
+    "patch pods --subresource=ephemeralcontainers",
+    "patch pods --subresource=status",
     "get pods --subresource=log",
     "create serviceaccounts --subresource=token",
     "impersonate serviceaccounts",
@@ -101,7 +105,11 @@ NOT_IN_ITS_NAMESPACE = [
 NOWHERE_ELSE = [
     "get secrets",
     "list secrets",
+    "create secrets",
+    "patch secrets",
+    "delete secrets",
     "get pods",
+    "patch pods",
     "list services",
     "create deployments.apps",
     "patch deployments.apps",

@@ -1,21 +1,16 @@
-"""The spec of a `CNPGPlugin` for the rest of the program: parsed once, frozen, with defaults.
+"""The spec of a `CNPGPlugin`, field by field: frozen, with defaults.
 
-The CRD's schema and CEL rules are the first gate and carry the same defaults. Parsing repeats what
-it leans on, for a resource may have been stored before a rule existed.
+The CRD's schema and CEL rules are the first gate and carry the same defaults; `api.plugin` parses.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.durations import parse_duration
-from cnpg_plugin_operator.errors import InvalidSpecError
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A Go duration string such as `2160h` or `5s`."""
@@ -30,6 +25,14 @@ class RestartPolicy(StrEnum):
     IF_NEEDED = "IfNeeded"
     ALWAYS = "Always"
     NEVER = "Never"
+
+
+class Provider(StrEnum):
+    """Who makes the certificates."""
+
+    CERT_MANAGER = "CertManager"
+    SELF_MANAGED = "SelfManaged"
+    SECRETS = "Secrets"
 
 
 class _Model(BaseModel):
@@ -101,12 +104,24 @@ class Mounts(_Model):
     client: str = "/client"
 
 
+class TLSSecrets(_Model):
+    """The user's own Secrets."""
+
+    server: str = Field(min_length=1, max_length=253)
+    """Holds the pair that the plugin presents."""
+    client: str = Field(min_length=1, max_length=253)
+    """Holds the pair that CloudNativePG presents."""
+
+
 class TLS(_Model):
     """Where certificates come from and what they say."""
 
-    provider: Literal["CertManager"] | None = None
-    """None: the operator's default."""
+    provider: Provider | None = None
+    """None: the operator's default, which is never `SECRETS`."""
+    secrets: TLSSecrets | None = None
+    """Given exactly where the provider is `SECRETS`."""
     issuer_ref: IssuerRef | None = None
+    issuer_scope: Literal["Namespace", "Plugin"] = "Namespace"
     duration: Duration = timedelta(hours=2160)
     renew_before: Duration | None = None
     private_key: PrivateKey = PrivateKey()
@@ -116,6 +131,7 @@ class TLS(_Model):
     client_ca: Annotated[Literal["tls.crt", "ca.crt"], Field(validation_alias="clientCA")] = (
         "tls.crt"
     )
+    reload: Literal["Auto", "Restart", "None"] = "Auto"
 
 
 class Handshake(_Model):
@@ -165,90 +181,3 @@ class Spec(_Model):
     handshake: Handshake = Handshake()
     deletion_protection: bool = True
     suspend: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """The identity of one `CNPGPlugin` in the cluster; known even where its spec cannot be read."""
-
-    namespace: str
-    name: str
-    uid: str
-    generation: int
-    created: datetime
-    deleting: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Plugin(Resource):
-    """One `CNPGPlugin` with its spec."""
-
-    spec: Spec
-
-    @property
-    def service_name(self) -> str:
-        """Name of the Service, hence of the host that CloudNativePG dials."""
-        return self.spec.service.name or self.name
-
-    @property
-    def server_name(self) -> str:
-        """The name that the server certificate is verified for."""
-        return self.spec.tls.server_name or self.service_name
-
-    @property
-    def host(self) -> str:
-        """The host that CloudNativePG 1.28.4, 1.29.2, 1.30.0 and newer dials."""
-        return f"{self.service_name}.{self.namespace}.svc"
-
-    @property
-    def owner_reference(self) -> Mapping[str, Any]:
-        """The controller reference that every child carries."""
-        return {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
-            "name": self.name,
-            "uid": self.uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-
-
-LOCATION_LIMIT: Final = 3
-"""How many problems of a spec are named at once: enough to act on, short enough to read."""
-
-
-def parse_resource(body: Mapping[str, Any]) -> Resource:
-    """Read the identity of a resource as the API server returned it."""
-    metadata = body["metadata"]
-    return Resource(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        generation=int(metadata.get("generation", 0)),
-        created=datetime.fromisoformat(metadata["creationTimestamp"]),
-        deleting=bool(metadata.get("deletionTimestamp")),
-    )
-
-
-def parse_plugin(body: Mapping[str, Any]) -> Plugin:
-    """Parse a resource as the API server returned it.
-
-    Raises `InvalidSpecError` with the fields that cannot be read; never anything else, whatever the
-    spec's content.
-    """
-    try:
-        spec = Spec.model_validate(body.get("spec") or {})
-    except ValidationError as error:
-        raise InvalidSpecError(_describe(error)) from error
-    return Plugin(**asdict(parse_resource(body)), spec=spec)
-
-
-def _describe(error: ValidationError) -> str:
-    """Name the first fields that do not parse, without repeating their values."""
-    problems = error.errors(include_input=False, include_url=False)
-    named = [
-        f"spec.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-        for problem in problems[:LOCATION_LIMIT]
-    ]
-    more = len(problems) - len(named)
-    return "; ".join(named) + (f" (and {more} more)" if more else "")

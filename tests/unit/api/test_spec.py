@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnpg_plugin_operator.api.spec import parse_plugin
+from cnpg_plugin_operator.api.plugin import parse_plugin
+from cnpg_plugin_operator.api.spec import Provider, TLSSecrets
 from cnpg_plugin_operator.errors import InvalidSpecError
 from tests.support.builders import plugin, resource
 
@@ -25,6 +26,8 @@ def test_the_shortest_resource_gets_the_documented_defaults() -> None:
     assert spec.handshake.interval.total_seconds() == 600
     assert spec.tls.duration.total_seconds() == 2160 * 3600
     assert spec.tls.mounts.server == "/server"
+    assert (spec.tls.provider, spec.tls.secrets, spec.tls.issuer_ref) == (None, None, None)
+    assert (spec.tls.issuer_scope, spec.tls.reload) == ("Namespace", "Auto")
     assert spec.deletion_protection
     assert spec.restart_policy is None
 
@@ -32,6 +35,94 @@ def test_the_shortest_resource_gets_the_documented_defaults() -> None:
 def test_the_service_is_named_like_the_resource_unless_it_has_a_name() -> None:
     assert plugin("hello").service_name == "hello"
     assert plugin("hello", service={"name": "other"}).host == "other.cnpg-system.svc"
+
+
+OWN = {"server": "a", "client": "b"}
+ISSUER = {"name": "mine"}
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+def test_each_provider_is_understood(provider: Provider) -> None:
+    secrets = {"secrets": OWN} if provider is Provider.SECRETS else {}
+    tls = plugin(tls={"provider": provider.value, **secrets}).spec.tls
+
+    assert tls.provider is provider
+    assert tls.secrets == (TLSSecrets(server="a", client="b") if secrets else None)
+
+
+@pytest.mark.parametrize(
+    "tls",
+    [
+        pytest.param({"provider": "SelfManaged", "issuerScope": "Plugin"}, id="own authority"),
+        pytest.param({"provider": "CertManager", "issuerRef": ISSUER}, id="issuer"),
+        pytest.param({"issuerRef": ISSUER, "issuerScope": "Namespace"}, id="scope by default"),
+        pytest.param({"issuerScope": "Plugin"}, id="scope for any provider"),
+        pytest.param(
+            {"provider": "Secrets", "secrets": OWN, "duration": "1h"}, id="fields without effect"
+        ),
+    ],
+)
+def test_what_goes_together_is_read(tls: dict[str, Any]) -> None:
+    read = plugin(tls=tls).spec.tls
+
+    assert read.provider == tls.get("provider")
+    assert read.issuer_scope == tls.get("issuerScope", "Namespace")
+    assert (read.issuer_ref is None) == ("issuerRef" not in tls)
+
+
+@pytest.mark.parametrize(
+    ("tls", "named"),
+    [
+        pytest.param({"provider": "Secrets"}, "spec.tls.secrets: required", id="no secrets"),
+        pytest.param({"secrets": OWN}, "spec.tls.secrets: needs provider", id="no provider"),
+        pytest.param(
+            {"provider": "SelfManaged", "secrets": OWN}, "spec.tls.secrets: needs", id="not its own"
+        ),
+        pytest.param(
+            {"provider": "Secrets", "secrets": {"server": "a", "client": "a"}},
+            "spec.tls.secrets: server and client must be two",
+            id="one for both",
+        ),
+        pytest.param(
+            {"provider": "Secrets", "secrets": {"server": "a"}},
+            "spec.tls.secrets.client: Field required",
+            id="one of two",
+        ),
+        pytest.param(
+            {"provider": "SelfManaged", "issuerRef": ISSUER},
+            "spec.tls.issuerRef: needs provider",
+            id="an issuer for the operator",
+        ),
+        pytest.param(
+            {"provider": "Secrets", "secrets": OWN, "issuerRef": ISSUER},
+            "spec.tls.issuerRef: needs provider",
+            id="an issuer for the user's own",
+        ),
+        pytest.param(
+            {"issuerScope": "Plugin", "issuerRef": ISSUER},
+            "spec.tls.issuerScope: Plugin and issuerRef",
+            id="two authorities",
+        ),
+        pytest.param(
+            {"provider": "Secrets", "secrets": OWN, "issuerScope": "Plugin"},
+            "spec.tls.issuerScope: Plugin and provider",
+            id="an authority without work",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_named_like_in_the_crd(tls: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidSpecError) as caught:
+        plugin(tls=tls)
+
+    assert str(caught.value).startswith(named)
+
+
+def test_every_contradiction_is_named_at_once() -> None:
+    with pytest.raises(InvalidSpecError) as caught:
+        plugin(tls={"provider": "Secrets", "issuerRef": ISSUER, "issuerScope": "Plugin"})
+
+    for field in ("secrets", "issuerRef", "issuerScope"):
+        assert f"spec.tls.{field}: " in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +134,9 @@ def test_the_service_is_named_like_the_resource_unless_it_has_a_name() -> None:
         pytest.param({"restartPolicy": "Maybe"}, "spec.restartPolicy", id="an unknown policy"),
         pytest.param({"mode": "Elsewhere"}, "spec.mode", id="an unknown mode"),
         pytest.param({"tls": {"clientCA": "x"}}, "spec.tls.clientCA", id="no file of a Secret"),
+        pytest.param({"tls": {"provider": "Vault"}}, "spec.tls.provider", id="no such provider"),
+        pytest.param({"tls": {"issuerScope": "All"}}, "spec.tls.issuerScope", id="no such scope"),
+        pytest.param({"tls": {"reload": "Maybe"}}, "spec.tls.reload", id="no such reload"),
     ],
 )
 def test_a_field_that_cannot_be_read_is_named(spec: dict[str, Any], named: str) -> None:

@@ -33,7 +33,7 @@ EVERYTHING: dict[str, Any] = {
     "commonAnnotations": {"example.com/contact": "databases"},
     "serviceAccount": {"name": "runner", "annotations": {"example.com/identity": "runner"}},
     "cnpg": {"namespaces": ["cnpg-system", "databases"]},
-    "defaults": {"restartPolicy": "Never"},
+    "defaults": {"tlsProvider": "SelfManaged", "restartPolicy": "Never"},
     "restart": {"settle": "1s", "settleMax": "2s", "cooldown": "1h30m"},
     "clusterDomain": "example.internal",
     "allowedClusterRoles": ["barman-cloud", "system:example"],
@@ -222,7 +222,7 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
     rendered = render(EVERYTHING)
     assert environment(rendered) == {
         "CNPGP_NAMESPACES": "cnpg-system,databases",
-        "CNPGP_DEFAULT_TLS_PROVIDER": "CertManager",
+        "CNPGP_DEFAULT_TLS_PROVIDER": "SelfManaged",
         "CNPGP_DEFAULT_RESTART_POLICY": "Never",
         "CNPGP_RESTART_SETTLE": "1s",
         "CNPGP_RESTART_SETTLE_MAX": "2s",
@@ -381,14 +381,37 @@ def test_rendering_twice_gives_the_same() -> None:
     assert render_text(EVERYTHING) == render_text(EVERYTHING)
 
 
-def test_the_notes_name_the_next_command(tmp_path: Path) -> None:
+@pytest.fixture
+def telling(tmp_path: Path) -> Path:
+    """The chart with its notes among the objects."""
     chart = tmp_path / "chart"
     shutil.copytree(CHART, chart)
     (chart / "templates" / "probe.yaml").write_text(
         'notes: {{ include (print $.Template.BasePath "/NOTES.txt") . | toJson }}\n'
     )
-    documents = parse(render_text({"cnpg": {"namespaces": ["databases", "other"]}}, chart=chart))
-    notes = next(item["notes"] for item in documents if "notes" in item)
+    return chart
+
+
+def told(chart: Path, values: Values) -> str:
+    documents = parse(render_text(values, chart=chart))
+    return str(next(item["notes"] for item in documents if "notes" in item))
+
+
+@pytest.mark.parametrize(
+    ("provider", "says"),
+    [
+        ("CertManager", "cert-manager, which has to be"),
+        ("SelfManaged", "cert-manager is not needed"),
+    ],
+)
+def test_the_notes_say_whether_cert_manager_is_needed(
+    telling: Path, provider: str, says: str
+) -> None:
+    assert says in told(telling, {"defaults": {"tlsProvider": provider}})
+
+
+def test_the_notes_name_the_next_command(telling: Path) -> None:
+    notes = told(telling, {"cnpg": {"namespaces": ["databases", "other"]}})
     assert "kubectl apply -f -" in notes
     assert "kind: CNPGPlugin" in notes
     assert "namespace: databases" in notes

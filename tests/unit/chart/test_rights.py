@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from cnpg_plugin_operator import handlers
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.unit.chart.rendering import (
     FULLNAME,
     NAMESPACE,
@@ -17,6 +20,9 @@ from tests.unit.chart.test_rendering import MATRIX
 
 Rule = dict[str, Any]
 WRITING = {"create", "update", "patch", "delete", "deletecollection"}
+LOOKED_AT = {"get", "list", "watch"}
+KEPT = LOOKED_AT | {"create", "patch", "delete"}
+"""Of kinds whose objects the operator makes, puts right and takes away."""
 CLUSTER_ROLE = f"{NAMESPACE}:{FULLNAME}"
 
 
@@ -72,40 +78,73 @@ def test_cluster_wide_nothing_is_written_but_status_and_allowed_bindings(values:
             assert rule["resources"] == ["cnpgplugins/status"] or values.get("allowedClusterRoles")
 
 
-def test_secrets_are_never_written_and_nowhere_seen_but_where_cloudnative_pg_runs() -> None:
-    assert verbs(role_rules(), "", "secrets") == {"get", "list", "watch", "delete"}
-    assert verbs(role_rules(kind="ClusterRole"), "", "secrets") == set()
+@pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
+@pytest.mark.parametrize("resource", ["secrets", "pods"])
+def test_secrets_and_pods_are_nowhere_seen_but_where_cloudnative_pg_runs(
+    resource: str, values: Values
+) -> None:
+    for kind, rule in own_rules(render(values)):
+        assert kind == "Role" or resource not in rule["resources"]
 
 
-def test_pods_cannot_be_entered() -> None:
+def test_pods_are_left_to_their_deployments_and_cannot_be_entered() -> None:
+    assert verbs(role_rules(), "", "pods") & WRITING == {"patch"}
     for _, rule in own_rules(render()):
-        assert not {"pods/exec", "pods/attach", "pods/portforward"} & set(rule["resources"])
+        assert not [name for name in rule["resources"] if name.startswith("pods/")]
+
+
+def group_of(kind: Kind) -> str:
+    return kind.api_version.rpartition("/")[0]
+
+
+@pytest.mark.parametrize("kind", [handlers.DEPLOYMENTS, *handlers.CHILDREN], ids=str)
+def test_what_the_handlers_watch_may_be_watched(kind: tuple[str, str]) -> None:
+    group, _, _ = kind[0].rpartition("/")
+    assert verbs(role_rules(), group, kind[1]) >= {"list", "watch"}
+
+
+@pytest.mark.parametrize("kind", [handlers.RESOURCE, handlers.CLUSTERS], ids=str)
+def test_what_the_handlers_watch_everywhere_may_be_watched_everywhere(
+    kind: tuple[str, str],
+) -> None:
+    group, _, _ = kind[0].rpartition("/")
+    assert verbs(role_rules(kind="ClusterRole"), group, kind[1]) >= {"list", "watch"}
+
+
+MADE = {kind for kind in kinds._BY_NAME.values() if kind.namespaced} - {kinds.PLUGIN}
+"""Kinds of the objects that the operator may want."""
+
+
+@pytest.mark.parametrize("kind", sorted(MADE, key=str), ids=lambda kind: kind.kind)
+def test_what_the_operator_makes_it_may_put_right_and_take_away(kind: Kind) -> None:
+    assert verbs(role_rules(), group_of(kind), kind.plural) == KEPT
+
+
+def test_what_the_operator_does_not_make_it_neither_creates_nor_deletes() -> None:
+    made = {(group_of(kind), kind.plural) for kind in MADE}
+    for _, rule in own_rules(render()):
+        named = {(group, name) for group in rule["apiGroups"] for name in rule["resources"]}
+        if named - made - {("", "events")}:
+            assert not {"create", "delete", "deletecollection"} & set(rule["verbs"]), rule
 
 
 @pytest.mark.parametrize(
     ("group", "resource", "expected"),
     [
-        ("cnpgplugin.dev", "cnpgplugins", {"get", "list", "watch", "patch", "update"}),
+        ("cnpgplugin.dev", "cnpgplugins", LOOKED_AT | {"patch", "update"}),
         ("cnpgplugin.dev", "cnpgplugins/status", {"get", "patch", "update"}),
         ("cnpgplugin.dev", "cnpgplugins/finalizers", {"update"}),
-        ("apps", "deployments", {"get", "list", "watch", "create", "patch", "delete"}),
+        ("apps", "deployments", KEPT),
         ("apps", "replicasets", {"get", "list"}),
-        ("", "services", {"get", "list", "watch", "create", "patch", "delete"}),
-        ("", "serviceaccounts", {"get", "list", "watch", "create", "patch", "delete"}),
-        ("", "pods", {"get", "list", "watch"}),
-        ("", "events", {"get", "list", "watch", "create", "patch"}),
-        (
-            "cert-manager.io",
-            "certificates",
-            {"get", "list", "watch", "create", "patch", "delete"},
-        ),
-        ("cert-manager.io", "issuers", {"get", "list", "watch", "create", "patch", "delete"}),
+        ("", "services", KEPT),
+        ("", "serviceaccounts", KEPT),
+        ("", "secrets", KEPT),
+        ("", "pods", LOOKED_AT | {"patch"}),
+        ("", "events", LOOKED_AT | {"create", "patch"}),
+        ("cert-manager.io", "certificates", KEPT),
+        ("cert-manager.io", "issuers", KEPT),
         ("coordination.k8s.io", "leases", {"get", "list"}),
-        (
-            "rbac.authorization.k8s.io",
-            "rolebindings",
-            {"get", "list", "watch", "create", "patch", "delete"},
-        ),
+        ("rbac.authorization.k8s.io", "rolebindings", KEPT),
         ("rbac.authorization.k8s.io", "roles", set()),
     ],
 )
@@ -116,10 +155,10 @@ def test_the_role_grants_what_the_work_needs(group: str, resource: str, expected
 @pytest.mark.parametrize(
     ("group", "resource", "expected"),
     [
-        ("cnpgplugin.dev", "cnpgplugins", {"get", "list", "watch"}),
+        ("cnpgplugin.dev", "cnpgplugins", LOOKED_AT),
         ("cnpgplugin.dev", "cnpgplugins/status", {"patch"}),
-        ("postgresql.cnpg.io", "clusters", {"get", "list", "watch"}),
-        ("cert-manager.io", "clusterissuers", {"get", "list", "watch"}),
+        ("postgresql.cnpg.io", "clusters", LOOKED_AT),
+        ("cert-manager.io", "clusterissuers", LOOKED_AT),
         ("rbac.authorization.k8s.io", "clusterrolebindings", set()),
         ("rbac.authorization.k8s.io", "clusterroles", set()),
         ("", "namespaces", set()),

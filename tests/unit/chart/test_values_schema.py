@@ -17,6 +17,7 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "a digest without algorithm": ({"image": {"digest": "0123"}}, "digest"),
     "an unknown restart policy": ({"defaults": {"restartPolicy": "Maybe"}}, "restartPolicy"),
     "an unknown certificate provider": ({"defaults": {"tlsProvider": "Vault"}}, "tlsProvider"),
+    "Secrets of nobody in particular": ({"defaults": {"tlsProvider": "Secrets"}}, "tlsProvider"),
     "no namespace at all": ({"cnpg": {"namespaces": []}}, "namespaces"),
     "a namespace that cannot exist": ({"cnpg": {"namespaces": ["Not_One"]}}, "namespaces"),
     "one namespace twice": ({"cnpg": {"namespaces": ["a", "a"]}}, "namespaces"),

@@ -1,0 +1,190 @@
+"""One `CNPGPlugin` for the rest of the program: who it is, what it wants, how its parts are called.
+
+Parsing repeats the rules of the CRD that the program leans on, for a resource may have been stored
+before a rule existed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.spec import TLS, Provider, Spec
+from cnpg_plugin_operator.errors import InvalidSpecError
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """The identity of one `CNPGPlugin` in the cluster; known even where its spec cannot be read."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    created: datetime
+    deleting: bool
+    renew_requested_at: datetime | None
+    """When somebody asked for new certificates; see `names.ANNOTATION_RENEW`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin(Resource):
+    """One `CNPGPlugin` with its spec."""
+
+    spec: Spec
+    provider: Provider
+    """Who makes its certificates: as the spec says, else as the operator's settings do."""
+
+    @property
+    def service_name(self) -> str:
+        """Name of the Service, hence of the host that CloudNativePG dials."""
+        return self.spec.service.name or self.name
+
+    @property
+    def server_name(self) -> str:
+        """The name that the server certificate is verified for."""
+        return self.spec.tls.server_name or self.service_name
+
+    @property
+    def host(self) -> str:
+        """The host that CloudNativePG 1.28.4, 1.29.2, 1.30.0 and newer dials."""
+        return f"{self.service_name}.{self.namespace}.svc"
+
+    @property
+    def shares_chain(self) -> bool:
+        """Whether it uses the authorities that the operator keeps for the whole namespace.
+
+        With an intermediate of its own it still uses the namespace's root.
+        """
+        return self.provider is not Provider.SECRETS and self.spec.tls.issuer_ref is None
+
+    @property
+    def server_secret(self) -> str:
+        """Name of the Secret with the pair that the plugin presents."""
+        own = self.spec.tls.secrets
+        return own.server if own is not None else names.server_secret(self.name)
+
+    @property
+    def client_secret(self) -> str:
+        """Name of the Secret with the pair that CloudNativePG is to present."""
+        own = self.spec.tls.secrets
+        return own.client if own is not None else names.client_secret(self.name, self._issuer)
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """Names of the Secrets of the operator's authorities behind its pairs, root first."""
+        if not self.shares_chain:
+            return ()
+        own = self.provider is Provider.SELF_MANAGED
+        root = names.OWN_ROOT if own else names.CHAIN_ROOT
+        shared = names.OWN_INTERMEDIATE if own else names.CHAIN_INTERMEDIATE
+        alone = self.spec.tls.issuer_scope == "Plugin"
+        return root, names.authority(self.name) if alone else shared
+
+    @property
+    def _issuer(self) -> str:
+        """Tell issuers apart in a few characters; none for the chain that is the default."""
+        tls = self.spec.tls
+        reference = tls.issuer_ref.model_dump() if tls.issuer_ref else None
+        issuer = [self.provider.value, reference, tls.issuer_scope]
+        if issuer == [Provider.CERT_MANAGER.value, None, "Namespace"]:
+            return ""
+        return hashlib.sha256(json.dumps(issuer, sort_keys=True).encode()).hexdigest()[:6]
+
+    @property
+    def owner_reference(self) -> Mapping[str, Any]:
+        """The controller reference that every child carries."""
+        return {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+LOCATION_LIMIT: Final = 3
+"""How many problems of a spec are named at once: enough to act on, short enough to read."""
+
+
+def parse_resource(body: Mapping[str, Any]) -> Resource:
+    """Read the identity of a resource as the API server returned it."""
+    metadata = body["metadata"]
+    return Resource(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=int(metadata.get("generation", 0)),
+        created=datetime.fromisoformat(metadata["creationTimestamp"]),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        renew_requested_at=_read_request(metadata),
+    )
+
+
+def _read_request(metadata: Mapping[str, Any]) -> datetime | None:
+    """Read when new certificates were asked for; what is no time asks for nothing."""
+    text = (metadata.get("annotations") or {}).get(names.ANNOTATION_RENEW)
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC) if moment is not None else None
+
+
+def parse_plugin(
+    body: Mapping[str, Any], default_provider: Provider = Provider.CERT_MANAGER
+) -> Plugin:
+    """Parse a resource as the API server returned it.
+
+    `default_provider` counts where the spec names none; an issuer is always cert-manager's.
+    Raises `InvalidSpecError` with the fields that cannot be read; never anything else, whatever
+    the spec's content.
+    """
+    try:
+        spec = Spec.model_validate(body.get("spec") or {})
+    except ValidationError as error:
+        raise InvalidSpecError(_describe(error)) from error
+    if contradictions := _find_contradictions(spec.tls):
+        raise InvalidSpecError("; ".join(contradictions))
+    chosen = Provider.CERT_MANAGER if spec.tls.issuer_ref else default_provider
+    provider = spec.tls.provider or chosen
+    return Plugin(**asdict(parse_resource(body)), spec=spec, provider=provider)
+
+
+def _describe(error: ValidationError) -> str:
+    """Name the first fields that do not parse, without repeating their values."""
+    problems = error.errors(include_input=False, include_url=False)
+    named = [
+        f"spec.{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        for problem in problems[:LOCATION_LIMIT]
+    ]
+    more = len(problems) - len(named)
+    return "; ".join(named) + (f" (and {more} more)" if more else "")
+
+
+def _find_contradictions(tls: TLS) -> list[str]:
+    """Name the fields that do not go together; the CRD says the same in CEL."""
+    own = tls.provider is Provider.SECRETS
+    one_secret = tls.secrets is not None and tls.secrets.server == tls.secrets.client
+    scoped = tls.issuer_scope == "Plugin"
+    rules = (
+        (own and tls.secrets is None, "secrets: required with provider Secrets"),
+        (tls.secrets is not None and not own, "secrets: needs provider: Secrets"),
+        (one_secret, "secrets: server and client must be two Secrets"),
+        (
+            tls.issuer_ref is not None and tls.provider not in (None, Provider.CERT_MANAGER),
+            "issuerRef: needs provider: CertManager",
+        ),
+        (
+            scoped and tls.issuer_ref is not None,
+            "issuerScope: Plugin and issuerRef exclude each other",
+        ),
+        (scoped and own, "issuerScope: Plugin and provider: Secrets exclude each other"),
+    )
+    return [f"spec.tls.{says}" for broken, says in rules if broken]

@@ -1,0 +1,73 @@
+from datetime import timedelta
+
+import pytest
+
+from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
+from cnpg_plugin_operator.errors import SettingsError
+from cnpg_plugin_operator.settings import LogFormat, LogLevel, Settings, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert read_settings({}) == Settings()
+    assert read_settings({"CNPGP_NAMESPACES": "", "CNPGP_DEFAULT_TLS_PROVIDER": ""}) == Settings()
+
+
+def test_what_the_chart_writes_is_read() -> None:
+    settings = read_settings(
+        {
+            "CNPGP_NAMESPACES": "one, two",
+            "CNPGP_DEFAULT_TLS_PROVIDER": "SelfManaged",
+            "CNPGP_DEFAULT_RESTART_POLICY": "Never",
+            "CNPGP_RESTART_COOLDOWN": "1h30m",
+            "CNPGP_ALLOWED_ROLES": "a,b",
+            "CNPGP_LOG_LEVEL": "debug",
+            "CNPGP_LOG_FORMAT": "text",
+            "CNPGP_HTTP_ADDRESS": "[::1]:9000",
+        }
+    )
+
+    assert settings.namespaces == ("one", "two")
+    assert settings.default_tls_provider is Provider.SELF_MANAGED
+    assert settings.default_restart_policy is RestartPolicy.NEVER
+    assert settings.pace.cooldown == timedelta(minutes=90)
+    assert settings.grants.roles == {"a", "b"}
+    assert (settings.log_level, settings.log_format) == (LogLevel.DEBUG, LogFormat.TEXT)
+    assert (settings.http_host, settings.http_port) == ("::1", 9000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        pytest.param(
+            "CNPGP_DEFAULT_TLS_PROVIDER",
+            "Secrets",
+            "it can be: CertManager, SelfManaged",
+            id="Secrets, which only a resource can name",
+        ),
+        pytest.param(
+            "CNPGP_DEFAULT_TLS_PROVIDER",
+            "Vault",
+            "it can be: CertManager, SelfManaged",
+            id="an unknown provider",
+        ),
+        pytest.param(
+            "CNPGP_DEFAULT_RESTART_POLICY",
+            "Maybe",
+            "it can be: IfNeeded, Always, Never",
+            id="an unknown policy",
+        ),
+        pytest.param("CNPGP_LOG_LEVEL", "loud", "it can be: debug", id="an unknown level"),
+        pytest.param("CNPGP_RESTART_SETTLE", "10", "it ", id="a duration without unit"),
+        pytest.param("CNPGP_HTTP_ADDRESS", ":99999", "[host]:port", id="a port out of range"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_what_it_may_be(
+    name: str, value: str, says: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({name: value})
+
+    message = str(caught.value)
+    assert message.startswith(f"{name} is {value!r}; it")
+    assert says in message
+    assert message.count("Secrets") == (value == "Secrets")
