@@ -7,6 +7,7 @@ content, and lets no byte of a private key out: errors about keys are told in fi
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from cryptography import x509
@@ -52,8 +53,16 @@ _CURVES: Final = {
 """NIST's names, as Go and cert-manager spell them, by SEC's names."""
 
 
-def read_pair(secret_name: str, data: Mapping[str, bytes] | None) -> PairFacts:
+def read_pair(
+    secret_name: str,
+    data: Mapping[str, bytes] | None,
+    *,
+    owner: str | None = None,
+    written_at: datetime | None = None,
+) -> PairFacts:
     """Read a Secret's decoded data; None says that the Secret does not exist.
+
+    `owner` and `written_at` are handed on: they are known beside the data.
 
     Everything in `tls.crt` has to be readable, because CloudNativePG loads all of it. `ca.crt` is
     read as far as it can be: CloudNativePG never looks at it.
@@ -64,13 +73,21 @@ def read_pair(secret_name: str, data: Mapping[str, bytes] | None) -> PairFacts:
         chain = _read_chain(data.get(TLS_CERTIFICATE, b""))
         matches = _key_matches(data[TLS_CERTIFICATE], data.get(TLS_KEY, b""))
     except _UnreadableError as error:
-        return PairFacts(secret=secret_name, exists=True, problem=str(error))
+        return PairFacts(
+            secret=secret_name,
+            exists=True,
+            problem=str(error),
+            owner=owner,
+            written_at=written_at,
+        )
     return PairFacts(
         secret=secret_name,
         exists=True,
         chain=chain,
         authorities=read_certificates(data.get(AUTHORITIES, b"")),
         key_matches=matches,
+        owner=owner,
+        written_at=written_at,
     )
 
 
@@ -134,6 +151,7 @@ def _facts(encoded: bytes) -> CertificateFacts:
             key_type=_key_type(certificate),
             is_ca=_is_ca(certificate.extensions),
             fingerprint=hashlib.sha256(encoded).hexdigest(),
+            encoded=encoded,
         )
     except Exception as error:
         raise _UnreadableError(f"cannot be read: {_brief(error)}") from error

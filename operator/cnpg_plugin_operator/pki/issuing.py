@@ -1,0 +1,243 @@
+"""Signs the certificates of `tls.provider: SelfManaged`: the operator is its own CA.
+
+Exists for clusters without cert-manager. Everything is a function of its arguments, apart from
+fresh keys and serial numbers; when something is issued, and where it is kept, is decided elsewhere.
+What a certificate says is in `profiles`. No byte of a key is in an exception or a representation.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from cnpg_plugin_operator.decide.key_types import is_usable
+from cnpg_plugin_operator.decide.renewing import BACKDATE
+
+from . import pem, profiles
+from .reading import AUTHORITIES, TLS_CERTIFICATE, TLS_KEY, read_certificate, read_pair
+
+_CA_KEY: Final[tuple[profiles.Algorithm, int]] = ("ECDSA", 256)
+"""Of every CA, whatever the leaves are asked to have: small, and everybody verifies it."""
+
+_PEM: Final = serialization.Encoding.PEM
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedPair:
+    """A certificate with its key, as a Secret of type kubernetes.io/tls holds it."""
+
+    certificate: bytes
+    """PEM: the certificate, then the intermediates that lead to its root. The root is not among
+    them (RFC 8446, section 4.4.2, lets it be omitted): whom to trust is said by `ca.crt`."""
+    key: bytes = field(repr=False)
+    """PEM of the private key (PKCS#8)."""
+    authorities: bytes
+    """PEM of the roots that are trusted."""
+
+    @property
+    def data(self) -> dict[str, bytes]:
+        """The data of the Secret."""
+        return {TLS_CERTIFICATE: self.certificate, TLS_KEY: self.key, AUTHORITIES: self.authorities}
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """A CA that can sign: read from a Secret by `read_authority`."""
+
+    certificate: x509.Certificate
+    key: profiles.Key = field(repr=False, compare=False)
+    intermediates: bytes
+    """PEM of what follows a certificate that it signs: itself and those above, up to the root."""
+    authorities: bytes
+    """PEM of the roots: the CA's own `ca.crt`, byte by byte, so that what it has signed can be
+    compared with it."""
+
+
+def read_authority(data: Mapping[str, bytes] | None) -> Authority | None:
+    """Read a CA's Secret; None where it cannot sign what all sides would accept.
+
+    That is: incomplete or unreadable, a key of another certificate, no CA, not allowed to sign
+    certificates, or a key that not every side can verify with. Whether its time is over is not
+    looked at. Never raises, never lets a byte of the key out.
+    """
+    pair = read_pair("", data)
+    if data is None or pair.leaf is None or not pair.key_matches:
+        return None
+    chain = tuple(_certificates(data[TLS_CERTIFICATE]))
+    own = chain[0]
+    key = _read_key(data[TLS_KEY])
+    if key is None or not is_usable(pair.leaf.key_type) or not profiles.may_sign(own):
+        return None
+    authorities = data.get(AUTHORITIES, b"")
+    if _is_self_signed(own):
+        if pair.leaf.fingerprint not in {trusted.fingerprint for trusted in pair.authorities}:
+            # `kubectl create secret tls` writes no ca.crt; a root restored by it must not be lost.
+            authorities = _bundle([own, *_certificates(authorities)])
+    elif not pair.authorities:
+        return None
+    between = (certificate for certificate in chain if not _is_self_signed(certificate))
+    return Authority(own, key, intermediates=_bundle(between), authorities=authorities)
+
+
+def issue_root(
+    common_name: str, *, lifetime: timedelta, now: datetime, former: bytes = b""
+) -> IssuedPair:
+    """Make a self-signed CA.
+
+    `former` is the `ca.crt` of the root before it: the CAs in it stay trusted until they expire, so
+    that what they have signed goes on working until it is issued anew.
+    """
+    key = profiles.generate_key(*_CA_KEY)
+    subject = profiles.subject(common_name)
+    identifier = profiles.subject_identifier(key)
+    root = _sign(
+        _builder(subject, key, profiles.authority_extensions(profiles.ROOT_PATH_LENGTH)),
+        issuer=subject,
+        signer=key,
+        identifier=x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
+        validity=(now - BACKDATE, now + lifetime),
+    )
+    kept = (old for old in _certificates(former) if _is_authority_at(old, now))
+    return IssuedPair(_bundle([root]), _write_key(key), _bundle([root, *kept]))
+
+
+def issue_intermediate(
+    issuer: Authority,
+    common_name: str,
+    *,
+    lifetime: timedelta,
+    now: datetime,
+    authorities: bytes,
+) -> IssuedPair:
+    """Make a CA below a root; `authorities` is the PEM of all roots still trusted, its `ca.crt`.
+
+    CloudNativePG's pool is a whole `tls.crt`, in which leaves come with their intermediate but
+    without the root. So it is the intermediate by which a renewed leaf is trusted where only the
+    `tls.crt` of the leaf before it is known.
+    """
+    key = profiles.generate_key(*_CA_KEY)
+    subject = profiles.subject(common_name)
+    extensions = profiles.authority_extensions(profiles.INTERMEDIATE_PATH_LENGTH)
+    chain = _issue(issuer, _builder(subject, key, extensions), lifetime=lifetime, now=now)
+    return IssuedPair(chain, _write_key(key), authorities)
+
+
+def issue_leaf(
+    issuer: Authority,
+    *,
+    common_name: str,
+    dns_names: Sequence[str],
+    usage: profiles.Usage,
+    algorithm: profiles.Algorithm,
+    size: int,
+    lifetime: timedelta,
+    now: datetime,
+) -> IssuedPair:
+    """Make the certificate of one end of a connection; its `ca.crt` is the issuer's own.
+
+    A large RSA key takes seconds: run this in a thread (`profiles.generate_key`).
+    """
+    key = profiles.generate_key(algorithm, size)
+    subject = profiles.subject(common_name)
+    extensions = profiles.leaf_extensions(subject, dns_names, usage, algorithm)
+    chain = _issue(issuer, _builder(subject, key, extensions), lifetime=lifetime, now=now)
+    return IssuedPair(chain, _write_key(key), issuer.authorities)
+
+
+def _builder(
+    subject: x509.Name, key: profiles.Key, extensions: Iterable[profiles.Extension]
+) -> x509.CertificateBuilder:
+    """Return a certificate that lacks what its issuer adds."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .public_key(key.public_key())
+        # 159 bits of randomness: more than the 64 that the CA/Browser Forum asks for, within the 20
+        # octets of RFC 5280, section 4.1.2.2.
+        .serial_number(x509.random_serial_number())
+        .add_extension(profiles.subject_identifier(key), critical=False)
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder
+
+
+def _issue(
+    issuer: Authority, builder: x509.CertificateBuilder, *, lifetime: timedelta, now: datetime
+) -> bytes:
+    """Sign and return the chain; nothing outlives its issuer, as verifiers look at all of it."""
+    certificate = _sign(
+        builder,
+        issuer=issuer.certificate.subject,
+        signer=issuer.key,
+        identifier=profiles.issuer_identifier(issuer.certificate),
+        validity=(now - BACKDATE, min(now + lifetime, issuer.certificate.not_valid_after_utc)),
+    )
+    return certificate.public_bytes(_PEM) + issuer.intermediates
+
+
+def _sign(
+    builder: x509.CertificateBuilder,
+    *,
+    issuer: x509.Name,
+    signer: profiles.Key,
+    identifier: x509.AuthorityKeyIdentifier,
+    validity: tuple[datetime, datetime],
+) -> x509.Certificate:
+    """Add what the issuer says and sign.
+
+    What ends before it begins, below an issuer that has expired, is a certificate that was valid
+    for no time, not an error: the verdict on its Secret says `Expired`.
+    """
+    start, end = (moment.replace(microsecond=0) for moment in validity)
+    return (
+        builder.issuer_name(issuer)
+        .not_valid_before(min(start, end))
+        .not_valid_after(end)
+        .add_extension(identifier, critical=False)
+        .sign(signer, profiles.digest(signer))
+    )
+
+
+def _is_authority_at(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether a certificate is a CA that has not expired."""
+    facts = read_certificate(certificate.public_bytes(serialization.Encoding.DER))
+    return facts is not None and facts.is_ca and now <= facts.not_after
+
+
+def _is_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether a certificate is a root; one that is merely named like its issuer is none."""
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def _certificates(data: bytes) -> Iterator[x509.Certificate]:
+    """Yield the certificates of a PEM file; what cannot be read is skipped, as Go's pools do."""
+    for encoded in pem.certificates(data):
+        if read_certificate(encoded) is not None:
+            yield x509.load_der_x509_certificate(encoded)
+
+
+def _bundle(certificates: Iterable[x509.Certificate]) -> bytes:
+    """Write certificates in PEM, each once."""
+    return b"".join(dict.fromkeys(c.public_bytes(_PEM) for c in certificates))
+
+
+def _read_key(data: bytes) -> profiles.Key | None:
+    """Read a key that `read_pair` has found to be readable; None for other kinds than ours."""
+    text = pem.private_key(data)
+    key = serialization.load_pem_private_key(text, password=None) if text is not None else None
+    return key if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) else None
+
+
+def _write_key(key: profiles.Key) -> bytes:
+    """Write a key as Go and every other library reads it: PKCS#8 in PEM, not encrypted."""
+    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
