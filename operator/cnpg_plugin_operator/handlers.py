@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,9 @@ CLUSTERS: Final = (f"{names.CNPG_GROUP}/v1", "clusters")
 DEPLOYMENTS: Final = ("apps/v1", "deployments")
 """Watched without a selector: one of them is CloudNativePG's."""
 
+SECRETS: Final = ("v1", "secrets")
+"""Watched without a selector: users bring some of their own."""
+
 OPTIONAL_CHILDREN: Final = (
     ("cert-manager.io/v1", "certificates"),
     ("cert-manager.io/v1", "issuers"),
@@ -49,7 +52,6 @@ OPTIONAL_CHILDREN: Final = (
 
 CHILDREN: Final = (
     ("v1", "pods"),
-    ("v1", "secrets"),
     ("v1", "serviceaccounts"),
     ("v1", "services"),
     ("rbac.authorization.k8s.io/v1", "rolebindings"),
@@ -153,11 +155,11 @@ class Watches:
         async def resource_changed(body: kopf.Body, **_: object) -> None:
             key = (body["metadata"]["namespace"], body["metadata"]["name"])
             self.loops.wake(key)
-            self.loops.learn(key, str((body.get("spec") or {}).get("pluginName", "")))
+            self.loops.learn(key, marks_of(body.get("spec") or {}))
 
         async def cluster_changed(body: kopf.Body, **_: object) -> None:
-            used = plugins_of(body.get("spec") or {})
-            self.loops.wake_where(lambda _, plugin: plugin in used)
+            used = {plugin_mark(name) for name in plugins_of(body.get("spec") or {})}
+            self.loops.wake_where(lambda _, marks: not used.isdisjoint(marks))
 
         _subscribe(registry, RESOURCE, resource_changed)
         if CLUSTERS in present:
@@ -168,7 +170,7 @@ class Watches:
         """Children, and CloudNativePG's Deployment, of the managed namespaces."""
         registry = kopf.OperatorRegistry()
         absent = OPTIONAL - present
-        children = [kind for kind in (DEPLOYMENTS, *CHILDREN) if kind not in absent]
+        children = [kind for kind in (DEPLOYMENTS, SECRETS, *CHILDREN) if kind not in absent]
         _login(registry, watches=len(children) * len(self.namespaces))
 
         async def child_changed(body: kopf.Body, **_: object) -> None:
@@ -180,10 +182,33 @@ class Watches:
             elif labels.get(names.LABEL_PLUGIN):
                 owner = (namespace, labels[names.LABEL_PLUGIN])
                 self.loops.wake_where(lambda key, _: key == owner)
+            elif body["kind"] == "Secret":
+                used = secret_mark(metadata["name"])
+                self.loops.wake_where(lambda key, marks: key[0] == namespace and used in marks)
 
         for kind in children:
             _subscribe(registry, kind, child_changed)
         return registry
+
+
+def plugin_mark(name: str) -> str:
+    """How a resource is found again by the plugin it provides."""
+    return f"plugin/{name}"
+
+
+def secret_mark(name: str) -> str:
+    """How a resource is found again by a Secret that its user brought."""
+    return f"secret/{name}"
+
+
+def marks_of(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Give what a resource is to be found again by; its spec may hold anything."""
+    tls = spec.get("tls")
+    secrets = tls.get("secrets") if isinstance(tls, Mapping) else None
+    brought = secrets.values() if isinstance(secrets, Mapping) else ()
+    return frozenset(
+        [plugin_mark(str(spec.get("pluginName", ""))), *(secret_mark(str(s)) for s in brought)]
+    )
 
 
 def _subscribe(

@@ -49,17 +49,17 @@ class Loops:
             loop.task = asyncio.create_task(self._run(key, loop), name=f"loop {key}")
         loop.woken.set()
 
-    def wake_where(self, matches: Callable[[Key, str], bool]) -> None:
-        """Wake the known resources that a predicate over key and plugin name picks."""
+    def wake_where(self, matches: Callable[[Key, frozenset[str]], bool]) -> None:
+        """Wake the known resources that a predicate over key and marks picks."""
         for key, loop in list(self._loops.items()):
-            if matches(key, loop.plugin_name):
+            if matches(key, loop.marks):
                 loop.woken.set()
 
-    def learn(self, key: Key, plugin_name: str) -> None:
-        """Note the plugin name of a resource, so that Clusters that name it wake it."""
+    def learn(self, key: Key, marks: frozenset[str]) -> None:
+        """Note by what else a resource is known, so that what names it can wake it."""
         loop = self._loops.get(key)
         if loop is not None:
-            loop.plugin_name = plugin_name
+            loop.marks = marks
 
     async def stop(self) -> None:
         """End all loops; passes under way are cut off, which any pass can stand."""
@@ -112,7 +112,7 @@ class _Loop:
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-    plugin_name: str = ""
+    marks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,21 @@ ANNOTATION_RESTARTED_FOR: Final = f"{GROUP}/restarted-for"
 """On CloudNativePG's pod template: the revisions the restart is for, as JSON `{"plugin":
 "revision"}`. Pods inherit it, so a leader's own annotations say which revisions it started with."""
 
+ANNOTATION_RENEW: Final = f"{GROUP}/renew-requested-at"
+"""Set by people (RFC 3339): certificates that this operator issued before that moment are renewed.
+On a `CNPGPlugin` it means the plugin's own two, on the Secret of an authority that authority."""
+
+ANNOTATION_TRUST_CHANGED: Final = f"{GROUP}/trust-changed-at"
+"""On the Secret of trusted certificates: when they last changed (RFC 3339, UTC)."""
+
+ANNOTATION_RELOADED: Final = f"{GROUP}/reloaded-for"
+"""On a plugin's pod template: the certificates its pods were last restarted for. Kept from then on,
+for taking it away would restart them again."""
+
+ANNOTATION_REFRESHED: Final = f"{GROUP}/refreshed-for"
+"""On a plugin's pod: the certificates it was last told of. Any change of a pod makes the kubelet
+bring its mounted Secrets up to date at once, instead of within a minute or more."""
+
 # CloudNativePG's side of the contract (pkg/utils/labels_annotations.go, 1.24.0 to 1.30.0).
 CNPG_PLUGIN_NAME: Final = "cnpg.io/pluginName"
 """Service label that CloudNativePG's code registers plugins by."""
@@ -134,7 +149,14 @@ VOLUME_SERVER: Final = "cnpg-plugin-server-tls"
 VOLUME_CLIENT: Final = "cnpg-plugin-client-tls"
 """Volume with what the plugin trusts client certificates by."""
 
-# The namespace's shared certificate chain.
+# The Secret of trusted certificates.
+TRUSTED_SERVERS: Final = "tls.crt"
+"""Key of the certificates that CloudNativePG trusts the plugin by; CloudNativePG chose its name."""
+
+TRUSTED_CLIENTS: Final = "clients.crt"
+"""Key of the certificates that the plugin trusts CloudNativePG by."""
+
+# The namespace's shared certificate chain, made by cert-manager.
 CHAIN_SELF_SIGNED: Final = "cnpg-plugins-selfsigned"
 """Issuer that signs the root with its own key."""
 
@@ -145,11 +167,33 @@ CHAIN_INTERMEDIATE: Final = "cnpg-plugins"
 """Intermediate CA: Certificate, its Secret and the Issuer that issues to plugins."""
 
 
+# The namespace's shared certificate chain, made by this operator.
+OWN_ROOT: Final = "cnpg-plugins-selfmanaged-root"
+"""Secret of the root CA."""
+
+OWN_INTERMEDIATE: Final = "cnpg-plugins-selfmanaged"
+"""Secret of the intermediate CA that issues to plugins."""
+
+
 def server_secret(name: str) -> str:
     """Name the Secret (and Certificate) that the plugin's server presents."""
     return f"{name}-server-tls"
 
 
-def client_secret(name: str) -> str:
-    """Name the Secret (and Certificate) that CloudNativePG presents to the plugin."""
-    return f"{name}-client-tls"
+def client_secret(name: str, issuer: str = "") -> str:
+    """Name the Secret (and Certificate) that CloudNativePG presents to the plugin.
+
+    Each issuer's has a name of its own: CloudNativePG loads a changed Secret at once, so a pair in
+    use is never replaced by one that the plugin may not trust yet.
+    """
+    return f"{name}-{issuer}-client-tls" if issuer else f"{name}-client-tls"
+
+
+def trust_secret(name: str) -> str:
+    """Name the Secret of the certificates by which both sides trust each other; no key is in it."""
+    return f"{name}-trust"
+
+
+def authority(name: str) -> str:
+    """Name the intermediate CA of a plugin that shares none: Certificate, Secret and Issuer."""
+    return f"{name}-plugin-ca"

@@ -14,13 +14,16 @@ from typing import Any, TypeVar
 import pytest
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin, parse_plugin
+from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.observe import read_cnpg
 from cnpg_plugin_operator.desired.access import build_access
-from cnpg_plugin_operator.desired.certificates import build_certificates, build_chain
+from cnpg_plugin_operator.desired.certificates import (
+    build_chain,
+    build_client_certificate,
+    build_server_certificate,
+)
 from cnpg_plugin_operator.desired.drift import find_drift
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
@@ -139,8 +142,7 @@ class Run:
         async def connected() -> Result:
             client = await Client.connect(str(self._cluster.kubeconfig))
             try:
-                gatherer = Gatherer(client, (NAMESPACE,))
-                return await action(Writer(client, gatherer, binds_cluster_roles=False))
+                return await action(Writer(client))
             finally:
                 await client.close()
 
@@ -155,7 +157,8 @@ def children(described: Plugin) -> list[Object]:
     published = {**build_endpoint(described), names.ANNOTATION_REVISION: "1"}
     return [
         *build_chain(described.namespace),
-        *build_certificates(described, "cluster.local"),
+        build_server_certificate(described, [described.service_name]),
+        build_client_certificate(described),
         *build_access(described, ()),
         build_deployment(described),
         build_service(described, published),

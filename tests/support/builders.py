@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin, RestartPolicy, parse_plugin
+from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
+from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.facts import (
     Announcement,
     CNPGFacts,

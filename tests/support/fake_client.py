@@ -98,7 +98,12 @@ class FakeClient(Client):
         return deepcopy(live)
 
     async def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
-        self.writes.append(f"{kind.kind} {body.get('reason', '')}".strip())
+        name = body["metadata"].get("name") or body.get("reason", "")
+        self.writes.append(f"{kind.kind} {name}")
+        if kind is kinds.SECRET:
+            if self._key(kind, body["metadata"]) in self.objects:
+                raise errors.ConflictError(f"Secret {name} exists")
+            self.put(kind, body)
         return dict(body)
 
     async def merge_patch(
@@ -106,7 +111,13 @@ class FakeClient(Client):
     ) -> dict[str, Any]:
         self.writes.append(f"patch {kind.kind} {name}")
         live = self.objects[kind.kind, namespace, name]
-        live["metadata"]["finalizers"] = patch["metadata"]["finalizers"] or []
+        metadata = patch["metadata"]
+        if "finalizers" in metadata:
+            live["metadata"]["finalizers"] = metadata["finalizers"] or []
+        if "ownerReferences" in metadata:
+            live["metadata"]["ownerReferences"] = metadata["ownerReferences"] or []
+        for key, value in (metadata.get("annotations") or {}).items():
+            live["metadata"].setdefault("annotations", {})[key] = value
         self._collect((kind.kind, namespace, name))
         return deepcopy(live)
 
@@ -186,7 +197,8 @@ class World:
     def __init__(self, client: FakeClient, clock: "Clock", version: str = "1.30.0") -> None:
         self.client = client
         self._clock = clock
-        self._intermediate = authority("intermediate", authority("root"))
+        self.root = authority("root")
+        self.intermediate = authority("intermediate", self.root)
         self.install_cnpg(version)
 
     def install_cnpg(self, version: str) -> None:
@@ -221,9 +233,14 @@ class World:
                 self._issue(name, body["spec"], template.get("labels", {}))
 
     def _issue(self, name: str, spec: Mapping[str, Any], labels: dict[str, str]) -> None:
-        usage = SERVER if "server auth" in spec["usages"] else CLIENT
-        dns_names = spec.get("dnsNames", ())
-        pair = issue(self._intermediate, name, dns=dns_names, usages=(usage,))
+        pair = {
+            names.CHAIN_ROOT: self.root,
+            names.CHAIN_INTERMEDIATE: self.intermediate,
+        }.get(name)
+        if pair is None:
+            usage = SERVER if "server auth" in spec["usages"] else CLIENT
+            dns_names = spec.get("dnsNames", ())
+            pair = issue(self.intermediate, name, dns=dns_names, usages=(usage,))
         encoded = {key: base64.b64encode(value).decode() for key, value in pair.secret.items()}
         self.client.put(kinds.SECRET, {"metadata": _meta(name, labels), "data": encoded})
 

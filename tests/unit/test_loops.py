@@ -109,9 +109,9 @@ async def test_a_cluster_wakes_the_plugins_that_it_names() -> None:
     subject = loops(recorder)
     for key, plugin in ((KEY, "hello.example.org"), (OTHER, "other.example.org")):
         subject.wake(key)
-        subject.learn(key, plugin)
+        subject.learn(key, frozenset({plugin}))
     await recorder.until(lambda: len(recorder.passes) == 2)
-    subject.wake_where(lambda _, plugin: plugin == "hello.example.org")
+    subject.wake_where(lambda _, marks: "hello.example.org" in marks)
     await recorder.until(lambda: len(recorder.passes) == 3)
     await subject.stop()
 

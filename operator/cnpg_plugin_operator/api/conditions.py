@@ -76,6 +76,11 @@ class Reason(StrEnum):
     """cert-manager is issuing."""
     ISSUING_FAILED = "IssuingFailed"
     """cert-manager tried and failed; its own words are in the message."""
+    EXPIRING = "Expiring"
+    """The Secrets are usable, but a certificate ends soon and nobody has renewed it. The only
+    reason of a True condition that comes with a Warning Event."""
+    FOREIGN_SECRET = "ForeignSecret"  # noqa: S105 - a reason
+    """A Secret that this resource needs belongs to somebody else."""
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason
     """A Secret does not exist although it should."""
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason
@@ -138,6 +143,9 @@ class Reason(StrEnum):
     """CloudNativePG picks it up by itself; this version gives no sign of it."""
     AWAITING_REGISTRATION = "AwaitingRegistration"
     """The Service is published; CloudNativePG has not said yet that it took it."""
+    AWAITING_PODS = "AwaitingPods"
+    """The plugin's pods do not take the new certificates yet; CloudNativePG keeps the former
+    until they do."""
     REREGISTERING = "Reregistering"
     """The Service was touched so that CloudNativePG rebuilds its connection."""
     RESTART_PENDING = "RestartPending"

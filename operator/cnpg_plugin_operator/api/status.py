@@ -26,6 +26,8 @@ class PluginStatus:
 class CertificateStatus:
     """Times of one certificate."""
 
+    secret: str
+    """Name of the Secret that holds it."""
     not_after: datetime
     renewal_time: datetime | None
 
@@ -107,7 +109,10 @@ def _certificates(certificates: Mapping[str, CertificateStatus]) -> dict[str, An
     section = {}
     for role, certificate in certificates.items():
         times = {"notAfter": certificate.not_after, "renewalTime": certificate.renewal_time}
-        section[role] = {key: _text(value) for key, value in times.items() if value is not None}
+        section[role] = {
+            "secret": certificate.secret,
+            **{key: _text(value) for key, value in times.items() if value is not None},
+        }
     return section
 
 

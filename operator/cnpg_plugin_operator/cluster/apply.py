@@ -1,22 +1,26 @@
-"""Writes: server-side applies of what differs, pruning of what is not wanted, the restart.
+"""Writes: server-side applies of what differs, Secrets with new keys, the restart, Events.
 
 Every write is idempotent and made only where it is needed: a pass with nothing to do writes none.
 """
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin, Resource
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
+from cnpg_plugin_operator.cluster.secrets import Secret
+from cnpg_plugin_operator.decide.expiry import format_time
 from cnpg_plugin_operator.decide.facts import CNPGFacts
-from cnpg_plugin_operator.decide.registration import format_time
 from cnpg_plugin_operator.desired.drift import find_drift
 from cnpg_plugin_operator.desired.objects import Object
+
+CERT_MANAGER_MARKS: Final = "cert-manager.io/"
+"""Prefix of the annotations by which cert-manager knows its Secrets."""
 
 EVENT_MESSAGE_LIMIT: Final = 1000
 """Bytes of an Event's note (`events.k8s.io` allows 1024)."""
@@ -25,10 +29,8 @@ EVENT_MESSAGE_LIMIT: Final = 1000
 class Writer:
     """Writes to the cluster for the reconciler."""
 
-    def __init__(self, client: Client, gatherer: Gatherer, *, binds_cluster_roles: bool) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._gatherer = gatherer
-        self._binds_cluster_roles = binds_cluster_roles
 
     async def apply(
         self, desired: Object, live: Mapping[str, Any] | None
@@ -46,6 +48,46 @@ class Writer:
             )
         applied = await self._client.apply(kinds.kind_of(desired), desired, manager=names.MANAGER)
         return applied, True
+
+    async def write_secret(self, desired: Object, live: Secret | None) -> None:
+        """Write a Secret with a key that was made just now.
+
+        Raises `ConflictError` where somebody was faster: of two keys only one may stay.
+        """
+        metadata = desired["metadata"]
+        if live is None:
+            await self._client.create(kinds.SECRET, desired)
+            return
+        version = live.metadata["resourceVersion"]
+        body = {**desired, "metadata": {**metadata, "resourceVersion": version}}
+        await self._client.apply(kinds.SECRET, body, manager=names.MANAGER)
+
+    async def take_over(self, plugin: Plugin, secret: Secret) -> None:
+        """Free a plugin's Secret of cert-manager's marks, then of its Certificate.
+
+        The Secret is in use, so it must not go with the Certificate where cert-manager is told to
+        own Secrets; and without its marks cert-manager will issue anew, should it get it back.
+        """
+        ours = {key: None for key in secret.annotations if key.startswith(CERT_MANAGER_MARKS)}
+        owners = secret.metadata.get("ownerReferences") or []
+        kept = [owner for owner in owners if owner.get("kind") != kinds.CERTIFICATE.kind]
+        if not ours and kept == owners:
+            return
+        await self._client.merge_patch(
+            kinds.SECRET,
+            secret.name,
+            plugin.namespace,
+            {"metadata": {"annotations": ours, "ownerReferences": kept or None}},
+        )
+        with contextlib.suppress(errors.KindMissingError):
+            await self._client.delete(kinds.CERTIFICATE, secret.name, plugin.namespace)
+
+    async def refresh(self, plugin: Plugin, pod: str, certificates: str) -> None:
+        """Make the kubelet bring a pod's mounted Secrets up to date at once."""
+        annotations = {names.ANNOTATION_REFRESHED: certificates}
+        await self._client.merge_patch(
+            kinds.POD, pod, plugin.namespace, {"metadata": {"annotations": annotations}}
+        )
 
     async def hold(self, plugin: Resource) -> None:
         """Put this operator's finalizer on the resource."""
@@ -81,85 +123,6 @@ class Writer:
             manager=names.STATUS_MANAGER,
             subresource="status",
         )
-
-    async def prune(self, plugin: Plugin, desired: Iterable[Object]) -> list[str]:
-        """Delete this plugin's children that the spec no longer asks for; return what went."""
-        wanted = {(body["kind"], body["metadata"]["name"]) for body in desired}
-        gone = []
-        for kind in kinds.CHILDREN:
-            for body in await self._gatherer.children(kind, plugin):
-                metadata = body["metadata"]
-                owners = metadata.get("ownerReferences") or []
-                owned = any(owner.get("uid") == plugin.uid for owner in owners)
-                if owned and (kind.kind, metadata["name"]) not in wanted:
-                    await self._client.delete(
-                        kind, metadata["name"], plugin.namespace, uid=metadata["uid"]
-                    )
-                    gone.append(f"{kind.kind} {metadata['name']}")
-        return gone + await self.prune_cluster_bindings(plugin, wanted)
-
-    async def prune_cluster_bindings(
-        self, plugin: Plugin, wanted: Iterable[tuple[str, str]] = ()
-    ) -> list[str]:
-        """Delete cluster-wide bindings that are not wanted: no owner reference does it for them."""
-        labels = (
-            f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name},"
-            f"{names.LABEL_NAMESPACE}={plugin.namespace}"
-        )
-        if not self._binds_cluster_roles:
-            return []
-        kind = kinds.CLUSTER_ROLE_BINDING
-        gone = []
-        for body in await self._gatherer.children(kind, plugin, labels):
-            name = body["metadata"]["name"]
-            if (kind.kind, name) not in set(wanted):
-                await self._client.delete(kind, name, None, uid=body["metadata"]["uid"])
-                gone.append(f"{kind.kind} {name}")
-        return gone
-
-    async def withdraw_service(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
-        """Delete the Service, so that CloudNativePG forgets the plugin while it still answers."""
-        metadata = live["metadata"]
-        if not metadata.get("deletionTimestamp"):
-            await self._client.delete(
-                kinds.SERVICE, metadata["name"], plugin.namespace, uid=metadata["uid"]
-            )
-
-    async def strip_cnpg_finalizer(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
-        """Free a deleted Service whose CloudNativePG is gone and cannot do it itself.
-
-        Only 1.29.0 to 1.30.0 put a finalizer on it.
-        """
-        metadata = live["metadata"]
-        kept = [f for f in metadata.get("finalizers") or [] if f != names.CNPG_SERVICE_FINALIZER]
-        await self._client.merge_patch(
-            kinds.SERVICE,
-            metadata["name"],
-            plugin.namespace,
-            {
-                "metadata": {
-                    "finalizers": kept or None,
-                    "resourceVersion": metadata["resourceVersion"],
-                }
-            },
-        )
-
-    async def discard_certificates(self, plugin: Plugin, *, with_chain: bool) -> None:
-        """Delete the plugin's certificates, and their Secrets that cert-manager would leave behind.
-
-        Certificates go first, or cert-manager would issue the Secrets again. `with_chain` takes the
-        namespace's chain along: its last user is going.
-        """
-        selectors = [f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name}"]
-        if with_chain:
-            selectors.append(f"{OWN_SELECTOR},{names.LABEL_CHAIN}")
-        for selector in selectors:
-            for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET):
-                for body in await self._gatherer.children(kind, plugin, selector):
-                    metadata = body["metadata"]
-                    await self._client.delete(
-                        kind, metadata["name"], plugin.namespace, uid=metadata["uid"]
-                    )
 
     async def restart_cnpg(
         self, namespace: str, cnpg: CNPGFacts, revisions: Mapping[str, str], now: datetime

@@ -7,17 +7,19 @@ be the first one after a crash.
 import asyncio
 import contextlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.issuing import read_issuing
+from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.ownership import Live, find_foreign
+from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.facts import (
     Announcement,
     ClusterFacts,
@@ -25,7 +27,7 @@ from cnpg_plugin_operator.decide.facts import (
     CNPGFacts,
     ForeignObject,
 )
-from cnpg_plugin_operator.decide.issuing import IssuingFacts
+from cnpg_plugin_operator.decide.issuing import IssuerFacts
 from cnpg_plugin_operator.desired.objects import Object
 
 CNPG_SELECTOR: Final = f"{names.LABEL_NAME}={names.CNPG_APP}"
@@ -42,13 +44,16 @@ class Snapshot:
     live: Live
     """The objects that are wanted, as they are."""
     pods: tuple[dict[str, Any], ...]
-    secrets: Mapping[str, dict[str, bytes] | None] = field(repr=False)
-    """The two TLS Secrets, decoded."""
+    secrets: Mapping[str, Secret | None]
+    """Pairs, trusted certificates and authorities, by name."""
     cnpg: tuple[CNPGFacts, ...]
     cnpg_elsewhere: tuple[str, ...]
     foreign: tuple[ForeignObject, ...]
     rivals: tuple[str, ...]
-    issuing: IssuingFacts
+    cert_manager: bool
+    """Whether cert-manager's kinds are served."""
+    issuer: IssuerFacts | None
+    """The user's issuer; None where it is not cert-manager's or not named."""
     clusters: tuple[ClusterFacts, ...]
     event: CNPGEvent | None
 
@@ -90,7 +95,6 @@ class Gatherer:
             live = reads.create_task(self._live(children))
             shared = reads.create_task(self._chain(namespace, chain))
             pods = reads.create_task(self._client.list(kinds.POD, namespace, labels=own))
-            secrets = reads.create_task(self._secrets(plugin))
             cnpg = reads.create_task(self.cnpg(namespace))
             rivals = reads.create_task(self._rivals(plugin))
             labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
@@ -98,20 +102,18 @@ class Gatherer:
             event = reads.create_task(self._event(plugin))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         found, objects = cnpg.result(), {**shared.result(), **live.result()}
+        served_here = kinds.CERTIFICATE.plural in served.result()
         return Snapshot(
             live=objects,
             pods=tuple(pods.result()),
-            secrets=secrets.result(),
+            # Read last: a Certificate that was seen Ready has its Secret.
+            secrets=await self._secrets(plugin, objects),
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
             foreign=find_foreign(plugin, objects, labelled.result()),
             rivals=rivals.result(),
-            issuing=await read_issuing(
-                self._client,
-                plugin,
-                objects,
-                served=kinds.CERTIFICATE.plural in served.result(),
-            ),
+            cert_manager=served_here,
+            issuer=await read_issuer(self._client, plugin) if served_here else None,
             clusters=clusters.result(),
             event=event.result(),
         )
@@ -222,12 +224,25 @@ class Gatherer:
         except errors.KindMissingError:
             return None
 
-    async def _secrets(self, plugin: Plugin) -> dict[str, dict[str, bytes] | None]:
-        wanted = (names.server_secret(plugin.name), names.client_secret(plugin.name))
-        found = await asyncio.gather(
-            *(self._client.find(kinds.SECRET, name, plugin.namespace) for name in wanted)
-        )
-        return {name: observe.read_secret(body) for name, body in zip(wanted, found, strict=True)}
+    async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
+        """Read the Secrets of a plugin, the client pair that was announced last among them."""
+        service = live.get(("Service", plugin.service_name))
+        announcement = observe.read_service(service).announcement if service else None
+        announced = announcement.annotations if announcement else {}
+        wanted = {
+            plugin.server_secret,
+            plugin.client_secret,
+            announced.get(names.CNPG_CLIENT_SECRET, plugin.client_secret),
+            names.trust_secret(plugin.name),
+            *plugin.authorities,
+        }
+        found = await asyncio.gather(*(self.secret(plugin.namespace, name) for name in wanted))
+        return dict(zip(wanted, found, strict=True))
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        """Read one Secret, or None where there is none."""
+        body = await self._client.find(kinds.SECRET, name, namespace)
+        return secret_reading.read(body) if body is not None else None
 
     async def _rivals(self, plugin: Plugin) -> tuple[str, ...]:
         """Name the resources that had the plugin's name before this one."""

@@ -3,27 +3,22 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.ownership import Live
-from cnpg_plugin_operator.decide.issuing import IssuerFacts, IssuingFacts, RequestFacts
+from cnpg_plugin_operator.decide.issuing import IssuerFacts, RequestFacts
 
 
-async def read_issuing(client: Client, plugin: Plugin, live: Live, *, served: bool) -> IssuingFacts:
+def read_requests(plugin: Plugin, live: Live) -> tuple[RequestFacts, ...]:
     """Read how far cert-manager got with a plugin's certificates."""
-    requests = tuple(
-        _read_request(name, body)
-        for (kind, name), body in live.items()
-        if kind == "Certificate"
-        and name in (names.server_secret(plugin.name), names.client_secret(plugin.name))
+    return tuple(
+        _read_request(name, live.get(("Certificate", name)))
+        for name in (plugin.server_secret, plugin.client_secret)
     )
-    issuer = await _read_issuer(client, plugin) if served else None
-    return IssuingFacts(served=served, issuer=issuer, requests=requests)
 
 
-async def _read_issuer(client: Client, plugin: Plugin) -> IssuerFacts | None:
+async def read_issuer(client: Client, plugin: Plugin) -> IssuerFacts | None:
     """Read the user's issuer; None for the chain's own and for external groups."""
     reference = plugin.spec.tls.issuer_ref
     if reference is None or reference.group != "cert-manager.io":
@@ -46,9 +41,19 @@ def _ready(body: Mapping[str, Any] | None) -> tuple[bool, str]:
     return ready.get("status") == "True", str(ready.get("message") or "it has not said why yet")
 
 
+def _is_behind(body: Mapping[str, Any] | None) -> bool:
+    """Whether cert-manager's verdict is about a former generation."""
+    conditions = ((body or {}).get("status") or {}).get("conditions") or []
+    seen = [c.get("observedGeneration", 0) for c in conditions if c.get("type") == "Ready"]
+    generation = ((body or {}).get("metadata") or {}).get("generation", 0)
+    return bool(seen) and max(seen) < generation
+
+
 def _read_request(name: str, body: Mapping[str, Any] | None) -> RequestFacts:
     ready, message = _ready(body)
     status = (body or {}).get("status") or {}
+    if _is_behind(body):
+        ready, message = False, "cert-manager has not seen the last change of it yet"
     return RequestFacts(
         name=name,
         ready=ready,

@@ -51,12 +51,12 @@ CLUSTER_ISSUER: Final = Kind(
 )
 CLUSTER: Final = Kind(f"{names.CNPG_GROUP}/v1", "Cluster", "clusters")
 
-CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE)
+CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE, ISSUER)
 """Kinds of children that are pruned when the spec no longer asks for them."""
 
 _BY_NAME: Final = {
     (kind.api_version, kind.kind): kind
-    for kind in (*CHILDREN, CLUSTER_ROLE_BINDING, ISSUER, SECRET, PLUGIN)
+    for kind in (*CHILDREN, CLUSTER_ROLE_BINDING, SECRET, PLUGIN)
 }
 
 

@@ -6,7 +6,7 @@ Parsing is tolerant: any object may hold anything, and a missing field must neve
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -75,8 +75,13 @@ def read_workload(
         available=status.get("availableReplicas", 0),
         replicas=status.get("replicas", 0),
         refused=refused[0] if refused else "",
-        pods=tuple(sorted((_read_pod(pod) for pod in pods), key=lambda p: (p.created, p.name))),
+        pods=read_pods(pods),
     )
+
+
+def read_pods(bodies: Iterable[Mapping[str, Any]]) -> tuple[PodFacts, ...]:
+    """Read pods, oldest first."""
+    return tuple(sorted(map(_read_pod, bodies), key=lambda pod: (pod.created, pod.name)))
 
 
 def _read_pod(body: Mapping[str, Any]) -> PodFacts:
@@ -97,6 +102,10 @@ def _read_pod(body: Mapping[str, Any]) -> PodFacts:
             str(scheduled.get("message", "")) if scheduled.get("status") == "False" else ""
         ),
         containers=tuple(_read_container(container) for container in statuses),
+        address=str(status.get("podIP") or ""),
+        refreshed_for=str(
+            (metadata.get("annotations") or {}).get(names.ANNOTATION_REFRESHED) or ""
+        ),
     )
 
 

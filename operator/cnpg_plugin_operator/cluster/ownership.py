@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.facts import ForeignObject
 
 Live = Mapping[tuple[str, str], Mapping[str, Any] | None]

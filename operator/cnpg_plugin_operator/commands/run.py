@@ -9,6 +9,7 @@ from aiohttp import web
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
@@ -55,11 +56,12 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Reconciler:
     """Put the parts of a reconciler together."""
     gatherer = Gatherer(client, settings.namespaces)
-    writer = Writer(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
+    remover = Remover(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
     return Reconciler(
         Tools(
             gatherer=gatherer,
-            writer=writer,
+            writer=Writer(client),
+            remover=remover,
             handshaker=Handshaker(),
             policy=Policy(
                 namespaces=settings.namespaces,
@@ -67,6 +69,7 @@ def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Re
                 pace=settings.pace,
                 cluster_domain=settings.cluster_domain,
                 grants=settings.grants,
+                tls_provider=settings.default_tls_provider,
             ),
             metrics=metrics,
             clock=utc_now,

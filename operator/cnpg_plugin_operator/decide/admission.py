@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.facts import CNPGFacts, ForeignObject
 from cnpg_plugin_operator.desired.access import account_name, creates_account
 from cnpg_plugin_operator.desired.workload import build_pod_template, tls_volumes
@@ -188,10 +188,16 @@ BASELINE_CAPABILITIES: Final = frozenset(
 PRIVATE_SECRETS: Final = names.CNPG_PRIVATE_SECRETS | {
     names.CHAIN_ROOT,
     names.CHAIN_INTERMEDIATE,
+    names.OWN_ROOT,
+    names.OWN_INTERMEDIATE,
 }
 """Keys of CloudNativePG and of the certificate chain: whoever holds them can be anybody."""
 
-PRIVATE_SUFFIXES: Final = (names.server_secret(""), names.client_secret(""))
+PRIVATE_SUFFIXES: Final = (
+    names.server_secret(""),
+    names.client_secret(""),
+    names.authority(""),
+)
 """Ends of the names of all plugins' own Secrets, keys to be CloudNativePG or another plugin."""
 
 

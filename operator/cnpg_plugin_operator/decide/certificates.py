@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 
+from .expiry import find_expiring, format_time
 from .facts import CertificateFacts, PairFacts
 from .hostnames import covers
 from .key_types import RSA_BITS, is_usable
@@ -43,6 +44,8 @@ class CertificateInput:
     client_ca: ClientCA
     """Which certificates of the client Secret the plugin trusts."""
     now: datetime
+    renewals: tuple[datetime | None, datetime | None] = (None, None)
+    """When each certificate is due for renewal, server first; None where that is not known."""
 
     @property
     def pairs(self) -> tuple[PairFacts, PairFacts]:
@@ -70,30 +73,28 @@ def decide_certificates(seen: CertificateInput) -> Verdict:
         verdict = check(seen)
         if verdict is not None:
             return verdict
-    until = min(leaf.not_after for _, leaf in seen.leaves)
-    return yes(
+    return find_expiring(seen.pairs, seen.renewals, seen.now) or yes(
         Reason.ISSUED,
-        f"Secrets {seen.server.secret} and {seen.client.secret} are usable until {_time(until)}.",
+        f"Secrets {seen.server.secret} and {seen.client.secret} are usable until "
+        f"{format_time(min(leaf.not_after for _, leaf in seen.leaves))}.",
     )
 
 
-def next_check(now: datetime, pairs: Iterable[PairFacts]) -> datetime | None:
-    """Say when certificates change their standing by themselves next, None where they never do.
+def secrets_are_free(seen: CertificateInput) -> Verdict | None:
+    """Demand that nobody else owns the Secrets: his would be overwritten, or his key be used."""
+    for pair in seen.pairs:
+        if pair.owner is not None:
+            return foreign_secret(pair.secret, pair.owner)
+    return None
 
-    That is when a certificate becomes valid, is due for renewal, or expires.
-    """
-    moments = (
-        moment
-        for pair in pairs
-        for certificate in pair.chain
-        for moment in (certificate.not_before, renewal_due(certificate), certificate.not_after)
+
+def foreign_secret(name: str, owner: str) -> Verdict:
+    """Say that a Secret which this resource needs is somebody else's."""
+    return no(
+        Reason.FOREIGN_SECRET,
+        f"Secret {name} belongs to {owner}: rename this resource, name another Secret in "
+        "spec.tls.secrets, or delete that Secret.",
     )
-    return min((moment for moment in moments if moment > now), default=None)
-
-
-def renewal_due(certificate: CertificateFacts) -> datetime:
-    """Say when to renew: after two thirds of the life, cert-manager's default."""
-    return certificate.not_before + (certificate.not_after - certificate.not_before) * 2 / 3
 
 
 def secrets_exist(seen: CertificateInput) -> Verdict | None:
@@ -144,8 +145,8 @@ def not_expired(seen: CertificateInput) -> Verdict | None:
         if seen.now > leaf.not_after:
             return no(
                 Reason.EXPIRED,
-                f"Secret {pair.secret}: the certificate expired at {_time(leaf.not_after)}. Renew "
-                "it; if it should have been renewed, ask its issuer why it was not.",
+                f"Secret {pair.secret}: the certificate expired at {format_time(leaf.not_after)}. "
+                "Renew it; if it should have been renewed, ask its issuer why it was not.",
             )
     return None
 
@@ -156,8 +157,9 @@ def already_valid(seen: CertificateInput) -> Verdict | None:
         if seen.now < leaf.not_before:
             return no(
                 Reason.NOT_YET_VALID,
-                f"Secret {pair.secret}: the certificate is valid from {_time(leaf.not_before)} on. "
-                "Wait, or compare the clocks of the issuer and of this node.",
+                f"Secret {pair.secret}: the certificate is valid from "
+                f"{format_time(leaf.not_before)} on. Wait, or compare the clocks of the issuer and "
+                "of this node.",
             )
     return None
 
@@ -242,6 +244,7 @@ def client_is_trusted(seen: CertificateInput) -> Verdict | None:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
+    secrets_are_free,
     secrets_exist,
     secrets_are_complete,
     keys_match,
@@ -289,8 +292,3 @@ def _trusted(
 def _may_issue(certificate: CertificateFacts, now: datetime) -> bool:
     """Whether a certificate is a CA whose time it is."""
     return certificate.is_ca and certificate.not_before <= now <= certificate.not_after
-
-
-def _time(moment: datetime) -> str:
-    """Write a point in time as the status does."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -36,6 +36,8 @@ class CertificateFacts:
     is_ca: bool
     fingerprint: str
     """SHA-256 of the certificate, hexadecimal."""
+    encoded: bytes = field(default=b"", repr=False)
+    """The certificate itself (DER)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class PairFacts:
     """The certificates of `ca.crt`."""
     key_matches: bool = False
     """Whether `tls.key` belongs to the leaf."""
+    owner: str | None = None
+    """Who owns the Secret, where that is neither this resource nor its user."""
+    written_at: datetime | None = None
+    """When the Secret was last written."""
 
     @property
     def leaf(self) -> CertificateFacts | None:
@@ -63,6 +69,18 @@ class PairFacts:
     def fingerprint(self) -> str:
         """Digest that changes whenever a public part of the pair changes."""
         return ",".join(c.fingerprint for c in (*self.chain, *self.authorities))
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom the two sides trust, as the Secret of trusted certificates says."""
+
+    servers: tuple[CertificateFacts, ...]
+    """By these CloudNativePG trusts the plugin."""
+    clients: tuple[CertificateFacts, ...]
+    """By these the plugin trusts CloudNativePG."""
+    changed_at: datetime | None = None
+    """When they last changed; None where they never did."""
 
 
 # Handshake
@@ -118,6 +136,8 @@ class HandshakeOutcome:
     message: str
     identity: Identity | None = None
     """What the plugin said, as far as it got."""
+    served: str = ""
+    """Fingerprint of the certificate that the server showed, as far as it got."""
 
     @property
     def succeeded(self) -> bool:
@@ -160,6 +180,10 @@ class PodFacts:
     unschedulable: str
     """The scheduler's message, or empty."""
     containers: tuple[ContainerFacts, ...]
+    address: str = ""
+    """Its IP address, or empty while it has none."""
+    refreshed_for: str = ""
+    """The certificates it was last told of; see `names.ANNOTATION_REFRESHED`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ killed at any point neither forgets an announcement nor repeats a restart.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.expiry import format_time
 from cnpg_plugin_operator.decide.facts import (
     Announcement,
     ClusterFacts,
@@ -29,11 +30,6 @@ from cnpg_plugin_operator.decide.versions import (
 DISCOVERY_GRACE: Final = timedelta(seconds=30)
 """How long a CloudNativePG of unknown version may take to show that it found a plugin. Right after
 its own start it needs about 10 s (1.30.0)."""
-
-
-def format_time(moment: datetime) -> str:
-    """Write a time as the API does: RFC 3339, UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def announce(

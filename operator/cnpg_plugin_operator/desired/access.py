@@ -6,7 +6,7 @@ The operator never writes rules. What it may bind is named in its chart; see `de
 from collections.abc import Collection
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.desired.objects import Object, build_child, child_labels, stamp
 
 RBAC: str = "rbac.authorization.k8s.io"

@@ -1,9 +1,8 @@
 """cert-manager's objects: the namespace's chain, and the two certificates of a plugin.
 
-With an intermediate CA, `tls.crt` holds leaf and intermediate (cert-manager leaves the self-signed
-root out), so each side's pool keeps trusting the other's next leaf: a renewal fails no call. A
-self-signed leaf, as the plugins' published manifests use, is its own pool and breaks at every
-renewal.
+With authorities above them, certificates are trusted by those and can be renewed without anybody
+having to follow at the same moment. A self-signed leaf, as the plugins' published manifests use, is
+its own pool and breaks calls at every renewal.
 
 Only fields that cert-manager 1.12 knows are sent.
 """
@@ -13,16 +12,16 @@ from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.durations import format_duration
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.desired.objects import Object, build_child, stamp
 
 API_VERSION: Final = "cert-manager.io/v1"
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
-"""The root only signs intermediates."""
+"""The root only signs intermediates, whoever makes it."""
 
 INTERMEDIATE_LIFETIME: Final = timedelta(days=1825)
-"""Renewing the intermediate is the one step that both sides have to follow: seldom, then."""
+"""Of the intermediate, whoever makes it."""
 
 
 def build_chain(namespace: str) -> list[Object]:
@@ -46,24 +45,41 @@ def build_chain(namespace: str) -> list[Object]:
     ]
 
 
+def build_own_authority(plugin: Plugin) -> list[Object]:
+    """Build the intermediate of a plugin that shares none, signed by the namespace's root."""
+    name = names.authority(plugin.name)
+    labels = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_PLUGIN: plugin.name}
+    spec = _ca_spec(plugin.namespace, name, names.CHAIN_ROOT, INTERMEDIATE_LIFETIME, labels)
+    return [
+        build_child(plugin, API_VERSION, "Certificate", name, spec=spec),
+        build_child(plugin, API_VERSION, "Issuer", name, spec={"ca": {"secretName": name}}),
+    ]
+
+
 def _build_ca(namespace: str, name: str, issuer: str, lifetime: timedelta) -> Object:
-    return _build_part(
-        namespace,
-        "Certificate",
-        name,
-        {
-            "isCA": True,
-            "commonName": f"{name}.{namespace}"[:64],
-            "secretName": name,
-            "duration": format_duration(lifetime),
-            "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
-            "usages": ["cert sign", "crl sign", "digital signature"],
-            "secretTemplate": {
-                "labels": {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_CHAIN: name}
-            },
-            "issuerRef": {"name": issuer, "kind": "Issuer", "group": "cert-manager.io"},
-        },
-    )
+    labels = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_CHAIN: name}
+    spec = _ca_spec(namespace, name, issuer, lifetime, labels)
+    return _build_part(namespace, "Certificate", name, spec)
+
+
+def _ca_spec(
+    namespace: str, name: str, issuer: str, lifetime: timedelta, labels: dict[str, str]
+) -> Object:
+    return {
+        "isCA": True,
+        "commonName": authority_subject(namespace, name),
+        "secretName": name,
+        "duration": format_duration(lifetime),
+        "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
+        "usages": ["cert sign", "crl sign", "digital signature"],
+        "secretTemplate": {"labels": labels},
+        "issuerRef": {"name": issuer, "kind": "Issuer", "group": "cert-manager.io"},
+    }
+
+
+def authority_subject(namespace: str, name: str) -> str:
+    """Name a CA, within the 64 characters of a common name (RFC 5280, upper bounds)."""
+    return f"{name}.{namespace}"[:64]
 
 
 def _build_part(namespace: str, kind: str, name: str, spec: Object) -> Object:
@@ -85,23 +101,34 @@ def _build_part(namespace: str, kind: str, name: str, spec: Object) -> Object:
     )
 
 
-def build_certificates(plugin: Plugin, cluster_domain: str) -> list[Object]:
-    """Build the plugin's server certificate and the client certificate of CloudNativePG."""
+def server_names(plugin: Plugin, cluster_domain: str, announced: str | None) -> list[str]:
+    """List the DNS names of the server certificate.
+
+    `announced` is the name that CloudNativePG verifies at present: it stays covered until
+    CloudNativePG has been told another.
+    """
     host = plugin.host
-    dns_names = [plugin.service_name, f"{plugin.service_name}.{plugin.namespace}", host]
-    dns_names.append(f"{host}.{cluster_domain}")
-    for extra in (plugin.server_name, *plugin.spec.tls.dns_names):
-        if extra not in dns_names:
-            dns_names.append(extra)
-    server = {"dnsNames": dns_names, "usages": ["digital signature", "server auth"]}
-    client = {
-        "commonName": f"{plugin.name}-client",
-        "usages": ["digital signature", "client auth"],
-    }
-    return [
-        _build_leaf(plugin, names.server_secret(plugin.name), server),
-        _build_leaf(plugin, names.client_secret(plugin.name), client),
-    ]
+    found = [plugin.service_name, f"{plugin.service_name}.{plugin.namespace}", host]
+    found += [f"{host}.{cluster_domain}", plugin.server_name, *plugin.spec.tls.dns_names]
+    found += [announced] if announced is not None else []
+    return list(dict.fromkeys(found))
+
+
+def build_server_certificate(plugin: Plugin, dns_names: list[str]) -> Object:
+    """Build the certificate that the plugin presents."""
+    purpose: Object = {"dnsNames": dns_names, "usages": ["digital signature", "server auth"]}
+    return _build_leaf(plugin, plugin.server_secret, purpose)
+
+
+def build_client_certificate(plugin: Plugin) -> Object:
+    """Build the certificate that CloudNativePG presents to the plugin."""
+    subject, usages = client_subject(plugin), ["digital signature", "client auth"]
+    return _build_leaf(plugin, plugin.client_secret, {"commonName": subject, "usages": usages})
+
+
+def client_subject(plugin: Plugin) -> str:
+    """Name CloudNativePG as the client of a plugin, within a common name's 64 characters."""
+    return f"{plugin.name[:57]}-client"
 
 
 def _build_leaf(plugin: Plugin, secret: str, purpose: Object) -> Object:
@@ -131,8 +158,10 @@ def _build_leaf(plugin: Plugin, secret: str, purpose: Object) -> Object:
 
 
 def issuer_reference(plugin: Plugin) -> dict[str, str]:
-    """Name the issuer of a plugin's certificates: the user's, else the namespace's chain."""
+    """Name the issuer of a plugin's certificates: the user's, else one of the operator's own."""
     own = plugin.spec.tls.issuer_ref
-    if own is None:
-        return {"name": names.CHAIN_INTERMEDIATE, "kind": "Issuer", "group": "cert-manager.io"}
-    return {"name": own.name, "kind": own.kind, "group": own.group}
+    if own is not None:
+        return {"name": own.name, "kind": own.kind, "group": own.group}
+    alone = plugin.spec.tls.issuer_scope == "Plugin"
+    name = names.authority(plugin.name) if alone else names.CHAIN_INTERMEDIATE
+    return {"name": name, "kind": "Issuer", "group": "cert-manager.io"}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 
 Object = dict[str, Any]
 """One Kubernetes object."""

@@ -7,7 +7,7 @@ needs.
 from collections.abc import Mapping
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.desired.objects import Object, build_child
 
 
@@ -49,11 +49,14 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
 
 
 def build_endpoint(plugin: Plugin) -> dict[str, str]:
-    """Build the annotations that tell CloudNativePG what to dial and with which Secrets."""
+    """Build the annotations that tell CloudNativePG what to dial and with which Secrets.
+
+    Of its "server Secret" CloudNativePG reads nothing but whom to trust.
+    """
     endpoint = {
         names.CNPG_PLUGIN_PORT: str(plugin.spec.port),
-        names.CNPG_SERVER_SECRET: names.server_secret(plugin.name),
-        names.CNPG_CLIENT_SECRET: names.client_secret(plugin.name),
+        names.CNPG_SERVER_SECRET: names.trust_secret(plugin.name),
+        names.CNPG_CLIENT_SECRET: plugin.client_secret,
     }
     if plugin.server_name != plugin.service_name:
         endpoint[names.CNPG_SERVER_NAME] = plugin.server_name

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Plugin, Probes
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.spec import Probes
 from cnpg_plugin_operator.desired.access import account_name
 from cnpg_plugin_operator.desired.merge import merge
 from cnpg_plugin_operator.desired.objects import Object, build_child, child_labels
@@ -24,9 +25,17 @@ STARTUP_SECONDS: Final = 300
 takes as long as its predecessor's Lease lasts."""
 
 
-def build_deployment(plugin: Plugin) -> Object:
-    """Build the Deployment of a standalone plugin."""
+def build_deployment(plugin: Plugin, reloaded_for: str = "") -> Object:
+    """Build the Deployment of a standalone plugin.
+
+    `reloaded_for` tells the certificates that its pods were restarted for; empty where they never
+    were.
+    """
     spec = plugin.spec
+    template = build_pod_template(plugin)
+    if reloaded_for:
+        annotations = template.setdefault("metadata", {}).setdefault("annotations", {})
+        annotations[names.ANNOTATION_RELOADED] = reloaded_for
     strategy: dict[str, Any] = {"type": spec.strategy.type}
     if spec.strategy.rolling_update is not None:
         strategy["rollingUpdate"] = spec.strategy.rolling_update
@@ -39,7 +48,7 @@ def build_deployment(plugin: Plugin) -> Object:
             "replicas": spec.replicas,
             "strategy": strategy,
             "selector": {"matchLabels": {names.LABEL_PLUGIN: plugin.name}},
-            "template": build_pod_template(plugin),
+            "template": template,
         },
     )
 
@@ -147,21 +156,20 @@ def _build_probes(probes: Probes, port: int) -> dict[str, Any]:
 
 
 def tls_volumes(plugin: Plugin) -> list[Object]:
-    """Mount the server's pair, and of the client's Secret only what clients are trusted by.
+    """Mount the server's pair, and what clients are trusted by.
 
     CloudNativePG's private key stays out of the plugin's reach.
     """
-    trusted = plugin.spec.tls.client_ca
     return [
         {
             "name": names.VOLUME_SERVER,
-            "secret": {"secretName": names.server_secret(plugin.name)},
+            "secret": {"secretName": plugin.server_secret},
         },
         {
             "name": names.VOLUME_CLIENT,
             "secret": {
-                "secretName": names.client_secret(plugin.name),
-                "items": [{"key": trusted, "path": trusted}],
+                "secretName": names.trust_secret(plugin.name),
+                "items": [{"key": names.TRUSTED_CLIENTS, "path": plugin.spec.tls.client_ca}],
             },
         },
     ]

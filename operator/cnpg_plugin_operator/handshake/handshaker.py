@@ -52,7 +52,8 @@ async def _shake(endpoint: Endpoint, material: Material, progress: Progress) -> 
     reduced = usable(material)
     verified = await verify(endpoint, reduced, progress)
     identity = await identify(endpoint, verified, reduced, progress)
-    return HandshakeOutcome(Reason.IDENTIFIED, _welcome(identity, verified.where), identity)
+    message = _welcome(identity, verified.where)
+    return HandshakeOutcome(Reason.IDENTIFIED, message, identity, verified.served)
 
 
 def _welcome(identity: Identity, where: str) -> str:

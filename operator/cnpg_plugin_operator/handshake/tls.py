@@ -11,6 +11,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason
@@ -45,6 +46,8 @@ class Verified:
     """The very address, as gRPC takes it."""
     key_type: str
     """Of the server's certificate."""
+    served: str
+    """Fingerprint of the server's certificate."""
 
 
 async def verify(endpoint: Endpoint, material: Usable, progress: Progress) -> Verified:
@@ -71,7 +74,10 @@ async def verify(endpoint: Endpoint, material: Usable, progress: Progress) -> Ve
             await writer.wait_closed()
     family = "ipv6:[{}]:{}" if connection.family == socket.AF_INET6 else "ipv4:{}:{}"
     return Verified(
-        peer.where, family.format(address, endpoint.port), leaf.key_type if leaf else ""
+        peer.where,
+        family.format(address, endpoint.port),
+        leaf.key_type if leaf else "",
+        leaf.fingerprint if leaf else "",
     )
 
 
@@ -140,16 +146,38 @@ async def _start_tls(
 
 def _judge(session: ssl.SSLObject, peer: Peer, transcript: Transcript, material: Usable) -> None:
     """Apply the rules of Go that OpenSSL does not have, before a byte is sent."""
-    shown: Any = (session.getpeercert() or {}).get("subjectAltName", ())
-    names = tuple(str(value) for kind, value in shown if kind == "DNS")
-    if not covers(names, peer.server_name):
-        raise peer.misnamed(names)
+    _judge_name(session, peer)
     if session.selected_alpn_protocol() != ALPN:
         raise peer.without_http2()
     acceptable = transcript.acceptable_issuers
     issuers = [certificate.issuer_der for certificate in material.client_chain]
     if acceptable and issuers and not set(acceptable).intersection(issuers):
         raise peer.not_acceptable(material.client_chain[0].issuer)
+
+
+def _judge_name(session: ssl.SSLObject, peer: Peer) -> None:
+    """Compare the certificate's names with the one that CloudNativePG expects.
+
+    What reads as an IP address counts as nothing else: Go compares it with the certificate's
+    addresses and passes over its names (`crypto/x509/verify.go`, `VerifyHostname`).
+    """
+    shown: Any = (session.getpeercert() or {}).get("subjectAltName", ())
+    names = tuple(str(value) for kind, value in shown if kind == "DNS")
+    addresses = tuple(str(value) for kind, value in shown if kind == "IP Address")
+    expected = _address(peer.server_name)
+    if expected is not None:
+        if expected not in map(_address, addresses):
+            raise peer.misaddressed(addresses)
+    elif not covers(names, peer.server_name):
+        raise peer.misnamed(names)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an IP address, or nothing where it is none."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 async def _greet(

@@ -15,18 +15,21 @@ from cnpg_plugin_operator.api.conditions import (
     no,
     summarize,
 )
-from cnpg_plugin_operator.api.spec import (
-    Plugin,
-    Resource,
-    parse_plugin,
-    parse_resource,
-)
+from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.status import Report, build_status
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.reconciler.proof import Proofs
+from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.stages import Pass
 from cnpg_plugin_operator.reconciler.teardown import tear_down
-from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, IN_PASSING, RETRY, Tools
+from cnpg_plugin_operator.reconciler.tools import (
+    FALLBACK_RETRY,
+    IN_PASSING,
+    ON_ITS_WAY,
+    PROGRESS,
+    RETRY,
+    Tools,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +52,9 @@ class Reconciler:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._proofs = Proofs()
-        self._pruned: dict[tuple[str, str], tuple[str, int]] = {}
+        self._pruning = Pruning()
+        self._reported: dict[tuple[str, str], datetime] = {}
+        """When each status was last written, to spare users and the API server mere progress."""
 
     async def reconcile(self, namespace: str, name: str) -> Requeue:
         """Run one pass.
@@ -58,13 +63,14 @@ class Reconciler:
         """
         body = await self._tools.gatherer.resource(namespace, name)
         if body is None:
-            self._proofs.forget((namespace, name))
-            self._pruned.pop((namespace, name), None)
+            self._proofs.forget(namespace, name)
+            self._pruning.forget(namespace, name)
+            self._reported.pop((namespace, name), None)
             self._tools.metrics.forget(namespace, name)
             return Requeue(None)
         resource = parse_resource(body)
         try:
-            plugin = parse_plugin(body)
+            plugin = parse_plugin(body, self._tools.policy.tls_provider)
         except errors.InvalidSpecError as error:
             return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not self._tools.gatherer.manages(namespace):
@@ -91,31 +97,37 @@ class Reconciler:
 
     async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
         status = body.get("status") or {}
-        run = Pass(self._tools, self._proofs, self._pruned, plugin, status, self._tools.clock())
+        now = self._tools.clock()
+        run = Pass(self._tools, self._proofs, self._pruning, plugin, status, now)
         try:
             report = await run.run()
         except errors.RejectedError as error:
             return await self._refuse(body, plugin, no(Reason.INVALID_SPEC, f"{error}"))
         except errors.ForbiddenError as error:
             return await self._refuse(body, plugin, no(Reason.CLUSTER_ERROR, f"{error}"))
-        if run.wrote:
-            logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
-        if run.restart_note:
+        if run.work.wrote:
+            logger.info("wrote %s", ", ".join(run.work.wrote), extra=_reference(plugin))
+        for reason, message in run.work.notes:
             await self._tools.writer.event(
-                plugin,
-                warning=False,
-                reason="RestartingCNPG",
-                message=run.restart_note,
-                now=self._tools.clock(),
+                plugin, warning=False, reason=reason, message=message, now=now
             )
-        in_progress = summarize(report.verdicts).status is Status.UNKNOWN
-        after = min(run.retry_after(), ECHO) if run.wrote and in_progress else run.retry_after()
-        seen = status.get("observedGeneration") == plugin.generation
-        if in_progress and seen and after <= IN_PASSING:
-            # The next pass reports: it follows at once, and knows more.
-            return Requeue(after)
+        ready = summarize(report.verdicts)
+        in_progress = ready.status is Status.UNKNOWN
+        after = run.retry_after()
+        if run.work.wrote and in_progress:
+            after = min(after, ECHO)
+        if in_progress and status.get("observedGeneration") == plugin.generation:
+            # The next pass reports: it follows at once, or before anybody misses it.
+            quiet = self._quiet_for(plugin, now) if ready.reason in ON_ITS_WAY else 0.0
+            if after <= IN_PASSING or quiet > 0:
+                return Requeue(min(after, max(quiet, after)))
         await self._report(body, plugin, report)
         return Requeue(after)
+
+    def _quiet_for(self, plugin: Plugin, now: datetime) -> float:
+        """Seconds for which mere progress is not worth another write of the status."""
+        last = self._reported.get((plugin.namespace, plugin.name))
+        return PROGRESS - (now - last).total_seconds() if last is not None else 0.0
 
     async def _remove(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
         if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
@@ -147,6 +159,7 @@ class Reconciler:
         if status == previous:
             return
         await self._tools.writer.report(resource, status)
+        self._reported[resource.namespace, resource.name] = now
         ready = summarize(report.verdicts)
         before = _ready_before(previous)
         logger.info(
@@ -159,6 +172,7 @@ class Reconciler:
         changed = before != (Status.FALSE, ready.reason)
         trouble = ready.status is Status.FALSE and changed and not wanted
         recovered = ready.is_true and before[0] == Status.FALSE
+        await self._warn_of_end(resource, previous, report, now)
         # Outside the managed namespaces only the status may be written.
         if (trouble or recovered) and self._tools.gatherer.manages(resource.namespace):
             await self._tools.writer.event(
@@ -167,6 +181,18 @@ class Reconciler:
                 reason=ready.reason,
                 message=ready.message,
                 now=now,
+            )
+
+    async def _warn_of_end(
+        self, resource: Resource, previous: Mapping[str, Any], report: Report, now: datetime
+    ) -> None:
+        """Warn once of a certificate that nobody renews, while it still works."""
+        verdict = report.verdicts.get(Type.CERTIFICATES_READY)
+        if verdict is None or verdict.reason is not Reason.EXPIRING:
+            return
+        if _reason_before(previous, Type.CERTIFICATES_READY) != Reason.EXPIRING:
+            await self._tools.writer.event(
+                resource, warning=True, reason=verdict.reason, message=verdict.message, now=now
             )
 
     def _measure(self, resource: Resource, report: Report) -> None:
@@ -186,9 +212,17 @@ def utc_now() -> datetime:
 
 
 def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:
-    conditions = status.get("conditions") or []
-    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == Type.READY), {})
+    ready = _condition(status, Type.READY)
     return str(ready.get("status", "")), str(ready.get("reason", ""))
+
+
+def _reason_before(status: Mapping[str, Any], kind: Type) -> str:
+    return str(_condition(status, kind).get("reason", ""))
+
+
+def _condition(status: Mapping[str, Any], kind: Type) -> Mapping[str, Any]:
+    conditions: list[Mapping[str, Any]] = status.get("conditions") or []
+    return next((c for c in conditions if c.get("type") == kind), {})
 
 
 def _reference(resource: Resource) -> dict[str, str]:

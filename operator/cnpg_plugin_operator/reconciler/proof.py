@@ -21,8 +21,11 @@ UNREACHABLE_GRACE: Final = 3
 RETRY_MOST: Final = timedelta(seconds=15)
 """Failures are repeated ever more seldom, up to this."""
 
-Key = tuple[str, str]
-"""Namespace and name of the resource."""
+FOLLOWING: Final = timedelta(seconds=2)
+"""While pods are expected to present a renewed certificate any moment."""
+
+Key = tuple[str, str, str]
+"""Namespace and name of the resource, and the Secret that was presented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Proof:
     fingerprint: str
     """Of everything the handshake depends on: endpoint, certificates, pods."""
     outcome: HandshakeOutcome
+    behind: tuple[str, ...]
+    """Names of the pods that showed another certificate than the newest."""
     at: datetime
     failures: int
     """In a row, with this fingerprint."""
@@ -39,7 +44,7 @@ class Proof:
     def due(self, interval: timedelta) -> datetime:
         """When the handshake has to be repeated."""
         if self.outcome.succeeded:
-            return self.at + interval
+            return self.at + (FOLLOWING if self.behind else interval)
         return self.at + min(RETRY_FIRST * (1 << (self.failures - 1)), RETRY_MOST)
 
     def verdict(self) -> Verdict:
@@ -70,16 +75,29 @@ class Proofs:
             return None
         return proof
 
-    def note(self, key: Key, fingerprint: str, outcome: HandshakeOutcome, now: datetime) -> Proof:
+    def note(
+        self,
+        key: Key,
+        fingerprint: str,
+        outcome: HandshakeOutcome,
+        behind: tuple[str, ...],
+        now: datetime,
+    ) -> Proof:
         """Keep an outcome, counting failures in a row."""
         before = self._proofs.get(key)
         again = before is not None and before.fingerprint == fingerprint
         failures = 0 if outcome.succeeded else 1 + (before.failures if before and again else 0)
         # 2 ** 16 of the first pause is far beyond the longest one.
-        proof = Proof(fingerprint, outcome, now, min(failures, 16))
+        proof = Proof(fingerprint, outcome, behind, now, min(failures, 16))
         self._proofs[key] = proof
         return proof
 
-    def forget(self, key: Key) -> None:
+    def followed(self, key: Key) -> bool:
+        """Whether every pod had the newest certificates when it was last asked."""
+        proof = self._proofs.get(key)
+        return proof is not None and proof.outcome.succeeded and not proof.behind
+
+    def forget(self, namespace: str, name: str) -> None:
         """Drop what is known of a resource that is gone."""
-        self._proofs.pop(key, None)
+        for key in [key for key in self._proofs if key[:2] == (namespace, name)]:
+            del self._proofs[key]

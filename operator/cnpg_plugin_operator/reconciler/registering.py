@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.gather import Snapshot
 from cnpg_plugin_operator.decide.facts import Announcement
 from cnpg_plugin_operator.decide.registration import RegistrationInput, decide_registration

@@ -6,13 +6,14 @@ from dataclasses import asdict
 from cnpg_plugin_operator.api.conditions import NOT_YET_REPORTED, Status, Type, Verdict
 from cnpg_plugin_operator.api.status import CertificateStatus, CNPGStatus, PluginStatus, Report
 from cnpg_plugin_operator.cluster.gather import Snapshot
-from cnpg_plugin_operator.decide.facts import CNPGFacts, Identity, PairFacts
+from cnpg_plugin_operator.decide.facts import CNPGFacts, Identity
+from cnpg_plugin_operator.reconciler.certifying import Certified
 
 
 def build_report(
     verdicts: Mapping[Type, Verdict],
     seen: Snapshot,
-    pairs: Mapping[str, PairFacts],
+    certified: Certified | None,
     identity: Identity | None,
     registered: str,
 ) -> Report:
@@ -20,7 +21,7 @@ def build_report(
     return Report(
         verdicts=verdicts,
         plugin=PluginStatus(**asdict(identity)) if identity is not None else None,
-        certificates=_certificates(verdicts, seen, pairs),
+        certificates=_certificates(verdicts, certified),
         cnpg=_cnpg(seen.cnpg[0], registered) if len(seen.cnpg) == 1 else None,
         using=len(seen.clusters),
         unready=sum(not cluster.healthy for cluster in seen.clusters),
@@ -28,15 +29,17 @@ def build_report(
 
 
 def _certificates(
-    verdicts: Mapping[Type, Verdict], seen: Snapshot, pairs: Mapping[str, PairFacts]
+    verdicts: Mapping[Type, Verdict], certified: Certified | None
 ) -> dict[str, CertificateStatus]:
     """Tell the times of both certificates at once: while they are issued, they come one by one."""
     if verdicts.get(Type.CERTIFICATES_READY, NOT_YET_REPORTED).status is Status.UNKNOWN:
         return {}
-    renewals = {request.name: request.renewal_time for request in seen.issuing.requests}
+    if certified is None:
+        return {}
+    pairs = (certified.server, certified.client)
     return {
-        role: CertificateStatus(pair.leaf.not_after, renewals.get(pair.secret))
-        for role, pair in pairs.items()
+        role: CertificateStatus(pair.secret, pair.leaf.not_after, renewal)
+        for role, pair, renewal in zip(("server", "client"), pairs, certified.renewals, strict=True)
         if pair.leaf is not None
     }
 

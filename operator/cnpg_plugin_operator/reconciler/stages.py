@@ -10,32 +10,37 @@ from functools import partial
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Type, Verdict
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.cluster import observe
-from cnpg_plugin_operator.cluster.gather import Snapshot
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
-from cnpg_plugin_operator.decide.certificates import (
-    CertificateInput,
-    decide_certificates,
-    next_check,
-)
-from cnpg_plugin_operator.decide.facts import Announcement, Endpoint, Identity, Material, PairFacts
-from cnpg_plugin_operator.decide.issuing import decide_issuing
+from cnpg_plugin_operator.decide.facts import Identity
+from cnpg_plugin_operator.decide.following import Step
 from cnpg_plugin_operator.decide.registration import announce, keep_announcing
+from cnpg_plugin_operator.decide.versions import parse_version, reregisters
 from cnpg_plugin_operator.decide.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.access import build_access
-from cnpg_plugin_operator.desired.certificates import build_certificates, build_chain
+from cnpg_plugin_operator.desired.certificates import (
+    build_chain,
+    build_client_certificate,
+    build_own_authority,
+    build_server_certificate,
+    server_names,
+)
 from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ConflictError
-from cnpg_plugin_operator.pki.reading import read_pair
+from cnpg_plugin_operator.reconciler.certifying import Certified, certify
 from cnpg_plugin_operator.reconciler.proof import Proofs
+from cnpg_plugin_operator.reconciler.proving import Proven, prove
+from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.registering import judge
 from cnpg_plugin_operator.reconciler.reporting import build_report
 from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
+from cnpg_plugin_operator.reconciler.work import Work
 
 
 @dataclass(slots=True)
@@ -44,68 +49,80 @@ class Pass:
 
     tools: Tools
     proofs: Proofs
-    pruned: dict[tuple[str, str], tuple[str, int]]
-    """Of each resource, by namespace and name, the uid and generation that was pruned for."""
+    pruning: Pruning
     plugin: Plugin
     status: Mapping[str, Any]
     """The status as it is, for what was registered before."""
     now: datetime
     verdicts: dict[Type, Verdict] = field(default_factory=dict)
-    wrote: list[str] = field(default_factory=list)
-    """What this pass wrote, for the log."""
-    _snapshot: Snapshot = field(init=False)
-    _live: dict[tuple[str, str], Mapping[str, Any] | None] = field(init=False)
-    """The wanted objects as they are, kept up with what this pass writes."""
-    _pairs: Mapping[str, PairFacts] = field(init=False, default_factory=dict)
-    _identity: Identity | None = field(init=False, default=None)
-    _wake: list[datetime] = field(init=False, default_factory=list)
-    """Times at which the world changes by itself."""
-    _deployment: Object = field(init=False, default_factory=dict)
-    restart_note: str = field(init=False, default="")
-    """What to tell of a restart that this pass asked for; empty where it did not."""
+    work: Work = field(init=False)
+    _certified: Certified = field(init=False)
+    _proven: Proven = field(init=False)
+    _desired: list[Object] = field(init=False)
     _overdue: bool = field(init=False, default=False)
     """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
     _registered: str = field(init=False, default="")
 
     async def run(self) -> Report:
         """Go through the stages until one is not True."""
-        plugin, domain = self.plugin, self.tools.policy.cluster_domain
+        plugin = self.plugin
         self._registered = str((self.status.get("cnpg") or {}).get("registeredRevision", ""))
-        certificates = build_certificates(plugin, domain)
-        chain = [] if plugin.spec.tls.issuer_ref else build_chain(plugin.namespace)
         access = build_access(plugin, self.tools.policy.grants.cluster_roles)
-        self._deployment = build_deployment(plugin)
-        service = build_service(plugin, None)
-        desired = [*certificates, *access, self._deployment, service]
-        self._snapshot = await self.tools.gatherer.snapshot(plugin, chain, desired)
-        self._live = dict(self._snapshot.live)
+        certificates, chain = self._certificates()
+        service, deployment = build_service(plugin, None), build_deployment(plugin)
+        self._desired = [*certificates, *access, deployment, service]
+        snapshot = await self.tools.gatherer.snapshot(plugin, chain, self._desired)
+        self.work = Work(self.tools, plugin, snapshot, self.now)
         stages = (
             (Type.ACCEPTED, self._accept),
-            (Type.CERTIFICATES_READY, partial(self._certify, chain, certificates)),
+            (Type.CERTIFICATES_READY, self._certify),
             (Type.AVAILABLE, partial(self._deploy, access)),
             (Type.HANDSHAKE_SUCCEEDED, self._shake),
-            (Type.REGISTERED, partial(self._register, desired)),
+            (Type.REGISTERED, self._register),
         )
         for kind, stage in stages:
             self.verdicts[kind] = verdict = await stage()
             if not verdict.is_true:
                 break
         return build_report(
-            self.verdicts, self._snapshot, self._pairs, self._identity, self._registered
+            self.verdicts,
+            snapshot,
+            getattr(self, "_certified", None),
+            self._identity,
+            self._registered,
         )
 
     def retry_after(self) -> float:
         """Seconds until the next pass, should nothing wake it earlier."""
         last = list(self.verdicts.values())[-1]
-        times = [max((wake - self.now).total_seconds(), 0.1) for wake in self._wake]
+        times = [max((wake - self.now).total_seconds(), 0.1) for wake in self.work.wake]
         if self._overdue:
             times.append(FALLBACK_RETRY)
         elif not last.is_true:
             times.append(RETRY.get(last.reason, FALLBACK_RETRY))
         return min(times, default=FALLBACK_RETRY)
 
+    def _certificates(self) -> tuple[list[Object], list[Object]]:
+        """Name cert-manager's objects that are wanted: the plugin's own, and the shared chain."""
+        plugin = self.plugin
+        if plugin.provider is not Provider.CERT_MANAGER:
+            return [], []
+        alone = plugin.shares_chain and plugin.spec.tls.issuer_scope == "Plugin"
+        dns_names = server_names(plugin, self.tools.policy.cluster_domain, None)
+        own = [
+            *(build_own_authority(plugin) if alone else []),
+            build_client_certificate(plugin),
+            build_server_certificate(plugin, dns_names),
+        ]
+        return own, build_chain(plugin.namespace) if plugin.shares_chain else []
+
+    @property
+    def _identity(self) -> Identity | None:
+        proven: Proven | None = getattr(self, "_proven", None)
+        return proven.identity if proven is not None else None
+
     async def _accept(self) -> Verdict:
-        seen = self._snapshot
+        seen = self.work.seen
         return decide_admission(
             AdmissionInput(
                 plugin=self.plugin,
@@ -118,153 +135,105 @@ class Pass:
             )
         )
 
-    async def _certify(self, chain: list[Object], certificates: list[Object]) -> Verdict:
-        plugin, seen = self.plugin, self._snapshot
-        if seen.issuing.served:
-            async with self.tools.locks[plugin.namespace]:
-                for body in chain:
-                    await self._apply_shared(body)
-            for body in certificates:
-                await self._apply(body)
-        server, client = (
-            read_pair(name, seen.secrets[name])
-            for name in (names.server_secret(plugin.name), names.client_secret(plugin.name))
-        )
-        self._pairs = {"server": server, "client": client}
-        verdict = decide_certificates(
-            CertificateInput(
-                server=server,
-                client=client,
-                server_name=plugin.server_name,
-                client_ca=plugin.spec.tls.client_ca,
-                now=self.now,
-            )
-        )
-        if verdict.is_true:
-            check = next_check(self.now, (server, client))
-            self._wake += [check] if check is not None else []
-            return verdict
-        return decide_issuing(seen.issuing, self.now) or verdict
+    async def _certify(self) -> Verdict:
+        plugin = self.plugin
+        key = (plugin.namespace, plugin.name, plugin.client_secret)
+        followed = self.proofs.followed(key)
+        self._certified = await certify(self.work, self.status, followed=followed)
+        return self._certified.verdict
 
     async def _deploy(self, access: list[Object]) -> Verdict:
-        plugin, seen = self.plugin, self._snapshot
+        plugin, work = self.plugin, self.work
         for body in access:
-            await self._apply(body)
-        await self._apply(build_service(plugin, self._announcing()))
-        live = await self._apply(self._deployment)
+            await work.apply(body)
+        await work.apply(build_service(plugin, self._announcing()))
+        live = await work.apply(build_deployment(plugin, self._restarted_for()))
         return decide_workload(
             WorkloadInput(
                 name=plugin.name,
                 port=plugin.spec.port,
-                facts=observe.read_workload(live, list(seen.pods)),
+                facts=observe.read_workload(live, list(work.seen.pods)),
                 now=self.now,
             )
         )
 
     async def _shake(self) -> Verdict:
-        plugin, tools = self.plugin, self.tools
-        endpoint = Endpoint(
-            host=plugin.host,
-            port=plugin.spec.port,
-            server_name=plugin.server_name,
-            plugin_name=plugin.spec.plugin_name,
-        )
-        server, client = self._pairs["server"], self._pairs["client"]
-        pods = sorted((p["metadata"]["uid"], _restarts(p)) for p in self._snapshot.pods)
-        fingerprint = digest([asdict(endpoint), server.fingerprint, client.fingerprint, pods])
-        key, interval = (plugin.namespace, plugin.name), plugin.spec.handshake.interval
-        proof = self.proofs.current(key, fingerprint, interval, self.now)
-        if proof is None:
-            with tools.metrics.handshake_seconds.time():
-                outcome = await tools.handshaker.shake(
-                    endpoint, self._material(), plugin.spec.handshake.timeout.total_seconds()
-                )
-            tools.metrics.handshakes.labels(outcome.reason.value).inc()
-            proof = self.proofs.note(key, fingerprint, outcome, tools.clock())
-        self._wake.append(proof.due(interval))
-        self._identity = proof.outcome.identity
-        return proof.verdict()
+        plugin, work = self.plugin, self.work
+        self._proven = await prove(work, self.proofs, self._certified, self._restarted_for())
+        if self._proven.step is Step.RESTART:
+            await work.apply(build_deployment(plugin, self._certified.material))
+            message = (
+                f"Deployment {plugin.name} is restarted: its pods have not taken their renewed "
+                "certificates. A server that reloads its files needs no restart."
+            )
+            work.notes.append(("RestartingPods", message))
+        return self._proven.verdict
 
-    async def _register(self, desired: list[Object]) -> Verdict:
-        plugin = self.plugin
+    async def _register(self) -> Verdict:
+        plugin, work = self.plugin, self.work
+        if not self._proven.takes_new:
+            return self._await_pods()
         endpoint = build_endpoint(plugin)
-        template = self._deployment["spec"]["template"]
+        endpoint_hash = self._endpoint_hash()
+        template = build_deployment(plugin, self._restarted_for())["spec"]["template"]
+        identity = asdict(self._proven.identity or Identity("", ""))
         annotations = announce(
-            self._announcement(),
+            work.announcement,
             endpoint,
-            endpoint_hash=digest(endpoint),
+            endpoint_hash=endpoint_hash,
             # With the uid, a resource that is made anew is another revision than its predecessor.
-            revision=digest(
-                [plugin.uid, template, endpoint, asdict(self._identity or Identity("", ""))]
-            ),
+            revision=digest([plugin.uid, template, endpoint_hash, identity]),
             now=self.now,
         )
-        live = await self._apply(build_service(plugin, annotations))
-        await self._prune(desired)
+        live = await work.apply(build_service(plugin, annotations))
         announcement = observe.read_service(live).announcement
         if announcement is None:
             raise ConflictError(
                 f"Service {plugin.service_name} lost its label while it was applied"
             )
-        step = await judge(
-            self.tools, plugin, self._snapshot, announcement, self._registered, self.now
-        )
-        self.restart_note = step.restarted
-        self._wake += [self.now + step.after] if step.after is not None else []
+        step = await judge(self.tools, plugin, work.seen, announcement, self._registered, self.now)
+        work.notes += [("RestartingCNPG", step.restarted)] if step.restarted else []
+        work.wake += [self.now + step.after] if step.after is not None else []
         self._overdue = step.overdue
         if step.verdict.is_true:
             self._registered = announcement.revision
+            await self.pruning.prune(work, self._desired)
         return step.verdict
 
-    async def _prune(self, desired: list[Object]) -> None:
-        """Prune once for each generation and process: nothing else changes what is wanted."""
-        key = (self.plugin.namespace, self.plugin.name)
-        seen = (self.plugin.uid, self.plugin.generation)
-        if self.pruned.get(key) != seen:
-            self.wrote += await self.tools.writer.prune(self.plugin, desired)
-            self.pruned[key] = seen
-
-    async def _apply(self, body: Object) -> Mapping[str, Any]:
-        """Apply one object where it differs from the snapshot."""
-        key = (body["kind"], body["metadata"]["name"])
-        live, written = await self.tools.writer.apply(body, self._live.get(key))
-        if written:
-            self._live[key] = live
-            self.wrote.append(f"{key[0]} {key[1]}")
-        return live
-
-    async def _apply_shared(self, body: Object) -> None:
-        """Apply a part of the shared chain, unless another plugin's pass has just done it."""
-        live = self._live.get((body["kind"], body["metadata"]["name"]))
-        if live is None:
-            live = await self.tools.gatherer.live(body)
-        _, written = await self.tools.writer.apply(body, live)
-        if written:
-            self.wrote.append(f"{body['kind']} {body['metadata']['name']}")
-
-    def _announcement(self) -> Announcement | None:
-        live = self._live.get(("Service", self.plugin.service_name))
-        return observe.read_service(live).announcement if live is not None else None
+    def _await_pods(self) -> Verdict:
+        """Keep announcing what CloudNativePG uses; the pods do not take the new yet."""
+        return unknown(
+            Reason.AWAITING_PODS,
+            f"Pods of Deployment {self.plugin.name} do not take the new certificates yet; "
+            f"CloudNativePG keeps Secret {self.work.announced_client} until they do.",
+        )
 
     def _announcing(self) -> Mapping[str, str] | None:
         """What the published Service says, to be kept: CloudNativePG forgets a withdrawn one."""
-        announcement = self._announcement()
+        announcement = self.work.announcement
         if announcement is None:
             return None
-        return keep_announcing(
-            announcement, build_endpoint(self.plugin), digest(build_endpoint(self.plugin))
-        )
+        return keep_announcing(announcement, build_endpoint(self.plugin), self._endpoint_hash())
 
-    def _material(self) -> Material:
-        server = self._snapshot.secrets[names.server_secret(self.plugin.name)] or {}
-        client = self._snapshot.secrets[names.client_secret(self.plugin.name)] or {}
-        return Material(
-            trust=server.get("tls.crt", b""),
-            certificate=client.get("tls.crt", b""),
-            key=client.get("tls.key", b""),
-        )
+    def _endpoint_hash(self) -> str:
+        """Digest of what CloudNativePG dials.
 
+        A version that loads Secrets once only uses other certificates after a restart, so there
+        they count as part of it.
+        """
+        endpoint = build_endpoint(self.plugin)
+        cnpg = self.work.seen.cnpg
+        version = parse_version(cnpg[0].version) if cnpg else None
+        if version is None or reregisters(version):
+            return digest(endpoint)
+        trusted = self._certified.trust.servers if self._certified.trust else ()
+        certificates = sorted(c.fingerprint for c in trusted)
+        return digest([endpoint, certificates, self._certified.client.fingerprint])
 
-def _restarts(pod: Mapping[str, Any]) -> int:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    return sum(int(status.get("restartCount", 0)) for status in statuses)
+    def _restarted_for(self) -> str:
+        """The certificates that the pods are, or are to be, restarted for."""
+        if self.plugin.spec.tls.reload == "Restart":
+            return self._certified.material
+        live = self.work.live.get(("Deployment", self.plugin.name)) or {}
+        template = ((live.get("spec") or {}).get("template") or {}).get("metadata") or {}
+        return str((template.get("annotations") or {}).get(names.ANNOTATION_RELOADED) or "")

@@ -5,11 +5,12 @@ reference removes; the finalizer last.
 """
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.facts import ClusterFacts
 from cnpg_plugin_operator.desired.service import build_service
+from cnpg_plugin_operator.reconciler.pruning import chains_in_use
 from cnpg_plugin_operator.reconciler.tools import Tools
 
 NAMED_CLUSTERS = 3
@@ -26,7 +27,7 @@ async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
             clusters = await tools.gatherer.clusters(plugin.spec.plugin_name)
             if clusters and plugin.spec.deletion_protection:
                 return _in_use(plugin, clusters)
-        await tools.writer.withdraw_service(plugin, service)
+        await tools.remover.withdraw_service(plugin, service)
         if facts.cnpg_finalizer:
             cnpg = await tools.gatherer.cnpg(plugin.namespace)
             if any(operator.available for operator in cnpg):
@@ -34,11 +35,11 @@ async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
                     Reason.DELETING,
                     f"Service {plugin.service_name} is deleted; CloudNativePG forgets the plugin.",
                 )
-            await tools.writer.strip_cnpg_finalizer(plugin, service)
-    await tools.writer.prune_cluster_bindings(plugin)
-    siblings = await tools.gatherer.siblings(plugin.namespace)
-    last = all(body["metadata"].get("deletionTimestamp") for body in siblings)
-    await tools.writer.discard_certificates(plugin, with_chain=last)
+            await tools.remover.strip_cnpg_finalizer(plugin, service)
+    await tools.remover.prune_cluster_bindings(plugin)
+    await tools.remover.discard_certificates(plugin)
+    used = await chains_in_use(tools, plugin.namespace, leaving=plugin.uid)
+    await tools.remover.prune_chains(plugin, used)
     await tools.writer.release(plugin)
     return None
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.decide.restart import Pace
@@ -39,6 +40,7 @@ class Policy:
     pace: Pace
     cluster_domain: str
     grants: Grants
+    tls_provider: Provider = Provider.CERT_MANAGER
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Tools:
 
     gatherer: Gatherer
     writer: Writer
+    remover: Remover
     handshaker: Handshaker
     policy: Policy
     metrics: Metrics
@@ -59,6 +62,14 @@ class Tools:
 IN_PASSING: Final = 1.0
 """Progress that is looked at again within this many seconds is not worth a write of the status."""
 
+ON_ITS_WAY: Final = frozenset(
+    {Reason.ISSUING, Reason.ROLLOUT_IN_PROGRESS, Reason.UNREACHABLE, Reason.AWAITING_REGISTRATION}
+)
+"""What every new plugin goes through; it says nothing that a user could act on."""
+
+PROGRESS: Final = 10.0
+"""Seconds for which such progress is not reported again: most plugins are Ready before."""
+
 FALLBACK_RETRY: Final = 10.0
 """Seconds until a resource that is not Ready is looked at again, where no reason says otherwise.
 Events wake it earlier; this covers what no watch reports."""
@@ -69,6 +80,7 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.ISSUER_NOT_READY: 5.0,
     Reason.ROLLOUT_IN_PROGRESS: 3.0,
     Reason.AWAITING_REGISTRATION: 0.5,
+    Reason.AWAITING_PODS: 2.0,
     Reason.REREGISTERING: 0.5,
     Reason.RESTARTING: 2.0,
     Reason.RESTART_PENDING: 2.0,

@@ -5,7 +5,7 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Status
-from cnpg_plugin_operator.api.spec import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.admission import AdmissionInput, Grants, decide_admission
 from cnpg_plugin_operator.decide.facts import ForeignObject
 from tests.support.builders import cnpg, plugin

@@ -10,6 +10,7 @@ from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Identity, Material
 from cnpg_plugin_operator.decide.restart import Pace
@@ -56,7 +57,8 @@ class Stage:
         return Reconciler(
             Tools(
                 gatherer=gatherer,
-                writer=Writer(self.client, gatherer, binds_cluster_roles=True),
+                writer=Writer(self.client),
+                remover=Remover(self.client, gatherer, binds_cluster_roles=True),
                 handshaker=self.handshaker,
                 policy=Policy(
                     namespaces=(NAMESPACE,),

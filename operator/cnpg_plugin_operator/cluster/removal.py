@@ -1,0 +1,118 @@
+"""Removals: what the spec no longer asks for, what a deleted resource leaves, CloudNativePG's hold.
+
+Nothing is deleted by name alone: labels or owners say that it is this operator's, the uid that it
+is still the object that was looked at.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
+from cnpg_plugin_operator.desired.objects import Object
+
+
+class Remover:
+    """Deletes from the cluster for the reconciler."""
+
+    def __init__(self, client: Client, gatherer: Gatherer, *, binds_cluster_roles: bool) -> None:
+        self._client = client
+        self._gatherer = gatherer
+        self._binds_cluster_roles = binds_cluster_roles
+
+    async def prune(
+        self, plugin: Plugin, desired: Iterable[Object], secrets: Collection[str]
+    ) -> list[str]:
+        """Delete what was made for this plugin and is no longer asked for; return what went.
+
+        `secrets` names those of its Secrets that are in use.
+        """
+        wanted = {(body["kind"], body["metadata"]["name"]) for body in desired}
+        gone = []
+        for kind in kinds.CHILDREN:
+            for body in await self._gatherer.children(kind, plugin):
+                metadata = body["metadata"]
+                owners = metadata.get("ownerReferences") or []
+                owned = any(owner.get("uid") == plugin.uid for owner in owners)
+                if owned and (kind.kind, metadata["name"]) not in wanted:
+                    gone.append(await self._delete(kind, body, plugin.namespace))
+        gone += [
+            await self._delete(kinds.SECRET, body, plugin.namespace)
+            for body in await self._gatherer.children(kinds.SECRET, plugin)
+            if body["metadata"]["name"] not in secrets
+        ]
+        return gone + await self.prune_cluster_bindings(plugin, wanted)
+
+    async def prune_chains(self, plugin: Plugin, used: Collection[str]) -> list[str]:
+        """Delete the parts of the namespace's chains that no plugin uses any more."""
+        selector = f"{OWN_SELECTOR},{names.LABEL_CHAIN}"
+        return [
+            await self._delete(kind, body, plugin.namespace)
+            # Certificates go first, or cert-manager would issue the Secrets again.
+            for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
+            for body in await self._gatherer.children(kind, plugin, selector)
+            if body["metadata"]["name"] not in used
+        ]
+
+    async def _delete(self, kind: kinds.Kind, body: Mapping[str, Any], namespace: str) -> str:
+        metadata = body["metadata"]
+        await self._client.delete(kind, metadata["name"], namespace, uid=metadata["uid"])
+        return f"{kind.kind} {metadata['name']}"
+
+    async def prune_cluster_bindings(
+        self, plugin: Plugin, wanted: Iterable[tuple[str, str]] = ()
+    ) -> list[str]:
+        """Delete cluster-wide bindings that are not wanted: no owner reference does it for them."""
+        labels = (
+            f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name},"
+            f"{names.LABEL_NAMESPACE}={plugin.namespace}"
+        )
+        if not self._binds_cluster_roles:
+            return []
+        kind = kinds.CLUSTER_ROLE_BINDING
+        gone = []
+        for body in await self._gatherer.children(kind, plugin, labels):
+            name = body["metadata"]["name"]
+            if (kind.kind, name) not in set(wanted):
+                await self._client.delete(kind, name, None, uid=body["metadata"]["uid"])
+                gone.append(f"{kind.kind} {name}")
+        return gone
+
+    async def withdraw_service(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
+        """Delete the Service, so that CloudNativePG forgets the plugin while it still answers."""
+        metadata = live["metadata"]
+        if not metadata.get("deletionTimestamp"):
+            await self._client.delete(
+                kinds.SERVICE, metadata["name"], plugin.namespace, uid=metadata["uid"]
+            )
+
+    async def strip_cnpg_finalizer(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
+        """Free a deleted Service whose CloudNativePG is gone and cannot do it itself.
+
+        Only 1.29.0 to 1.30.0 put a finalizer on it.
+        """
+        metadata = live["metadata"]
+        kept = [f for f in metadata.get("finalizers") or [] if f != names.CNPG_SERVICE_FINALIZER]
+        await self._client.merge_patch(
+            kinds.SERVICE,
+            metadata["name"],
+            plugin.namespace,
+            {
+                "metadata": {
+                    "finalizers": kept or None,
+                    "resourceVersion": metadata["resourceVersion"],
+                }
+            },
+        )
+
+    async def discard_certificates(self, plugin: Plugin) -> None:
+        """Delete the plugin's certificates, and their Secrets that cert-manager would leave behind.
+
+        Certificates go first, or cert-manager would issue the Secrets again.
+        """
+        for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET):
+            for body in await self._gatherer.children(kind, plugin):
+                await self._delete(kind, body, plugin.namespace)

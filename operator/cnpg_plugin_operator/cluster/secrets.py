@@ -1,0 +1,90 @@
+"""Secrets as a pass sees them: what they hold, whose they are, when they were written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.decide.facts import Trust
+from cnpg_plugin_operator.pki.reading import read_certificates
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One Secret, decoded."""
+
+    name: str
+    data: Mapping[str, bytes] = field(repr=False)
+    body: Mapping[str, Any] = field(repr=False)
+    """As the API server returned it."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Its metadata."""
+        found: Mapping[str, Any] = self.body["metadata"]
+        return found
+
+    @property
+    def written_at(self) -> datetime | None:
+        """When anything in it last changed, as the API server notes it for each writer."""
+        entries = self.metadata.get("managedFields") or []
+        times = [observe.read_time(entry.get("time")) for entry in entries]
+        return max((moment for moment in times if moment is not None), default=None)
+
+    @property
+    def renew_requested_at(self) -> datetime | None:
+        """When somebody asked for this authority to be renewed."""
+        return observe.read_time(self.annotations.get(names.ANNOTATION_RENEW))
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Its annotations."""
+        return self.metadata.get("annotations") or {}
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels."""
+        return self.metadata.get("labels") or {}
+
+
+def read(body: Mapping[str, Any]) -> Secret:
+    """Read a Secret as the API server returned it."""
+    data = observe.read_secret(body) or {}
+    return Secret(name=body["metadata"]["name"], data=data, body=body)
+
+
+def find_owner(plugin: Plugin, secret: Secret) -> str | None:
+    """Name who owns a Secret that a plugin's certificates need, None where the plugin may use it.
+
+    The user's own Secrets may be anybody's but this operator's other plugins' and CloudNativePG's:
+    whoever may create a plugin must not come by another's key.
+    """
+    if belongs_to(plugin, secret):
+        return None
+    if plugin.spec.tls.secrets is None:
+        return "somebody else (it was not made for this resource)"
+    if secret.name in names.CNPG_PRIVATE_SECRETS:
+        return "CloudNativePG"
+    if secret.labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR:
+        return None
+    return f"CNPGPlugin {secret.labels.get(names.LABEL_PLUGIN) or 'of the whole namespace'}"
+
+
+def belongs_to(plugin: Plugin, secret: Secret) -> bool:
+    """Whether the Secret was made for this resource."""
+    labels = secret.labels
+    managed = labels.get(names.LABEL_MANAGED_BY) == names.OPERATOR
+    return managed and labels.get(names.LABEL_PLUGIN) == plugin.name
+
+
+def read_trust(secret: Secret | None) -> Trust | None:
+    """Read the Secret of trusted certificates; None where there is none, or nothing in it."""
+    if secret is None:
+        return None
+    servers = read_certificates(secret.data.get(names.TRUSTED_SERVERS, b""))
+    clients = read_certificates(secret.data.get(names.TRUSTED_CLIENTS, b""))
+    changed_at = observe.read_time(secret.annotations.get(names.ANNOTATION_TRUST_CHANGED))
+    return Trust(servers, clients, changed_at) if servers and clients else None

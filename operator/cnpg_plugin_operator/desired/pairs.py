@@ -1,0 +1,36 @@
+"""Secrets with a key that the operator made itself, in the shape that cert-manager's have."""
+
+import base64
+from collections.abc import Mapping
+from typing import Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.desired.objects import Object, build_child
+
+TYPE: Final = "kubernetes.io/tls"
+"""Type of a Secret with `tls.crt` and `tls.key`."""
+
+
+def build_pair(plugin: Plugin, name: str, data: Mapping[str, bytes]) -> Object:
+    """Build a Secret that is the plugin's own and goes with it."""
+    return build_child(plugin, "v1", "Secret", name, type=TYPE, data=_encode(data))
+
+
+def build_shared_authority(namespace: str, name: str, data: Mapping[str, bytes]) -> Object:
+    """Build the Secret of an authority that all plugins of a namespace share.
+
+    No owner: it outlives any single plugin and is removed with the last.
+    """
+    labels = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_CHAIN: name}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "type": TYPE,
+        "data": _encode(data),
+    }
+
+
+def _encode(data: Mapping[str, bytes]) -> dict[str, str]:
+    return {key: base64.b64encode(value).decode() for key, value in data.items()}

@@ -1,0 +1,43 @@
+"""The Secret that says whom CloudNativePG and a plugin trust; see `decide.trust`.
+
+It is a Secret and no ConfigMap because CloudNativePG reads one. It holds public certificates only.
+"""
+
+import base64
+import textwrap
+from collections.abc import Iterable
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.desired.objects import Object, build_child
+
+
+def build_trust(
+    plugin: Plugin, servers: Iterable[bytes], clients: Iterable[bytes], changed_at: str | None
+) -> Object:
+    """Build the Secret of trusted certificates, given as DER."""
+    annotations = {} if changed_at is None else {names.ANNOTATION_TRUST_CHANGED: changed_at}
+    return build_child(
+        plugin,
+        "v1",
+        "Secret",
+        names.trust_secret(plugin.name),
+        annotations=annotations,
+        type="Opaque",
+        data={
+            names.TRUSTED_SERVERS: _encode(servers),
+            names.TRUSTED_CLIENTS: _encode(clients),
+        },
+    )
+
+
+def _encode(certificates: Iterable[bytes]) -> str:
+    """Write certificates as PEM, as a Secret wants it."""
+    text = "".join(map(_write_pem, certificates))
+    return base64.b64encode(text.encode()).decode()
+
+
+def _write_pem(certificate: bytes) -> str:
+    """Write one certificate as RFC 7468 says."""
+    lines = textwrap.wrap(base64.b64encode(certificate).decode(), 64)
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])

@@ -1,0 +1,61 @@
+"""`tls.provider: CertManager`: cert-manager makes the certificates from objects kept here."""
+
+from datetime import datetime
+
+from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator.cluster.issuing import read_requests
+from cnpg_plugin_operator.decide.facts import PairFacts
+from cnpg_plugin_operator.decide.issuing import IssuingFacts, decide_issuing
+from cnpg_plugin_operator.desired.certificates import (
+    build_chain,
+    build_client_certificate,
+    build_own_authority,
+    build_server_certificate,
+    server_names,
+)
+from cnpg_plugin_operator.reconciler.work import Work
+
+
+class CertManaged:
+    """Keeps Certificates; the Secrets are cert-manager's."""
+
+    async def provide_client(self, work: Work) -> PairFacts:
+        """Keep the authorities and the pair of CloudNativePG."""
+        plugin = work.plugin
+        if work.seen.cert_manager:
+            if plugin.shares_chain:
+                async with work.tools.locks[plugin.namespace]:
+                    for body in build_chain(plugin.namespace):
+                        await work.apply_shared(body)
+            if plugin.shares_chain and plugin.spec.tls.issuer_scope == "Plugin":
+                for body in build_own_authority(plugin):
+                    await work.apply(body)
+            await work.apply(build_client_certificate(plugin))
+        return work.pair(plugin.client_secret)
+
+    async def provide_server(self, work: Work) -> PairFacts:
+        """Keep the pair of the plugin."""
+        plugin = work.plugin
+        if work.seen.cert_manager:
+            domain = work.tools.policy.cluster_domain
+            dns_names = server_names(plugin, domain, work.announced_name)
+            await work.apply(build_server_certificate(plugin, dns_names))
+        return work.pair(plugin.server_secret)
+
+    def explain(self, work: Work) -> Verdict | None:
+        """Say what cert-manager is at, or None where it calls everything ready."""
+        return decide_issuing(
+            IssuingFacts(
+                served=work.seen.cert_manager,
+                issuer=work.seen.issuer,
+                requests=read_requests(work.plugin, work.live),
+            ),
+            work.now,
+        )
+
+    def renewals(
+        self, work: Work, server: PairFacts, client: PairFacts
+    ) -> tuple[datetime | None, datetime | None]:
+        """Tell when cert-manager is going to renew the pairs."""
+        times = {r.name: r.renewal_time for r in read_requests(work.plugin, work.live)}
+        return times.get(server.secret), times.get(client.secret)

@@ -1,0 +1,186 @@
+"""The stage of certificates: provide the pairs, judge them, say whom both sides trust.
+
+A pair in use is never replaced by one that the other side may not trust yet. CloudNativePG's comes
+under another name with each issuer, and is announced once the plugin's pods accept it; the plugin's
+own, whose Secret is mounted, is replaced once CloudNativePG trusts the new issuer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Type, Verdict
+from cnpg_plugin_operator.api.spec import Provider
+from cnpg_plugin_operator.cluster.secrets import belongs_to, read_trust
+from cnpg_plugin_operator.decide.certificates import (
+    CertificateInput,
+    decide_certificates,
+    foreign_secret,
+)
+from cnpg_plugin_operator.decide.expiry import format_time, next_check
+from cnpg_plugin_operator.decide.facts import CertificateFacts, PairFacts, Trust
+from cnpg_plugin_operator.decide.trust import TrustInput, decide_trust, overlap_ends
+from cnpg_plugin_operator.desired.objects import digest
+from cnpg_plugin_operator.desired.trust import build_trust
+from cnpg_plugin_operator.reconciler.brought import Brought
+from cnpg_plugin_operator.reconciler.cert_managed import CertManaged
+from cnpg_plugin_operator.reconciler.self_managed import SelfManaged
+from cnpg_plugin_operator.reconciler.work import Work
+
+Renewals = tuple[datetime | None, datetime | None]
+
+
+class CertificateProvider(Protocol):
+    """Where a plugin's two pairs come from."""
+
+    async def provide_client(self, work: Work) -> PairFacts:
+        """See to CloudNativePG's pair, and to the authorities of both; read it."""
+        ...
+
+    async def provide_server(self, work: Work) -> PairFacts:
+        """See to the plugin's pair; read it."""
+        ...
+
+    def explain(self, work: Work) -> Verdict | None:
+        """Say what is waited for, where anything is."""
+        ...
+
+    def renewals(self, work: Work, server: PairFacts, client: PairFacts) -> Renewals:
+        """Tell when the pairs are due for renewal, where that is known."""
+        ...
+
+
+PROVIDERS: Final[Mapping[Provider, CertificateProvider]] = {
+    Provider.CERT_MANAGER: CertManaged(),
+    Provider.SELF_MANAGED: SelfManaged(),
+    Provider.SECRETS: Brought(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """The certificates of a plugin, as this pass leaves them."""
+
+    verdict: Verdict
+    server: PairFacts
+    client: PairFacts
+    renewals: Renewals
+    trust: Trust | None = None
+    """Whom both sides trust; None where the pairs are not fit."""
+    in_use: PairFacts | None = None
+    """The pair that CloudNativePG was told to present, where that is another one."""
+    material: str = field(default="", kw_only=True)
+    """Digest of what the plugin's pods are to have."""
+
+
+async def certify(work: Work, status: Mapping[str, Any], *, followed: bool) -> Certified:
+    """Provide and judge the certificates; `followed` says that all pods have the newest."""
+    provider = PROVIDERS[work.plugin.provider]
+    client = await provider.provide_client(work)
+    in_use = _in_use(work, client)
+    held = in_use is not None and _is_usable(work.pair(work.plugin.server_secret))
+    if held:
+        # CloudNativePG has to trust the new issuer before the plugin presents what it has issued.
+        server = work.pair(work.plugin.server_secret)
+    else:
+        server = await provider.provide_server(work)
+    certified = _judge(work, provider, server, client)
+    trusted = work.secrets.get(names.trust_secret(work.plugin.name))
+    if trusted is not None and not belongs_to(work.plugin, trusted):
+        certified = replace(certified, verdict=foreign_secret(trusted.name, "somebody else"))
+    if not certified.verdict.is_true:
+        return certified
+    settled = followed and in_use is None and _is_registered(status)
+    trust = await _trust(work, certified, in_use, settled=settled)
+    if held:
+        server = await provider.provide_server(work)
+        certified = _judge(work, provider, server, client)
+    material = digest([_fingerprint(server), sorted(c.fingerprint for c in trust.clients)])
+    return replace(certified, trust=trust, in_use=in_use, material=material)
+
+
+def _judge(
+    work: Work, provider: CertificateProvider, server: PairFacts, client: PairFacts
+) -> Certified:
+    renewals = provider.renewals(work, server, client)
+    verdict = decide_certificates(
+        CertificateInput(
+            server=server,
+            client=client,
+            server_name=work.plugin.server_name,
+            client_ca=work.plugin.spec.tls.client_ca,
+            now=work.now,
+            renewals=renewals,
+        )
+    )
+    if verdict.is_true:
+        check = next_check((server, client), renewals, work.now)
+        work.wake += [check] if check is not None else []
+    else:
+        verdict = provider.explain(work) or verdict
+    return Certified(verdict, server, client, renewals)
+
+
+async def _trust(
+    work: Work, certified: Certified, in_use: PairFacts | None, *, settled: bool
+) -> Trust:
+    """Keep the Secret of trusted certificates."""
+    plugin = work.plugin
+    name = names.trust_secret(plugin.name)
+    live = read_trust(work.secrets.get(name))
+    trust = decide_trust(
+        TrustInput(
+            server=certified.server,
+            client=certified.client,
+            in_use=in_use,
+            client_ca=plugin.spec.tls.client_ca,
+            keeps_root=plugin.shares_chain and plugin.spec.tls.issuer_scope == "Namespace",
+            signers=_signers(work),
+            live=live,
+            settled=settled,
+            now=work.now,
+        )
+    )
+    changed_at = format_time(trust.changed_at) if trust.changed_at else None
+    servers, clients = ([c.encoded for c in group] for group in (trust.servers, trust.clients))
+    await work.apply(build_trust(plugin, servers, clients, changed_at))
+    ends = overlap_ends(trust, certified.server, certified.client)
+    work.wake += [ends] if ends is not None and ends > work.now else []
+    return trust
+
+
+def _signers(work: Work) -> tuple[CertificateFacts, ...]:
+    """The operator's authority that the plugin's next certificates lead to.
+
+    The namespace's root, or the intermediate of a plugin that is to trust no other.
+    """
+    authorities = work.plugin.authorities
+    if not authorities:
+        return ()
+    alone = work.plugin.spec.tls.issuer_scope == "Plugin"
+    pair = work.pair(authorities[1 if alone else 0])
+    return (pair.leaf,) if pair.leaf is not None else ()
+
+
+def _in_use(work: Work, client: PairFacts) -> PairFacts | None:
+    """The pair that was announced, where it is another one and still fit."""
+    name = work.announced_client
+    if not name or name == client.secret:
+        return None
+    pair = work.pair(name)
+    return pair if _is_usable(pair) else None
+
+
+def _is_usable(pair: PairFacts) -> bool:
+    return pair.leaf is not None and pair.key_matches
+
+
+def _is_registered(status: Mapping[str, Any]) -> bool:
+    conditions = status.get("conditions") or []
+    return any(c.get("type") == Type.REGISTERED and c.get("status") == "True" for c in conditions)
+
+
+def _fingerprint(pair: PairFacts) -> str:
+    return pair.leaf.fingerprint if pair.leaf is not None else ""

@@ -1,0 +1,72 @@
+"""Deleting what is no longer wanted, once nothing uses it any more."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.plugin import parse_plugin
+from cnpg_plugin_operator.api.spec import Provider
+from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.reconciler.tools import Tools
+from cnpg_plugin_operator.reconciler.work import Work
+
+CHAINS: Final[Mapping[Provider, frozenset[str]]] = {
+    Provider.CERT_MANAGER: frozenset(
+        {names.CHAIN_SELF_SIGNED, names.CHAIN_ROOT, names.CHAIN_INTERMEDIATE}
+    ),
+    Provider.SELF_MANAGED: frozenset({names.OWN_ROOT, names.OWN_INTERMEDIATE}),
+}
+"""The parts of the chains that plugins of a namespace share."""
+
+ALL_CHAINS: Final = frozenset().union(*CHAINS.values())
+
+
+@dataclass(slots=True)
+class Pruning:
+    """Prunes once for each generation and process: nothing else changes what is wanted."""
+
+    _done: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    """Of each resource, by namespace and name, the uid and generation that was pruned for."""
+
+    async def prune(self, work: Work, desired: list[Object]) -> None:
+        """Prune for a plugin that CloudNativePG uses as it is wanted."""
+        plugin = work.plugin
+        key, seen = (plugin.namespace, plugin.name), (plugin.uid, plugin.generation)
+        if self._done.get(key) == seen:
+            return
+        secrets = {
+            plugin.server_secret,
+            plugin.client_secret,
+            names.trust_secret(plugin.name),
+            *plugin.authorities,
+        }
+        work.wrote += await work.tools.remover.prune(plugin, desired, secrets)
+        used = await chains_in_use(work.tools, plugin.namespace)
+        work.wrote += await work.tools.remover.prune_chains(plugin, used)
+        self._done[key] = seen
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop what is known of a resource that is gone."""
+        self._done.pop((namespace, name), None)
+
+
+async def chains_in_use(tools: Tools, namespace: str, leaving: str = "") -> frozenset[str]:
+    """Name the parts of the namespace's certificate chains that its plugins use.
+
+    `leaving` is the uid of a resource that does not count. One that is suspended or cannot be read
+    may use any chain.
+    """
+    used: set[str] = set()
+    for body in await tools.gatherer.siblings(namespace):
+        metadata = body["metadata"]
+        if metadata["uid"] == leaving or metadata.get("deletionTimestamp"):
+            continue
+        try:
+            plugin = parse_plugin(body, tools.policy.tls_provider)
+        except errors.InvalidSpecError:
+            return ALL_CHAINS
+        if plugin.spec.suspend:
+            return ALL_CHAINS
+        used |= CHAINS.get(plugin.provider, frozenset()) if plugin.shares_chain else set()
+    return frozenset(used)
