@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 from tests.bench.audit import AuditLog
+from tests.bench.handshake import measure_handshake
 from tests.bench.measures import Bench
 from tests.bench.plugins import Plugins
 from tests.bench.results import BenchError, Result, render_json, render_text
@@ -16,6 +17,13 @@ from tests.demo.installing import install_operator
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m tests.bench", description="Measure the operator against its budgets."
+    )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("all", "handshake"),
+        default="all",
+        help="handshake alone needs no cluster (default: all)",
     )
     parser.add_argument("--name", default="bench", help="which cluster (default: bench)")
     parser.add_argument("--runs", type=int, default=5, help="of applying, after a warm-up (5)")
@@ -46,18 +54,25 @@ def _measure(cluster: Cluster, options: argparse.Namespace) -> list[Result]:
     ]
 
 
+def _measure_on_cluster(options: argparse.Namespace) -> list[Result]:
+    cluster = Cluster(options.name)
+    cluster.up()
+    install_operator(cluster)
+    results = _measure(cluster, options)
+    if not options.keep:
+        cluster.down()
+    return results
+
+
 def main() -> int:
     """Measure and print; exit 1 only when something could not be measured."""
     options = _parser().parse_args()
-    cluster = Cluster(options.name)
     header = [_moment("began")]
     try:
-        cluster.up()
-        install_operator(cluster)
-        results = _measure(cluster, options)
+        summary, rows = measure_handshake()
+        further = rows if options.what == "handshake" else _measure_on_cluster(options)
+        results = [*summary, *further]
         header.append(_moment("ended"))
-        if not options.keep:
-            cluster.down()
     except (BenchError, ClusterError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
@@ -88,9 +89,12 @@ def self_signed(
     starts: timedelta = timedelta(hours=-1),
     ends: timedelta = timedelta(days=90),
     ca: bool = False,
+    extra: Sequence[x509.ExtensionType] = (),
 ) -> Pair:
     """Make a certificate that signs itself, as cert-manager's SelfSigned issuer does."""
-    return issue(None, name, dns=dns, usages=usages, key=key, starts=starts, ends=ends, ca=ca)
+    return issue(
+        None, name, dns=dns, usages=usages, key=key, starts=starts, ends=ends, ca=ca, extra=extra
+    )
 
 
 def authority(
@@ -110,6 +114,7 @@ def issue(
     starts: timedelta = timedelta(hours=-1),
     ends: timedelta = timedelta(days=90),
     ca: bool = False,
+    extra: Sequence[x509.ExtensionType] = (),
 ) -> Pair:
     """Make a certificate; as by cert-manager, no root is in the chain that comes with it."""
     private = make_key(key)
@@ -126,7 +131,7 @@ def issue(
         .not_valid_after(now + ends)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
-    for extension in _extensions(dns, usages, ca=ca):
+    for extension in (*_extensions(dns, usages, ca=ca), *extra):
         builder = builder.add_extension(extension, critical=False)
     edwards = isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
     certificate = builder.sign(signer, None if edwards else hashes.SHA256())
@@ -141,6 +146,26 @@ def issue(
     )
 
 
+def addresses(*texts: str) -> x509.SubjectAlternativeName:
+    """Make the extension with these IP addresses, for `extra`; `dns` has to be empty then."""
+    return x509.SubjectAlternativeName([x509.IPAddress(ip_address(text)) for text in texts])
+
+
+def usage(*names: str) -> x509.KeyUsage:
+    """Make the extension that allows a key no more than this, for `extra`."""
+    return x509.KeyUsage(**(dict.fromkeys(_KEY_USAGES, False) | dict.fromkeys(names, True)))
+
+
+def key_number(number: int) -> x509.SubjectKeyIdentifier:
+    """Make the extension that tells issuers of one name apart, for `extra` of an issuer."""
+    return x509.SubjectKeyIdentifier(bytes([number]))
+
+
+def issuer_number(number: int) -> x509.AuthorityKeyIdentifier:
+    """Make the extension that says which of them it was, for `extra` of what is issued."""
+    return x509.AuthorityKeyIdentifier(bytes([number]), None, None)
+
+
 def _extensions(
     dns: Sequence[str], usages: Sequence[x509.ObjectIdentifier] | None, *, ca: bool
 ) -> list[x509.ExtensionType]:
@@ -150,8 +175,7 @@ def _extensions(
     if usages is not None:
         extensions.append(x509.ExtendedKeyUsage(list(usages)))
     if ca:
-        usage = dict.fromkeys(_KEY_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
-        extensions.append(x509.KeyUsage(**usage))
+        extensions.append(usage("key_cert_sign", "crl_sign"))
     return extensions
 
 

@@ -177,6 +177,14 @@ async def raw_server(
 
 
 @contextlib.asynccontextmanager
+async def no_server() -> AsyncIterator[Running]:
+    """Find a port at which nobody listens."""
+    with socket.create_server((HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+    yield Running(port)
+
+
+@contextlib.asynccontextmanager
 async def alerting_server(context: ssl.SSLContext) -> AsyncIterator[Running]:
     """Run a TLS server in a thread: unlike asyncio's, it tells by an alert why it refuses."""
     listener = socket.create_server((HOST, 0))

@@ -71,7 +71,9 @@ async def identify(
 ) -> Identity:
     """Load the plugin as CloudNativePG would. Raises `HandshakeError`."""
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=material.trust,
+        # BoringSSL takes the first certificate of a name in a pool and no other, so it would
+        # refuse a former self-signed certificate beside the renewed one. Go does not.
+        root_certificates=verified.leaf,
         private_key=material.key,
         certificate_chain=material.certificate,
     )

@@ -7,6 +7,7 @@ name (`memfd_create`), so no key touches a disk.
 
 import os
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,14 +44,9 @@ class Usable:
 
 def usable(material: Material) -> Usable:
     """Reduce PEM files to their blocks, as Go reads them, or say which of them holds none."""
-    trust, certificate = _certificates(material.trust), _certificates(material.certificate)
+    trust = _certificates(_readable(pem.certificates(material.trust)))
+    certificate = _certificates(pem.certificates(material.certificate))
     key = pem.private_key(material.key)
-    if not trust:
-        raise HandshakeError(
-            Reason.SECRET_INCOMPLETE,
-            "The server Secret's tls.crt holds no certificate in PEM: CloudNativePG would trust "
-            "nobody. Issue the server certificate again.",
-        )
     if not certificate or key is None:
         missing = "tls.key holds no private key" if certificate else "tls.crt holds no certificate"
         raise HandshakeError(
@@ -82,21 +78,32 @@ def build_context(material: Usable) -> ssl.SSLContext:
     # Go takes a certificate of its pool as a root whether or not it is self-signed.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    _trust(context, material)
+    context.load_verify_locations(cadata=material.trust.decode("ascii"))
     _present(context, material)
     return context
 
 
-def _trust(context: ssl.SSLContext, material: Usable) -> None:
-    """Load CloudNativePG's pool."""
-    try:
-        context.load_verify_locations(cadata=material.trust.decode("ascii"))
-    except ssl.SSLError as error:
+def _readable(found: Iterable[bytes]) -> list[bytes]:
+    """Return CloudNativePG's pool: what cannot be read is skipped without a word, as Go does.
+
+    Neither OpenSSL nor gRPC would skip it by themselves.
+    """
+    scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    problem = "holds no certificate in PEM: CloudNativePG would trust nobody"
+    pool = []
+    for encoded in found:
+        try:
+            scratch.load_verify_locations(cadata=encoded)
+        except ssl.SSLError as error:
+            problem = f"cannot be read ({_words(error)})"
+        else:
+            pool.append(encoded)
+    if not pool:
         raise HandshakeError(
             Reason.SECRET_INCOMPLETE,
-            f"The server Secret's tls.crt cannot be read ({_words(error)}). Issue the server "
-            "certificate again.",
-        ) from error
+            f"The server Secret's tls.crt {problem}. Issue the server certificate again.",
+        )
+    return pool
 
 
 def _present(context: ssl.SSLContext, material: Usable) -> None:
@@ -128,11 +135,9 @@ def _present(context: ssl.SSLContext, material: Usable) -> None:
     )
 
 
-def _certificates(data: bytes) -> bytes:
-    """Write the certificates of a PEM file without anything that lies around them."""
-    return b"".join(
-        ssl.DER_cert_to_PEM_cert(encoded).encode("ascii") for encoded in pem.certificates(data)
-    )
+def _certificates(found: Iterable[bytes]) -> bytes:
+    """Write certificates as PEM, without anything that lies around them in a Secret."""
+    return b"".join(ssl.DER_cert_to_PEM_cert(encoded).encode("ascii") for encoded in found)
 
 
 def _words(error: ssl.SSLError) -> str:

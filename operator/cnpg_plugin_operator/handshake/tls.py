@@ -17,6 +17,7 @@ from typing import Any, Final
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts import CertificateFacts, Endpoint
 from cnpg_plugin_operator.decide.hostnames import covers
+from cnpg_plugin_operator.decide.key_types import RSA_BITS, USABLE_CURVES
 from cnpg_plugin_operator.pki.reading import read_certificate
 
 from .material import ALPN, Usable, build_context
@@ -48,6 +49,8 @@ class Verified:
     """Of the server's certificate."""
     served: str
     """Fingerprint of the server's certificate."""
+    leaf: bytes
+    """PEM of the server's certificate: what this connection found good, the next may rely on."""
 
 
 async def verify(endpoint: Endpoint, material: Usable, progress: Progress) -> Verified:
@@ -63,11 +66,14 @@ async def verify(endpoint: Endpoint, material: Usable, progress: Progress) -> Ve
     try:
         session: ssl.SSLObject = writer.get_extra_info("ssl_object")
         _judge(session, peer, transcript, material)
+        encoded = session.getpeercert(binary_form=True) or b""
+        leaf = read_certificate(encoded)
+        if leaf is not None and not _go_knows(leaf.key_type):
+            raise peer.unknown_key(leaf.key_type)
         progress.waiting(
             Reason.NO_ANSWER, f"{peer.where} finished TLS but did not send HTTP/2's first frame"
         )
         await _greet(reader, writer, peer, material)
-        leaf = read_certificate(session.getpeercert(binary_form=True) or b"")
     finally:
         writer.transport.abort()
         with contextlib.suppress(OSError):
@@ -78,6 +84,7 @@ async def verify(endpoint: Endpoint, material: Usable, progress: Progress) -> Ve
         family.format(address, endpoint.port),
         leaf.key_type if leaf else "",
         leaf.fingerprint if leaf else "",
+        ssl.DER_cert_to_PEM_cert(encoded).encode("ascii"),
     )
 
 
@@ -170,6 +177,18 @@ def _judge_name(session: ssl.SSLObject, peer: Peer) -> None:
             raise peer.misaddressed(addresses)
     elif not covers(names, peer.server_name):
         raise peer.misnamed(names)
+
+
+def _go_knows(key_type: str) -> bool:
+    """Whether Go takes a signature of such a key, which may be one that gRPC cannot use.
+
+    OpenSSL knows more, and the standard library cannot tell it to know less. The source is
+    `crypto/tls`: `defaultSupportedSignatureAlgorithms`, and `checkKeySize` for RSA.
+    """
+    algorithm, _, size = key_type.partition(" ")
+    if algorithm == "RSA":
+        return int(size) <= RSA_BITS[-1]
+    return key_type in USABLE_CURVES | {"ECDSA P-521", "Ed25519"}
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.certificates import ANY_USAGE
+from cnpg_plugin_operator.decide.certificates import ANY_USAGE, SERVER_AUTH
 from cnpg_plugin_operator.decide.facts import CertificateFacts
 from cnpg_plugin_operator.decide.key_types import is_usable
 
@@ -138,6 +138,24 @@ class Peer:
             "the server certificate with that DNS name. The common name does not count.",
         )
 
+    def misaddressed(self, addresses: tuple[str, ...]) -> HandshakeError:
+        """Say that an IP address is expected which the server's certificate does not have."""
+        shown = f"[{', '.join(addresses)}]" if addresses else "no IP address (SAN)"
+        return HandshakeError(
+            Reason.TLS_REJECTED,
+            f"{self.where} presents a certificate for {shown}, not for {self.server_name}: "
+            "CloudNativePG looks for an IP address among the certificate's IP addresses only, not "
+            "among its DNS names. Set spec.tls.serverName to a DNS name of the certificate.",
+        )
+
+    def unknown_key(self, key_type: str) -> HandshakeError:
+        """Say that Go knows nothing of such keys."""
+        return HandshakeError(
+            Reason.UNSUPPORTED_KEY,
+            f"{self.where} presents a certificate with a key of type {key_type}, which Go does not "
+            "take: CloudNativePG would refuse it. Issue the server certificate with ECDSA P-256.",
+        )
+
     def without_http2(self) -> HandshakeError:
         """Say that the server does not agree on HTTP/2."""
         return HandshakeError(
@@ -211,8 +229,13 @@ def _premature(chain: tuple[CertificateFacts, ...], now: datetime) -> str:
 
 def _wrong_purpose(chain: tuple[CertificateFacts, ...]) -> str:
     """Say which usage is missing; OpenSSL does not take `any` for it, though Go does."""
-    usages = chain[0].extended_key_usages if chain else None
-    if usages is not None and ANY_USAGE in usages:
+    usages = chain[0].extended_key_usages if chain else frozenset()
+    if usages is None or SERVER_AUTH in usages:
+        return (
+            "whose issuer's certificate has a key usage that does not allow servers: take another "
+            "issuer."
+        )
+    if ANY_USAGE in usages:
         return (
             "whose key usage 'any' CloudNativePG accepts, but not OpenSSL, with which this "
             "operator checks: issue it with the usage 'server auth'."

@@ -1,0 +1,61 @@
+"""The handshake's rows, timed: `python -m tests.bench.tls RUNS`, with the tests' own environment.
+
+Everything is on loopback: our verdict is timed in this process, which also runs most of the
+servers; Go's in its own, without the pipe in between. Both reach theirs on the same server, in
+turns, after one that does not count.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from cnpg_plugin_operator.decide.facts import HandshakeOutcome
+from tests.support.go_verdict import GoProgram, go_program
+from tests.support.tls_cases import PATIENCE, Row, shake, verdict
+from tests.support.tls_cases_go import ACCEPTED_IN_GO, REFUSED_IN_GO
+from tests.support.tls_cases_peers import MATRIX
+
+Act = Callable[[Row, int], Awaitable[HandshakeOutcome]]
+
+
+async def _time(row: Row, act: Act, port: int) -> float:
+    """Milliseconds; the outcome has to be the row's."""
+    begun = time.perf_counter()
+    outcome = await act(row, port)
+    taken = (time.perf_counter() - begun) * 1000
+    if outcome.succeeded is not (not row.go):
+        raise RuntimeError(f"{row.sentence}: {outcome.message}")
+    return taken
+
+
+async def _measure(row: Row, runs: int, go: GoProgram, *, whole: bool) -> dict[str, object]:
+    """Time one row; `whole` where the handshake goes on after TLS, with a plugin."""
+    ours: list[float] = []
+    gos: list[float] = []
+    handshakes: list[float] = []
+    async with row.server() as server:
+        for _ in range(runs + 1):
+            ours.append(await _time(row, verdict, server.port))
+            gos.append((await go.judge(row, server.port)).nanos / 1e6)
+            if whole:
+                handshakes.append(await _time(row, shake, server.port))
+    return {"row": row.sentence, "ours": ours[1:], "go": gos[1:], "whole": handshakes[1:]}
+
+
+async def _main(runs: int) -> None:
+    # Where somebody keeps silent on purpose, it takes the time that it is given.
+    answered = [row for row in MATRIX if row.timeout == PATIENCE]
+    in_go = [
+        replace(row, sentence=f"in Go: {row.sentence}") for row in (*ACCEPTED_IN_GO, *REFUSED_IN_GO)
+    ]
+    with go_program() as go:
+        for row in (*answered, *in_go):
+            whole = not row.go and row in answered
+            print(json.dumps(await _measure(row, runs, go, whole=whole)), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1])))

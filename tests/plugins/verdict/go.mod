@@ -1,0 +1,3 @@
+module cnpgplugin.dev/verdict
+
+go 1.26.0

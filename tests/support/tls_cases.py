@@ -1,0 +1,120 @@
+"""One meeting of CloudNativePG with a TLS server, as a row of a table, and the ways to hold it.
+
+Exists so that the handshake's unit tests, the comparison with Go and the bench run the same rows:
+`tls_cases_servers` and `tls_cases_peers` for everybody, `tls_cases_go` where Go is at hand.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.handshake.errors import HandshakeError
+from cnpg_plugin_operator.handshake.handshaker import Handshaker
+from cnpg_plugin_operator.handshake.material import usable
+from cnpg_plugin_operator.handshake.progress import Progress
+from cnpg_plugin_operator.handshake.tls import verify
+
+from .certificates import CLIENT, Pair, authority, self_signed
+from .servers import HOST, Plugin, Running, alerting_server, plugin_server, server_context
+
+Server = contextlib.AbstractAsyncContextManager[Running]
+
+ROOT: Final = authority()
+INTERMEDIATE: Final = authority("intermediate", ROOT)
+PLUGIN: Final = self_signed()
+CNPG: Final = self_signed("cnpg", dns=(), usages=(CLIENT,))
+
+PATIENCE: Final = 5.0
+"""Seconds of a row in which nobody is silent on purpose."""
+
+
+class Presented(Protocol):
+    """What CloudNativePG presents, in PEM."""
+
+    @property
+    def chain(self) -> bytes: ...
+
+    @property
+    def key(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a Secret holds that is no pair."""
+
+    chain: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One meeting: who serves, what CloudNativePG trusts and presents, and how it ends."""
+
+    sentence: str
+    server: Callable[[], Server]
+    reason: Reason
+    says: tuple[str, ...] = ()
+    """Parts of our message. Rows with the same parts have the same cause."""
+    go: str = ""
+    """A regular expression that finds the cause in Go's error; empty where Go accepts."""
+    trust: bytes = PLUGIN.chain
+    client: Presented = field(default=CNPG)
+    name: str = "hello-world"
+    timeout: float = PATIENCE
+
+
+async def shake(row: Row, port: int, host: str = HOST) -> HandshakeOutcome:
+    """Perform the handshake of a row: TLS, then gRPC."""
+    return await Handshaker().shake(_endpoint(row, port, host), _material(row), row.timeout)
+
+
+async def verdict(row: Row, port: int) -> HandshakeOutcome:
+    """Perform the TLS half alone: all that a server without gRPC can pass."""
+    progress = Progress.start(row.timeout)
+    try:
+        async with asyncio.timeout(row.timeout):
+            await verify(_endpoint(row, port, HOST), usable(_material(row)), progress)
+    except TimeoutError:
+        error = progress.out_of_time()
+        return HandshakeOutcome(error.reason, str(error))
+    except HandshakeError as error:
+        return HandshakeOutcome(error.reason, str(error))
+    return HandshakeOutcome(Reason.IDENTIFIED, "TLS is as CloudNativePG wants it.")
+
+
+def assert_told(row: Row, outcome: HandshakeOutcome, others: Sequence[Row] = ()) -> None:
+    """Demand the reason and the words of a row, and none that tell the cause of another."""
+    assert outcome.reason is row.reason, outcome.message
+    for part in row.says:
+        assert part in outcome.message
+    for other in others:
+        if other.go and not set(other.says) <= set(row.says):
+            told = all(part in outcome.message for part in other.says)
+            assert not told, f"reads like {other.sentence}: {outcome.message}"
+
+
+def a_plugin(pair: Pair = PLUGIN, trusts: bytes | None = CNPG.chain) -> Callable[[], Server]:
+    """A good plugin with this certificate, which trusts these clients."""
+    return lambda: plugin_server(Plugin(), pair, trusts)
+
+
+def openssl(
+    pair: Pair = PLUGIN,
+    trusts: bytes | None = None,
+    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+) -> Callable[[], Server]:
+    """A server that tells its clients by an alert why it refuses them."""
+    return lambda: alerting_server(server_context(pair, trusts, newest=newest))
+
+
+def _endpoint(row: Row, port: int, host: str) -> Endpoint:
+    return Endpoint(host, port, row.name, Plugin().name)
+
+
+def _material(row: Row) -> Material:
+    return Material(row.trust, row.client.chain, row.client.key)
