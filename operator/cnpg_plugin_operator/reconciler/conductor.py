@@ -97,8 +97,7 @@ class Reconciler:
 
     async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
         status = body.get("status") or {}
-        now = self._tools.clock()
-        run = Pass(self._tools, self._proofs, self._pruning, plugin, status, now)
+        run = Pass(self._tools, self._proofs, self._pruning, plugin, status)
         try:
             report = await run.run()
         except errors.RejectedError as error:
@@ -109,7 +108,7 @@ class Reconciler:
             logger.info("wrote %s", ", ".join(run.work.wrote), extra=_reference(plugin))
         for reason, message in run.work.notes:
             await self._tools.writer.event(
-                plugin, warning=False, reason=reason, message=message, now=now
+                plugin, warning=False, reason=reason, message=message, now=run.now
             )
         ready = summarize(report.verdicts)
         in_progress = ready.status is Status.UNKNOWN
@@ -118,7 +117,7 @@ class Reconciler:
             after = min(after, ECHO)
         if in_progress and status.get("observedGeneration") == plugin.generation:
             # The next pass reports: it follows at once, or before anybody misses it.
-            quiet = self._quiet_for(plugin, now) if ready.reason in ON_ITS_WAY else 0.0
+            quiet = self._quiet_for(plugin, run.now) if ready.reason in ON_ITS_WAY else 0.0
             if after <= IN_PASSING or quiet > 0:
                 return Requeue(min(after, max(quiet, after)))
         await self._report(body, plugin, report)

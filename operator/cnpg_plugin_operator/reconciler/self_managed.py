@@ -173,7 +173,7 @@ async def _provide_leaf(
         now=work.now,
         key_type=f"RSA {size}" if tls.private_key.algorithm == "RSA" else f"ECDSA {curve}",
         dns_names=frozenset(dns_names),
-        issuer_settled=_is_settled(work),
+        issuer_settled=_is_settled(work, usage),
     )
     if decide_renewal(given) is None:
         return pair
@@ -198,18 +198,22 @@ async def _provide_leaf(
     return work.pair(name)
 
 
-def _is_settled(work: Work) -> bool:
-    """Whether both sides trust what the authority signs; the plugin's pods need a while to."""
+def _is_settled(work: Work, usage: str) -> bool:
+    """Whether the other side trusts what the authority signs.
+
+    CloudNativePG does as soon as it is written, the plugin's pods a while later.
+    """
     trust = read_trust(work.secrets.get(names.trust_secret(work.plugin.name)))
     if trust is None:
         return True
     root, intermediate = (_shared(work, name) for name in work.plugin.authorities)
-    known = {certificate.fingerprint for certificate in trust.clients}
+    pool = trust.servers if usage == "server" else trust.clients
+    known = {certificate.fingerprint for certificate in pool}
     alone = work.plugin.spec.tls.issuer_scope == "Plugin"
     anchor = (intermediate if alone else root).leaf
     if anchor is None or anchor.fingerprint not in known:
         return False
-    if trust.changed_at is None or work.now >= trust.changed_at + PROPAGATION:
+    if usage == "server" or trust.changed_at is None or work.now >= trust.changed_at + PROPAGATION:
         return True
     work.wake.append(trust.changed_at + PROPAGATION)
     return False

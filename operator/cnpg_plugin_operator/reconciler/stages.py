@@ -53,7 +53,8 @@ class Pass:
     plugin: Plugin
     status: Mapping[str, Any]
     """The status as it is, for what was registered before."""
-    now: datetime
+    now: datetime = field(init=False)
+    """Later than everything that was seen: a certificate may be a moment old."""
     verdicts: dict[Type, Verdict] = field(default_factory=dict)
     work: Work = field(init=False)
     _certified: Certified = field(init=False)
@@ -72,6 +73,7 @@ class Pass:
         service, deployment = build_service(plugin, None), build_deployment(plugin)
         self._desired = [*certificates, *access, deployment, service]
         snapshot = await self.tools.gatherer.snapshot(plugin, chain, self._desired)
+        self.now = self.tools.clock()
         self.work = Work(self.tools, plugin, snapshot, self.now)
         stages = (
             (Type.ACCEPTED, self._accept),
