@@ -9,9 +9,11 @@ from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.facts import (
     Announcement,
+    CertificateFacts,
     CNPGFacts,
     ContainerFacts,
     LeaderFacts,
+    PairFacts,
     PodFacts,
     WorkloadFacts,
 )
@@ -123,4 +125,42 @@ def pod(*containers: ContainerFacts, **facts: Any) -> PodFacts:
 
 def workload(*pods: PodFacts, **facts: Any) -> WorkloadFacts:
     usual = WorkloadFacts(exists=True, up_to_date=True, wanted=1, updated=1, replicas=1, pods=pods)
+    return replace(usual, **facts)
+
+
+def certificate(
+    subject: str = "hello",
+    issuer: str | None = None,
+    *,
+    ca: bool = False,
+    since: timedelta = timedelta(days=-30),
+    until: timedelta = timedelta(days=60),
+    number: int = 1,
+    **facts: Any,
+) -> CertificateFacts:
+    """A certificate, self-signed where no issuer is given; numbers tell renewed ones apart."""
+    issuer = issuer or subject
+    fingerprint = f"{subject}/{issuer}/{number}/{since}/{until}"
+    usual = CertificateFacts(
+        subject=f"CN={subject}",
+        issuer=f"CN={issuer}",
+        subject_der=subject.encode(),
+        issuer_der=issuer.encode(),
+        dns_names=(),
+        not_before=NOW + since,
+        not_after=NOW + until,
+        extended_key_usages=None,
+        key_type="ECDSA P-256",
+        is_ca=ca,
+        fingerprint=fingerprint,
+        encoded=fingerprint.encode(),
+    )
+    return replace(usual, **facts)
+
+
+def pair(
+    *chain: CertificateFacts, authorities: tuple[CertificateFacts, ...] = (), **facts: Any
+) -> PairFacts:
+    """A readable Secret with these certificates and the key of the first."""
+    usual = PairFacts("server", exists=True, chain=chain, authorities=authorities, key_matches=True)
     return replace(usual, **facts)

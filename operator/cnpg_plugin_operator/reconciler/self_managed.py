@@ -105,8 +105,7 @@ async def _provide_intermediate(work: Work, name: str) -> PairFacts:
     """Keep the intermediate; it follows a renewed root as soon as that is trusted everywhere."""
     root_name = work.plugin.authorities[0]
     root, root_pair = _authority(work, root_name), _shared(work, root_name)
-    settled_at = (root_pair.leaf.not_before if root_pair.leaf else work.now) + BACKDATE
-    settled_at += PROPAGATION
+    settled_at = _settles_at(root_pair, work.now)
 
     def why(secret: Secret | None, pair: PairFacts) -> str | None:
         given = RenewalInput(
@@ -132,6 +131,13 @@ async def _provide_intermediate(work: Work, name: str) -> PairFacts:
         )
 
     return await _keep(work, name, why, issue)
+
+
+def _settles_at(root: PairFacts, now: datetime) -> datetime:
+    """Say from when on a root is trusted everywhere: the first is from its beginning."""
+    if root.leaf is None or len(root.authorities) <= 1:
+        return now
+    return root.leaf.not_before + BACKDATE + PROPAGATION
 
 
 async def _keep(
