@@ -14,6 +14,7 @@ CHILDREN = (
     ("Deployment", "{}"),
     ("Certificate", "{}-server-tls"),
     ("Secret", "{}-server-tls"),
+    ("Secret", "{}-trust"),
     ("Secret", "{}-client-tls"),
 )
 

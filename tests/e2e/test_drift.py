@@ -24,6 +24,7 @@ SECONDS_TO_RETURN = 20
         ("Certificate", "cnpg-plugins"),
         ("Issuer", "cnpg-plugins"),
         ("Secret", f"{SHARED}-client-tls"),
+        ("Secret", f"{SHARED}-trust"),
     ],
     ids=lambda value: value,
 )

@@ -91,7 +91,7 @@ def test_the_service_bears_what_cloudnativepg_reads(ready: Plugins) -> None:
     assert metadata["labels"]["cnpg.io/plugin"] == plugin_name(NAME)
     expected = {
         "cnpg.io/pluginPort": "9090",
-        "cnpg.io/pluginServerSecret": f"{NAME}-server-tls",
+        "cnpg.io/pluginServerSecret": f"{NAME}-trust",
         "cnpg.io/pluginClientSecret": f"{NAME}-client-tls",
     }
     assert expected.items() <= metadata["annotations"].items()
@@ -192,6 +192,7 @@ def test_a_plugin_in_use_stays_until_its_last_user_is_gone(database: Plugins) ->
         ("Certificate", f"{NAME}-server-tls"),
         ("Certificate", f"{NAME}-client-tls"),
         ("Secret", f"{NAME}-server-tls"),
+        ("Secret", f"{NAME}-trust"),
         ("Secret", f"{NAME}-client-tls"),
     ):
         database.until_gone(kind, name, within=REMOVAL_SECONDS)

@@ -82,6 +82,8 @@ GREEDY: dict[str, dict[str, Any]] = {
     "volume-of-the-webhook": secret_volume("cnpg-webhook-cert"),
     "volume-of-the-chain": secret_volume("cnpg-plugins"),
     "volume-of-the-root": secret_volume("cnpg-plugins-root"),
+    "volume-of-the-operators-own-root": secret_volume("cnpg-plugins-selfmanaged-root"),
+    "volume-of-a-plugins-own-authority": secret_volume("somebody-plugin-ca"),
     "variable-of-the-chain": secret_variable("cnpg-plugins-root"),
     "variables-of-the-chain": {"envFrom": [{"secretRef": {"name": "cnpg-plugins"}}]},
     "projected-ca": {

@@ -7,6 +7,7 @@ from tests.e2e.names import SHARED
 from tests.support.cluster_fixture_api import CORE
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.resources import plugin
 
 MARK = "PRIVATE KEY"
 
@@ -23,7 +24,11 @@ def private_lines(operator: Operator) -> set[str]:
     return lines
 
 
-def test_no_private_key_is_in_logs_events_or_statuses(operator: Operator, shared: Plugins) -> None:
+def test_no_private_key_is_in_logs_events_or_statuses(
+    operator: Operator, plugins: Plugins, shared: Plugins
+) -> None:
+    plugins.apply(plugin("secretive", tls={"provider": "SelfManaged"}))
+    plugins.until_ready("secretive")
     keys = private_lines(operator)
     assert len(keys) > 10, "there are keys to look for"
     places = {
@@ -44,5 +49,16 @@ def test_no_private_key_is_in_logs_events_or_statuses(operator: Operator, shared
 def test_the_plugin_cannot_read_the_key_that_cloudnativepg_presents(shared: Plugins) -> None:
     volumes = shared.get("Deployment", SHARED)["spec"]["template"]["spec"]["volumes"]
     secrets = [volume["secret"] for volume in volumes if "secret" in volume]
-    [client] = [each for each in secrets if each["secretName"] == f"{SHARED}-client-tls"]
-    assert [item["key"] for item in client["items"]] == ["tls.crt"]
+    assert sorted(each["secretName"] for each in secrets) == [
+        f"{SHARED}-server-tls",
+        f"{SHARED}-trust",
+    ]
+
+
+def test_the_trusted_certificates_come_without_a_key(shared: Plugins) -> None:
+    data = shared.get("Secret", f"{SHARED}-trust")["data"]
+    assert sorted(data) == ["clients.crt", "tls.crt"]
+    for value in data.values():
+        text = base64.b64decode(value).decode()
+        assert text.startswith("-----BEGIN CERTIFICATE-----")
+        assert MARK not in text

@@ -38,9 +38,9 @@ VALUES: Final[Mapping[str, Any]] = {
         "tag": "test",
         "pullPolicy": "Never",
     },
-    # Two restarts may follow each other within one run of the tests; how long plugins are waited
-    # for before one is as users have it.
-    "restart": {"cooldown": "10s"},
+    # Two restarts may follow each other within one run of the tests; and on a busy machine twenty
+    # plugins may take longer than a minute.
+    "restart": {"cooldown": "10s", "settleMax": "4m"},
     "allowedRoles": [ALLOWED_ROLE],
     "allowedClusterRoles": [ALLOWED_ROLE],
     "allowedServiceAccounts": [ALLOWED_ACCOUNT],

@@ -144,8 +144,8 @@ class Reason(StrEnum):
     AWAITING_REGISTRATION = "AwaitingRegistration"
     """The Service is published; CloudNativePG has not said yet that it took it."""
     AWAITING_PODS = "AwaitingPods"
-    """The plugin's pods do not take the new certificates yet; CloudNativePG keeps the former
-    until they do."""
+    """The plugin's pods have not taken new certificates yet; where CloudNativePG is to present
+    another one, it keeps the former until they have."""
     REREGISTERING = "Reregistering"
     """The Service was touched so that CloudNativePG rebuilds its connection."""
     RESTART_PENDING = "RestartPending"

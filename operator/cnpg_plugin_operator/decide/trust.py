@@ -51,14 +51,7 @@ class TrustInput:
 
 def decide_trust(given: TrustInput) -> Trust:
     """Say whom both sides have to trust now."""
-    servers = _distinct(
-        _anchors(given.server.chain, given.server.authorities), _valid(given.signers, given.now)
-    )
-    clients = _distinct(
-        _clients(given, given.client),
-        _clients(given, given.in_use) if given.in_use is not None else (),
-        _valid(given.signers, given.now),
-    )
+    servers, clients = find_needed(given)
     live = given.live
     if live is None:
         return Trust(servers, clients)
@@ -68,6 +61,14 @@ def decide_trust(given: TrustInput) -> Trust:
         servers, clients = (*servers, *former_servers), (*clients, *former_clients)
     same = _same(servers, live.servers) and _same(clients, live.clients)
     return live if same else Trust(servers, clients, given.now)
+
+
+def find_needed(given: TrustInput) -> tuple[Certificates, Certificates]:
+    """Name what servers and clients are known by from now on, former certificates left out."""
+    signers = _valid(given.signers, given.now)
+    servers = _distinct(_anchors(given.server.chain, given.server.authorities), signers)
+    in_use = _clients(given, given.in_use) if given.in_use is not None else ()
+    return servers, _distinct(_clients(given, given.client), in_use, signers)
 
 
 def overlap_ends(trust: Trust, server: PairFacts, client: PairFacts) -> datetime | None:

@@ -21,7 +21,7 @@ from cnpg_plugin_operator.decide.certificates import (
 )
 from cnpg_plugin_operator.decide.expiry import format_time, next_check
 from cnpg_plugin_operator.decide.facts import CertificateFacts, PairFacts, Trust
-from cnpg_plugin_operator.decide.trust import TrustInput, decide_trust, overlap_ends
+from cnpg_plugin_operator.decide.trust import TrustInput, decide_trust, find_needed, overlap_ends
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.desired.trust import build_trust
 from cnpg_plugin_operator.reconciler.brought import Brought
@@ -93,11 +93,13 @@ async def certify(work: Work, status: Mapping[str, Any], *, followed: bool) -> C
     if not certified.verdict.is_true:
         return certified
     settled = followed and in_use is None and _is_registered(status)
-    trust = await _trust(work, certified, in_use, settled=settled)
+    given = _trust_input(work, certified, in_use, settled=settled)
+    trust = await _trust(work, given)
     if held:
         server = await provider.provide_server(work)
         certified = _judge(work, provider, server, client)
-    material = digest([_fingerprint(server), sorted(c.fingerprint for c in trust.clients)])
+    needed = sorted(c.fingerprint for c in find_needed(given)[1])
+    material = digest([_fingerprint(server), needed])
     return replace(certified, trust=trust, in_use=in_use, material=material)
 
 
@@ -123,30 +125,30 @@ def _judge(
     return Certified(verdict, server, client, renewals)
 
 
-async def _trust(
+def _trust_input(
     work: Work, certified: Certified, in_use: PairFacts | None, *, settled: bool
-) -> Trust:
-    """Keep the Secret of trusted certificates."""
+) -> TrustInput:
     plugin = work.plugin
-    name = names.trust_secret(plugin.name)
-    live = read_trust(work.secrets.get(name))
-    trust = decide_trust(
-        TrustInput(
-            server=certified.server,
-            client=certified.client,
-            in_use=in_use,
-            client_ca=plugin.spec.tls.client_ca,
-            keeps_root=plugin.shares_chain and plugin.spec.tls.issuer_scope == "Namespace",
-            signers=_signers(work),
-            live=live,
-            settled=settled,
-            now=work.now,
-        )
+    return TrustInput(
+        server=certified.server,
+        client=certified.client,
+        in_use=in_use,
+        client_ca=plugin.spec.tls.client_ca,
+        keeps_root=plugin.shares_chain and plugin.spec.tls.issuer_scope == "Namespace",
+        signers=_signers(work),
+        live=read_trust(work.secrets.get(names.trust_secret(plugin.name))),
+        settled=settled,
+        now=work.now,
     )
+
+
+async def _trust(work: Work, given: TrustInput) -> Trust:
+    """Keep the Secret of trusted certificates."""
+    plugin, trust = work.plugin, decide_trust(given)
     changed_at = format_time(trust.changed_at) if trust.changed_at else None
     servers, clients = ([c.encoded for c in group] for group in (trust.servers, trust.clients))
     await work.apply(build_trust(plugin, servers, clients, changed_at))
-    ends = overlap_ends(trust, certified.server, certified.client)
+    ends = overlap_ends(trust, given.server, given.client)
     work.wake += [ends] if ends is not None and ends > work.now else []
     return trust
 

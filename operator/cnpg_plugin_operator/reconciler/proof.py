@@ -21,9 +21,6 @@ UNREACHABLE_GRACE: Final = 3
 RETRY_MOST: Final = timedelta(seconds=15)
 """Failures are repeated ever more seldom, up to this."""
 
-FOLLOWING: Final = timedelta(seconds=2)
-"""While pods are expected to present a renewed certificate any moment."""
-
 Key = tuple[str, str, str]
 """Namespace and name of the resource, and the Secret that was presented."""
 
@@ -44,7 +41,7 @@ class Proof:
     def due(self, interval: timedelta) -> datetime:
         """When the handshake has to be repeated."""
         if self.outcome.succeeded:
-            return self.at + (FOLLOWING if self.behind else interval)
+            return self.at + interval
         return self.at + min(RETRY_FIRST * (1 << (self.failures - 1)), RETRY_MOST)
 
     def verdict(self) -> Verdict:
@@ -91,6 +88,11 @@ class Proofs:
         proof = Proof(fingerprint, outcome, behind, now, min(failures, 16))
         self._proofs[key] = proof
         return proof
+
+    def behind(self, key: Key) -> tuple[str, ...]:
+        """Name the pods that had not followed when they were last asked."""
+        proof = self._proofs.get(key)
+        return proof.behind if proof is not None else ()
 
     def followed(self, key: Key) -> bool:
         """Whether every pod had the newest certificates when it was last asked."""

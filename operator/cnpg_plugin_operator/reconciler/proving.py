@@ -6,10 +6,11 @@ what it was told last, and whether it could with what it is to be told next.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, unknown
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.facts import (
     Endpoint,
@@ -18,7 +19,12 @@ from cnpg_plugin_operator.decide.facts import (
     Material,
     PodFacts,
 )
-from cnpg_plugin_operator.decide.following import FollowInput, Step, decide_following
+from cnpg_plugin_operator.decide.following import (
+    LOOK_AGAIN,
+    FollowInput,
+    Step,
+    decide_following,
+)
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.reconciler.certifying import Certified
 from cnpg_plugin_operator.reconciler.proof import Proof, Proofs
@@ -47,13 +53,23 @@ async def prove(work: Work, proofs: Proofs, certified: Certified, restarted_for:
         plugin_name=plugin.spec.plugin_name,
     )
     pods = [pod for pod in observe.read_pods(work.seen.pods) if pod.ready and not pod.deleting]
-    newest = await _shake(work, proofs, certified, wanted, plugin.client_secret, pods)
-    step = await _follow(work, certified, newest, pods, restarted_for)
-    former = None if newest.outcome.succeeded else _former(work, certified, wanted)
-    if former is None:
-        return Proven(newest.verdict(), newest.outcome.identity, newest.outcome.succeeded, step)
-    present = await _shake(work, proofs, certified, former, work.announced_client, [])
-    return Proven(present.verdict(), present.outcome.identity, takes_new=False, step=step)
+    rounds = _Rounds(work, proofs, certified, restarted_for)
+    newest = await rounds.shake(wanted, plugin.client_secret, pods)
+    step = rounds.decide(_behind(work, newest, pods))
+    if step is Step.WAIT:
+        await _refresh(work, certified, _behind(work, newest, pods), pods)
+    succeeded = newest.outcome.succeeded
+    former = None if succeeded else _former(work, certified, wanted)
+    if former is not None:
+        present = await rounds.shake(former, work.announced_client, [])
+        return Proven(present.verdict(), present.outcome.identity, takes_new=False, step=step)
+    verdict = newest.verdict()
+    if not succeeded and step is Step.WAIT:
+        verdict = unknown(
+            Reason.AWAITING_PODS,
+            f"The pods have not taken their renewed certificates yet: {verdict.message}",
+        )
+    return Proven(verdict, newest.outcome.identity, succeeded, step)
 
 
 def _former(work: Work, certified: Certified, wanted: Endpoint) -> Endpoint | None:
@@ -69,32 +85,55 @@ def _former(work: Work, certified: Certified, wanted: Endpoint) -> Endpoint | No
     return Endpoint(wanted.host, wanted.port, server_name, wanted.plugin_name)
 
 
-async def _shake(
-    work: Work,
-    proofs: Proofs,
-    certified: Certified,
-    endpoint: Endpoint,
-    client_secret: str,
-    pods: Sequence[PodFacts],
-) -> Proof:
-    """Give the last proof, or shake hands with the Service and, where several, with each pod."""
-    plugin, tools = work.plugin, work.tools
-    material = _material(work, client_secret)
-    restarts = sorted((p["metadata"]["uid"], _restarts(p)) for p in work.seen.pods)
-    fingerprint = digest(
-        [asdict(endpoint), certified.material, digest(_public(material)), restarts, len(pods)]
-    )
-    key = (plugin.namespace, plugin.name, client_secret)
-    interval = plugin.spec.handshake.interval
-    proof = proofs.current(key, fingerprint, interval, work.now)
-    if proof is None:
-        outcomes = await _ask_all(work, endpoint, material, pods)
-        outcome = next((o for o in outcomes.values() if not o.succeeded), outcomes[""])
-        served = {name: o.served for name, o in outcomes.items()}
-        behind = _behind(served, certified, [pod.name for pod in pods])
-        proof = proofs.note(key, fingerprint, outcome, behind, tools.clock())
-    work.wake.append(proof.due(interval))
-    return proof
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """The handshakes of one pass, and what follows from pods that are behind."""
+
+    work: Work
+    proofs: Proofs
+    certified: Certified
+    restarted_for: str
+
+    def decide(self, behind: tuple[str, ...]) -> Step:
+        """Decide about pods that have not followed."""
+        certified = self.certified
+        trusted_at = certified.trust.changed_at if certified.trust else None
+        changes = [moment for moment in (certified.server.written_at, trusted_at) if moment]
+        return decide_following(
+            FollowInput(
+                mode=self.work.plugin.spec.tls.reload,
+                behind=behind,
+                certificates=certified.material,
+                restarted_for=self.restarted_for,
+                changed_at=max(changes, default=None),
+                now=self.work.now,
+            )
+        )
+
+    async def shake(
+        self, endpoint: Endpoint, client_secret: str, pods: Sequence[PodFacts]
+    ) -> Proof:
+        """Give the last proof, or shake hands with the Service and, where several, each pod."""
+        work, plugin = self.work, self.work.plugin
+        material = _material(work, client_secret)
+        restarts = sorted((p["metadata"]["uid"], _restarts(p)) for p in work.seen.pods)
+        certificates = [self.certified.material, _public(material)]
+        fingerprint = digest([asdict(endpoint), certificates, restarts, len(pods)])
+        key = (plugin.namespace, plugin.name, client_secret)
+        interval = self._interval(self.proofs.behind(key))
+        proof = self.proofs.current(key, fingerprint, interval, work.now)
+        if proof is None:
+            outcomes = await _ask_all(work, endpoint, material, pods)
+            outcome = next((o for o in outcomes.values() if not o.succeeded), outcomes[""])
+            behind = _outdated(outcomes, self.certified, pods)
+            proof = self.proofs.note(key, fingerprint, outcome, behind, work.tools.clock())
+        work.wake.append(proof.due(self._interval(proof.behind)))
+        return proof
+
+    def _interval(self, behind: tuple[str, ...]) -> timedelta:
+        """Say how soon to look again after a success: soon where pods are expected to follow."""
+        expecting = self.decide(behind) is Step.WAIT
+        return LOOK_AGAIN if expecting else self.work.plugin.spec.handshake.interval
 
 
 async def _ask_all(
@@ -119,47 +158,43 @@ async def _ask_all(
     return outcomes
 
 
-def _behind(
-    served: Mapping[str, str], certified: Certified, pods: Sequence[str]
+def _outdated(
+    outcomes: Mapping[str, HandshakeOutcome], certified: Certified, pods: Sequence[PodFacts]
 ) -> tuple[str, ...]:
     """Name the pods that showed another certificate than the newest; a single one by the Service.
 
     A pod that showed none was not reached, and something else is wrong with it.
     """
     newest = certified.server.leaf.fingerprint if certified.server.leaf else ""
-    alone = pods[0] if len(pods) == 1 else ""
-    return tuple(
-        sorted(
-            {name or alone for name, shown in served.items() if shown and shown != newest} - {""}
-        )
-    )
+    alone = pods[0].name if len(pods) == 1 else ""
+    found = {
+        name or alone
+        for name, outcome in outcomes.items()
+        if outcome.served and outcome.served != newest
+    }
+    return tuple(sorted(found - {""}))
 
 
-async def _follow(
-    work: Work, certified: Certified, proof: Proof, pods: Sequence[PodFacts], restarted_for: str
-) -> Step:
-    """Decide about pods that are behind; have the kubelet bring them up to date at once."""
-    behind = proof.behind
-    if not proof.outcome.succeeded and certified.in_use is not None:
-        # Pods that refuse the new client are behind, too: they still trust only the former.
-        behind = tuple(pod.name for pod in pods)
-    changed = [certified.server.written_at, certified.trust.changed_at if certified.trust else None]
-    step = decide_following(
-        FollowInput(
-            mode=work.plugin.spec.tls.reload,
-            behind=behind,
-            certificates=certified.material,
-            restarted_for=restarted_for,
-            changed_at=max((moment for moment in changed if moment is not None), default=None),
-            now=work.now,
-        )
-    )
-    if step is Step.WAIT:
-        for pod in pods:
-            if pod.name in behind and pod.refreshed_for != certified.material:
-                await work.tools.writer.refresh(work.plugin, pod.name, certified.material)
-                work.wrote.append(f"Pod {pod.name}")
-    return step
+def _behind(work: Work, proof: Proof, pods: Sequence[PodFacts]) -> tuple[str, ...]:
+    """Name the pods that have not followed.
+
+    Where a published plugin refuses a certificate, or shows one that is not trusted, all its pods
+    may have former files.
+    """
+    refused = proof.outcome.reason in (Reason.CLIENT_CERTIFICATE_REFUSED, Reason.TLS_REJECTED)
+    if refused and work.announcement is not None:
+        return tuple(pod.name for pod in pods)
+    return proof.behind
+
+
+async def _refresh(
+    work: Work, certified: Certified, behind: Sequence[str], pods: Sequence[PodFacts]
+) -> None:
+    """Have the kubelet bring pods up to date at once."""
+    for pod in pods:
+        if pod.name in behind and pod.refreshed_for != certified.material:
+            await work.tools.writer.refresh(work.plugin, pod.name, certified.material)
+            work.wrote.append(f"Pod {pod.name}")
 
 
 def _material(work: Work, client_secret: str) -> Material:
