@@ -5,16 +5,15 @@ What real server-side apply does is tested against a real API server.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.kinds import Kind
-from tests.support.certificates import CLIENT, SERVER, authority, issue
 
 
 class FakeClient(Client):
@@ -28,6 +27,12 @@ class FakeClient(Client):
         self.fail_at: int | None = None
         """Number of the write that fails; `fail_after` says on which side of it."""
         self.fail_after = False
+        self.events: list[dict[str, Any]] = []
+        """Events that were written."""
+        self.clock: Callable[[], datetime] | None = None
+        """Tells when Secrets are written, where there is one."""
+        self.watch: Callable[[], None] = _look_away
+        """Is called after every write."""
         self._uid = 0
 
     def put(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,14 +40,19 @@ class FakeClient(Client):
         stored = deepcopy(dict(body))
         self._uid += 1
         stored["metadata"].setdefault("uid", f"uid-{self._uid}")
-        stored["metadata"].setdefault("resourceVersion", "1")
         stored["metadata"].setdefault("creationTimestamp", "2026-03-01T11:00:00Z")
         self.objects[self._key(kind, stored["metadata"])] = stored
+        self._touch(stored)
         return stored
 
     def the(self, kind: Kind, name: str, namespace: str = "cnpg-system") -> dict[str, Any]:
         """Look at an object."""
         return self.objects[kind.kind, namespace if kind.namespaced else None, name]
+
+    def read(self, secret: str, namespace: str = "cnpg-system") -> dict[str, bytes]:
+        """Decode a Secret's data; empty where it does not exist."""
+        body = self.objects.get(("Secret", namespace, secret), {})
+        return {key: base64.b64decode(value) for key, value in body.get("data", {}).items()}
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
         self._check(kind)
@@ -82,8 +92,9 @@ class FakeClient(Client):
         self._check(kind)
         key = self._key(kind, body["metadata"])
         self._fail(before=True)
-        self.writes.append(f"{kind.kind} {key[2]}" + (f"/{subresource}" if subresource else ""))
         live = self.objects.get(key)
+        self._compare(live, body)
+        self.writes.append(f"{kind.kind} {key[2]}" + (f"/{subresource}" if subresource else ""))
         if live is None:
             live = self.put(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **body})
             live["metadata"]["generation"] = 1
@@ -93,45 +104,59 @@ class FakeClient(Client):
             live["metadata"]["finalizers"] = list(body["metadata"]["finalizers"])
         else:
             self._merge(live, body)
-        self._collect(key)
-        self._fail(before=False)
+        self._finish(key)
         return deepcopy(live)
 
     async def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
         name = body["metadata"].get("name") or body.get("reason", "")
+        self._fail(before=True)
+        if kind is kinds.SECRET and self._key(kind, body["metadata"]) in self.objects:
+            raise errors.ConflictError(f"Secret {name} exists")
         self.writes.append(f"{kind.kind} {name}")
         if kind is kinds.SECRET:
-            if self._key(kind, body["metadata"]) in self.objects:
-                raise errors.ConflictError(f"Secret {name} exists")
             self.put(kind, body)
-        return dict(body)
+            self._finish(self._key(kind, body["metadata"]))
+        else:
+            self.events.append(deepcopy(dict(body)))
+            self._fail(before=False)
+        return deepcopy(dict(body))
 
     async def merge_patch(
         self, kind: Kind, name: str, namespace: str | None, patch: Mapping[str, Any]
     ) -> dict[str, Any]:
+        self._check(kind)
+        self._fail(before=True)
+        live = self.objects.get((kind.kind, namespace, name))
+        if live is None:
+            raise errors.NotFoundError(f"{kind.kind} {name}")
         self.writes.append(f"patch {kind.kind} {name}")
-        live = self.objects[kind.kind, namespace, name]
         metadata = patch["metadata"]
         if "finalizers" in metadata:
             live["metadata"]["finalizers"] = metadata["finalizers"] or []
         if "ownerReferences" in metadata:
             live["metadata"]["ownerReferences"] = metadata["ownerReferences"] or []
-        for key, value in (metadata.get("annotations") or {}).items():
-            live["metadata"].setdefault("annotations", {})[key] = value
-        self._collect((kind.kind, namespace, name))
+        annotations = {**(live["metadata"].get("annotations") or {})}
+        annotations.update(metadata.get("annotations") or {})
+        kept = {key: value for key, value in annotations.items() if value is not None}
+        live["metadata"]["annotations"] = kept
+        self._finish((kind.kind, namespace, name))
         return deepcopy(live)
 
     async def delete(
         self, kind: Kind, name: str, namespace: str | None, *, uid: str | None = None
     ) -> None:
+        self._check(kind)
         self._fail(before=True)
-        self.writes.append(f"delete {kind.kind} {name}")
         key = (kind.kind, namespace if kind.namespaced else None, name)
         live = self.objects.get(key)
+        if live is not None and uid not in (None, live["metadata"]["uid"]):
+            raise errors.ConflictError(f"{kind.kind} {name} is another one now")
+        self.writes.append(f"delete {kind.kind} {name}")
         if live is not None:
             live["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
-            self._collect(key)
-        self._fail(before=False)
+            self._finish(key)
+        else:
+            self._fail(before=False)
 
     def _merge(self, live: dict[str, Any], body: Mapping[str, Any]) -> None:
         """Replace what the body holds; labels and annotations of others stay."""
@@ -145,6 +170,29 @@ class FakeClient(Client):
                 live[field] = {**live[field], **deepcopy(value)} if known else deepcopy(value)
         if live.get("spec") != before:
             live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
+
+    def _touch(self, live: dict[str, Any]) -> None:
+        """Note a write as the API server does."""
+        metadata = live["metadata"]
+        metadata["resourceVersion"] = str(int(metadata.get("resourceVersion", "0")) + 1)
+        if self.clock is not None:
+            stamp = self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+            metadata["managedFields"] = [{"manager": "fake", "time": stamp}]
+
+    def _finish(self, key: tuple[str, str | None, str]) -> None:
+        """End a write."""
+        self._touch(self.objects[key])
+        self._collect(key)
+        self.watch()
+        self._fail(before=False)
+
+    @staticmethod
+    def _compare(live: Mapping[str, Any] | None, body: Mapping[str, Any]) -> None:
+        """Refuse a write that is made for another state than the present one."""
+        for field in ("uid", "resourceVersion"):
+            wanted = body["metadata"].get(field)
+            if wanted is not None and (live is None or live["metadata"][field] != wanted):
+                raise errors.ConflictError(f"{body['metadata']['name']} has another {field}")
 
     def _collect(self, key: tuple[str, str | None, str]) -> None:
         """Remove what was deleted once nothing holds it."""
@@ -168,6 +216,10 @@ class FakeClient(Client):
         return (kind.kind, metadata.get("namespace") if kind.namespaced else None, metadata["name"])
 
 
+def _look_away() -> None:
+    """Nobody watches."""
+
+
 def _selects(labels: str | None, body: Mapping[str, Any]) -> bool:
     own = body["metadata"].get("labels") or {}
     for part in (labels or "").split(","):
@@ -175,102 +227,3 @@ def _selects(labels: str | None, body: Mapping[str, Any]) -> bool:
         if key and (key not in own or (equals and own[key] != value)):
             return False
     return True
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self._now = datetime.now(UTC).replace(microsecond=0)
-
-    def __call__(self) -> datetime:
-        return self._now
-
-    def pass_by(self, seconds: float) -> None:
-        """Let time pass."""
-        self._now += timedelta(seconds=seconds)
-
-
-class World:
-    """The controllers around the operator: cert-manager, the kubelet, CloudNativePG."""
-
-    def __init__(self, client: FakeClient, clock: "Clock", version: str = "1.30.0") -> None:
-        self.client = client
-        self._clock = clock
-        self.root = authority("root")
-        self.intermediate = authority("intermediate", self.root)
-        self.install_cnpg(version)
-
-    def install_cnpg(self, version: str) -> None:
-        """Put CloudNativePG, its Lease and its leader into the namespace."""
-        image = f"example.org/cloudnative-pg:{version}"
-        self.client.put(
-            kinds.DEPLOYMENT,
-            {
-                "metadata": _meta("cnpg", {names.LABEL_NAME: names.CNPG_APP}),
-                "spec": {
-                    "replicas": 1,
-                    "template": {"spec": {"containers": [{"name": "manager", "image": image}]}},
-                },
-                "status": {"updatedReplicas": 1, "replicas": 1, "availableReplicas": 1},
-            },
-        )
-        self.client.the(kinds.DEPLOYMENT, "cnpg")["status"]["observedGeneration"] = 0
-        self.client.put(
-            kinds.LEASE,
-            {"metadata": _meta(names.CNPG_LEASE), "spec": {"holderIdentity": "cnpg-0_x"}},
-        )
-        self.client.put(kinds.POD, {"metadata": _meta("cnpg-0")})
-
-    def issue(self) -> None:
-        """Make the Secrets of all Certificates, as cert-manager would."""
-        for (kind, _, name), body in list(self.client.objects.items()):
-            if kind != "Certificate":
-                continue
-            body["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
-            template = body["spec"].get("secretTemplate", {})
-            if ("Secret", "cnpg-system", name) not in self.client.objects:
-                self._issue(name, body["spec"], template.get("labels", {}))
-
-    def _issue(self, name: str, spec: Mapping[str, Any], labels: dict[str, str]) -> None:
-        pair = {
-            names.CHAIN_ROOT: self.root,
-            names.CHAIN_INTERMEDIATE: self.intermediate,
-        }.get(name)
-        if pair is None:
-            usage = SERVER if "server auth" in spec["usages"] else CLIENT
-            dns_names = spec.get("dnsNames", ())
-            pair = issue(self.intermediate, name, dns=dns_names, usages=(usage,))
-        encoded = {key: base64.b64encode(value).decode() for key, value in pair.secret.items()}
-        self.client.put(kinds.SECRET, {"metadata": _meta(name, labels), "data": encoded})
-
-    def run(self) -> None:
-        """Bring every Deployment's pods up."""
-        for (kind, _, _), body in self.client.objects.items():
-            if kind == "Deployment":
-                wanted = body["spec"].get("replicas", 1)
-                body["status"] = {
-                    "observedGeneration": body["metadata"].get("generation", 0),
-                    "updatedReplicas": wanted,
-                    "replicas": wanted,
-                    "availableReplicas": wanted,
-                }
-
-    def register(self) -> None:
-        """Write CloudNativePG's Event for every published Service."""
-        for (kind, _, name), body in list(self.client.objects.items()):
-            if kind == "Service" and names.CNPG_PLUGIN_NAME in body["metadata"].get("labels", {}):
-                self.client.put(
-                    kinds.EVENT,
-                    {
-                        "metadata": _meta(f"{name}.event"),
-                        "type": "Normal",
-                        "reason": "PluginRegistered",
-                        "message": "registered",
-                        "lastTimestamp": self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
-                    },
-                )
-
-
-def _meta(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
-    return {"name": name, "namespace": "cnpg-system", "labels": labels or {}}

@@ -1,115 +1,15 @@
 import asyncio
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.apply import Writer
-from cnpg_plugin_operator.cluster.gather import Gatherer
-from cnpg_plugin_operator.cluster.removal import Remover
-from cnpg_plugin_operator.decide.admission import Grants
-from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Identity, Material
-from cnpg_plugin_operator.decide.restart import Pace
-from cnpg_plugin_operator.reconciler import Reconciler
-from cnpg_plugin_operator.reconciler.tools import Policy, Tools
-from cnpg_plugin_operator.telemetry import Metrics
+from cnpg_plugin_operator.decide.facts import HandshakeOutcome
 from tests.support.builders import resource
-from tests.support.fake_client import Clock, FakeClient, World
-
-NAMESPACE = "cnpg-system"
-
-
-@dataclass
-class FakeHandshaker:
-    """Answers as it is told and counts how often it was asked."""
-
-    outcome: HandshakeOutcome | None = None
-    asked: list[Endpoint] = field(default_factory=list)
-
-    async def shake(
-        self,
-        endpoint: Endpoint,
-        material: Material,
-        timeout: float,  # noqa: ASYNC109 - a value
-    ) -> HandshakeOutcome:
-        self.asked.append(endpoint)
-        identity = Identity(endpoint.plugin_name, "1.0.0", capabilities=("WAL_SERVICE",))
-        return self.outcome or HandshakeOutcome(Reason.IDENTIFIED, "answered", identity)
-
-
-class Stage:
-    """An operator, a cluster in memory, and the controllers around it."""
-
-    def __init__(self, version: str = "1.30.0") -> None:
-        self.clock = Clock()
-        self.client = FakeClient()
-        self.world = World(self.client, self.clock, version)
-        self.handshaker = FakeHandshaker()
-        self.reconciler = self.operator()
-
-    def operator(self) -> Reconciler:
-        """Start the operator anew: nothing but the cluster survives."""
-        gatherer = Gatherer(self.client, (NAMESPACE,))
-        return Reconciler(
-            Tools(
-                gatherer=gatherer,
-                writer=Writer(self.client),
-                remover=Remover(self.client, gatherer, binds_cluster_roles=True),
-                handshaker=self.handshaker,
-                policy=Policy(
-                    namespaces=(NAMESPACE,),
-                    restart_policy=RestartPolicy.IF_NEEDED,
-                    pace=Pace(),
-                    cluster_domain="cluster.local",
-                    grants=Grants(cluster_roles=frozenset({"viewer"})),
-                ),
-                metrics=Metrics(),
-                clock=self.clock,
-            )
-        )
-
-    def create(self, name: str = "hello", **spec: Any) -> None:
-        self.client.put(kinds.PLUGIN, resource(name, **spec))
-
-    def edit(self, name: str = "hello", **spec: Any) -> None:
-        live = self.client.the(kinds.PLUGIN, name)
-        live["spec"].update(spec)
-        live["metadata"]["generation"] += 1
-
-    async def settle(self, name: str = "hello", passes: int = 12) -> None:
-        """Let the operator and the world take turns."""
-        for _ in range(passes):
-            await self.visit(name)
-            self.world.issue()
-            self.world.run()
-            self.world.register()
-            self.clock.pass_by(1)
-
-    async def visit(self, name: str = "hello") -> float | None:
-        """Run one pass; a failed one is left to the next."""
-        try:
-            return (await self.reconciler.reconcile(NAMESPACE, name)).after
-        except errors.ClusterError:
-            return 0.0
-
-    def condition(self, kind: str = "Ready", name: str = "hello") -> tuple[str, str]:
-        status = self.client.the(kinds.PLUGIN, name)["status"]
-        found = next(c for c in status["conditions"] if c["type"] == kind)
-        return found["status"], found["reason"]
-
-    def service(self, name: str = "hello") -> dict[str, Any]:
-        found: dict[str, Any] = self.client.the(kinds.SERVICE, name)["metadata"]
-        return found
-
-    @property
-    def restarted(self) -> dict[str, Any]:
-        template = self.client.the(kinds.DEPLOYMENT, "cnpg")["spec"]["template"]
-        found: dict[str, Any] = template.get("metadata", {}).get("annotations", {})
-        return found
+from tests.unit.reconciler.stage import Stage
+from tests.unit.reconciler.world import NAMESPACE
 
 
 @pytest.fixture
@@ -367,12 +267,6 @@ def use_plugin(stage: Stage) -> None:
     )
 
 
-def delete(stage: Stage) -> None:
-    stage.client.the(kinds.PLUGIN, "hello")["metadata"]["deletionTimestamp"] = (
-        "2026-03-01T12:00:00Z"
-    )
-
-
 def own_objects(stage: Stage) -> list[tuple[str, str | None, str]]:
     return [
         key
@@ -386,7 +280,7 @@ async def test_a_plugin_in_use_waits_and_says_for_whom(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     use_plugin(stage)
-    delete(stage)
+    stage.delete()
     await stage.settle(passes=3)
     waiting = stage.condition("Accepted")
     message = stage.client.the(kinds.PLUGIN, "hello")["status"]["conditions"][0]["message"]
@@ -403,7 +297,7 @@ async def test_unprotected_deletion_does_not_wait(stage: Stage) -> None:
     stage.create(deletionProtection=False)
     await stage.settle()
     use_plugin(stage)
-    delete(stage)
+    stage.delete()
     await stage.settle(passes=3)
 
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
@@ -415,7 +309,7 @@ async def test_the_finalizer_of_a_cloudnativepg_that_is_gone_holds_nothing_up(st
     stage.client.the(kinds.SERVICE, "hello")["metadata"]["finalizers"] = [
         names.CNPG_SERVICE_FINALIZER
     ]
-    delete(stage)
+    stage.delete()
     await stage.visit()
     waiting = stage.condition("Accepted")
     del stage.client.objects["Deployment", NAMESPACE, "cnpg"]
