@@ -5,9 +5,9 @@ Validate, certificates, workload, Service and handshake, announcement and regist
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
@@ -41,6 +41,10 @@ from cnpg_plugin_operator.reconciler.registering import judge
 from cnpg_plugin_operator.reconciler.reporting import build_report
 from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
 from cnpg_plugin_operator.reconciler.work import Work
+
+
+MOMENT: Final = timedelta(seconds=0.5)
+"""Within which the cluster's own controllers answer a change."""
 
 
 @dataclass(slots=True)
@@ -150,13 +154,12 @@ class Pass:
             await work.apply(body)
         await work.apply(build_service(plugin, self._announcing()))
         live = await work.apply(build_deployment(plugin, self._restarted_for()))
+        facts = observe.read_workload(live, list(work.seen.pods))
+        if not facts.up_to_date:
+            # Its controller looks at any change of it, be it of an annotation, within a moment.
+            work.wake.append(self.now + MOMENT)
         return decide_workload(
-            WorkloadInput(
-                name=plugin.name,
-                port=plugin.spec.port,
-                facts=observe.read_workload(live, list(work.seen.pods)),
-                now=self.now,
-            )
+            WorkloadInput(name=plugin.name, port=plugin.spec.port, facts=facts, now=self.now)
         )
 
     async def _shake(self) -> Verdict:
