@@ -42,7 +42,6 @@ from cnpg_plugin_operator.reconciler.reporting import build_report
 from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
 from cnpg_plugin_operator.reconciler.work import Work
 
-
 MOMENT: Final = timedelta(seconds=0.5)
 """Within which the cluster's own controllers answer a change."""
 
