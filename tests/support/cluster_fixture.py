@@ -40,7 +40,7 @@ VALUES: Final[Mapping[str, Any]] = {
     },
     # Two restarts may follow each other within one run of the tests; and on a busy machine twenty
     # plugins may take longer than a minute.
-    "restart": {"cooldown": "10s", "settleMax": "4m"},
+    "restart": {"cooldown": "10s", "settleMax": "2m"},
     "allowedRoles": [ALLOWED_ROLE],
     "allowedClusterRoles": [ALLOWED_ROLE],
     "allowedServiceAccounts": [ALLOWED_ACCOUNT],

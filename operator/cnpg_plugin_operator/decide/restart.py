@@ -48,6 +48,8 @@ class RestartInput:
     """How many others of the namespace are on their way to being published."""
     pace: Pace
     now: datetime
+    known: frozenset[str] = frozenset()
+    """Plugins whose announced revision was seen registered: they need nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def _uncovered(given: RestartInput) -> list[Announcement]:
     return [
         announcement
         for name, announcement in given.published.items()
-        if not is_covered(name, announcement, given.cnpg)
+        if name not in given.known
+        and not is_covered(name, announcement, given.cnpg)
         and given.cnpg.restarted_for.get(name) != announcement.revision
     ]
 

@@ -1,8 +1,9 @@
 """The last stage: whether CloudNativePG took an announcement, and the restart where it must."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
@@ -67,6 +68,7 @@ async def _restart(tools: Tools, namespace: str, step: Step) -> Step:
             return step
         now, pace = tools.clock(), tools.policy.pace
         published = await tools.gatherer.published(namespace)
+        siblings = await tools.gatherer.siblings(namespace)
         decision = decide_restart(
             RestartInput(
                 cnpg=found[0],
@@ -74,6 +76,7 @@ async def _restart(tools: Tools, namespace: str, step: Step) -> Step:
                 coming=await tools.gatherer.coming(namespace, published, now - pace.settle_max),
                 pace=pace,
                 now=now,
+                known=_known(siblings, published),
             )
         )
         if decision.action is Action.WAIT:
@@ -84,3 +87,16 @@ async def _restart(tools: Tools, namespace: str, step: Step) -> Step:
     tools.metrics.restarts.labels(namespace).inc()
     note = f"Deployment {found[0].deployment} is restarted: {decision.reason}."
     return replace(step, restarted=note)
+
+
+def _known(
+    siblings: Iterable[Mapping[str, Any]], published: Mapping[str, Announcement]
+) -> frozenset[str]:
+    """Name the plugins whose status calls the announced revision registered."""
+    registered = {
+        body["metadata"]["name"]: ((body.get("status") or {}).get("cnpg") or {}).get(
+            "registeredRevision"
+        )
+        for body in siblings
+    }
+    return frozenset(n for n, a in published.items() if registered.get(n) == a.revision)

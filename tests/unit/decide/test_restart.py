@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -136,3 +137,11 @@ def test_an_announced_revision_that_was_registered_never_asks_for_a_restart(
             registered_revision=announced.revision,
         )
         assert restart_reason(given_facts) is None
+
+
+def test_a_plugin_that_is_registered_already_hurries_nobody() -> None:
+    published = {"old": at(3600), "new": at(1)}
+    alone = RestartInput(cnpg=cnpg(), published=published, coming=3, pace=Pace(), now=NOW)
+
+    assert decide_restart(alone).action is Action.RESTART
+    assert decide_restart(replace(alone, known=frozenset({"old"}))).action is Action.WAIT
