@@ -1,10 +1,11 @@
 """Fixtures of all tests: the real cluster and the operator in it, for those that ask for them.
 
-Unit tests ask for neither and need no cluster. The cluster is called `test`, is brought up where
-it does not run, and is left running: the next run starts in a second. Each test takes away what it
-made.
+Unit tests ask for neither and need no cluster. The cluster is called `test` (or what the variable
+CNPGP_TEST_CLUSTER says, for two runs side by side), is brought up where it does not run, and is
+left running: the next run starts in a second. Each test takes away what it made.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.support.cluster_fixture import install_operator
 from tests.support.cluster_fixture_api import Api
 from tests.support.cluster_fixture_operator import Operator
 
-CLUSTER = "test"
+CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"
 ORDER = ("unit", "integration", "e2e")
 TESTS = Path(__file__).parent
 

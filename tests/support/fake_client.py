@@ -106,7 +106,10 @@ class FakeClient(Client):
     ) -> dict[str, Any]:
         self.writes.append(f"patch {kind.kind} {name}")
         live = self.objects[kind.kind, namespace, name]
-        live["metadata"]["finalizers"] = patch["metadata"]["finalizers"] or []
+        if "finalizers" in patch["metadata"]:
+            live["metadata"]["finalizers"] = patch["metadata"]["finalizers"] or []
+        annotations = patch["metadata"].get("annotations") or {}
+        live["metadata"]["annotations"] = {**live["metadata"].get("annotations", {}), **annotations}
         self._collect((kind.kind, namespace, name))
         return deepcopy(live)
 

@@ -32,6 +32,13 @@ class RestartPolicy(StrEnum):
     NEVER = "Never"
 
 
+class UpgradePolicy(StrEnum):
+    """Whether a changed plugin reaches CloudNativePG, and so the databases, by itself."""
+
+    AUTOMATIC = "Automatic"
+    MANUAL = "Manual"
+
+
 class _Model(BaseModel):
     """Camel case outside, snake case inside; unknown fields are the API server's business."""
 
@@ -118,6 +125,16 @@ class TLS(_Model):
     )
 
 
+class CNPGRef(_Model):
+    """The CloudNativePG operator that is meant, by the name of its Deployment.
+
+    Called like the section `status.cnpg` that it decides about, and shaped like `tls.issuerRef`. No
+    namespace: CloudNativePG finds plugins in its own only.
+    """
+
+    name: str = Field(min_length=1)
+
+
 class Handshake(_Model):
     """Deadline and repetition of the handshake."""
 
@@ -162,6 +179,10 @@ class Spec(_Model):
     tls: TLS = TLS()
     restart_policy: RestartPolicy | None = None
     """None: the operator's default."""
+    cnpg_ref: CNPGRef | None = None
+    """None: the only one of the namespace."""
+    upgrade_policy: UpgradePolicy = UpgradePolicy.AUTOMATIC
+    nudge_clusters: bool = False
     handshake: Handshake = Handshake()
     deletion_protection: bool = True
     suspend: bool = False
@@ -199,6 +220,11 @@ class Plugin(Resource):
     def host(self) -> str:
         """The host that CloudNativePG 1.28.4, 1.29.2, 1.30.0 and newer dials."""
         return f"{self.service_name}.{self.namespace}.svc"
+
+    @property
+    def cnpg_reference(self) -> str:
+        """Name of CloudNativePG's Deployment where the user named it, else empty."""
+        return self.spec.cnpg_ref.name if self.spec.cnpg_ref else ""
 
     @property
     def owner_reference(self) -> Mapping[str, Any]:

@@ -1,9 +1,8 @@
-"""Writes: server-side applies of what differs, pruning of what is not wanted, the restart.
+"""Writes: server-side applies of what differs, pruning of what is not wanted, reports.
 
 Every write is idempotent and made only where it is needed: a pass with nothing to do writes none.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -13,8 +12,7 @@ from cnpg_plugin_operator.api.spec import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
-from cnpg_plugin_operator.decide.facts import CNPGFacts
-from cnpg_plugin_operator.decide.registration import format_time
+from cnpg_plugin_operator.decide.announcing import format_time
 from cnpg_plugin_operator.desired.drift import find_drift
 from cnpg_plugin_operator.desired.objects import Object
 
@@ -160,31 +158,6 @@ class Writer:
                     await self._client.delete(
                         kind, metadata["name"], plugin.namespace, uid=metadata["uid"]
                     )
-
-    async def restart_cnpg(
-        self, namespace: str, cnpg: CNPGFacts, revisions: Mapping[str, str], now: datetime
-    ) -> None:
-        """Ask for a rolling restart of CloudNativePG, noting which revisions it is for.
-
-        Only two annotations of the pod template are owned; with the uid, a Deployment that is gone
-        is not made anew.
-        """
-        annotations = {
-            names.ANNOTATION_RESTARTED_AT: format_time(now),
-            names.ANNOTATION_RESTARTED_FOR: json.dumps(dict(revisions), sort_keys=True),
-        }
-        await self._client.apply(
-            kinds.DEPLOYMENT,
-            {
-                "metadata": {
-                    "name": cnpg.deployment,
-                    "namespace": namespace,
-                    "uid": cnpg.uid,
-                },
-                "spec": {"template": {"metadata": {"annotations": annotations}}},
-            },
-            manager=names.RESTART_MANAGER,
-        )
 
     async def event(
         self, plugin: Resource, *, warning: bool, reason: str, message: str, now: datetime

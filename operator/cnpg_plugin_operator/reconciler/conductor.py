@@ -26,7 +26,13 @@ from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admissi
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.stages import Pass
 from cnpg_plugin_operator.reconciler.teardown import tear_down
-from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, IN_PASSING, RETRY, Tools
+from cnpg_plugin_operator.reconciler.tools import (
+    FALLBACK_RETRY,
+    IN_PASSING,
+    RETRY,
+    WORTH_TELLING,
+    Tools,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -100,18 +106,15 @@ class Reconciler:
             return await self._refuse(body, plugin, no(Reason.CLUSTER_ERROR, f"{error}"))
         if run.wrote:
             logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
-        if run.restart_note:
+        for reason, message in run.notes:
             await self._tools.writer.event(
-                plugin,
-                warning=False,
-                reason="RestartingCNPG",
-                message=run.restart_note,
-                now=self._tools.clock(),
+                plugin, warning=False, reason=reason, message=message, now=self._tools.clock()
             )
         in_progress = summarize(report.verdicts).status is Status.UNKNOWN
         after = min(run.retry_after(), ECHO) if run.wrote and in_progress else run.retry_after()
         seen = status.get("observedGeneration") == plugin.generation
-        if in_progress and seen and after <= IN_PASSING:
+        passing = summarize(report.verdicts).reason not in WORTH_TELLING
+        if in_progress and seen and passing and after <= IN_PASSING:
             # The next pass reports: it follows at once, and knows more.
             return Requeue(after)
         await self._report(body, plugin, report)

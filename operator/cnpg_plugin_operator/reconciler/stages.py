@@ -16,14 +16,20 @@ from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.gather import Snapshot
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.decide.announcing import keep_announcing
 from cnpg_plugin_operator.decide.certificates import (
     CertificateInput,
     decide_certificates,
     next_check,
 )
-from cnpg_plugin_operator.decide.facts import Announcement, Endpoint, Identity, Material, PairFacts
+from cnpg_plugin_operator.decide.cnpg_facts import Announcement, RestartRecord
+from cnpg_plugin_operator.decide.facts import (
+    Endpoint,
+    Identity,
+    Material,
+    PairFacts,
+)
 from cnpg_plugin_operator.decide.issuing import decide_issuing
-from cnpg_plugin_operator.decide.registration import announce, keep_announcing
 from cnpg_plugin_operator.decide.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.certificates import build_certificates, build_chain
@@ -33,9 +39,11 @@ from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ConflictError
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconciler.proof import Proofs
-from cnpg_plugin_operator.reconciler.registering import judge
+from cnpg_plugin_operator.reconciler.registering import announcing, dial_hash, judge
 from cnpg_plugin_operator.reconciler.reporting import build_report
+from cnpg_plugin_operator.reconciler.silence import explain_silence
 from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
+from cnpg_plugin_operator.reconciler.upgrading import EVENT_REASON, weigh_upgrade
 
 
 @dataclass(slots=True)
@@ -61,8 +69,10 @@ class Pass:
     _wake: list[datetime] = field(init=False, default_factory=list)
     """Times at which the world changes by itself."""
     _deployment: Object = field(init=False, default_factory=dict)
-    restart_note: str = field(init=False, default="")
-    """What to tell of a restart that this pass asked for; empty where it did not."""
+    notes: list[tuple[str, str]] = field(init=False, default_factory=list)
+    """Reasons and messages of the Events that tell what this pass did to others."""
+    _record: RestartRecord | None = field(init=False, default=None)
+    """The note of a restart that this pass asked for, which the report must not lose."""
     _overdue: bool = field(init=False, default=False)
     """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
     _registered: str = field(init=False, default="")
@@ -91,7 +101,12 @@ class Pass:
             if not verdict.is_true:
                 break
         return build_report(
-            self.verdicts, self._snapshot, self._pairs, self._identity, self._registered
+            self.verdicts,
+            self._snapshot,
+            self._pairs,
+            self._identity,
+            self._registered,
+            self._record,
         )
 
     def retry_after(self) -> float:
@@ -148,11 +163,15 @@ class Pass:
 
     async def _deploy(self, access: list[Object]) -> Verdict:
         plugin, seen = self.plugin, self._snapshot
+        held, telling = weigh_upgrade(plugin, self.status, seen, self._deployment)
+        if held is not None:
+            return held
+        self.notes += [(EVENT_REASON, telling)] if telling else []
         for body in access:
             await self._apply(body)
         await self._apply(build_service(plugin, self._announcing()))
         live = await self._apply(self._deployment)
-        return decide_workload(
+        verdict = decide_workload(
             WorkloadInput(
                 name=plugin.name,
                 port=plugin.spec.port,
@@ -160,6 +179,7 @@ class Pass:
                 now=self.now,
             )
         )
+        return await explain_silence(self.tools, plugin, verdict)
 
     async def _shake(self) -> Verdict:
         plugin, tools = self.plugin, self.tools
@@ -186,17 +206,14 @@ class Pass:
         return proof.verdict()
 
     async def _register(self, desired: list[Object]) -> Verdict:
-        plugin = self.plugin
-        endpoint = build_endpoint(plugin)
-        template = self._deployment["spec"]["template"]
-        annotations = announce(
+        plugin, seen = self.plugin, self._snapshot
+        annotations = announcing(
+            plugin,
+            seen,
             self._announcement(),
-            endpoint,
-            endpoint_hash=digest(endpoint),
-            # With the uid, a resource that is made anew is another revision than its predecessor.
-            revision=digest(
-                [plugin.uid, template, endpoint, asdict(self._identity or Identity("", ""))]
-            ),
+            dialled=dial_hash(plugin, seen.cnpg[0], self._pairs),
+            template=self._deployment["spec"]["template"],
+            identity=self._identity,
             now=self.now,
         )
         live = await self._apply(build_service(plugin, annotations))
@@ -207,9 +224,18 @@ class Pass:
                 f"Service {plugin.service_name} lost its label while it was applied"
             )
         step = await judge(
-            self.tools, plugin, self._snapshot, announcement, self._registered, self.now
+            self.tools,
+            plugin,
+            self.status,
+            seen,
+            announcement,
+            self._identity,
+            self._registered,
+            self.now,
         )
-        self.restart_note = step.restarted
+        self.notes += [("RestartingCNPG", step.restarted)] if step.restarted else []
+        self._record = step.record
+        self.wrote += step.nudged
         self._wake += [self.now + step.after] if step.after is not None else []
         self._overdue = step.overdue
         if step.verdict.is_true:
@@ -251,9 +277,8 @@ class Pass:
         announcement = self._announcement()
         if announcement is None:
             return None
-        return keep_announcing(
-            announcement, build_endpoint(self.plugin), digest(build_endpoint(self.plugin))
-        )
+        dialled = dial_hash(self.plugin, self._snapshot.cnpg[0], self._pairs)
+        return keep_announcing(announcement, build_endpoint(self.plugin), dialled)
 
     def _material(self) -> Material:
         server = self._snapshot.secrets[names.server_secret(self.plugin.name)] or {}

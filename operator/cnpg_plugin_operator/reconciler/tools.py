@@ -11,6 +11,7 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.cluster.restarting import Restarter
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.decide.restart import Pace
@@ -47,6 +48,7 @@ class Tools:
 
     gatherer: Gatherer
     writer: Writer
+    restarter: Restarter
     handshaker: Handshaker
     policy: Policy
     metrics: Metrics
@@ -59,6 +61,9 @@ class Tools:
 IN_PASSING: Final = 1.0
 """Progress that is looked at again within this many seconds is not worth a write of the status."""
 
+WORTH_TELLING: Final = frozenset({Reason.RESTARTING})
+"""Progress that is looked at often, yet takes so long that it is reported."""
+
 FALLBACK_RETRY: Final = 10.0
 """Seconds until a resource that is not Ready is looked at again, where no reason says otherwise.
 Events wake it earlier; this covers what no watch reports."""
@@ -70,10 +75,12 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.ROLLOUT_IN_PROGRESS: 3.0,
     Reason.AWAITING_REGISTRATION: 0.5,
     Reason.REREGISTERING: 0.5,
-    Reason.RESTARTING: 2.0,
+    Reason.RESTARTING: 0.5,
+    Reason.RESTART_STUCK: 10.0,
     Reason.RESTART_PENDING: 2.0,
     Reason.CNPG_UNAVAILABLE: 2.0,
     Reason.DELETING: 1.0,
+    Reason.AWAITING_APPROVAL: 600.0,
     Reason.SUSPENDED: 600.0,
     Reason.INVALID_SPEC: 60.0,
     Reason.CNPG_NOT_FOUND: 30.0,

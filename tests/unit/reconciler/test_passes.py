@@ -10,6 +10,7 @@ from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.cluster.restarting import Restarter
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Identity, Material
 from cnpg_plugin_operator.decide.restart import Pace
@@ -43,7 +44,8 @@ class FakeHandshaker:
 class Stage:
     """An operator, a cluster in memory, and the controllers around it."""
 
-    def __init__(self, version: str = "1.30.0") -> None:
+    def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
+        self.nudging = nudging
         self.clock = Clock()
         self.client = FakeClient()
         self.world = World(self.client, self.clock, version)
@@ -57,13 +59,14 @@ class Stage:
             Tools(
                 gatherer=gatherer,
                 writer=Writer(self.client, gatherer, binds_cluster_roles=True),
+                restarter=Restarter(self.client),
                 handshaker=self.handshaker,
                 policy=Policy(
                     namespaces=(NAMESPACE,),
                     restart_policy=RestartPolicy.IF_NEEDED,
                     pace=Pace(),
                     cluster_domain="cluster.local",
-                    grants=Grants(cluster_roles=frozenset({"viewer"})),
+                    grants=Grants(cluster_roles=frozenset({"viewer"}), nudging=self.nudging),
                 ),
                 metrics=Metrics(),
                 clock=self.clock,
