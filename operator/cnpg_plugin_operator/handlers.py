@@ -21,7 +21,8 @@ import aiohttp
 import kopf
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.cluster.observe import plugins_of
+from cnpg_plugin_operator.cluster.databases import plugins_of
+from cnpg_plugin_operator.cluster.locating import looks_like_cnpg
 from cnpg_plugin_operator.loops import Loops
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ class Watches:
             metadata = body["metadata"]
             labels = metadata.get("labels") or {}
             namespace = metadata.get("namespace", "")
-            if labels.get(names.LABEL_NAME) == names.CNPG_APP or names.LABEL_CHAIN in labels:
+            if looks_like_cnpg(body) or names.LABEL_CHAIN in labels:
                 self.loops.wake_where(lambda key, _: key[0] == namespace)
             elif labels.get(names.LABEL_PLUGIN):
                 owner = (namespace, labels[names.LABEL_PLUGIN])

@@ -98,6 +98,19 @@ ANNOTATION_REFRESHED: Final = f"{GROUP}/refreshed-for"
 """On a plugin's pod: the certificates it was last told of. Any change of a pod makes the kubelet
 bring its mounted Secrets up to date at once, instead of within a minute or more."""
 
+ANNOTATION_TOUCHED: Final = f"{GROUP}/touched-for"
+"""On the Service: the revision that it was touched for once more, because Clusters went on showing
+what the plugin said before. Any change of the Service makes CloudNativePG rebuild its
+connection."""
+
+ANNOTATION_WITHDRAWN: Final = f"{GROUP}/withdrawn"
+"""On CloudNativePG's Deployment: when plugins were withdrawn, as JSON `{"plugin name": "time"}`.
+Versions that keep what they read of a plugin keep it beyond the end of its Service."""
+
+ANNOTATION_APPROVE: Final = f"{GROUP}/approve"
+"""On the resource: the change that a person approves where `upgradePolicy` is Manual; the token is
+in the message of the condition Available."""
+
 # CloudNativePG's side of the contract (pkg/utils/labels_annotations.go, 1.24.0 to 1.30.0).
 CNPG_PLUGIN_NAME: Final = "cnpg.io/pluginName"
 """Service label that CloudNativePG's code registers plugins by."""
@@ -126,6 +139,17 @@ CNPG_APP: Final = "cloudnative-pg"
 
 CNPG_CONTAINER: Final = "manager"
 """CloudNativePG's container in its Deployment, whatever installed it."""
+
+CNPG_IMAGE_VARIABLE: Final = "OPERATOR_IMAGE_NAME"
+"""Environment variable of CloudNativePG's container: all ways to install it set it
+(config/manager/manager.yaml, the chart's deployment.yaml, OLM's bundle; 1.24.0 to 1.30.0)."""
+
+CNPG_WATCH_VARIABLE: Final = "WATCH_NAMESPACE"
+"""Environment variable of CloudNativePG's container: the namespaces it watches, comma-separated;
+empty or absent: all."""
+
+OLM_OWNER: Final = "olm.owner"
+"""Label that the Operator Lifecycle Manager puts on what a ClusterServiceVersion owns."""
 
 CNPG_LEASE: Final = "db9c8771.cnpg.io"
 """CloudNativePG's leader election Lease; its holder is `<pod>_<uuid>`."""
@@ -197,3 +221,8 @@ def trust_secret(name: str) -> str:
 def authority(name: str) -> str:
     """Name the intermediate CA of a plugin that shares none: Certificate, Secret and Issuer."""
     return f"{name}-plugin-ca"
+
+
+def nudge_annotation(name: str) -> str:
+    """Name the annotation on a Cluster that holds the revision of a plugin it was nudged for."""
+    return f"{GROUP}/nudged-{name}"

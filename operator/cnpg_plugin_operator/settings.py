@@ -52,7 +52,8 @@ class Settings:
     cluster_domain: str = "cluster.local"
     """`CNPGP_CLUSTER_DOMAIN`: last part of a Service's full name, for the server certificate."""
     grants: Grants = Grants()
-    """`CNPGP_ALLOWED_CLUSTER_ROLES`, `CNPGP_ALLOWED_ROLES`, `CNPGP_ALLOWED_SERVICE_ACCOUNTS`."""
+    """`CNPGP_ALLOWED_CLUSTER_ROLES`, `CNPGP_ALLOWED_ROLES`, `CNPGP_ALLOWED_SERVICE_ACCOUNTS`,
+    `CNPGP_NUDGE_CLUSTERS`."""
     log_level: LogLevel = LogLevel.INFO
     """`CNPGP_LOG_LEVEL`"""
     log_format: LogFormat = LogFormat.JSON
@@ -90,6 +91,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             cluster_roles=frozenset(_read_list(environment, "ALLOWED_CLUSTER_ROLES")),
             roles=frozenset(_read_list(environment, "ALLOWED_ROLES")),
             service_accounts=frozenset(_read_list(environment, "ALLOWED_SERVICE_ACCOUNTS")),
+            nudging=_read_flag(environment, "NUDGE_CLUSTERS"),
         ),
         log_level=_read_enum(environment, "LOG_LEVEL", defaults.log_level),
         log_format=_read_enum(environment, "LOG_FORMAT", defaults.log_format),
@@ -102,6 +104,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def _read_list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     parts = environment.get(PREFIX + name, "").split(",")
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def _read_flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(PREFIX + name) or "false"
+    if text not in ("true", "false"):
+        raise SettingsError(f"{PREFIX}{name} is {text!r}; it can be: true, false")
+    return text == "true"
 
 
 Choice = TypeVar("Choice", bound=StrEnum)

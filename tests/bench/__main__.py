@@ -9,6 +9,7 @@ from tests.bench.audit import AuditLog
 from tests.bench.handshake import measure_handshake
 from tests.bench.measures import Bench
 from tests.bench.plugins import Plugins
+from tests.bench.restarting import measure_restart
 from tests.bench.results import BenchError, Result, render_json, render_text
 from tests.cluster import Cluster, ClusterError
 from tests.demo.installing import install_operator
@@ -46,7 +47,10 @@ def _measure(cluster: Cluster, options: argparse.Namespace) -> list[Result]:
     bench = Bench(cluster, plugins, AuditLog(cluster.audit_log))
     plugins.remove_static()
     plugins.remove_all()
+    restart = measure_restart(cluster, plugins)
+    plugins.remove_all()
     return [
+        *restart,
         *bench.measure_applying(options.runs),
         *bench.measure_quiet(options.plugins, options.quiet_minutes),
         *bench.measure_passes(),

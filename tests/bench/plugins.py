@@ -18,7 +18,7 @@ IMAGE = "localhost/sample-plugin:0.1.0"
 PATIENCE = 120.0
 
 
-def manifest(name: str) -> dict[str, object]:
+def manifest(name: str, **spec: object) -> dict[str, object]:
     """The sample plugin under a name of its own, as short as it can be."""
     plugin_name = f"{name}.cnpgplugin.dev"
     return {
@@ -35,6 +35,7 @@ def manifest(name: str) -> dict[str, object]:
                 "requests": {"cpu": "10m", "memory": "32Mi"},
                 "limits": {"memory": "128Mi"},
             },
+            **spec,
         },
     }
 
@@ -45,9 +46,10 @@ class Plugins:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def apply(self, *names: str) -> None:
-        items = {"apiVersion": "v1", "kind": "List", "items": [manifest(name) for name in names]}
-        self._kubectl("apply", "-f", "-", input=json.dumps(items))
+    def apply(self, *names: str, **spec: object) -> None:
+        items = [manifest(name, **spec) for name in names]
+        listing = {"apiVersion": "v1", "kind": "List", "items": items}
+        self._kubectl("apply", "-f", "-", input=json.dumps(listing))
 
     def time_operator(self, name: str) -> float:
         """Seconds from `kubectl apply` of a CNPGPlugin to Ready."""

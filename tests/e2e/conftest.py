@@ -13,7 +13,15 @@ from tests.support.resources import plugin
 FIRST = ("test_writes",)
 """Need a namespace without any other plugin."""
 
-LAST = ("test_secrecy", "test_restart", "test_cert_manager")
+LAST = (
+    "test_secrecy",
+    "test_upgrades",
+    "test_restart",
+    "test_restart_safety",
+    "test_finding_cnpg",
+    "test_cert_manager",
+    "test_older_cnpg",
+)
 """Look at what all others left behind, or disturb what all others lean on."""
 
 

@@ -17,7 +17,9 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.observe import read_cnpg
+from cnpg_plugin_operator.cluster.locating import read_cnpg
+from cnpg_plugin_operator.cluster.restarting import Restarter
+from cnpg_plugin_operator.decide.cnpg_facts import RestartRecord
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.certificates import (
     build_chain,
@@ -350,7 +352,8 @@ def restart(run: Run, deployment: Object, revisions: dict[str, str]) -> None:
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     async def ask(writer: Writer) -> None:
-        await writer.restart_cnpg(NAMESPACE, facts, revisions, now)
+        record = RestartRecord(at=now, revisions=revisions, attempt=1, generation=1)
+        await Restarter(writer._client).restart(NAMESPACE, facts, record)
 
     run(ask)
 

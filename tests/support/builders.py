@@ -7,17 +7,19 @@ from typing import Any
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.facts import (
+from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
-    CertificateFacts,
     CNPGFacts,
-    ContainerFacts,
     LeaderFacts,
+)
+from cnpg_plugin_operator.decide.facts import (
+    CertificateFacts,
+    ContainerFacts,
     PairFacts,
     PodFacts,
     WorkloadFacts,
 )
-from cnpg_plugin_operator.decide.registration import RegistrationInput
+from cnpg_plugin_operator.decide.need import RegistrationInput
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 """The present of all unit tests."""

@@ -57,7 +57,9 @@ class Reason(StrEnum):
     CNPG_NOT_FOUND = "CNPGNotFound"
     """No CloudNativePG operator runs in this namespace."""
     CNPG_AMBIGUOUS = "CNPGAmbiguous"
-    """More than one CloudNativePG Deployment runs in this namespace."""
+    """More than one CloudNativePG Deployment runs in this namespace, and none is named."""
+    CNPG_NOT_WATCHING = "CNPGNotWatching"
+    """CloudNativePG's `WATCH_NAMESPACE` leaves its own namespace out: it sees no plugin there."""
     SUSPENDED = "Suspended"
     """`spec.suspend` is set: nothing is touched."""
     IN_USE = "InUse"
@@ -115,6 +117,9 @@ class Reason(StrEnum):
     """The container runs but its readiness probe fails: nothing serves the port."""
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     """Pods are being started or replaced."""
+    AWAITING_APPROVAL = "AwaitingApproval"
+    """A change is held until somebody approves it: `upgradePolicy` is Manual and Clusters use the
+    plugin."""
 
     # HandshakeSucceeded
     IDENTIFIED = "Identified"
@@ -154,6 +159,10 @@ class Reason(StrEnum):
     """CloudNativePG is being restarted."""
     RESTART_FORBIDDEN = "RestartForbidden"
     """CloudNativePG would have to be restarted, but `restartPolicy` is Never."""
+    RESTART_STUCK = "RestartStuck"
+    """A rollout of CloudNativePG that the plugin waits for does not get on."""
+    RESTART_REVERTED = "RestartReverted"
+    """Whoever manages CloudNativePG's Deployment took the restart back, twice."""
     CNPG_UNAVAILABLE = "CNPGUnavailable"
     """CloudNativePG has no available replica."""
     CNPG_REJECTED = "CNPGRejected"

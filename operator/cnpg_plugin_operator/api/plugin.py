@@ -56,6 +56,11 @@ class Plugin(Resource):
         return f"{self.service_name}.{self.namespace}.svc"
 
     @property
+    def cnpg_reference(self) -> str:
+        """Name of CloudNativePG's Deployment where the user named it, else empty."""
+        return self.spec.cnpg_ref.name if self.spec.cnpg_ref else ""
+
+    @property
     def shares_chain(self) -> bool:
         """Whether it uses the authorities that the operator keeps for the whole namespace.
 

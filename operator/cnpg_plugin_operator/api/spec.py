@@ -35,6 +35,13 @@ class Provider(StrEnum):
     SECRETS = "Secrets"
 
 
+class UpgradePolicy(StrEnum):
+    """Whether a changed plugin reaches CloudNativePG, and so the databases, by itself."""
+
+    AUTOMATIC = "Automatic"
+    MANUAL = "Manual"
+
+
 class _Model(BaseModel):
     """Camel case outside, snake case inside; unknown fields are the API server's business."""
 
@@ -134,6 +141,16 @@ class TLS(_Model):
     reload: Literal["Auto", "Restart", "None"] = "Auto"
 
 
+class CNPGRef(_Model):
+    """The CloudNativePG operator that is meant, by the name of its Deployment.
+
+    Called like the section `status.cnpg` that it decides about, and shaped like `tls.issuerRef`. No
+    namespace: CloudNativePG finds plugins in its own only.
+    """
+
+    name: str = Field(min_length=1)
+
+
 class Handshake(_Model):
     """Deadline and repetition of the handshake."""
 
@@ -178,6 +195,10 @@ class Spec(_Model):
     tls: TLS = TLS()
     restart_policy: RestartPolicy | None = None
     """None: the operator's default."""
+    cnpg_ref: CNPGRef | None = None
+    """None: the only one of the namespace."""
+    upgrade_policy: UpgradePolicy = UpgradePolicy.AUTOMATIC
+    nudge_clusters: bool = False
     handshake: Handshake = Handshake()
     deletion_protection: bool = True
     suspend: bool = False

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Type, Verdict, merge
+
+UNKNOWN: Final = "unknown"
+"""What stands for a version of CloudNativePG that nothing tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,35 @@ class CertificateStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartStatus:
+    """A restart of CloudNativePG; one that this resource asked for is noted in full."""
+
+    time: datetime
+    reason: str
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 0
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CNPGStatus:
     """The CloudNativePG that was told."""
 
     deployment: str
     version: str
     registered_revision: str
-    restarted_at: datetime | None
-    restart_reason: str
+    restart: RestartStatus | None
+    """The newest that is known; an older one than stands in the status is not written."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClustersStatus:
+    """The Clusters that name the plugin."""
+
+    using: int
+    unready: int
+    outdated: int
+    blocked: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +79,7 @@ class Report:
     certificates: Mapping[str, CertificateStatus] = field(default_factory=dict)
     """By role: `server`, `client`."""
     cnpg: CNPGStatus | None = None
-    using: int | None = None
-    unready: int | None = None
+    clusters: ClustersStatus | None = None
 
 
 def build_status(
@@ -70,12 +93,8 @@ def build_status(
     sections = {
         "plugin": _plugin(report.plugin),
         "certificates": _certificates(report.certificates),
-        "cnpg": _cnpg(report.cnpg),
-        "clusters": (
-            None
-            if report.using is None
-            else {"using": report.using, "unready": report.unready or 0}
-        ),
+        "cnpg": _cnpg(report.cnpg, (previous.get("cnpg") or {}).get("lastRestart")),
+        "clusters": _clusters(report.clusters),
     }
     for section, value in sections.items():
         kept = value or previous.get(section)
@@ -116,19 +135,40 @@ def _certificates(certificates: Mapping[str, CertificateStatus]) -> dict[str, An
     return section
 
 
-def _cnpg(cnpg: CNPGStatus | None) -> dict[str, Any] | None:
+def _cnpg(cnpg: CNPGStatus | None, previous: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if cnpg is None:
         return None
-    section: dict[str, Any] = {"deployment": cnpg.deployment}
-    if cnpg.version:
-        section["version"] = cnpg.version
+    section: dict[str, Any] = {"deployment": cnpg.deployment, "version": cnpg.version or UNKNOWN}
     if cnpg.registered_revision:
         section["registeredRevision"] = cnpg.registered_revision
-    if cnpg.restarted_at is not None:
-        section["lastRestart"] = {
-            "time": _text(cnpg.restarted_at),
-            "reason": cnpg.restart_reason,
-        }
+    restart = build_restart(cnpg.restart) if cnpg.restart is not None else None
+    # The same restart as CloudNativePG's Deployment tells of it knows less than its note, and
+    # nothing at all once somebody took its annotations back.
+    if previous and (restart is None or str(previous.get("time", "")) >= restart["time"]):
+        restart = dict(previous)
+    if restart:
+        section["lastRestart"] = restart
+    return section
+
+
+def build_restart(restart: RestartStatus) -> dict[str, Any]:
+    """Build the section that tells of a restart, and notes it where its revisions are given."""
+    section: dict[str, Any] = {"time": _text(restart.time), "reason": restart.reason}
+    if restart.revisions:
+        section["revisions"] = dict(sorted(restart.revisions.items()))
+        section["attempt"] = restart.attempt
+        section["generation"] = restart.generation
+    return section
+
+
+def _clusters(clusters: ClustersStatus | None) -> dict[str, Any] | None:
+    if clusters is None:
+        return None
+    section: dict[str, Any] = {"using": clusters.using, "unready": clusters.unready}
+    if clusters.outdated:
+        section["outdated"] = clusters.outdated
+    if clusters.blocked:
+        section["blocked"] = list(clusters.blocked)
     return section
 
 

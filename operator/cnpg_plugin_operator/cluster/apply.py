@@ -1,10 +1,9 @@
-"""Writes: server-side applies of what differs, Secrets with new keys, the restart, Events.
+"""Writes: server-side applies of what differs, Secrets with new keys, reports, Events.
 
 Every write is idempotent and made only where it is needed: a pass with nothing to do writes none.
 """
 
 import contextlib
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -15,7 +14,6 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.expiry import format_time
-from cnpg_plugin_operator.decide.facts import CNPGFacts
 from cnpg_plugin_operator.desired.drift import find_drift
 from cnpg_plugin_operator.desired.objects import Object
 
@@ -122,31 +120,6 @@ class Writer:
             },
             manager=names.STATUS_MANAGER,
             subresource="status",
-        )
-
-    async def restart_cnpg(
-        self, namespace: str, cnpg: CNPGFacts, revisions: Mapping[str, str], now: datetime
-    ) -> None:
-        """Ask for a rolling restart of CloudNativePG, noting which revisions it is for.
-
-        Only two annotations of the pod template are owned; with the uid, a Deployment that is gone
-        is not made anew.
-        """
-        annotations = {
-            names.ANNOTATION_RESTARTED_AT: format_time(now),
-            names.ANNOTATION_RESTARTED_FOR: json.dumps(dict(revisions), sort_keys=True),
-        }
-        await self._client.apply(
-            kinds.DEPLOYMENT,
-            {
-                "metadata": {
-                    "name": cnpg.deployment,
-                    "namespace": namespace,
-                    "uid": cnpg.uid,
-                },
-                "spec": {"template": {"metadata": {"annotations": annotations}}},
-            },
-            manager=names.RESTART_MANAGER,
         )
 
     async def event(

@@ -6,31 +6,32 @@ be the first one after a crash.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.leases import find_rival_leases
 from cnpg_plugin_operator.cluster.ownership import Live, find_foreign
+from cnpg_plugin_operator.cluster.restarting import find_record
 from cnpg_plugin_operator.cluster.secrets import Secret
-from cnpg_plugin_operator.decide.facts import (
+from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     ClusterFacts,
     CNPGEvent,
     CNPGFacts,
-    ForeignObject,
 )
+from cnpg_plugin_operator.decide.facts import ForeignObject
 from cnpg_plugin_operator.decide.issuing import IssuerFacts
 from cnpg_plugin_operator.desired.objects import Object
 
-CNPG_SELECTOR: Final = f"{names.LABEL_NAME}={names.CNPG_APP}"
 SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
 """What CloudNativePG 1.29.0 to 1.30.0 also writes on a Service; neither tells of a registration."""
 
@@ -56,6 +57,8 @@ class Snapshot:
     """The user's issuer; None where it is not cert-manager's or not named."""
     clusters: tuple[ClusterFacts, ...]
     event: CNPGEvent | None
+    approval: str
+    """Which change of the plugin's pods a person approved, or empty."""
 
 
 class Gatherer:
@@ -95,13 +98,14 @@ class Gatherer:
             live = reads.create_task(self._live(children))
             shared = reads.create_task(self._chain(namespace, chain))
             pods = reads.create_task(self._client.list(kinds.POD, namespace, labels=own))
-            cnpg = reads.create_task(self.cnpg(namespace))
-            rivals = reads.create_task(self._rivals(plugin))
+            cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
+            siblings = reads.create_task(self.siblings(namespace))
             labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
-            clusters = reads.create_task(self.clusters(plugin_name))
+            clusters = reads.create_task(self.clusters(plugin))
             event = reads.create_task(self._event(plugin))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
-        found, objects = cnpg.result(), {**shared.result(), **live.result()}
+        found = with_record(cnpg.result(), siblings.result())
+        objects = {**shared.result(), **live.result()}
         served_here = kinds.CERTIFICATE.plural in served.result()
         return Snapshot(
             live=objects,
@@ -111,11 +115,12 @@ class Gatherer:
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
             foreign=find_foreign(plugin, objects, labelled.result()),
-            rivals=rivals.result(),
+            rivals=_find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
             clusters=clusters.result(),
             event=event.result(),
+            approval=_find_approval(plugin, siblings.result()),
         )
 
     async def _chain(self, namespace: str, wanted: list[Object]) -> Live:
@@ -134,37 +139,27 @@ class Gatherer:
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Name the managed namespaces in which CloudNativePG runs."""
-        found = await asyncio.gather(
-            *(
-                self._client.list(kinds.DEPLOYMENT, namespace, labels=CNPG_SELECTOR)
-                for namespace in self._namespaces
-            )
-        )
+        found = await asyncio.gather(*(self.cnpg(namespace) for namespace in self._namespaces))
         return tuple(
-            namespace
-            for namespace, deployments in zip(self._namespaces, found, strict=True)
-            if deployments
+            namespace for namespace, each in zip(self._namespaces, found, strict=True) if each
         )
 
-    async def cnpg(self, namespace: str) -> tuple[CNPGFacts, ...]:
+    async def cnpg(self, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
         """Read the CloudNativePG operators of a namespace, each with its leader."""
-        deployments = await self._client.list(kinds.DEPLOYMENT, namespace, labels=CNPG_SELECTOR)
-        if not deployments:
-            return ()
-        lease = await self._client.find(kinds.LEASE, names.CNPG_LEASE, namespace)
-        holder = str(((lease or {}).get("spec") or {}).get("holderIdentity") or "")
-        pod_name = holder.partition("_")[0]
-        pod = await self._client.find(kinds.POD, pod_name, namespace) if pod_name else None
-        return tuple(observe.read_cnpg(deployment, pod) for deployment in deployments)
+        return await locating.locate(self._client, namespace, reference)
 
-    async def clusters(self, plugin_name: str) -> tuple[ClusterFacts, ...]:
+    async def clusters(self, plugin: Plugin) -> tuple[ClusterFacts, ...]:
         """Read the Clusters, of any namespace, that use a plugin."""
-        try:
-            bodies = await self._client.list(kinds.CLUSTER)
-        except errors.KindMissingError:
-            return ()
-        facts = (observe.read_cluster(body, plugin_name) for body in bodies)
-        return tuple(fact for fact in facts if fact is not None)
+        bodies = await databases.list_clusters(self._client)
+        return databases.read_clusters(bodies, plugin.spec.plugin_name, plugin.name)
+
+    async def rival_leases(self, plugin: Plugin) -> list[tuple[str, str]]:
+        """Find Leases that pods of other plugins hold, with the name of each one's resource."""
+        return await find_rival_leases(self._client, plugin.namespace, plugin.name)
+
+    async def busy_clusters(self, watched: tuple[str, ...]) -> list[str]:
+        """Name the Clusters that CloudNativePG is amid a change of; empty `watched` means all."""
+        return databases.name_busy(await databases.list_clusters(self._client), watched)
 
     async def published(self, namespace: str) -> dict[str, Announcement]:
         """Read what all plugins of a namespace have announced, by the name of the resource."""
@@ -176,17 +171,6 @@ class Gatherer:
             for body in services
         }
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
-
-    async def coming(self, namespace: str, published: Collection[str], since: datetime) -> int:
-        """Count the resources of a namespace that are not published yet and may soon be.
-
-        Those that have been in trouble since before `since` are not waited for.
-        """
-        bodies = await self.siblings(namespace)
-        return sum(
-            observe.may_become_ready(body, since) and body["metadata"]["name"] not in published
-            for body in bodies
-        )
 
     async def children(
         self, kind: Kind, plugin: Plugin, labels: str | None = None
@@ -244,19 +228,6 @@ class Gatherer:
         body = await self._client.find(kinds.SECRET, name, namespace)
         return secret_reading.read(body) if body is not None else None
 
-    async def _rivals(self, plugin: Plugin) -> tuple[str, ...]:
-        """Name the resources that had the plugin's name before this one."""
-        mine = (plugin.created, plugin.name)
-        rivals = []
-        for body in await self.siblings(plugin.namespace):
-            metadata = body["metadata"]
-            same = (body.get("spec") or {}).get("pluginName") == plugin.spec.plugin_name
-            if same and metadata["uid"] != plugin.uid and not metadata.get("deletionTimestamp"):
-                created = observe.read_time(metadata["creationTimestamp"]) or plugin.created
-                if (created, metadata["name"]) < mine:
-                    rivals.append(metadata["name"])
-        return tuple(sorted(rivals))
-
     async def _event(self, plugin: Plugin) -> CNPGEvent | None:
         """Read the newest of CloudNativePG's Events on the plugin's Service."""
         bodies = await self._client.list(
@@ -270,6 +241,35 @@ class Gatherer:
         relevant = [body for body in bodies if body.get("reason") not in SIDE_EVENTS]
         newest = max(relevant, key=_recency, default=None)
         return observe.read_event(newest) if newest is not None else None
+
+
+def with_record(
+    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
+) -> tuple[CNPGFacts, ...]:
+    """Add the newest restart that a resource of the namespace has noted."""
+    bodies = tuple(siblings)
+    return tuple(replace(cnpg, record=find_record(bodies, cnpg.deployment)) for cnpg in found)
+
+
+def _find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Name the resources that had the plugin's name before this one."""
+    mine = (plugin.created, plugin.name)
+    rivals = []
+    for body in siblings:
+        metadata = body["metadata"]
+        same = (body.get("spec") or {}).get("pluginName") == plugin.spec.plugin_name
+        if same and metadata["uid"] != plugin.uid and not metadata.get("deletionTimestamp"):
+            created = observe.read_time(metadata["creationTimestamp"]) or plugin.created
+            if (created, metadata["name"]) < mine:
+                rivals.append(metadata["name"])
+    return tuple(sorted(rivals))
+
+
+def _find_approval(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> str:
+    """Read the annotation of this resource, which is among those of its namespace."""
+    own = [body["metadata"] for body in siblings if body["metadata"]["uid"] == plugin.uid]
+    annotations = (own[0].get("annotations") or {}) if own else {}
+    return str(annotations.get(names.ANNOTATION_APPROVE, ""))
 
 
 def _recency(body: Mapping[str, Any]) -> tuple[datetime, int]:

@@ -5,28 +5,21 @@ Parsing is tolerant: any object may hold anything, and a missing field must neve
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.decide.facts import (
+from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
-    ClusterFacts,
     CNPGEvent,
-    CNPGFacts,
-    ContainerFacts,
-    LeaderFacts,
-    PluginStatusFacts,
-    PodFacts,
     ServiceFacts,
+)
+from cnpg_plugin_operator.decide.facts import (
+    ContainerFacts,
+    PodFacts,
     WorkloadFacts,
 )
-from cnpg_plugin_operator.decide.versions import version_of
-
-HEALTHY_PHASE: Final = "Cluster in healthy state"
-"""`status.phase` of a Cluster that CloudNativePG has nothing left to do for (1.24 to 1.30)."""
 
 
 def read_time(text: object) -> datetime | None:
@@ -147,6 +140,7 @@ _ANNOUNCING: Final = (
     names.ANNOTATION_ENDPOINT,
     names.ANNOTATION_ANNOUNCED_AT,
     names.ANNOTATION_CHANGED_AT,
+    names.ANNOTATION_TOUCHED,
 )
 """The annotations that together are an announcement."""
 
@@ -179,37 +173,6 @@ def read_event(body: Mapping[str, Any]) -> CNPGEvent:
     )
 
 
-def read_cluster(body: Mapping[str, Any], plugin_name: str) -> ClusterFacts | None:
-    """Read a Cluster, or None where it does not use the plugin."""
-    spec, status = body.get("spec") or {}, body.get("status") or {}
-    if plugin_name not in plugins_of(spec):
-        return None
-    reported = next(
-        (p for p in status.get("pluginStatus") or [] if p.get("name") == plugin_name), None
-    )
-    return ClusterFacts(
-        namespace=body["metadata"]["namespace"],
-        name=body["metadata"]["name"],
-        healthy=status.get("phase") == HEALTHY_PHASE,
-        phase=": ".join(str(p) for p in (status.get("phase"), status.get("phaseReason")) if p),
-        plugin_status=(
-            PluginStatusFacts(name=plugin_name, version=str(reported.get("version", "")))
-            if reported
-            else None
-        ),
-    )
-
-
-def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
-    """Name the plugins a Cluster uses.
-
-    Enabled ones count, and those that its external clusters are restored with.
-    """
-    used = [p for p in spec.get("plugins") or [] if p.get("enabled", True)]
-    used += [c["plugin"] for c in spec.get("externalClusters") or [] if c.get("plugin")]
-    return frozenset(str(p.get("name", "")) for p in used)
-
-
 def may_become_ready(body: Mapping[str, Any], since: datetime) -> bool:
     """Whether a resource is on its way to `Ready`, or has been in trouble only since then.
 
@@ -221,45 +184,3 @@ def may_become_ready(body: Mapping[str, Any], since: datetime) -> bool:
     ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
     changed = read_time(ready.get("lastTransitionTime"))
     return ready.get("status") != "False" or changed is None or changed >= since
-
-
-def read_cnpg(deployment: Mapping[str, Any], leader: Mapping[str, Any] | None) -> CNPGFacts:
-    """Read CloudNativePG's Deployment and the pod that leads."""
-    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
-    metadata = deployment["metadata"]
-    template = ((spec.get("template") or {}).get("metadata") or {}).get("annotations") or {}
-    wanted, updated = spec.get("replicas", 1), status.get("updatedReplicas", 0)
-    settled = (
-        status.get("observedGeneration", -1) >= metadata.get("generation", 0)
-        and updated == wanted
-        and status.get("replicas", 0) == wanted
-        and status.get("unavailableReplicas", 0) == 0
-    )
-    return CNPGFacts(
-        deployment=metadata["name"],
-        uid=metadata["uid"],
-        version=version_of(deployment),
-        rolling=not settled,
-        available=status.get("availableReplicas", 0) > 0,
-        leader=_read_leader(leader) if leader else None,
-        restarted_at=read_time(template.get(names.ANNOTATION_RESTARTED_AT)),
-        restarted_for=_read_revisions(template),
-    )
-
-
-def _read_leader(pod: Mapping[str, Any]) -> LeaderFacts:
-    metadata = pod["metadata"]
-    return LeaderFacts(
-        pod=metadata["name"],
-        created=read_time(metadata.get("creationTimestamp")) or datetime.min.replace(tzinfo=UTC),
-        restarted_for=_read_revisions(metadata.get("annotations") or {}),
-    )
-
-
-def _read_revisions(annotations: Mapping[str, Any]) -> dict[str, str]:
-    """Read which revisions a restart was for; somebody else's nonsense counts as none."""
-    try:
-        revisions = json.loads(annotations.get(names.ANNOTATION_RESTARTED_FOR) or "{}")
-    except ValueError:
-        return {}
-    return {str(k): str(v) for k, v in revisions.items()} if isinstance(revisions, dict) else {}

@@ -10,6 +10,7 @@ from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.removal import Remover
+from cnpg_plugin_operator.cluster.restarting import Restarter
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
@@ -62,6 +63,7 @@ def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Re
             gatherer=gatherer,
             writer=Writer(client),
             remover=remover,
+            restarter=Restarter(client),
             handshaker=Handshaker(),
             policy=Policy(
                 namespaces=settings.namespaces,

@@ -12,7 +12,9 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.decide.facts import CNPGFacts, ForeignObject
+from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
+from cnpg_plugin_operator.decide.facts import ForeignObject
+from cnpg_plugin_operator.decide.locating import LocatingInput, decide_locating
 from cnpg_plugin_operator.desired.access import account_name, creates_account
 from cnpg_plugin_operator.desired.workload import build_pod_template, tls_volumes
 
@@ -25,6 +27,8 @@ class Grants:
     roles: frozenset[str] = frozenset()
     service_accounts: frozenset[str] = frozenset()
     """Existing accounts that a plugin may run under."""
+    nudging: bool = False
+    """Whether Clusters may be annotated for a plugin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,39 +75,16 @@ def _confusing_name(given: AdmissionInput) -> Verdict | None:
     return None
 
 
-def _cnpg_missing(given: AdmissionInput) -> Verdict | None:
-    """No CloudNativePG here: it discovers plugins in its own namespace only."""
-    if given.cnpg:
-        return None
-    namespace = given.plugin.namespace
-    message = f"No CloudNativePG operator runs in namespace {namespace}"
-    if given.cnpg_elsewhere:
-        message += (
-            f"; it runs in {', '.join(given.cnpg_elsewhere)}: create the resource there. "
-            "CloudNativePG finds plugins in its own namespace only."
+def _cnpg_out_of_place(given: AdmissionInput) -> Verdict | None:
+    """There is not exactly one CloudNativePG here that can see the plugin."""
+    return decide_locating(
+        LocatingInput(
+            plugin=given.plugin,
+            managed_namespaces=given.managed_namespaces,
+            found=given.cnpg,
+            elsewhere=given.cnpg_elsewhere,
         )
-    elif namespace not in given.managed_namespaces:
-        message += (
-            " that this operator could see: its chart value cnpg.namespaces names "
-            f"{', '.join(given.managed_namespaces)}."
-        )
-    else:
-        message += (
-            f": no Deployment with label {names.LABEL_NAME}={names.CNPG_APP}. Install it there."
-        )
-    return no(Reason.CNPG_NOT_FOUND, message)
-
-
-def _cnpg_ambiguous(given: AdmissionInput) -> Verdict | None:
-    """More than one CloudNativePG could be meant."""
-    if len(given.cnpg) > 1:
-        found = ", ".join(sorted(cnpg.deployment for cnpg in given.cnpg))
-        return no(
-            Reason.CNPG_AMBIGUOUS,
-            f"Namespace {given.plugin.namespace} holds several CloudNativePG Deployments: {found}. "
-            "Run one of them per namespace.",
-        )
-    return None
+    )
 
 
 def _rival(given: AdmissionInput) -> Verdict | None:
@@ -156,6 +137,12 @@ def _ungranted(given: AdmissionInput) -> Verdict | None:
                     f"spec.{path}: {name} is not granted to plugins; an administrator can name it "
                     f"in the chart value {value}.",
                 )
+    if spec.nudge_clusters and not grants.nudging:
+        return no(
+            Reason.INVALID_SPEC,
+            "spec.nudgeClusters: the operator may not annotate Clusters; an administrator can "
+            "allow it with the chart value nudgeClusters.",
+        )
     return None
 
 
@@ -266,18 +253,18 @@ def _secrets_of_volume(volume: Mapping[str, Any]) -> Iterator[object]:
 def _accepted(given: AdmissionInput) -> Verdict | None:
     """Nothing speaks against it."""
     cnpg = given.cnpg[0]
-    version = f" {cnpg.version}" if cnpg.version else ""
+    version = cnpg.version or "of unknown version"
+    owner = f", managed by OLM's {cnpg.olm}" if cnpg.olm else ""
     return yes(
         Reason.ACCEPTED,
-        f"The spec is valid for CloudNativePG{version} (Deployment {cnpg.deployment}).",
+        f"The spec is valid for CloudNativePG {version} (Deployment {cnpg.deployment}{owner}).",
     )
 
 
 CHECKS: Final[tuple[Check, ...]] = (
     _suspended,
     _confusing_name,
-    _cnpg_missing,
-    _cnpg_ambiguous,
+    _cnpg_out_of_place,
     _rival,
     _foreign_object,
     _ungranted,

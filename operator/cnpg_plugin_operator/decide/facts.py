@@ -4,7 +4,6 @@ Adapters (`cluster`, `handshake`, `pki`) fill these in and nothing of a wire typ
 Private keys live only in `Material`, whose representation never shows them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -200,89 +199,6 @@ class WorkloadFacts:
     refused: str = ""
     """Message of the `ReplicaFailure` condition, or empty."""
     pods: tuple[PodFacts, ...] = ()
-
-
-# CloudNativePG
-
-
-@dataclass(frozen=True, slots=True)
-class LeaderFacts:
-    """The pod that holds CloudNativePG's Lease."""
-
-    pod: str
-    created: datetime
-    restarted_for: Mapping[str, str]
-    """The revisions announced by the restart that this pod was started with."""
-
-
-@dataclass(frozen=True, slots=True)
-class CNPGFacts:
-    """The CloudNativePG operator of a namespace."""
-
-    deployment: str
-    uid: str
-    version: str
-    """As its image or labels say it, or empty."""
-    rolling: bool
-    """Whether a rollout of the Deployment is under way."""
-    available: bool
-    leader: LeaderFacts | None
-    restarted_at: datetime | None
-    """When this operator last asked for a restart."""
-    restarted_for: Mapping[str, str]
-    """The revisions that restart was for."""
-
-
-@dataclass(frozen=True, slots=True)
-class CNPGEvent:
-    """What CloudNativePG last said of a plugin's Service."""
-
-    warning: bool
-    reason: str
-    message: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class PluginStatusFacts:
-    """One plugin in a Cluster's `status.pluginStatus`."""
-
-    name: str
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterFacts:
-    """A CloudNativePG `Cluster` that names the plugin."""
-
-    namespace: str
-    name: str
-    healthy: bool
-    phase: str
-    plugin_status: PluginStatusFacts | None
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """What the published Service says of the last announcement."""
-
-    revision: str
-    endpoint: str
-    announced_at: datetime
-    changed_at: datetime | None
-    annotations: Mapping[str, str]
-    """The announcing annotations as they are, to be kept until the next announcement."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceFacts:
-    """The plugin's Service as it is."""
-
-    announcement: Announcement | None
-    """None where CloudNativePG's label is not set."""
-    cnpg_finalizer: bool
-    """Whether CloudNativePG has put its finalizer on it (1.29.0 to 1.30.0)."""
-    deleting: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,97 +1,31 @@
-"""How CloudNativePG is told of a plugin, whether it knows, and whether it must be restarted.
+"""Whether CloudNativePG uses the announced revision of a plugin, and what is in the way if not.
 
 The cheapest action that works: nothing, a touch of our own Service (CloudNativePG rebuilds its
 connection), or a restart. Everything is decided from what the cluster holds: an operator that was
 killed at any point neither forgets an announcement nor repeats a restart.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
 from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.expiry import format_time
-from cnpg_plugin_operator.decide.facts import (
-    Announcement,
-    ClusterFacts,
-    CNPGEvent,
-    CNPGFacts,
+from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
+from cnpg_plugin_operator.decide.freshness import (
+    STALE_GRACE,
+    find_outdated,
+    is_current,
+    list_names,
 )
-from cnpg_plugin_operator.decide.versions import (
-    discovers,
-    parse_version,
-    reports_events,
-    reregisters,
+from cnpg_plugin_operator.decide.need import (
+    DISCOVERY_GRACE,
+    RegistrationInput,
+    is_covered,
+    restart_reason,
 )
-
-DISCOVERY_GRACE: Final = timedelta(seconds=30)
-"""How long a CloudNativePG of unknown version may take to show that it found a plugin. Right after
-its own start it needs about 10 s (1.30.0)."""
-
-
-def announce(
-    live: Announcement | None,
-    endpoint: Mapping[str, str],
-    *,
-    endpoint_hash: str,
-    revision: str,
-    now: datetime,
-) -> Mapping[str, str]:
-    """Give the annotations of the Service.
-
-    `endpoint` is what CloudNativePG reads. The times stay what they are while the revision is the
-    announced one.
-    """
-    announced_at, changed_at = now, None
-    if live is not None:
-        announced_at = live.announced_at if live.revision == revision else now
-        changed_at = live.changed_at if live.endpoint == endpoint_hash else now
-    annotations = {
-        **endpoint,
-        names.ANNOTATION_REVISION: revision,
-        names.ANNOTATION_ENDPOINT: endpoint_hash,
-        names.ANNOTATION_ANNOUNCED_AT: format_time(announced_at),
-    }
-    if changed_at is not None:
-        annotations[names.ANNOTATION_CHANGED_AT] = format_time(changed_at)
-    return annotations
-
-
-def keep_announcing(
-    live: Announcement, endpoint: Mapping[str, str], endpoint_hash: str
-) -> Mapping[str, str]:
-    """Give the annotations of a published Service before its plugin is proven again.
-
-    What was announced stays; somebody's edit of it does not. Only while the endpoint itself is
-    about to change, nothing better is known than what stands there.
-    """
-    if live.endpoint != endpoint_hash:
-        return live.annotations
-    return {**live.annotations, **endpoint}
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrationInput:
-    """What is known of one announced plugin."""
-
-    name: str
-    """Name of the `CNPGPlugin`."""
-    service: str
-    """Name of its Service."""
-    policy: RestartPolicy
-    announcement: Announcement
-    cnpg: CNPGFacts
-    event: CNPGEvent | None
-    """CloudNativePG's newest Event on the Service."""
-    clusters: tuple[ClusterFacts, ...]
-    """The Clusters that use the plugin."""
-    registered_revision: str
-    """The revision that the status already calls registered."""
-    now: datetime
-
+from cnpg_plugin_operator.decide.reverts import MOST_ATTEMPTS, count_reverts
+from cnpg_plugin_operator.decide.versions import discovers, parse_version, reports_events
 
 Check = Callable[[RegistrationInput], Verdict | None]
 """A check speaks up or stays silent; the first to speak decides."""
@@ -102,61 +36,31 @@ def decide_registration(given: RegistrationInput) -> Verdict:
     return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
 
 
-def restart_reason(given: RegistrationInput) -> str | None:
-    """Say why CloudNativePG must be restarted for this plugin, or None where it need not be."""
-    if _is_known(given) or is_covered(given.name, given.announcement, given.cnpg):
-        return None
-    if given.policy is RestartPolicy.ALWAYS:
-        return "restartPolicy is Always and this revision is new to it"
-    version = parse_version(given.cnpg.version)
-    if version is not None and given.announcement.changed_at and not reregisters(version):
-        return (
-            f"version {given.cnpg.version} keeps the former connection of a registered plugin "
-            "until it is restarted"
-        )
-    overdue = given.now - given.announcement.announced_at >= DISCOVERY_GRACE
-    finds = version is not None and discovers(version)
-    if overdue and not finds and not _is_proven(given):
-        return f"version {given.cnpg.version or '(unknown)'} gave no sign of finding the plugin"
-    return None
-
-
-def is_covered(name: str, announcement: Announcement, cnpg: CNPGFacts) -> bool:
-    """Whether CloudNativePG's leader started after the announcement, hence has read it.
-
-    The leader's own annotations say so exactly; its age says so after a restart by somebody else.
-    """
-    leader = cnpg.leader
-    if leader is None:
-        return False
-    if leader.restarted_for.get(name) == announcement.revision:
-        return True
-    return leader.created > announcement.announced_at
-
-
-def _is_proven(given: RegistrationInput) -> bool:
-    return _reported_by_cluster(given) is not None or _said_by_event(given) is not None
-
-
-def _is_known(given: RegistrationInput) -> bool:
-    """Whether this revision was seen registered. A new leader reads it again by itself."""
-    return given.registered_revision == given.announcement.revision
-
-
-def _unavailable(given: RegistrationInput) -> Verdict | None:
-    """CloudNativePG does not run, or nobody leads; a rollout alone changes nothing."""
+def _down(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG does not run; a rollout alone changes nothing."""
     cnpg = given.cnpg
-    if not cnpg.available and not cnpg.rolling:
+    if cnpg.available or cnpg.rolling:
+        return None
+    return no(
+        Reason.CNPG_UNAVAILABLE,
+        f"Deployment {cnpg.deployment} of CloudNativePG has no available replica.",
+    )
+
+
+def _leaderless(given: RegistrationInput) -> Verdict | None:
+    """Nobody leads at the moment, and it is not a restart of ours that is the cause."""
+    cnpg = given.cnpg
+    if given.is_known or given.was_asked or (cnpg.leader is not None and cnpg.available):
+        return None
+    if cnpg.stuck:
         return no(
             Reason.CNPG_UNAVAILABLE,
-            f"Deployment {cnpg.deployment} of CloudNativePG has no available replica.",
+            f"Deployment {cnpg.deployment} of CloudNativePG does not come up: {cnpg.stuck}.",
         )
-    if not _is_known(given) and (cnpg.leader is None or not cnpg.available):
-        return unknown(
-            Reason.CNPG_UNAVAILABLE,
-            f"Deployment {cnpg.deployment} of CloudNativePG has no leader at the moment.",
-        )
-    return None
+    return unknown(
+        Reason.CNPG_UNAVAILABLE,
+        f"Deployment {cnpg.deployment} of CloudNativePG has no leader at the moment.",
+    )
 
 
 def _restart_needed(given: RegistrationInput) -> Verdict | None:
@@ -164,16 +68,49 @@ def _restart_needed(given: RegistrationInput) -> Verdict | None:
     reason = restart_reason(given)
     if reason is None:
         return None
-    target = f"Deployment {given.cnpg.deployment}"
+    cnpg, target = given.cnpg, f"Deployment {given.cnpg.deployment}"
     if given.policy is RestartPolicy.NEVER:
         return no(
             Reason.RESTART_FORBIDDEN,
             f"{target} has to be restarted ({reason}), but restartPolicy is Never: "
-            f"kubectl rollout restart deployment {given.cnpg.deployment}",
+            f"{_command(cnpg)}",
         )
-    if given.cnpg.restarted_for.get(given.name) == given.announcement.revision:
+    if cnpg.stuck:
+        return no(
+            Reason.RESTART_STUCK,
+            f"{target} has to be restarted ({reason}), but a rollout of it does not get on: "
+            f"{cnpg.stuck}. Its former pod goes on; nothing more is done until that is mended.",
+        )
+    if given.was_asked:
         return unknown(Reason.RESTARTING, f"{target} is being restarted: {reason}.")
+    if count_reverts(given.name, given.announcement.revision, cnpg) >= MOST_ATTEMPTS:
+        return _reverted(given, reason)
     return unknown(Reason.RESTART_PENDING, f"{target} will be restarted: {reason}.")
+
+
+def _reverted(given: RegistrationInput, reason: str) -> Verdict:
+    """Somebody takes the restart back; a third try would not end otherwise."""
+    cnpg = given.cnpg
+    manager = f" ({cnpg.changed_by} changed its spec last)" if cnpg.changed_by else ""
+    return no(
+        Reason.RESTART_REVERTED,
+        f"Deployment {cnpg.deployment} has to be restarted ({reason}), but whoever manages it took "
+        f"annotation {names.ANNOTATION_RESTARTED_AT} off its pod template {MOST_ATTEMPTS} "
+        f"times{manager}. Let it ignore that annotation, or delete CloudNativePG's pods yourself: "
+        f"{_deletion(cnpg)}",
+    )
+
+
+def _command(cnpg: CNPGFacts) -> str:
+    """What a person can run instead; OLM takes a `rollout restart` back (its issue #3392)."""
+    if cnpg.olm:
+        return _deletion(cnpg)
+    return f"kubectl rollout restart deployment {cnpg.deployment}"
+
+
+def _deletion(cnpg: CNPGFacts) -> str:
+    leader = cnpg.leader.pod if cnpg.leader else f"-l {names.LABEL_NAME}={names.CNPG_APP}"
+    return f"kubectl delete pod {leader}"
 
 
 def _rejected(given: RegistrationInput) -> Verdict | None:
@@ -188,23 +125,24 @@ def _rejected(given: RegistrationInput) -> Verdict | None:
 
 
 def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
-    """A Cluster's status lists the plugin: CloudNativePG has really talked to it.
+    """A Cluster's status shows what the handshake saw: CloudNativePG has really talked to it.
 
     It may have been before this announcement; where CloudNativePG writes Events, these are waited
     for first.
     """
     version = parse_version(given.cnpg.version)
     eventful = version is not None and reports_events(version)
-    if eventful and _waiting(given) < DISCOVERY_GRACE:
+    if eventful and given.waiting < DISCOVERY_GRACE:
         return None
-    witness = next((c for c in given.clusters if c.plugin_status is not None), None)
-    if witness is None or witness.plugin_status is None:
-        return None
-    return yes(
-        Reason.REGISTERED,
-        f"Cluster {witness.namespace}/{witness.name} reports version "
-        f"{witness.plugin_status.version} of the plugin.",
-    )
+    for cluster in given.clusters:
+        shown = cluster.plugin_status
+        if shown is not None and is_current(shown, given.identity):
+            return yes(
+                Reason.REGISTERED,
+                f"Cluster {cluster.namespace}/{cluster.name} reports version {shown.version} of "
+                f"the plugin.{_lagging(given)}",
+            )
+    return None
 
 
 def _said_by_event(given: RegistrationInput) -> Verdict | None:
@@ -213,15 +151,19 @@ def _said_by_event(given: RegistrationInput) -> Verdict | None:
     if event is None or event.warning or event.at < given.announcement.announced_at:
         return None
     return yes(
-        Reason.REGISTERED, f"CloudNativePG registered Service {given.service}: {event.reason}."
+        Reason.REGISTERED,
+        f"CloudNativePG registered Service {given.service}: {event.reason}.{_lagging(given)}",
     )
 
 
 def _registered_before(given: RegistrationInput) -> Verdict | None:
     """It was seen registered; Events are kept for an hour only."""
-    if _is_known(given):
-        return yes(Reason.REGISTERED, f"CloudNativePG has registered Service {given.service}.")
-    return None
+    if not given.is_known:
+        return None
+    return yes(
+        Reason.REGISTERED,
+        f"CloudNativePG has registered Service {given.service}.{_lagging(given)}",
+    )
 
 
 def _silent_version(given: RegistrationInput) -> Verdict | None:
@@ -232,34 +174,28 @@ def _silent_version(given: RegistrationInput) -> Verdict | None:
     return yes(
         Reason.ANNOUNCED,
         f"CloudNativePG {given.cnpg.version} reads Service {given.service} by itself and reports "
-        "nothing until a Cluster uses the plugin.",
+        f"nothing until a Cluster uses the plugin.{_lagging(given)}",
     )
-
-
-def _waiting(given: RegistrationInput) -> timedelta:
-    """How long CloudNativePG has had: since the announcement, or since its leader started."""
-    since = given.announcement.announced_at
-    if given.cnpg.leader is not None:
-        since = max(since, given.cnpg.leader.created)
-    return given.now - since
 
 
 def _started_later(given: RegistrationInput) -> Verdict | None:
     """CloudNativePG started after the announcement and had time enough; its Events are gone."""
     covered = is_covered(given.name, given.announcement, given.cnpg)
-    if not covered or _waiting(given) < DISCOVERY_GRACE:
+    if not covered or given.waiting < DISCOVERY_GRACE:
         return None
     return yes(
         Reason.ANNOUNCED,
-        f"CloudNativePG has started since Service {given.service} was published, and read it then.",
+        f"CloudNativePG has started since Service {given.service} was published, and read it then."
+        f"{_lagging(given)}",
     )
 
 
 def _awaiting(given: RegistrationInput) -> Verdict | None:
     """The Service is published; the rest is CloudNativePG's."""
     hint = (
-        f" It has had {DISCOVERY_GRACE.seconds} s: does it watch this namespace (WATCH_NAMESPACE)?"
-        if _waiting(given) >= DISCOVERY_GRACE
+        f" It has had {DISCOVERY_GRACE.seconds} s: look at the log of Deployment "
+        f"{given.cnpg.deployment}."
+        if given.waiting >= DISCOVERY_GRACE
         else ""
     )
     if given.registered_revision:
@@ -275,8 +211,29 @@ def _awaiting(given: RegistrationInput) -> Verdict | None:
     )
 
 
+def _lagging(given: RegistrationInput) -> str:
+    """Name the Clusters that do not show, or do not get, what is registered; empty for none."""
+    if given.waiting < STALE_GRACE:
+        return ""
+    words = ""
+    if outdated := find_outdated(given.clusters, given.identity):
+        versions = sorted({c.plugin_status.version for c in outdated if c.plugin_status})
+        words += (
+            f" Still shown with version {', '.join(versions)} or other capabilities by "
+            f"{list_names(outdated)}, until CloudNativePG looks at them again (within 10 h; see "
+            "spec.nudgeClusters)."
+        )
+    if blocked := [cluster for cluster in given.clusters if cluster.blocked]:
+        words += (
+            f" Not reconciled because of it: {list_names(blocked)} "
+            f"({blocked[0].phase.rstrip('.')})."
+        )
+    return words
+
+
 CHECKS: Final[tuple[Check, ...]] = (
-    _unavailable,
+    _down,
+    _leaderless,
     _restart_needed,
     _rejected,
     _said_by_event,

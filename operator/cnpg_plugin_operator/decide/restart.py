@@ -1,20 +1,35 @@
 """When CloudNativePG is restarted: once for all plugins that became ready together.
 
 A restart reads every published Service anew, whoever asked for it; so it is noted as being for all
-of them, and the waiting looks at all of them.
+of them, and the waiting looks at all of them. It never adds to trouble: neither to a rollout that
+runs or is stuck, nor to a Cluster that is failing over, switching over or upgrading.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from cnpg_plugin_operator.decide.facts import Announcement, CNPGFacts
-from cnpg_plugin_operator.decide.registration import is_covered
+from cnpg_plugin_operator.decide.cnpg_facts import (
+    Announcement,
+    CNPGFacts,
+    RestartRecord,
+)
+from cnpg_plugin_operator.decide.facts import PodFacts
+from cnpg_plugin_operator.decide.need import is_covered
+from cnpg_plugin_operator.decide.reverts import (
+    MOST_ATTEMPTS,
+    count_reverts,
+    find_unfinished,
+    is_carried_out,
+)
 
 LOOK_AGAIN: Final = timedelta(seconds=2)
 """At the latest, while it is waited for others: they may be ready, or given up, at any time."""
+
+LOOK_AT_CLUSTERS: Final = timedelta(seconds=5)
+"""While a Cluster is amid a change: its end wakes only the plugins that it uses."""
 
 
 class Action(StrEnum):
@@ -23,6 +38,9 @@ class Action(StrEnum):
     NOTHING = "Nothing"
     WAIT = "Wait"
     RESTART = "Restart"
+    """Note `record` unless it is noted, then change the pod template's annotations."""
+    DELETE_POD = "DeletePod"
+    """Delete `pod`: OLM would take a change of the template back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,12 @@ class RestartInput:
     """How many others of the namespace are on their way to being published."""
     pace: Pace
     now: datetime
+    busy: tuple[str, ...] = ()
+    """The Clusters that are failing over, switching over or upgrading."""
+    asking: str = ""
+    """The plugin that needs the restart."""
+    insisting: bool = False
+    """Whether CloudNativePG's leader did read that plugin, and has spoiled it since."""
     known: frozenset[str] = frozenset()
     """Plugins whose announced revision was seen registered: they need nothing."""
 
@@ -59,8 +83,10 @@ class RestartDecision:
     action: Action
     reason: str
     after: timedelta = timedelta(0)
-    revisions: Mapping[str, str] = field(default_factory=dict)
-    """What the restart is for: plugin → revision."""
+    record: RestartRecord | None = None
+    """What is noted before the act."""
+    pod: str = ""
+    """The pod to delete."""
 
 
 Check = Callable[[RestartInput], RestartDecision | None]
@@ -71,35 +97,91 @@ def decide_restart(given: RestartInput) -> RestartDecision:
     return next(decision for check in CHECKS if (decision := check(given)) is not None)
 
 
-def _uncovered(given: RestartInput) -> list[Announcement]:
-    return [
-        announcement
+def _uncovered(given: RestartInput) -> dict[str, Announcement]:
+    """Pick what neither the leader has read nor a restart under way will make it read."""
+    insisting = given.asking if given.insisting else None
+    return {
+        name: announcement
         for name, announcement in given.published.items()
-        if name not in given.known
-        and not is_covered(name, announcement, given.cnpg)
-        and given.cnpg.restarted_for.get(name) != announcement.revision
-    ]
+        if name == given.asking or name not in given.known
+        if name == insisting or not is_covered(name, announcement, given.cnpg)
+        if given.cnpg.restarted_for.get(name) != announcement.revision
+        if count_reverts(name, announcement.revision, given.cnpg) < MOST_ATTEMPTS
+    }
+
+
+def _revisions(announcements: Mapping[str, Announcement]) -> dict[str, str]:
+    return {name: each.revision for name, each in sorted(announcements.items())}
 
 
 def _nothing_left(given: RestartInput) -> RestartDecision | None:
-    """Every announcement was read, or the restart that will read it is under way."""
+    """Every announcement was read, will be, or is left to people."""
     if _uncovered(given):
         return None
-    return RestartDecision(Action.NOTHING, "every announced revision is covered")
+    return RestartDecision(Action.NOTHING, "every announced revision is covered or given up")
 
 
 def _rolling(given: RestartInput) -> RestartDecision | None:
-    """A rollout is under way: never start another on top of it."""
-    if given.cnpg.rolling or not given.cnpg.available or given.cnpg.leader is None:
-        return RestartDecision(
-            Action.WAIT, "CloudNativePG is being rolled out", timedelta(seconds=2)
-        )
-    return None
+    """A rollout is under way, or stuck: never start another on top of it."""
+    cnpg = given.cnpg
+    leaving = any(pod.deleting for pod in cnpg.pods)
+    moving = cnpg.rolling or leaving or bool(cnpg.stuck)
+    if not moving and cnpg.available and cnpg.leader is not None:
+        return None
+    reason = cnpg.stuck or "CloudNativePG is being rolled out"
+    return RestartDecision(Action.WAIT, reason, LOOK_AGAIN)
+
+
+def _disturbing(given: RestartInput) -> RestartDecision | None:
+    """Without a leader, nobody would decide on a Cluster that is amid a change."""
+    if not given.busy:
+        return None
+    more = f" and {len(given.busy) - 1} more" if len(given.busy) > 1 else ""
+    return RestartDecision(
+        Action.WAIT, f"Cluster {given.busy[0]}{more} must not be disturbed", LOOK_AT_CLUSTERS
+    )
+
+
+def _replacing_pods(given: RestartInput) -> RestartDecision | None:
+    """Under OLM: the next pod from before the restart that was noted, the leader last."""
+    record = given.cnpg.record
+    if not given.cnpg.olm or record is None:
+        return None
+    noted = record.revisions
+    if not any(noted.get(name) == each.revision for name, each in _uncovered(given).items()):
+        return None
+    old = [pod for pod in given.cnpg.pods if pod.created <= record.at]
+    if not old:
+        return None
+    return RestartDecision(
+        Action.DELETE_POD,
+        "OLM would take a change of its pod template back, so its pods are deleted one by one",
+        pod=_next_pod(old, given.cnpg).name,
+    )
+
+
+def _next_pod(old: list[PodFacts], cnpg: CNPGFacts) -> PodFacts:
+    """Pick the leader last: so the Lease changes hands only once."""
+    leader = cnpg.leader.pod if cnpg.leader else ""
+    return min(old, key=lambda pod: (pod.name == leader, pod.created, pod.name))
+
+
+def _resuming(given: RestartInput) -> RestartDecision | None:
+    """The operator died between its note of a restart and the restart."""
+    record = find_unfinished(_revisions(_uncovered(given)), given.cnpg)
+    if record is None:
+        return None
+    return RestartDecision(Action.RESTART, "a restart that was noted is carried out", record=record)
 
 
 def _cooling_down(given: RestartInput) -> RestartDecision | None:
     """The last restart was a short while ago."""
-    last = given.cnpg.restarted_at
+    cnpg, times = given.cnpg, []
+    if cnpg.restarted_at is not None:
+        times.append(cnpg.restarted_at)
+    if cnpg.record is not None and (cnpg.olm or is_carried_out(cnpg.record, cnpg)):
+        times.append(cnpg.record.at)
+    last = max(times, default=None)
     if last is None or last + given.pace.cooldown <= given.now:
         return None
     left = last + given.pace.cooldown - given.now
@@ -108,7 +190,7 @@ def _cooling_down(given: RestartInput) -> RestartDecision | None:
 
 def _settling(given: RestartInput) -> RestartDecision | None:
     """Another plugin became ready just now, or is about to; more may follow."""
-    times = sorted(announcement.announced_at for announcement in _uncovered(given))
+    times = sorted(announcement.announced_at for announcement in _uncovered(given).values())
     latest = times[0] + given.pace.settle_max
     due = latest if given.coming else min(times[-1] + given.pace.settle, latest)
     if due <= given.now:
@@ -122,17 +204,28 @@ def _settling(given: RestartInput) -> RestartDecision | None:
 
 def _restart(given: RestartInput) -> RestartDecision | None:
     """Restart for everything that is published."""
+    uncovered, cnpg = _uncovered(given), given.cnpg
+    reverts = [count_reverts(name, each.revision, cnpg) for name, each in uncovered.items()]
     return RestartDecision(
         Action.RESTART,
-        f"{len(_uncovered(given))} announced revisions are new to CloudNativePG",
-        revisions={name: a.revision for name, a in sorted(given.published.items())},
+        f"{len(uncovered)} announced revisions are new to CloudNativePG",
+        record=RestartRecord(
+            at=given.now.replace(microsecond=0),
+            revisions=_revisions(given.published),
+            attempt=1 + max(reverts, default=0),
+            generation=cnpg.generation,
+        ),
     )
 
 
 CHECKS: Final[tuple[Check, ...]] = (
     _nothing_left,
     _rolling,
+    _disturbing,
+    _replacing_pods,
+    _resuming,
     _cooling_down,
     _settling,
     _restart,
 )
+"""In order: whether there is anything to do, what forbids it, what was begun, what waits."""

@@ -19,26 +19,31 @@ _SEMVER: Final = re.compile(r"(?:^|[v:@-])(\d+)\.(\d+)\.(\d+)")
 def version_of(deployment: Mapping[str, Any]) -> str:
     """Tell CloudNativePG's version from its Deployment: image tag, then env, then label.
 
-    The label comes last: charts leave it behind when only the image is overridden. Empty where none
-    of them says it (an image named by digest alone).
+    The label comes after these: charts leave it behind when only the image is overridden. Last is
+    the name of OLM's ClusterServiceVersion. Empty where none of them says it (an image named by
+    digest alone).
     """
-    pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
-    containers = pod.get("containers") or []
-    manager: Mapping[str, Any] = next(
-        (c for c in containers if c.get("name") == names.CNPG_CONTAINER), {}
-    )
+    manager = manager_of(deployment)
     environment = {e.get("name"): e.get("value") for e in manager.get("env") or []}
     labels = deployment["metadata"].get("labels") or {}
     sources = (
         _tag(manager.get("image")),
-        _tag(environment.get("OPERATOR_IMAGE_NAME")),
+        _tag(environment.get(names.CNPG_IMAGE_VARIABLE)),
         labels.get("app.kubernetes.io/version"),
+        labels.get(names.OLM_OWNER),
     )
     for text in sources:
         match = _SEMVER.search(text) if isinstance(text, str) else None
         if match:
             return ".".join(match.groups())
     return ""
+
+
+def manager_of(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Pick CloudNativePG's container, or nothing where there is none."""
+    pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
+    containers = pod.get("containers") or []
+    return next((c for c in containers if c.get("name") == names.CNPG_CONTAINER), {})
 
 
 def _tag(image: object) -> str | None:
@@ -73,4 +78,17 @@ def reregisters(version: Version) -> bool:
 
 def reports_events(version: Version) -> bool:
     """Whether it writes Events on the Service (#10040)."""
+    return version >= (1, 29, 0)
+
+
+def follows_rollouts(version: Version) -> bool:
+    """Whether a rollout of a plugin's pods makes it reconcile the Clusters that use the plugin.
+
+    1.28.4, 1.29.2 and newer watch EndpointSlices (#10836); older ones look again within 10 h.
+    """
+    return (1, 28, 4) <= version < (1, 29, 0) or version >= (1, 29, 2)
+
+
+def forgets(version: Version) -> bool:
+    """Whether a deleted Service makes it forget the plugin (#9560); older ones keep it."""
     return version >= (1, 29, 0)

@@ -28,6 +28,7 @@ from cnpg_plugin_operator.reconciler.tools import (
     ON_ITS_WAY,
     PROGRESS,
     RETRY,
+    WORTH_TELLING,
     Tools,
 )
 
@@ -118,7 +119,8 @@ class Reconciler:
         if in_progress and status.get("observedGeneration") == plugin.generation:
             # The next pass reports: it follows at once, or before anybody misses it.
             quiet = self._quiet_for(plugin, run.now) if ready.reason in ON_ITS_WAY else 0.0
-            if after <= IN_PASSING or quiet > 0:
+            passing = after <= IN_PASSING and ready.reason not in WORTH_TELLING
+            if passing or quiet > 0:
                 return Requeue(min(after, max(quiet, after)))
         await self._report(body, plugin, report)
         return Requeue(after)

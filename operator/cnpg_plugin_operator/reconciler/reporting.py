@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Final
 
 from cnpg_plugin_operator.api.conditions import NOT_YET_REPORTED, Status, Type, Verdict
-from cnpg_plugin_operator.api.status import CertificateStatus, CNPGStatus, PluginStatus, Report
+from cnpg_plugin_operator.api.status import (
+    CertificateStatus,
+    ClustersStatus,
+    CNPGStatus,
+    PluginStatus,
+    Report,
+    RestartStatus,
+)
 from cnpg_plugin_operator.cluster.gather import Snapshot
-from cnpg_plugin_operator.decide.facts import CNPGFacts, Identity
+from cnpg_plugin_operator.decide.cnpg_facts import (
+    ClusterFacts,
+    CNPGFacts,
+    RestartRecord,
+)
+from cnpg_plugin_operator.decide.facts import Identity
+from cnpg_plugin_operator.decide.freshness import find_outdated
 from cnpg_plugin_operator.reconciler.certifying import Certified
+
+NAMED_BLOCKED: Final = 10
+"""How many blocked Clusters the status names."""
 
 
 def build_report(
@@ -16,15 +33,15 @@ def build_report(
     certified: Certified | None,
     identity: Identity | None,
     registered: str,
+    record: RestartRecord | None = None,
 ) -> Report:
     """Build the report of a pass; what the pass did not look at is left as it is."""
     return Report(
         verdicts=verdicts,
         plugin=PluginStatus(**asdict(identity)) if identity is not None else None,
         certificates=_certificates(verdicts, certified),
-        cnpg=_cnpg(seen.cnpg[0], registered) if len(seen.cnpg) == 1 else None,
-        using=len(seen.clusters),
-        unready=sum(not cluster.healthy for cluster in seen.clusters),
+        cnpg=_cnpg(seen.cnpg[0], registered, record) if len(seen.cnpg) == 1 else None,
+        clusters=_clusters(seen.clusters, identity),
     )
 
 
@@ -44,11 +61,34 @@ def _certificates(
     }
 
 
-def _cnpg(cnpg: CNPGFacts, registered: str) -> CNPGStatus:
+def _clusters(clusters: tuple[ClusterFacts, ...], identity: Identity | None) -> ClustersStatus:
+    blocked = [f"{c.namespace}/{c.name}" for c in clusters if c.blocked]
+    return ClustersStatus(
+        using=len(clusters),
+        unready=sum(not cluster.healthy for cluster in clusters),
+        outdated=len(find_outdated(clusters, identity)),
+        blocked=tuple(sorted(blocked)[:NAMED_BLOCKED]),
+    )
+
+
+def _cnpg(cnpg: CNPGFacts, registered: str, record: RestartRecord | None) -> CNPGStatus:
+    restart = note_restart(record) if record else None
+    if restart is None and cnpg.restarted_at is not None:
+        restart = RestartStatus(cnpg.restarted_at, ", ".join(sorted(cnpg.restarted_for)))
     return CNPGStatus(
         deployment=cnpg.deployment,
         version=cnpg.version,
         registered_revision=registered,
-        restarted_at=cnpg.restarted_at,
-        restart_reason=", ".join(sorted(cnpg.restarted_for)),
+        restart=restart,
+    )
+
+
+def note_restart(record: RestartRecord) -> RestartStatus:
+    """Turn a restart into what stands in the status of the resource that asks for it."""
+    return RestartStatus(
+        time=record.at,
+        reason=", ".join(sorted(record.revisions)),
+        revisions=record.revisions,
+        attempt=record.attempt,
+        generation=record.generation,
     )

@@ -4,7 +4,7 @@ Validate, certificates, workload, Service and handshake, announcement and regist
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -16,10 +16,10 @@ from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.decide.announcing import keep_announcing
+from cnpg_plugin_operator.decide.cnpg_facts import RestartRecord
 from cnpg_plugin_operator.decide.facts import Identity
 from cnpg_plugin_operator.decide.following import Step
-from cnpg_plugin_operator.decide.registration import announce, keep_announcing
-from cnpg_plugin_operator.decide.versions import parse_version, reregisters
 from cnpg_plugin_operator.decide.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.certificates import (
@@ -29,7 +29,7 @@ from cnpg_plugin_operator.desired.certificates import (
     build_server_certificate,
     server_names,
 )
-from cnpg_plugin_operator.desired.objects import Object, digest
+from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ConflictError
@@ -37,9 +37,11 @@ from cnpg_plugin_operator.reconciler.certifying import Certified, certify
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.proving import Proven, prove
 from cnpg_plugin_operator.reconciler.pruning import Pruning
-from cnpg_plugin_operator.reconciler.registering import judge
+from cnpg_plugin_operator.reconciler.registering import announcing, dial_hash, judge
 from cnpg_plugin_operator.reconciler.reporting import build_report
+from cnpg_plugin_operator.reconciler.silence import explain_silence
 from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
+from cnpg_plugin_operator.reconciler.upgrading import EVENT_REASON, weigh_upgrade
 from cnpg_plugin_operator.reconciler.work import Work
 
 MOMENT: Final = timedelta(seconds=0.5)
@@ -66,6 +68,8 @@ class Pass:
     _overdue: bool = field(init=False, default=False)
     """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
     _registered: str = field(init=False, default="")
+    _record: RestartRecord | None = field(init=False, default=None)
+    """The note of a restart that this pass asked for, which the report must not lose."""
 
     async def run(self) -> Report:
         """Go through the stages until one is not True."""
@@ -95,6 +99,7 @@ class Pass:
             getattr(self, "_certified", None),
             self._identity,
             self._registered,
+            self._record,
         )
 
     def retry_after(self) -> float:
@@ -149,17 +154,23 @@ class Pass:
 
     async def _deploy(self, access: list[Object]) -> Verdict:
         plugin, work = self.plugin, self.work
+        deployment = build_deployment(plugin, self._restarted_for())
+        held, telling = weigh_upgrade(plugin, self.status, work.seen, deployment)
+        if held is not None:
+            return held
+        work.notes += [(EVENT_REASON, telling)] if telling else []
         for body in access:
             await work.apply(body)
         await work.apply(build_service(plugin, self._announcing()))
-        live = await work.apply(build_deployment(plugin, self._restarted_for()))
+        live = await work.apply(deployment)
         facts = observe.read_workload(live, list(work.seen.pods))
         if not facts.up_to_date:
             # Its controller looks at any change of it, be it of an annotation, within a moment.
             work.wake.append(self.now + MOMENT)
-        return decide_workload(
+        verdict = decide_workload(
             WorkloadInput(name=plugin.name, port=plugin.spec.port, facts=facts, now=self.now)
         )
+        return await explain_silence(self.tools, plugin, verdict)
 
     async def _shake(self) -> Verdict:
         plugin, work = self.plugin, self.work
@@ -177,16 +188,14 @@ class Pass:
         plugin, work = self.plugin, self.work
         if not self._proven.takes_new:
             return self._await_pods()
-        endpoint = build_endpoint(plugin)
-        endpoint_hash = self._endpoint_hash()
-        template = build_deployment(plugin, self._restarted_for())["spec"]["template"]
-        identity = asdict(self._proven.identity or Identity("", ""))
-        annotations = announce(
+        identity = self._proven.identity
+        annotations = announcing(
+            plugin,
+            work.seen,
             work.announcement,
-            endpoint,
-            endpoint_hash=endpoint_hash,
-            # With the uid, a resource that is made anew is another revision than its predecessor.
-            revision=digest([plugin.uid, template, endpoint_hash, identity]),
+            dialled=dial_hash(plugin, work.seen.cnpg[0], self._certified),
+            template=build_deployment(plugin, self._restarted_for())["spec"]["template"],
+            identity=identity,
             now=self.now,
         )
         live = await work.apply(build_service(plugin, annotations))
@@ -195,8 +204,19 @@ class Pass:
             raise ConflictError(
                 f"Service {plugin.service_name} lost its label while it was applied"
             )
-        step = await judge(self.tools, plugin, work.seen, announcement, self._registered, self.now)
+        step = await judge(
+            self.tools,
+            plugin,
+            self.status,
+            work.seen,
+            announcement,
+            identity,
+            self._registered,
+            self.now,
+        )
         work.notes += [("RestartingCNPG", step.restarted)] if step.restarted else []
+        self._record = step.record
+        work.wrote += step.nudged
         work.wake += [self.now + step.after] if step.after is not None else []
         self._overdue = step.overdue
         if step.verdict.is_true:
@@ -217,22 +237,8 @@ class Pass:
         announcement = self.work.announcement
         if announcement is None:
             return None
-        return keep_announcing(announcement, build_endpoint(self.plugin), self._endpoint_hash())
-
-    def _endpoint_hash(self) -> str:
-        """Digest of what CloudNativePG dials.
-
-        A version that loads Secrets once only uses other certificates after a restart, so there
-        they count as part of it.
-        """
-        endpoint = build_endpoint(self.plugin)
-        cnpg = self.work.seen.cnpg
-        version = parse_version(cnpg[0].version) if cnpg else None
-        if version is None or reregisters(version):
-            return digest(endpoint)
-        trusted = self._certified.trust.servers if self._certified.trust else ()
-        certificates = sorted(c.fingerprint for c in trusted)
-        return digest([endpoint, certificates, self._certified.client.fingerprint])
+        dialled = dial_hash(self.plugin, self.work.seen.cnpg[0], self._certified)
+        return keep_announcing(announcement, build_endpoint(self.plugin), dialled)
 
     def _restarted_for(self) -> str:
         """The certificates that the pods are, or are to be, restarted for."""

@@ -8,13 +8,12 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_own
-from cnpg_plugin_operator.decide.facts import ClusterFacts
+from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts
+from cnpg_plugin_operator.decide.freshness import list_names
+from cnpg_plugin_operator.decide.versions import parse_version, reregisters
 from cnpg_plugin_operator.desired.service import build_service
 from cnpg_plugin_operator.reconciler.pruning import chains_in_use
 from cnpg_plugin_operator.reconciler.tools import Tools
-
-NAMED_CLUSTERS = 3
-"""How many Clusters a message names."""
 
 
 async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
@@ -24,18 +23,23 @@ async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
     if service is not None and own:
         facts = observe.read_service(service)
         if facts.announcement is not None and not facts.deleting:
-            clusters = await tools.gatherer.clusters(plugin.spec.plugin_name)
+            clusters = await tools.gatherer.clusters(plugin)
             if clusters and plugin.spec.deletion_protection:
                 return _in_use(plugin, clusters)
+        if facts.announcement is not None and not facts.deleting:
+            await _note_withdrawal(tools, plugin)
         await tools.remover.withdraw_service(plugin, service)
         if facts.cnpg_finalizer:
-            cnpg = await tools.gatherer.cnpg(plugin.namespace)
+            cnpg = await tools.gatherer.cnpg(plugin.namespace, plugin.cnpg_reference)
             if any(operator.available for operator in cnpg):
                 return unknown(
                     Reason.DELETING,
                     f"Service {plugin.service_name} is deleted; CloudNativePG forgets the plugin.",
                 )
-            await tools.remover.strip_cnpg_finalizer(plugin, service)
+            # As it is since its deletion: the patch holds for one version only.
+            service = await tools.gatherer.live(build_service(plugin, None))
+            if service is not None:
+                await tools.remover.strip_cnpg_finalizer(plugin, service)
     await tools.remover.prune_cluster_bindings(plugin)
     await tools.remover.discard_certificates(plugin)
     used = await chains_in_use(tools, plugin.namespace, leaving=plugin.uid)
@@ -44,13 +48,21 @@ async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
     return None
 
 
+async def _note_withdrawal(tools: Tools, plugin: Plugin) -> None:
+    """Note what CloudNativePG will not forget by itself: a successor needs a restart of it."""
+    async with tools.locks[plugin.namespace]:
+        for cnpg in await tools.gatherer.cnpg(plugin.namespace, plugin.cnpg_reference):
+            version = parse_version(cnpg.version)
+            if version is not None and not reregisters(version):
+                await tools.restarter.note_withdrawal(
+                    plugin.namespace, cnpg, plugin.spec.plugin_name, tools.clock()
+                )
+
+
 def _in_use(plugin: Plugin, clusters: tuple[ClusterFacts, ...]) -> Verdict:
-    named = [f"{cluster.namespace}/{cluster.name}" for cluster in clusters]
-    more = len(named) - NAMED_CLUSTERS
-    listed = ", ".join(named[:NAMED_CLUSTERS]) + (f" and {more} more" if more > 0 else "")
     return no(
         Reason.IN_USE,
-        f"Clusters still use {plugin.spec.plugin_name}: {listed}. An unreachable plugin "
-        "stops their reconciliation, failover included: remove it from their spec.plugins first, "
-        "or set spec.deletionProtection to false.",
+        f"Clusters still use {plugin.spec.plugin_name}: {list_names(clusters)}. An unreachable "
+        "plugin stops their reconciliation, failover included: remove it from their spec.plugins "
+        "first, or set spec.deletionProtection to false.",
     )

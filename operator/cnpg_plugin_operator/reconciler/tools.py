@@ -12,6 +12,7 @@ from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.removal import Remover
+from cnpg_plugin_operator.cluster.restarting import Restarter
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.decide.restart import Pace
@@ -50,6 +51,7 @@ class Tools:
     gatherer: Gatherer
     writer: Writer
     remover: Remover
+    restarter: Restarter
     handshaker: Handshaker
     policy: Policy
     metrics: Metrics
@@ -70,6 +72,9 @@ ON_ITS_WAY: Final = frozenset(
 PROGRESS: Final = 10.0
 """Seconds for which such progress is not reported again: most plugins are Ready before."""
 
+WORTH_TELLING: Final = frozenset({Reason.RESTARTING})
+"""Progress that is looked at often, yet takes so long that it is reported."""
+
 FALLBACK_RETRY: Final = 10.0
 """Seconds until a resource that is not Ready is looked at again, where no reason says otherwise.
 Events wake it earlier; this covers what no watch reports."""
@@ -82,10 +87,12 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.AWAITING_REGISTRATION: 0.5,
     Reason.AWAITING_PODS: 2.0,
     Reason.REREGISTERING: 0.5,
-    Reason.RESTARTING: 2.0,
+    Reason.RESTARTING: 0.5,
+    Reason.RESTART_STUCK: 10.0,
     Reason.RESTART_PENDING: 2.0,
     Reason.CNPG_UNAVAILABLE: 2.0,
     Reason.DELETING: 1.0,
+    Reason.AWAITING_APPROVAL: 600.0,
     Reason.SUSPENDED: 600.0,
     Reason.INVALID_SPEC: 60.0,
     Reason.CNPG_NOT_FOUND: 30.0,

@@ -11,7 +11,8 @@ from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.gather import Snapshot
 from cnpg_plugin_operator.cluster.secrets import Secret
-from cnpg_plugin_operator.decide.facts import Announcement, PairFacts
+from cnpg_plugin_operator.decide.cnpg_facts import Announcement
+from cnpg_plugin_operator.decide.facts import PairFacts
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconciler.tools import Tools

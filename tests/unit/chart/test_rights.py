@@ -74,8 +74,12 @@ def test_no_rule_is_open_ended_or_leads_to_more_rights(values: Values) -> None:
 def test_cluster_wide_nothing_is_written_but_status_and_allowed_bindings(values: Values) -> None:
     for kind, rule in own_rules(render(values)):
         if kind == "ClusterRole" and WRITING & set(rule["verbs"]):
-            assert rule["resources"] in (["cnpgplugins/status"], ["clusterrolebindings"])
-            assert rule["resources"] == ["cnpgplugins/status"] or values.get("allowedClusterRoles")
+            asked_for = {
+                "cnpgplugins/status": True,
+                "clusterrolebindings": values.get("allowedClusterRoles"),
+                "clusters": values.get("nudgeClusters"),
+            }
+            assert all(asked_for.get(resource) for resource in rule["resources"])
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
@@ -139,7 +143,7 @@ def test_what_the_operator_does_not_make_it_neither_creates_nor_deletes() -> Non
         ("", "services", KEPT),
         ("", "serviceaccounts", KEPT),
         ("", "secrets", KEPT),
-        ("", "pods", LOOKED_AT | {"patch"}),
+        ("", "pods", LOOKED_AT | {"patch", "delete"}),
         ("", "events", LOOKED_AT | {"create", "patch"}),
         ("cert-manager.io", "certificates", KEPT),
         ("cert-manager.io", "issuers", KEPT),
@@ -166,6 +170,14 @@ def test_the_role_grants_what_the_work_needs(group: str, resource: str, expected
 )
 def test_the_cluster_role_is_the_smallest(group: str, resource: str, expected: set[str]) -> None:
     assert verbs(role_rules(kind="ClusterRole"), group, resource) == expected
+
+
+def test_clusters_can_be_annotated_only_where_nudging_is_allowed() -> None:
+    rules = role_rules({"nudgeClusters": True}, "ClusterRole")
+    assert verbs(rules, "postgresql.cnpg.io", "clusters") == {"get", "list", "watch", "patch"}
+    assert (
+        verbs(role_rules(kind="ClusterRole"), "postgresql.cnpg.io", "clusters") & WRITING == set()
+    )
 
 
 def test_only_allowed_roles_can_be_bound() -> None:

@@ -7,18 +7,15 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Status
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.facts import (
+from cnpg_plugin_operator.decide.announcing import announce, keep_announcing
+from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     ClusterFacts,
     CNPGEvent,
     PluginStatusFacts,
 )
-from cnpg_plugin_operator.decide.registration import (
-    announce,
-    decide_registration,
-    keep_announcing,
-    restart_reason,
-)
+from cnpg_plugin_operator.decide.need import restart_reason
+from cnpg_plugin_operator.decide.registration import decide_registration
 from tests.support.builders import NOW, ago, announcement, cnpg, leader, registration
 
 REREGISTERING = ["1.24.4", "1.25.2", "1.25.4", "1.26.0", "1.27.1", "1.28.4", "1.29.0", "1.30.0"]
@@ -186,10 +183,10 @@ def test_a_registration_is_judged(facts: dict[str, Any], status: Status, reason:
     assert (verdict.status, verdict.reason) == (status, reason)
 
 
-def test_an_overdue_registration_hints_at_the_usual_cause() -> None:
+def test_an_overdue_registration_points_at_cloudnativepgs_log() -> None:
     verdict = decide_registration(registration(announcement=LATE))
 
-    assert "WATCH_NAMESPACE" in verdict.message
+    assert "look at the log of Deployment cnpg-controller-manager" in verdict.message
 
 
 def annotations_after(

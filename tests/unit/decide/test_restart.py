@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.facts import Announcement, CNPGFacts
-from cnpg_plugin_operator.decide.registration import restart_reason
+from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts
+from cnpg_plugin_operator.decide.need import restart_reason
 from cnpg_plugin_operator.decide.restart import (
     Action,
     Pace,
@@ -85,6 +85,20 @@ def test_a_restart_waits_for_plugins_that_are_on_their_way_but_not_for_ever() ->
     assert decide(cnpg(), at(61), coming=3) == (Action.RESTART, REST)
 
 
+def test_a_plugin_that_is_registered_since_long_does_not_cut_the_waiting_short() -> None:
+    given = RestartInput(
+        cnpg=cnpg(),
+        published={"registered": at(3000), "new": at(3)},
+        coming=0,
+        pace=Pace(),
+        now=NOW,
+        asking="new",
+        known=frozenset({"registered"}),
+    )
+
+    assert decide_restart(given).after == timedelta(seconds=2)
+
+
 def test_a_restart_is_noted_as_being_for_everything_that_is_published() -> None:
     covered = announcement("old", at=ago(7200))
     decision = decide_restart(
@@ -93,7 +107,8 @@ def test_a_restart_is_noted_as_being_for_everything_that_is_published() -> None:
         )
     )
 
-    assert decision.revisions == {"a": "old", "b": "r1"}
+    assert decision.record is not None
+    assert decision.record.revisions == {"a": "old", "b": "r1"}
 
 
 MOMENTS = st.integers(min_value=0, max_value=4000).map(ago)

@@ -1,0 +1,110 @@
+"""What is written about CloudNativePG itself: its restart, and a nudge of a Cluster.
+
+Each act is noted in the cluster first, so it can be repeated by whoever finds the note.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.locating import read_revisions
+from cnpg_plugin_operator.decide.cnpg_facts import (
+    ClusterFacts,
+    CNPGFacts,
+    RestartRecord,
+)
+from cnpg_plugin_operator.decide.expiry import format_time
+
+FIRST_ATTEMPT: Final = 1
+
+
+class Restarter:
+    """Restarts CloudNativePG and nudges its Clusters."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def restart(self, namespace: str, cnpg: CNPGFacts, record: RestartRecord) -> None:
+        """Ask for a rolling restart of CloudNativePG, noting which revisions it is for.
+
+        Only two annotations of the pod template are owned; with the uid, a Deployment that is gone
+        is not made anew.
+        """
+        annotations = {
+            names.ANNOTATION_RESTARTED_AT: format_time(record.at),
+            names.ANNOTATION_RESTARTED_FOR: json.dumps(dict(record.revisions), sort_keys=True),
+        }
+        await self._client.apply(
+            kinds.DEPLOYMENT,
+            {
+                "metadata": {
+                    "name": cnpg.deployment,
+                    "namespace": namespace,
+                    "uid": cnpg.uid,
+                },
+                "spec": {"template": {"metadata": {"annotations": annotations}}},
+            },
+            manager=names.RESTART_MANAGER,
+        )
+
+    async def delete_pod(self, namespace: str, cnpg: CNPGFacts, name: str) -> None:
+        """Delete one of CloudNativePG's pods; its ReplicaSet makes another."""
+        uid = next((pod.uid for pod in cnpg.pods if pod.name == name), None)
+        await self._client.delete(kinds.POD, name, namespace, uid=uid)
+
+    async def note_withdrawal(
+        self, namespace: str, cnpg: CNPGFacts, plugin_name: str, now: datetime
+    ) -> None:
+        """Note that a plugin is withdrawn which CloudNativePG will go on using.
+
+        Only its leader's age matters to the note: what a newer leader never read is dropped. The
+        pod template stays as it is, so nothing rolls.
+        """
+        since = cnpg.leader.created if cnpg.leader else now
+        kept = {name: at for name, at in cnpg.withdrawn.items() if at >= since}
+        noted = {name: format_time(at) for name, at in {**kept, plugin_name: now}.items()}
+        text = json.dumps(noted, sort_keys=True)
+        await self._client.merge_patch(
+            kinds.DEPLOYMENT,
+            cnpg.deployment,
+            namespace,
+            {"metadata": {"annotations": {names.ANNOTATION_WITHDRAWN: text}}},
+        )
+
+    async def nudge(self, cluster: ClusterFacts, plugin: str, revision: str) -> None:
+        """Annotate a Cluster, so that CloudNativePG reconciles it.
+
+        Any change of it does (`For(&apiv1.Cluster{})` without predicate, 1.24.0 to 1.30.0).
+        """
+        await self._client.merge_patch(
+            kinds.CLUSTER,
+            cluster.name,
+            cluster.namespace,
+            {"metadata": {"annotations": {names.nudge_annotation(plugin): revision}}},
+        )
+
+
+def find_record(resources: Iterable[Mapping[str, Any]], deployment: str) -> RestartRecord | None:
+    """Find the newest note of a restart of a Deployment in the status of resources."""
+    found = (_read_record(body, deployment) for body in resources)
+    return max((r for r in found if r is not None), key=lambda record: record.at, default=None)
+
+
+def _read_record(body: Mapping[str, Any], deployment: str) -> RestartRecord | None:
+    """Read a note; what stands there without revisions only tells people of a restart."""
+    section = (body.get("status") or {}).get("cnpg") or {}
+    noted = section.get("lastRestart") or {}
+    at = observe.read_time(noted.get("time"))
+    revisions = read_revisions(json.dumps(noted.get("revisions") or {}))
+    if at is None or not revisions or section.get("deployment") != deployment:
+        return None
+    return RestartRecord(
+        at=at,
+        revisions=revisions,
+        attempt=int(noted.get("attempt", FIRST_ATTEMPT)),
+        generation=int(noted.get("generation", 0)),
+    )

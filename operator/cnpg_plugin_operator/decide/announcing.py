@@ -1,0 +1,76 @@
+"""How CloudNativePG is told of a plugin: the annotations of its Service.
+
+What was announced, and when, stands on the Service itself: an operator that was killed at any point
+neither forgets an announcement nor makes it anew.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts
+from cnpg_plugin_operator.decide.expiry import format_time
+from cnpg_plugin_operator.decide.versions import parse_version, reregisters
+
+
+def announce(
+    live: Announcement | None,
+    endpoint: Mapping[str, str],
+    *,
+    endpoint_hash: str,
+    revision: str,
+    now: datetime,
+    touched: bool = False,
+    replaces: bool = False,
+) -> Mapping[str, str]:
+    """Give the annotations of the Service.
+
+    `endpoint` is what CloudNativePG reads. The times stay what they are while the revision is the
+    announced one. `touched` changes it once more for the same revision; `replaces` says that a
+    first announcement finds a former one of the same plugin still in use.
+    """
+    announced_at, changed_at = now, now if replaces else None
+    if live is not None:
+        announced_at = live.announced_at if live.revision == revision else now
+        changed_at = live.changed_at if live.endpoint == endpoint_hash else now
+    annotations = {
+        **endpoint,
+        names.ANNOTATION_REVISION: revision,
+        names.ANNOTATION_ENDPOINT: endpoint_hash,
+        names.ANNOTATION_ANNOUNCED_AT: format_time(announced_at),
+    }
+    if changed_at is not None:
+        annotations[names.ANNOTATION_CHANGED_AT] = format_time(changed_at)
+    if touched or (live is not None and was_touched(live, revision)):
+        annotations[names.ANNOTATION_TOUCHED] = revision
+    return annotations
+
+
+def keep_announcing(
+    live: Announcement, endpoint: Mapping[str, str], endpoint_hash: str
+) -> Mapping[str, str]:
+    """Give the annotations of a published Service before its plugin is proven again.
+
+    What was announced stays; somebody's edit of it does not. Only while the endpoint itself is
+    about to change, nothing better is known than what stands there.
+    """
+    if live.endpoint != endpoint_hash:
+        return live.annotations
+    return {**live.annotations, **endpoint}
+
+
+def was_touched(live: Announcement, revision: str) -> bool:
+    """Whether the Service was touched once more for this revision."""
+    return live.annotations.get(names.ANNOTATION_TOUCHED) == revision
+
+
+def is_still_in_use(plugin_name: str, cnpg: CNPGFacts) -> bool:
+    """Whether CloudNativePG still has the connection of a plugin that was withdrawn.
+
+    1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 neither forget a plugin whose Service is deleted nor look
+    at the Service that takes its place (internal/controller/plugin_controller.go).
+    """
+    version, withdrawn = parse_version(cnpg.version), cnpg.withdrawn.get(plugin_name)
+    if version is None or reregisters(version) or withdrawn is None:
+        return False
+    return cnpg.leader is None or cnpg.leader.created <= withdrawn

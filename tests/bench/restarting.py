@@ -1,0 +1,120 @@
+"""How long a new plugin takes until a restarted CloudNativePG knows it, and whose time that is.
+
+From the Service's announcement on: the settle time is a setting, the rollout and the Lease are
+CloudNativePG's and Kubernetes', the rest is the operator's own: deciding, noting, patching, and
+noticing the new leader.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from tests.bench.plugins import PATIENCE, Plugins
+from tests.bench.results import Result
+from tests.cluster import Cluster
+from tests.cluster.progress import heartbeat
+from tests.demo.installing import CNPG_NAMESPACE
+from tests.support import wait
+from tests.support.cluster_fixture_api import APPS, CORE, PLUGINS, Api, Object, Recorder
+
+OWN_SECONDS = 1.0
+SETTLE_SECONDS = 10.0
+"""The chart's default."""
+NAME = "restarting"
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{CNPG_NAMESPACE}/leases"
+LEASE = "db9c8771.cnpg.io"
+ANNOUNCED_AT = "cnpgplugin.dev/announced-at"
+RESTARTED_FOR = "cnpgplugin.dev/restarted-for"
+
+
+@dataclass(frozen=True)
+class Course:
+    """When what happened; monotonic seconds."""
+
+    settled: float
+    """The announcement, and the time that others are waited for."""
+    patched: float
+    led: float
+    """A new pod holds the Lease."""
+    registered: float
+    """CloudNativePG's Event on the Service."""
+    ready: float
+
+    @property
+    def own(self) -> float:
+        """What the operator itself needed: to decide and patch, then to notice."""
+        return max(self.patched - self.settled, 0) + self.ready - max(self.led, self.registered)
+
+
+def measure_restart(cluster: Cluster, plugins: Plugins) -> list[Result]:
+    """Apply a plugin with `restartPolicy: Always` and follow it until it is Ready."""
+    api = Api(cluster)
+    with heartbeat("a plugin that asks for a restart of CloudNativePG"):
+        course = _follow(api, plugins)
+    api.close()
+    detail = (
+        f"after settling: patch {course.patched - course.settled:.2f} s, leader "
+        f"{course.led - course.settled:.2f} s, CloudNativePG's Event "
+        f"{course.registered - course.settled:.2f} s, Ready {course.ready - course.settled:.2f} s"
+    )
+    return [
+        Result(
+            "restart: announced and settled to the new leader", course.led - course.settled, "s"
+        ),
+        Result("restart: the operator's own part", course.own, "s", OWN_SECONDS, detail),
+    ]
+
+
+def _follow(api: Api, plugins: Plugins) -> Course:
+    former = _holder(api.get(f"{LEASES}/{LEASE}"))
+    with (
+        Recorder(api, f"{CORE}/namespaces/{CNPG_NAMESPACE}/services") as services,
+        Recorder(api, f"{APPS}/namespaces/{CNPG_NAMESPACE}/deployments") as deployments,
+        Recorder(api, LEASES) as leases,
+        Recorder(api, f"{CORE}/namespaces/{CNPG_NAMESPACE}/events") as events,
+        Recorder(api, f"{PLUGINS}/namespaces/{CNPG_NAMESPACE}/cnpgplugins") as resources,
+    ):
+        plugins.apply(NAME, restartPolicy="Always")
+        ready = wait.until("it is Ready", lambda: resources.first(_is_ready), within=PATIENCE)
+        announced = services.first(lambda body: _announced(body) is not None)
+        patched = deployments.first(_is_restarted)
+        led = leases.first(lambda body: _holder(body) not in ("", former))
+        assert announced is not None
+        assert patched is not None
+        assert led is not None
+        registered = [
+            change.at
+            for change in list(events.changes)
+            if change.object.get("reason") == "PluginRegistered" and change.at > led
+        ]
+        [stamp] = {_announced(change.object) for change in services.of(NAME)} - {None}
+    offset = time.time() - time.monotonic()
+    settled = datetime.fromisoformat(str(stamp)).timestamp() - offset + SETTLE_SECONDS
+    return Course(settled, patched, led, min(registered, default=led), ready)
+
+
+def _holder(lease: Object) -> str:
+    """The pod that holds CloudNativePG's Lease, empty for other Leases."""
+    if lease["metadata"]["name"] != LEASE:
+        return ""
+    return str(lease["spec"].get("holderIdentity") or "")
+
+
+def _announced(service: Object) -> str | None:
+    if service["metadata"]["name"] != NAME:
+        return None
+    annotations = service["metadata"].get("annotations") or {}
+    found: str | None = annotations.get(ANNOUNCED_AT)
+    return found
+
+
+def _is_restarted(deployment: Object) -> bool:
+    template = deployment["spec"]["template"].get("metadata") or {}
+    return NAME in json.loads((template.get("annotations") or {}).get(RESTARTED_FOR, "{}"))
+
+
+def _is_ready(resource: Object) -> bool:
+    conditions = (resource.get("status") or {}).get("conditions") or []
+    ready = {c["type"]: c["status"] for c in conditions}.get("Ready")
+    return resource["metadata"]["name"] == NAME and ready == "True"

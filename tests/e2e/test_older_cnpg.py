@@ -1,0 +1,169 @@
+"""CloudNativePG 1.25.0, in a cluster of its own: it keeps what it read of a plugin till it ends.
+
+It finds new plugins by itself, as every version does; a changed endpoint needs one restart, and
+only this proves it: a Cluster that is reconciled with the plugin.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.cluster.errors import ClusterError
+from tests.support import wait
+from tests.support.cluster_fixture import install_operator
+from tests.support.cluster_fixture_api import Api
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.resources import (
+    IMAGE_VERSION,
+    NEWER_IMAGE,
+    NEWER_IMAGE_VERSION,
+    Manifest,
+    plugin,
+    plugin_name,
+    postgres,
+)
+
+CLUSTER = (os.environ.get("CNPGP_TEST_CLUSTER") or "test") + "-old"
+VERSION = "1.25.0"
+CNPG = "cnpg-controller-manager"
+MINUTE = 60.0
+
+
+@pytest.fixture(scope="module")
+def old_operator() -> Iterator[Operator]:
+    """The operator beside a CloudNativePG 1.25.0; the cluster goes with the module."""
+    cluster = Cluster(CLUSTER)
+    try:
+        cluster.up(VERSION)
+        install_operator(cluster)
+    except ClusterError as error:
+        pytest.fail(f"no cluster with CloudNativePG {VERSION}: {error}")
+    api = Api(cluster)
+    yield Operator(cluster, api)
+    api.close()
+    cluster.down()
+
+
+@pytest.fixture
+def old_plugins(old_operator: Operator) -> Iterator[Plugins]:
+    own = Plugins(old_operator)
+    yield own
+    own.clean_up()
+
+
+def rolls(plugins: Plugins) -> int:
+    """How often CloudNativePG's Deployment was changed."""
+    generation: int = plugins.get("Deployment", CNPG)["metadata"]["generation"]
+    return generation
+
+
+def until_used(
+    plugins: Plugins, name: str, cluster: str, *, version: str = IMAGE_VERSION, within: float
+) -> None:
+    """Wait until a Cluster shows a version of the plugin: CloudNativePG has talked to it."""
+
+    def shown() -> bool:
+        status = plugins.get("Cluster", cluster, "default").get("status", {})
+        found = {p["name"]: p.get("version") for p in status.get("pluginStatus") or []}
+        return found.get(plugin_name(name)) == version
+
+    wait.until(
+        f"Cluster {cluster} shows version {version}",
+        shown,
+        within=within,
+        explain=lambda: (
+            f"{plugins.get('Cluster', cluster, 'default').get('status')}\n{plugins.explain(name)}"
+        ),
+    )
+
+
+def user(cluster: str, name: str) -> Manifest:
+    """A Cluster that names the plugin; that its pods cannot start does not matter."""
+    return postgres(cluster, plugin_name(name), imageName="localhost/none:17")
+
+
+def test_a_new_plugin_needs_no_restart(old_plugins: Plugins) -> None:
+    name = "elder"
+    before = rolls(old_plugins)
+    old_plugins.apply(plugin(name))
+    old_plugins.until_ready(name)
+    assert old_plugins.condition(name, "Registered")["reason"] == "Announced"
+    assert old_plugins.plugin(name)["status"]["cnpg"]["version"] == VERSION
+
+    old_plugins.apply(user("e2e-elder", name))
+    until_used(old_plugins, name, "e2e-elder", within=MINUTE)
+    assert rolls(old_plugins) == before
+
+
+def test_a_changed_port_needs_exactly_one_restart_after_which_a_cluster_uses_it(
+    old_operator: Operator, old_plugins: Plugins
+) -> None:
+    name = "moving"
+    old_plugins.apply(plugin(name))
+    old_plugins.until_ready(name)
+    before = rolls(old_plugins)
+    old_plugins.patch(name, port=9443)
+    pending = old_plugins.until_condition(name, "Registered", "RestartPending", within=30)
+    assert f"version {VERSION} keeps the former connection" in pending["message"]
+
+    old_plugins.until_ready(name, within=2 * MINUTE)
+    assert rolls(old_plugins) == before + 1
+    restart = old_plugins.plugin(name)["status"]["cnpg"]["lastRestart"]
+    assert (restart["reason"], restart["attempt"]) == (name, 1)
+    old_plugins.apply(user("e2e-moved", name))
+    until_used(old_plugins, name, "e2e-moved", within=MINUTE)
+    old_operator.writes_until_calm(old_operator.audit.mark())
+    assert rolls(old_plugins) == before + 1
+
+
+def test_never_says_so_and_restarts_nothing(old_plugins: Plugins) -> None:
+    name = "left-alone"
+    old_plugins.apply(plugin(name, restartPolicy="Never"))
+    old_plugins.until_ready(name)
+    before = rolls(old_plugins)
+    old_plugins.patch(name, port=9443)
+    found = old_plugins.until_condition(name, "Registered", "RestartForbidden", within=30)
+    assert f"kubectl rollout restart deployment {CNPG}" in found["message"]
+    wait.never("CloudNativePG was changed", lambda: rolls(old_plugins) != before, seconds=13)
+
+    # Whoever follows the message is done.
+    old_plugins.kubectl("rollout", "restart", f"deployment/{CNPG}", "--namespace", "cnpg-system")
+    old_plugins.until_ready(name, within=2 * MINUTE)
+    assert rolls(old_plugins) == before + 1
+
+
+def test_a_plugin_that_is_made_anew_needs_one_restart(old_plugins: Plugins) -> None:
+    """CloudNativePG 1.25.0 keeps the former one, whose certificates are no longer trusted."""
+    name = "reborn"
+    old_plugins.apply(plugin(name))
+    old_plugins.until_ready(name)
+    old_plugins.apply(user("e2e-reborn", name))
+    until_used(old_plugins, name, "e2e-reborn", within=MINUTE)
+    old_plugins.delete("Cluster", "e2e-reborn", "default")
+    old_plugins.until_gone("Cluster", "e2e-reborn", within=30, namespace="default")
+    old_plugins.remove(name)
+    before = rolls(old_plugins)
+    old_plugins.apply(plugin(name))
+    old_plugins.until_condition(name, "Registered", "RestartPending", within=MINUTE)
+    old_plugins.until_ready(name, within=2 * MINUTE)
+    assert rolls(old_plugins) == before + 1
+    old_plugins.apply(user("e2e-reborn", name))
+    until_used(old_plugins, name, "e2e-reborn", within=MINUTE)
+
+
+def test_a_newer_image_costs_one_restart_at_most_and_clusters_show_it(
+    old_plugins: Plugins,
+) -> None:
+    name, cluster = "upgraded", "e2e-upgraded"
+    old_plugins.apply(plugin(name), user(cluster, name))
+    old_plugins.until_ready(name)
+    until_used(old_plugins, name, cluster, within=MINUTE)
+    before = rolls(old_plugins)
+    old_plugins.patch(name, image=NEWER_IMAGE)
+    until_used(old_plugins, name, cluster, version=NEWER_IMAGE_VERSION, within=3 * MINUTE)
+    old_plugins.until_ready(name, within=MINUTE)
+    assert rolls(old_plugins) <= before + 1
+    assert "outdated" not in old_plugins.plugin(name)["status"]["clusters"]

@@ -1,0 +1,170 @@
+"""Secrets that users bring along and that cannot work: each fault has a reason of its own.
+
+Nothing is published as long as they are wrong, and each change of them is noticed by itself.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from tests.support import wait
+from tests.support.certificates import CLIENT, SERVER, authority, issue
+from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.issuers import client_pair, secret, server_pair
+from tests.support.resources import plugin
+
+NAME = "brought-along"
+SERVER_SECRET, CLIENT_SECRET = "brought-server", "brought-client"
+NOTICED_WITHIN = 15
+
+ROOT = authority("brought-root")
+INTERMEDIATE = authority("brought-intermediate", ROOT)
+GOOD_SERVER = server_pair(INTERMEDIATE, NAME).secret
+GOOD_CLIENT = client_pair(INTERMEDIATE).secret
+
+Data = Mapping[str, bytes]
+
+
+def changed_server(**change: object) -> Data:
+    """The plugin's pair, but for one thing."""
+    given = {"dns": [NAME], "usages": [SERVER], **change}
+    return issue(INTERMEDIATE, NAME, **given).secret  # type: ignore[arg-type]
+
+
+def changed_client(**change: object) -> Data:
+    """CloudNativePG's pair, but for one thing."""
+    given = {"dns": [], "usages": [CLIENT], **change}
+    return issue(INTERMEDIATE, "cloudnative-pg", **given).secret  # type: ignore[arg-type]
+
+
+def without(data: Data, key: str) -> Data:
+    """A Secret that lacks a key."""
+    return {name: value for name, value in data.items() if name != key}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Two Secrets of which one is wrong."""
+
+    what: str
+    reason: str
+    secret: str
+    """The wrong one."""
+    server: Data | None = None
+    client: Data | None = None
+    """None: as it should be."""
+
+    def __str__(self) -> str:
+        return self.what
+
+
+def server(what: str, reason: str, data: Data) -> Fault:
+    """A fault of the plugin's pair."""
+    return Fault(f"server {what}", reason, SERVER_SECRET, server=data)
+
+
+def client(what: str, reason: str, data: Data) -> Fault:
+    """A fault of CloudNativePG's pair."""
+    return Fault(f"client {what}", reason, CLIENT_SECRET, client=data)
+
+
+OVER = timedelta(minutes=-1)
+TO_COME = timedelta(hours=1)
+OTHER_KEY = server_pair(INTERMEDIATE, NAME).key
+
+FAULTS = (
+    server("without a key", "SecretIncomplete", without(GOOD_SERVER, "tls.key")),
+    client("without a certificate", "SecretIncomplete", without(GOOD_CLIENT, "tls.crt")),
+    server("that is no PEM", "SecretIncomplete", {**GOOD_SERVER, "tls.crt": b"a certificate"}),
+    server("with another's key", "KeyMismatch", {**GOOD_SERVER, "tls.key": OTHER_KEY}),
+    client("with another's key", "KeyMismatch", {**GOOD_CLIENT, "tls.key": OTHER_KEY}),
+    server("that is expired", "Expired", changed_server(ends=OVER)),
+    client("that is expired", "Expired", changed_client(ends=OVER)),
+    server("that is not valid yet", "NotYetValid", changed_server(starts=TO_COME)),
+    client("that is not valid yet", "NotYetValid", changed_client(starts=TO_COME)),
+    server("without a DNS name", "NameNotCovered", changed_server(dns=[])),
+    server("for another name", "NameNotCovered", changed_server(dns=["other.example.com"])),
+    server("for clients", "WrongKeyUsage", changed_server(usages=[CLIENT])),
+    client("for servers", "WrongKeyUsage", changed_client(usages=[SERVER])),
+    server("with an Ed25519 key", "UnsupportedKey", changed_server(key="Ed25519")),
+    client("with an Ed25519 key", "UnsupportedKey", changed_client(key="Ed25519")),
+    client("signed by a root", "IncompatibleIssuer", client_pair(ROOT).secret),
+)
+
+
+@pytest.fixture(scope="module")
+def refused(module_plugins: Plugins) -> Iterator[Plugins]:
+    """A plugin whose Secrets do not exist."""
+    secrets = {"server": SERVER_SECRET, "client": CLIENT_SECRET}
+    module_plugins.apply(plugin(NAME, tls={"provider": "Secrets", "secrets": secrets}))
+    yield module_plugins
+    for name in (SERVER_SECRET, CLIENT_SECRET):
+        module_plugins.delete("Secret", name)
+
+
+def put(plugins: Plugins, name: str, data: Data) -> None:
+    """Make a Secret hold exactly this."""
+    plugins.api.apply(f"{collection('Secret')}/{name}", secret(name, data), "e2e", force=True)
+
+
+def until_refused(plugins: Plugins, reason: str, secret_name: str) -> None:
+    """Wait until the plugin is refused for a reason that names a Secret."""
+
+    def said() -> bool:
+        found = plugins.condition(NAME, "CertificatesReady")
+        return (
+            found.get("status") == "False"
+            and found.get("reason") == reason
+            and secret_name in found["message"]
+        )
+
+    wait.until(
+        f"CertificatesReady says {reason} of {secret_name}",
+        said,
+        within=NOTICED_WITHIN,
+        explain=lambda: plugins.explain(NAME),
+    )
+
+
+def test_secrets_that_do_not_exist_are_missing(refused: Plugins) -> None:
+    until_refused(refused, "SecretMissing", SERVER_SECRET)
+    put(refused, SERVER_SECRET, GOOD_SERVER)
+    until_refused(refused, "SecretMissing", CLIENT_SECRET)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_pair_that_cannot_work_is_refused(refused: Plugins, fault: Fault) -> None:
+    put(refused, SERVER_SECRET, fault.server or GOOD_SERVER)
+    put(refused, CLIENT_SECRET, fault.client or GOOD_CLIENT)
+    until_refused(refused, fault.reason, fault.secret)
+    assert not refused.labelled(NAME)
+
+
+def test_what_cannot_work_with_the_clients_own_chain_works_with_clientca(
+    refused: Plugins,
+) -> None:
+    put(refused, SERVER_SECRET, GOOD_SERVER)
+    put(refused, CLIENT_SECRET, client_pair(ROOT).secret)
+    until_refused(refused, "IncompatibleIssuer", CLIENT_SECRET)
+    refused.patch(NAME, tls={"clientCA": "ca.crt"})
+    refused.until_ready(NAME)
+
+
+def test_the_operator_writes_neither_of_the_secrets(refused: Plugins) -> None:
+    for name in (SERVER_SECRET, CLIENT_SECRET):
+        managers = refused.get("Secret", name)["metadata"]["managedFields"]
+        assert [manager["manager"] for manager in managers] == ["e2e"]
+
+
+def test_certificates_that_are_put_right_make_the_plugin_ready(refused: Plugins) -> None:
+    put(refused, CLIENT_SECRET, changed_client(ends=OVER))
+    until_refused(refused, "Expired", CLIENT_SECRET)
+    put(refused, CLIENT_SECRET, client_pair(ROOT).secret)
+    refused.until_ready(NAME)
+
+
+def test_a_pair_is_never_shown(refused: Plugins) -> None:
+    shown = refused.explain(NAME) + str(refused.plugin(NAME))
+    assert "PRIVATE KEY" not in shown

@@ -1,0 +1,175 @@
+"""A restart of CloudNativePG never adds to trouble: others' rollouts, failovers, reverts, crashes.
+
+`restartPolicy: Always` asks for restarts that CloudNativePG 1.30.0 would not need. Runs late.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support import wait
+from tests.support.cluster_fixture_api import CNPG as CNPG_API
+from tests.support.cluster_fixture_api import CORE, Api, ApiError, Object
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.resources import plugin, postgres
+
+CNPG = "cnpg-controller-manager"
+PATH = f"{collection('Deployment')}/{CNPG}"
+WHERE = ("--namespace", "cnpg-system")
+RESTARTED_AT = "cnpgplugin.dev/restarted-at"
+RESTARTED_FOR = "cnpgplugin.dev/restarted-for"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/cnpg-system/leases/db9c8771.cnpg.io"
+MINUTE = 60.0
+
+
+def deployment(plugins: Plugins) -> Object:
+    return plugins.get("Deployment", CNPG)
+
+
+def rolls(plugins: Plugins) -> int:
+    generation: int = deployment(plugins)["metadata"]["generation"]
+    return generation
+
+
+def asked_for(plugins: Plugins) -> dict[str, str]:
+    """The revisions of the last restart that stands on the pod template."""
+    metadata = deployment(plugins)["spec"]["template"].get("metadata") or {}
+    found: dict[str, str] = json.loads((metadata.get("annotations") or {}).get(RESTARTED_FOR, "{}"))
+    return found
+
+
+def leader(api: Api) -> str:
+    holder: str = api.get(LEASE)["spec"].get("holderIdentity") or ""
+    return holder.partition("_")[0]
+
+
+@pytest.fixture(autouse=True)
+def at_rest(plugins: Plugins) -> Iterator[None]:
+    """CloudNativePG at rest before and after each test."""
+    status = ("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=90s")
+    plugins.kubectl(*status)
+    yield
+    plugins.kubectl(*status)
+    wait.until("somebody leads", lambda: leader(plugins.api), within=30)
+
+
+def test_a_cluster_that_switches_over_is_not_disturbed(plugins: Plugins) -> None:
+    name, user = "patient", "e2e-switching"
+    database = postgres(user, imageName="localhost/none:17")
+    # CloudNativePG's own switch to leave a Cluster alone: what it says stays as it is put here.
+    database["metadata"]["annotations"] = {"cnpg.io/reconciliationLoop": "disabled"}
+    plugins.apply(database)
+    status = {"phase": "Switchover in progress", "currentPrimary": "a-1", "targetPrimary": "a-2"}
+    path = f"{CNPG_API}/namespaces/default/clusters/{user}"
+    plugins.api.patch(f"{path}/status", {"status": status})
+    before = rolls(plugins)
+    plugins.apply(plugin(name, restartPolicy="Always"))
+
+    def waits() -> bool:
+        condition = plugins.condition(name, "Registered")
+        return f"Cluster default/{user} (Switchover in progress)" in condition.get("message", "")
+
+    wait.until("it waits", waits, within=MINUTE, explain=lambda: plugins.explain(name))
+    wait.never("CloudNativePG was changed", lambda: rolls(plugins) != before, seconds=15)
+    over = {"phase": "Cluster in healthy state", "currentPrimary": "a-2", "targetPrimary": "a-2"}
+    plugins.api.patch(f"{path}/status", {"status": over})
+    plugins.until_ready(name, within=2 * MINUTE)
+    assert rolls(plugins) == before + 1
+
+
+@contextmanager
+def taking_back(api: Api, name: str) -> Iterator[list[str]]:
+    """Somebody who takes the annotations off at once, as a GitOps controller may; for a plugin."""
+    taken: list[str] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        template = {"metadata": {"annotations": {RESTARTED_AT: None, RESTARTED_FOR: None}}}
+        while not stop.wait(0.02):
+            found = api.get(PATH)
+            metadata = found["spec"]["template"].get("metadata") or {}
+            annotations = metadata.get("annotations") or {}
+            if name in annotations.get(RESTARTED_FOR, ""):
+                api.patch(PATH, {"spec": {"template": template}})
+                taken.append(annotations[RESTARTED_AT])
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield taken
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+
+
+def test_a_restart_that_is_taken_back_is_tried_twice_and_then_left(plugins: Plugins) -> None:
+    name = "reverted"
+    with taking_back(plugins.api, name) as taken:
+        plugins.apply(plugin(name, restartPolicy="Always"))
+        found = plugins.until_condition(name, "Registered", "RestartReverted", within=3 * MINUTE)
+        assert "2 times" in found["message"]
+        wait.never("it was tried again", lambda: taken[2:], seconds=20)
+    assert len(taken) == 2
+    assert plugins.plugin(name)["status"]["cnpg"]["lastRestart"]["attempt"] == 2
+
+    # Whoever follows the message is done.
+    plugins.kubectl("delete", "pod", leader(plugins.api), *WHERE)
+    plugins.until_ready(name, within=2 * MINUTE)
+    assert len(taken) == 2
+
+
+def test_an_operator_that_is_killed_around_a_restart_restarts_once(
+    operator: Operator, plugins: Plugins
+) -> None:
+    name = "interrupted"
+    before = rolls(plugins)
+    plugins.apply(plugin(name, restartPolicy="Always"))
+
+    def noted() -> bool:
+        status = plugins.plugin(name).get("status") or {}
+        restart = (status.get("cnpg") or {}).get("lastRestart") or {}
+        return name in (restart.get("revisions") or {})
+
+    wait.until("the restart is noted", noted, within=MINUTE, pause=0.02)
+    operator.kill()
+    plugins.until_ready(name, within=2 * MINUTE)
+    operator.writes_until_calm(operator.audit.mark())
+    assert rolls(plugins) == before + 1
+    assert name in asked_for(plugins)
+
+
+def test_a_rollout_that_is_stuck_is_told_of_and_left_alone(plugins: Plugins) -> None:
+    name = "waiting-for-others"
+    image = deployment(plugins)["spec"]["template"]["spec"]["containers"][0]["image"]
+    set_image = ("set", "image", f"deployment/{CNPG}", *WHERE)
+    plugins.kubectl(*set_image, "manager=localhost/no-such-cnpg:1.30.0")
+    try:
+        plugins.apply(plugin(name, restartPolicy="Always"))
+        found = plugins.until_condition(name, "Registered", "RestartStuck", within=MINUTE)
+        assert "localhost/no-such-cnpg:1.30.0" in found["message"]
+        before = rolls(plugins)
+        wait.never("something was added to it", lambda: rolls(plugins) != before, seconds=12)
+    finally:
+        plugins.kubectl(*set_image, f"manager={image}")
+    plugins.until_ready(name, within=2 * MINUTE)
+
+
+def test_under_olm_the_pods_are_deleted_instead(plugins: Plugins) -> None:
+    name = "under-olm"
+    plugins.kubectl("label", "deployment", CNPG, *WHERE, "olm.owner=cloudnative-pg.v1.30.0")
+    try:
+        before, led = rolls(plugins), leader(plugins.api)
+        plugins.apply(plugin(name, restartPolicy="Always"))
+        plugins.until_ready(name, within=2 * MINUTE)
+        assert rolls(plugins) == before, "OLM would take it back"
+        assert leader(plugins.api) not in ("", led)
+        with pytest.raises(ApiError):
+            plugins.api.get(f"{CORE}/namespaces/cnpg-system/pods/{led}")
+        message = plugins.condition(name, "Accepted")["message"]
+        assert "managed by OLM's cloudnative-pg.v1.30.0" in message
+    finally:
+        plugins.kubectl("label", "deployment", CNPG, *WHERE, "olm.owner-")

@@ -1,0 +1,178 @@
+"""A live plugin changes its provider, its issuer, its keys and its names, and no call notices.
+
+Three plugins, called four times a second with CloudNativePG's rules, go through their switches
+side by side. A switch is over when CloudNativePG presents, and the plugin serves, certificates of
+the new kind. Only where the pods have to mount other Secrets and may not overlap (strategy
+Recreate, the default) calls may fail, for as long as the pod's restart takes: Kubernetes changes
+what a pod mounts by making another pod.
+"""
+
+import pytest
+
+from tests.support.announced import Peers
+from tests.support.certificates import authority
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.issuers import TLS, ca_issuer, client_pair, secret, server_pair
+from tests.support.probe import Probe
+from tests.support.resources import plugin
+from tests.support.switching import Kind, Outcome, Switch, Switching
+
+ISSUERS, PROVIDERS, NAMES = "switch-issuers", "switch-providers", "switch-names"
+LANES = (ISSUERS, PROVIDERS, NAMES)
+
+OWN_CHAIN = "cnpg-plugins-selfmanaged"
+USERS_ROOT, USERS_INTERMEDIATE = "users-root", "users-intermediate"
+
+RESTARTED_WITHIN = 30.0
+"""Seconds that a pod which is replaced, not overlapped, may keep calls from being answered."""
+
+OVERLAPPING = {
+    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+    # Kubernetes ends a pod while it still takes it out of the Service: it has to wait for that.
+    "podTemplate": {
+        "spec": {
+            "containers": [{"name": "plugin", "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}]
+        }
+    },
+}
+"""Pods that can be replaced without a moment in which nobody answers."""
+
+SWITCHES = (
+    Switch(
+        ISSUERS,
+        "default chain to a user's intermediate",
+        {"issuerRef": {"name": USERS_INTERMEDIATE}},
+        Kind(USERS_INTERMEDIATE),
+    ),
+    Switch(ISSUERS, "a user's intermediate to the default chain", {"issuerRef": None}),
+    Switch(
+        ISSUERS,
+        "an issuer that cannot work",
+        {"issuerRef": {"name": USERS_ROOT}},
+        refused=True,
+    ),
+    Switch(ISSUERS, "the same issuer with clientCA", {"clientCA": "ca.crt"}, Kind(USERS_ROOT)),
+    Switch(
+        ISSUERS,
+        "a user's root to the default chain",
+        {"issuerRef": None, "clientCA": None},
+    ),
+    Switch(PROVIDERS, "CertManager to SelfManaged", {"provider": "SelfManaged"}, Kind(OWN_CHAIN)),
+    Switch(PROVIDERS, "SelfManaged to CertManager", {"provider": "CertManager"}),
+    Switch(
+        PROVIDERS,
+        "CertManager to Secrets, pods overlapping",
+        {
+            "provider": "Secrets",
+            "secrets": {"server": "overlapping-server", "client": "overlapping-client"},
+        },
+        Kind(USERS_INTERMEDIATE),
+    ),
+    Switch(
+        PROVIDERS,
+        "Secrets to SelfManaged, pods overlapping",
+        {"provider": "SelfManaged", "secrets": None},
+        Kind(OWN_CHAIN),
+    ),
+    Switch(
+        NAMES,
+        "CertManager to Secrets, the pod replaced",
+        {
+            "provider": "Secrets",
+            "secrets": {"server": "replacing-server", "client": "replacing-client"},
+        },
+        Kind(USERS_INTERMEDIATE),
+        outage=RESTARTED_WITHIN,
+    ),
+    Switch(
+        NAMES,
+        "Secrets to CertManager, the pod replaced",
+        {"provider": "CertManager", "secrets": None},
+        outage=RESTARTED_WITHIN,
+    ),
+    Switch(NAMES, "ECDSA to RSA", {"privateKey": {"algorithm": "RSA"}}, Kind(key="RSA")),
+    Switch(
+        NAMES,
+        "a further DNS name",
+        {"dnsNames": ["further.example.com"]},
+        Kind(key="RSA", name="further.example.com"),
+    ),
+    Switch(
+        NAMES,
+        "another server name",
+        {"serverName": "other.example.com"},
+        Kind(key="RSA", name="other.example.com", server_name="other.example.com"),
+    ),
+    Switch(
+        NAMES,
+        "the Service's name and ECDSA again",
+        {"serverName": None, "dnsNames": None, "privateKey": None},
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def brought(module_plugins: Plugins) -> None:
+    """What users bring: a root, an intermediate, both as issuers, and pairs in Secrets."""
+    root = authority(USERS_ROOT)
+    intermediate = authority(USERS_INTERMEDIATE, root)
+    module_plugins.apply(
+        *ca_issuer(USERS_ROOT, root),
+        *ca_issuer(USERS_INTERMEDIATE, intermediate),
+        secret("overlapping-server", server_pair(intermediate, PROVIDERS).secret, TLS),
+        secret("overlapping-client", client_pair(intermediate).secret, TLS),
+        secret("replacing-server", server_pair(intermediate, NAMES).secret, TLS),
+        secret("replacing-client", client_pair(intermediate).secret, TLS),
+    )
+
+
+@pytest.fixture(scope="module")
+def switching(
+    operator: Operator,
+    brought: None,
+    module_plugins: Plugins,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Switching:
+    """All switches, done: those of one plugin one after the other, of several side by side."""
+    module_plugins.apply(plugin(ISSUERS), plugin(PROVIDERS, **OVERLAPPING), plugin(NAMES))
+    module_plugins.until_ready(*LANES)
+    peers = Peers(operator.cluster, operator.api)
+    with Probe(operator.cluster, tmp_path_factory.mktemp("probe"), LANES) as probe:
+        done = Switching(module_plugins, peers, probe)
+        done.carry_out(SWITCHES)
+    for lane in LANES:
+        print(probe.calls(lane))
+    return done
+
+
+def carried_out(switching: Switching, switch: Switch) -> Outcome:
+    """How a switch went; those that were not reached have failed as well."""
+    outcome = switching.outcomes.get(switch)
+    if outcome is None:
+        pytest.fail("an earlier switch of the same plugin failed", pytrace=False)
+    if outcome.problem:
+        pytest.fail(outcome.problem, pytrace=False)
+    return outcome
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_calls_are_answered_while_a_plugin_is_switched(
+    switching: Switching, switch: Switch
+) -> None:
+    outcome = carried_out(switching, switch)
+    calls = switching.probe.calls(switch.lane, outcome.began, outcome.ended)
+    if switch.outage:
+        assert calls.longest_outage <= switch.outage, str(calls)
+    else:
+        assert not calls.failed, str(calls)
+
+
+@pytest.mark.parametrize("switch", SWITCHES, ids=str)
+def test_no_call_fails_once_a_switched_plugin_is_ready(
+    switching: Switching, switch: Switch
+) -> None:
+    outcome = carried_out(switching, switch)
+    calls = switching.probe.calls(switch.lane, outcome.ready, outcome.ended)
+    assert calls.calls
+    assert not calls.failed, str(calls)

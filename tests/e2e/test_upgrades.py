@@ -1,0 +1,120 @@
+"""A newer image on its way to databases: shown, told of, held where a person wants to decide."""
+
+import pytest
+
+from tests.support import wait
+from tests.support.cluster_fixture_api import CORE
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.resources import (
+    IMAGE,
+    IMAGE_VERSION,
+    NEWER_IMAGE,
+    NEWER_IMAGE_VERSION,
+    plugin,
+    plugin_name,
+    postgres,
+)
+
+CNPG = "cnpg-controller-manager"
+WHERE = ("--namespace", "cnpg-system")
+SOON = 5.0
+"""Seconds that a plugin may take to go once nobody uses it."""
+
+
+def use(plugins: Plugins, name: str, cluster: str) -> None:
+    """Let a Cluster use the plugin, and wait until CloudNativePG has talked to it."""
+    plugins.apply(postgres(cluster, plugin_name(name), imageName="localhost/none:17"))
+    until_shown(plugins, name, cluster, IMAGE_VERSION)
+
+
+def until_shown(plugins: Plugins, name: str, cluster: str, version: str) -> None:
+    def shown() -> bool:
+        status = plugins.get("Cluster", cluster, "default").get("status", {})
+        found = {p["name"]: p.get("version") for p in status.get("pluginStatus") or []}
+        return found.get(plugin_name(name)) == version
+
+    wait.until(
+        f"{cluster} shows version {version}",
+        shown,
+        within=90,
+        explain=lambda: plugins.explain(name),
+    )
+
+
+def test_clusters_show_a_newer_image_without_a_restart(plugins: Plugins) -> None:
+    name, cluster = "renewed", "e2e-renewed"
+    plugins.apply(plugin(name))
+    plugins.until_ready(name)
+    use(plugins, name, cluster)
+    before = plugins.get("Deployment", CNPG)["metadata"]["generation"]
+    plugins.patch(name, image=NEWER_IMAGE)
+    until_shown(plugins, name, cluster, NEWER_IMAGE_VERSION)
+    plugins.until_ready(name)
+
+    wait.until(
+        "no Cluster is behind or blocked any more",
+        lambda: not {"outdated", "blocked"} & set(plugins.plugin(name)["status"]["clusters"]),
+        within=60,
+        explain=lambda: f"{plugins.get('Cluster', cluster, 'default')['status']}",
+    )
+    assert plugins.plugin(name)["status"]["plugin"]["version"] == NEWER_IMAGE_VERSION
+    assert plugins.plugin(name)["status"]["clusters"]["using"] == 1
+    assert plugins.get("Deployment", CNPG)["metadata"]["generation"] == before
+    told = [
+        event["message"]
+        for event in plugins.api.list(f"{CORE}/namespaces/cnpg-system/events")
+        if event["reason"] == "UpgradingPlugin" and event["involvedObject"]["name"] == name
+    ]
+    assert len(told) == 1
+    assert f"image {IMAGE} becomes {NEWER_IMAGE}; 1 Cluster uses the plugin" in told[0]
+
+
+def test_a_newer_image_is_held_until_it_is_approved(operator: Operator, plugins: Plugins) -> None:
+    name, cluster = "approved", "e2e-approved"
+    plugins.apply(plugin(name, upgradePolicy="Manual"))
+    plugins.until_ready(name)
+    use(plugins, name, cluster)
+    plugins.patch(name, image=NEWER_IMAGE)
+    message = plugins.until_condition(name, "Available", "AwaitingApproval", within=10)["message"]
+    operator.writes_until_calm(operator.audit.mark())
+    pod = plugins.get("Deployment", name)["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == IMAGE
+
+    plugins.kubectl(*message.partition("kubectl ")[2].split())
+    plugins.until_ready(name)
+    until_shown(plugins, name, cluster, NEWER_IMAGE_VERSION)
+
+
+def test_the_last_user_gone_the_plugin_goes_at_once(plugins: Plugins) -> None:
+    name, cluster = "last-user", "e2e-last-user"
+    plugins.apply(plugin(name))
+    plugins.until_ready(name)
+    use(plugins, name, cluster)
+    plugins.delete("CNPGPlugin", name)
+    plugins.until_condition(name, "Accepted", "InUse", within=10)
+    plugins.delete("Cluster", cluster, "default")
+    plugins.until_gone("Cluster", cluster, within=30, namespace="default")
+    plugins.until_gone("CNPGPlugin", name, within=SOON)
+
+
+@pytest.mark.parametrize("protected", [True, False])
+def test_with_cloudnativepg_scaled_to_nothing_a_deletion_does_not_hang(
+    plugins: Plugins, *, protected: bool
+) -> None:
+    name = f"orphan-{protected}".lower()
+    plugins.apply(plugin(name, deletionProtection=protected))
+    plugins.until_ready(name)
+    scale = ("scale", f"deployment/{CNPG}", *WHERE)
+    plugins.kubectl(*scale, "--replicas=0")
+    try:
+        wait.until(
+            "CloudNativePG is gone",
+            lambda: not plugins.get("Deployment", CNPG)["status"].get("replicas"),
+            within=60,
+        )
+        plugins.remove(name, within=15)
+        plugins.until_gone("Service", name, within=SOON)
+    finally:
+        plugins.kubectl(*scale, "--replicas=1")
+        plugins.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=90s")

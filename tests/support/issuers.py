@@ -1,0 +1,42 @@
+"""Issuers and Secrets that users bring along, made with `tests.support.certificates`."""
+
+import base64
+from collections.abc import Mapping
+from typing import Final
+
+from tests.support.certificates import CLIENT, SERVER, Pair, issue
+from tests.support.resources import NAMESPACE, Manifest
+
+TLS: Final = "kubernetes.io/tls"
+
+
+def secret(name: str, data: Mapping[str, bytes], kind: str = "Opaque") -> Manifest:
+    """A Secret; of the type `Opaque` it may lack what one of certificates has to hold."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "type": kind,
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def ca_issuer(name: str, authority: Pair) -> list[Manifest]:
+    """An issuer of cert-manager that signs with a CA, and the Secret of that CA."""
+    issuer = {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "Issuer",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"ca": {"secretName": name}},
+    }
+    return [secret(name, authority.secret, TLS), issuer]
+
+
+def server_pair(authority: Pair, service: str) -> Pair:
+    """A pair for the plugin behind a Service."""
+    return issue(authority, service, dns=[service, f"{service}.{NAMESPACE}.svc"], usages=[SERVER])
+
+
+def client_pair(authority: Pair) -> Pair:
+    """A pair for CloudNativePG."""
+    return issue(authority, "cloudnative-pg", dns=[], usages=[CLIENT])

@@ -1,0 +1,118 @@
+"""Keeps CloudNativePG busy with a Cluster, and remembers every phase it puts the Cluster in.
+
+A Cluster whose plugin fails for a moment is put in an error phase and taken out of it again:
+polling would miss what a watch is sent. And CloudNativePG calls plugins only when it reconciles a
+Cluster: the Clusters are changed every second, so that it does.
+"""
+
+import http.client
+import re
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from tests.cluster import Cluster
+from tests.cluster.network import call_inside
+from tests.support.cluster_fixture_api import CORE, Api, ApiError, Recorder
+from tests.support.cluster_fixture_plugins import collection
+from tests.support.resources import NAMESPACE
+
+CLUSTERS_NAMESPACE: Final = "default"
+
+PLUGIN_ERROR: Final = (
+    "Cluster cannot proceed to reconciliation due to an error while interacting with plugins"
+)
+"""CloudNativePG's `PhaseFailurePlugin` (1.27 and newer)."""
+
+_ERRORS: Final = ("cannot", "unknown plugin", "unable", "unrecoverable", "invalid")
+"""Words of all its phases that are errors, in lower case; none of the others has one of them."""
+
+_INTERVAL = 1.0
+_METRICS_PORT = 8080
+_RECONCILES = re.compile(
+    r'^controller_runtime_reconcile_total\{controller="cluster",result="\w+"\} (\S+)$', re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A state that CloudNativePG put a Cluster in."""
+
+    at: float
+    """When it was seen (monotonic seconds)."""
+    phase: str
+    reason: str
+
+    @property
+    def is_error(self) -> bool:
+        """Whether something is wrong with the Cluster."""
+        return any(word in self.phase.lower() for word in _ERRORS)
+
+
+@dataclass
+class Phases:
+    """The phases of Clusters, from `start` to `stop`."""
+
+    cluster: Cluster
+    api: Api
+    clusters: Sequence[str]
+    """Their names; they need not exist yet."""
+    _recorder: Recorder = field(init=False)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _touched: int = 0
+
+    def __post_init__(self) -> None:
+        self._recorder = Recorder(self.api, collection("Cluster", CLUSTERS_NAMESPACE))
+
+    def __enter__(self) -> Self:
+        self._recorder.start()
+        self._thread = threading.Thread(target=self._touch, name="touch Clusters", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+        self._recorder.stop()
+
+    def of(self, cluster: str) -> list[Phase]:
+        """Every phase that a Cluster has gone through so far, in order."""
+        passed: list[Phase] = []
+        for change in self._recorder.of(cluster):
+            status = change.object.get("status") or {}
+            now = Phase(change.at, status.get("phase", ""), status.get("phaseReason", ""))
+            last = passed[-1] if passed else None
+            if last is None or (last.phase, last.reason) != (now.phase, now.reason):
+                passed.append(now)
+        return passed
+
+    def errors(self, cluster: str) -> list[Phase]:
+        """The error phases among them."""
+        return [phase for phase in self.of(cluster) if phase.is_error]
+
+    def reconciles(self) -> int:
+        """How many passes over Clusters CloudNativePG has made since it started."""
+        path = f"{CORE}/namespaces/{NAMESPACE}/pods"
+        pods = self.api.list(path, labelSelector="app.kubernetes.io/name=cloudnative-pg")
+        (address,) = (pod["status"]["podIP"] for pod in pods)
+        connection = http.client.HTTPConnection(address, _METRICS_PORT, timeout=10)
+        call_inside(self.cluster.layout.netns, connection.connect)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        finally:
+            connection.close()
+        return int(sum(float(count) for count in _RECONCILES.findall(text)))
+
+    def _touch(self) -> None:
+        while not self._stopping.wait(_INTERVAL):
+            self._touched += 1
+            change = {"metadata": {"annotations": {"example.com/touched": str(self._touched)}}}
+            for name in self.clusters:
+                # One that is not there, or that CloudNativePG's webhook refuses to have changed.
+                with suppress(ApiError):
+                    self.api.patch(f"{collection('Cluster', CLUSTERS_NAMESPACE)}/{name}", change)

@@ -1,0 +1,310 @@
+"""What is done about CloudNativePG: one row for each situation and range of versions.
+
+The rows follow CloudNativePG's own behaviour, read in its tags 1.24.0 to 1.30.0. Each is decided
+twice, as in a pass: what the condition Registered says, and, where it says that a restart is
+pending, whether now is the moment.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.cnpg_facts import (
+    ClusterFacts,
+    CNPGEvent,
+    CNPGFacts,
+    PluginStatusFacts,
+    RestartRecord,
+)
+from cnpg_plugin_operator.decide.facts import Identity, PodFacts
+from cnpg_plugin_operator.decide.need import RegistrationInput, insists
+from cnpg_plugin_operator.decide.registration import decide_registration
+from cnpg_plugin_operator.decide.restart import Action, Pace, RestartInput, decide_restart
+from tests.support.builders import NOW, ago, announcement, cnpg, leader, pod, registration
+
+KEEPING = ("1.24.0", "1.24.3", "1.25.0", "1.25.1")
+"""Keep what they read of a plugin first, until they are restarted."""
+SILENT = ("1.24.4", "1.25.2", "1.26.0", "1.28.3", "1.28.4")
+"""Read a changed Service and changed Secrets anew, and say nothing of it."""
+EVENTFUL = ("1.29.0", "1.29.1", "1.29.2", "1.30.0")
+"""Do the same, and write Events."""
+MODERN = (*SILENT, *EVENTFUL)
+
+IDENTITY = Identity("hello.example.org", "2.0", capabilities=("LIFECYCLE_SERVICE",))
+CURRENT = PluginStatusFacts("hello.example.org", "2.0", ("TYPE_LIFECYCLE_SERVICE",))
+FORMER = PluginStatusFacts("hello.example.org", "1.0", ("TYPE_LIFECYCLE_SERVICE",))
+
+NEW = announcement("r1", at=ago(40))
+MOVED = announcement("r2", at=ago(40), changed_at=ago(40))
+"""Another port, Secret, server name or certificate than was announced before."""
+UPGRADED = announcement("r2", at=ago(40))
+"""Another image at the same endpoint."""
+FRESH = announcement("r2", at=ago(3), changed_at=ago(3))
+
+REGISTERED = CNPGEvent(False, "PluginRegistered", "registered", ago(38))
+REFUSED = CNPGEvent(True, "InvalidServerCertificate", "not PEM", ago(38))
+
+
+def user(status: PluginStatusFacts | None, phase: str = "", *, blocked: bool = False) -> Any:
+    return ClusterFacts("app", "db", not phase, phase, status, created=ago(9000), blocked=blocked)
+
+
+def noted(seconds: float, attempt: int = 1, generation: int = 4, **revisions: str) -> RestartRecord:
+    named = revisions or {"hello": "r2"}
+    return RestartRecord(at=ago(seconds), revisions=named, attempt=attempt, generation=generation)
+
+
+Row = tuple[str, tuple[str, ...], dict[str, Any], Reason, Action | None]
+
+ALWAYS, NEVER = RestartPolicy.ALWAYS, RestartPolicy.NEVER
+UNKNOWN = ("",)
+OLD = ("1.23.9",)
+AT_REST = cnpg(generation=5)
+BROKEN = user(CURRENT, "Cluster cannot proceed: closed pool", blocked=True)
+
+SITUATIONS: list[Row] = [
+    ("a new plugin is found by itself and nothing says so", (*KEEPING, *SILENT),
+     {"announcement": NEW}, Reason.ANNOUNCED, None),
+    ("a new plugin is found by itself and an Event says so", EVENTFUL,
+     {"announcement": NEW, "event": REGISTERED}, Reason.REGISTERED, None),
+    ("a new plugin that nothing was said of yet is waited for", EVENTFUL,
+     {"announcement": NEW}, Reason.AWAITING_REGISTRATION, None),
+    ("a new plugin is refused and CloudNativePG's words are told", EVENTFUL,
+     {"announcement": NEW, "event": REFUSED}, Reason.CNPG_REJECTED, None),
+    ("a new plugin is proven by a Cluster that shows it", (*KEEPING, *MODERN),
+     {"announcement": NEW, "clusters": (user(CURRENT),)}, Reason.REGISTERED, None),
+    ("a new plugin that the policy wants a restart for gets one", (*KEEPING, *MODERN, *UNKNOWN),
+     {"announcement": NEW, "policy": ALWAYS}, Reason.RESTART_PENDING, Action.RESTART),
+    ("a new plugin that needs no restart is not kept by a policy that forbids it", MODERN[:5],
+     {"announcement": NEW, "policy": NEVER}, Reason.ANNOUNCED, None),
+    ("a new plugin is not found by a version that does not look", (*OLD, *UNKNOWN),
+     {"announcement": NEW}, Reason.RESTART_PENDING, Action.RESTART),
+    ("a new plugin is not found and may not be restarted for", (*OLD, *UNKNOWN),
+     {"announcement": NEW, "policy": NEVER}, Reason.RESTART_FORBIDDEN, None),
+    ("a changed endpoint is kept until a restart", KEEPING,
+     {"announcement": MOVED}, Reason.RESTART_PENDING, Action.RESTART),
+    ("a changed endpoint may not be restarted for", KEEPING,
+     {"announcement": MOVED, "policy": NEVER}, Reason.RESTART_FORBIDDEN, None),
+    ("a changed endpoint waits until no other plugin becomes ready", KEEPING,
+     {"announcement": FRESH}, Reason.RESTART_PENDING, Action.WAIT),
+    ("a changed endpoint is read anew by a touch of the Service", SILENT,
+     {"announcement": MOVED}, Reason.ANNOUNCED, None),
+    ("a changed endpoint is read anew and an Event says so", EVENTFUL,
+     {"announcement": MOVED, "event": REGISTERED}, Reason.REGISTERED, None),
+    ("a changed endpoint was read by a leader that somebody restarted", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, leader=leader(ago(35)))},
+     Reason.ANNOUNCED, None),
+    ("a changed endpoint was read by the leader that was started for it", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, leader=leader(ago(35), hello="r2"))},
+     Reason.ANNOUNCED, None),
+    ("a restart that was asked for is followed", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, rolling=True, restarted_for={"hello": "r2"},
+                                             restarted_at=ago(5))}, Reason.RESTARTING, None),
+    ("a restart without a leader for a moment is followed", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, leader=None, restarted_for={"hello": "r2"},
+                                             restarted_at=ago(5))}, Reason.RESTARTING, None),
+    ("a restart that gets stuck is told of and left alone", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, rolling=True, stuck="no image",
+                                             restarted_for={"hello": "r2"})},
+     Reason.RESTART_STUCK, None),
+    ("a rollout that is stuck already gets nothing on top", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, rolling=True, stuck="no image")},
+     Reason.RESTART_STUCK, None),
+    ("a rollout by somebody else is waited for", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, rolling=True)},
+     Reason.RESTART_PENDING, Action.WAIT),
+    ("a Cluster that fails over is not disturbed", KEEPING,
+     {"announcement": MOVED, "busy": ("app/db (Failing over)",)},
+     Reason.RESTART_PENDING, Action.WAIT),
+    ("a second restart waits for the time between two", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, restarted_at=ago(100),
+                                             restarted_for={"hello": "r1"})},
+     Reason.RESTART_PENDING, Action.WAIT),
+    ("a second restart comes after the time between two", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, restarted_at=ago(301),
+                                             restarted_for={"hello": "r1"})},
+     Reason.RESTART_PENDING, Action.RESTART),
+    ("a restart that was noted but not asked for is carried out at once", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(5, generation=5))},
+     Reason.RESTART_PENDING, Action.RESTART),
+    ("a restart that was taken back is tried once more, later", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(20))},
+     Reason.RESTART_PENDING, Action.WAIT),
+    ("a restart that was taken back is tried once more", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(400))},
+     Reason.RESTART_PENDING, Action.RESTART),
+    ("a restart that was taken back twice is left to people", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(4000, 2))},
+     Reason.RESTART_REVERTED, None),
+    ("a restart for a former revision that was taken back does not count", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(4000, 2, hello="r1"))},
+     Reason.RESTART_PENDING, Action.RESTART),
+    ("under OLM the pods are replaced", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, olm="cnpg.v1", pods=(pod(name="cnpg-1"),))},
+     Reason.RESTART_PENDING, Action.RESTART),
+    ("under OLM a policy that forbids it is kept too", KEEPING,
+     {"announcement": MOVED, "policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")},
+     Reason.RESTART_FORBIDDEN, None),
+    ("under OLM a pod from before the restart is deleted", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(AT_REST, olm="cnpg.v1", record=noted(3),
+                                             pods=(pod(name="cnpg-1", created=ago(900)),))},
+     Reason.RESTARTING, Action.DELETE_POD),
+    ("under OLM one pod after the other is deleted", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(
+         AT_REST, olm="cnpg.v1", record=noted(3), pods=(
+             pod(name="cnpg-1", created=ago(900)),
+             pod(name="cnpg-2", created=ago(900), deleting=True)))},
+     Reason.RESTARTING, Action.WAIT),
+    ("a new image is announced by a touch of the Service", SILENT,
+     {"announcement": UPGRADED, "registered_revision": "r1"}, Reason.ANNOUNCED, None),
+    ("a new image is announced and an Event says so", EVENTFUL,
+     {"announcement": UPGRADED, "registered_revision": "r1", "event": REGISTERED},
+     Reason.REGISTERED, None),
+    ("a new image needs nothing where no Cluster shows the former one", KEEPING,
+     {"announcement": UPGRADED, "registered_revision": "r1"}, Reason.ANNOUNCED, None),
+    ("a new image goes on being shown as the former one until a restart", KEEPING,
+     {"announcement": UPGRADED, "clusters": (user(FORMER),)},
+     Reason.RESTART_PENDING, Action.RESTART),
+    ("a new image that Clusters do not show yet is no reason for a restart", MODERN,
+     {"announcement": UPGRADED, "clusters": (user(FORMER),), "event": REGISTERED},
+     Reason.REGISTERED, None),
+    ("a new image that Clusters do show is registered", (*KEEPING, *MODERN),
+     {"announcement": UPGRADED, "clusters": (user(CURRENT),)}, Reason.REGISTERED, None),
+    ("connections that were closed are used for ever until a restart", KEEPING,
+     {"announcement": NEW, "clusters": (BROKEN,), "registered_revision": "r1"},
+     Reason.RESTART_PENDING, Action.RESTART),
+    ("connections that were closed are rebuilt by others", SILENT,
+     {"announcement": NEW, "clusters": (BROKEN,)}, Reason.REGISTERED, None),
+    ("what was seen registered stays so through a rollout", (*KEEPING, *MODERN, *UNKNOWN),
+     {"announcement": NEW, "registered_revision": "r1",
+      "cnpg": replace(AT_REST, rolling=True, leader=None)}, Reason.REGISTERED, None),
+    ("what was seen registered asks for no restart under any policy", (*KEEPING, *MODERN),
+     {"announcement": NEW, "registered_revision": "r1", "policy": ALWAYS},
+     Reason.REGISTERED, None),
+    ("without a replica nothing can be registered", (*KEEPING, *MODERN, *UNKNOWN, *OLD),
+     {"announcement": NEW, "cnpg": replace(AT_REST, available=False)},
+     Reason.CNPG_UNAVAILABLE, None),
+    ("without a leader nothing can be registered", (*KEEPING, *MODERN, *UNKNOWN, *OLD),
+     {"announcement": MOVED, "cnpg": replace(AT_REST, leader=None)},
+     Reason.CNPG_UNAVAILABLE, None),
+]  # fmt: skip
+
+ROWS = [
+    pytest.param(version, facts, reason, action, id=f"{version or 'unknown'}: {sentence}")
+    for sentence, versions, facts, reason, action in SITUATIONS
+    for version in versions
+]
+
+
+def build(version: str, facts: Mapping[str, Any]) -> RegistrationInput:
+    known = {key: value for key, value in facts.items() if key != "busy"}
+    known["cnpg"] = replace(known.get("cnpg", AT_REST), version=version)
+    return registration(**{"identity": IDENTITY, **known})
+
+
+def timing(given: RegistrationInput, busy: tuple[str, ...] = ()) -> Action:
+    return decide_restart(
+        RestartInput(
+            cnpg=given.cnpg,
+            published={given.name: given.announcement},
+            coming=0,
+            pace=Pace(),
+            now=given.now,
+            busy=busy,
+            asking=given.name,
+            insisting=insists(given),
+            known=frozenset({given.name} if given.is_known else ()),
+        )
+    ).action
+
+
+@pytest.mark.parametrize(("version", "facts", "reason", "action"), ROWS)
+def test_what_is_done(
+    version: str, facts: dict[str, Any], reason: Reason, action: Action | None
+) -> None:
+    given = build(version, facts)
+
+    verdict = decide_registration(given)
+
+    assert verdict.reason is reason
+    acting = reason is Reason.RESTART_PENDING or (
+        reason is Reason.RESTARTING and bool(given.cnpg.olm)
+    )
+    assert (timing(given, facts.get("busy", ())) if acting else None) is action
+
+
+def test_there_are_enough_rows_for_every_range_of_versions() -> None:
+    assert len(SITUATIONS) >= 40
+    assert len(ROWS) >= 150
+    assert {row.values[0] for row in ROWS} == {*KEEPING, *MODERN, *UNKNOWN, *OLD}
+
+
+def at(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
+def facts_of_olm(*pods: PodFacts, leading: str = "cnpg-1") -> CNPGFacts:
+    lead = replace(leader(ago(900)), pod=leading)
+    return replace(AT_REST, version="1.25.0", olm="cnpg.v1", record=noted(3), pods=pods,
+                   leader=lead)  # fmt: skip
+
+
+def test_under_olm_the_leader_goes_last() -> None:
+    old = [pod(name=name, created=at(900)) for name in ("cnpg-1", "cnpg-2")]
+    fresh = pod(name="cnpg-3", created=at(1))
+
+    def next_pod(*pods: PodFacts) -> str:
+        given = RestartInput(
+            cnpg=facts_of_olm(*pods), published={"hello": MOVED}, coming=0, pace=Pace(), now=NOW
+        )
+        return decide_restart(given).pod
+
+    assert next_pod(*old) == "cnpg-2"
+    assert next_pod(old[0], fresh) == "cnpg-1"
+
+
+def test_a_second_attempt_is_counted_and_a_resumed_one_is_not() -> None:
+    def record(facts: CNPGFacts) -> RestartRecord:
+        given = RestartInput(cnpg=facts, published={"hello": MOVED}, coming=0, pace=Pace(), now=NOW)
+        decision = decide_restart(given)
+        assert decision.record is not None
+        return decision.record
+
+    unfinished = noted(5, generation=5)
+    assert record(replace(AT_REST, record=unfinished)) == unfinished
+    assert record(replace(AT_REST, record=noted(400))).attempt == 2
+    assert record(AT_REST).attempt == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"policy": NEVER}, "kubectl rollout restart deployment cnpg-controller-manager"),
+        ({"policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")}, "kubectl delete pod cnpg-1"),
+        ({"cnpg": replace(AT_REST, record=noted(4000, 2), changed_by="argocd")},
+         "argocd changed its spec last"),
+        ({"cnpg": replace(AT_REST, rolling=True, stuck="pod x: no image")}, "pod x: no image"),
+    ],
+)  # fmt: skip
+def test_the_message_says_what_a_person_can_do(facts: dict[str, Any], words: str) -> None:
+    verdict = decide_registration(build("1.25.0", {"announcement": MOVED, **facts}))
+
+    assert words in verdict.message
+
+
+def test_clusters_that_lag_or_are_blocked_are_named_but_only_after_a_while() -> None:
+    blocked = user(CURRENT, "Unknown plugin", blocked=True)
+    clusters = (user(FORMER), replace(blocked, name="other"))
+
+    def message(at: datetime) -> str:
+        told = {"announcement": announcement("r1", at=at), "clusters": clusters}
+        return decide_registration(build("1.28.4", told)).message
+
+    assert "app/db" not in message(ago(29))
+    assert "version 1.0 or other capabilities by app/db" in message(ago(31))
+    assert "Not reconciled because of it: app/other (Unknown plugin)" in message(ago(31))
