@@ -51,6 +51,8 @@ def test_defaults_appear(stored: Manifest) -> None:
             "mounts": {"server": "/server", "client": "/client"},
             "clientCA": "tls.crt",
         },
+        "upgradePolicy": "Automatic",
+        "nudgeClusters": False,
         "handshake": {"timeout": "5s", "interval": "10m"},
         "deletionProtection": True,
         "suspend": False,
