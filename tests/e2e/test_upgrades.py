@@ -61,10 +61,11 @@ def test_clusters_show_a_newer_image_without_a_restart(plugins: Plugins) -> None
     assert plugins.plugin(name)["status"]["plugin"]["version"] == NEWER_IMAGE_VERSION
     assert plugins.plugin(name)["status"]["clusters"]["using"] == 1
     assert plugins.get("Deployment", CNPG)["metadata"]["generation"] == before
+    uid = plugins.plugin(name)["metadata"]["uid"]
     told = [
         event["message"]
         for event in plugins.api.list(f"{CORE}/namespaces/cnpg-system/events")
-        if event["reason"] == "UpgradingPlugin" and event["involvedObject"]["name"] == name
+        if event["reason"] == "UpgradingPlugin" and event["involvedObject"].get("uid") == uid
     ]
     assert len(told) == 1
     assert f"image {IMAGE} becomes {NEWER_IMAGE}; 1 Cluster uses the plugin" in told[0]

@@ -55,6 +55,8 @@ def test_defaults_appear(stored: Manifest) -> None:
             "clientCA": "tls.crt",
             "reload": "Auto",
         },
+        "upgradePolicy": "Automatic",
+        "nudgeClusters": False,
         "handshake": {"timeout": "5s", "interval": "10m"},
         "deletionProtection": True,
         "suspend": False,

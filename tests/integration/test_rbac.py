@@ -56,6 +56,8 @@ IN_ITS_NAMESPACE = [
     "watch pods",
     # An annotation makes the kubelet bring mounted certificates up to date.
     "patch pods",
+    # Under OLM, CloudNativePG's pods are replaced one by one.
+    "delete pods",
     "list events",
     "create events",
     "get leases.coordination.k8s.io",
@@ -81,7 +83,6 @@ NOT_IN_ITS_NAMESPACE = [
     "deletecollection secrets",
     "create pods",
     "update pods",
-    "delete pods",
     "create pods --subresource=exec",
     "create pods --subresource=ephemeralcontainers",
     "patch pods --subresource=ephemeralcontainers",
