@@ -1,0 +1,88 @@
+"""What of the certificates a plugin's pod gets to see, and what CloudNativePG is told of them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.desired.service import build_endpoint
+from cnpg_plugin_operator.desired.workload import (
+    build_deployment,
+    server_environment,
+    tls_volumes,
+)
+from tests.support.builders import plugin
+
+BROUGHT = {"provider": "Secrets", "secrets": {"server": "my-server", "client": "my-client"}}
+TLS: list[tuple[str, dict[str, Any], str]] = [
+    ("of cert-manager", {}, "hello-server-tls"),
+    ("of the operator", {"provider": "SelfManaged"}, "hello-server-tls"),
+    ("of an authority of its own", {"issuerScope": "Plugin"}, "hello-server-tls"),
+    ("of an issuer", {"issuerRef": {"name": "mine"}}, "hello-server-tls"),
+    ("of the user", BROUGHT, "my-server"),
+]
+EVERY = pytest.mark.parametrize(
+    ("tls", "server"), [row[1:] for row in TLS], ids=[row[0] for row in TLS]
+)
+
+
+@EVERY
+def test_a_pod_with_certificates(tls: dict[str, Any], server: str) -> None:
+    subject = plugin("hello", tls=tls)
+    presented, trusted = tls_volumes(subject)
+
+    assert presented["secret"] == {"secretName": server}
+    assert trusted["secret"] == {
+        "secretName": "hello-trust",
+        "items": [{"key": "clients.crt", "path": "tls.crt"}],
+    }
+
+
+@EVERY
+def test_the_private_key_of_cloudnativepg_stays_out_of_a_pod_with_certificates(
+    tls: dict[str, Any], server: str
+) -> None:
+    subject = plugin("hello", tls=tls)
+    text = json.dumps(build_deployment(subject, "some certificates"))
+
+    assert server in text
+    assert subject.client_secret not in text
+    for authority in subject.authorities:
+        assert f'"{authority}"' not in text
+
+
+@pytest.mark.parametrize("key", ["tls.crt", "ca.crt"])
+def test_trusted_clients_lie_where_the_server_looks_for_them(key: str) -> None:
+    subject = plugin(tls={"clientCA": key, "mounts": {"client": "/here"}})
+
+    assert tls_volumes(subject)[1]["secret"]["items"][0]["path"] == key
+    assert server_environment(subject)["CNPG_PLUGIN_CLIENT_CERT"] == f"/here/{key}"
+
+
+@EVERY
+def test_cloudnativepg_is_told_of_trust_and_client_with_certificates(
+    tls: dict[str, Any], server: str
+) -> None:
+    subject = plugin("hello", tls=tls)
+    endpoint = build_endpoint(subject)
+
+    assert endpoint[names.CNPG_SERVER_SECRET] == "hello-trust"
+    assert endpoint[names.CNPG_CLIENT_SECRET] == subject.client_secret
+    assert server not in endpoint.values()
+
+
+def test_pods_are_the_same_whoever_makes_their_certificates() -> None:
+    templates = [build_deployment(plugin("hello", tls=tls)) for _, tls, _ in TLS[:-1]]
+
+    assert all(template == templates[0] for template in templates)
+
+
+def test_only_a_restart_for_certificates_changes_the_pods() -> None:
+    subject = plugin("hello")
+    never, once = build_deployment(subject), build_deployment(subject, "some certificates")
+    annotations = once["spec"]["template"]["metadata"]["annotations"]
+
+    assert annotations.pop(names.ANNOTATION_RELOADED) == "some certificates"
+    assert names.ANNOTATION_RELOADED not in never["spec"]["template"]["metadata"]["annotations"]
+    assert once["spec"] == never["spec"]

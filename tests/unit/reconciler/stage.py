@@ -1,0 +1,174 @@
+"""An operator on a stage: a cluster in memory, and the controllers and pods around it."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.apply import Writer
+from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.cluster.removal import Remover
+from cnpg_plugin_operator.decide.admission import Grants
+from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.pki.reading import read_pair
+from cnpg_plugin_operator.reconciler import Reconciler
+from cnpg_plugin_operator.reconciler.tools import Policy, Tools
+from cnpg_plugin_operator.telemetry import Metrics
+from tests.support.builders import resource
+from tests.support.fake_client import FakeClient
+from tests.unit.reconciler.kubelet import Kubelet
+from tests.unit.reconciler.world import NAMESPACE, Clock, World
+
+
+@dataclass
+class FakeHandshaker:
+    """Answers as the pods would or as it is told, and counts how often it was asked."""
+
+    kubelet: Kubelet
+    outcome: HandshakeOutcome | None = None
+    asked: list[Endpoint] = field(default_factory=list)
+
+    async def shake(
+        self,
+        endpoint: Endpoint,
+        material: Material,
+        timeout: float,  # noqa: ASYNC109 - a value
+    ) -> HandshakeOutcome:
+        self.asked.append(endpoint)
+        return self.outcome or self.kubelet.answer(endpoint, material)
+
+
+class Stage:
+    """An operator, a cluster in memory, and the controllers around it."""
+
+    def __init__(self, version: str = "1.30.0") -> None:
+        self.clock = Clock()
+        self.client = FakeClient()
+        self.client.clock = self.clock
+        self.world = World(self.client, self.clock, version)
+        self.kubelet = Kubelet(self.client, self.clock)
+        self.handshaker = FakeHandshaker(self.kubelet)
+        self.reconciler = self.operator()
+
+    def operator(self) -> Reconciler:
+        """Start the operator anew: nothing but the cluster survives."""
+        gatherer = Gatherer(self.client, (NAMESPACE,))
+        return Reconciler(
+            Tools(
+                gatherer=gatherer,
+                writer=Writer(self.client),
+                remover=Remover(self.client, gatherer, binds_cluster_roles=True),
+                handshaker=self.handshaker,
+                policy=Policy(
+                    namespaces=(NAMESPACE,),
+                    restart_policy=RestartPolicy.IF_NEEDED,
+                    pace=Pace(),
+                    cluster_domain="cluster.local",
+                    grants=Grants(cluster_roles=frozenset({"viewer"})),
+                ),
+                metrics=Metrics(),
+                clock=self.clock,
+            )
+        )
+
+    def create(self, name: str = "hello", **spec: Any) -> None:
+        self.client.put(kinds.PLUGIN, resource(name, **spec))
+
+    def edit(self, name: str = "hello", **spec: Any) -> None:
+        live = self.client.the(kinds.PLUGIN, name)
+        live["spec"].update(spec)
+        live["metadata"]["generation"] += 1
+
+    def ask_to_renew(self, kind: kinds.Kind = kinds.PLUGIN, name: str = "hello") -> None:
+        """Ask for new certificates, as a person does."""
+        annotations = self.client.the(kind, name)["metadata"].setdefault("annotations", {})
+        annotations[names.ANNOTATION_RENEW] = self.clock().isoformat()
+
+    def delete(self, name: str = "hello") -> None:
+        metadata = self.client.the(kinds.PLUGIN, name)["metadata"]
+        metadata["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+
+    async def settle(self, name: str = "hello", passes: int = 12, seconds: float = 1) -> None:
+        """Let the operator and the world take turns."""
+        for _ in range(passes):
+            await self.visit(name)
+            self.turn(seconds)
+
+    def turn(self, seconds: float = 1) -> None:
+        """Let the world do what it does while time passes."""
+        self.world.issue()
+        self.world.run()
+        self.kubelet.run()
+        self.world.register()
+        self.clock.pass_by(seconds)
+        self.kubelet.run()
+
+    async def pass_by(self, seconds: float, *plugins: str) -> None:
+        """Let time go by; the operator comes back when it said so, and after its own writes."""
+        end = self.clock() + timedelta(seconds=seconds)
+        while self.clock() < end:
+            before = len(self.client.writes)
+            pauses = [await self.visit(name) or 1.0 for name in plugins or ("hello",)]
+            wrote = len(self.client.writes) > before
+            left = (end - self.clock()).total_seconds()
+            self.turn(min(1.0 if wrote else max(min(pauses), 5.0), left))
+
+    async def visit(self, name: str = "hello") -> float | None:
+        """Run one pass; a failed one is left to the next."""
+        try:
+            return (await self.reconciler.reconcile(NAMESPACE, name)).after
+        except errors.ClusterError:
+            return 0.0
+
+    async def visit_all(self, *names: str) -> None:
+        """Run one pass of each at the same time."""
+        await asyncio.gather(*(self.visit(name) for name in names))
+
+    def condition(self, kind: str = "Ready", name: str = "hello") -> tuple[str, str]:
+        status = self.client.the(kinds.PLUGIN, name)["status"]
+        found = next(c for c in status["conditions"] if c["type"] == kind)
+        return found["status"], found["reason"]
+
+    def message(self, kind: str = "Ready", name: str = "hello") -> str:
+        status = self.client.the(kinds.PLUGIN, name)["status"]
+        return str(next(c for c in status["conditions"] if c["type"] == kind)["message"])
+
+    def service(self, name: str = "hello") -> dict[str, Any]:
+        found: dict[str, Any] = self.client.the(kinds.SERVICE, name)["metadata"]
+        return found
+
+    @property
+    def announced(self) -> str:
+        """The client Secret that CloudNativePG was told of."""
+        return str(self.service()["annotations"][names.CNPG_CLIENT_SECRET])
+
+    @property
+    def restarted(self) -> dict[str, Any]:
+        template = self.client.the(kinds.DEPLOYMENT, "cnpg")["spec"]["template"]
+        found: dict[str, Any] = template.get("metadata", {}).get("annotations", {})
+        return found
+
+    def secrets(self) -> set[str]:
+        """Names of all Secrets."""
+        return {name for kind, _, name in self.client.objects if kind == "Secret"}
+
+    def leaf(self, secret: str) -> str:
+        """Fingerprint of what a Secret presents."""
+        found = read_pair(secret, self.client.read(secret)).leaf
+        assert found is not None, secret
+        return found.fingerprint
+
+    def leaves(self) -> dict[str, str]:
+        """Fingerprints of what all Secrets with a key present."""
+        bodies = {name: self.client.read(name) for name in self.secrets()}
+        return {name: self.leaf(name) for name, data in bodies.items() if "tls.key" in data}
+
+    def told(self) -> str:
+        """Everything but Secrets that anybody could read: objects and Events."""
+        public = [b for (kind, *_), b in self.client.objects.items() if kind != "Secret"]
+        return json.dumps([public, self.client.events])
