@@ -54,8 +54,15 @@ def decide_renewal(given: RenewalInput) -> str | None:
 
 
 def renewal_time(leaf: CertificateFacts, renew_before: timedelta | None) -> datetime:
-    """Say when a certificate is renewed."""
-    return leaf.not_after - (renew_before or (leaf.not_after - leaf.not_before) / 3)
+    """Say when a certificate is renewed.
+
+    As with cert-manager, what leaves no life before the renewal does not count: an issuer may have
+    cut a certificate short, and it would be issued again and again.
+    """
+    life = leaf.not_after - leaf.not_before
+    if renew_before is None or renew_before >= life - BACKDATE:
+        renew_before = life / 3
+    return leaf.not_after - renew_before
 
 
 def _may_wait(given: RenewalInput, leaf: CertificateFacts) -> bool:
@@ -97,6 +104,8 @@ def _other_names(given: RenewalInput, leaf: CertificateFacts) -> str | None:
 
 
 def _other_key(given: RenewalInput, leaf: CertificateFacts) -> str | None:
+    if _may_wait(given, leaf):
+        return None
     if given.key_type and leaf.key_type != given.key_type:
         return f"its key is {leaf.key_type}"
     return None
@@ -105,9 +114,12 @@ def _other_key(given: RenewalInput, leaf: CertificateFacts) -> str | None:
 def _other_lifetime(given: RenewalInput, leaf: CertificateFacts) -> str | None:
     """The wanted lifetime changed; what its authority cut short is as long as it can be."""
     issuer = given.issuer
-    if issuer is not None and leaf.not_after >= issuer.not_after:
+    cut_short = issuer is not None and leaf.not_after >= issuer.not_after
+    if cut_short or _may_wait(given, leaf):
         return None
-    if leaf.not_after - leaf.not_before - BACKDATE != given.lifetime:
+    # Certificates know whole seconds only.
+    lifetime = leaf.not_after - leaf.not_before - BACKDATE
+    if abs(lifetime - given.lifetime) >= timedelta(seconds=1):
         return "another duration is wanted"
     return None
 

@@ -50,15 +50,18 @@ class TrustInput:
 
 
 def decide_trust(given: TrustInput) -> Trust:
-    """Say whom both sides have to trust now."""
+    """Say whom both sides have to trust now.
+
+    What is presented now comes first: where that changes, the overlap begins anew.
+    """
     servers, clients = find_needed(given)
     live = given.live
     if live is None:
         return Trust(servers, clients)
-    former_servers = _missing(_valid(live.servers, given.now), servers)
-    former_clients = _missing(_valid(live.clients, given.now), clients)
-    if not _overlap_is_over(given, live):
-        servers, clients = (*servers, *former_servers), (*clients, *former_clients)
+    moved = not (_leads(servers, live.servers) and _leads(clients, live.clients))
+    if moved or not _overlap_is_over(given, live):
+        servers += _missing(_valid(live.servers, given.now), servers)
+        clients += _missing(_valid(live.clients, given.now), clients)
     same = _same(servers, live.servers) and _same(clients, live.clients)
     return live if same else Trust(servers, clients, given.now)
 
@@ -66,9 +69,9 @@ def decide_trust(given: TrustInput) -> Trust:
 def find_needed(given: TrustInput) -> tuple[Certificates, Certificates]:
     """Name what servers and clients are known by from now on, former certificates left out."""
     signers = _valid(given.signers, given.now)
-    servers = _distinct(_anchors(given.server.chain, given.server.authorities), signers)
+    servers = _anchors(given.server.chain, given.server.authorities, given.now)
     in_use = _clients(given, given.in_use) if given.in_use is not None else ()
-    return servers, _distinct(_clients(given, given.client), in_use, signers)
+    return _distinct(servers, signers), _distinct(in_use, _clients(given, given.client), signers)
 
 
 def overlap_ends(trust: Trust, server: PairFacts, client: PairFacts) -> datetime | None:
@@ -85,24 +88,25 @@ def _overlap_is_over(given: TrustInput, live: Trust) -> bool:
 
 
 def _same(one: Certificates, other: Certificates) -> bool:
-    return {c.fingerprint for c in one} == {c.fingerprint for c in other}
+    return [c.fingerprint for c in one] == [c.fingerprint for c in other]
 
 
-def trusts(certificates: Iterable[CertificateFacts], pair: PairFacts) -> bool:
-    """Whether a pool leads to what a pair presents."""
-    known = {certificate.fingerprint for certificate in certificates}
-    anchors = _anchors(pair.chain, pair.authorities)
-    return any(certificate.fingerprint in known for certificate in anchors)
+def _leads(present: Certificates, pool: Certificates) -> bool:
+    """Whether a pool begins with what is presented: the rest of it was left before."""
+    return _same(present, pool[: len(present)])
 
 
 def _clients(given: TrustInput, pair: PairFacts) -> Certificates:
     """By what the plugin trusts a pair of CloudNativePG's."""
     if given.client_ca == "ca.crt":
-        return pair.authorities
-    return _anchors(pair.chain, pair.authorities if given.keeps_root else ())
+        return _valid(pair.authorities, given.now)
+    found = _anchors(pair.chain, pair.authorities if given.keeps_root else (), given.now)
+    return _valid(found, given.now)
 
 
-def _anchors(chain: Certificates, authorities: Certificates) -> Certificates:
+def _anchors(
+    chain: Certificates, authorities: Certificates, now: datetime | None = None
+) -> Certificates:
     """Give the certificates by which a chain is trusted: its authorities, else its leaf itself.
 
     Of `ca.crt` only what has issued the chain counts: users put whole bundles there.
@@ -110,6 +114,7 @@ def _anchors(chain: Certificates, authorities: Certificates) -> Certificates:
     if not chain:
         return ()
     above = (*chain[1:], *_issuers(chain[-1], authorities))
+    above = _valid(above, now) if now is not None else above
     issued = any(c.is_ca and c.subject_der == chain[0].issuer_der for c in above)
     return above if issued else (chain[0], *above)
 

@@ -8,6 +8,7 @@ content, and lets no byte of a private key out: errors about keys are told in fi
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -99,8 +100,12 @@ def read_certificates(data: bytes) -> tuple[CertificateFacts, ...]:
     return tuple(facts for facts in found if facts is not None)
 
 
+@lru_cache(maxsize=256)
 def read_certificate(encoded: bytes) -> CertificateFacts | None:
-    """Read one certificate in DER, or nothing where that is impossible."""
+    """Read one certificate in DER, or nothing where that is impossible.
+
+    The same few certificates are read in every pass.
+    """
     try:
         return _facts(encoded)
     except _UnreadableError:

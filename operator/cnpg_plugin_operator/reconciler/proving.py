@@ -6,7 +6,7 @@ what it was told last, and whether it could with what it is to be told next.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from cnpg_plugin_operator import names
@@ -55,9 +55,9 @@ async def prove(work: Work, proofs: Proofs, certified: Certified, restarted_for:
     pods = [pod for pod in observe.read_pods(work.seen.pods) if pod.ready and not pod.deleting]
     rounds = _Rounds(work, proofs, certified, restarted_for)
     newest = await rounds.shake(wanted, plugin.client_secret, pods)
-    step = rounds.decide(_behind(work, newest, pods))
+    step = rounds.decide(_behind(certified, newest, pods))
     if step is Step.WAIT:
-        await _refresh(work, certified, _behind(work, newest, pods), pods)
+        await _refresh(work, certified, _behind(certified, newest, pods), pods)
     succeeded = newest.outcome.succeeded
     former = None if succeeded else _former(work, certified, wanted)
     if former is not None:
@@ -97,15 +97,13 @@ class _Rounds:
     def decide(self, behind: tuple[str, ...]) -> Step:
         """Decide about pods that have not followed."""
         certified = self.certified
-        trusted_at = certified.trust.changed_at if certified.trust else None
-        changes = [moment for moment in (certified.server.written_at, trusted_at) if moment]
         return decide_following(
             FollowInput(
                 mode=self.work.plugin.spec.tls.reload,
                 behind=behind,
                 certificates=certified.material,
                 restarted_for=self.restarted_for,
-                changed_at=max(changes, default=None),
+                changed_at=_changed_at(certified),
                 now=self.work.now,
             )
         )
@@ -175,16 +173,24 @@ def _outdated(
     return tuple(sorted(found - {""}))
 
 
-def _behind(work: Work, proof: Proof, pods: Sequence[PodFacts]) -> tuple[str, ...]:
+def _behind(certified: Certified, proof: Proof, pods: Sequence[PodFacts]) -> tuple[str, ...]:
     """Name the pods that have not followed.
 
-    Where a published plugin refuses a certificate, or shows one that is not trusted, all its pods
-    may have former files.
+    Where a certificate is refused, or one shown that is not trusted, all pods may have former
+    files that are older than the newest.
     """
     refused = proof.outcome.reason in (Reason.CLIENT_CERTIFICATE_REFUSED, Reason.TLS_REJECTED)
-    if refused and work.announcement is not None:
-        return tuple(pod.name for pod in pods)
+    changed = _changed_at(certified)
+    if refused and changed is not None:
+        return tuple(pod.name for pod in pods if pod.created < changed)
     return proof.behind
+
+
+def _changed_at(certified: Certified) -> datetime | None:
+    """Say when what the pods are to have was last changed."""
+    trusted_at = certified.trust.changed_at if certified.trust else None
+    changes = [moment for moment in (certified.server.written_at, trusted_at) if moment]
+    return max(changes, default=None)
 
 
 async def _refresh(

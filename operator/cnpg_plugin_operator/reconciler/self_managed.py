@@ -63,6 +63,10 @@ class SelfManaged:
     async def provide_server(self, work: Work) -> PairFacts:
         """Keep the pair of the plugin."""
         plugin = work.plugin
+        for name in plugin.authorities:
+            authority = _shared(work, name)
+            if authority.owner is not None:
+                return authority
         dns_names = server_names(plugin, work.tools.policy.cluster_domain, work.announced_name)
         return await _provide_leaf(
             work, plugin.server_secret, "server", plugin.server_name, dns_names
@@ -95,7 +99,8 @@ async def _provide_root(work: Work, name: str) -> PairFacts:
             authority_subject(work.plugin.namespace, name),
             lifetime=ROOT_LIFETIME,
             now=work.now,
-            former=secret.data.get("ca.crt", b"") if secret is not None else b"",
+            # Only the one before it: whoever renews a root twice is rid of it.
+            former=secret.data.get("tls.crt", b"") if secret is not None else b"",
         )
 
     return await _keep(work, name, why, issue)
@@ -181,6 +186,8 @@ async def _provide_leaf(
         dns_names=frozenset(dns_names),
         issuer_settled=_is_settled(work, usage),
     )
+    asked = given.requested_at
+    work.wake += [asked] if asked is not None and asked > work.now else []
     if decide_renewal(given) is None:
         return pair
     secret = await work.refresh_secret(name)
