@@ -111,6 +111,11 @@ ANNOTATION_APPROVE: Final = f"{GROUP}/approve"
 """On the resource: the change that a person approves where `upgradePolicy` is Manual; the token is
 in the message of the condition Available."""
 
+CERT_MANAGER_ISSUER: Final = "cert-manager.io/issuer-name"
+"""By this annotation cert-manager knows who issued what is in a Secret. It takes a Secret without
+it for its own (1.21.2, `pkg/api/util/issuers.go`), and would not issue anew when a plugin comes
+back to it; so the operator's own pairs say that the operator issued them."""
+
 # CloudNativePG's side of the contract (pkg/utils/labels_annotations.go, 1.24.0 to 1.30.0).
 CNPG_PLUGIN_NAME: Final = "cnpg.io/pluginName"
 """Service label that CloudNativePG's code registers plugins by."""

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from cryptography import x509
 
@@ -105,11 +106,14 @@ class Peers:
         for service in services:
             wait.until(
                 f"{service} presents the certificate of its Secret",
-                lambda service=service: self.served(service) in self.mounted(service),  # type: ignore[misc]
+                partial(self._is_served, service),
                 within=within,
-                explain=lambda service=service: self.explain(service),  # type: ignore[misc]
+                explain=partial(self.explain, service),
                 pause=0.25,
             )
+
+    def _is_served(self, service: str) -> bool:
+        return self.served(service) in self.mounted(service)
 
     def explain(self, service: str) -> str:
         """Tell who trusts whom."""

@@ -35,6 +35,11 @@ NOT_ANNOUNCED: Final = "NotAnnounced"
 NOT_READ: Final = "NotRead"
 """The API server did not answer. Counted as a failure too: no gap may hide in it."""
 
+_TORN: Final = "internal error"
+"""The TLS alert of a Go server that finds no pair. cnpg-i-machinery 0.4.2 reads certificate and key
+one after the other (`getConfigForClient`): a kubelet that exchanges both in between leaves it with
+two that do not match, for that one call and whoever has renewed them. It is made once more."""
+
 _API: Final = "https://127.0.0.1:6443/api/v1"
 
 # CloudNativePG's words (pkg/utils/labels_annotations.go), spelled again: a witness of its own.
@@ -65,8 +70,8 @@ class Call:
     client: str
     """Digest of what CloudNativePG presented."""
     overtaken: int
-    """How often it was made anew, because what is announced changed while it was under way:
-    CloudNativePG would have read that at once, a probe on a busy machine is late."""
+    """How often it was made anew, because what is announced or mounted changed while it was under
+    way: CloudNativePG would have read that at once, a probe on a busy machine is late."""
 
 
 class Caller:
@@ -88,7 +93,11 @@ class Caller:
                 endpoint, material = said
                 trust, client = material.trust, material.certificate
                 outcome = await Handshaker().shake(endpoint, material, CALL_SECONDS)
-                if outcome.succeeded or said == (said := await self._announced(service)):
+                if outcome.succeeded:
+                    break
+                torn = not overtaken and _TORN in outcome.message.replace("_", " ").lower()
+                former, said = said, await self._announced(service)
+                if said == former and not torn:
                     break
                 overtaken += 1
             ok, reason, message = outcome.succeeded, str(outcome.reason), outcome.message
@@ -111,9 +120,15 @@ class Caller:
         for key in (_NAME, _PORT, _SERVER_SECRET, _CLIENT_SECRET):
             if not said.get(key):
                 raise NotAnnouncedError(f"Service {name} lacks {key}")
-        server, client = await asyncio.gather(
-            self._secret(said[_SERVER_SECRET]), self._secret(said[_CLIENT_SECRET])
-        )
+        try:
+            server, client = await asyncio.gather(
+                self._secret(said[_SERVER_SECRET]), self._secret(said[_CLIENT_SECRET])
+            )
+        except NotAnnouncedError:
+            again = await self._read("services", name)
+            if again["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
+                raise
+            return await self._announced(name)  # It names other Secrets by now.
         endpoint = Endpoint(
             host=service["spec"]["clusterIP"],
             port=int(said[_PORT]),

@@ -64,18 +64,22 @@ class Writer:
         """Free a plugin's Secret of cert-manager's marks, then of its Certificate.
 
         The Secret is in use, so it must not go with the Certificate where cert-manager is told to
-        own Secrets; and without its marks cert-manager will issue anew, should it get it back.
+        own Secrets.
         """
-        ours = {key: None for key in secret.annotations if key.startswith(CERT_MANAGER_MARKS)}
+        marks = {
+            key: None
+            for key, value in secret.annotations.items()
+            if key.startswith(CERT_MANAGER_MARKS) and value != names.OPERATOR
+        }
         owners = secret.metadata.get("ownerReferences") or []
         kept = [owner for owner in owners if owner.get("kind") != kinds.CERTIFICATE.kind]
-        if not ours and kept == owners:
+        if not marks and kept == owners:
             return
         await self._client.merge_patch(
             kinds.SECRET,
             secret.name,
             plugin.namespace,
-            {"metadata": {"annotations": ours, "ownerReferences": kept or None}},
+            {"metadata": {"annotations": marks, "ownerReferences": kept or None}},
         )
         with contextlib.suppress(errors.KindMissingError):
             await self._client.delete(kinds.CERTIFICATE, secret.name, plugin.namespace)

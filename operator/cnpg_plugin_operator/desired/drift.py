@@ -19,7 +19,7 @@ _SUFFIXES: Final = {
     **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
-_LIST_KEYS: Final = ("name", "mountPath", "containerPort", "port", "uid", "key")
+_LIST_KEYS: Final = ("name", "mountPath", "containerPort", "port", "uid", "path", "key")
 """Keys that identify an element of a list, in the order in which they are tried."""
 
 

@@ -14,7 +14,10 @@ TYPE: Final = "kubernetes.io/tls"
 
 def build_pair(plugin: Plugin, name: str, data: Mapping[str, bytes]) -> Object:
     """Build a Secret that is the plugin's own and goes with it."""
-    return build_child(plugin, "v1", "Secret", name, type=TYPE, data=_encode(data))
+    issuer = {names.CERT_MANAGER_ISSUER: names.OPERATOR}
+    return build_child(
+        plugin, "v1", "Secret", name, annotations=issuer, type=TYPE, data=_encode(data)
+    )
 
 
 def build_shared_authority(namespace: str, name: str, data: Mapping[str, bytes]) -> Object:

@@ -20,6 +20,10 @@ CONTAINER_SECURITY: Final = {
 }
 """What the `restricted` level asks of a container, and a root file system nobody can write to."""
 
+CLIENT_FILES: Final = ("tls.crt", "ca.crt")
+"""Names of the file by which the plugin trusts clients: whatever a plugin's own arguments ask for,
+and whichever of them is right at the moment, it is the same."""
+
 STARTUP_SECONDS: Final = 300
 """How long a plugin may take until it listens. A plugin that waits for a leader election Lease
 takes as long as its predecessor's Lease lasts."""
@@ -116,7 +120,7 @@ def server_environment(plugin: Plugin) -> dict[str, str]:
     return {
         "CNPG_PLUGIN_SERVER_CERT": f"{tls.mounts.server}/tls.crt",
         "CNPG_PLUGIN_SERVER_KEY": f"{tls.mounts.server}/tls.key",
-        "CNPG_PLUGIN_CLIENT_CERT": f"{tls.mounts.client}/{tls.client_ca}",
+        "CNPG_PLUGIN_CLIENT_CERT": f"{tls.mounts.client}/tls.crt",
         "CNPG_PLUGIN_ADDRESS": f":{plugin.spec.port}",
     }
 
@@ -169,7 +173,7 @@ def tls_volumes(plugin: Plugin) -> list[Object]:
             "name": names.VOLUME_CLIENT,
             "secret": {
                 "secretName": names.trust_secret(plugin.name),
-                "items": [{"key": names.TRUSTED_CLIENTS, "path": plugin.spec.tls.client_ca}],
+                "items": [{"key": names.TRUSTED_CLIENTS, "path": path} for path in CLIENT_FILES],
             },
         },
     ]

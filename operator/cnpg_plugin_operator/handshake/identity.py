@@ -72,8 +72,9 @@ async def identify(
     """Load the plugin as CloudNativePG would. Raises `HandshakeError`."""
     credentials = grpc.ssl_channel_credentials(
         # BoringSSL takes the first certificate of a name in a pool and no other, so it would
-        # refuse a former self-signed certificate beside the renewed one. Go does not.
-        root_certificates=verified.leaf,
+        # refuse a former self-signed certificate beside the renewed one. Go does not. The rest is
+        # for a server that has changed its certificate since the TLS check.
+        root_certificates=verified.leaf + material.trust,
         private_key=material.key,
         certificate_chain=material.certificate,
     )

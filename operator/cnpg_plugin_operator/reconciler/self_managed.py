@@ -184,7 +184,7 @@ async def _provide_leaf(
         now=work.now,
         key_type=f"RSA {size}" if tls.private_key.algorithm == "RSA" else f"ECDSA {curve}",
         dns_names=frozenset(dns_names),
-        issuer_settled=_is_settled(work, usage),
+        issuer_settled=_is_settled(work, pair, usage),
     )
     asked = given.requested_at
     work.wake += [asked] if asked is not None and asked > work.now else []
@@ -211,10 +211,11 @@ async def _provide_leaf(
     return work.pair(name)
 
 
-def _is_settled(work: Work, usage: str) -> bool:
+def _is_settled(work: Work, pair: PairFacts, usage: str) -> bool:
     """Whether the other side trusts what the authority signs.
 
-    CloudNativePG does as soon as it is written, the plugin's pods a while later.
+    CloudNativePG does as soon as it is written, the plugin's pods a while later; unless they trust
+    the present pair by the same authority.
     """
     trust = read_trust(work.secrets.get(names.trust_secret(work.plugin.name)))
     if trust is None:
@@ -226,10 +227,12 @@ def _is_settled(work: Work, usage: str) -> bool:
     anchor = (intermediate if alone else root).leaf
     if anchor is None or anchor.fingerprint not in known:
         return False
-    if usage == "server" or trust.changed_at is None or work.now >= trust.changed_at + PROPAGATION:
+    trusted_by = {c.fingerprint for c in (*pair.chain[1:], *pair.authorities)}
+    if usage == "server" or anchor.fingerprint in trusted_by or trust.changed_at is None:
         return True
-    work.wake.append(trust.changed_at + PROPAGATION)
-    return False
+    settles_at = trust.changed_at + PROPAGATION
+    work.wake.append(settles_at)
+    return work.now >= settles_at
 
 
 async def _write(work: Work, body: Object, live: Secret | None) -> None:

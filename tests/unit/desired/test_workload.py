@@ -35,7 +35,7 @@ def test_a_pod_with_certificates(tls: dict[str, Any], server: str) -> None:
     assert presented["secret"] == {"secretName": server}
     assert trusted["secret"] == {
         "secretName": "hello-trust",
-        "items": [{"key": "clients.crt", "path": "tls.crt"}],
+        "items": [{"key": "clients.crt", "path": path} for path in ("tls.crt", "ca.crt")],
     }
 
 
@@ -53,11 +53,10 @@ def test_the_private_key_of_cloudnativepg_stays_out_of_a_pod_with_certificates(
 
 
 @pytest.mark.parametrize("key", ["tls.crt", "ca.crt"])
-def test_trusted_clients_lie_where_the_server_looks_for_them(key: str) -> None:
+def test_what_clients_are_trusted_by_changes_nothing_in_the_pod(key: str) -> None:
     subject = plugin(tls={"clientCA": key, "mounts": {"client": "/here"}})
 
-    assert tls_volumes(subject)[1]["secret"]["items"][0]["path"] == key
-    assert server_environment(subject)["CNPG_PLUGIN_CLIENT_CERT"] == f"/here/{key}"
+    assert server_environment(subject)["CNPG_PLUGIN_CLIENT_CERT"] == "/here/tls.crt"
 
 
 @EVERY
