@@ -83,12 +83,18 @@ def test_a_cluster_that_switches_over_is_not_disturbed(plugins: Plugins) -> None
 
 @contextmanager
 def taking_back(api: Api, name: str) -> Iterator[list[str]]:
-    """Somebody who takes the annotations off at once, as a GitOps controller may; for a plugin."""
+    """Somebody who puts the annotations back at once, as a GitOps controller may; for a plugin.
+
+    Back to what they were: any other pod template would be a rollout, hence a restart after all.
+    """
     taken: list[str] = []
     stop = threading.Event()
+    template_before = api.get(PATH)["spec"]["template"].get("metadata") or {}
+    before = template_before.get("annotations") or {}
 
     def watch() -> None:
-        template = {"metadata": {"annotations": {RESTARTED_AT: None, RESTARTED_FOR: None}}}
+        former = {key: before.get(key) for key in (RESTARTED_AT, RESTARTED_FOR)}
+        template = {"metadata": {"annotations": former}}
         while not stop.wait(0.02):
             found = api.get(PATH)
             metadata = found["spec"]["template"].get("metadata") or {}
