@@ -166,4 +166,9 @@ def test_a_newer_image_costs_one_restart_at_most_and_clusters_show_it(
     until_used(old_plugins, name, cluster, version=NEWER_IMAGE_VERSION, within=3 * MINUTE)
     old_plugins.until_ready(name, within=MINUTE)
     assert rolls(old_plugins) <= before + 1
-    assert "outdated" not in old_plugins.plugin(name)["status"]["clusters"]
+    wait.until(
+        "no Cluster is behind any more",
+        lambda: "outdated" not in old_plugins.plugin(name)["status"]["clusters"],
+        within=MINUTE,
+        explain=lambda: old_plugins.explain(name),
+    )
