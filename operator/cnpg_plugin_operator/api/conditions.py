@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from cnpg_plugin_operator.api.times import format_time
+
 
 class Type(StrEnum):
     """Types of conditions, in the order in which `Ready` sums them up."""
@@ -226,6 +228,12 @@ def summarize(verdicts: Mapping[Type, Verdict]) -> Verdict:
     return yes(Reason.READY, "The plugin answers CloudNativePG and is registered.")
 
 
+def find_condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """Find a condition in the status of any object; empty where it was not reported."""
+    conditions: list[Mapping[str, Any]] = status.get("conditions") or []
+    return next((c for c in conditions if c.get("type") == kind), {})
+
+
 def merge(
     previous: Iterable[Mapping[str, Any]],
     verdicts: Mapping[Type, Verdict],
@@ -241,7 +249,7 @@ def merge(
     before = {condition.get("type"): condition for condition in previous}
     complete = {kind: verdicts.get(kind, NOT_YET_REPORTED) for kind in SUMMED_UP}
     complete[Type.READY] = summarize(verdicts)
-    stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = format_time(now)
     return [
         {
             "type": kind.value,

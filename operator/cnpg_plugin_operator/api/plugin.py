@@ -8,13 +8,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.spec import TLS, Provider, Spec
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.errors import InvalidSpecError
 
 
@@ -69,6 +70,11 @@ class Plugin(Resource):
         return self.provider is not Provider.SECRETS and self.spec.tls.issuer_ref is None
 
     @property
+    def has_own_authority(self) -> bool:
+        """Whether an intermediate issues to it that issues to no other plugin."""
+        return self.shares_chain and self.spec.tls.issuer_scope == "Plugin"
+
+    @property
     def server_secret(self) -> str:
         """Name of the Secret with the pair that the plugin presents."""
         own = self.spec.tls.secrets
@@ -88,8 +94,13 @@ class Plugin(Resource):
         own = self.provider is Provider.SELF_MANAGED
         root = names.OWN_ROOT if own else names.CHAIN_ROOT
         shared = names.OWN_INTERMEDIATE if own else names.CHAIN_INTERMEDIATE
-        alone = self.spec.tls.issuer_scope == "Plugin"
-        return root, names.authority(self.name) if alone else shared
+        return root, names.authority(self.name) if self.has_own_authority else shared
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Names of all Secrets that it uses."""
+        own = {self.server_secret, self.client_secret, names.trust_secret(self.name)}
+        return frozenset({*own, *self.authorities})
 
     @property
     def _issuer(self) -> str:
@@ -121,6 +132,7 @@ LOCATION_LIMIT: Final = 3
 def parse_resource(body: Mapping[str, Any]) -> Resource:
     """Read the identity of a resource as the API server returned it."""
     metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
     return Resource(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -128,18 +140,9 @@ def parse_resource(body: Mapping[str, Any]) -> Resource:
         generation=int(metadata.get("generation", 0)),
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         deleting=bool(metadata.get("deletionTimestamp")),
-        renew_requested_at=_read_request(metadata),
+        # What is no time asks for nothing.
+        renew_requested_at=read_time(annotations.get(names.ANNOTATION_RENEW)),
     )
-
-
-def _read_request(metadata: Mapping[str, Any]) -> datetime | None:
-    """Read when new certificates were asked for; what is no time asks for nothing."""
-    text = (metadata.get("annotations") or {}).get(names.ANNOTATION_RENEW)
-    try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC) if moment is not None else None
 
 
 def parse_plugin(

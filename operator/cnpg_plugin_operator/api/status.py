@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Type, Verdict, merge
+from cnpg_plugin_operator.api.times import format_time
 
 UNKNOWN: Final = "unknown"
 """What stands for a version of CloudNativePG that nothing tells."""
@@ -130,7 +131,7 @@ def _certificates(certificates: Mapping[str, CertificateStatus]) -> dict[str, An
         times = {"notAfter": certificate.not_after, "renewalTime": certificate.renewal_time}
         section[role] = {
             "secret": certificate.secret,
-            **{key: _text(value) for key, value in times.items() if value is not None},
+            **{key: format_time(value) for key, value in times.items() if value is not None},
         }
     return section
 
@@ -153,7 +154,7 @@ def _cnpg(cnpg: CNPGStatus | None, previous: Mapping[str, Any] | None) -> dict[s
 
 def build_restart(restart: RestartStatus) -> dict[str, Any]:
     """Build the section that tells of a restart, and notes it where its revisions are given."""
-    section: dict[str, Any] = {"time": _text(restart.time), "reason": restart.reason}
+    section: dict[str, Any] = {"time": format_time(restart.time), "reason": restart.reason}
     if restart.revisions:
         section["revisions"] = dict(sorted(restart.revisions.items()))
         section["attempt"] = restart.attempt
@@ -170,7 +171,3 @@ def _clusters(clusters: ClustersStatus | None) -> dict[str, Any] | None:
     if clusters.blocked:
         section["blocked"] = list(clusters.blocked)
     return section
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

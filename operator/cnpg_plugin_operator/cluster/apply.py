@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
+from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.secrets import Secret
-from cnpg_plugin_operator.decide.expiry import format_time
 from cnpg_plugin_operator.desired.drift import find_drift
 from cnpg_plugin_operator.desired.objects import Object
 

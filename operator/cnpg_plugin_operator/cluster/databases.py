@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts, PluginStatusFacts
 
@@ -70,7 +71,7 @@ def read_cluster(body: Mapping[str, Any], plugin_name: str, name: str = "") -> C
         healthy=status.get("phase") == HEALTHY_PHASE,
         phase=": ".join(str(p) for p in (status.get("phase"), status.get("phaseReason")) if p),
         plugin_status=_read_plugin_status(reported) if reported else None,
-        created=observe.read_time(metadata.get("creationTimestamp")),
+        created=read_time(metadata.get("creationTimestamp")),
         nudged=str(annotations.get(names.nudge_annotation(name), "")),
         blocked=_is_blocked(status, used - {plugin_name}),
     )

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.client import Client
@@ -213,13 +214,8 @@ class Gatherer:
         service = live.get(("Service", plugin.service_name))
         announcement = observe.read_service(service).announcement if service else None
         announced = announcement.annotations if announcement else {}
-        wanted = {
-            plugin.server_secret,
-            plugin.client_secret,
-            announced.get(names.CNPG_CLIENT_SECRET, plugin.client_secret),
-            names.trust_secret(plugin.name),
-            *plugin.authorities,
-        }
+        told = announced.get(names.CNPG_CLIENT_SECRET, plugin.client_secret)
+        wanted = {*plugin.secrets, told}
         found = await asyncio.gather(*(self.secret(plugin.namespace, name) for name in wanted))
         return dict(zip(wanted, found, strict=True))
 
@@ -259,7 +255,7 @@ def _find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple
         metadata = body["metadata"]
         same = (body.get("spec") or {}).get("pluginName") == plugin.spec.plugin_name
         if same and metadata["uid"] != plugin.uid and not metadata.get("deletionTimestamp"):
-            created = observe.read_time(metadata["creationTimestamp"]) or plugin.created
+            created = read_time(metadata["creationTimestamp"]) or plugin.created
             if (created, metadata["name"]) < mine:
                 rivals.append(metadata["name"])
     return tuple(sorted(rivals))

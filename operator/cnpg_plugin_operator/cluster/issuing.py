@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cnpg_plugin_operator.api.conditions import find_condition
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.ownership import Live
 from cnpg_plugin_operator.decide.issuing import IssuerFacts, RequestFacts
@@ -36,17 +38,15 @@ async def read_issuer(client: Client, plugin: Plugin) -> IssuerFacts | None:
 
 def _ready(body: Mapping[str, Any] | None) -> tuple[bool, str]:
     """Read cert-manager's `Ready` condition."""
-    conditions = ((body or {}).get("status") or {}).get("conditions") or []
-    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
+    ready = find_condition((body or {}).get("status") or {}, "Ready")
     return ready.get("status") == "True", str(ready.get("message") or "it has not said why yet")
 
 
 def _is_behind(body: Mapping[str, Any] | None) -> bool:
     """Whether cert-manager's verdict is about a former generation."""
-    conditions = ((body or {}).get("status") or {}).get("conditions") or []
-    seen = [c.get("observedGeneration", 0) for c in conditions if c.get("type") == "Ready"]
+    ready = find_condition((body or {}).get("status") or {}, "Ready")
     generation = ((body or {}).get("metadata") or {}).get("generation", 0)
-    return bool(seen) and max(seen) < generation
+    return bool(ready) and ready.get("observedGeneration", 0) < generation
 
 
 def _read_request(name: str, body: Mapping[str, Any] | None) -> RequestFacts:
@@ -59,6 +59,6 @@ def _read_request(name: str, body: Mapping[str, Any] | None) -> RequestFacts:
         ready=ready,
         failed=bool(status.get("failedIssuanceAttempts")),
         message=message,
-        since=observe.read_time(((body or {}).get("metadata") or {}).get("creationTimestamp")),
-        renewal_time=observe.read_time(status.get("renewalTime")),
+        since=read_time(((body or {}).get("metadata") or {}).get("creationTimestamp")),
+        renewal_time=read_time(status.get("renewalTime")),
     )

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts, LeaderFacts
@@ -126,7 +127,7 @@ def read_cnpg(
         rolling=not settled,
         available=status.get("availableReplicas", 0) > 0,
         leader=_leader_facts(leader) if leader else None,
-        restarted_at=observe.read_time(template.get(names.ANNOTATION_RESTARTED_AT)),
+        restarted_at=read_time(template.get(names.ANNOTATION_RESTARTED_AT)),
         restarted_for=read_revisions(template.get(names.ANNOTATION_RESTARTED_FOR)),
         generation=int(metadata.get("generation", 0)),
         olm=_olm_owner(deployment),
@@ -215,7 +216,7 @@ def _leader_facts(pod: Object) -> LeaderFacts:
 
 def _withdrawn(annotations: Mapping[str, Any]) -> dict[str, datetime]:
     noted = read_revisions(annotations.get(names.ANNOTATION_WITHDRAWN))
-    times = ((name, observe.read_time(text)) for name, text in noted.items())
+    times = ((name, read_time(text)) for name, text in noted.items())
     return {name: moment for name, moment in times if moment is not None}
 
 

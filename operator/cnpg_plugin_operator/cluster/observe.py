@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Type, find_condition
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     CNPGEvent,
@@ -20,17 +22,6 @@ from cnpg_plugin_operator.decide.facts import (
     PodFacts,
     WorkloadFacts,
 )
-
-
-def read_time(text: object) -> datetime | None:
-    """Read an RFC 3339 time, or None where there is none."""
-    if not isinstance(text, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def read_secret(body: Mapping[str, Any] | None) -> dict[str, bytes] | None:
@@ -180,7 +171,6 @@ def may_become_ready(body: Mapping[str, Any], since: datetime) -> bool:
     """
     if body["metadata"].get("deletionTimestamp") or (body.get("spec") or {}).get("suspend"):
         return False
-    conditions = (body.get("status") or {}).get("conditions") or []
-    ready: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "Ready"), {})
+    ready = find_condition(body.get("status") or {}, Type.READY)
     changed = read_time(ready.get("lastTransitionTime"))
     return ready.get("status") != "False" or changed is None or changed >= since

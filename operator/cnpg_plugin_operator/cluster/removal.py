@@ -57,7 +57,9 @@ class Remover:
             if body["metadata"]["name"] not in used
         ]
 
-    async def _delete(self, kind: kinds.Kind, body: Mapping[str, Any], namespace: str) -> str:
+    async def _delete(
+        self, kind: kinds.Kind, body: Mapping[str, Any], namespace: str | None
+    ) -> str:
         metadata = body["metadata"]
         await self._client.delete(kind, metadata["name"], namespace, uid=metadata["uid"])
         return f"{kind.kind} {metadata['name']}"
@@ -72,22 +74,17 @@ class Remover:
         )
         if not self._binds_cluster_roles:
             return []
-        kind = kinds.CLUSTER_ROLE_BINDING
-        gone = []
-        for body in await self._gatherer.children(kind, plugin, labels):
-            name = body["metadata"]["name"]
-            if (kind.kind, name) not in set(wanted):
-                await self._client.delete(kind, name, None, uid=body["metadata"]["uid"])
-                gone.append(f"{kind.kind} {name}")
-        return gone
+        kind, kept = kinds.CLUSTER_ROLE_BINDING, set(wanted)
+        return [
+            await self._delete(kind, body, None)
+            for body in await self._gatherer.children(kind, plugin, labels)
+            if (kind.kind, body["metadata"]["name"]) not in kept
+        ]
 
     async def withdraw_service(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
         """Delete the Service, so that CloudNativePG forgets the plugin while it still answers."""
-        metadata = live["metadata"]
-        if not metadata.get("deletionTimestamp"):
-            await self._client.delete(
-                kinds.SERVICE, metadata["name"], plugin.namespace, uid=metadata["uid"]
-            )
+        if not live["metadata"].get("deletionTimestamp"):
+            await self._delete(kinds.SERVICE, live, plugin.namespace)
 
     async def strip_cnpg_finalizer(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
         """Free a deleted Service whose CloudNativePG is gone and cannot do it itself.

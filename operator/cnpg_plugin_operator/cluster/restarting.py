@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.api.times import format_time, read_time
+from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.locating import read_revisions
 from cnpg_plugin_operator.decide.cnpg_facts import (
@@ -17,7 +18,6 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
     CNPGFacts,
     RestartRecord,
 )
-from cnpg_plugin_operator.decide.expiry import format_time
 
 FIRST_ATTEMPT: Final = 1
 
@@ -98,7 +98,7 @@ def _read_record(body: Mapping[str, Any], deployment: str) -> RestartRecord | No
     """Read a note; what stands there without revisions only tells people of a restart."""
     section = (body.get("status") or {}).get("cnpg") or {}
     noted = section.get("lastRestart") or {}
-    at = observe.read_time(noted.get("time"))
+    at = read_time(noted.get("time"))
     revisions = read_revisions(json.dumps(noted.get("revisions") or {}))
     if at is None or not revisions or section.get("deployment") != deployment:
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.facts import Trust
 from cnpg_plugin_operator.pki.reading import read_certificates
@@ -31,13 +32,13 @@ class Secret:
     def written_at(self) -> datetime | None:
         """When anything in it last changed, as the API server notes it for each writer."""
         entries = self.metadata.get("managedFields") or []
-        times = [observe.read_time(entry.get("time")) for entry in entries]
+        times = [read_time(entry.get("time")) for entry in entries]
         return max((moment for moment in times if moment is not None), default=None)
 
     @property
     def renew_requested_at(self) -> datetime | None:
         """When somebody asked for this authority to be renewed."""
-        return observe.read_time(self.annotations.get(names.ANNOTATION_RENEW))
+        return read_time(self.annotations.get(names.ANNOTATION_RENEW))
 
     @property
     def annotations(self) -> Mapping[str, str]:
@@ -86,5 +87,5 @@ def read_trust(secret: Secret | None) -> Trust | None:
         return None
     servers = read_certificates(secret.data.get(names.TRUSTED_SERVERS, b""))
     clients = read_certificates(secret.data.get(names.TRUSTED_CLIENTS, b""))
-    changed_at = observe.read_time(secret.annotations.get(names.ANNOTATION_TRUST_CHANGED))
+    changed_at = read_time(secret.annotations.get(names.ANNOTATION_TRUST_CHANGED))
     return Trust(servers, clients, changed_at) if servers and clients else None

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts
-from cnpg_plugin_operator.decide.expiry import format_time
 from cnpg_plugin_operator.decide.versions import parse_version, reregisters
 
 

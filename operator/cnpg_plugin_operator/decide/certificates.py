@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Final, Literal
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
+from cnpg_plugin_operator.api.times import format_time
 
-from .expiry import find_expiring, format_time
+from .expiry import find_expiring
 from .facts import CertificateFacts, PairFacts
 from .hostnames import covers
 from .key_types import RSA_BITS, is_usable

@@ -4,10 +4,11 @@ Exists because a warning has to come while there is still time to act on it, who
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, yes
+from cnpg_plugin_operator.api.times import format_time
 
 from .facts import CertificateFacts, PairFacts
 
@@ -16,11 +17,6 @@ WARN_MOST: Final = timedelta(days=30)
 
 Renewals = Sequence[datetime | None]
 """When each of the pairs is due for renewal; None where that is not known."""
-
-
-def format_time(moment: datetime) -> str:
-    """Write a time as the API does: RFC 3339, UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def find_expiring(pairs: Sequence[PairFacts], renewals: Renewals, now: datetime) -> Verdict | None:

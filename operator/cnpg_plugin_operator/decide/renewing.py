@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from cnpg_plugin_operator.api.times import format_time
+
 from .facts import CertificateFacts, PairFacts
 
 BACKDATE: Final = timedelta(minutes=5)
@@ -50,7 +52,9 @@ def decide_renewal(given: RenewalInput) -> str | None:
         return "it does not exist"
     if leaf is None or not given.pair.key_matches:
         return given.pair.problem or "its key does not belong to it"
-    return next((why for check in CHECKS if (why := check(given, leaf)) is not None), None)
+    passed_over = MAY_WAIT if _may_wait(given, leaf) else frozenset()
+    checks = (check for check in CHECKS if check not in passed_over)
+    return next((why for check in checks if (why := check(given, leaf)) is not None), None)
 
 
 def renewal_time(leaf: CertificateFacts, renew_before: timedelta | None) -> datetime:
@@ -71,17 +75,13 @@ def _may_wait(given: RenewalInput, leaf: CertificateFacts) -> bool:
 
 
 def _due(given: RenewalInput, leaf: CertificateFacts) -> str | None:
-    if _may_wait(given, leaf):
-        return None
     if given.now >= renewal_time(leaf, given.renew_before):
-        return f"it ends at {leaf.not_after:%Y-%m-%dT%H:%M:%SZ}"
+        return f"it ends at {format_time(leaf.not_after)}"
     return None
 
 
 def _requested(given: RenewalInput, leaf: CertificateFacts) -> str | None:
     requested = given.requested_at
-    if _may_wait(given, leaf):
-        return None
     if requested is not None and leaf.not_before + BACKDATE < requested <= given.now:
         return "somebody asked for it"
     return None
@@ -104,8 +104,6 @@ def _other_names(given: RenewalInput, leaf: CertificateFacts) -> str | None:
 
 
 def _other_key(given: RenewalInput, leaf: CertificateFacts) -> str | None:
-    if _may_wait(given, leaf):
-        return None
     if given.key_type and leaf.key_type != given.key_type:
         return f"its key is {leaf.key_type}"
     return None
@@ -114,8 +112,7 @@ def _other_key(given: RenewalInput, leaf: CertificateFacts) -> str | None:
 def _other_lifetime(given: RenewalInput, leaf: CertificateFacts) -> str | None:
     """The wanted lifetime changed; what its authority cut short is as long as it can be."""
     issuer = given.issuer
-    cut_short = issuer is not None and leaf.not_after >= issuer.not_after
-    if cut_short or _may_wait(given, leaf):
+    if issuer is not None and leaf.not_after >= issuer.not_after:
         return None
     # Certificates know whole seconds only.
     lifetime = leaf.not_after - leaf.not_before - BACKDATE
@@ -133,3 +130,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     _other_lifetime,
 )
 """In order: what cannot wait first."""
+
+MAY_WAIT: Final = frozenset({_due, _requested, _other_key, _other_lifetime})
+"""What is put off until everybody trusts a renewed authority: the certificate still works."""

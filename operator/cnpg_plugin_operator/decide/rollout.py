@@ -6,7 +6,7 @@ Only what does not heal by waiting is told: a rollout that is merely slow is no 
 from collections.abc import Iterable
 
 from cnpg_plugin_operator.decide.facts import ContainerFacts, PodFacts
-from cnpg_plugin_operator.decide.workload import FAILED_REASONS, IMAGE_REASONS
+from cnpg_plugin_operator.decide.workload import IMAGE_REASONS, stays_down
 
 
 def describe_trouble(pods: Iterable[PodFacts]) -> str:
@@ -24,8 +24,7 @@ def describe_trouble(pods: Iterable[PodFacts]) -> str:
 def _trouble(container: ContainerFacts) -> str:
     if container.waiting_reason in IMAGE_REASONS:
         return f"image {container.image} cannot be had ({container.waiting_reason})"
-    crashed = container.exit_code is not None and container.restarts > 0
-    if container.waiting_reason in FAILED_REASONS or (crashed and not container.ready):
+    if stays_down(container):
         reason = container.exit_reason or container.waiting_reason
         return f"container {container.name} does not stay up ({reason})"
     return ""

@@ -96,10 +96,15 @@ def _image_pull_failed(given: WorkloadInput) -> Verdict | None:
 def _crashing(given: WorkloadInput) -> Verdict | None:
     """A container cannot be made, or ended and is started again and again."""
     for pod, container in _containers(given):
-        crashed = container.exit_code is not None and container.restarts > 0
-        if container.waiting_reason in FAILED_REASONS or (crashed and not container.ready):
+        if stays_down(container):
             return no(Reason.CRASH_LOOP, _ending(pod, container))
     return None
+
+
+def stays_down(container: ContainerFacts) -> bool:
+    """Whether a container cannot be made, or ends whenever it is started."""
+    crashed = container.exit_code is not None and container.restarts > 0
+    return container.waiting_reason in FAILED_REASONS or (crashed and not container.ready)
 
 
 def _ending(pod: PodFacts, container: ContainerFacts) -> str:

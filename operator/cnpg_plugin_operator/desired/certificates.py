@@ -162,6 +162,6 @@ def issuer_reference(plugin: Plugin) -> dict[str, str]:
     own = plugin.spec.tls.issuer_ref
     if own is not None:
         return {"name": own.name, "kind": own.kind, "group": own.group}
-    alone = plugin.spec.tls.issuer_scope == "Plugin"
-    name = names.authority(plugin.name) if alone else names.CHAIN_INTERMEDIATE
+    own_authority = plugin.has_own_authority
+    name = names.authority(plugin.name) if own_authority else names.CHAIN_INTERMEDIATE
     return {"name": name, "kind": "Issuer", "group": "cert-manager.io"}

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.certificates import ANY_USAGE, SERVER_AUTH
 from cnpg_plugin_operator.decide.facts import CertificateFacts
 from cnpg_plugin_operator.decide.key_types import is_usable
@@ -215,14 +216,14 @@ def _certificate(chain: tuple[CertificateFacts, ...]) -> str:
 def _expired(chain: tuple[CertificateFacts, ...], now: datetime) -> str:
     """Say which certificate's time is over."""
     if chain and chain[0].not_after < now:
-        return f"which expired at {_time(chain[0].not_after)}: renew it. {_OTHER_SERVER}"
+        return f"which expired at {format_time(chain[0].not_after)}: renew it. {_OTHER_SERVER}"
     return "whose issuer's certificate has expired: renew the issuer's, then issue this one again."
 
 
 def _premature(chain: tuple[CertificateFacts, ...], now: datetime) -> str:
     """Say which certificate's time has not come."""
     if chain and chain[0].not_before > now:
-        since = _time(chain[0].not_before)
+        since = format_time(chain[0].not_before)
         return f"which is valid from {since} on: wait, or compare the clocks of issuer and nodes."
     return "whose issuer's certificate is not valid yet: compare the clocks of issuer and nodes."
 
@@ -241,10 +242,6 @@ def _wrong_purpose(chain: tuple[CertificateFacts, ...]) -> str:
             "operator checks: issue it with the usage 'server auth'."
         )
     return "whose key usage does not allow a server: issue it with the usage 'server auth'."
-
-
-def _time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _alert(reason: str | None) -> str:

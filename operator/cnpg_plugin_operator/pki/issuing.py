@@ -89,8 +89,8 @@ def issue_root(
 ) -> IssuedPair:
     """Make a self-signed CA.
 
-    `former` is the `ca.crt` of the root before it: the CAs in it stay trusted until they expire, so
-    that what they have signed goes on working until it is issued anew.
+    `former` is PEM of roots before it: those that have not expired stay trusted, so that what they
+    have signed goes on working until it is issued anew.
     """
     key = profiles.generate_key(*_CA_KEY)
     subject = profiles.subject(common_name)

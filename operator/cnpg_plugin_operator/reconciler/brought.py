@@ -3,12 +3,18 @@
 from datetime import datetime
 
 from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.facts import PairFacts
+from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconciler.work import Work
 
 
 class Brought:
     """Reads the user's Secrets."""
+
+    def objects(self, _plugin: Plugin, _domain: str) -> tuple[list[Object], list[Object]]:
+        """Keep nothing: all of it is the user's."""
+        return [], []
 
     async def provide_client(self, work: Work) -> PairFacts:
         """Read the pair of CloudNativePG."""

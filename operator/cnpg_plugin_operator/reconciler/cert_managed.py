@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.issuing import read_requests
 from cnpg_plugin_operator.decide.facts import PairFacts
 from cnpg_plugin_operator.decide.issuing import IssuingFacts, decide_issuing
@@ -13,11 +14,21 @@ from cnpg_plugin_operator.desired.certificates import (
     build_server_certificate,
     server_names,
 )
+from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconciler.work import Work
 
 
 class CertManaged:
     """Keeps Certificates; the Secrets are cert-manager's."""
+
+    def objects(self, plugin: Plugin, domain: str) -> tuple[list[Object], list[Object]]:
+        """Give the plugin's Certificates, and the chain that issues them."""
+        own = [
+            *(build_own_authority(plugin) if plugin.has_own_authority else []),
+            build_client_certificate(plugin),
+            build_server_certificate(plugin, server_names(plugin, domain, None)),
+        ]
+        return own, build_chain(plugin.namespace) if plugin.shares_chain else []
 
     async def provide_client(self, work: Work) -> PairFacts:
         """Keep the authorities and the pair of CloudNativePG."""
@@ -27,7 +38,7 @@ class CertManaged:
                 async with work.tools.locks[plugin.namespace]:
                     for body in build_chain(plugin.namespace):
                         await work.apply_shared(body)
-            if plugin.shares_chain and plugin.spec.tls.issuer_scope == "Plugin":
+            if plugin.has_own_authority:
                 for body in build_own_authority(plugin):
                     await work.apply(body)
             await work.apply(build_client_certificate(plugin))

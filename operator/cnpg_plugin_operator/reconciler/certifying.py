@@ -11,18 +11,20 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Type, Verdict
+from cnpg_plugin_operator.api.conditions import Type, Verdict, find_condition
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import Provider
+from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.cluster.secrets import belongs_to, read_trust
 from cnpg_plugin_operator.decide.certificates import (
     CertificateInput,
     decide_certificates,
     foreign_secret,
 )
-from cnpg_plugin_operator.decide.expiry import format_time, next_check
+from cnpg_plugin_operator.decide.expiry import next_check
 from cnpg_plugin_operator.decide.facts import CertificateFacts, PairFacts, Trust
 from cnpg_plugin_operator.decide.trust import TrustInput, decide_trust, find_needed, overlap_ends
-from cnpg_plugin_operator.desired.objects import digest
+from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.trust import build_trust
 from cnpg_plugin_operator.reconciler.brought import Brought
 from cnpg_plugin_operator.reconciler.cert_managed import CertManaged
@@ -34,6 +36,10 @@ Renewals = tuple[datetime | None, datetime | None]
 
 class CertificateProvider(Protocol):
     """Where a plugin's two pairs come from."""
+
+    def objects(self, plugin: Plugin, domain: str) -> tuple[list[Object], list[Object]]:
+        """Give the objects that are kept for it: the plugin's own, and the namespace's."""
+        ...
 
     async def provide_client(self, work: Work) -> PairFacts:
         """See to CloudNativePG's pair, and to the authorities of both; read it."""
@@ -92,7 +98,8 @@ async def certify(work: Work, status: Mapping[str, Any], *, followed: bool) -> C
         certified = replace(certified, verdict=foreign_secret(trusted.name, "somebody else"))
     if not certified.verdict.is_true:
         return certified
-    settled = followed and in_use is None and _is_registered(status)
+    registered = find_condition(status, Type.REGISTERED).get("status") == "True"
+    settled = followed and in_use is None and registered
     given = _trust_input(work, certified, in_use, settled=settled)
     trust = await _trust(work, given)
     if held:
@@ -134,7 +141,7 @@ def _trust_input(
         client=certified.client,
         in_use=in_use,
         client_ca=plugin.spec.tls.client_ca,
-        keeps_root=plugin.shares_chain and plugin.spec.tls.issuer_scope == "Namespace",
+        keeps_root=plugin.shares_chain and not plugin.has_own_authority,
         signers=_signers(work),
         live=read_trust(work.secrets.get(names.trust_secret(plugin.name))),
         settled=settled,
@@ -161,8 +168,8 @@ def _signers(work: Work) -> tuple[CertificateFacts, ...]:
     authorities = work.plugin.authorities
     if not authorities:
         return ()
-    alone = work.plugin.spec.tls.issuer_scope == "Plugin"
-    pair = work.pair(authorities[1 if alone else 0])
+    root, intermediate = authorities
+    pair = work.pair(intermediate if work.plugin.has_own_authority else root)
     return (pair.leaf,) if pair.leaf is not None else ()
 
 
@@ -177,11 +184,6 @@ def _in_use(work: Work, client: PairFacts) -> PairFacts | None:
 
 def _is_usable(pair: PairFacts) -> bool:
     return pair.leaf is not None and pair.key_matches
-
-
-def _is_registered(status: Mapping[str, Any]) -> bool:
-    conditions = status.get("conditions") or []
-    return any(c.get("type") == Type.REGISTERED and c.get("status") == "True" for c in conditions)
 
 
 def _fingerprint(pair: PairFacts) -> str:

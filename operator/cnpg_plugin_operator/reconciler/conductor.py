@@ -12,6 +12,7 @@ from cnpg_plugin_operator.api.conditions import (
     Status,
     Type,
     Verdict,
+    find_condition,
     no,
     summarize,
 )
@@ -191,7 +192,7 @@ class Reconciler:
         verdict = report.verdicts.get(Type.CERTIFICATES_READY)
         if verdict is None or verdict.reason is not Reason.EXPIRING:
             return
-        if _reason_before(previous, Type.CERTIFICATES_READY) != Reason.EXPIRING:
+        if find_condition(previous, Type.CERTIFICATES_READY).get("reason") != Reason.EXPIRING:
             await self._tools.writer.event(
                 resource, warning=True, reason=verdict.reason, message=verdict.message, now=now
             )
@@ -213,17 +214,8 @@ def utc_now() -> datetime:
 
 
 def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:
-    ready = _condition(status, Type.READY)
+    ready = find_condition(status, Type.READY)
     return str(ready.get("status", "")), str(ready.get("reason", ""))
-
-
-def _reason_before(status: Mapping[str, Any], kind: Type) -> str:
-    return str(_condition(status, kind).get("reason", ""))
-
-
-def _condition(status: Mapping[str, Any], kind: Type) -> Mapping[str, Any]:
-    conditions: list[Mapping[str, Any]] = status.get("conditions") or []
-    return next((c for c in conditions if c.get("type") == kind), {})
 
 
 def _reference(resource: Resource) -> dict[str, str]:

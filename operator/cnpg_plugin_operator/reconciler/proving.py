@@ -55,9 +55,10 @@ async def prove(work: Work, proofs: Proofs, certified: Certified, restarted_for:
     pods = [pod for pod in observe.read_pods(work.seen.pods) if pod.ready and not pod.deleting]
     rounds = _Rounds(work, proofs, certified, restarted_for)
     newest = await rounds.shake(wanted, plugin.client_secret, pods)
-    step = rounds.decide(_behind(certified, newest, pods))
+    behind = _behind(certified, newest, pods)
+    step = rounds.decide(behind)
     if step is Step.WAIT:
-        await _refresh(work, certified, _behind(certified, newest, pods), pods)
+        await _refresh(work, certified, behind, pods)
     succeeded = newest.outcome.succeeded
     former = None if succeeded else _former(work, certified, wanted)
     if former is not None:

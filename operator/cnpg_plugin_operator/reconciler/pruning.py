@@ -35,13 +35,7 @@ class Pruning:
         key, seen = (plugin.namespace, plugin.name), (plugin.uid, plugin.generation)
         if self._done.get(key) == seen:
             return
-        secrets = {
-            plugin.server_secret,
-            plugin.client_secret,
-            names.trust_secret(plugin.name),
-            *plugin.authorities,
-        }
-        work.wrote += await work.tools.remover.prune(plugin, desired, secrets)
+        work.wrote += await work.tools.remover.prune(plugin, desired, plugin.secrets)
         used = await chains_in_use(work.tools, plugin.namespace)
         work.wrote += await work.tools.remover.prune_chains(plugin, used)
         self._done[key] = seen

@@ -14,6 +14,7 @@ from typing import Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.secrets import Secret, read_trust
 from cnpg_plugin_operator.decide.facts import PairFacts
 from cnpg_plugin_operator.decide.renewing import (
@@ -48,6 +49,10 @@ CURVES: Final[Mapping[int, str]] = {256: "P-256", 384: "P-384"}
 
 class SelfManaged:
     """Issues certificates and renews them."""
+
+    def objects(self, _plugin: Plugin, _domain: str) -> tuple[list[Object], list[Object]]:
+        """Keep nothing but Secrets, which are not applied like other objects."""
+        return [], []
 
     async def provide_client(self, work: Work) -> PairFacts:
         """Keep the authorities and the pair of CloudNativePG."""
@@ -109,7 +114,7 @@ async def _provide_root(work: Work, name: str) -> PairFacts:
 async def _provide_intermediate(work: Work, name: str) -> PairFacts:
     """Keep the intermediate; it follows a renewed root as soon as that is trusted everywhere."""
     root_name = work.plugin.authorities[0]
-    root, root_pair = _authority(work, root_name), _shared(work, root_name)
+    root_pair = _shared(work, root_name)
     settled_at = _settles_at(root_pair, work.now)
 
     def why(secret: Secret | None, pair: PairFacts) -> str | None:
@@ -127,6 +132,7 @@ async def _provide_intermediate(work: Work, name: str) -> PairFacts:
         return _unfit(secret) or decide_renewal(given)
 
     async def issue(_: Secret | None) -> IssuedPair:
+        root = _authority(work, root_name)
         return issue_intermediate(
             root,
             authority_subject(work.plugin.namespace, name),
@@ -223,8 +229,7 @@ def _is_settled(work: Work, pair: PairFacts, usage: str) -> bool:
     root, intermediate = (_shared(work, name) for name in work.plugin.authorities)
     pool = trust.servers if usage == "server" else trust.clients
     known = {certificate.fingerprint for certificate in pool}
-    alone = work.plugin.spec.tls.issuer_scope == "Plugin"
-    anchor = (intermediate if alone else root).leaf
+    anchor = (intermediate if work.plugin.has_own_authority else root).leaf
     if anchor is None or anchor.fingerprint not in known:
         return False
     trusted_by = {c.fingerprint for c in (*pair.chain[1:], *pair.authorities)}

@@ -12,7 +12,6 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
@@ -22,18 +21,11 @@ from cnpg_plugin_operator.decide.facts import Identity
 from cnpg_plugin_operator.decide.following import Step
 from cnpg_plugin_operator.decide.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.access import build_access
-from cnpg_plugin_operator.desired.certificates import (
-    build_chain,
-    build_client_certificate,
-    build_own_authority,
-    build_server_certificate,
-    server_names,
-)
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ConflictError
-from cnpg_plugin_operator.reconciler.certifying import Certified, certify
+from cnpg_plugin_operator.reconciler.certifying import PROVIDERS, Certified, certify
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.proving import Proven, prove
 from cnpg_plugin_operator.reconciler.pruning import Pruning
@@ -65,6 +57,7 @@ class Pass:
     _certified: Certified = field(init=False)
     _proven: Proven = field(init=False)
     _desired: list[Object] = field(init=False)
+    _deployment: Object = field(init=False)
     _overdue: bool = field(init=False, default=False)
     """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
     _registered: str = field(init=False, default="")
@@ -76,7 +69,8 @@ class Pass:
         plugin = self.plugin
         self._registered = str((self.status.get("cnpg") or {}).get("registeredRevision", ""))
         access = build_access(plugin, self.tools.policy.grants.cluster_roles)
-        certificates, chain = self._certificates()
+        domain = self.tools.policy.cluster_domain
+        certificates, chain = PROVIDERS[plugin.provider].objects(plugin, domain)
         service, deployment = build_service(plugin, None), build_deployment(plugin)
         self._desired = [*certificates, *access, deployment, service]
         snapshot = await self.tools.gatherer.snapshot(plugin, chain, self._desired)
@@ -112,20 +106,6 @@ class Pass:
             times.append(RETRY.get(last.reason, FALLBACK_RETRY))
         return min(times, default=FALLBACK_RETRY)
 
-    def _certificates(self) -> tuple[list[Object], list[Object]]:
-        """Name cert-manager's objects that are wanted: the plugin's own, and the shared chain."""
-        plugin = self.plugin
-        if plugin.provider is not Provider.CERT_MANAGER:
-            return [], []
-        alone = plugin.shares_chain and plugin.spec.tls.issuer_scope == "Plugin"
-        dns_names = server_names(plugin, self.tools.policy.cluster_domain, None)
-        own = [
-            *(build_own_authority(plugin) if alone else []),
-            build_client_certificate(plugin),
-            build_server_certificate(plugin, dns_names),
-        ]
-        return own, build_chain(plugin.namespace) if plugin.shares_chain else []
-
     @property
     def _identity(self) -> Identity | None:
         proven: Proven | None = getattr(self, "_proven", None)
@@ -154,7 +134,7 @@ class Pass:
 
     async def _deploy(self, access: list[Object]) -> Verdict:
         plugin, work = self.plugin, self.work
-        deployment = build_deployment(plugin, self._restarted_for())
+        self._deployment = deployment = build_deployment(plugin, self._restarted_for())
         held, telling = weigh_upgrade(plugin, self.status, work.seen, deployment)
         if held is not None:
             return held
@@ -176,7 +156,8 @@ class Pass:
         plugin, work = self.plugin, self.work
         self._proven = await prove(work, self.proofs, self._certified, self._restarted_for())
         if self._proven.step is Step.RESTART:
-            await work.apply(build_deployment(plugin, self._certified.material))
+            self._deployment = build_deployment(plugin, self._certified.material)
+            await work.apply(self._deployment)
             message = (
                 f"Deployment {plugin.name} is restarted: its pods have not taken their renewed "
                 "certificates. A server that reloads its files needs no restart."
@@ -194,7 +175,7 @@ class Pass:
             work.seen,
             work.announcement,
             dialled=dial_hash(plugin, work.seen.cnpg[0], self._certified),
-            template=build_deployment(plugin, self._restarted_for())["spec"]["template"],
+            template=self._deployment["spec"]["template"],
             identity=identity,
             now=self.now,
         )

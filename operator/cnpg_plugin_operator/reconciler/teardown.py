@@ -26,7 +26,6 @@ async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
             clusters = await tools.gatherer.clusters(plugin)
             if clusters and plugin.spec.deletion_protection:
                 return _in_use(plugin, clusters)
-        if facts.announcement is not None and not facts.deleting:
             await _note_withdrawal(tools, plugin)
         await tools.remover.withdraw_service(plugin, service)
         if facts.cnpg_finalizer:

@@ -37,6 +37,9 @@ class Work:
     wake: list[datetime] = field(default_factory=list)
     """Times at which the world changes by itself."""
 
+    _pairs: dict[str, tuple[Secret | None, PairFacts]] = field(init=False, default_factory=dict)
+    """What was read of the Secrets, beside the Secret that it was read of."""
+
     def __post_init__(self) -> None:
         self.live, self.secrets = dict(self.seen.live), dict(self.seen.secrets)
         for name, secret in self.secrets.items():
@@ -68,8 +71,15 @@ class Work:
         return self.secrets[name]
 
     def pair(self, name: str) -> PairFacts:
-        """Read what one of the Secrets holds."""
+        """Read what one of the Secrets holds; each is read once, until it is written."""
         secret = self.secrets.get(name)
+        known, pair = self._pairs.get(name, (None, None))
+        if pair is None or known is not secret:
+            pair = self._read_pair(name, secret)
+            self._pairs[name] = (secret, pair)
+        return pair
+
+    def _read_pair(self, name: str, secret: Secret | None) -> PairFacts:
         owner = secret_reading.find_owner(self.plugin, secret) if secret is not None else None
         written_at = secret.written_at if secret is not None else None
         data = secret.data if secret is not None else None

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.expiry import (
     WARN_MOST,
     find_expiring,
-    format_time,
     next_check,
     warn_at,
 )
