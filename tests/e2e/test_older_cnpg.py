@@ -60,26 +60,6 @@ def rolls(plugins: Plugins) -> int:
     return generation
 
 
-def until_used(
-    plugins: Plugins, name: str, cluster: str, *, version: str = IMAGE_VERSION, within: float
-) -> None:
-    """Wait until a Cluster shows a version of the plugin: CloudNativePG has talked to it."""
-
-    def shown() -> bool:
-        status = plugins.get("Cluster", cluster, "default").get("status", {})
-        found = {p["name"]: p.get("version") for p in status.get("pluginStatus") or []}
-        return found.get(plugin_name(name)) == version
-
-    wait.until(
-        f"Cluster {cluster} shows version {version}",
-        shown,
-        within=within,
-        explain=lambda: (
-            f"{plugins.get('Cluster', cluster, 'default').get('status')}\n{plugins.explain(name)}"
-        ),
-    )
-
-
 def user(cluster: str, name: str) -> Manifest:
     """A Cluster that names the plugin; that its pods cannot start does not matter."""
     return postgres(cluster, plugin_name(name), imageName="localhost/none:17")
@@ -94,7 +74,7 @@ def test_a_new_plugin_needs_no_restart(old_plugins: Plugins) -> None:
     assert old_plugins.plugin(name)["status"]["cnpg"]["version"] == VERSION
 
     old_plugins.apply(user("e2e-elder", name))
-    until_used(old_plugins, name, "e2e-elder", within=MINUTE)
+    old_plugins.until_reported(name, "e2e-elder", IMAGE_VERSION, within=MINUTE)
     assert rolls(old_plugins) == before
 
 
@@ -114,7 +94,7 @@ def test_a_changed_port_needs_exactly_one_restart_after_which_a_cluster_uses_it(
     restart = old_plugins.plugin(name)["status"]["cnpg"]["lastRestart"]
     assert (restart["reason"], restart["attempt"]) == (name, 1)
     old_plugins.apply(user("e2e-moved", name))
-    until_used(old_plugins, name, "e2e-moved", within=MINUTE)
+    old_plugins.until_reported(name, "e2e-moved", IMAGE_VERSION, within=MINUTE)
     old_operator.writes_until_calm(old_operator.audit.mark())
     assert rolls(old_plugins) == before + 1
 
@@ -141,7 +121,7 @@ def test_a_plugin_that_is_made_anew_needs_one_restart(old_plugins: Plugins) -> N
     old_plugins.apply(plugin(name))
     old_plugins.until_ready(name)
     old_plugins.apply(user("e2e-reborn", name))
-    until_used(old_plugins, name, "e2e-reborn", within=MINUTE)
+    old_plugins.until_reported(name, "e2e-reborn", IMAGE_VERSION, within=MINUTE)
     old_plugins.delete("Cluster", "e2e-reborn", "default")
     old_plugins.until_gone("Cluster", "e2e-reborn", within=30, namespace="default")
     old_plugins.remove(name)
@@ -151,7 +131,7 @@ def test_a_plugin_that_is_made_anew_needs_one_restart(old_plugins: Plugins) -> N
     old_plugins.until_ready(name, within=2 * MINUTE)
     assert rolls(old_plugins) == before + 1
     old_plugins.apply(user("e2e-reborn", name))
-    until_used(old_plugins, name, "e2e-reborn", within=MINUTE)
+    old_plugins.until_reported(name, "e2e-reborn", IMAGE_VERSION, within=MINUTE)
 
 
 def test_a_newer_image_costs_one_restart_at_most_and_clusters_show_it(
@@ -160,10 +140,10 @@ def test_a_newer_image_costs_one_restart_at_most_and_clusters_show_it(
     name, cluster = "upgraded", "e2e-upgraded"
     old_plugins.apply(plugin(name), user(cluster, name))
     old_plugins.until_ready(name)
-    until_used(old_plugins, name, cluster, within=MINUTE)
+    old_plugins.until_reported(name, cluster, IMAGE_VERSION, within=MINUTE)
     before = rolls(old_plugins)
     old_plugins.patch(name, image=NEWER_IMAGE)
-    until_used(old_plugins, name, cluster, version=NEWER_IMAGE_VERSION, within=3 * MINUTE)
+    old_plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=3 * MINUTE)
     old_plugins.until_ready(name, within=MINUTE)
     assert rolls(old_plugins) <= before + 1
     wait.until(

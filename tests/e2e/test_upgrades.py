@@ -25,21 +25,7 @@ SOON = 5.0
 def use(plugins: Plugins, name: str, cluster: str) -> None:
     """Let a Cluster use the plugin, and wait until CloudNativePG has talked to it."""
     plugins.apply(postgres(cluster, plugin_name(name), imageName="localhost/none:17"))
-    until_shown(plugins, name, cluster, IMAGE_VERSION)
-
-
-def until_shown(plugins: Plugins, name: str, cluster: str, version: str) -> None:
-    def shown() -> bool:
-        status = plugins.get("Cluster", cluster, "default").get("status", {})
-        found = {p["name"]: p.get("version") for p in status.get("pluginStatus") or []}
-        return found.get(plugin_name(name)) == version
-
-    wait.until(
-        f"{cluster} shows version {version}",
-        shown,
-        within=90,
-        explain=lambda: plugins.explain(name),
-    )
+    plugins.until_reported(name, cluster, IMAGE_VERSION, within=90)
 
 
 def test_clusters_show_a_newer_image_without_a_restart(plugins: Plugins) -> None:
@@ -49,7 +35,7 @@ def test_clusters_show_a_newer_image_without_a_restart(plugins: Plugins) -> None
     use(plugins, name, cluster)
     before = plugins.get("Deployment", CNPG)["metadata"]["generation"]
     plugins.patch(name, image=NEWER_IMAGE)
-    until_shown(plugins, name, cluster, NEWER_IMAGE_VERSION)
+    plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=90)
     plugins.until_ready(name)
 
     # Not `blocked`: CloudNativePG leaves the phase of a Cluster without running pods as it was when
@@ -86,7 +72,7 @@ def test_a_newer_image_is_held_until_it_is_approved(operator: Operator, plugins:
 
     plugins.kubectl(*message.partition("kubectl ")[2].split())
     plugins.until_ready(name)
-    until_shown(plugins, name, cluster, NEWER_IMAGE_VERSION)
+    plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=90)
 
 
 def test_the_last_user_gone_the_plugin_goes_at_once(plugins: Plugins) -> None:

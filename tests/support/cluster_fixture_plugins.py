@@ -20,7 +20,7 @@ from tests.support.cluster_fixture_api import (
     Object,
 )
 from tests.support.cluster_fixture_operator import Operator, output_of
-from tests.support.resources import NAMESPACE, Manifest
+from tests.support.resources import NAMESPACE, Manifest, plugin_name
 
 LABEL: Final = "cnpg.io/pluginName"
 """The Service label that CloudNativePG registers plugins by."""
@@ -141,6 +141,23 @@ class Plugins:
             look,
             within=within,
             explain=lambda: self.explain(name, namespace),
+        )
+
+    def until_reported(self, name: str, cluster: str, version: str, *, within: float) -> None:
+        """Wait until a Cluster shows a version of the plugin: CloudNativePG has talked to it."""
+
+        def shown() -> bool:
+            status = self.get("Cluster", cluster, "default").get("status", {})
+            found = {p["name"]: p.get("version") for p in status.get("pluginStatus") or []}
+            return found.get(plugin_name(name)) == version
+
+        wait.until(
+            f"Cluster {cluster} shows version {version}",
+            shown,
+            within=within,
+            explain=lambda: (
+                f"{self.get('Cluster', cluster, 'default').get('status')}\n{self.explain(name)}"
+            ),
         )
 
     def until_gone(
