@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
@@ -87,6 +88,14 @@ def kill_members(layout: Layout) -> None:
             except ProcessLookupError:
                 continue
         time.sleep(0.05)
+
+
+def signal_pod(layout: Layout, uid: str, number: signal.Signals) -> None:
+    """Send a signal to the processes of one pod, its containers' and the sandbox's."""
+    for pid in members(layout):
+        with suppress(OSError):  # it has ended meanwhile
+            if uid in Path(f"/proc/{pid}/cgroup").read_text():
+                os.kill(pid, number)
 
 
 def delete(layout: Layout) -> None:

@@ -7,21 +7,25 @@ Recreate, the default) calls may fail, for as long as the pod's restart takes: K
 what a pod mounts by making another pod.
 """
 
+from pathlib import Path
+
 import pytest
 
+from tests.support import wait
 from tests.support.announced import Peers
 from tests.support.certificates import authority
 from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.issuers import TLS, ca_issuer, client_pair, secret, server_pair
 from tests.support.probe import Probe
 from tests.support.resources import plugin
 from tests.support.switching import Kind, Outcome, Switch, Switching
 
 ISSUERS, PROVIDERS, NAMES = "switch-issuers", "switch-providers", "switch-names"
+UNREAD = "switch-unread"
 LANES = (ISSUERS, PROVIDERS, NAMES)
 
-OWN_CHAIN = "cnpg-plugins-selfmanaged"
+DEFAULT_CHAIN, OWN_CHAIN = "cnpg-plugins", "cnpg-plugins-selfmanaged"
 USERS_ROOT, USERS_INTERMEDIATE = "users-root", "users-intermediate"
 
 RESTARTED_WITHIN = 30.0
@@ -175,4 +179,48 @@ def test_no_call_fails_once_a_switched_plugin_is_ready(
     outcome = carried_out(switching, switch)
     calls = switching.probe.calls(switch.lane, outcome.ready, outcome.ended)
     assert calls.calls
+    assert not calls.failed, str(calls)
+
+
+def until_presented(operator: Operator, peers: Peers) -> None:
+    """Wait until the certificate is issued, and have the kubelet bring it at once."""
+    issuer = peers.certificates(USERS_INTERMEDIATE)[0].subject
+
+    def issued() -> bool:
+        return peers.certificates(f"{UNREAD}-server-tls")[0].issuer == issuer
+
+    def presented() -> bool:
+        shown = peers.served(UNREAD)
+        return shown is not None and shown.issuer == issuer
+
+    wait.until("the certificate is issued", issued, within=30)
+    pods = operator.api.list(collection("Pod"), labelSelector=f"cnpgplugin.dev/name={UNREAD}")
+    for pod in pods:
+        touched = {"metadata": {"annotations": {"example.com/touched": "once"}}}
+        operator.api.patch(f"{collection('Pod')}/{pod['metadata']['name']}", touched)
+    wait.until("the pod presents it", presented, within=30, explain=lambda: peers.explain(UNREAD))
+
+
+def test_no_call_fails_while_pods_present_what_the_operator_has_not_read_yet(
+    operator: Operator, brought: None, plugins: Plugins, tmp_path: Path
+) -> None:
+    """A kubelet may bring the first certificate of a new issuer the moment it is issued."""
+    certificate = f"{collection('Certificate')}/{UNREAD}-server-tls"
+    plugins.apply(plugin(UNREAD))
+    plugins.until_ready(UNREAD)
+    peers = Peers(operator.cluster, operator.api)
+    with Probe(operator.cluster, tmp_path, [UNREAD]) as probe:
+        began = probe.until_answered(UNREAD)
+        plugins.patch(UNREAD, tls={"issuerRef": {"name": USERS_INTERMEDIATE}})
+        wait.until(
+            "the certificate is asked for",
+            lambda: operator.api.get(certificate)["spec"]["issuerRef"]["name"] != DEFAULT_CHAIN,
+            within=30,
+            pause=0.005,
+        )
+        with operator.standing_still():
+            until_presented(operator, peers)
+            probe.until_answered(UNREAD, within=15)
+        plugins.until_ready(UNREAD)
+        calls = probe.calls(UNREAD, began, probe.until_answered(UNREAD))
     assert not calls.failed, str(calls)

@@ -2,13 +2,16 @@
 
 import http.client
 import json
+import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tests.cluster import Cluster
+from tests.cluster.cgroups import signal_pod
 from tests.cluster.network import call_inside
 from tests.support import wait
 from tests.support.cluster_fixture import OPERATOR_NAMESPACE, RELEASE
@@ -26,6 +29,13 @@ class Request:
     verb: str
     resource: str
     name: str
+    code: int = field(default=http.client.OK, compare=False)
+    """What the API server answered."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the API server did nothing of it."""
+        return self.code >= http.client.BAD_REQUEST
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource} {self.name}".strip()
@@ -65,6 +75,7 @@ class Audit:
                     entry["verb"],
                     "/".join(part for part in parts if part),
                     target.get("name", ""),
+                    (entry.get("responseStatus") or {}).get("code", http.client.OK),
                 )
 
 
@@ -112,10 +123,25 @@ class Operator:
         return "operator's log:\n" + "\n".join(texts)
 
     def kill(self) -> None:
-        """End it without notice, as a node that fails does; the Deployment makes another."""
-        name = self.pod()["metadata"]["name"]
+        """End it without notice, as a node that fails does; the Deployment makes another.
+
+        Its processes first: a pod that is deleted, be it by force, is given a moment to end.
+        """
+        metadata = self.pod()["metadata"]
+        name = metadata["name"]
+        signal_pod(self.cluster.layout, metadata["uid"], signal.SIGKILL)
         flags = ("--namespace", self.namespace, "--force", "--grace-period=0")
         self.cluster.kubectl("delete", "pod", name, *flags)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let it do nothing for a while, as on a machine that has no time for it."""
+        uid = self.pod()["metadata"]["uid"]
+        signal_pod(self.cluster.layout, uid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            signal_pod(self.cluster.layout, uid, signal.SIGCONT)
 
     def http(self, path: str) -> tuple[int, str]:
         """Ask its HTTP server, from within the cluster's network."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Final, Self
@@ -72,18 +73,30 @@ class Calls:
             f"{self.service}: {len(self.calls)} calls in {self.seconds:.1f} s, "
             f"{len(self.failed)} failed, longest outage {self.longest_outage:.2f} s, "
             f"{self.clients} client certificates, slowest call {slowest:.0f} ms, "
-            f"{sum(call.overtaken for call in self.calls)} overtaken by a change"
+            f"{sum(len(call.overtaken) for call in self.calls)} overtaken by a change"
         )
         return "\n".join([summary, *self._failures()])
 
     def _failures(self) -> Iterator[str]:
-        """A line for each run of failures of one kind."""
+        """For each run of failures of one kind: when each began, how long it took, and why."""
         begin = self.calls[0].t if self.calls else 0.0
         for (reason, message), run in groupby(self.calls, lambda call: (call.reason, call.message)):
             calls = list(run)
             if not calls[0].ok:
-                times = f"+{calls[0].t - begin:.2f} to +{calls[-1].t - begin:.2f} s"
-                yield f"  {len(calls)} failed, {times}, {reason}: {message}"
+                times = " ".join(f"+{call.t - begin:.2f}" for call in calls)
+                slowest = max(call.ms for call in calls)
+                yield (
+                    f"  {len(calls)} failed from {_clock(calls[0].t)} on, began at {times} s, "
+                    f"took up to {slowest:.0f} ms: {reason}: {message}"
+                )
+                former = dict.fromkeys(text for call in calls for text in call.overtaken)
+                yield from (f"    overtaken before, after {text}" for text in former)
+
+
+def _clock(moment: float) -> str:
+    """The time of day at a moment of monotonic time, to find it in logs."""
+    at = datetime.now(UTC) - timedelta(seconds=time.monotonic() - moment)
+    return at.strftime("%H:%M:%S.%f")[:-3]
 
 
 @dataclass

@@ -40,6 +40,8 @@ class TrustInput:
     keeps_root: bool
     """Whether the plugin trusts clients by the root that the operator keeps for the namespace.
     A foreign root would let in everybody whom it has certified."""
+    one_issuer: bool
+    """Whether one issuer signs both pairs, CloudNativePG's first."""
     signers: Certificates
     """The authorities of which the next certificates come, as far as they are kept for this."""
     live: Trust | None
@@ -70,8 +72,21 @@ def find_needed(given: TrustInput) -> tuple[Certificates, Certificates]:
     """Name what servers and clients are known by from now on, former certificates left out."""
     signers = _valid(given.signers, given.now)
     servers = _anchors(given.server.chain, given.server.authorities, given.now)
+    servers += _next_signers(given)
     in_use = _clients(given, given.in_use) if given.in_use is not None else ()
     return _distinct(servers, signers), _distinct(in_use, _clients(given, given.client), signers)
+
+
+def _next_signers(given: TrustInput) -> Certificates:
+    """Name the authorities of whoever signs for CloudNativePG, and for the plugin next.
+
+    A new issuer's have to be trusted before there is a certificate for the plugin: a kubelet may
+    bring it to the pod the moment it is issued, when nobody has read it yet.
+    """
+    if not given.one_issuer:
+        return ()
+    found = _anchors(given.client.chain, given.client.authorities, given.now)
+    return tuple(c for c in found if c.is_ca)
 
 
 def overlap_ends(trust: Trust, server: PairFacts, client: PairFacts) -> datetime | None:

@@ -142,6 +142,7 @@ def _trust_input(
         in_use=in_use,
         client_ca=plugin.spec.tls.client_ca,
         keeps_root=plugin.shares_chain and not plugin.has_own_authority,
+        one_issuer=plugin.provider is not Provider.SECRETS,
         signers=_signers(work),
         live=read_trust(work.secrets.get(names.trust_secret(plugin.name))),
         settled=settled,

@@ -46,6 +46,7 @@ def facts(**changes: Any) -> TrustInput:
         in_use=None,
         client_ca="tls.crt",
         keeps_root=False,
+        one_issuer=True,
         signers=(),
         live=None,
         settled=False,
@@ -213,6 +214,29 @@ def test_the_pair_in_use_is_trusted_beside_the_new_one(client_ca: str) -> None:
 
     assert {ROOT if client_ca == "ca.crt" else SUB, OTHER} == set(trust.clients)
     assert OTHER not in trust.servers
+
+
+NEW_ISSUER = pair(certificate("cnpg", "other"), OTHER, authorities=(RENEWED_ROOT,))
+
+
+@pytest.mark.parametrize("in_use", [ISSUED, None], ids=["not announced yet", "announced"])
+def test_a_new_issuer_is_trusted_before_it_signs_for_the_plugin(in_use: PairFacts | None) -> None:
+    """Its first certificate is CloudNativePG's own."""
+    trust = decide_trust(facts(server=ISSUED, client=NEW_ISSUER, in_use=in_use, live=both(SUB)))
+
+    assert trust.servers == (SUB, ROOT, OTHER)
+
+
+def test_where_others_sign_for_the_plugin_the_issuer_of_a_client_is_nobody_to_trust() -> None:
+    trust = decide_trust(facts(server=ISSUED, client=NEW_ISSUER, one_issuer=False))
+
+    assert trust.servers == (SUB, ROOT)
+
+
+def test_a_client_that_is_its_own_issuer_is_nobody_to_trust_as_a_server() -> None:
+    trust = decide_trust(facts(server=ISSUED, client=SELF_SIGNED_ANEW))
+
+    assert trust.servers == (SUB, ROOT)
 
 
 # What changes, and when

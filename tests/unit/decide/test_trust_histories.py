@@ -93,6 +93,7 @@ class History:
             in_use=in_use,
             client_ca="tls.crt",
             keeps_root=self.keeps_root,
+            one_issuer=True,
             signers=(ROOT,),
             live=self.trust,
             settled=settled and in_use is None,

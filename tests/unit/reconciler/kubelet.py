@@ -6,7 +6,7 @@ server takes notice is its own affair. Signatures are real: what would not verif
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,6 +24,10 @@ from tests.unit.reconciler.world import NAMESPACE, Clock
 
 Files = tuple[bytes, bytes]
 """The server's `tls.crt`, and the certificates of trusted clients."""
+
+
+def _look_away() -> None:
+    """Nobody watches."""
 
 
 @dataclass
@@ -54,6 +58,8 @@ class Kubelet:
     """Whether servers take notice of changed files."""
     stuck: bool = False
     """Whether servers present for ever what they presented first, even after a restart."""
+    follows: Callable[[], None] = _look_away
+    """Called whenever pods have been brought up to date."""
     pods: dict[str, Pod] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
     """Plugins of all pods that ever started."""
@@ -76,6 +82,7 @@ class Kubelet:
                 self._start(plugin, body["spec"]["template"])
         for pod in self.pods.values():
             self._sync(pod)
+        self.follows()
 
     def _start(self, plugin: str, template: dict[str, Any]) -> None:
         files = self._read(template)

@@ -111,6 +111,24 @@ async def test_no_call_fails(
     assert stage.kubelet.started == ["hello"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [row[1:3] for row in SWITCHES], ids=[row[0] for row in SWITCHES]
+)
+async def test_no_call_fails_where_the_pods_follow_before_the_operator_does(
+    stage: Stage, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """A kubelet may bring a certificate the moment it is issued; the operator is told later."""
+    stage.kubelet.lag = timedelta()
+    stage.kubelet.follows = stage.kubelet.complain
+    await ready(stage, before)
+    former = stage.announced
+    switch(stage, after)
+    await wait(stage)
+
+    assert stage.announced != former
+    assert stage.condition() == ("True", "Ready")
+
+
 async def test_the_former_pair_is_announced_until_the_pods_accept_the_new_one(
     stage: Stage,
 ) -> None:
