@@ -8,6 +8,8 @@ import pytest
 from tests.e2e.names import SHARED
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.cnpg_install import restore_cnpg
+from tests.support.remains import take_away_remains
 from tests.support.resources import plugin
 
 FIRST = ("test_writes",)
@@ -18,7 +20,9 @@ LAST = (
     "test_upgrades",
     "test_restart",
     "test_restart_safety",
+    "test_restart_crashes",
     "test_finding_cnpg",
+    "test_finding_cnpg_of_helm",
     "test_cert_manager",
     "test_older_cnpg",
 )
@@ -41,8 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left_behind(operator: Operator) -> None:
     """Take away what a run that was killed has left in the tests' own cluster."""
-    operator.cluster.kubectl("delete", "clusters.postgresql.cnpg.io", "--all", "-A")
-    operator.cluster.kubectl("delete", "cnpgplugins", "--all", "-A", "--timeout=120s")
+    restore_cnpg(operator.cluster)
+    take_away_remains(operator.cluster)
 
 
 @pytest.fixture

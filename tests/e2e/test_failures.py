@@ -21,6 +21,7 @@ from tests.support.cluster_fixture_plugins import (
     conditions,
     is_labelled,
 )
+from tests.support.remains import temporary_namespace
 from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin, plugin_name, service
 
 SECONDS_TO_SAY_SO = 15
@@ -268,8 +269,10 @@ class Records:
 @pytest.fixture(scope="module")
 def broken(operator: Operator, module_plugins: Plugins) -> Iterator[Records]:
     """All plugins with something wrong, applied together."""
-    operator.cluster.kubectl("create", "namespace", ELSEWHERE)
     with ExitStack() as stack:
+        stack.enter_context(temporary_namespace(operator.cluster, ELSEWHERE))
+        # Before the namespace, whatever happens: a plugin in it waits for the operator.
+        stack.callback(module_plugins.clean_up)
         watched = (
             collection("CNPGPlugin"),
             collection("CNPGPlugin", ELSEWHERE),
@@ -281,8 +284,6 @@ def broken(operator: Operator, module_plugins: Plugins) -> Iterator[Records]:
         recorders = [stack.enter_context(Recorder(operator.api, path)) for path in watched]
         module_plugins.apply(*(case.manifest for case in CASES))
         yield Records(module_plugins, *recorders)
-        module_plugins.clean_up()
-    operator.cluster.kubectl("delete", "namespace", ELSEWHERE, "--timeout=60s")
 
 
 @pytest.fixture(scope="module")

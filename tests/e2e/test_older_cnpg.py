@@ -12,10 +12,10 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.support import wait
-from tests.support.cluster_fixture import install_operator
+from tests.support.cluster_fixture import image_key, install_chart, install_operator
 from tests.support.cluster_fixture_api import Api
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.cluster_fixture_operator import Operator, Request
+from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import (
     IMAGE_VERSION,
     NEWER_IMAGE,
@@ -37,6 +37,7 @@ def old_operator() -> Iterator[Operator]:
     """The operator beside a CloudNativePG 1.25.0; the cluster goes with the module."""
     cluster = Cluster(CLUSTER)
     try:
+        cluster.down()  # What a run that was killed has left.
         cluster.up(VERSION)
         install_operator(cluster)
     except ClusterError as error:
@@ -152,3 +153,43 @@ def test_a_newer_image_costs_one_restart_at_most_and_clusters_show_it(
         within=MINUTE,
         explain=lambda: old_plugins.explain(name),
     )
+
+
+@pytest.fixture
+def nudging(old_operator: Operator) -> Iterator[None]:
+    """The operator may annotate Clusters, for as long as a test takes."""
+    install_chart(old_operator.cluster, image_key(), nudgeClusters=True)
+    yield
+    install_chart(old_operator.cluster, image_key())
+
+
+def test_a_cluster_is_nudged_once_for_a_newer_image_and_shows_it(
+    nudging: None, old_operator: Operator, old_plugins: Plugins
+) -> None:
+    name, cluster = "nudging", "e2e-nudged"
+    old_plugins.apply(plugin(name, nudgeClusters=True), user(cluster, name))
+    old_plugins.until_ready(name)
+    old_plugins.until_reported(name, cluster, IMAGE_VERSION, within=MINUTE)
+    mark = old_operator.audit.mark()
+    old_plugins.patch(name, image=NEWER_IMAGE)
+    old_plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=2 * MINUTE)
+    # CloudNativePG looks by itself at a Cluster that it calls blocked, so nobody nudges that; and
+    # it leaves this phase where it is while no pod of the Cluster runs.
+    phase = {"status": {"phase": "Cluster in healthy state", "phaseReason": ""}}
+    old_plugins.api.patch(f"{collection('Cluster', 'default')}/{cluster}/status", phase)
+
+    def nudged() -> bool:
+        found = old_plugins.get("Cluster", cluster, "default")["metadata"]
+        announced = old_plugins.get("Service", name)["metadata"]["annotations"]
+        revision = (found.get("annotations") or {}).get(f"cnpgplugin.dev/nudged-{name}")
+        return bool(revision == announced["cnpgplugin.dev/revision"])
+
+    wait.until(
+        "the Cluster is nudged",
+        nudged,
+        within=MINUTE,
+        explain=lambda: old_plugins.explain(name),
+    )
+    old_plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=MINUTE)
+    writes = old_operator.writes_until_calm(mark)
+    assert writes.count(Request("patch", "clusters", cluster)) == 1

@@ -4,41 +4,17 @@ CloudNativePG 1.30.0 finds plugins by itself, so only `restartPolicy: Always` as
 CloudNativePG rolls, no other plugin is Ready.
 """
 
-from dataclasses import dataclass
-
 import pytest
 
 from tests.support import wait
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
 from tests.support.resources import plugin
+from tests.support.rolls import CNPG, observe
 
-CNPG = "cnpg-controller-manager"
 RESTARTED_AT = "cnpgplugin.dev/restarted-at"
 TWENTY = 20
 MINUTES = 60.0
-
-
-@dataclass(frozen=True)
-class CloudNativePG:
-    """How often it was rolled."""
-
-    generation: int
-    """Grows with every change of the Deployment's spec."""
-    revisions: frozenset[str]
-    """Its ReplicaSets: one for each pod template there was."""
-
-
-def observe(operator: Operator) -> CloudNativePG:
-    deployment = operator.api.get(f"{collection('Deployment')}/{CNPG}")
-    label = "app.kubernetes.io/name=cloudnative-pg"
-    sets = operator.api.list(
-        collection("Deployment").replace("deployments", "replicasets"), labelSelector=label
-    )
-    return CloudNativePG(
-        deployment["metadata"]["generation"],
-        frozenset(item["metadata"]["name"] for item in sets),
-    )
 
 
 def until_all_ready(plugins: Plugins, names: list[str], *, within: float) -> None:
@@ -60,13 +36,13 @@ def test_twenty_plugins_at_once_roll_cloudnativepg(
     operator: Operator, plugins: Plugins, policy: str, rolls: int
 ) -> None:
     names = [f"{policy.lower()}-{number:02}" for number in range(TWENTY)]
-    before = observe(operator)
+    before = observe(operator.api)
     plugins.apply(*(plugin(name, restartPolicy=policy) for name in names))
     until_all_ready(plugins, names, within=4 * MINUTES)
     operator.writes_until_calm(operator.audit.mark())
     until_all_ready(plugins, names, within=MINUTES)
 
-    after = observe(operator)
+    after = observe(operator.api)
     assert after.generation - before.generation == rolls
     assert len(after.revisions - before.revisions) == rolls
     assert [name for name in names if not plugins.labelled(name)] == []
@@ -74,11 +50,11 @@ def test_twenty_plugins_at_once_roll_cloudnativepg(
 
 def test_a_restart_is_noted_and_not_repeated(operator: Operator, plugins: Plugins) -> None:
     name = "restarting"
-    before = observe(operator)
+    before = observe(operator.api)
     plugins.apply(plugin(name, restartPolicy="Always"))
     plugins.until_condition(name, "Registered", "RestartPending", within=60)
     plugins.until_ready(name, within=2 * MINUTES)
-    first = observe(operator)
+    first = observe(operator.api)
     assert first.generation == before.generation + 1
     restart = plugins.plugin(name)["status"]["cnpg"]["lastRestart"]
     assert name in restart["reason"]
@@ -94,34 +70,34 @@ def test_a_restart_is_noted_and_not_repeated(operator: Operator, plugins: Plugin
     operator.pod()
     plugins.until_ready(name)
     operator.writes_until_calm(operator.audit.mark())
-    assert observe(operator).generation == first.generation
+    assert observe(operator.api).generation == first.generation
     plugins.kubectl("rollout", "undo", f"deployment/{CNPG}", "--namespace", "cnpg-system")
     flags = ("--namespace", "cnpg-system", "--timeout=90s")
     plugins.kubectl("rollout", "status", f"deployment/{CNPG}", *flags)
     plugins.until_ready(name, within=MINUTES)
     operator.writes_until_calm(operator.audit.mark())
-    assert observe(operator).generation == first.generation + 1, "only the undoing changed it"
+    assert observe(operator.api).generation == first.generation + 1, "only the undoing changed it"
 
 
 def test_never_needs_no_restart_where_cloudnativepg_discovers_by_itself(
     operator: Operator, plugins: Plugins
 ) -> None:
     name = "never-restarting"
-    before = observe(operator)
+    before = observe(operator.api)
     plugins.apply(plugin(name, restartPolicy="Never"))
     plugins.until_ready(name)
     assert plugins.condition(name, "Registered")["reason"] == "Registered"
     plugins.patch(name, podAnnotations={"example.com/revision": "2"})
     plugins.until_ready(name)
-    assert observe(operator) == before
+    assert observe(operator.api) == before
 
 
 def test_a_plugin_that_fails_never_makes_cloudnativepg_roll(
     operator: Operator, plugins: Plugins
 ) -> None:
     name = "failing-and-asking"
-    before = observe(operator)
+    before = observe(operator.api)
     wrong = [{"name": "SAMPLE_NAME", "value": "nobody.example.com"}]
     plugins.apply(plugin(name, restartPolicy="Always", env=wrong))
     plugins.until_condition(name, "HandshakeSucceeded", "IdentityMismatch", within=30)
-    wait.never("CloudNativePG was changed", lambda: observe(operator) != before, seconds=12)
+    wait.never("CloudNativePG was changed", lambda: observe(operator.api) != before, seconds=12)

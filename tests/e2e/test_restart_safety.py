@@ -1,9 +1,8 @@
-"""A restart of CloudNativePG never adds to trouble: others' rollouts, failovers, reverts, crashes.
+"""A restart of CloudNativePG never adds to trouble: others' rollouts, failovers, reverts.
 
 `restartPolicy: Always` asks for restarts that CloudNativePG 1.30.0 would not need. Runs late.
 """
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ import pytest
 from tests.support import wait
 from tests.support.cluster_fixture_api import CNPG as CNPG_API
 from tests.support.cluster_fixture_api import CORE, Api, ApiError, Object
-from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import plugin, postgres
 
@@ -33,13 +31,6 @@ def deployment(plugins: Plugins) -> Object:
 def rolls(plugins: Plugins) -> int:
     generation: int = deployment(plugins)["metadata"]["generation"]
     return generation
-
-
-def asked_for(plugins: Plugins) -> dict[str, str]:
-    """The revisions of the last restart that stands on the pod template."""
-    metadata = deployment(plugins)["spec"]["template"].get("metadata") or {}
-    found: dict[str, str] = json.loads((metadata.get("annotations") or {}).get(RESTARTED_FOR, "{}"))
-    return found
 
 
 def leader(api: Api) -> str:
@@ -126,26 +117,6 @@ def test_a_restart_that_is_taken_back_is_tried_twice_and_then_left(plugins: Plug
     plugins.kubectl("delete", "pod", leader(plugins.api), *WHERE)
     plugins.until_ready(name, within=2 * MINUTE)
     assert len(taken) == 2
-
-
-def test_an_operator_that_is_killed_around_a_restart_restarts_once(
-    operator: Operator, plugins: Plugins
-) -> None:
-    name = "interrupted"
-    before = rolls(plugins)
-    plugins.apply(plugin(name, restartPolicy="Always"))
-
-    def noted() -> bool:
-        status = plugins.plugin(name).get("status") or {}
-        restart = (status.get("cnpg") or {}).get("lastRestart") or {}
-        return name in (restart.get("revisions") or {})
-
-    wait.until("the restart is noted", noted, within=MINUTE, pause=0.02)
-    operator.kill()
-    plugins.until_ready(name, within=2 * MINUTE)
-    operator.writes_until_calm(operator.audit.mark())
-    assert rolls(plugins) == before + 1
-    assert name in asked_for(plugins)
 
 
 def test_a_rollout_that_is_stuck_is_told_of_and_left_alone(plugins: Plugins) -> None:

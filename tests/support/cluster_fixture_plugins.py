@@ -20,6 +20,7 @@ from tests.support.cluster_fixture_api import (
     Object,
 )
 from tests.support.cluster_fixture_operator import Operator, output_of
+from tests.support.remains import marked
 from tests.support.resources import NAMESPACE, Manifest, plugin_name
 
 LABEL: Final = "cnpg.io/pluginName"
@@ -89,7 +90,7 @@ class Plugins:
         for manifest in manifests:
             metadata = manifest["metadata"]
             self.made[manifest["kind"], metadata["namespace"], metadata["name"]] = None
-        listing = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        listing = {"apiVersion": "v1", "kind": "List", "items": [marked(m) for m in manifests]}
         self.kubectl("apply", "-f", "-", input=json.dumps(listing))
 
     def patch(self, name: str, **spec: object) -> None:

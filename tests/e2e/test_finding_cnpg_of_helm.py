@@ -1,0 +1,84 @@
+"""CloudNativePG is found where Helm has installed it, under the names that a chart gives it.
+
+For the duration of a test Helm's takes the manifest's place: only one can lead in a namespace.
+"""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.cluster.cluster import DEFAULT_CNPG
+from tests.support import wait
+from tests.support.cluster_fixture_api import Object
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.cnpg_install import installed_by_helm
+from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
+
+NAME, USER = "under-helm", "e2e-under-helm"
+LABEL = "app.kubernetes.io/name"
+MANIFESTS = "cnpg-controller-manager"
+MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class Release:
+    """How somebody installs it."""
+
+    name: str
+    deployment: str
+    label: str
+    """What the Deployment bears as `app.kubernetes.io/name`."""
+    values: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.deployment
+
+
+RELEASES = (
+    Release("cnpg", "cnpg-cloudnative-pg", "cloudnative-pg"),
+    Release("e2e", "e2e-pg-operator", "pg-operator", {"nameOverride": "pg-operator"}),
+)
+
+
+def told(plugins: Plugins) -> Object:
+    found: Object = plugins.plugin(NAME).get("status", {}).get("cnpg") or {}
+    return found
+
+
+def until_found(plugins: Plugins, deployment: str) -> None:
+    """Wait until a CloudNativePG is found, and the plugin is Ready under it."""
+    wait.until(
+        f"Deployment {deployment} is found",
+        lambda: told(plugins).get("deployment") == deployment,
+        within=MINUTE,
+        explain=lambda: plugins.explain(NAME),
+    )
+    plugins.until_ready(NAME)
+    assert told(plugins)["deployment"] == deployment
+    assert told(plugins)["version"] == DEFAULT_CNPG
+    assert plugins.condition(NAME, "Registered")["reason"] == "Registered"
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=str)
+def test_it_is_found_and_a_plugin_moves_to_it_and_back_again(
+    operator: Operator, plugins: Plugins, release: Release
+) -> None:
+    plugins.apply(plugin(NAME))
+    until_found(plugins, MANIFESTS)
+    made = plugins.get("Service", NAME)["metadata"]["uid"]
+
+    with installed_by_helm(operator.cluster, release.name, release.values):
+        found = plugins.api.list(collection("Deployment"), labelSelector="helm.sh/chart")
+        names = {each["metadata"]["name"]: each["metadata"]["labels"][LABEL] for each in found}
+        assert names == {release.deployment: release.label}
+        assert plugins.find("Deployment", MANIFESTS) is None
+        until_found(plugins, release.deployment)
+
+        plugins.apply(postgres(USER, plugin_name(NAME), imageName="localhost/none:17"))
+        plugins.until_reported(NAME, USER, IMAGE_VERSION, within=MINUTE)
+        plugins.delete("Cluster", USER, "default")
+        plugins.until_gone("Cluster", USER, within=MINUTE, namespace="default")
+
+    until_found(plugins, MANIFESTS)
+    assert plugins.get("Service", NAME)["metadata"]["uid"] == made, "it was not made anew"

@@ -1,0 +1,79 @@
+"""An operator that dies at any point of a restart of CloudNativePG rolls it exactly once.
+
+`restartPolicy: Always` asks for a restart that CloudNativePG 1.30.0 would not need. The operator is
+killed just before each of its writes, hence just after the former one, and once after the last.
+Runs late: CloudNativePG rolls.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+
+from tests.support.cluster_fixture import image_key, install_chart
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.refusing import Write, refused, until_refused
+from tests.support.resources import plugin
+from tests.support.rolls import CNPG, observe
+
+NAME = "interrupted"
+GROUP = "cnpgplugin.dev"
+MINUTE = 60.0
+
+BEFORE = {
+    "the announcement": Write(
+        "",
+        "services",
+        NAME,
+        "!has(object.metadata.labels) || !('cnpg.io/pluginName' in object.metadata.labels)",
+    ),
+    "the note of the restart": Write(
+        GROUP,
+        "cnpgplugins/status",
+        NAME,
+        "!has(object.status.cnpg) || !has(object.status.cnpg.lastRestart)",
+    ),
+    "the restart": Write("apps", "deployments", CNPG),
+    "the last status": Write(
+        GROUP,
+        "cnpgplugins/status",
+        NAME,
+        "!object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def hasty(operator: Operator) -> Iterator[Operator]:
+    """The operator, waiting for nobody before it restarts CloudNativePG."""
+    restart = {"settle": "1s", "settleMax": "2m", "cooldown": "1s"}
+    install_chart(operator.cluster, image_key(), restart=restart)
+    yield operator
+    install_chart(operator.cluster, image_key())
+
+
+@pytest.mark.parametrize("moment", [*BEFORE, None], ids=lambda moment: str(moment or "the end"))
+def test_an_operator_that_is_killed_around_a_write_of_a_restart_rolls_cloudnativepg_once(
+    hasty: Operator, plugins: Plugins, moment: str | None
+) -> None:
+    before = observe(hasty.api)
+    write = BEFORE[moment] if moment else None
+    mark = hasty.audit.mark()
+    with refused(hasty, write) if write else nullcontext():
+        plugins.apply(plugin(NAME, restartPolicy="Always"))
+        if write:
+            until_refused(hasty, write, mark, within=MINUTE)
+        else:
+            plugins.until_ready(NAME, within=MINUTE)
+        hasty.kill()
+    plugins.until_ready(NAME, within=2 * MINUTE)
+    hasty.writes_until_calm(hasty.audit.mark())
+
+    after = observe(hasty.api)
+    assert after.generation == before.generation + 1
+    assert len(after.revisions - before.revisions) == 1
+    noted = plugins.plugin(NAME)["status"]["cnpg"]["lastRestart"]
+    # A restart is for all that is published; other modules' plugins may be there.
+    assert NAME in noted["revisions"]
+    assert noted["attempt"] == 1

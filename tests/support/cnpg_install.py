@@ -1,0 +1,92 @@
+"""CloudNativePG in the tests' cluster: as its manifest installs it, or as Helm does.
+
+The chart wraps CloudNativePG's own manifest, for no registry of charts is reachable; names and
+labels are the official chart's (charts/cloudnative-pg/templates), which are all that matters here.
+Definitions of types and the namespace belong to the cluster and stay as they are.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.cluster import Cluster
+from tests.cluster.addons import cnpg_manifest
+from tests.cluster.cluster import DEFAULT_CNPG
+from tests.support.resources import NAMESPACE
+
+_CHART: Final = Path(__file__).parent / "charts" / "cloudnative-pg"
+_WHERE: Final = ("--namespace", NAMESPACE)
+_SECRETS: Final = ("cnpg-ca-secret", "cnpg-webhook-cert")
+"""CloudNativePG's own certificates. It makes them only beside a Deployment with the label
+`app.kubernetes.io/name=cloudnative-pg` (1.30.0, pkg/certs/operator_deployment.go): under a
+`nameOverride` it runs with those that are there, and without them not at all."""
+
+_ROLLOUT: Final = "deployment.kubernetes.io/revision"
+"""Kubernetes' own number of the rollout; without it the Deployment would be another."""
+
+
+def manifest_objects() -> list[dict[str, Any]]:
+    """What the manifest installs, apart from the types and the namespace."""
+    documents = yaml.safe_load_all(cnpg_manifest(DEFAULT_CNPG))
+    kept = ("Namespace", "CustomResourceDefinition")
+    return [each for each in documents if each and each["kind"] not in kept]
+
+
+def restore_cnpg(cluster: Cluster) -> None:
+    """Put CloudNativePG back as its manifest says, whatever was done to it, and wait for it.
+
+    Its Deployment is replaced, not applied: what others added goes as well. Where nothing differs,
+    nothing happens.
+    """
+    for release in cluster.helm("list", *_WHERE, "--all", "--short").split():
+        cluster.helm("uninstall", release, *_WHERE, "--timeout", "60s")
+        cluster.kubectl("delete", "secrets", *_SECRETS, *_WHERE, "--ignore-not-found")
+    objects = manifest_objects()
+    (deployment,) = (each for each in objects if each["kind"] == "Deployment")
+    flags = ("--server-side", "--force-conflicts", "-f", "-")
+    cluster.kubectl("apply", *flags, input=_listing(objects))
+    name = f"deployment/{deployment['metadata']['name']}"
+    live = json.loads(cluster.kubectl("get", name, *_WHERE, "--output=json"))
+    number = (live["metadata"].get("annotations") or {}).get(_ROLLOUT)
+    deployment["metadata"]["annotations"] = {_ROLLOUT: number} if number else {}
+    cluster.kubectl("replace", "-f", "-", input=json.dumps(deployment))
+    cluster.kubectl("rollout", "status", name, *_WHERE, "--timeout=90s")
+
+
+@contextmanager
+def installed_by_helm(cluster: Cluster, release: str, values: Mapping[str, str]) -> Iterator[Path]:
+    """CloudNativePG of a Helm release instead of the manifest's; put back in the end.
+
+    Gives the chart, for upgrades.
+    """
+    objects = manifest_objects()
+    # The roles for users are the manifest's alone.
+    objects = [
+        each
+        for each in objects
+        if each["kind"] != "ClusterRole" or each["metadata"]["name"] == "cnpg-manager"
+    ]
+    try:
+        ownerless = json.dumps({"metadata": {"ownerReferences": None}})
+        patch = ("--type=merge", "--patch", ownerless)
+        cluster.kubectl("patch", "secrets", *_SECRETS, *_WHERE, *patch)
+        cluster.kubectl("delete", "--timeout=60s", "-f", "-", input=_listing(objects))
+        chosen = [f"--set={key}={value}" for key, value in values.items()]
+        with tempfile.TemporaryDirectory() as directory:
+            chart = shutil.copytree(_CHART, Path(directory) / _CHART.name)
+            (chart / "manifest.json").write_text(json.dumps(objects))
+            flags = (*_WHERE, *chosen, "--wait", "--timeout", "90s")
+            cluster.helm("install", release, str(chart), *flags)
+            yield chart
+    finally:
+        restore_cnpg(cluster)
+
+
+def _listing(objects: list[dict[str, Any]]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})

@@ -1,0 +1,116 @@
+"""Has the API server refuse one write of the operator's, so that a test can kill it just before.
+
+A watch tells of a write when the next may be under way already. What is refused has happened to
+nobody: an operator that is killed then has died between that write and the one before it.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.cluster.errors import ClusterError
+from tests.support import wait
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.remains import marked
+from tests.support.resources import NAMESPACE
+
+_NAME: Final = "e2e-refusing"
+_CANARY: Final = "e2e-canary"
+_API: Final = "admissionregistration.k8s.io/v1"
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write of the operator's."""
+
+    group: str
+    resource: str
+    """With its subresource, as RBAC writes it."""
+    name: str
+    passes: str = "false"
+    """CEL: what else the operator may write of the same object."""
+
+
+@contextmanager
+def refused(operator: Operator, write: Write) -> Iterator[None]:
+    """Refuse a write of the operator's, from now on until the end."""
+    manifests = [marked(each) for each in _policy(operator.account, write)]
+    body = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+    try:
+        operator.cluster.kubectl("apply", "-f", "-", input=body)
+        wait.until("the API server refuses", lambda: _is_enforced(operator), within=30)
+        yield
+    finally:
+        operator.cluster.kubectl("delete", "--ignore-not-found", "-f", "-", input=body)
+
+
+def until_refused(operator: Operator, write: Write, since: int, *, within: float) -> None:
+    """Wait until the operator has tried, which it does again and again."""
+    wait.until(
+        f"the operator tries to write {write.resource} {write.name}",
+        lambda: [
+            request
+            for request in operator.audit.writes(since)
+            if (request.resource, request.name) == (write.resource, write.name)
+            and request.is_refused
+        ],
+        within=within,
+        explain=operator.log_tail,
+        pause=0.02,
+    )
+
+
+def _is_enforced(operator: Operator) -> bool:
+    """Whether the API server has read the policy: it refuses what nobody would ever write."""
+    flags = ("--namespace", NAMESPACE, "--dry-run=server", f"--as={operator.account}")
+    try:
+        operator.cluster.kubectl("create", "service", "clusterip", _CANARY, "--tcp=80", *flags)
+    except ClusterError as error:
+        if _NAME not in str(error):
+            raise
+        return True
+    return False
+
+
+def _policy(account: str, write: Write) -> list[dict[str, Any]]:
+    rules = [
+        {
+            "apiGroups": [group],
+            "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE"],
+            "resources": [resource],
+        }
+        for group, resource in ((write.group, write.resource), ("", "services"))
+    ]
+    conditions = {
+        "the-operator": f"request.userInfo.username == '{account}'",
+        "the-object": f"request.name in ['{write.name}', '{_CANARY}']",
+        "the-kind": (
+            f"request.name == '{_CANARY}' || "
+            f"request.resource.resource == '{write.resource.partition('/')[0]}'"
+        ),
+    }
+    expression = f"request.name != '{_CANARY}' && ({write.passes})"
+    policy = {
+        "matchConstraints": {"resourceRules": rules},
+        "matchConditions": [{"name": k, "expression": v} for k, v in conditions.items()],
+        "validations": [{"expression": expression, "message": "refused by a test"}],
+    }
+    metadata = {"name": _NAME}
+    binding = {"policyName": _NAME, "validationActions": ["Deny"]}
+    return [
+        {
+            "apiVersion": _API,
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": metadata,
+            "spec": policy,
+        },
+        {
+            "apiVersion": _API,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": metadata,
+            "spec": binding,
+        },
+    ]
