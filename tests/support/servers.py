@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -111,18 +112,34 @@ async def plugin_server(
     plugin: Plugin, pair: Pair, client_trust: bytes | None
 ) -> AsyncIterator[Running]:
     """Run a CNPG-I plugin; with None it asks for no client certificate."""
-    asked: list[str] = []
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((_Handler(plugin, asked),))
     credentials = grpc.ssl_server_credentials(
         [(pair.key, pair.chain)],
         root_certificates=client_trust,
         require_client_auth=client_trust is not None,
     )
-    port = server.add_secure_port(f"{HOST}:0", credentials)
-    await server.start()
-    try:
+    async with _serving(plugin) as (server, asked):
+        port = server.add_secure_port(f"{HOST}:0", credentials)
+        await server.start()
         yield Running(port, asked)
+
+
+@contextlib.asynccontextmanager
+async def socket_plugin(plugin: Plugin, path: Path) -> AsyncIterator[list[str]]:
+    """Run a CNPG-I plugin on a unix socket; gives the methods it is asked for."""
+    async with _serving(plugin) as (server, asked):
+        server.add_insecure_port(f"unix:{quote(str(path))}")
+        await server.start()
+        yield asked
+
+
+@contextlib.asynccontextmanager
+async def _serving(plugin: Plugin) -> AsyncIterator[tuple[grpc.aio.Server, list[str]]]:
+    """Make a server that answers as the plugin, and stop it."""
+    asked: list[str] = []
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((_Handler(plugin, asked),))
+    try:
+        yield server, asked
     finally:
         await server.stop(None)
 
@@ -153,9 +170,9 @@ def server_context(
 
 @contextlib.asynccontextmanager
 async def raw_server(
-    connected: Connected, context: ssl.SSLContext | None = None
+    connected: Connected, context: ssl.SSLContext | None = None, path: Path | None = None
 ) -> AsyncIterator[Running]:
-    """Run a server of bytes, with TLS where a context is given."""
+    """Run a server of bytes, with TLS where a context is given, or on a unix socket."""
 
     writers: set[asyncio.StreamWriter] = set()
 
@@ -165,9 +182,13 @@ async def raw_server(
             await connected(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(serve, HOST, 0, ssl=context)
+    if path is None:
+        server = await asyncio.start_server(serve, HOST, 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+    else:
+        server, port = await asyncio.start_unix_server(serve, path), 0
     try:
-        yield Running(server.sockets[0].getsockname()[1])
+        yield Running(port)
     finally:
         server.close()
         for writer in writers:

@@ -62,6 +62,10 @@ class Reason(StrEnum):
     """More than one CloudNativePG Deployment runs in this namespace, and none is named."""
     CNPG_NOT_WATCHING = "CNPGNotWatching"
     """CloudNativePG's `WATCH_NAMESPACE` leaves its own namespace out: it sees no plugin there."""
+    UNSUPPORTED_BY_OLM = "UnsupportedByOLM"
+    """A sidecar is asked for, but OLM would take it out of CloudNativePG's Deployment at once."""
+    UNSUPPORTED_BY_KUBERNETES = "UnsupportedByKubernetes"
+    """A sidecar is asked for, but this Kubernetes knows no native ones (they came with 1.29)."""
     SUSPENDED = "Suspended"
     """`spec.suspend` is set: nothing is touched."""
     IN_USE = "InUse"
@@ -72,6 +76,8 @@ class Reason(StrEnum):
     # CertificatesReady
     ISSUED = "Issued"
     """Both Secrets are usable."""
+    NOT_NEEDED = "NotNeeded"
+    """A sidecar is reached over a unix socket, without TLS."""
     CERT_MANAGER_NOT_INSTALLED = "CertManagerNotInstalled"
     """cert-manager's kinds are not served by this cluster."""
     ISSUER_NOT_READY = "IssuerNotReady"
@@ -123,11 +129,18 @@ class Reason(StrEnum):
     """A change is held until somebody approves it: `upgradePolicy` is Manual and Clusters use the
     plugin."""
 
+    SIDECAR_PENDING = "SidecarPending"
+    """CloudNativePG's Deployment is to take the sidecar; it is waited for the right moment."""
+    SIDECAR_REVERTED = "SidecarReverted"
+    """Whoever manages CloudNativePG's Deployment took the sidecar out, again and again."""
+
     # HandshakeSucceeded
     IDENTIFIED = "Identified"
     """The plugin answered every call under its own name."""
+    SOCKET_MISSING = "SocketMissing"
+    """The plugin did not open its unix socket before the deadline."""
     UNREACHABLE = "Unreachable"
-    """No connection: name, address, port or network."""
+    """No connection: name, address, port, network or socket."""
     TLS_REJECTED = "TLSRejected"
     """The server's certificate or protocol is not what CloudNativePG accepts."""
     CLIENT_CERTIFICATE_REFUSED = "ClientCertificateRefused"

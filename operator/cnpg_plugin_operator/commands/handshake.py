@@ -7,10 +7,10 @@ dials what CloudNativePG would dial; with files it needs no cluster.
 import argparse
 import asyncio
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.durations import parse_duration
@@ -18,16 +18,14 @@ from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
-from cnpg_plugin_operator.settings import Settings
+from cnpg_plugin_operator.settings import Settings, read_settings
 
 
-def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse does not export its type
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
-    parser = commands.add_parser(
-        "handshake",
-        help="shake hands with a plugin exactly as CloudNativePG would",
-        description="Shake hands with a plugin exactly as CloudNativePG would. "
-        "Exit status 0: CloudNativePG could load it; 1: it could not.",
+    parser.description = (
+        "Shake hands with a plugin exactly as CloudNativePG would. "
+        "Exit status 0: CloudNativePG could load it; 1: it could not."
     )
     parser.add_argument("service", nargs="?", help="name of the plugin's Service in the cluster")
     parser.add_argument("-n", "--namespace", default="cnpg-system", help="of the Service")
@@ -42,6 +40,11 @@ def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse does not expor
         parser.add_argument(option, type=Path, metavar="FILE", help=meaning)
     parser.add_argument("--timeout", type=parse_duration, default="5s", help="deadline, as in 5s")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Shake hands; return the exit status. Raises `OperatorError`."""
+    return asyncio.run(handshake(read_settings(os.environ), arguments))
 
 
 async def handshake(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -1,22 +1,22 @@
 """The handshake as one call: what CloudNativePG would find at an endpoint, as a value.
 
-Exists to hold the two steps together under one deadline and to turn every way in which they end
-into a `HandshakeOutcome`. It repeats nothing: the reconciler decides when to look again.
+Exists to hold the two steps together, TLS and then gRPC. It repeats nothing: the reconciler decides
+when to look again.
 """
 
-import asyncio
-import logging
+from functools import partial
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Identity, Material
+from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.decide.key_types import is_usable
 
+from .channels import open_tls
 from .errors import HandshakeError
-from .identity import identify
-from .material import usable
+from .identity import Line, identify
+from .material import Usable, usable
+from .outcome import conclude, welcome
 from .progress import Progress
-from .tls import verify
-
-_log = logging.getLogger(__name__)
+from .tls import Verified, verify
 
 
 class Handshaker:
@@ -29,39 +29,42 @@ class Handshaker:
         timeout: float,  # noqa: ASYNC109 - the caller's budget for all steps, kept by one timer
     ) -> HandshakeOutcome:
         """Prove the plugin within so many seconds. Raises nothing but `CancelledError`."""
-        progress = Progress.start(timeout)
-        try:
-            async with asyncio.timeout(timeout):
-                return await _shake(endpoint, material, progress)
-        except TimeoutError:
-            return _failed(progress.out_of_time())
-        except HandshakeError as error:
-            return _failed(error)
-        except Exception as error:  # noqa: BLE001 - the outcome is a value, whatever happens
-            _log.exception("handshake with %s:%s", endpoint.host, endpoint.port)
-            return HandshakeOutcome(
-                Reason.NO_ANSWER,
-                f"The handshake with {endpoint.host}:{endpoint.port} failed in an unforeseen way "
-                f"({type(error).__name__}); the operator's log has the details.",
-                progress.identity,
-            )
+        where = f"{endpoint.host}:{endpoint.port}"
+        return await conclude(where, timeout, partial(_shake, endpoint, material))
 
 
 async def _shake(endpoint: Endpoint, material: Material, progress: Progress) -> HandshakeOutcome:
     """Check TLS, then talk."""
     reduced = usable(material)
     verified = await verify(endpoint, reduced, progress)
-    identity = await identify(endpoint, verified, reduced, progress)
-    message = _welcome(identity, verified.where)
-    return HandshakeOutcome(Reason.IDENTIFIED, message, identity, verified.served)
+    channel = open_tls(
+        verified.target,
+        endpoint.server_name,
+        # BoringSSL takes the first certificate of a name in a pool and no other, so it would
+        # refuse a former self-signed certificate beside the renewed one. Go does not. The rest is
+        # for a server that has changed its certificate since the TLS check.
+        trust=verified.leaf + reduced.trust,
+        certificate=reduced.certificate,
+        key=reduced.key,
+    )
+    line = Line(channel, verified.where, partial(_unusable, verified, reduced))
+    identity = await identify(line, endpoint.plugin_name, progress)
+    return welcome(identity, verified.where, verified.served)
 
 
-def _welcome(identity: Identity, where: str) -> str:
-    """Say who answered."""
-    services = ", ".join(identity.capabilities) or "no service"
-    version = identity.version or "(no version)"
-    return f"{identity.name} {version} answered every call at {where}; it serves {services}."
-
-
-def _failed(error: HandshakeError) -> HandshakeOutcome:
-    return HandshakeOutcome(error.reason, str(error), error.identity)
+def _unusable(verified: Verified, material: Usable, status: str) -> HandshakeError:
+    """Explain a connection that the TLS check had found good and the first call cannot use."""
+    types = {verified.key_type, material.client_key_type}
+    keys = sorted(key for key in types if key and not is_usable(key))
+    if keys:
+        return HandshakeError(
+            Reason.UNSUPPORTED_KEY,
+            f"{verified.where} passes CloudNativePG's TLS rules, but a certificate has a key of "
+            f"type {keys[0]}, which this operator's gRPC library cannot use: the plugin cannot be "
+            "proven. Issue the server's and the client's certificate with ECDSA P-256.",
+        )
+    return HandshakeError(
+        Reason.NO_ANSWER,
+        f"{verified.where} passed the TLS check, but the first call got no answer: {status}. The "
+        "plugin's log may say why.",
+    )

@@ -1,10 +1,11 @@
-"""Asks a plugin what CloudNativePG asks when it loads it, in the same order. The only user of gRPC.
+"""Asks a plugin what CloudNativePG asks when it loads it, in the same order, over any channel.
 
 Exists because a plugin that CloudNativePG cannot load keeps its Clusters from being reconciled: one
 failing call here would be one failing call there (`internal/cnpi/plugin/connection/connection.go`,
 `LoadPlugin`). Generated messages and gRPC's errors stay in this module.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -13,14 +14,11 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Endpoint, Identity
-from cnpg_plugin_operator.decide.key_types import is_usable
+from cnpg_plugin_operator.decide.facts import Identity
 
 from . import identity_pb2
 from .errors import HandshakeError
-from .material import Usable
 from .progress import Progress
-from .tls import Verified
 
 _IDENTITY: Final = "cnpgi.identity.v1.Identity"
 
@@ -66,26 +64,23 @@ _MAX_CAPABILITIES: Final = 64
 _Response = TypeVar("_Response", bound=Message)
 
 
-async def identify(
-    endpoint: Endpoint, verified: Verified, material: Usable, progress: Progress
-) -> Identity:
-    """Load the plugin as CloudNativePG would. Raises `HandshakeError`."""
-    credentials = grpc.ssl_channel_credentials(
-        # BoringSSL takes the first certificate of a name in a pool and no other, so it would
-        # refuse a former self-signed certificate beside the renewed one. Go does not. The rest is
-        # for a server that has changed its certificate since the TLS check.
-        root_certificates=verified.leaf + material.trust,
-        private_key=material.key,
-        certificate_chain=material.certificate,
-    )
-    options = (
-        ("grpc.enable_http_proxy", 0),  # the proxy of the environment is not CloudNativePG's way
-        ("grpc.use_local_subchannel_pool", 1),  # never the connection of an earlier handshake
-        ("grpc.ssl_target_name_override", endpoint.server_name),
-    )
-    async with grpc.aio.secure_channel(verified.target, credentials, options) as channel:
-        dialogue = _Dialogue(channel, verified, material, progress)
-        await dialogue.introduce(endpoint.plugin_name)
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A channel to what should be a plugin."""
+
+    channel: grpc.aio.Channel
+    where: str
+    """How messages call the other end."""
+    unusable: Callable[[str], HandshakeError]
+    """Explains that not even the first call came through, given gRPC's status. A call makes the
+    connection, so only who opened the channel knows what that means."""
+
+
+async def identify(line: Line, plugin_name: str, progress: Progress) -> Identity:
+    """Load the plugin as CloudNativePG would, then close the channel. Raises `HandshakeError`."""
+    async with line.channel:
+        dialogue = _Dialogue(line, progress)
+        await dialogue.introduce(plugin_name)
         await dialogue.list_services()
         await dialogue.probe()
         await dialogue.check_health()
@@ -95,12 +90,8 @@ async def identify(
 class _Dialogue:
     """The calls on one channel; what the plugin has said so far is kept for the outcome."""
 
-    def __init__(
-        self, channel: grpc.aio.Channel, verified: Verified, material: Usable, progress: Progress
-    ) -> None:
-        self._channel = channel
-        self._where = verified.where
-        self._keys = {verified.key_type, material.client_key_type}
+    def __init__(self, line: Line, progress: Progress) -> None:
+        self._line = line
         self._progress = progress
         self.identity = Identity(name="", version="")
 
@@ -196,7 +187,7 @@ class _Dialogue:
                     "image or its arguments.",
                 ) from error
             if error.code() is grpc.StatusCode.UNAVAILABLE and self._progress.identity is None:
-                raise self._unusable(error) from error
+                raise self._line.unusable(_status(error)) from error
             raise self._failure(
                 Reason.NOT_SERVING,
                 f"answers {_IDENTITY}/{method} with {_status(error)}. The plugin's log may say "
@@ -206,10 +197,10 @@ class _Dialogue:
     async def _call(self, method: str) -> bytes:
         """Make one call with an empty message; all requests of a handshake are empty."""
         self._progress.waiting(
-            Reason.NO_ANSWER, f"{self._where} did not answer {method.removeprefix('/')}"
+            Reason.NO_ANSWER, f"{self._line.where} did not answer {method.removeprefix('/')}"
         )
         try:
-            answer: bytes = await self._channel.unary_unary(method)(
+            answer: bytes = await self._line.channel.unary_unary(method)(
                 b"", timeout=self._progress.remaining(), wait_for_ready=False
             )
         except grpc.aio.AioRpcError as error:
@@ -218,24 +209,8 @@ class _Dialogue:
             raise
         return answer
 
-    def _unusable(self, error: grpc.aio.AioRpcError) -> HandshakeError:
-        """Explain a connection that the TLS check had found good and the first call cannot use."""
-        keys = sorted(key for key in self._keys if key and not is_usable(key))
-        if keys:
-            return self._failure(
-                Reason.UNSUPPORTED_KEY,
-                f"passes CloudNativePG's TLS rules, but a certificate has a key of type {keys[0]}, "
-                "which this operator's gRPC library cannot use: the plugin cannot be proven. "
-                "Issue the server's and the client's certificate with ECDSA P-256.",
-            )
-        return self._failure(
-            Reason.NO_ANSWER,
-            f"passed the TLS check, but the first call got no answer: {_status(error)}. The "
-            "plugin's log may say why.",
-        )
-
     def _failure(self, reason: Reason, what: str) -> HandshakeError:
-        return HandshakeError(reason, f"{self._where} {what}", self._progress.identity)
+        return HandshakeError(reason, f"{self._line.where} {what}", self._progress.identity)
 
     def _learn(self, identity: Identity) -> None:
         self.identity = self._progress.identity = identity
