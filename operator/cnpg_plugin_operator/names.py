@@ -4,7 +4,11 @@ One home, so that a name is found by searching once and never spelled twice. No 
 composition of names.
 """
 
+import hashlib
 from typing import Final
+
+_LABEL_LENGTH: Final = 63
+_DIGEST_LENGTH: Final = 8
 
 GROUP: Final = "cnpgplugin.dev"
 """API group of the resource."""
@@ -40,6 +44,9 @@ STATUS_MANAGER: Final = f"{OPERATOR}-status"
 
 RESTART_MANAGER: Final = f"{OPERATOR}-restart"
 """Owns the restart annotations on the pod template of CloudNativePG's Deployment, nothing else."""
+
+SIDECAR_MANAGER: Final = f"{OPERATOR}-sidecars"
+"""Owns all sidecars in CloudNativePG's Deployment with what they need, nothing else."""
 
 # Labels of the children.
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
@@ -107,6 +114,10 @@ ANNOTATION_WITHDRAWN: Final = f"{GROUP}/withdrawn"
 """On CloudNativePG's Deployment: when plugins were withdrawn, as JSON `{"plugin name": "time"}`.
 Versions that keep what they read of a plugin keep it beyond the end of its Service."""
 
+ANNOTATION_SIDECARS: Final = f"{GROUP}/sidecars"
+"""On CloudNativePG's pod template: the sidecars in it, as JSON `{"resource": "revision"}`. Pods
+inherit it, so each says which revisions it was started with."""
+
 ANNOTATION_APPROVE: Final = f"{GROUP}/approve"
 """On the resource: the change that a person approves where `upgradePolicy` is Manual; the token is
 in the message of the condition Available."""
@@ -149,6 +160,13 @@ CNPG_IMAGE_VARIABLE: Final = "OPERATOR_IMAGE_NAME"
 """Environment variable of CloudNativePG's container: all ways to install it set it
 (config/manager/manager.yaml, the chart's deployment.yaml, OLM's bundle; 1.24.0 to 1.30.0)."""
 
+CNPG_SOCKET_VARIABLE: Final = "PLUGIN_SOCKET_DIR"
+"""Where CloudNativePG looks for sockets of plugins, once, at its start: a key of its Secret or
+ConfigMap, else an environment variable (internal/configuration, 1.24.0 to 1.30.0)."""
+
+CNPG_SOCKET_DIRECTORY: Final = "/plugins"
+"""The same where nothing names another."""
+
 CNPG_WATCH_VARIABLE: Final = "WATCH_NAMESPACE"
 """Environment variable of CloudNativePG's container: the namespaces it watches, comma-separated;
 empty or absent: all."""
@@ -177,6 +195,23 @@ VOLUME_SERVER: Final = "cnpg-plugin-server-tls"
 
 VOLUME_CLIENT: Final = "cnpg-plugin-client-tls"
 """Volume with what the plugin trusts client certificates by."""
+
+# Sidecars in CloudNativePG's pod.
+VOLUME_SOCKETS: Final = "cnpg-plugins-sockets"
+"""Volume that CloudNativePG and its sidecars share: the plugins' sockets."""
+
+VOLUME_NO_TOKEN: Final = "cnpg-plugins-no-token"  # noqa: S105 - the name of a volume
+"""Empty volume, mounted where the token of CloudNativePG's account would be found."""
+
+TOKEN_DIRECTORY: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+"""Where the API server mounts an account's token unless something else is mounted there."""
+
+GATE: Final = "cnpg-plugins-gate"
+"""Init container after all sidecars: CloudNativePG starts when their sockets answer, or in the
+end."""
+
+SIDECAR_PREFIX: Final = "cnpg-plugin-"
+"""Begins the names of sidecars and of their volumes, so that they never meet somebody else's."""
 
 # The Secret of trusted certificates.
 TRUSTED_SERVERS: Final = "tls.crt"
@@ -231,3 +266,23 @@ def authority(name: str) -> str:
 def nudge_annotation(name: str) -> str:
     """Name the annotation on a Cluster that holds the revision of a plugin it was nudged for."""
     return f"{GROUP}/nudged-{name}"
+
+
+def sidecar_container(name: str) -> str:
+    """Name the container of a plugin in CloudNativePG's pod."""
+    return _label(f"{SIDECAR_PREFIX}{name}")
+
+
+def sidecar_volume(name: str, volume: str) -> str:
+    """Name a volume of a sidecar: two plugins may call theirs the same."""
+    text = f"{sidecar_container(name)}--{volume}"
+    # With another `--` in it, the two could be taken apart in two ways.
+    return _label(text, parts=f"{name}/{volume}" if text.count("--") > 1 else "")
+
+
+def _label(text: str, parts: str = "") -> str:
+    """Shorten a name to what a DNS label holds; a digest keeps long ones apart."""
+    if len(text) <= _LABEL_LENGTH and not parts:
+        return text
+    digest = hashlib.sha256((parts or text).encode()).hexdigest()[:_DIGEST_LENGTH]
+    return f"{text[: _LABEL_LENGTH - _DIGEST_LENGTH - 1]}-{digest}"

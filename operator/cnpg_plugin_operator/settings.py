@@ -5,7 +5,7 @@ sentence.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -14,10 +14,15 @@ from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.errors import SettingsError
 
 PREFIX: Final = "CNPGP_"
 """Of every variable."""
+
+
+PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
+"""What Kubernetes knows."""
 
 
 class LogFormat(StrEnum):
@@ -53,7 +58,10 @@ class Settings:
     """`CNPGP_CLUSTER_DOMAIN`: last part of a Service's full name, for the server certificate."""
     grants: Grants = Grants()
     """`CNPGP_ALLOWED_CLUSTER_ROLES`, `CNPGP_ALLOWED_ROLES`, `CNPGP_ALLOWED_SERVICE_ACCOUNTS`,
-    `CNPGP_NUDGE_CLUSTERS`."""
+    `CNPGP_NUDGE_CLUSTERS`, `CNPGP_SIDECARS`."""
+    gate: Gate = field(default_factory=Gate)
+    """`CNPGP_SIDECAR_GATE_IMAGE` (this operator's own), `CNPGP_SIDECAR_GATE_PULL_POLICY`,
+    `CNPGP_SIDECAR_DEADLINE`."""
     log_level: LogLevel = LogLevel.INFO
     """`CNPGP_LOG_LEVEL`"""
     log_format: LogFormat = LogFormat.JSON
@@ -92,7 +100,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             roles=frozenset(_read_list(environment, "ALLOWED_ROLES")),
             service_accounts=frozenset(_read_list(environment, "ALLOWED_SERVICE_ACCOUNTS")),
             nudging=_read_flag(environment, "NUDGE_CLUSTERS"),
+            sidecars=_read_flag(environment, "SIDECARS", default="true"),
         ),
+        gate=_read_gate(environment, defaults.gate),
         log_level=_read_enum(environment, "LOG_LEVEL", defaults.log_level),
         log_format=_read_enum(environment, "LOG_FORMAT", defaults.log_format),
         http_host=host,
@@ -106,8 +116,20 @@ def _read_list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-def _read_flag(environment: Mapping[str, str], name: str) -> bool:
-    text = environment.get(PREFIX + name) or "false"
+def _read_gate(environment: Mapping[str, str], default: Gate) -> Gate:
+    variable = f"{PREFIX}SIDECAR_GATE_PULL_POLICY"
+    policy = environment.get(variable) or default.pull_policy
+    if policy not in PULL_POLICIES:
+        raise SettingsError(f"{variable} is {policy!r}; it can be: {', '.join(PULL_POLICIES)}")
+    return Gate(
+        image=environment.get(f"{PREFIX}SIDECAR_GATE_IMAGE") or default.image,
+        pull_policy=policy,
+        deadline=_read_duration(environment, "SIDECAR_DEADLINE", default.deadline),
+    )
+
+
+def _read_flag(environment: Mapping[str, str], name: str, default: str = "false") -> bool:
+    text = environment.get(PREFIX + name) or default
     if text not in ("true", "false"):
         raise SettingsError(f"{PREFIX}{name} is {text!r}; it can be: true, false")
     return text == "true"

@@ -5,6 +5,7 @@ What real server-side apply does is tested against a real API server.
 """
 
 import base64
+import json
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import datetime
@@ -14,6 +15,10 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.kinds import Kind
+from tests.support.server_side_apply import apply_part
+
+PART_MANAGERS = frozenset({names.RESTART_MANAGER, names.SIDECAR_MANAGER})
+"""Who applies a part of somebody else's object."""
 
 
 class FakeClient(Client):
@@ -33,6 +38,12 @@ class FakeClient(Client):
         """Tells when Secrets are written, where there is one."""
         self.watch: Callable[[], None] = _look_away
         """Is called after every write."""
+        self.invalid = ""
+        """A text that the API server lets no object hold."""
+        self.kubernetes = "v1.33.4"
+        """The version that the API server tells."""
+        self._parts: dict[tuple[str, str], dict[str, Any]] = {}
+        """What a manager of parts applied last: by manager and uid."""
         self._uid = 0
 
     def put(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,6 +91,10 @@ class FakeClient(Client):
         """Serve cert-manager unless its kinds are missing."""
         return frozenset() if "Certificate" in self.missing else frozenset({"certificates"})
 
+    async def version(self) -> str:
+        """Tell the version of Kubernetes."""
+        return self.kubernetes
+
     async def apply(
         self,
         kind: Kind,
@@ -94,6 +109,8 @@ class FakeClient(Client):
         self._fail(before=True)
         live = self.objects.get(key)
         self._compare(live, body)
+        if self.invalid and subresource is None and self.invalid in json.dumps(body):
+            raise errors.RejectedError(f"{kind.kind} {key[2]} is invalid: {self.invalid}")
         self.writes.append(f"{kind.kind} {key[2]}" + (f"/{subresource}" if subresource else ""))
         if live is None:
             live = self.put(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **body})
@@ -102,6 +119,8 @@ class FakeClient(Client):
             live["status"] = deepcopy(body["status"])
         elif manager == names.FINALIZER_MANAGER:
             live["metadata"]["finalizers"] = list(body["metadata"]["finalizers"])
+        elif manager in PART_MANAGERS:
+            self._apply_part(live, body, manager)
         else:
             self._merge(live, body)
         self._finish(key)
@@ -169,6 +188,15 @@ class FakeClient(Client):
                 known = isinstance(live.get(field), dict) and isinstance(value, dict)
                 live[field] = {**live[field], **deepcopy(value)} if known else deepcopy(value)
         if live.get("spec") != before:
+            live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
+
+    def _apply_part(self, live: dict[str, Any], body: Mapping[str, Any], manager: str) -> None:
+        """Merge the spec of one of several managers into somebody else's object."""
+        before, part = deepcopy(live["spec"]), {"spec": deepcopy(body["spec"])}
+        key = manager, live["metadata"]["uid"]
+        apply_part(live, self._parts.get(key, {}), part)
+        self._parts[key] = part
+        if live["spec"] != before:
             live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
 
     def _touch(self, live: dict[str, Any]) -> None:

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import TLS, Provider, Spec
+from cnpg_plugin_operator.api.spec import Mode, Provider, Spec
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.errors import InvalidSpecError
 
@@ -55,6 +56,11 @@ class Plugin(Resource):
     def host(self) -> str:
         """The host that CloudNativePG 1.28.4, 1.29.2, 1.30.0 and newer dials."""
         return f"{self.service_name}.{self.namespace}.svc"
+
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether it runs in CloudNativePG's own pod."""
+        return self.spec.mode is Mode.SIDECAR
 
     @property
     def cnpg_reference(self) -> str:
@@ -158,7 +164,7 @@ def parse_plugin(
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as error:
         raise InvalidSpecError(_describe(error)) from error
-    if contradictions := _find_contradictions(spec.tls):
+    if contradictions := _find_contradictions(spec):
         raise InvalidSpecError("; ".join(contradictions))
     chosen = Provider.CERT_MANAGER if spec.tls.issuer_ref else default_provider
     provider = spec.tls.provider or chosen
@@ -176,8 +182,9 @@ def _describe(error: ValidationError) -> str:
     return "; ".join(named) + (f" (and {more} more)" if more else "")
 
 
-def _find_contradictions(tls: TLS) -> list[str]:
+def _find_contradictions(spec: Spec) -> list[str]:
     """Name the fields that do not go together; the CRD says the same in CEL."""
+    tls = spec.tls
     own = tls.provider is Provider.SECRETS
     one_secret = tls.secrets is not None and tls.secrets.server == tls.secrets.client
     scoped = tls.issuer_scope == "Plugin"
@@ -195,4 +202,65 @@ def _find_contradictions(tls: TLS) -> list[str]:
         ),
         (scoped and own, "issuerScope: Plugin and provider: Secrets exclude each other"),
     )
-    return [f"spec.tls.{says}" for broken, says in rules if broken]
+    found = [f"spec.tls.{says}" for broken, says in rules if broken]
+    if spec.mode is Mode.SIDECAR:
+        found += _find_foreign_to_sidecars(spec)
+    return found
+
+
+SIDECAR_FIELDS: Final = frozenset(
+    {
+        "plugin_name",
+        "mode",
+        "image",
+        "image_pull_policy",
+        "image_pull_secrets",
+        "command",
+        "args",
+        "server_arguments",
+        "env",
+        "env_from",
+        "resources",
+        "volumes",
+        "volume_mounts",
+        "probes",
+        "security_context",
+        "service_account",
+        "restart_policy",
+        "cnpg_ref",
+        "upgrade_policy",
+        "nudge_clusters",
+        "handshake",
+        "deletion_protection",
+        "suspend",
+    }
+)
+"""What a container in somebody else's pod can have. Everything else is about a pod, a Service or a
+certificate, of which a sidecar has none of its own."""
+
+
+def _find_foreign_to_sidecars(spec: Spec) -> list[str]:
+    """Name the fields that mean nothing in mode Sidecar, or would keep CloudNativePG from starting.
+
+    What equals its default is not minded: the API server fills it in.
+    """
+    found = [
+        f"spec.{to_camel(field)}: has no meaning in mode Sidecar, the pod is CloudNativePG's"
+        for field, definition in Spec.model_fields.items()
+        if field not in SIDECAR_FIELDS
+        and getattr(spec, field) != definition.get_default(call_default_factory=True)
+    ]
+    account = spec.service_account
+    if account.create or account.annotations:
+        found.append("spec.serviceAccount: in mode Sidecar the account is CloudNativePG's")
+    probes = spec.probes
+    for name, probe, effect in (
+        ("startup", probes.startup, "starting"),
+        ("readiness", probes.readiness, "becoming ready"),
+    ):
+        if probe:
+            found.append(
+                f"spec.probes.{name}: would keep CloudNativePG itself from {effect}; a sidecar's "
+                "socket is waited for anyway"
+            )
+    return found

@@ -19,6 +19,15 @@ Tree = dict[str, Any]
 """A part of a Pod that is handed on as it is; the API server judges it."""
 
 
+class Mode(StrEnum):
+    """How CloudNativePG reaches the plugin."""
+
+    STANDALONE = "Standalone"
+    """A Deployment and a Service beside it, over mutual TLS."""
+    SIDECAR = "Sidecar"
+    """A container in CloudNativePG's own pod, over a unix socket."""
+
+
 class RestartPolicy(StrEnum):
     """What may be done to CloudNativePG."""
 
@@ -162,7 +171,7 @@ class Spec(_Model):
     """What the user wants. Field meanings are documented in the CRD."""
 
     plugin_name: str = Field(min_length=1, max_length=63)
-    mode: Literal["Standalone"] = "Standalone"
+    mode: Mode = Mode.STANDALONE
     image: str = Field(min_length=1)
     image_pull_policy: str | None = None
     image_pull_secrets: tuple[Tree, ...] = ()

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Type, Verdict, merge
+from cnpg_plugin_operator.api.sidecar_note import SidecarNote, build_note
 from cnpg_plugin_operator.api.times import format_time
 
 UNKNOWN: Final = "unknown"
@@ -81,6 +82,9 @@ class Report:
     """By role: `server`, `client`."""
     cnpg: CNPGStatus | None = None
     clusters: ClustersStatus | None = None
+    sidecar: SidecarNote | None = None
+    obsolete: frozenset[str] = frozenset()
+    """Sections that say nothing any more: the plugin runs in another way than it did."""
 
 
 def build_status(
@@ -96,10 +100,11 @@ def build_status(
         "certificates": _certificates(report.certificates),
         "cnpg": _cnpg(report.cnpg, (previous.get("cnpg") or {}).get("lastRestart")),
         "clusters": _clusters(report.clusters),
+        "sidecar": build_note(report.sidecar) if report.sidecar is not None else None,
     }
     for section, value in sections.items():
         kept = value or previous.get(section)
-        if kept:
+        if kept and section not in report.obsolete:
             status[section] = kept
     return status
 

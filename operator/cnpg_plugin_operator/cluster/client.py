@@ -159,6 +159,10 @@ class Client:
             return frozenset()
         return frozenset(resource["name"] for resource in answer.get("resources") or [])
 
+    async def version(self) -> str:
+        """Read the API server's version, such as `v1.34.0`."""
+        return str((await self._send("get", "/version", "the version")).get("gitVersion", ""))
+
     async def _request(
         self,
         method: str,

@@ -116,12 +116,16 @@ class Gatherer:
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
             foreign=find_foreign(plugin, objects, labelled.result()),
-            rivals=_find_rivals(plugin, siblings.result()),
+            rivals=find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
             clusters=clusters.result(),
             event=event.result(),
-            approval=_find_approval(plugin, siblings.result()),
+            # This resource is among those of its namespace.
+            approval=next(
+                (find_approval(b) for b in siblings.result() if b["metadata"]["uid"] == plugin.uid),
+                "",
+            ),
         )
 
     async def _chain(self, namespace: str, wanted: list[Object]) -> Live:
@@ -247,7 +251,7 @@ def with_record(
     return tuple(replace(cnpg, record=find_record(bodies, cnpg.deployment)) for cnpg in found)
 
 
-def _find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """Name the resources that had the plugin's name before this one."""
     mine = (plugin.created, plugin.name)
     rivals = []
@@ -261,10 +265,9 @@ def _find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple
     return tuple(sorted(rivals))
 
 
-def _find_approval(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> str:
-    """Read the annotation of this resource, which is among those of its namespace."""
-    own = [body["metadata"] for body in siblings if body["metadata"]["uid"] == plugin.uid]
-    annotations = (own[0].get("annotations") or {}) if own else {}
+def find_approval(body: Mapping[str, Any]) -> str:
+    """Read which change of a plugin a person approved, or empty."""
+    annotations = body["metadata"].get("annotations") or {}
     return str(annotations.get(names.ANNOTATION_APPROVE, ""))
 
 

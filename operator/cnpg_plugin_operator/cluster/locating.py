@@ -20,6 +20,7 @@ from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts, LeaderFacts
 from cnpg_plugin_operator.decide.facts import PodFacts
 from cnpg_plugin_operator.decide.rollout import describe_trouble
 from cnpg_plugin_operator.decide.versions import manager_of, version_of
+from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
 SELECTOR: Final = f"{names.LABEL_NAME}={names.CNPG_APP}"
 
@@ -35,23 +36,25 @@ async def locate(client: Client, namespace: str, reference: str = "") -> tuple[C
     owner = leader.owner if leader else ""
     pods = await asyncio.gather(*(_pods(client, body) for body in deployments))
     return tuple(
-        read_cnpg(body, leader.pod if leader and body["metadata"]["name"] == owner else None, own)
+        read_cnpg(body, leader if body["metadata"]["name"] == owner else None, own)
         for body, own in zip(deployments, pods, strict=True)
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Leader:
+class Leader:
     """The pod that holds the Lease."""
 
     pod: Object
     owner: str
     """Name of its Deployment."""
+    since: datetime | None
+    """When it took the Lease."""
 
 
 async def _find(
     client: Client, namespace: str, reference: str
-) -> tuple[list[Object], _Leader | None]:
+) -> tuple[list[Object], Leader | None]:
     deployments: list[Object]
     if reference:
         named = await client.find(kinds.DEPLOYMENT, reference, namespace)
@@ -71,10 +74,11 @@ async def _find(
     return deployments, leader
 
 
-async def _read_leader(client: Client, namespace: str, known: set[str]) -> _Leader | None:
+async def _read_leader(client: Client, namespace: str, known: set[str]) -> Leader | None:
     """Read the holder of the Lease and find its Deployment; None while nobody holds it."""
     lease = await client.find(kinds.LEASE, names.CNPG_LEASE, namespace)
-    holder = str(((lease or {}).get("spec") or {}).get("holderIdentity") or "")
+    held = (lease or {}).get("spec") or {}
+    holder, since = str(held.get("holderIdentity") or ""), read_time(held.get("acquireTime"))
     name = holder.partition("_")[0]
     pod = await client.find(kinds.POD, name, namespace) if name else None
     if pod is None:
@@ -83,10 +87,10 @@ async def _read_leader(client: Client, namespace: str, known: set[str]) -> _Lead
     # A ReplicaSet is called after its Deployment: where that one is known, nothing else is read.
     guessed = replica_set.rpartition("-")[0] or pod["metadata"]["name"].rpartition("-")[0]
     if guessed in known:
-        return _Leader(pod, guessed)
+        return Leader(pod, guessed, since)
     body = await client.find(kinds.REPLICA_SET, replica_set, namespace) if replica_set else None
     owner = _owner(body, "Deployment") if body else ""
-    return _Leader(pod, owner) if owner else None
+    return Leader(pod, owner, since) if owner else None
 
 
 def _owner(body: Object, kind: str) -> str:
@@ -114,7 +118,7 @@ def looks_like_cnpg(deployment: Object) -> bool:
 
 
 def read_cnpg(
-    deployment: Object, leader: Object | None, pods: tuple[PodFacts, ...] = ()
+    deployment: Object, leader: Leader | None, pods: tuple[PodFacts, ...] = ()
 ) -> CNPGFacts:
     """Read CloudNativePG's Deployment and the pod that leads."""
     metadata, status = deployment["metadata"], deployment.get("status") or {}
@@ -135,6 +139,7 @@ def read_cnpg(
         changed_by=_changed_by(metadata.get("managedFields") or []),
         withdrawn=_withdrawn(metadata.get("annotations") or {}),
         pods=pods,
+        sidecars=read_sidecars((deployment.get("spec") or {}).get("template") or {}),
     )
     return replace(facts, stuck=_stuck(deployment, pods, settled=settled))
 
@@ -198,19 +203,20 @@ def _changed_by(managed: list[Object]) -> str:
     others = [
         entry
         for entry in managed
-        if entry.get("manager") != names.RESTART_MANAGER
+        if entry.get("manager") not in (names.RESTART_MANAGER, names.SIDECAR_MANAGER)
         and "f:spec" in (entry.get("fieldsV1") or {})
     ]
     return str(max(others, key=lambda e: str(e.get("time", "")), default={}).get("manager", ""))
 
 
-def _leader_facts(pod: Object) -> LeaderFacts:
-    metadata = pod["metadata"]
+def _leader_facts(leader: Leader) -> LeaderFacts:
+    pod, metadata = leader.pod, leader.pod["metadata"]
     annotations = metadata.get("annotations") or {}
     return LeaderFacts(
         pod=metadata["name"],
         created=observe.read_pods([pod])[0].created,
         restarted_for=read_revisions(annotations.get(names.ANNOTATION_RESTARTED_FOR)),
+        since=leader.since,
     )
 
 

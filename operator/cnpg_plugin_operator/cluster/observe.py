@@ -72,6 +72,8 @@ def _read_pod(body: Mapping[str, Any]) -> PodFacts:
     metadata, status = body["metadata"], body.get("status") or {}
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
     scheduled = conditions.get("PodScheduled") or {}
+    readiness = conditions.get("Ready") or {}
+    ready = readiness.get("status") == "True"
     statuses = [
         *(status.get("initContainerStatuses") or []),
         *(status.get("containerStatuses") or []),
@@ -80,7 +82,7 @@ def _read_pod(body: Mapping[str, Any]) -> PodFacts:
         name=metadata["name"],
         uid=metadata["uid"],
         created=read_time(metadata.get("creationTimestamp")) or datetime.min.replace(tzinfo=UTC),
-        ready=(conditions.get("Ready") or {}).get("status") == "True",
+        ready=ready,
         deleting=bool(metadata.get("deletionTimestamp")),
         unschedulable=(
             str(scheduled.get("message", "")) if scheduled.get("status") == "False" else ""
@@ -90,6 +92,7 @@ def _read_pod(body: Mapping[str, Any]) -> PodFacts:
         refreshed_for=str(
             (metadata.get("annotations") or {}).get(names.ANNOTATION_REFRESHED) or ""
         ),
+        unready_since=None if ready else read_time(readiness.get("lastTransitionTime")),
     )
 
 

@@ -1,7 +1,9 @@
 """`run`: the operator process."""
 
+import argparse
 import asyncio
 import logging
+import os
 import signal
 
 from aiohttp import web
@@ -11,16 +13,28 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.restarting import Restarter
+from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.loops import Loops
 from cnpg_plugin_operator.reconciler.conductor import Reconciler, utc_now
 from cnpg_plugin_operator.reconciler.tools import Policy, Tools
-from cnpg_plugin_operator.settings import LogFormat, Settings
+from cnpg_plugin_operator.settings import LogFormat, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, build_application, configure_logging
 
 logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take no arguments: everything is a setting."""
+    parser.description = "Run the operator."
+
+
+def main(_arguments: argparse.Namespace) -> int:
+    """Run the operator; return the exit status. Raises `SettingsError`."""
+    asyncio.run(run(read_settings(os.environ)))
+    return 0
 
 
 async def run(settings: Settings) -> None:
@@ -64,6 +78,7 @@ def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Re
             writer=Writer(client),
             remover=remover,
             restarter=Restarter(client),
+            sidecars=Sidecars(client, gatherer, allowed=settings.grants.sidecars),
             handshaker=Handshaker(),
             policy=Policy(
                 namespaces=settings.namespaces,
@@ -72,6 +87,7 @@ def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Re
                 cluster_domain=settings.cluster_domain,
                 grants=settings.grants,
                 tls_provider=settings.default_tls_provider,
+                gate=settings.gate,
             ),
             metrics=metrics,
             clock=utc_now,

@@ -5,18 +5,22 @@ somebody who may create the resource must not gain another account's rights, the
 CloudNativePG's keys.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.facts import ForeignObject
+from cnpg_plugin_operator.decide.host_facts import HostFacts
+from cnpg_plugin_operator.decide.hosting import judge_host
 from cnpg_plugin_operator.decide.locating import LocatingInput, decide_locating
+from cnpg_plugin_operator.decide.pod_safety import find_pod_problems
 from cnpg_plugin_operator.desired.access import account_name, creates_account
-from cnpg_plugin_operator.desired.workload import build_pod_template, tls_volumes
+from cnpg_plugin_operator.desired.sidecars import Gate
+from cnpg_plugin_operator.desired.workload import build_pod_template
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class Grants:
     """Existing accounts that a plugin may run under."""
     nudging: bool = False
     """Whether Clusters may be annotated for a plugin."""
+    sidecars: bool = True
+    """Whether plugins may run in CloudNativePG's own pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,9 @@ class AdmissionInput:
     rivals: tuple[str, ...]
     """Older resources of the namespace with the same plugin name."""
     grants: Grants = field(default_factory=Grants)
+    host: HostFacts | None = None
+    """CloudNativePG's pod; read only for sidecars."""
+    gate: Gate = field(default_factory=Gate)
 
 
 Check = Callable[[AdmissionInput], Verdict | None]
@@ -148,106 +157,26 @@ def _ungranted(given: AdmissionInput) -> Verdict | None:
 
 def _dangerous_pod(given: AdmissionInput) -> Verdict | None:
     """The pod, with the user's template merged in, would reach beyond itself."""
+    if given.plugin.is_sidecar:
+        return None
     template = build_pod_template(given.plugin)
-    problem = next(_pod_problems(given.plugin, template), None)
+    problem = next(find_pod_problems(given.plugin, template), None)
     return no(Reason.INVALID_SPEC, f"The pod {problem}.") if problem else None
 
 
-BASELINE_CAPABILITIES: Final = frozenset(
-    {
-        "AUDIT_WRITE",
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "MKNOD",
-        "NET_BIND_SERVICE",
-        "SETFCAP",
-        "SETGID",
-        "SETPCAP",
-        "SETUID",
-        "SYS_CHROOT",
-    }
-)
-"""What the `baseline` Pod Security level lets a container add."""
-
-PRIVATE_SECRETS: Final = names.CNPG_PRIVATE_SECRETS | {
-    names.CHAIN_ROOT,
-    names.CHAIN_INTERMEDIATE,
-    names.OWN_ROOT,
-    names.OWN_INTERMEDIATE,
-}
-"""Keys of CloudNativePG and of the certificate chain: whoever holds them can be anybody."""
-
-PRIVATE_SUFFIXES: Final = (
-    names.server_secret(""),
-    names.client_secret(""),
-    names.authority(""),
-)
-"""Ends of the names of all plugins' own Secrets, keys to be CloudNativePG or another plugin."""
-
-
-def _is_private(secret: object) -> bool:
-    """Whether a Secret holds a key that no plugin may choose to read."""
-    return secret in PRIVATE_SECRETS or str(secret or "").endswith(PRIVATE_SUFFIXES)
-
-
-def _pod_problems(plugin: Plugin, template: Mapping[str, Any]) -> Iterator[str]:
-    """Name what a plugin's pod must not do: the `baseline` level, foreign accounts and keys."""
-    try:
-        yield from _check_pod(plugin, template["spec"])
-    except (AttributeError, TypeError, KeyError):
-        yield "template cannot be read: a list or an object stands where the other belongs"
-
-
-def _check_pod(plugin: Plugin, pod: Mapping[str, Any]) -> Iterator[str]:
-    for field_name in ("hostNetwork", "hostPID", "hostIPC"):
-        if pod.get(field_name):
-            yield f"must not set {field_name}"
-    if (pod.get("serviceAccountName") or None) != account_name(plugin):
-        yield "gets its account from spec.serviceAccount, not from podTemplate"
-    if pod.get("automountServiceAccountToken") and account_name(plugin) is None:
-        yield "has no account of its own whose token could be mounted"
-    for volume in pod.get("volumes") or []:
-        if volume not in tls_volumes(plugin):
-            yield from _check_volume(volume)
-    for field_name in ("initContainers", "containers", "ephemeralContainers"):
-        for container in pod.get(field_name) or []:
-            yield from _check_container(container)
-
-
-def _check_volume(volume: Mapping[str, Any]) -> Iterator[str]:
-    if "hostPath" in volume:
-        yield f"must not mount the node's files (volume {volume.get('name')})"
-    for secret in _secrets_of_volume(volume):
-        if _is_private(secret):
-            yield f"must not mount Secret {secret}"
-
-
-def _check_container(container: Mapping[str, Any]) -> Iterator[str]:
-    name = container.get("name")
-    security = container.get("securityContext") or {}
-    added = set((security.get("capabilities") or {}).get("add") or [])
-    if security.get("privileged"):
-        yield f"must not be privileged (container {name})"
-    if added - BASELINE_CAPABILITIES:
-        yield f"must not add capabilities {', '.join(sorted(added))} (container {name})"
-    if any(port.get("hostPort") for port in container.get("ports") or []):
-        yield f"must not use a port of the node (container {name})"
-    references = [
-        (e.get("valueFrom") or {}).get("secretKeyRef") for e in container.get("env") or []
-    ]
-    references += [source.get("secretRef") for source in container.get("envFrom") or []]
-    for reference in references:
-        if reference and _is_private(reference.get("name")):
-            yield f"must not read Secret {reference['name']}"
-
-
-def _secrets_of_volume(volume: Mapping[str, Any]) -> Iterator[object]:
-    yield (volume.get("secret") or {}).get("secretName")
-    for source in (volume.get("projected") or {}).get("sources") or []:
-        yield (source.get("secret") or {}).get("name")
+def _impossible_sidecar(given: AdmissionInput) -> Verdict | None:
+    """CloudNativePG's pod cannot, or must not, take it."""
+    if not given.plugin.is_sidecar:
+        return None
+    if not given.grants.sidecars:
+        return no(
+            Reason.INVALID_SPEC,
+            "spec.mode: Sidecar is not granted to plugins; an administrator can allow it with the "
+            "chart value sidecars.allowed.",
+        )
+    if given.host is None:
+        return None
+    return judge_host(given.plugin, given.cnpg[0], given.host, given.gate)
 
 
 def _accepted(given: AdmissionInput) -> Verdict | None:
@@ -269,6 +198,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _foreign_object,
     _ungranted,
     _dangerous_pod,
+    _impossible_sidecar,
     _accepted,
 )
 """In order: what the user asked for, the place, the names, the rights."""

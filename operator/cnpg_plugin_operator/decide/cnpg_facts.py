@@ -18,6 +18,8 @@ class LeaderFacts:
     created: datetime
     restarted_for: Mapping[str, str]
     """The revisions announced by the restart that this pod was started with."""
+    since: datetime | None = None
+    """When it took the Lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class CNPGFacts:
     """When plugins were withdrawn, by their CNPG-I names."""
     record: RestartRecord | None = None
     """The newest restart that was noted in the namespace."""
+    sidecars: Mapping[str, str] = field(default_factory=dict)
+    """The sidecars in its pod template: resource → revision."""
 
 
 @dataclass(frozen=True, slots=True)

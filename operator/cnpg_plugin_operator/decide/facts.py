@@ -183,6 +183,8 @@ class PodFacts:
     """Its IP address, or empty while it has none."""
     refreshed_for: str = ""
     """The certificates it was last told of; see `names.ANNOTATION_REFRESHED`."""
+    unready_since: datetime | None = None
+    """When it was last found not to be ready; None while it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,18 +18,13 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
 )
 from cnpg_plugin_operator.decide.facts import PodFacts
 from cnpg_plugin_operator.decide.need import is_covered
+from cnpg_plugin_operator.decide.obstacles import LOOK_AGAIN, find_obstacle
 from cnpg_plugin_operator.decide.reverts import (
     MOST_ATTEMPTS,
     count_reverts,
     find_unfinished,
     is_carried_out,
 )
-
-LOOK_AGAIN: Final = timedelta(seconds=2)
-"""At the latest, while it is waited for others: they may be ready, or given up, at any time."""
-
-LOOK_AT_CLUSTERS: Final = timedelta(seconds=5)
-"""While a Cluster is amid a change: its end wakes only the plugins that it uses."""
 
 
 class Action(StrEnum):
@@ -74,6 +69,8 @@ class RestartInput:
     """Whether CloudNativePG's leader did read that plugin, and has spoiled it since."""
     known: frozenset[str] = frozenset()
     """Plugins whose announced revision was seen registered: they need nothing."""
+    placing: bool = False
+    """Whether sidecars are about to be placed, which restarts CloudNativePG as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +118,18 @@ def _nothing_left(given: RestartInput) -> RestartDecision | None:
     return RestartDecision(Action.NOTHING, "every announced revision is covered or given up")
 
 
-def _rolling(given: RestartInput) -> RestartDecision | None:
-    """A rollout is under way, or stuck: never start another on top of it."""
-    cnpg = given.cnpg
-    leaving = any(pod.deleting for pod in cnpg.pods)
-    moving = cnpg.rolling or leaving or bool(cnpg.stuck)
-    if not moving and cnpg.available and cnpg.leader is not None:
-        return None
-    reason = cnpg.stuck or "CloudNativePG is being rolled out"
-    return RestartDecision(Action.WAIT, reason, LOOK_AGAIN)
+def _obstructed(given: RestartInput) -> RestartDecision | None:
+    """A rollout is under way, or a Cluster amid a change."""
+    obstacle = find_obstacle(given.cnpg, given.busy)
+    return RestartDecision(Action.WAIT, obstacle.reason, obstacle.after) if obstacle else None
 
 
-def _disturbing(given: RestartInput) -> RestartDecision | None:
-    """Without a leader, nobody would decide on a Cluster that is amid a change."""
-    if not given.busy:
+def _placing(given: RestartInput) -> RestartDecision | None:
+    """Sidecars are about to change: one roll serves both."""
+    if not given.placing:
         return None
-    more = f" and {len(given.busy) - 1} more" if len(given.busy) > 1 else ""
     return RestartDecision(
-        Action.WAIT, f"Cluster {given.busy[0]}{more} must not be disturbed", LOOK_AT_CLUSTERS
+        Action.WAIT, "sidecars are about to be placed, which restarts it anyway", LOOK_AGAIN
     )
 
 
@@ -220,8 +211,8 @@ def _restart(given: RestartInput) -> RestartDecision | None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     _nothing_left,
-    _rolling,
-    _disturbing,
+    _obstructed,
+    _placing,
     _replacing_pods,
     _resuming,
     _cooling_down,

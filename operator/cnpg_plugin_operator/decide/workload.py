@@ -32,6 +32,9 @@ FAILED_REASONS: Final = frozenset(
 )
 """The kubelet's reasons for a container that does not stay up or cannot be made."""
 
+EXIT_MESSAGE_LIMIT: Final = 300
+"""Characters of a container's last words that are told."""
+
 LISTEN_GRACE: Final = timedelta(seconds=8)
 """How long a running container may take before its silence is reported. It is only reported: a
 plugin that listens later still becomes available."""
@@ -97,7 +100,7 @@ def _crashing(given: WorkloadInput) -> Verdict | None:
     """A container cannot be made, or ended and is started again and again."""
     for pod, container in _containers(given):
         if stays_down(container):
-            return no(Reason.CRASH_LOOP, _ending(pod, container))
+            return no(Reason.CRASH_LOOP, describe_ending(pod, container))
     return None
 
 
@@ -107,17 +110,23 @@ def stays_down(container: ContainerFacts) -> bool:
     return container.waiting_reason in FAILED_REASONS or (crashed and not container.ready)
 
 
-def _ending(pod: PodFacts, container: ContainerFacts) -> str:
-    """Say how a container ended; nothing in it changes from one crash to the next."""
+def describe_ending(pod: PodFacts, container: ContainerFacts) -> str:
+    """Say how a container ended, and where its log is; equal from one crash to the next."""
+    sentence = name_ending(pod, container)
+    if container.exit_code is None:
+        return sentence
+    return f"{sentence} See: kubectl logs {pod.name} -c {container.name} --previous"
+
+
+def name_ending(pod: PodFacts, container: ContainerFacts) -> str:
+    """Say how a container ended, or why it cannot be started."""
     subject = f"Container {container.name} of pod {pod.name}"
     if container.exit_code is None:
         return f"{subject} cannot be started: {container.waiting_message}."
     reason = f" ({container.exit_reason})" if container.exit_reason else ""
-    words = f": {container.exit_message}" if container.exit_message else ""
-    return (
-        f"{subject} ends with exit code {container.exit_code}{reason}{words}. "
-        f"See: kubectl logs {pod.name} -c {container.name} --previous"
-    )
+    # Where it is the end of a log, the last line says most.
+    words = container.exit_message.rpartition("\n")[2][-EXIT_MESSAGE_LIMIT:].rstrip(".")
+    return f"{subject} ends with exit code {container.exit_code}{reason}{words and f': {words}'}."
 
 
 def _unschedulable(given: WorkloadInput) -> Verdict | None:

@@ -19,7 +19,7 @@ _SUFFIXES: Final = {
     **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
-_LIST_KEYS: Final = ("name", "mountPath", "containerPort", "port", "uid", "path", "key")
+_LIST_KEYS: Final = ("mountPath", "containerPort", "name", "port", "uid", "path", "key")
 """Keys that identify an element of a list, in the order in which they are tried."""
 
 
@@ -33,10 +33,11 @@ def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
     applied = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_DESIRED)
     if applied != desired["metadata"]["annotations"][names.ANNOTATION_DESIRED]:
         return f"metadata.annotations.{names.ANNOTATION_DESIRED}"
-    return _first_difference(desired, live, "")
+    return first_difference(desired, live)
 
 
-def _first_difference(wanted: Any, live: Any, path: str) -> str | None:  # noqa: ANN401 - any JSON
+def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:  # noqa: ANN401 - JSON
+    """Name the first wanted field that the live value has not, by its path, or None."""
     if _is_empty(wanted) and _is_empty(live):
         return None
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
@@ -50,7 +51,7 @@ def _first_difference(wanted: Any, live: Any, path: str) -> str | None:  # noqa:
         )
     else:
         return None if _same_scalar(wanted, live) else path
-    return next((d for p, w, v in children if (d := _first_difference(w, v, p))), None)
+    return next((d for p, w, v in children if (d := first_difference(w, v, p))), None)
 
 
 def _counterpart(wanted: Any, index: int, live: list[Any]) -> Any:  # noqa: ANN401 - any JSON

@@ -21,6 +21,7 @@ from cnpg_plugin_operator.api.status import Report, build_status
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.pruning import Pruning
+from cnpg_plugin_operator.reconciler.sidecar_stages import SidecarPass
 from cnpg_plugin_operator.reconciler.stages import Pass
 from cnpg_plugin_operator.reconciler.teardown import tear_down
 from cnpg_plugin_operator.reconciler.tools import (
@@ -99,23 +100,27 @@ class Reconciler:
 
     async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
         status = body.get("status") or {}
-        run = Pass(self._tools, self._proofs, self._pruning, plugin, status)
+        run: Pass | SidecarPass
+        if plugin.is_sidecar:
+            run = SidecarPass(self._tools, self._pruning, plugin, status)
+        else:
+            run = Pass(self._tools, self._proofs, self._pruning, plugin, status)
         try:
             report = await run.run()
         except errors.RejectedError as error:
             return await self._refuse(body, plugin, no(Reason.INVALID_SPEC, f"{error}"))
         except errors.ForbiddenError as error:
             return await self._refuse(body, plugin, no(Reason.CLUSTER_ERROR, f"{error}"))
-        if run.work.wrote:
-            logger.info("wrote %s", ", ".join(run.work.wrote), extra=_reference(plugin))
-        for reason, message in run.work.notes:
+        if run.wrote:
+            logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
+        for reason, message in run.notes:
             await self._tools.writer.event(
                 plugin, warning=False, reason=reason, message=message, now=run.now
             )
         ready = summarize(report.verdicts)
         in_progress = ready.status is Status.UNKNOWN
         after = run.retry_after()
-        if run.work.wrote and in_progress:
+        if run.wrote and in_progress:
             after = min(after, ECHO)
         if in_progress and status.get("observedGeneration") == plugin.generation:
             # The next pass reports: it follows at once, or before anybody misses it.
@@ -134,7 +139,7 @@ class Reconciler:
     async def _remove(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
         if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
             return Requeue(FALLBACK_RETRY)
-        waiting = await tear_down(self._tools, plugin)
+        waiting = await tear_down(self._tools, plugin, body.get("status") or {})
         if waiting is None:
             logger.info("withdrawn", extra=_reference(plugin))
             return Requeue(FALLBACK_RETRY)

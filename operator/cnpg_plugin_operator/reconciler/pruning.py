@@ -1,15 +1,14 @@
 """Deleting what is no longer wanted, once nothing uses it any more."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.api.plugin import parse_plugin
+from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconciler.tools import Tools
-from cnpg_plugin_operator.reconciler.work import Work
 
 CHAINS: Final[Mapping[Provider, frozenset[str]]] = {
     Provider.CERT_MANAGER: frozenset(
@@ -29,16 +28,18 @@ class Pruning:
     _done: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     """Of each resource, by namespace and name, the uid and generation that was pruned for."""
 
-    async def prune(self, work: Work, desired: list[Object]) -> None:
-        """Prune for a plugin that CloudNativePG uses as it is wanted."""
-        plugin = work.plugin
+    async def prune(
+        self, tools: Tools, plugin: Plugin, desired: list[Object], secrets: Collection[str]
+    ) -> list[str]:
+        """Prune for a plugin that CloudNativePG uses as it is wanted; name what went."""
         key, seen = (plugin.namespace, plugin.name), (plugin.uid, plugin.generation)
         if self._done.get(key) == seen:
-            return
-        work.wrote += await work.tools.remover.prune(plugin, desired, plugin.secrets)
-        used = await chains_in_use(work.tools, plugin.namespace)
-        work.wrote += await work.tools.remover.prune_chains(plugin, used)
+            return []
+        gone = await tools.remover.prune(plugin, desired, secrets)
+        used = await chains_in_use(tools, plugin.namespace)
+        gone += await tools.remover.prune_chains(plugin, used)
         self._done[key] = seen
+        return gone
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is known of a resource that is gone."""
@@ -62,5 +63,6 @@ async def chains_in_use(tools: Tools, namespace: str, leaving: str = "") -> froz
             return ALL_CHAINS
         if plugin.spec.suspend:
             return ALL_CHAINS
-        used |= CHAINS.get(plugin.provider, frozenset()) if plugin.shares_chain else set()
+        if plugin.shares_chain and not plugin.is_sidecar:
+            used |= CHAINS.get(plugin.provider, frozenset())
     return frozenset(used)

@@ -1,6 +1,6 @@
 """From what a pass saw to what users read in the status."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -13,7 +13,6 @@ from cnpg_plugin_operator.api.status import (
     Report,
     RestartStatus,
 )
-from cnpg_plugin_operator.cluster.gather import Snapshot
 from cnpg_plugin_operator.decide.cnpg_facts import (
     ClusterFacts,
     CNPGFacts,
@@ -29,8 +28,8 @@ NAMED_BLOCKED: Final = 10
 
 def build_report(
     verdicts: Mapping[Type, Verdict],
-    seen: Snapshot,
-    certified: Certified | None,
+    cnpg: Sequence[CNPGFacts],
+    clusters: tuple[ClusterFacts, ...],
     identity: Identity | None,
     registered: str,
     record: RestartRecord | None = None,
@@ -39,13 +38,12 @@ def build_report(
     return Report(
         verdicts=verdicts,
         plugin=PluginStatus(**asdict(identity)) if identity is not None else None,
-        certificates=_certificates(verdicts, certified),
-        cnpg=_cnpg(seen.cnpg[0], registered, record) if len(seen.cnpg) == 1 else None,
-        clusters=_clusters(seen.clusters, identity),
+        cnpg=_cnpg(cnpg[0], registered, record) if len(cnpg) == 1 else None,
+        clusters=_clusters(clusters, identity),
     )
 
 
-def _certificates(
+def build_certificates(
     verdicts: Mapping[Type, Verdict], certified: Certified | None
 ) -> dict[str, CertificateStatus]:
     """Tell the times of both certificates at once: while they are issued, they come one by one."""

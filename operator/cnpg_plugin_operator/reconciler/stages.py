@@ -4,7 +4,7 @@ Validate, certificates, workload, Service and handshake, announcement and regist
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
@@ -26,14 +26,16 @@ from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ConflictError
 from cnpg_plugin_operator.reconciler.certifying import PROVIDERS, Certified, certify
+from cnpg_plugin_operator.reconciler.placing import place
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.proving import Proven, prove
 from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.registering import announcing, dial_hash, judge
-from cnpg_plugin_operator.reconciler.reporting import build_report
+from cnpg_plugin_operator.reconciler.reporting import build_certificates, build_report
 from cnpg_plugin_operator.reconciler.silence import explain_silence
-from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY, Tools
+from cnpg_plugin_operator.reconciler.tools import Tools
 from cnpg_plugin_operator.reconciler.upgrading import EVENT_REASON, weigh_upgrade
+from cnpg_plugin_operator.reconciler.walking import Stage, next_look, walk
 from cnpg_plugin_operator.reconciler.work import Work
 
 MOMENT: Final = timedelta(seconds=0.5)
@@ -76,35 +78,43 @@ class Pass:
         snapshot = await self.tools.gatherer.snapshot(plugin, chain, self._desired)
         self.now = self.tools.clock()
         self.work = Work(self.tools, plugin, snapshot, self.now)
-        stages = (
-            (Type.ACCEPTED, self._accept),
-            (Type.CERTIFICATES_READY, self._certify),
-            (Type.AVAILABLE, partial(self._deploy, access)),
-            (Type.HANDSHAKE_SUCCEEDED, self._shake),
-            (Type.REGISTERED, self._register),
-        )
-        for kind, stage in stages:
-            self.verdicts[kind] = verdict = await stage()
-            if not verdict.is_true:
-                break
-        return build_report(
+        stages: dict[Type, Stage] = {
+            Type.ACCEPTED: self._accept,
+            Type.CERTIFICATES_READY: self._certify,
+            Type.AVAILABLE: partial(self._deploy, access),
+            Type.HANDSHAKE_SUCCEEDED: self._shake,
+            Type.REGISTERED: self._register,
+        }
+        await walk(stages, self.verdicts)
+        report = build_report(
             self.verdicts,
-            snapshot,
-            getattr(self, "_certified", None),
+            snapshot.cnpg,
+            snapshot.clusters,
             self._identity,
             self._registered,
             self._record,
         )
+        certified = getattr(self, "_certified", None)
+        hosted = any(plugin.name in cnpg.sidecars for cnpg in snapshot.cnpg)
+        return replace(
+            report,
+            certificates=build_certificates(self.verdicts, certified),
+            obsolete=frozenset() if hosted else frozenset({"sidecar"}),
+        )
+
+    @property
+    def wrote(self) -> list[str]:
+        """What this pass wrote, for the log."""
+        return self.work.wrote
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """What to tell in Events: reason and message."""
+        return self.work.notes
 
     def retry_after(self) -> float:
         """Seconds until the next pass, should nothing wake it earlier."""
-        last = list(self.verdicts.values())[-1]
-        times = [max((wake - self.now).total_seconds(), 0.1) for wake in self.work.wake]
-        if self._overdue:
-            times.append(FALLBACK_RETRY)
-        elif not last.is_true:
-            times.append(RETRY.get(last.reason, FALLBACK_RETRY))
-        return min(times, default=FALLBACK_RETRY)
+        return next_look(self.verdicts, self.work.wake, self.now, overdue=self._overdue)
 
     @property
     def _identity(self) -> Identity | None:
@@ -202,8 +212,20 @@ class Pass:
         self._overdue = step.overdue
         if step.verdict.is_true:
             self._registered = announcement.revision
-            await self.pruning.prune(work, self._desired)
+            work.wrote += await self.pruning.prune(
+                self.tools, plugin, self._desired, plugin.secrets
+            )
+            await self._leave_cnpg_pod()
         return step.verdict
+
+    async def _leave_cnpg_pod(self) -> None:
+        """Take out the sidecar that this plugin once was; until it was Ready, it had its use."""
+        work = self.work
+        if self.plugin.name not in work.seen.cnpg[0].sidecars:
+            return
+        placed = await place(self.tools, self.plugin)
+        work.wrote += placed.wrote
+        work.wake += [self.now + placed.after] if placed.after else []
 
     def _await_pods(self) -> Verdict:
         """Keep announcing what CloudNativePG uses; the pods do not take the new yet."""

@@ -4,7 +4,10 @@ The Service goes first, while CloudNativePG lives and the plugin still answers; 
 reference removes; the finalizer last.
 """
 
-from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
+from collections.abc import Mapping
+from typing import Any
+
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, find_condition, no, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_own
@@ -12,12 +15,16 @@ from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts
 from cnpg_plugin_operator.decide.freshness import list_names
 from cnpg_plugin_operator.decide.versions import parse_version, reregisters
 from cnpg_plugin_operator.desired.service import build_service
+from cnpg_plugin_operator.reconciler.placing import place
 from cnpg_plugin_operator.reconciler.pruning import chains_in_use
 from cnpg_plugin_operator.reconciler.tools import Tools
 
 
-async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
+async def tear_down(tools: Tools, plugin: Plugin, status: Mapping[str, Any]) -> Verdict | None:
     """Go one step further in the removal; None once nothing is left to wait for."""
+    staying = await _leave_cnpg_pod(tools, plugin, status)
+    if staying is not None:
+        return staying
     service = await tools.gatherer.live(build_service(plugin, None))
     own = service is not None and is_own(plugin, service)
     if service is not None and own:
@@ -45,6 +52,32 @@ async def tear_down(tools: Tools, plugin: Plugin) -> Verdict | None:
     await tools.remover.prune_chains(plugin, used)
     await tools.writer.release(plugin)
     return None
+
+
+async def _leave_cnpg_pod(
+    tools: Tools, plugin: Plugin, status: Mapping[str, Any]
+) -> Verdict | None:
+    """Have the plugin's sidecar taken out, with whatever else is to change in that pod.
+
+    The status says first that nothing holds the removal up: the set is composed from it.
+    """
+    cnpg = await tools.gatherer.cnpg(plugin.namespace, plugin.cnpg_reference)
+    hosts = [each for each in cnpg if plugin.name in each.sidecars]
+    if not hosts:
+        return None
+    clusters = await tools.gatherer.clusters(plugin)
+    if clusters and plugin.spec.deletion_protection:
+        # It goes all the same where it keeps CloudNativePG from starting.
+        await place(tools, plugin)
+        return _in_use(plugin, clusters)
+    waits = ""
+    if find_condition(status, Type.ACCEPTED).get("reason") == Reason.DELETING:
+        placed = await place(tools, plugin)
+        waits = f" It waits: {placed.placing.reason}." if placed.placing.reason else ""
+    return unknown(
+        Reason.DELETING,
+        f"The sidecar is taken out of Deployment {hosts[0].deployment}.{waits}",
+    )
 
 
 async def _note_withdrawal(tools: Tools, plugin: Plugin) -> None:

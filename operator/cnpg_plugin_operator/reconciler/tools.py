@@ -13,9 +13,12 @@ from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.restarting import Restarter
+from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.desired.sidecars import Gate
+from cnpg_plugin_operator.reconciler.placements import Placements
 from cnpg_plugin_operator.telemetry import Metrics
 
 
@@ -42,6 +45,7 @@ class Policy:
     cluster_domain: str
     grants: Grants
     tls_provider: Provider = Provider.CERT_MANAGER
+    gate: Gate = field(default_factory=Gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,14 @@ class Tools:
     remover: Remover
     restarter: Restarter
     handshaker: Handshaker
+    sidecars: Sidecars
     policy: Policy
     metrics: Metrics
     clock: Callable[[], datetime]
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """One per namespace: what its plugins share (chain, CloudNativePG) is written by one at a
     time."""
+    placements: Placements = field(default_factory=Placements)
 
 
 IN_PASSING: Final = 1.0
@@ -90,6 +96,7 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.RESTARTING: 0.5,
     Reason.RESTART_STUCK: 10.0,
     Reason.RESTART_PENDING: 2.0,
+    Reason.SIDECAR_PENDING: 2.0,
     Reason.CNPG_UNAVAILABLE: 2.0,
     Reason.DELETING: 1.0,
     Reason.AWAITING_APPROVAL: 600.0,

@@ -13,9 +13,11 @@ from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.restarting import Restarter
+from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconciler import Reconciler
 from cnpg_plugin_operator.reconciler.tools import Policy, Tools
@@ -47,15 +49,20 @@ class FakeHandshaker:
 class Stage:
     """An operator, a cluster in memory, and the controllers around it."""
 
+    gate = Gate()
+
     def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
         self.nudging = nudging
         self.clock = Clock()
         self.client = FakeClient()
         self.client.clock = self.clock
-        self.world = World(self.client, self.clock, version)
+        self.world = self.make_world(version)
         self.kubelet = Kubelet(self.client, self.clock)
         self.handshaker = FakeHandshaker(self.kubelet)
         self.reconciler = self.operator()
+
+    def make_world(self, version: str) -> World:
+        return World(self.client, self.clock, version)
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
@@ -66,6 +73,7 @@ class Stage:
                 writer=Writer(self.client),
                 remover=Remover(self.client, gatherer, binds_cluster_roles=True),
                 restarter=Restarter(self.client),
+                sidecars=Sidecars(self.client, gatherer, allowed=True),
                 handshaker=self.handshaker,
                 policy=Policy(
                     namespaces=(NAMESPACE,),
@@ -73,6 +81,7 @@ class Stage:
                     pace=Pace(),
                     cluster_domain="cluster.local",
                     grants=Grants(cluster_roles=frozenset({"viewer"}), nudging=self.nudging),
+                    gate=self.gate,
                 ),
                 metrics=Metrics(),
                 clock=self.clock,

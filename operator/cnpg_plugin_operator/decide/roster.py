@@ -1,0 +1,245 @@
+"""Which plugins' sidecars CloudNativePG's Deployment is to hold, decided for all of them at once.
+
+All sidecars of a namespace are one apply, so each pass composes the same set, from the same facts,
+whoever's pass it is. What must not be changed now stays as it is; bad input loses nothing.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cnpg_plugin_operator.api.conditions import Reason, Status, Type, find_condition
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.sidecar_note import SidecarNote
+from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
+from cnpg_plugin_operator.decide.host_facts import HostFacts
+from cnpg_plugin_operator.desired.drift import first_difference
+from cnpg_plugin_operator.desired.sidecars import (
+    Gate,
+    Place,
+    Sidecar,
+    build_sidecar,
+    build_template,
+    find_template_drift,
+    keep_sidecar,
+    read_sidecars,
+)
+
+MOST_REVERTS: Final = 3
+"""Times that somebody takes a sidecar out before it is left to people. Each costs CloudNativePG two
+rolls."""
+
+FIRST_RETRY: Final = timedelta(minutes=5)
+"""After which a sidecar that was taken out is tried again; doubled each time. A failing try leaves
+CloudNativePG's former pod in charge."""
+
+LAST_RETRY: Final = timedelta(hours=6)
+
+TOKEN_DIGITS: Final = 8
+"""Enough of a revision to tell one change from the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One resource of the namespace, as far as sidecars are concerned."""
+
+    name: str
+    socket: str
+    """The CNPG-I name."""
+    plugin: Plugin | None
+    """None where its spec cannot be read."""
+    accepted: bool
+    """Whether the spec is valid here."""
+    note: SidecarNote
+    policy: RestartPolicy
+    leaving: bool = False
+    """Whether its sidecar is to go: it is deleted, or has become reachable otherwise."""
+    used: bool = False
+    """Whether Clusters use the plugin."""
+    approval: str = ""
+    """The change that a person approved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What becomes of one candidate."""
+
+    note: SidecarNote
+    """Brought up to date."""
+    wanted: Sidecar | None = None
+    """As the spec wants it."""
+    placed: Sidecar | None = None
+    """As it is to stand in the Deployment now; None: not at all."""
+    reverted: bool = False
+    """Whether it is left to people, for it was taken out again and again."""
+    awaiting: str = ""
+    """The token of a change that waits for approval, or empty."""
+    held: bool = False
+    """Whether it stays out for a while, for it kept CloudNativePG from starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """All seats, and the pod template that follows."""
+
+    seats: Mapping[str, Seat]
+    template: dict[str, Any] = field(repr=False)
+    """This operator's part of it."""
+    drift: str | None
+    """The first field in which the Deployment differs, or None."""
+    changed: frozenset[str]
+    """The resources whose sidecars are to come, change or go."""
+    forbidden: bool
+    """Whether nobody who wants a change allows a restart."""
+
+    def may_be_held(self, name: str) -> bool:
+        """Whether a sidecar stands as it is wanted, so that its own pass may take it out."""
+        seat = self.seats.get(name)
+        standing = seat is not None and seat.placed is not None and seat.placed is seat.wanted
+        return standing and name not in self.changed
+
+
+def compose(
+    candidates: Iterable[Candidate],
+    host: HostFacts,
+    gate: Gate,
+    now: datetime,
+    failing: Collection[str] = (),
+) -> Roster:
+    """Compose the set of sidecars; `failing` names those that keep CloudNativePG from starting."""
+    known = {candidate.name: candidate for candidate in candidates}
+    place = Place(host.directory, host.user)
+    seats = {name: _seat(each, host, place, now) for name, each in known.items()}
+    for name in failing:
+        # Nobody's own pass takes out what is only kept.
+        if (seat := seats.get(name)) is not None and not _is_free(known[name], seat):
+            seats[name] = replace(seat, placed=None)
+    placed = [seat.placed for seat in seats.values() if seat.placed is not None]
+    template = build_template(placed, place, gate, host.template)
+    changed = _find_changed(placed, host.template)
+    drift = find_template_drift(template, host.template)
+    # What belongs to all of them (the gate, the mount) is everybody's to have mended.
+    asking = changed or ({sidecar.name for sidecar in placed} if drift else set())
+    return Roster(
+        seats=seats,
+        template=template,
+        drift=drift,
+        changed=changed,
+        forbidden=bool(asking)
+        and not any(_allows(known.get(name), seats.get(name)) for name in asking),
+    )
+
+
+def _is_free(candidate: Candidate, seat: Seat) -> bool:
+    """Whether a sidecar is placed as it is wanted, or stays as it is for its user's sake."""
+    suspended = candidate.plugin is not None and candidate.plugin.spec.suspend
+    return seat.placed is seat.wanted or suspended
+
+
+def _allows(candidate: Candidate | None, seat: Seat | None) -> bool:
+    """Whether a change of this sidecar may roll CloudNativePG; a removal always may."""
+    if candidate is None or seat is None or seat.placed is None:
+        return True
+    return candidate.policy is not RestartPolicy.NEVER
+
+
+def _find_changed(placed: Iterable[Sidecar], live: Mapping[str, Any]) -> frozenset[str]:
+    """Name what differs, one by one; what somebody edited counts as well."""
+    wanted = {sidecar.name: sidecar for sidecar in placed}
+    standing = read_sidecars(live)
+    found = {name for name in standing if name not in wanted}
+    for name, sidecar in wanted.items():
+        if standing.get(name) != sidecar.revision or not is_intact(sidecar, live):
+            found.add(name)
+    return frozenset(found)
+
+
+def is_intact(sidecar: Sidecar, live: Mapping[str, Any]) -> bool:
+    """Whether a pod template holds a sidecar as it was applied."""
+    own = {
+        "spec": {"initContainers": [sidecar.container], "volumes": list(sidecar.volumes)},
+    }
+    containers = (live.get("spec") or {}).get("initContainers") or []
+    there = any(c.get("name") == sidecar.container["name"] for c in containers)
+    return there and first_difference(own, live) is None
+
+
+def _seat(candidate: Candidate, host: HostFacts, place: Place, now: datetime) -> Seat:
+    plugin, live = candidate.plugin, host.template
+    standing = keep_sidecar(candidate.name, candidate.socket, live)
+    if candidate.leaving:
+        return Seat(candidate.note)
+    if plugin is None or not plugin.is_sidecar or plugin.deleting or not candidate.accepted:
+        return Seat(candidate.note, placed=standing)
+    wanted = build_sidecar(plugin, place)
+    note = bring_up_to_date(candidate.note, plugin.generation, wanted, live)
+    return _take_seat(candidate, plugin, Seat(note, wanted, placed=wanted), standing, now)
+
+
+def _take_seat(
+    candidate: Candidate, plugin: Plugin, seat: Seat, standing: Sidecar | None, now: datetime
+) -> Seat:
+    """Let the wanted sidecar in, unless something keeps it as it is, or out."""
+    wanted, note = seat.wanted, seat.note
+    if wanted is None or plugin.spec.suspend:
+        return replace(seat, placed=standing)
+    if note.reverts >= MOST_REVERTS:
+        return replace(seat, placed=standing, reverted=True)
+    if is_held(note, wanted.revision, now):
+        return replace(seat, placed=None, held=True)
+    token = wanted.revision[:TOKEN_DIGITS]
+    manual = plugin.spec.upgrade_policy is UpgradePolicy.MANUAL and candidate.used
+    changes = standing is not None and standing.revision != wanted.revision
+    if manual and changes and candidate.approval != token:
+        return replace(seat, placed=standing, awaiting=token)
+    return seat
+
+
+def bring_up_to_date(
+    note: SidecarNote, generation: int, wanted: Sidecar, live: Mapping[str, Any]
+) -> SidecarNote:
+    """Compare what was seen before with what is there; what somebody took out is counted."""
+    revision = read_sidecars(live).get(wanted.name, "")
+    if note.generation != generation:
+        note = replace(note, generation=generation, reverts=0)
+    if note.held is not None and note.held.revision != wanted.revision:
+        note = replace(note, held=None)
+    if note.held is not None:
+        # Taken out by this operator, or about to be: that is nobody's revert.
+        return replace(note, present=False)
+    lost = not revision or (revision == wanted.revision and not is_intact(wanted, live))
+    if note.present and lost:
+        return replace(note, present=False, reverts=note.reverts + 1)
+    if not lost:
+        return replace(note, present=True, revision=revision)
+    return note
+
+
+def is_held(note: SidecarNote, revision: str, now: datetime) -> bool:
+    """Whether a sidecar that kept CloudNativePG from starting stays out for now."""
+    held = note.held
+    return held is not None and held.revision == revision and now < retry_time(note)
+
+
+def retry_time(note: SidecarNote) -> datetime:
+    """Say when a sidecar that was taken out is tried again."""
+    if note.held is None:
+        raise ValueError("nothing was taken out")
+    return note.held.at + min(FIRST_RETRY * (1 << min(note.held.times - 1, 16)), LAST_RETRY)
+
+
+def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
+    """Whether a resource's own status says that its sidecar has nothing left to do.
+
+    It is deleted and nothing holds that up; or it is reached through a Service by now.
+    """
+    status = body.get("status") or {}
+    accepted = find_condition(status, Type.ACCEPTED)
+    if body["metadata"].get("deletionTimestamp"):
+        return bool(accepted.get("reason") == Reason.DELETING)
+    if plugin is None or plugin.is_sidecar:
+        return False
+    ready = find_condition(status, Type.READY)
+    current = ready.get("observedGeneration") == plugin.generation
+    return bool(ready.get("status") == Status.TRUE and current)

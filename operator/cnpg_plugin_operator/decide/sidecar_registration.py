@@ -1,0 +1,125 @@
+"""Whether a sidecar answered, and CloudNativePG found it: what the gate saw before it started.
+
+CloudNativePG looks for sockets once, when its container starts.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
+from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.decide.cnpg_facts import Announcement
+from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.freshness import is_current, list_names
+from cnpg_plugin_operator.decide.host_facts import HostPod
+from cnpg_plugin_operator.decide.sidecar import SidecarInput
+
+PASSING: Final = frozenset(
+    {Reason.SOCKET_MISSING, Reason.UNREACHABLE, Reason.NO_ANSWER, Reason.NOT_SERVING}
+)
+"""What may have come right since the gate looked."""
+
+LATE_GRACE: Final = timedelta(seconds=10)
+"""For which a late sidecar has to have been running before CloudNativePG is restarted for it."""
+
+
+def judge_handshake(given: SidecarInput) -> tuple[Verdict, HandshakeOutcome | None]:
+    """Judge `HandshakeSucceeded` by what the gate found in the pod that leads."""
+    witness = given.witness
+    outcome = witness.verdicts.get(given.socket) if witness is not None else None
+    if witness is None or outcome is None:
+        where = f" of pod {witness.pod.name}" if witness else ""
+        return no(
+            Reason.NO_ANSWER,
+            f"Container {names.GATE}{where} left no verdict on the plugin: see its log.",
+        ), None
+    if outcome.succeeded:
+        return yes(outcome.reason, outcome.message), outcome
+    outlook = _outlook(given, witness, outcome.reason)
+    return no(outcome.reason, f"{outcome.message.removesuffix('.')}. {outlook}"), outcome
+
+
+def _outlook(given: SidecarInput, witness: HostPod, reason: Reason) -> str:
+    """Say what would make CloudNativePG, and this operator, look again."""
+    moment = f"{witness.gate_ended:%H:%M} UTC" if witness.gate_ended else "its start"
+    if any(find_late(given)):
+        if given.was_restarted:
+            return "A restart of CloudNativePG did not change that."
+        return "It has been started anew since CloudNativePG looked, which it does once."
+    slow = reason is Reason.SOCKET_MISSING
+    hint = " If it is only slow, raise the chart value sidecars.deadline." if slow else ""
+    return f"So it was when CloudNativePG started ({moment}), which looks only then.{hint}"
+
+
+def find_late(given: SidecarInput) -> Iterator[Announcement]:
+    """Find what CloudNativePG's container came too early for, as if it had been announced since.
+
+    Only a sidecar that was started anew since then may have mended itself; without such a sign a
+    restart would be for nothing. It has to be up by then.
+    """
+    for pod in given.hosting:
+        outcome, ended = pod.verdicts.get(given.socket), pod.gate_ended
+        container = pod.container(names.sidecar_container(given.name))
+        since = container.running_since if container is not None else None
+        if outcome is None or outcome.reason not in PASSING or ended is None or since is None:
+            continue
+        if since > ended and given.now - since >= LATE_GRACE:
+            yield Announcement(given.revision, "", since, None, {})
+
+
+def find_withdrawn(given: SidecarInput) -> Iterator[Announcement]:
+    """Find a former Service that was withdrawn after the leader had taken it.
+
+    CloudNativePG forgot the plugin by its name then, socket or not. Each withdrawal is a reason of
+    its own for a restart: the same revision may have had one before.
+    """
+    leader, at = given.cnpg.leader, given.cnpg.withdrawn.get(given.socket)
+    if leader is not None and at is not None and at >= (leader.since or leader.created):
+        yield Announcement(f"{given.revision}@{format_time(at)}", "", at, None, {})
+
+
+def forbid_cure(given: SidecarInput) -> Verdict:
+    """Say that only a restart would make CloudNativePG find a socket, and who can allow it."""
+    return no(
+        Reason.RESTART_FORBIDDEN,
+        "CloudNativePG looked for the plugin's socket before it was there and has to be restarted, "
+        f"but restartPolicy is Never: kubectl rollout restart deployment {given.cnpg.deployment}",
+    )
+
+
+def judge_registration(given: SidecarInput, identity: Identity | None) -> Verdict:
+    """Judge `Registered`: in each pod, CloudNativePG started after this socket answered."""
+    started = [pod for pod in given.hosting if pod.gate_ended is not None]
+    missing = [pod.pod.name for pod in started if not _has_answered(pod, given.socket)]
+    if missing:
+        return unknown(
+            Reason.AWAITING_REGISTRATION,
+            f"CloudNativePG started without the plugin's socket in pod {', '.join(missing)}.",
+        )
+    for cluster in given.clusters:
+        shown = cluster.plugin_status
+        if shown is not None and is_current(shown, identity):
+            return yes(
+                Reason.REGISTERED,
+                f"Cluster {cluster.namespace}/{cluster.name} reports version {shown.version} of "
+                f"the plugin.{_blocked(given)}",
+            )
+    return yes(
+        Reason.REGISTERED,
+        f"CloudNativePG started after the plugin's socket answered.{_blocked(given)}",
+    )
+
+
+def _has_answered(pod: HostPod, socket: str) -> bool:
+    outcome = pod.verdicts.get(socket)
+    return outcome is not None and outcome.succeeded
+
+
+def _blocked(given: SidecarInput) -> str:
+    """Name the Clusters that are not reconciled because of it; empty for none."""
+    blocked = [cluster for cluster in given.clusters if cluster.blocked]
+    if not blocked:
+        return ""
+    return f" Not reconciled because of it: {list_names(blocked)} ({blocked[0].phase.rstrip('.')})."

@@ -1,0 +1,151 @@
+"""The restart of CloudNativePG: decided for a namespace under its lock, noted, then asked for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.spec import Mode
+from cnpg_plugin_operator.api.status import build_restart
+from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster.gather import with_record
+from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts, RestartRecord
+from cnpg_plugin_operator.decide.restart import (
+    Action,
+    RestartDecision,
+    RestartInput,
+    decide_restart,
+)
+from cnpg_plugin_operator.reconciler.reporting import note_restart
+from cnpg_plugin_operator.reconciler.tools import Tools
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far the registration got."""
+
+    verdict: Verdict
+    overdue: bool = False
+    """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
+    restarted: str = ""
+    """What to tell of a restart that was asked for just now; empty where it was not."""
+    record: RestartRecord | None = None
+    """The note of that restart."""
+    after: timedelta | None = None
+    """When to decide again."""
+    nudged: tuple[str, ...] = ()
+    """The Clusters that were annotated."""
+
+
+async def restart_cnpg(
+    tools: Tools,
+    plugin: Plugin,
+    status: Mapping[str, Any],
+    step: Step,
+    *,
+    insisting: bool = False,
+    late: Announcement | None = None,
+) -> Step:
+    """Restart CloudNativePG if now is the moment; one plugin at a time looks at its namespace.
+
+    `late` stands for a sidecar that CloudNativePG started too early for.
+    """
+    namespace = plugin.namespace
+    async with tools.locks[namespace]:
+        looked = await _look(tools, plugin, insisting, {plugin.name: late} if late else {})
+        if looked is None:
+            return step
+        cnpg, decision = looked
+        match decision.action:
+            case Action.NOTHING:
+                return step
+            case Action.WAIT:
+                return _waiting(step, decision)
+            case Action.DELETE_POD:
+                await tools.restarter.delete_pod(namespace, cnpg, decision.pod)
+                return replace(step, after=timedelta(seconds=1))
+            case Action.RESTART:
+                pass
+        record = decision.record
+        if record is None:
+            return step
+        if record != cnpg.record:
+            await _note(tools, plugin, status, cnpg, record)
+        if not cnpg.olm:
+            await tools.restarter.restart(namespace, cnpg, record)
+    tools.metrics.restarts.labels(namespace).inc()
+    note = f"Deployment {cnpg.deployment} is restarted: {decision.reason}."
+    return replace(step, restarted=note, record=record)
+
+
+async def _look(
+    tools: Tools,
+    plugin: Plugin,
+    insisting: bool,  # noqa: FBT001 - handed on
+    late: Mapping[str, Announcement],
+) -> tuple[CNPGFacts, RestartDecision] | None:
+    """Read anew what a restart is decided from, and decide; None where CloudNativePG is gone."""
+    namespace, pace = plugin.namespace, tools.policy.pace
+    siblings = await tools.gatherer.siblings(namespace)
+    found = with_record(await tools.gatherer.cnpg(namespace, plugin.cnpg_reference), siblings)
+    if len(found) != 1:
+        return None
+    now = tools.clock()
+    published = {**await tools.gatherer.published(namespace), **late}
+    decision = decide_restart(
+        RestartInput(
+            cnpg=found[0],
+            published=published,
+            coming=sum(
+                observe.may_become_ready(body, now - pace.settle_max)
+                and body["metadata"]["name"] not in published
+                and (body.get("spec") or {}).get("mode") != Mode.SIDECAR
+                for body in siblings
+            ),
+            pace=pace,
+            now=now,
+            busy=tuple(await tools.gatherer.busy_clusters(found[0].watches)),
+            asking=plugin.name,
+            insisting=insisting,
+            known=_known(siblings, published),
+            placing=tools.placements.is_waiting(namespace, now),
+        )
+    )
+    return found[0], decision
+
+
+def _known(
+    siblings: Iterable[Mapping[str, Any]], published: Mapping[str, Announcement]
+) -> frozenset[str]:
+    """Name the resources whose status calls their announced revision registered."""
+    registered = {
+        body["metadata"]["name"]: ((body.get("status") or {}).get("cnpg") or {}).get(
+            "registeredRevision"
+        )
+        for body in siblings
+    }
+    return frozenset(
+        name for name, each in published.items() if registered.get(name) == each.revision
+    )
+
+
+async def _note(
+    tools: Tools,
+    plugin: Plugin,
+    status: Mapping[str, Any],
+    cnpg: CNPGFacts,
+    record: RestartRecord,
+) -> None:
+    """Write down a restart before it is asked for, where nobody takes it back."""
+    section = {**(status.get("cnpg") or {}), "deployment": cnpg.deployment}
+    section["lastRestart"] = build_restart(note_restart(record))
+    await tools.writer.report(plugin, {**status, "cnpg": section})
+
+
+def _waiting(step: Step, decision: RestartDecision) -> Step:
+    """Say what a restart waits for."""
+    verdict = step.verdict
+    message = f"{verdict.message.removesuffix('.')}. It waits: {decision.reason}."
+    return replace(step, verdict=replace(verdict, message=message), after=decision.after)

@@ -1,0 +1,84 @@
+"""From what was read of a namespace to the set of sidecars: who is a candidate, who gets in."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
+from cnpg_plugin_operator.api.sidecar_note import read_note
+from cnpg_plugin_operator.cluster.databases import read_clusters
+from cnpg_plugin_operator.cluster.gather import find_approval, find_rivals
+from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
+from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.decide.host_facts import HostFacts
+from cnpg_plugin_operator.decide.roster import Candidate, Roster, compose, is_leaving
+from cnpg_plugin_operator.decide.sidecar_trouble import find_culprits
+from cnpg_plugin_operator.reconciler.tools import Policy
+
+
+def admit(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> AdmissionInput:
+    """Give what the admission of one sidecar is decided from; it has no objects of its own."""
+    return AdmissionInput(
+        plugin=plugin,
+        managed_namespaces=policy.namespaces,
+        cnpg=seen.cnpg,
+        cnpg_elsewhere=seen.cnpg_elsewhere,
+        foreign=(),
+        rivals=find_rivals(plugin, seen.siblings),
+        grants=policy.grants,
+        host=seen.host,
+        gate=policy.gate,
+    )
+
+
+def seat(
+    seen: SidecarSnapshot, host: HostFacts, policy: Policy, now: datetime, alone: str = ""
+) -> Roster:
+    """Compose the set of sidecars of CloudNativePG's Deployment.
+
+    With `alone`, only that resource's sidecar may come or change; the others stay as they are.
+    """
+    candidates = (_candidate(body, seen, policy) for body in seen.siblings)
+    hosted = [
+        replace(c, accepted=c.accepted and alone in ("", c.name))
+        for c in candidates
+        if _is_hosted(c, host)
+    ]
+    return compose(hosted, host, policy.gate, now, find_culprits(host, now))
+
+
+def _is_hosted(candidate: Candidate, host: HostFacts) -> bool:
+    """Whether a resource means this CloudNativePG, where there are several."""
+    reference = candidate.plugin.cnpg_reference if candidate.plugin else ""
+    return reference in ("", host.deployment)
+
+
+def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Policy) -> Candidate:
+    socket = str((body.get("spec") or {}).get("pluginName", ""))
+    try:
+        plugin = parse_plugin(body, policy.tls_provider)
+    except errors.InvalidSpecError:
+        plugin = None
+    accepted = used = False
+    if plugin is not None and plugin.is_sidecar:
+        accepted = _is_admitted(plugin, seen, policy)
+        used = bool(read_clusters(seen.clusters, socket))
+    chosen = plugin.spec.restart_policy if plugin is not None else None
+    return Candidate(
+        name=body["metadata"]["name"],
+        socket=socket,
+        plugin=plugin,
+        accepted=accepted,
+        note=read_note(body.get("status") or {}),
+        policy=chosen or policy.restart_policy,
+        leaving=is_leaving(body, plugin),
+        used=used,
+        approval=find_approval(body),
+    )
+
+
+def _is_admitted(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> bool:
+    """Whether its spec is valid here; one that is suspended is not looked at."""
+    return plugin.spec.suspend or decide_admission(admit(plugin, seen, policy)).is_true

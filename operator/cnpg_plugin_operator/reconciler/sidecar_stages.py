@@ -1,0 +1,237 @@
+"""The stages of a pass over a sidecar: the same conditions, found in CloudNativePG's own pods.
+
+There is no certificate and no Service, and nothing of its own to apply: all sidecars of a namespace
+are one part of CloudNativePG's Deployment.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown, yes
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.sidecar_note import SidecarNote, build_note, read_note
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.api.status import Report, RestartStatus
+from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster.databases import read_clusters
+from cnpg_plugin_operator.cluster.ownership import is_own
+from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
+from cnpg_plugin_operator.decide.admission import decide_admission
+from cnpg_plugin_operator.decide.cnpg_facts import Announcement, ClusterFacts, RestartRecord
+from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.placing import Move, Placing
+from cnpg_plugin_operator.decide.roster import retry_time
+from cnpg_plugin_operator.decide.sidecar import SidecarInput, decide_sidecar
+from cnpg_plugin_operator.decide.sidecar_registration import (
+    find_late,
+    find_withdrawn,
+    forbid_cure,
+    judge_handshake,
+    judge_registration,
+)
+from cnpg_plugin_operator.decide.sidecar_trouble import hold_time, note_trouble
+from cnpg_plugin_operator.desired.service import build_service
+from cnpg_plugin_operator.desired.sidecars import read_sidecars
+from cnpg_plugin_operator.reconciler.placing import Placed, place
+from cnpg_plugin_operator.reconciler.pruning import Pruning
+from cnpg_plugin_operator.reconciler.reporting import build_report
+from cnpg_plugin_operator.reconciler.restarting import Step, restart_cnpg
+from cnpg_plugin_operator.reconciler.seating import admit, seat
+from cnpg_plugin_operator.reconciler.tools import Tools
+from cnpg_plugin_operator.reconciler.walking import Stage, next_look, walk
+
+EVENT_REASON: Final = "RollingCNPG"
+"""Reason of the Event about a roll that was begun for sidecars."""
+
+WITHDRAWAL_TAKES: Final = timedelta(seconds=1)
+"""Between the note of a Service's withdrawal and its end, at most: a leader of that second may have
+taken it, and forget it."""
+
+
+@dataclass(slots=True)
+class SidecarPass:
+    """One pass over one resource in mode Sidecar."""
+
+    tools: Tools
+    pruning: Pruning
+    plugin: Plugin
+    status: Mapping[str, Any]
+    now: datetime = field(init=False)
+    verdicts: dict[Type, Verdict] = field(default_factory=dict)
+    wrote: list[str] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    _wake: list[datetime] = field(default_factory=list)
+    _seen: SidecarSnapshot = field(init=False)
+    _note: SidecarNote = field(init=False)
+    _given: SidecarInput = field(init=False)
+    _outcome: HandshakeOutcome | None = field(init=False, default=None)
+    _registered: str = field(init=False, default="")
+    _record: RestartRecord | None = field(init=False, default=None)
+    _rolled: RestartStatus | None = field(init=False, default=None)
+
+    async def run(self) -> Report:
+        """Go through the stages until one is not True."""
+        self._registered = str((self.status.get("cnpg") or {}).get("registeredRevision", ""))
+        self._note = read_note(self.status)
+        self._seen = await self.tools.sidecars.snapshot(self.plugin)
+        self.now = self.tools.clock()
+        stages: dict[Type, Stage] = {
+            Type.ACCEPTED: self._accept,
+            Type.CERTIFICATES_READY: self._certify,
+            Type.AVAILABLE: self._place,
+            Type.HANDSHAKE_SUCCEEDED: self._shake,
+            Type.REGISTERED: self._register,
+        }
+        await walk(stages, self.verdicts)
+        report = build_report(
+            self.verdicts,
+            self._seen.cnpg,
+            self._clusters,
+            self._identity,
+            self._registered,
+            self._record,
+        )
+        done = self.verdicts.get(Type.REGISTERED)
+        obsolete = frozenset({"certificates"}) if done and done.is_true else frozenset()
+        cnpg = report.cnpg
+        if cnpg is not None and self._rolled is not None:
+            cnpg = replace(cnpg, restart=self._rolled)
+        return replace(report, cnpg=cnpg, sidecar=self._note, obsolete=obsolete)
+
+    def retry_after(self) -> float:
+        """Seconds until the next pass, should nothing wake it earlier."""
+        return next_look(self.verdicts, self._wake, self.now)
+
+    @property
+    def _clusters(self) -> tuple[ClusterFacts, ...]:
+        plugin = self.plugin
+        return read_clusters(self._seen.clusters, plugin.spec.plugin_name, plugin.name)
+
+    @property
+    def _identity(self) -> Identity | None:
+        return self._outcome.identity if self._outcome is not None else None
+
+    async def _accept(self) -> Verdict:
+        verdict = decide_admission(admit(self.plugin, self._seen, self.tools.policy))
+        refused = not verdict.is_true and verdict.reason is not Reason.SUSPENDED
+        if refused and self.plugin.name in self._hosted:
+            # What stands there stays, unless it keeps CloudNativePG from starting.
+            self.wrote += (await place(self.tools, self.plugin)).wrote
+        return verdict
+
+    @property
+    def _hosted(self) -> Mapping[str, str]:
+        host = self._seen.host
+        return read_sidecars(host.template) if host is not None else {}
+
+    async def _certify(self) -> Verdict:
+        return yes(Reason.NOT_NEEDED, "A unix socket in CloudNativePG's own pod needs none.")
+
+    async def _place(self) -> Verdict:
+        host = self._seen.host
+        if host is None:
+            return unknown(Reason.ROLLOUT_IN_PROGRESS, "CloudNativePG's Deployment is gone.")
+        name = self.plugin.name
+        roster = seat(self._seen, host, self.tools.policy, self.now)
+        if name not in roster.seats:
+            raise errors.ConflictError(f"CNPGPlugin {name} is gone")
+        self._note = note = note_trouble(name, roster.seats[name], host, self.now)
+        due = (retry_time(note) if note.held is not None else None, hold_time(host))
+        self._wake += [moment for moment in due if moment is not None and moment > self.now]
+        placed = None
+        if roster.drift is not None or note.held != roster.seats[name].note.held:
+            placed = await self._change(note)
+        if placed is not None and placed.roster is not None and name in placed.roster.seats:
+            roster = placed.roster
+        self._given = SidecarInput(
+            name=name,
+            socket=self.plugin.spec.plugin_name,
+            seat=replace(roster.seats[name], note=note),
+            placing=placed.placing if placed is not None else Placing(Move.NOTHING),
+            pending=name in roster.changed,
+            host=host,
+            cnpg=self._seen.cnpg[0],
+            clusters=self._clusters,
+            now=self.now,
+            registered=self._registered,
+        )
+        await self._withdraw_service()
+        return decide_sidecar(self._given)
+
+    async def _change(self, note: SidecarNote) -> Placed:
+        """Have the set changed; what was seen is noted first, where nobody takes it back."""
+        if note != read_note(self.status):
+            status = {**self.status, "sidecar": build_note(note)}
+            await self.tools.writer.report(self.plugin, status)
+        placed = await place(self.tools, self.plugin)
+        self.wrote += placed.wrote
+        if placed.note:
+            self.notes.append((EVENT_REASON, placed.note))
+            self._rolled = RestartStatus(self.now, placed.reason)
+        self._wake += [self.now + placed.after] if placed.after else []
+        return placed
+
+    async def _withdraw_service(self) -> None:
+        """End the Service of a plugin that was Standalone, once its sidecar has answered.
+
+        Before the new pod leads: then CloudNativePG would take the Service for a newer way to the
+        plugin, and forget the plugin with the Service (1.29.0 and newer).
+        """
+        service, given = self._seen.service, self._given
+        if service is None or not is_own(self.plugin, service):
+            return
+        answered = any(
+            outcome.succeeded
+            for pod in given.hosting
+            if (outcome := pod.verdicts.get(given.socket)) is not None
+        )
+        if not answered or service["metadata"].get("deletionTimestamp"):
+            return
+        async with self.tools.locks[self.plugin.namespace]:
+            await self.tools.restarter.note_withdrawal(
+                self.plugin.namespace, given.cnpg, given.socket, self.now + WITHDRAWAL_TAKES
+            )
+        await self.tools.remover.withdraw_service(self.plugin, service)
+        # Else the next leader would find it amid its deletion, and forget the plugin with it.
+        with contextlib.suppress(errors.ConflictError, errors.NotFoundError):
+            left = await self.tools.gatherer.live(build_service(self.plugin, None))
+            if left is not None and observe.read_service(left).cnpg_finalizer:
+                await self.tools.remover.strip_cnpg_finalizer(self.plugin, left)
+        self.wrote.append(f"Service {self.plugin.service_name}")
+
+    async def _shake(self) -> Verdict:
+        verdict, self._outcome = judge_handshake(self._given)
+        if verdict.is_true:
+            return verdict
+        late = next(find_late(self._given), None)
+        return await self._cure(verdict, late) if late is not None else verdict
+
+    async def _register(self) -> Verdict:
+        given, outcome = self._given, self._outcome
+        verdict = judge_registration(given, outcome.identity if outcome is not None else None)
+        late = next(find_late(given), None) or next(find_withdrawn(given), None)
+        if late is not None:
+            return await self._cure(unknown(verdict.reason, verdict.message), late)
+        if verdict.is_true:
+            self._registered = given.revision
+            self.wrote += await self.pruning.prune(self.tools, self.plugin, [], ())
+            self._wake.append(self.now + self.plugin.spec.handshake.interval)
+        return verdict
+
+    async def _cure(self, verdict: Verdict, late: Announcement) -> Verdict:
+        """Restart CloudNativePG, once, for a sidecar that came right after it had started."""
+        given = self._given
+        if given.cnpg.restarted_for.get(given.name) == late.revision:
+            return verdict
+        policy = self.plugin.spec.restart_policy or self.tools.policy.restart_policy
+        if policy is RestartPolicy.NEVER:
+            return forbid_cure(given)
+        step = await restart_cnpg(self.tools, self.plugin, self.status, Step(verdict), late=late)
+        self.notes += [("RestartingCNPG", step.restarted)] if step.restarted else []
+        self._record = step.record
+        self._wake += [self.now + step.after] if step.after is not None else []
+        return step.verdict

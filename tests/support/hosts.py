@@ -1,0 +1,127 @@
+"""CloudNativePG's pod as the host of sidecars, as its own manifest has it until a test differs."""
+
+from copy import deepcopy
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.sidecar_note import SidecarNote
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.facts import ContainerFacts, HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
+from cnpg_plugin_operator.decide.placing import Move, Placing
+from cnpg_plugin_operator.decide.roster import Candidate, Seat
+from cnpg_plugin_operator.decide.sidecar import SidecarInput
+from cnpg_plugin_operator.desired.sidecars import Gate, Place, Sidecar
+from tests.support.builders import NOW, ago, cnpg, container, leader, plugin, pod
+from tests.support.server_side_apply import apply_part
+
+MANIFEST = Path(__file__).parent / "cnpg-deployment.yaml"
+DEPLOYMENT: dict[str, Any] = yaml.safe_load(MANIFEST.read_text())
+
+PLACE = Place("/plugins", {"runAsUser": 10001, "runAsGroup": 10001})
+GATE = Gate(image="example.org/cnpg-plugin-operator:1.0.0")
+
+
+def deployment() -> dict[str, Any]:
+    """CloudNativePG 1.30.0 as its manifest has it."""
+    return deepcopy(DEPLOYMENT)
+
+
+def template(part: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Its pod template, with a part applied."""
+    live: dict[str, Any] = deployment()["spec"]["template"]
+    apply_part(live, {}, part or {})
+    return live
+
+
+def host(part: dict[str, Any] | None = None, **facts: Any) -> HostFacts:
+    usual = HostFacts(
+        deployment="cnpg-controller-manager",
+        uid="uid-of-cnpg",
+        template=template(part),
+        directory=PLACE.directory,
+        user=PLACE.user,
+        account="cnpg-manager",
+        ports=frozenset({8080, 9443}),
+        kubernetes=(1, 33),
+    )
+    return replace(usual, **facts)
+
+
+def sidecar_spec(name: str = "hello", **spec: Any) -> Plugin:
+    """A plugin in mode Sidecar."""
+    return plugin(name, mode="Sidecar", **spec)
+
+
+def candidate(name: str = "hello", spec: dict[str, Any] | None = None, **facts: Any) -> Candidate:
+    """An accepted resource in mode Sidecar that nothing is known of yet."""
+    usual = Candidate(
+        name=name,
+        socket=f"{name}.example.org",
+        plugin=sidecar_spec(name, **(spec or {})),
+        accepted=True,
+        note=SidecarNote(),
+        policy=RestartPolicy.IF_NEEDED,
+    )
+    return replace(usual, **facts)
+
+
+def identified(name: str = "hello.example.org", version: str = "1.0.0") -> HandshakeOutcome:
+    return HandshakeOutcome(Reason.IDENTIFIED, "answered", Identity(name, version))
+
+
+def host_pod(
+    *containers: ContainerFacts,
+    name: str = "cnpg-1",
+    created: datetime | None = None,
+    ready: bool = True,
+    unschedulable: str = "",
+    **facts: Any,
+) -> HostPod:
+    """A pod of CloudNativePG's that was started with sidecar hello, which answered the gate."""
+    found = pod(
+        *(containers or (sidecar_container(),)),
+        name=name,
+        created=created or ago(3600),
+        ready=ready,
+        unschedulable=unschedulable,
+    )
+    usual = HostPod(
+        pod=found,
+        sidecars={"hello": "r1"},
+        verdicts={"hello.example.org": identified()},
+        gate_ended=ago(3500),
+    )
+    return replace(usual, **facts)
+
+
+def sidecar_container(name: str = "hello", **facts: Any) -> ContainerFacts:
+    usual = container(name=names.sidecar_container(name), running_since=ago(3550), ready=True)
+    return replace(usual, **facts)
+
+
+WANTED = Sidecar("hello", "hello.example.org", "r1", {"name": "cnpg-plugin-hello"}, ())
+SEEN = SidecarNote(1, "r1", present=True)
+
+
+def situation(**facts: Any) -> SidecarInput:
+    """A sidecar that CloudNativePG's only pod, which leads, was started with."""
+    usual = SidecarInput(
+        name="hello",
+        socket="hello.example.org",
+        seat=Seat(SEEN, WANTED, placed=WANTED),
+        placing=Placing(Move.NOTHING),
+        pending=False,
+        host=host(pods=(host_pod(),)),
+        cnpg=cnpg(leader=replace(leader(ago(3600)), pod="cnpg-1")),
+        clusters=(),
+        now=NOW,
+    )
+    return replace(usual, **facts)

@@ -1,0 +1,338 @@
+"""What CloudNativePG's pod template is to hold for all sidecars together, and what is no drift."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.desired.drift import first_difference
+from cnpg_plugin_operator.desired.sidecars import (
+    Gate,
+    Place,
+    Sidecar,
+    build_sidecar,
+    build_template,
+    find_template_drift,
+    keep_sidecar,
+    read_sidecars,
+)
+from tests.support.hosts import GATE, PLACE, deployment, sidecar_spec, template
+from tests.support.server_side_apply import apply_part
+
+GOLDEN = Path(__file__).parent / "golden"
+ASSIGNED = Place("/var/run/plugins", {})
+"""On OpenShift: another directory, and whatever user the platform gives to the namespace."""
+
+HELLO: dict[str, Any] = {"image": "example.org/hello:1", "args": ["plugin"]}
+BARMAN: dict[str, Any] = {
+    "image": "example.org/barman:1",
+    "imagePullPolicy": "Always",
+    "imagePullSecrets": [{"name": "registry"}],
+    "command": ["/manager"],
+    "args": ["operator"],
+    "serverArguments": "None",
+    "serviceAccount": {"name": "cnpg-manager"},
+    "env": [{"name": "SIDECAR_IMAGE", "value": "example.org/sidecar:1"}],
+    "envFrom": [{"configMapRef": {"name": "barman"}}],
+    "resources": {"requests": {"cpu": "100m"}},
+    "probes": {"liveness": {"tcpSocket": {"port": 8081}}},
+}
+VOLUMES: dict[str, Any] = {
+    "image": "example.org/volumes:1",
+    "imagePullSecrets": [{"name": "registry"}, {"name": "other"}],
+    "volumes": [
+        {"name": "data", "emptyDir": {}},
+        {"name": "settings", "configMap": {"name": "settings"}},
+    ],
+    "volumeMounts": [
+        {"name": "data", "mountPath": "/data"},
+        {"name": "data", "mountPath": "/cache", "subPath": "cache"},
+        {"name": "settings", "mountPath": "/etc/settings", "readOnly": True},
+    ],
+}
+TRIO = {"hello": HELLO, "barman": BARMAN, "volumes": VOLUMES}
+
+
+def build(specs: dict[str, dict[str, Any]], place: Place = PLACE) -> list[Sidecar]:
+    return [build_sidecar(sidecar_spec(name, **spec), place) for name, spec in specs.items()]
+
+
+def part(specs: dict[str, dict[str, Any]], place: Place = PLACE) -> dict[str, Any]:
+    return build_template(build(specs, place), place, GATE, template())
+
+
+def defaulted(live: dict[str, Any]) -> dict[str, Any]:
+    """A pod template with what the API server adds to every container and volume."""
+    live = deepcopy(live)
+    live["metadata"]["creationTimestamp"] = None
+    pod = live["spec"]
+    pod |= {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default"}
+    for container in pod.get("initContainers", []) + pod["containers"]:
+        container.setdefault("terminationMessagePath", "/dev/termination-log")
+        container.setdefault("terminationMessagePolicy", "File")
+        container.setdefault("imagePullPolicy", "IfNotPresent")
+        container.setdefault("resources", {})
+        if "livenessProbe" in container:
+            container["livenessProbe"] |= {"periodSeconds": 10, "failureThreshold": 3}
+        for variable in container.get("env", []):
+            field = variable.get("valueFrom", {}).get("fieldRef", {})
+            field.setdefault("apiVersion", "v1")
+    for volume in pod["volumes"]:
+        for source in ("configMap", "secret"):
+            if source in volume:
+                volume[source].setdefault("defaultMode", 420)
+    return live
+
+
+@pytest.mark.parametrize(
+    ("name", "specs", "place"),
+    [
+        pytest.param("one", {"hello": HELLO}, PLACE, id="one sidecar"),
+        pytest.param("three", TRIO, PLACE, id="three sidecars"),
+        pytest.param("assigned", {"hello": HELLO}, ASSIGNED, id="users that the platform assigns"),
+    ],
+)
+def test_the_template_is_as_it_was_reviewed(
+    name: str, specs: dict[str, dict[str, Any]], place: Place
+) -> None:
+    reviewed = yaml.safe_load((GOLDEN / f"sidecars-{name}.yaml").read_text())
+
+    assert part(specs, place) == reviewed
+
+
+def test_the_order_of_resources_changes_nothing() -> None:
+    backwards = dict(reversed(TRIO.items()))
+
+    assert json.dumps(part(backwards)) == json.dumps(part(TRIO))
+
+
+def test_the_gate_comes_last_and_waits_for_every_socket() -> None:
+    *sidecars, gate = part(TRIO)["spec"]["initContainers"]
+
+    assert gate["name"] == names.GATE
+    assert gate["args"][3:] == [f"{name}.example.org" for name in sorted(TRIO)]
+    assert all(container["restartPolicy"] == "Always" for container in sidecars)
+    assert "restartPolicy" not in gate
+
+
+def test_without_sidecars_nothing_is_left() -> None:
+    assert build_template([], PLACE, GATE, template(part(TRIO))) == {}
+    live = template(part(TRIO))
+    apply_part(live, part(TRIO), {})
+    assert live == deployment()["spec"]["template"]
+
+
+@pytest.mark.parametrize("account", ["", "cnpg-manager"])
+def test_only_who_names_cloudnativepgs_account_gets_its_token(account: str) -> None:
+    spec = {"serviceAccount": {"name": account}} if account else {}
+    (sidecar,) = build({"hello": {**HELLO, **spec}})
+
+    paths = [mount["mountPath"] for mount in sidecar.container["volumeMounts"]]
+    assert (names.TOKEN_DIRECTORY in paths) is not bool(account)
+
+
+def test_the_gate_never_gets_a_token() -> None:
+    gate = part({"barman": BARMAN})["spec"]["initContainers"][-1]
+
+    assert names.TOKEN_DIRECTORY in [mount["mountPath"] for mount in gate["volumeMounts"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        pytest.param({"image": "example.org/hello:2"}, True, id="another image"),
+        pytest.param({"env": [{"name": "A", "value": "1"}]}, True, id="another variable"),
+        pytest.param({"imagePullSecrets": [{"name": "x"}]}, True, id="another pull secret"),
+        pytest.param({"volumes": [{"name": "x", "emptyDir": {}}]}, True, id="another volume"),
+        pytest.param({"restartPolicy": "Never"}, False, id="another policy"),
+        pytest.param({"deletionProtection": False}, False, id="another protection"),
+        pytest.param({"suspend": True}, False, id="a suspension"),
+    ],
+)
+def test_a_revision_is_what_the_pod_would_feel(change: dict[str, Any], *, differs: bool) -> None:
+    (before,), (after,) = build({"hello": HELLO}), build({"hello": {**HELLO, **change}})
+
+    assert (before.revision != after.revision) is differs
+
+
+def test_another_operator_image_keeps_the_gate_while_the_sidecars_stay() -> None:
+    newer = Gate(image="example.org/cnpg-plugin-operator:2.0.0")
+    live = defaulted(template(part(TRIO)))
+
+    again = build_template(build(TRIO), PLACE, newer, live)
+
+    assert again["spec"]["initContainers"][-1]["image"] == GATE.image
+    assert find_template_drift(again, live) is None
+
+
+def test_another_operator_image_comes_with_the_next_change() -> None:
+    newer = Gate(image="example.org/cnpg-plugin-operator:2.0.0")
+    live = defaulted(template(part({"hello": HELLO})))
+
+    again = build_template(build(TRIO), PLACE, newer, live)
+
+    assert again["spec"]["initContainers"][-1]["image"] == newer.image
+
+
+@pytest.mark.parametrize("specs", [{"hello": HELLO}, TRIO], ids=["one", "three"])
+def test_what_the_api_server_adds_is_no_drift(specs: dict[str, dict[str, Any]]) -> None:
+    wanted = part(specs)
+
+    assert find_template_drift(wanted, defaulted(template(wanted))) is None
+
+
+def test_two_mounts_of_one_volume_are_told_apart_by_their_paths() -> None:
+    live = template(part(TRIO))
+    mounts = live["spec"]["initContainers"][2]["volumeMounts"]
+    assert [m["mountPath"] for m in mounts][2:] == ["/data", "/cache", "/etc/settings"]
+    mounts.reverse()
+
+    assert find_template_drift(part(TRIO), live) is None
+    mounts[:] = [mount for mount in mounts if mount["mountPath"] != "/cache"]
+    assert find_template_drift(part(TRIO), live) is not None
+
+
+def change(live: dict[str, Any], what: str) -> None:
+    pod = live["spec"]
+    match what:
+        case "an image":
+            pod["initContainers"][0]["image"] = "example.org/other"
+        case "a sidecar is gone":
+            del pod["initContainers"][1]
+        case "the gate is gone":
+            del pod["initContainers"][-1]
+        case "the mount of the manager is gone":
+            pod["containers"][0]["volumeMounts"] = []
+        case "a volume is gone":
+            pod["volumes"] = [v for v in pod["volumes"] if v["name"] != names.VOLUME_SOCKETS]
+        case "the annotation is gone":
+            live["metadata"].pop("annotations")
+        case "everything is gone":
+            live.clear()
+        case _:
+            raise AssertionError(what)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "an image",
+        "a sidecar is gone",
+        "the gate is gone",
+        "the mount of the manager is gone",
+        "a volume is gone",
+        "the annotation is gone",
+        "everything is gone",
+    ],
+)
+def test_what_somebody_takes_away_is_drift(what: str) -> None:
+    live = defaulted(template(part(TRIO)))
+    change(live, what)
+
+    again = build_template(build(TRIO), PLACE, GATE, live)
+
+    assert find_template_drift(again, live) is not None
+
+
+@pytest.mark.parametrize(
+    ("live", "drift"),
+    [
+        pytest.param(template(), None, id="nothing of it"),
+        pytest.param(template(part(TRIO)), "metadata.annotations", id="all of it"),
+        pytest.param(
+            {"spec": {"initContainers": [{"name": names.GATE}]}}, "metadata.annotations",
+            id="a gate alone",
+        ),
+        pytest.param({}, None, id="no template at all"),
+    ],
+)  # fmt: skip
+def test_remains_are_drift_where_no_sidecar_is_wanted(
+    live: dict[str, Any], drift: str | None
+) -> None:
+    assert find_template_drift({}, live) == drift
+
+
+@pytest.mark.parametrize("name", TRIO)
+def test_what_is_kept_is_what_stands_there(name: str) -> None:
+    live = defaulted(template(part(TRIO)))
+    built = next(each for each in build(TRIO) if each.name == name)
+
+    kept = keep_sidecar(name, f"{name}.example.org", live)
+
+    assert kept is not None
+    assert (kept.name, kept.socket, kept.revision) == (name, built.socket, built.revision)
+    assert first_difference(built.container, kept.container) is None
+    assert [v["name"] for v in kept.volumes] == [v["name"] for v in built.volumes]
+
+
+def test_a_set_that_is_kept_is_the_set_that_stands_there() -> None:
+    live = defaulted(template(part(TRIO)))
+    kept = [keep_sidecar(name, f"{name}.example.org", live) for name in TRIO]
+
+    again = build_template([k for k in kept if k is not None], PLACE, GATE, live)
+
+    assert find_template_drift(again, live) is None
+    after = deepcopy(live)
+    apply_part(after, part(TRIO), again)
+    assert after == live
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        pytest.param({}, id="no template"),
+        pytest.param(template(), id="no sidecar"),
+        pytest.param(
+            {"metadata": {"annotations": {names.ANNOTATION_SIDECARS: '{"hello": "r1"}'}}},
+            id="an annotation alone",
+        ),
+        pytest.param(
+            {"spec": {"initContainers": [{"name": "cnpg-plugin-hello"}]}}, id="a container alone"
+        ),
+    ],
+)
+def test_what_does_not_stand_there_is_not_kept(live: dict[str, Any]) -> None:
+    assert keep_sidecar("hello", "hello.example.org", live) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"x"'])
+def test_an_annotation_that_makes_no_sense_counts_as_none(text: str) -> None:
+    assert read_sidecars({"metadata": {"annotations": {names.ANNOTATION_SIDECARS: text}}}) == {}
+
+
+LONG = [
+    ("a" * 63, "data"),
+    ("a" * 62 + "b", "data"),
+    ("a" * 253, "d" * 63),
+    ("a" * 253, "d" * 62 + "e"),
+    ("hello", "d" * 63),
+    ("hello-world", "x"),
+    ("hello", "world-x"),
+    ("hello--world", "x"),
+    ("hello", "world--x"),
+]
+"""Those that would meet if the parts of a name were only joined come in pairs."""
+
+
+def test_the_longest_names_stay_labels_and_apart() -> None:
+    containers = {name: names.sidecar_container(name) for name, _ in LONG}
+    volumes = {each: names.sidecar_volume(*each) for each in LONG}
+
+    for label in (*containers.values(), *volumes.values()):
+        assert len(label) <= 63
+        assert label.startswith(names.SIDECAR_PREFIX)
+        assert label[-1].isalnum()
+    assert len(set(containers.values())) == len(containers)
+    assert len(set(volumes.values())) == len(volumes)
+
+
+@pytest.mark.parametrize("name", ["gate", "s-gate", "s-sockets"])
+def test_no_plugins_name_meets_the_operators_own(name: str) -> None:
+    own = {names.GATE, names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN}
+
+    assert names.sidecar_container(name) not in own
+    assert names.sidecar_volume(name, "x") not in own
