@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.names import SHARED
+from tests.support.cluster_fixture import VALUES, image_key, install_chart
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins
 from tests.support.cnpg_install import restore_cnpg
+from tests.support.hosting import Host, template
 from tests.support.remains import take_away_remains
 from tests.support.resources import plugin
 
@@ -25,6 +27,9 @@ LAST = (
     "test_finding_cnpg_of_helm",
     "test_cert_manager",
     "test_older_cnpg",
+    "test_sidecar",
+    "test_sidecar_safety",
+    "test_sidecar_survival",
 )
 """Look at what all others left behind, or disturb what all others lean on."""
 
@@ -73,3 +78,28 @@ def shared(operator: Operator) -> Iterator[Plugins]:
     own.until_ready(SHARED)
     yield own
     own.clean_up()
+
+
+@pytest.fixture(scope="session")
+def hasty(operator: Operator) -> Iterator[Operator]:
+    """The operator with little patience: it waits neither for more sidecars nor for late ones."""
+    key = image_key()
+    restart = {**VALUES["restart"], "settle": "3s"}
+    install_chart(operator.cluster, key, restart=restart, sidecars={"deadline": "15s"})
+    yield operator
+    install_chart(operator.cluster, key)
+
+
+@pytest.fixture(scope="module")
+def leaving_cnpg_as_found(hasty: Operator) -> Iterator[None]:
+    """CloudNativePG's pod template is the same before and after a module."""
+    before = template(hasty.api)
+    yield
+    assert template(hasty.api) == before
+
+
+@pytest.fixture
+def host(operator: Operator) -> Iterator[Host]:
+    """CloudNativePG's Deployment, watched during a test."""
+    with Host(operator.api) as watched:
+        yield watched

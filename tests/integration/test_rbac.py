@@ -61,6 +61,7 @@ IN_ITS_NAMESPACE = [
     "list events",
     "create events",
     "get leases.coordination.k8s.io",
+    "get configmaps",
     "patch cnpgplugins.cnpgplugin.dev",
     "patch cnpgplugins.cnpgplugin.dev --subresource=status",
     "update cnpgplugins.cnpgplugin.dev --subresource=finalizers",
@@ -98,12 +99,14 @@ NOT_IN_ITS_NAMESPACE = [
     "delete cnpgplugins.cnpgplugin.dev",
     "create cnpgplugins.cnpgplugin.dev",
     "patch leases.coordination.k8s.io",
-    "get configmaps",
+    "list configmaps",
+    "patch configmaps",
     "delete persistentvolumeclaims",
     "patch clusters.postgresql.cnpg.io",
 ]
 
 NOWHERE_ELSE = [
+    "get configmaps",
     "get secrets",
     "list secrets",
     "create secrets",

@@ -1,0 +1,172 @@
+"""Sidecars outlive what people do to CloudNativePG's Deployment, or say who took them out.
+
+Whoever applies CloudNativePG's manifest again leaves alone what it does not name; whoever replaces
+the Deployment takes the sidecars out, and they are put back, but not for ever.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support import wait
+from tests.support.cluster_fixture_api import Object
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.cnpg_install import installed_by_helm, manifest_objects
+from tests.support.hosting import (
+    MINUTE,
+    PATH,
+    WHERE,
+    Host,
+    pods,
+    sidecar,
+    template,
+    until_ready,
+    until_rolled,
+    until_template,
+)
+from tests.support.resources import IMAGE_VERSION, plugin_name, postgres
+from tests.support.rolls import CNPG
+
+ONE, OTHER = "outlive-a", "outlive-b"
+USER = "e2e-outlive"
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@pytest.fixture(scope="module")
+def original(leaving_cnpg_as_found: None, operator: Operator) -> Object:
+    """The pod template without any sidecar."""
+    return template(operator.api)
+
+
+@pytest.fixture(scope="module")
+def pair(original: Object, module_plugins: Plugins) -> Iterator[Plugins]:
+    """Two sidecars, Ready, that a Cluster uses."""
+    users = (plugin_name(ONE), plugin_name(OTHER))
+    module_plugins.apply(
+        sidecar(ONE), sidecar(OTHER), postgres(USER, *users, imageName="localhost/none:17")
+    )
+    until_serving(module_plugins)
+    yield module_plugins
+    module_plugins.clean_up()
+    until_template(module_plugins, original)
+    until_rolled(module_plugins)
+
+
+def until_serving(plugins: Plugins) -> None:
+    """Wait until both are Ready and a Cluster that is made now can use them."""
+    until_ready(plugins, ONE, OTHER, within=2 * MINUTE)
+    for name in (ONE, OTHER):
+        plugins.until_reported(name, USER, IMAGE_VERSION, within=MINUTE)
+
+
+def test_they_outlive_upgrades_and_rollbacks_of_helm(
+    operator: Operator, plugins: Plugins, original: Object
+) -> None:
+    name, cluster, release = "under-helm", operator.cluster, "cnpg"
+    where = (*WHERE, "--wait", "--timeout", "90s")
+    with installed_by_helm(cluster, release, {}) as chart:
+        path = f"{PATH.removesuffix(CNPG)}cnpg-cloudnative-pg"
+        bare = plugins.api.get(path)["spec"]["template"]
+        plugins.apply(sidecar(name))
+        until_ready(plugins, name)
+        generation = plugins.api.get(path)["metadata"]["generation"]
+
+        cluster.helm("upgrade", release, str(chart), *where)
+        assert plugins.api.get(path)["metadata"]["generation"] == generation, "nothing changed"
+        _change(chart)
+        cluster.helm("upgrade", release, str(chart), *where)
+        until_ready(plugins, name)
+        assert plugins.api.get(path)["metadata"]["generation"] == generation + 1, "the upgrade's"
+        plugins.patch(name, resources={"requests": {"cpu": "5m"}})
+        until_ready(plugins, name)
+        cluster.helm("rollback", release, "1", *where)
+        until_ready(plugins, name)
+        assert plugins.api.get(path)["metadata"]["generation"] == generation + 3
+        plugins.remove(name)
+        assert plugins.api.get(path)["spec"]["template"] == bare
+    until_template(plugins, original)
+
+
+def _change(chart: Path) -> None:
+    """Make the chart another version, as far as the pod template is concerned."""
+    file = chart / "manifest.json"
+    objects = json.loads(file.read_text())
+    (deployment,) = (each for each in objects if each["kind"] == "Deployment")
+    deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 11
+    file.write_text(json.dumps(objects))
+
+
+def test_applying_the_manifest_again_changes_nothing(
+    operator: Operator, pair: Plugins, host: Host
+) -> None:
+    manifest = json.dumps(manifested())
+    for _ in range(2):  # the second knows what the first applied
+        pair.kubectl("apply", "-f", "-", input=manifest)
+    pair.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifest)
+    operator.writes_until_calm(operator.audit.mark())
+    pair.kubectl("annotate", "deployment", CNPG, *WHERE, f"{LAST_APPLIED}-")
+    until_serving(pair)
+    assert host.rolls == 0
+
+
+def manifested() -> Object:
+    """The Deployment as CloudNativePG's manifest has it."""
+    (found,) = (each for each in manifest_objects() if each["kind"] == "Deployment")
+    return found
+
+
+def replace(plugins: Plugins) -> None:
+    """Replace the Deployment by the manifest's."""
+    plugins.kubectl("replace", "-f", "-", input=json.dumps(manifested()))
+
+
+def test_cloudnativepg_comes_back_by_itself_while_nobody_operates(
+    operator: Operator, pair: Plugins, host: Host
+) -> None:
+    scale = ("scale", f"deployment/{operator.deployment}", "--namespace", operator.namespace)
+    pair.kubectl(*scale, "--replicas=0")
+    former = {pod["metadata"]["name"] for pod in pods(pair.api)}
+    pair.kubectl("delete", "pods", *former, *WHERE, "--force", "--grace-period=0")
+    try:
+        until_rolled(pair)
+        # It talks to them: a Cluster that is made now shows both.
+        cluster = "e2e-outlive-later"
+        users = (plugin_name(ONE), plugin_name(OTHER))
+        pair.apply(postgres(cluster, *users, imageName="localhost/none:17"))
+        for name in (ONE, OTHER):
+            pair.until_reported(name, cluster, IMAGE_VERSION, within=MINUTE)
+    finally:
+        pair.kubectl(*scale, "--replicas=1")
+    operator.pod()
+    until_serving(pair)
+    operator.writes_until_calm(operator.audit.mark())
+    until_ready(pair, ONE, OTHER, within=1)
+    assert host.rolls == 0
+
+
+def test_a_replaced_deployment_gets_them_back_until_it_was_replaced_three_times(
+    operator: Operator, pair: Plugins, host: Host
+) -> None:
+    for times in (1, 2):
+        replace(pair)
+        wait.until("they are back", lambda n=2 * times: host.rolls == n, within=MINUTE)  # type: ignore[misc]
+        until_serving(pair)
+        until_rolled(pair)
+        assert host.rolls == 2 * times, "one by the replacement, one by the operator"
+    replace(pair)
+    for name in (ONE, OTHER):
+        found = pair.until_condition(name, "Available", "SidecarReverted", within=MINUTE)
+        assert "3 times (kubectl" in found["message"], "and by whom"
+    until_rolled(pair)
+    operator.writes_until_calm(operator.audit.mark())
+    assert host.rolls == 5
+
+    # Whoever follows the message is done.
+    for name in (ONE, OTHER):
+        pair.patch(name, resources={"requests": {"cpu": "5m"}})
+    until_serving(pair)
+    assert host.rolls == 6
