@@ -45,7 +45,7 @@ BEFORE = {
 
 
 @pytest.fixture(scope="module")
-def hasty(operator: Operator) -> Iterator[Operator]:
+def prompt(operator: Operator) -> Iterator[Operator]:
     """The operator, waiting for nobody before it restarts CloudNativePG."""
     restart = {"settle": "1s", "settleMax": "2m", "cooldown": "1s"}
     install_chart(operator.cluster, image_key(), restart=restart)
@@ -55,22 +55,22 @@ def hasty(operator: Operator) -> Iterator[Operator]:
 
 @pytest.mark.parametrize("moment", [*BEFORE, None], ids=lambda moment: str(moment or "the end"))
 def test_an_operator_that_is_killed_around_a_write_of_a_restart_rolls_cloudnativepg_once(
-    hasty: Operator, plugins: Plugins, moment: str | None
+    prompt: Operator, plugins: Plugins, moment: str | None
 ) -> None:
-    before = observe(hasty.api)
+    before = observe(prompt.api)
     write = BEFORE[moment] if moment else None
-    mark = hasty.audit.mark()
-    with refused(hasty, write) if write else nullcontext():
+    mark = prompt.audit.mark()
+    with refused(prompt, write) if write else nullcontext():
         plugins.apply(plugin(NAME, restartPolicy="Always"))
         if write:
-            until_refused(hasty, write, mark, within=MINUTE)
+            until_refused(prompt, write, mark, within=MINUTE)
         else:
             plugins.until_ready(NAME, within=MINUTE)
-        hasty.kill()
+        prompt.kill()
     plugins.until_ready(NAME, within=2 * MINUTE)
-    hasty.writes_until_calm(hasty.audit.mark())
+    prompt.writes_until_calm(prompt.audit.mark())
 
-    after = observe(hasty.api)
+    after = observe(prompt.api)
     assert after.generation == before.generation + 1
     assert len(after.revisions - before.revisions) == 1
     noted = plugins.plugin(NAME)["status"]["cnpg"]["lastRestart"]

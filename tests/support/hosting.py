@@ -1,10 +1,9 @@
 """Plugins as sidecars, CloudNativePG's Deployment as their host, what its Clusters feel of it."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, Self
@@ -12,6 +11,7 @@ from typing import Any, Final, Self
 from tests.support import wait
 from tests.support.cluster_fixture_api import Api, ApiError, Object, Recorder
 from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
+from tests.support.meanwhile import meanwhile
 from tests.support.resources import NAMESPACE, Manifest, plugin
 from tests.support.rolls import CNPG
 
@@ -144,24 +144,19 @@ class Heartbeat:
     interval: float = 0.5
     _recorder: Recorder = field(init=False)
     _began: float = field(init=False)
-    _stopping: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _background: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self._recorder = Recorder(self.api, collection("Service", "default"))
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
-        self._recorder.start()
-        self._thread = threading.Thread(target=self._delete, name="delete Service", daemon=True)
-        self._thread.start()
+        self._background.enter_context(self._recorder)
+        self._background.enter_context(meanwhile(self._delete, self.interval))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
-        self._recorder.stop()
+        self._background.close()
 
     @property
     def beats(self) -> list[float]:
@@ -178,6 +173,5 @@ class Heartbeat:
         return bool(self.beats) and time.monotonic() - self.beats[-1] < 2
 
     def _delete(self) -> None:
-        while not self._stopping.wait(self.interval):
-            with suppress(ApiError):
-                self.api.delete(f"{collection('Service', 'default')}/{self.cluster}-ro")
+        with suppress(ApiError):
+            self.api.delete(f"{collection('Service', 'default')}/{self.cluster}-ro")

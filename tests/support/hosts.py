@@ -114,6 +114,7 @@ SEEN = SidecarNote(1, "r1", present=True)
 def situation(**facts: Any) -> SidecarInput:
     """A sidecar that CloudNativePG's only pod, which leads, was started with."""
     usual = SidecarInput(
+        namespace="cnpg-system",
         name="hello",
         socket="hello.example.org",
         seat=Seat(SEEN, WANTED, placed=WANTED),

@@ -7,9 +7,8 @@ Cluster: the Clusters are changed every second, so that it does.
 
 import http.client
 import re
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -17,6 +16,7 @@ from tests.cluster import Cluster
 from tests.cluster.network import call_inside
 from tests.support.cluster_fixture_api import CORE, Api, ApiError, Recorder
 from tests.support.cluster_fixture_plugins import collection
+from tests.support.meanwhile import meanwhile
 from tests.support.resources import NAMESPACE
 
 CLUSTERS_NAMESPACE: Final = "default"
@@ -60,24 +60,19 @@ class Phases:
     clusters: Sequence[str]
     """Their names; they need not exist yet."""
     _recorder: Recorder = field(init=False)
-    _stopping: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _background: ExitStack = field(default_factory=ExitStack)
     _touched: int = 0
 
     def __post_init__(self) -> None:
         self._recorder = Recorder(self.api, collection("Cluster", CLUSTERS_NAMESPACE))
 
     def __enter__(self) -> Self:
-        self._recorder.start()
-        self._thread = threading.Thread(target=self._touch, name="touch Clusters", daemon=True)
-        self._thread.start()
+        self._background.enter_context(self._recorder)
+        self._background.enter_context(meanwhile(self._touch, _INTERVAL))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
-        self._recorder.stop()
+        self._background.close()
 
     def of(self, cluster: str) -> list[Phase]:
         """Every phase that a Cluster has gone through so far, in order."""
@@ -109,10 +104,9 @@ class Phases:
         return int(sum(float(count) for count in _RECONCILES.findall(text)))
 
     def _touch(self) -> None:
-        while not self._stopping.wait(_INTERVAL):
-            self._touched += 1
-            change = {"metadata": {"annotations": {"example.com/touched": str(self._touched)}}}
-            for name in self.clusters:
-                # One that is not there, or that CloudNativePG's webhook refuses to have changed.
-                with suppress(ApiError):
-                    self.api.patch(f"{collection('Cluster', CLUSTERS_NAMESPACE)}/{name}", change)
+        self._touched += 1
+        change = {"metadata": {"annotations": {"example.com/touched": str(self._touched)}}}
+        for name in self.clusters:
+            # One that is not there, or that CloudNativePG's webhook refuses to have changed.
+            with suppress(ApiError):
+                self.api.patch(f"{collection('Cluster', CLUSTERS_NAMESPACE)}/{name}", change)

@@ -10,7 +10,7 @@ from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.kinds import Kind
-from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
+from cnpg_plugin_operator.cluster.locating import selector_of
 from cnpg_plugin_operator.decide.gate import decode_verdicts
 from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
 from cnpg_plugin_operator.decide.versions import manager_of
@@ -27,21 +27,17 @@ _USER: Final = ("runAsUser", "runAsGroup")
 
 
 async def read_host(
-    client: Client, namespace: str, cnpg: CNPGFacts, *, configured: bool
-) -> HostFacts | None:
-    """Read CloudNativePG's Deployment and its pods; None where it is gone.
+    client: Client, deployment: Mapping[str, Any], *, configured: bool
+) -> HostFacts:
+    """Read what belongs to CloudNativePG's Deployment, which was read just now: its pods first.
 
     Where CloudNativePG's configuration may not be read, its Deployment alone says where it looks
     for sockets; the chart withholds that right where no sidecar may be added.
     """
-    deployment = await client.find(kinds.DEPLOYMENT, cnpg.deployment, namespace)
-    if deployment is None:
-        return None
-    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    namespace = deployment["metadata"]["namespace"]
     directory, pods, kubernetes = await asyncio.gather(
         _read_directory(client, namespace, deployment, configured=configured),
-        client.list(kinds.POD, namespace, labels=selector),
+        client.list(kinds.POD, namespace, labels=selector_of(deployment)),
         _read_kubernetes(client),
     )
     return read_facts(deployment, pods, directory, kubernetes)

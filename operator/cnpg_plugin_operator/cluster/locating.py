@@ -32,13 +32,20 @@ async def locate(client: Client, namespace: str, reference: str = "") -> tuple[C
 
     With a reference there is at most the one of that name.
     """
+    return tuple(facts for facts, _ in await locate_deployments(client, namespace, reference))
+
+
+async def locate_deployments(
+    client: Client, namespace: str, reference: str = ""
+) -> list[tuple[CNPGFacts, Object]]:
+    """Do as `locate`, and give each one's Deployment as it was read."""
     deployments, leader = await _find(client, namespace, reference)
     owner = leader.owner if leader else ""
     pods = await asyncio.gather(*(_pods(client, body) for body in deployments))
-    return tuple(
-        read_cnpg(body, leader if body["metadata"]["name"] == owner else None, own)
+    return [
+        (read_cnpg(body, leader if body["metadata"]["name"] == owner else None, own), body)
         for body, own in zip(deployments, pods, strict=True)
-    )
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +107,17 @@ def _owner(body: Object, kind: str) -> str:
 
 async def _pods(client: Client, deployment: Object) -> tuple[PodFacts, ...]:
     """Read the pods where they matter: of a rollout under way, or of what OLM owns."""
-    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    if not labels or (_is_settled(deployment) and not _olm_owner(deployment)):
+    selector = selector_of(deployment)
+    if not selector or (_is_settled(deployment) and not _olm_owner(deployment)):
         return ()
-    selector = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     namespace = deployment["metadata"]["namespace"]
     return observe.read_pods(await client.list(kinds.POD, namespace, labels=selector))
+
+
+def selector_of(deployment: Object) -> str:
+    """Give the label selector of a Deployment's pods."""
+    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def looks_like_cnpg(deployment: Object) -> bool:

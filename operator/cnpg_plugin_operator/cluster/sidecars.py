@@ -11,6 +11,7 @@ from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, with_record
 from cnpg_plugin_operator.cluster.hosting import read_host
+from cnpg_plugin_operator.cluster.locating import locate_deployments
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.desired.objects import Object
@@ -44,24 +45,23 @@ class Sidecars:
         """Read all that the set of sidecars is composed from."""
         namespace = plugin.namespace
         located, siblings, clusters, service = await asyncio.gather(
-            self._gatherer.cnpg(namespace, plugin.cnpg_reference),
+            locate_deployments(self._client, namespace, plugin.cnpg_reference),
             self._gatherer.siblings(namespace),
             databases.list_clusters(self._client),
             self._client.find(kinds.SERVICE, plugin.service_name, namespace),
         )
-        found = with_record(located, siblings)
-        single = len(found) == 1
+        found = with_record(tuple(facts for facts, _ in located), siblings)
+        host = None
+        if len(located) == 1:
+            host = await read_host(self._client, located[0][1], configured=self._allowed)
         return SidecarSnapshot(
             cnpg=found,
             cnpg_elsewhere=() if found else await self._gatherer.cnpg_namespaces(),
-            host=await self._read_host(namespace, found[0]) if single else None,
+            host=host,
             siblings=tuple(siblings),
             clusters=tuple(clusters),
             service=service,
         )
-
-    async def _read_host(self, namespace: str, cnpg: CNPGFacts) -> HostFacts | None:
-        return await read_host(self._client, namespace, cnpg, configured=self._allowed)
 
     async def apply(self, namespace: str, host: HostFacts, template: Object) -> None:
         """Apply the whole set of sidecars; without any, all of it is taken away.

@@ -55,6 +55,27 @@ def find_outdated(
     )
 
 
+def describe_report(clusters: Iterable[ClusterFacts], identity: Identity | None) -> str:
+    """Name a Cluster that shows what the handshake saw; empty where none does.
+
+    CloudNativePG has really talked to that plugin.
+    """
+    for cluster in clusters:
+        shown = cluster.plugin_status
+        if shown is not None and is_current(shown, identity):
+            where = f"{cluster.namespace}/{cluster.name}"
+            return f"Cluster {where} reports version {shown.version} of the plugin."
+    return ""
+
+
+def describe_blocked(clusters: Iterable[ClusterFacts]) -> str:
+    """Name the Clusters that are not reconciled because of the plugin; empty for none."""
+    blocked = [cluster for cluster in clusters if cluster.blocked]
+    if not blocked:
+        return ""
+    return f" Not reconciled because of it: {list_names(blocked)} ({blocked[0].phase.rstrip('.')})."
+
+
 def must_touch(
     live: Announcement | None,
     revision: str,

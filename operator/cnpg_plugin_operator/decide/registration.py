@@ -14,8 +14,9 @@ from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.freshness import (
     STALE_GRACE,
+    describe_blocked,
+    describe_report,
     find_outdated,
-    is_current,
     list_names,
 )
 from cnpg_plugin_operator.decide.need import (
@@ -24,7 +25,7 @@ from cnpg_plugin_operator.decide.need import (
     is_covered,
     restart_reason,
 )
-from cnpg_plugin_operator.decide.reverts import MOST_ATTEMPTS, count_reverts
+from cnpg_plugin_operator.decide.reverts import MOST_ATTEMPTS, count_reverts, suspect
 from cnpg_plugin_operator.decide.versions import discovers, parse_version, reports_events
 
 Check = Callable[[RegistrationInput], Verdict | None]
@@ -73,7 +74,7 @@ def _restart_needed(given: RegistrationInput) -> Verdict | None:
         return no(
             Reason.RESTART_FORBIDDEN,
             f"{target} has to be restarted ({reason}), but restartPolicy is Never: "
-            f"{_command(cnpg)}",
+            f"{restart_command(cnpg)}",
         )
     if cnpg.stuck:
         return no(
@@ -91,17 +92,16 @@ def _restart_needed(given: RegistrationInput) -> Verdict | None:
 def _reverted(given: RegistrationInput, reason: str) -> Verdict:
     """Somebody takes the restart back; a third try would not end otherwise."""
     cnpg = given.cnpg
-    manager = f" ({cnpg.changed_by} changed its spec last)" if cnpg.changed_by else ""
     return no(
         Reason.RESTART_REVERTED,
         f"Deployment {cnpg.deployment} has to be restarted ({reason}), but whoever manages it took "
         f"annotation {names.ANNOTATION_RESTARTED_AT} off its pod template {MOST_ATTEMPTS} "
-        f"times{manager}. Let it ignore that annotation, or delete CloudNativePG's pods yourself: "
-        f"{_deletion(cnpg)}",
+        f"times{suspect(cnpg)}. Let it ignore that annotation, or delete CloudNativePG's pods "
+        f"yourself: {_deletion(cnpg)}",
     )
 
 
-def _command(cnpg: CNPGFacts) -> str:
+def restart_command(cnpg: CNPGFacts) -> str:
     """What a person can run instead; OLM takes a `rollout restart` back (its issue #3392)."""
     if cnpg.olm:
         return _deletion(cnpg)
@@ -134,15 +134,8 @@ def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
     eventful = version is not None and reports_events(version)
     if eventful and given.waiting < DISCOVERY_GRACE:
         return None
-    for cluster in given.clusters:
-        shown = cluster.plugin_status
-        if shown is not None and is_current(shown, given.identity):
-            return yes(
-                Reason.REGISTERED,
-                f"Cluster {cluster.namespace}/{cluster.name} reports version {shown.version} of "
-                f"the plugin.{_lagging(given)}",
-            )
-    return None
+    report = describe_report(given.clusters, given.identity)
+    return yes(Reason.REGISTERED, f"{report}{_lagging(given)}") if report else None
 
 
 def _said_by_event(given: RegistrationInput) -> Verdict | None:
@@ -223,12 +216,7 @@ def _lagging(given: RegistrationInput) -> str:
             f"{list_names(outdated)}, until CloudNativePG looks at them again (within 10 h; see "
             "spec.nudgeClusters)."
         )
-    if blocked := [cluster for cluster in given.clusters if cluster.blocked]:
-        words += (
-            f" Not reconciled because of it: {list_names(blocked)} "
-            f"({blocked[0].phase.rstrip('.')})."
-        )
-    return words
+    return words + describe_blocked(given.clusters)
 
 
 CHECKS: Final[tuple[Check, ...]] = (

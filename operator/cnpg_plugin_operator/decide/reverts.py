@@ -40,3 +40,8 @@ def find_unfinished(uncovered: Mapping[str, str], cnpg: CNPGFacts) -> RestartRec
         return None
     wanted = any(record.revisions.get(name) == revision for name, revision in uncovered.items())
     return record if wanted else None
+
+
+def suspect(cnpg: CNPGFacts) -> str:
+    """Name who may have taken it, in brackets; empty where the Deployment does not say."""
+    return f" ({cnpg.changed_by} changed its spec last)" if cnpg.changed_by else ""

@@ -14,6 +14,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.sidecar_note import SidecarNote
 from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
 from cnpg_plugin_operator.decide.host_facts import HostFacts
+from cnpg_plugin_operator.decide.upgrading import TOKEN_DIGITS
 from cnpg_plugin_operator.desired.drift import first_difference
 from cnpg_plugin_operator.desired.sidecars import (
     Gate,
@@ -35,9 +36,6 @@ FIRST_RETRY: Final = timedelta(minutes=5)
 CloudNativePG's former pod in charge."""
 
 LAST_RETRY: Final = timedelta(hours=6)
-
-TOKEN_DIGITS: Final = 8
-"""Enough of a revision to tell one change from the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +84,8 @@ class Roster:
     seats: Mapping[str, Seat]
     template: dict[str, Any] = field(repr=False)
     """This operator's part of it."""
+    failing: frozenset[str]
+    """The resources whose sidecars keep CloudNativePG from starting."""
     drift: str | None
     """The first field in which the Deployment differs, or None."""
     changed: frozenset[str]
@@ -124,6 +124,7 @@ def compose(
     return Roster(
         seats=seats,
         template=template,
+        failing=frozenset(failing),
         drift=drift,
         changed=changed,
         forbidden=bool(asking)

@@ -11,14 +11,18 @@ from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.decide.freshness import list_names
 from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
 from cnpg_plugin_operator.decide.placing import Move, Placing
+from cnpg_plugin_operator.decide.reverts import suspect
 from cnpg_plugin_operator.decide.roster import Seat, retry_time
 from cnpg_plugin_operator.decide.sidecar_trouble import find_cause
+from cnpg_plugin_operator.decide.upgrading import await_approval
+from cnpg_plugin_operator.decide.workload import describe_homeless
 
 
 @dataclass(frozen=True, slots=True)
 class SidecarInput:
     """What is known of one sidecar."""
 
+    namespace: str
     name: str
     """Of the `CNPGPlugin`."""
     socket: str
@@ -93,12 +97,11 @@ def _reverted(given: SidecarInput) -> Verdict | None:
     if not given.seat.reverted:
         return None
     cnpg, note = given.cnpg, given.seat.note
-    manager = f" ({cnpg.changed_by} changed its spec last)" if cnpg.changed_by else ""
     return no(
         Reason.SIDECAR_REVERTED,
         f"Whoever manages Deployment {cnpg.deployment} took the sidecar out {note.reverts} "
-        f"times{manager}. Let it ignore what field manager {names.SIDECAR_MANAGER} owns, then "
-        "change the spec of this resource; or use mode: Standalone.",
+        f"times{suspect(cnpg)}. Let it ignore what field manager {names.SIDECAR_MANAGER} owns, "
+        "then change the spec of this resource; or use mode: Standalone.",
     )
 
 
@@ -107,12 +110,12 @@ def _awaiting(given: SidecarInput) -> Verdict | None:
     token = given.seat.awaiting
     if not token:
         return None
-    users = list_names(given.clusters)
-    return unknown(
-        Reason.AWAITING_APPROVAL,
-        f"The sidecar is to change; Clusters use it ({users}), and CloudNativePG may roll the pods "
-        "of what it injects into. It is held, for upgradePolicy is Manual. To let it through: "
-        f"kubectl annotate cnpgplugin {given.name} --overwrite {names.ANNOTATION_APPROVE}={token}",
+    return await_approval(
+        given.namespace,
+        given.name,
+        f"The sidecar is to change; Clusters use it ({list_names(given.clusters)}), and "
+        "CloudNativePG may roll the pods of what it injects into.",
+        token,
     )
 
 
@@ -148,10 +151,7 @@ def _failing(given: SidecarInput) -> Verdict | None:
         if container is not None and not pod.pod.ready and (cause := find_cause(pod, container)):
             return no(*cause)
         if pod.pod.unschedulable:
-            return no(
-                Reason.UNSCHEDULABLE,
-                f"Pod {pod.pod.name} finds no node: {pod.pod.unschedulable}",
-            )
+            return no(Reason.UNSCHEDULABLE, describe_homeless(pod.pod))
     return None
 
 

@@ -12,8 +12,9 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, ye
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
-from cnpg_plugin_operator.decide.freshness import is_current, list_names
+from cnpg_plugin_operator.decide.freshness import describe_blocked, describe_report
 from cnpg_plugin_operator.decide.host_facts import HostPod
+from cnpg_plugin_operator.decide.registration import restart_command
 from cnpg_plugin_operator.decide.sidecar import SidecarInput
 
 PASSING: Final = frozenset(
@@ -85,7 +86,7 @@ def forbid_cure(given: SidecarInput) -> Verdict:
     return no(
         Reason.RESTART_FORBIDDEN,
         "CloudNativePG looked for the plugin's socket before it was there and has to be restarted, "
-        f"but restartPolicy is Never: kubectl rollout restart deployment {given.cnpg.deployment}",
+        f"but restartPolicy is Never: {restart_command(given.cnpg)}",
     )
 
 
@@ -98,28 +99,11 @@ def judge_registration(given: SidecarInput, identity: Identity | None) -> Verdic
             Reason.AWAITING_REGISTRATION,
             f"CloudNativePG started without the plugin's socket in pod {', '.join(missing)}.",
         )
-    for cluster in given.clusters:
-        shown = cluster.plugin_status
-        if shown is not None and is_current(shown, identity):
-            return yes(
-                Reason.REGISTERED,
-                f"Cluster {cluster.namespace}/{cluster.name} reports version {shown.version} of "
-                f"the plugin.{_blocked(given)}",
-            )
-    return yes(
-        Reason.REGISTERED,
-        f"CloudNativePG started after the plugin's socket answered.{_blocked(given)}",
-    )
+    report = describe_report(given.clusters, identity)
+    proof = report or "CloudNativePG started after the plugin's socket answered."
+    return yes(Reason.REGISTERED, f"{proof}{describe_blocked(given.clusters)}")
 
 
 def _has_answered(pod: HostPod, socket: str) -> bool:
     outcome = pod.verdicts.get(socket)
     return outcome is not None and outcome.succeeded
-
-
-def _blocked(given: SidecarInput) -> str:
-    """Name the Clusters that are not reconciled because of it; empty for none."""
-    blocked = [cluster for cluster in given.clusters if cluster.blocked]
-    if not blocked:
-        return ""
-    return f" Not reconciled because of it: {list_names(blocked)} ({blocked[0].phase.rstrip('.')})."

@@ -14,7 +14,12 @@ from cnpg_plugin_operator.api.sidecar_note import Held, SidecarNote
 from cnpg_plugin_operator.decide.facts import ContainerFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
 from cnpg_plugin_operator.decide.roster import Seat
-from cnpg_plugin_operator.decide.workload import IMAGE_REASONS, name_ending, stays_down
+from cnpg_plugin_operator.decide.workload import (
+    IMAGE_REASONS,
+    describe_missing_image,
+    name_ending,
+    stays_down,
+)
 
 HOLD_AFTER: Final = timedelta(seconds=20)
 """How long a container may keep CloudNativePG from starting before it is taken out."""
@@ -61,11 +66,7 @@ def hold_time(host: HostFacts) -> datetime | None:
 def find_cause(pod: HostPod, container: ContainerFacts) -> tuple[Reason, str] | None:
     """Say why a container cannot be made, or does not stay up; None where neither is so."""
     if container.waiting_reason in IMAGE_REASONS:
-        cause = container.waiting_message.rpartition("ErrImagePull: ")[2]
-        return Reason.IMAGE_PULL_ERROR, (
-            f"Pod {pod.pod.name} cannot get image {container.image}: "
-            f"{cause or container.waiting_reason}. Check spec.image and spec.imagePullSecrets."
-        )
+        return Reason.IMAGE_PULL_ERROR, describe_missing_image(pod.pod, container)
     if stays_down(container):
         return Reason.CRASH_LOOP, name_ending(pod.pod, container)
     return None

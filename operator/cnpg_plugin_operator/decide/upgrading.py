@@ -58,12 +58,16 @@ def decide_upgrade(given: UpgradeInput) -> Verdict | None:
     manual = given.plugin.spec.upgrade_policy is UpgradePolicy.MANUAL
     if not manual or not given.changes or given.approval == given.token:
         return None
-    name, namespace = given.plugin.name, given.plugin.namespace
+    return await_approval(given.plugin.namespace, given.plugin.name, _describe(given), given.token)
+
+
+def await_approval(namespace: str, name: str, change: str, token: str) -> Verdict:
+    """Say of a change that it is held, and how a person lets it through."""
     return unknown(
         Reason.AWAITING_APPROVAL,
-        f"{_describe(given)} It is held, for upgradePolicy is Manual. To let it through: kubectl "
+        f"{change} It is held, for upgradePolicy is Manual. To let it through: kubectl "
         f"annotate cnpgplugin {name} --namespace {namespace} --overwrite "
-        f"{names.ANNOTATION_APPROVE}={given.token}",
+        f"{names.ANNOTATION_APPROVE}={token}",
     )
 
 

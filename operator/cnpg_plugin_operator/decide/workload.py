@@ -85,15 +85,18 @@ def _image_pull_failed(given: WorkloadInput) -> Verdict | None:
     """An image cannot be pulled."""
     for pod, container in _containers(given):
         if container.waiting_reason in IMAGE_REASONS:
-            # Trying and backing off take turns; only the cause is worth telling, and it stays.
-            cause = container.waiting_message.rpartition("ErrImagePull: ")[2]
-            return no(
-                Reason.IMAGE_PULL_ERROR,
-                f"Pod {pod.name} cannot get image {container.image}: "
-                f"{cause or container.waiting_reason}. "
-                "Check spec.image and spec.imagePullSecrets.",
-            )
+            return no(Reason.IMAGE_PULL_ERROR, describe_missing_image(pod, container))
     return None
+
+
+def describe_missing_image(pod: PodFacts, container: ContainerFacts) -> str:
+    """Say why an image is not there."""
+    # Trying and backing off take turns; only the cause is worth telling, and it stays.
+    cause = container.waiting_message.rpartition("ErrImagePull: ")[2]
+    return (
+        f"Pod {pod.name} cannot get image {container.image}: {cause or container.waiting_reason}. "
+        "Check spec.image and spec.imagePullSecrets."
+    )
 
 
 def _crashing(given: WorkloadInput) -> Verdict | None:
@@ -133,8 +136,13 @@ def _unschedulable(given: WorkloadInput) -> Verdict | None:
     """No node takes a pod."""
     for pod in given.facts.pods:
         if pod.unschedulable and not pod.deleting:
-            return no(Reason.UNSCHEDULABLE, f"Pod {pod.name} finds no node: {pod.unschedulable}")
+            return no(Reason.UNSCHEDULABLE, describe_homeless(pod))
     return None
+
+
+def describe_homeless(pod: PodFacts) -> str:
+    """Say why no node takes a pod."""
+    return f"Pod {pod.name} finds no node: {pod.unschedulable}"
 
 
 def _not_listening(given: WorkloadInput) -> Verdict | None:

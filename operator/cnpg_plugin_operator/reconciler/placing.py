@@ -10,7 +10,6 @@ from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.placing import Move, Placing, PlacingInput, decide_placing
 from cnpg_plugin_operator.decide.roster import Roster
-from cnpg_plugin_operator.decide.sidecar_trouble import find_culprits
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.reconciler.seating import seat
 from cnpg_plugin_operator.reconciler.tools import Tools
@@ -76,18 +75,14 @@ def _decide(
     now: datetime,
 ) -> Placing:
     placements, cnpg = tools.placements, seen.cnpg[0]
-    if roster.drift is None:
-        placements.settle(namespace)
-        return Placing(Move.NOTHING)
     wanted = digest([roster.template, sorted(roster.changed)])
     first, last = placements.note(namespace, wanted, now)
-    culprits = find_culprits(host, now)
     placing = decide_placing(
         PlacingInput(
-            differs=True,
+            differs=roster.drift is not None,
             forbidden=roster.forbidden,
-            mending=not roster.changed.isdisjoint(culprits),
-            expecting=any(roster.may_be_held(name) for name in culprits),
+            mending=not roster.changed.isdisjoint(roster.failing),
+            expecting=any(roster.may_be_held(name) for name in roster.failing),
             replicas=host.replicas,
             cnpg=cnpg,
             busy=tuple(name_busy(seen.clusters, cnpg.watches)),
@@ -97,5 +92,8 @@ def _decide(
             now=now,
         )
     )
-    placements.wait(namespace, waiting=placing.move is Move.WAIT)
+    if placing.move is Move.NOTHING:
+        placements.settle(namespace)
+    else:
+        placements.wait(namespace, waiting=placing.move is Move.WAIT)
     return placing

@@ -35,7 +35,6 @@ from cnpg_plugin_operator.decide.sidecar_registration import (
 )
 from cnpg_plugin_operator.decide.sidecar_trouble import hold_time, note_trouble
 from cnpg_plugin_operator.desired.service import build_service
-from cnpg_plugin_operator.desired.sidecars import read_sidecars
 from cnpg_plugin_operator.reconciler.placing import Placed, place
 from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.reporting import build_report
@@ -118,15 +117,10 @@ class SidecarPass:
     async def _accept(self) -> Verdict:
         verdict = decide_admission(admit(self.plugin, self._seen, self.tools.policy))
         refused = not verdict.is_true and verdict.reason is not Reason.SUSPENDED
-        if refused and self.plugin.name in self._hosted:
+        if refused and any(self.plugin.name in cnpg.sidecars for cnpg in self._seen.cnpg):
             # What stands there stays, unless it keeps CloudNativePG from starting.
             self.wrote += (await place(self.tools, self.plugin)).wrote
         return verdict
-
-    @property
-    def _hosted(self) -> Mapping[str, str]:
-        host = self._seen.host
-        return read_sidecars(host.template) if host is not None else {}
 
     async def _certify(self) -> Verdict:
         return yes(Reason.NOT_NEEDED, "A unix socket in CloudNativePG's own pod needs none.")
@@ -148,6 +142,7 @@ class SidecarPass:
         if placed is not None and placed.roster is not None and name in placed.roster.seats:
             roster = placed.roster
         self._given = SidecarInput(
+            namespace=self.plugin.namespace,
             name=name,
             socket=self.plugin.spec.plugin_name,
             seat=replace(roster.seats[name], note=note),

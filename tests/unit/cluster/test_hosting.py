@@ -8,14 +8,14 @@ import pytest
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.hosting import read_facts, read_host, read_host_pods
 from cnpg_plugin_operator.cluster.locating import locate
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.decide.gate import encode_verdicts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
-from tests.support.builders import cnpg
 from tests.support.fake_client import FakeClient
-from tests.support.hosts import deployment, identified
+from tests.support.hosts import deployment, identified, sidecar_spec
 
 NAMESPACE = "cnpg-system"
 CONFIGURATION = "cnpg-controller-manager-config"
@@ -117,10 +117,7 @@ def put(client: FakeClient, kind: kinds.Kind, directory: str, name: str = CONFIG
 
 
 async def read(client: FakeClient, given: dict[str, Any], *, configured: bool = True) -> HostFacts:
-    client.put(kinds.DEPLOYMENT, given)
-    facts = await read_host(client, NAMESPACE, cnpg(), configured=configured)
-    assert facts is not None
-    return facts
+    return await read_host(client, given, configured=configured)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +179,10 @@ async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) 
 
 
 async def test_a_deployment_that_is_gone_is_no_host() -> None:
-    assert await read_host(FakeClient(), NAMESPACE, cnpg(), configured=True) is None
+    client = FakeClient()
+    gatherer = Gatherer(client, (NAMESPACE,))
+    seen = await Sidecars(client, gatherer, allowed=True).snapshot(sidecar_spec())
+    assert seen.host is None
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from cnpg_plugin_operator.decide.roster import (
     FIRST_RETRY,
     LAST_RETRY,
     MOST_REVERTS,
-    TOKEN_DIGITS,
     Candidate,
     Roster,
     compose,
     is_leaving,
     retry_time,
 )
+from cnpg_plugin_operator.decide.upgrading import TOKEN_DIGITS
 from cnpg_plugin_operator.desired.sidecars import build_sidecar, build_template
 from tests.support.builders import NOW, ago, resource
 from tests.support.builders import plugin as build_plugin
