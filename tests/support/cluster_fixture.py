@@ -4,10 +4,12 @@ The image's archive is kept in the cache under the digest of what it is built fr
 remembers which one it was given: an unchanged tree neither builds nor loads again.
 """
 
+import fcntl
 import hashlib
 import json
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +48,9 @@ VALUES: Final[Mapping[str, Any]] = {
     "allowedServiceAccounts": [ALLOWED_ACCOUNT],
 }
 
+ARCHIVE_SECONDS: Final = 6 * 3600
+"""How long an archive of other sources is kept: a run beside this one may be about to load it."""
+
 _INPUTS: Final = (
     ".dockerignore",
     "Dockerfile",
@@ -73,12 +78,21 @@ def image_key() -> str:
 
 
 def provide_image(key: str) -> Path:
-    """The operator's image as an archive; built where these sources were never built before."""
+    """The operator's image as an archive; built where these sources were never built before.
+
+    Runs side by side share the image's tag, so only one of them builds at a time.
+    """
     archive = cache_directory() / "images" / f"operator-{key}.tar"
-    if archive.exists():
-        return archive
-    build_image(ROOT, IMAGE, {"BASE": PYTHON_IMAGE})
     archive.parent.mkdir(parents=True, exist_ok=True)
+    with (archive.parent / "operator.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            _build_archive(archive)
+    return archive
+
+
+def _build_archive(archive: Path) -> None:
+    build_image(ROOT, IMAGE, {"BASE": PYTHON_IMAGE})
     with tempfile.TemporaryDirectory(dir=archive.parent) as work:
         partial = Path(work) / "image.tar"
         # Not compressed: the archive is read back on the same machine.
@@ -86,10 +100,10 @@ def provide_image(key: str) -> Path:
         done = subprocess.run(push, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ClusterError(f"{IMAGE} cannot be exported:\n{done.stderr}")
-        for former in archive.parent.glob("operator-*.tar"):
-            former.unlink(missing_ok=True)
+        for other in archive.parent.glob("operator-*.tar"):
+            if time.time() - other.stat().st_mtime > ARCHIVE_SECONDS:
+                other.unlink(missing_ok=True)
         partial.replace(archive)
-    return archive
 
 
 def load_once(cluster: Cluster, reference: str | Path, key: str) -> None:
