@@ -11,7 +11,7 @@ LOCK := uv pip compile pyproject.toml --quiet --python-version 3.11 --universal 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-down test unit integration e2e bench cluster cluster-down peers image lint format lock venv
+.PHONY: help demo demo-down test unit integration e2e thorough bench cluster cluster-down peers image lint format lock venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +33,9 @@ integration: venv peers ## tests against a real API server
 
 e2e: venv peers ## tests of the installed operator with its real peers
 	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
+
+thorough: venv peers ## the end-to-end tests with all rows of their tables: hours
+	CNPGP_THOROUGH=1 $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
 bench: ## measure the operator against its budgets, on a cluster of its own
 	$(PYTHON) -m tests.bench $(BENCH_ARGS)
