@@ -10,9 +10,10 @@ the reconciler turns it into conditions and back-off.
         ├── NotFoundError
         ├── ConflictError        somebody else owns the field or changed the object meanwhile
         ├── ForbiddenError       a right is missing, or an admission plugin refused
-        ├── RejectedError        the API server finds the object invalid
+        ├── RejectedError        the API server finds a field of the object invalid
         ├── KindMissingError     the kind is not served here
         └── UnavailableError     timeout, throttling, connection: try again
+            └── UnauthorizedError    the token is not accepted: another one may be
 """
 
 
@@ -31,6 +32,9 @@ class SettingsError(OperatorError):
 class ClusterError(OperatorError):
     """The Kubernetes API did not do what was asked."""
 
+    condition: str = ""
+    """Which condition a failed read is about, where that is known."""
+
 
 class NotFoundError(ClusterError):
     """The object does not exist."""
@@ -45,7 +49,7 @@ class ForbiddenError(ClusterError):
 
 
 class RejectedError(ClusterError):
-    """The API server finds the object invalid (400 or 422)."""
+    """The API server finds a field of the object unknown or invalid."""
 
 
 class KindMissingError(ClusterError):
@@ -54,3 +58,7 @@ class KindMissingError(ClusterError):
 
 class UnavailableError(ClusterError):
     """The API server cannot be reached, is overloaded or did not answer in time."""
+
+
+class UnauthorizedError(UnavailableError):
+    """The API server does not accept the token (401), not even one that was read just now."""

@@ -100,7 +100,9 @@ class Loops:
             # Whatever a resource holds, only its own loop may suffer from it.
             logger.exception("the pass failed unexpectedly and is repeated", extra=reference)
         else:
-            return "success", _Pause(requeue.after)
+            if requeue.error is None:
+                return "success", _Pause(requeue.after)
+            logger.warning("the pass is repeated: %s", requeue.error, extra=reference)
         jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, protects nothing
         after = min(BACKOFF_FIRST * 2 ** min(failures, 16), BACKOFF_MOST) * jitter
         return "error", _Pause(after, failed=True)

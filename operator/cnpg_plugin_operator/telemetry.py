@@ -17,12 +17,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from cnpg_plugin_operator.api.untrusted import printable
+
 _RECORD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
     "taskName",
 }
 """Fields that every log record has; the rest was given as `extra`."""
+
+
+TRACE_LINES: Final = 60
+"""Lines of a trace that are logged at most."""
 
 
 class Metrics:
@@ -118,11 +124,11 @@ class JSONFormatter(logging.Formatter):
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "msg": record.getMessage(),
+            "msg": printable(record.getMessage()),
             **_extra(record),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = _printable_lines(self.formatException(record.exc_info))
         return json.dumps(line, default=str)
 
 
@@ -138,13 +144,26 @@ class TextFormatter(logging.Formatter):
         extra = " ".join(f"{key}={value}" for key, value in _extra(record).items())
         return super().format(record) + (f"  {extra}" if extra else "")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """Write the line without its trace; the trace has lines of its own."""
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - the library's
+        """Write a trace line by line."""
+        return _printable_lines(super().formatException(ei))
+
 
 def _extra(record: logging.LogRecord) -> Mapping[str, Any]:
     return {
-        key: value
+        key: value if isinstance(value, int | float) else printable(value)
         for key, value in vars(record).items()
         if key not in _RECORD_FIELDS and not key.startswith("k8s_") and key != "settings"
     }
+
+
+def _printable_lines(trace: str) -> str:
+    """Make each line of a trace printable; only the last ones are kept of a very long one."""
+    return "\n".join(printable(line) for line in trace.split("\n")[-TRACE_LINES:])
 
 
 def configure_logging(level: str, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.client import Client, well_formed
 from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.support.server_side_apply import apply_part
 
@@ -70,7 +70,7 @@ class FakeClient(Client):
         found = self.objects.get((kind.kind, namespace if kind.namespaced else None, name))
         if found is None:
             raise errors.NotFoundError(f"{kind.kind} {name}")
-        return deepcopy(found)
+        return well_formed(deepcopy(found))
 
     async def list(
         self,
@@ -82,7 +82,7 @@ class FakeClient(Client):
     ) -> list[dict[str, Any]]:
         self._check(kind)
         return [
-            deepcopy(body)
+            well_formed(deepcopy(body))
             for (name, where, _), body in self.objects.items()
             if name == kind.kind and namespace in (None, where) and _selects(labels, body)
         ]

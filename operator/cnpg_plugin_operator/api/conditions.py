@@ -4,13 +4,14 @@ Reasons are API: removing or renaming one is a breaking change. Each is explaine
 declared and in the README's table.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.api.untrusted import mapping, printable
 
 
 class Type(StrEnum):
@@ -48,6 +49,8 @@ class Reason(StrEnum):
     """Nothing is known yet: an earlier condition has to become True first."""
     CLUSTER_ERROR = "ClusterError"
     """The Kubernetes API refused or failed a request; it is repeated."""
+    INTERNAL_ERROR = "InternalError"
+    """The operator failed on something that it did not expect; its log has the trace."""
 
     # Accepted
     ACCEPTED = "Accepted"
@@ -205,6 +208,10 @@ class Verdict:
     reason: Reason
     message: str
 
+    def __post_init__(self) -> None:
+        """Whoever the words come from, a condition holds one printable line."""
+        object.__setattr__(self, "message", printable(self.message))
+
     @property
     def is_true(self) -> bool:
         """Whether the next step may lean on this."""
@@ -243,8 +250,22 @@ def summarize(verdicts: Mapping[Type, Verdict]) -> Verdict:
 
 def find_condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """Find a condition in the status of any object; empty where it was not reported."""
-    conditions: list[Mapping[str, Any]] = status.get("conditions") or []
-    return next((c for c in conditions if c.get("type") == kind), {})
+    conditions = mapping(status).get("conditions")
+    found = conditions if isinstance(conditions, list) else []
+    return next((c for c in found if isinstance(c, Mapping) and c.get("type") == kind), {})
+
+
+def read_verdict(status: Mapping[str, Any], kind: Type) -> Verdict | None:
+    """Read what a status says of one condition, or None where it says nothing that is known."""
+    found = find_condition(status, kind)
+    try:
+        return Verdict(
+            Status(str(found.get("status"))),
+            Reason(str(found.get("reason"))),
+            str(found.get("message", "")),
+        )
+    except ValueError:
+        return None
 
 
 def merge(
@@ -253,11 +274,13 @@ def merge(
     *,
     generation: int,
     now: datetime,
+    kept: Collection[Type] = (),
 ) -> Sequence[dict[str, Any]]:
     """Write the verdicts as the list of conditions, `Ready` last.
 
     `lastTransitionTime` moves only when a status flips, as the API conventions ask. Whatever the
-    verdicts leave out is `Unknown`: every type is present from the first visit.
+    verdicts leave out is `Unknown`: every type is present from the first visit. What is `kept` was
+    not looked at: it stays as it was, its generation included.
     """
     before = {condition.get("type"): condition for condition in previous}
     complete = {kind: verdicts.get(kind, NOT_YET_REPORTED) for kind in SUMMED_UP}
@@ -269,11 +292,16 @@ def merge(
             "status": verdict.status.value,
             "reason": verdict.reason.value,
             "message": verdict.message,
-            "observedGeneration": generation,
+            "observedGeneration": _seen_at(before.get(kind.value), generation, kept=kind in kept),
             "lastTransitionTime": _since(before.get(kind.value), verdict, stamp),
         }
         for kind, verdict in complete.items()
     ]
+
+
+def _seen_at(before: Mapping[str, Any] | None, generation: int, *, kept: bool) -> int:
+    """Say which generation a condition speaks of."""
+    return int((before or {}).get("observedGeneration", generation)) if kept else generation
 
 
 def _since(before: Mapping[str, Any] | None, verdict: Verdict, stamp: str) -> str:

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.spec import Mode, Provider, Spec
 from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.untrusted import is_within, mapping
 from cnpg_plugin_operator.errors import InvalidSpecError
 
 
@@ -41,6 +42,11 @@ class Plugin(Resource):
     spec: Spec
     provider: Provider
     """Who makes its certificates: as the spec says, else as the operator's settings do."""
+
+    @property
+    def plugin_name(self) -> str:
+        """The CNPG-I name."""
+        return self.spec.plugin_name
 
     @property
     def service_name(self) -> str:
@@ -131,6 +137,12 @@ class Plugin(Resource):
         }
 
 
+DEPTH_LIMIT: Final = 32
+"""Levels of a spec: a Pod's own fields have a dozen."""
+
+SIZE_LIMIT: Final = 256 * 1024
+"""Bytes of a spec: an object that holds it twice still fits into etcd."""
+
 LOCATION_LIMIT: Final = 3
 """How many problems of a spec are named at once: enough to act on, short enough to read."""
 
@@ -138,7 +150,7 @@ LOCATION_LIMIT: Final = 3
 def parse_resource(body: Mapping[str, Any]) -> Resource:
     """Read the identity of a resource as the API server returned it."""
     metadata = body["metadata"]
-    annotations = metadata.get("annotations") or {}
+    annotations = mapping(metadata.get("annotations"))
     return Resource(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -160,8 +172,13 @@ def parse_plugin(
     Raises `InvalidSpecError` with the fields that cannot be read; never anything else, whatever
     the spec's content.
     """
+    raw = body.get("spec") or {}
+    if not is_within(raw, depth=DEPTH_LIMIT, size=SIZE_LIMIT):
+        raise InvalidSpecError(
+            f"spec: has more than {DEPTH_LIMIT} levels or {SIZE_LIMIT // 1024} KiB"
+        )
     try:
-        spec = Spec.model_validate(body.get("spec") or {})
+        spec = Spec.model_validate(raw)
     except ValidationError as error:
         raise InvalidSpecError(_describe(error)) from error
     if contradictions := _find_contradictions(spec):

@@ -10,6 +10,7 @@ from typing import Any
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.times import format_time, read_time
+from cnpg_plugin_operator.api.untrusted import mapping, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class Held:
     at: datetime
     times: int
     """How many times this revision was taken out."""
+
+    def __post_init__(self) -> None:
+        """Hold the message as the status will repeat it."""
+        object.__setattr__(self, "message", printable(self.message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +45,14 @@ class SidecarNote:
 
 
 def read_note(status: Mapping[str, Any]) -> SidecarNote:
-    """Read what a status remembers; one that remembers nothing gives an empty note."""
-    section = status.get("sidecar") or {}
+    """Read what a status (as `read_status` gives it) remembers; nothing gives an empty note."""
+    section = mapping(status.get("sidecar"))
     return SidecarNote(
         generation=int(section.get("observedGeneration", 0)),
         revision=str(section.get("revision", "")),
         present=bool(section.get("present")),
         reverts=int(section.get("reverts", 0)),
-        held=_read_held(section.get("held") or {}),
+        held=_read_held(mapping(section.get("held"))),
     )
 
 
@@ -60,7 +65,7 @@ def _read_held(section: Mapping[str, Any]) -> Held | None:
         reason=_read_reason(section.get("reason")),
         message=str(section.get("message", "")),
         at=at,
-        times=int(section.get("times", 1)),
+        times=max(int(section.get("times", 1)), 1),
     )
 
 

@@ -1,16 +1,88 @@
 """The status of a `CNPGPlugin`: facts beside conditions, and nothing that changes by itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Type, Verdict, merge
 from cnpg_plugin_operator.api.sidecar_note import SidecarNote, build_note
-from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.api.times import format_time, read_time
+from cnpg_plugin_operator.api.untrusted import Flag, Many, Named, Number, Section, Text, mapping
 
 UNKNOWN: Final = "unknown"
 """What stands for a version of CloudNativePG that nothing tells."""
+
+_WORD, _TIME = Text(253), Text(40)
+_PAIR: Final = Section({"secret": _WORD, "notAfter": _TIME, "renewalTime": _TIME})
+_RESTART: Final = Section(
+    {
+        "time": _TIME,
+        "reason": Text(),
+        "revisions": Named(64),
+        "attempt": Number(),
+        "generation": Number(2**53),
+    }
+)
+_HELD: Final = Section(
+    {"revision": _WORD, "reason": _WORD, "message": Text(), "time": _TIME, "times": Number()}
+)
+_CONDITION: Final = Section(
+    {
+        "type": Text(316),
+        "status": _WORD,
+        "reason": Text(),
+        "message": Text(),
+        "observedGeneration": Number(2**53),
+        "lastTransitionTime": _TIME,
+    }
+)
+SECTIONS: Final[Mapping[str, Section]] = {
+    "plugin": Section(
+        {
+            **dict.fromkeys(("name", "version", "displayName", "vendor", "license"), Text(256)),
+            "maturity": Text(256),
+            "url": Text(),
+            "capabilities": Many(Text(256), 32),
+        }
+    ),
+    "certificates": Section({"server": _PAIR, "client": _PAIR}),
+    "cnpg": Section(
+        {
+            "deployment": _WORD,
+            "version": _WORD,
+            "registeredRevision": _WORD,
+            "lastRestart": _RESTART,
+        }
+    ),
+    "clusters": Section(
+        {
+            "using": Number(),
+            "unready": Number(),
+            "outdated": Number(),
+            "blocked": Many(Text(320), 10),
+        }
+    ),
+    "sidecar": Section(
+        {
+            "observedGeneration": Number(2**53),
+            "present": Flag(),
+            "revision": _WORD,
+            "reverts": Number(),
+            "held": _HELD,
+        }
+    ),
+}
+"""What a status may hold beside its conditions, all bounded: together less than 64 KiB, so that it
+can always be written."""
+
+STATUS: Final = Section(
+    {"observedGeneration": Number(2**53), "conditions": Many(_CONDITION, 32), **SECTIONS}
+)
+"""The whole of a status."""
+
+_TIMES: Final = (("cnpg", "lastRestart"), ("sidecar", "held"))
+"""Notes that mean nothing without their time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +157,69 @@ class Report:
     sidecar: SidecarNote | None = None
     obsolete: frozenset[str] = frozenset()
     """Sections that say nothing any more: the plugin runs in another way than it did."""
+    kept: frozenset[Type] = frozenset()
+    """Conditions that this pass did not get to: their last verdicts are repeated."""
+
+
+def read_status(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the status of a resource: of what it may hold, whatever has the right shape.
+
+    Anybody with the right to may have written it, and any older version of this operator.
+    """
+    status = STATUS.fit(body.get("status")) or {}
+    for section, note in _TIMES:
+        noted = mapping(status.get(section)).get(note)
+        if noted is not None and read_time(mapping(noted).get("time")) is None:
+            del status[section][note]
+    for role, pair in mapping(status.get("certificates")).items():
+        times = ("notAfter", "renewalTime")
+        kept = {k: v for k, v in pair.items() if k not in times or read_time(v) is not None}
+        status["certificates"][role] = kept
+    for condition in status.get("conditions", ()):
+        if read_time(condition.get("lastTransitionTime")) is None:
+            condition.pop("lastTransitionTime", None)
+    return status
+
+
+def own_part(status: object) -> Mapping[str, Any]:
+    """Leave other writers' conditions out of a status: an apply does not remove them."""
+    found = mapping(status)
+    conditions = found.get("conditions")
+    if not isinstance(conditions, list):
+        return found
+    known = [c for c in conditions if mapping(c).get("type") in tuple(Type)]
+    return {**found, "conditions": known}
 
 
 def build_status(
     previous: Mapping[str, Any], report: Report, *, generation: int, now: datetime
 ) -> dict[str, Any]:
-    """Build the whole status; equal to the previous one where nothing changed in the world."""
+    """Build the whole status; equal to the previous one where nothing changed in the world.
+
+    `previous` is what `read_status` gives.
+    """
     status: dict[str, Any] = {
         "observedGeneration": generation,
-        "conditions": merge(_conditions(previous), report.verdicts, generation=generation, now=now),
+        "conditions": merge(
+            previous.get("conditions", ()),
+            report.verdicts,
+            generation=generation,
+            now=now,
+            kept=report.kept,
+        ),
     }
     sections = {
         "plugin": _plugin(report.plugin),
         "certificates": _certificates(report.certificates),
-        "cnpg": _cnpg(report.cnpg, (previous.get("cnpg") or {}).get("lastRestart")),
+        "cnpg": _cnpg(report.cnpg, mapping(previous.get("cnpg")).get("lastRestart")),
         "clusters": _clusters(report.clusters),
         "sidecar": build_note(report.sidecar) if report.sidecar is not None else None,
     }
     for section, value in sections.items():
         kept = value or previous.get(section)
         if kept and section not in report.obsolete:
-            status[section] = kept
+            status[section] = SECTIONS[section].fit(kept)
     return status
-
-
-def _conditions(previous: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    conditions = previous.get("conditions")
-    return conditions if isinstance(conditions, list) else ()
 
 
 def _plugin(plugin: PluginStatus | None) -> dict[str, Any] | None:

@@ -1,6 +1,10 @@
 """Times as the Kubernetes API writes them: RFC 3339, in UTC, whole seconds."""
 
 from datetime import UTC, datetime
+from typing import Final
+
+YEARS: Final = range(1970, 9000)
+"""Times in other years are taken for none: arithmetic with them overflows."""
 
 
 def format_time(moment: datetime) -> str:
@@ -15,5 +19,7 @@ def read_time(text: object) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
+        return None
+    if moment.year not in YEARS:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.secrets import Secret
@@ -19,9 +20,6 @@ from cnpg_plugin_operator.desired.objects import Object
 
 CERT_MANAGER_MARKS: Final = "cert-manager.io/"
 """Prefix of the annotations by which cert-manager knows its Secrets."""
-
-EVENT_MESSAGE_LIMIT: Final = 1000
-"""Bytes of an Event's note (`events.k8s.io` allows 1024)."""
 
 
 class Writer:
@@ -149,7 +147,7 @@ class Writer:
                 },
                 "type": "Warning" if warning else "Normal",
                 "reason": reason,
-                "message": message[:EVENT_MESSAGE_LIMIT],
+                "message": printable(message),
                 "source": {"component": names.OPERATOR},
                 "reportingComponent": names.OPERATOR,
                 "action": "Reconcile",

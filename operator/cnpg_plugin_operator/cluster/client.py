@@ -14,6 +14,7 @@ from kubernetes.aio import client, config, dynamic
 from kubernetes.aio.client.exceptions import ApiException
 
 from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.kinds import Kind
 
 REQUEST_TIMEOUT: Final = 20.0
@@ -24,20 +25,39 @@ CONNECTIONS: Final = 4
 would cost more memory than all the rest of a busy operator."""
 
 _STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
-    400: errors.RejectedError,
-    401: errors.ForbiddenError,
+    400: errors.ForbiddenError,
+    401: errors.UnauthorizedError,
     403: errors.ForbiddenError,
     404: errors.NotFoundError,
     409: errors.ConflictError,
-    422: errors.RejectedError,
+    422: errors.ForbiddenError,
 }
+"""What a status code means; `_names_field` tells apart what 400 and 422 stand for."""
+
+_FIELD_AT_FAULT: Final = (
+    "failed to create typed patch object",
+    "field not declared in schema",
+    "strict decoding error",
+    "unknown field",
+    "cannot be handled as",
+    "cannot unmarshal",
+)
+"""The API server's words (1.29 to 1.34) for a field that it does not know or cannot read. The first
+comes with status 500."""
+
+_ADMISSION: Final = ("denied request", "denied the request")
+"""The API server's words for an admission policy's and an admission webhook's refusal, with
+whatever status these choose."""
+
+_UNAUTHORIZED: Final = 401
 
 
 class Client:
     """One connection pool to the API server."""
 
-    def __init__(self, api: client.ApiClient) -> None:
+    def __init__(self, api: client.ApiClient, *, in_cluster: bool = False) -> None:
         self._api = api
+        self._in_cluster = in_cluster
         self._dynamic = dynamic.DynamicClient(api)
 
     @classmethod
@@ -58,7 +78,7 @@ class Client:
         # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by
         # default.
         configuration.disable_strict_ssl_verification = True
-        return cls(client.ApiClient(configuration))
+        return cls(client.ApiClient(configuration), in_cluster=kubeconfig is None)
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -66,7 +86,7 @@ class Client:
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
         """Read one object. Raises `NotFoundError`, or `KindMissingError` for an unknown kind."""
-        return await self._request("get", kind, namespace, name)
+        return well_formed(await self._request("get", kind, namespace, name))
 
     async def find(
         self, kind: Kind, name: str, namespace: str | None = None
@@ -89,8 +109,7 @@ class Client:
         listing = await self._request(
             "get", kind, namespace, label_selector=labels, field_selector=fields
         )
-        items: list[dict[str, Any]] = listing.get("items") or []
-        return items
+        return [well_formed(body) for body in listing.get("items") or []]
 
     async def apply(
         self,
@@ -186,16 +205,65 @@ class Client:
     ) -> dict[str, Any]:
         """Send one request; `target` names for people what it is about."""
         try:
-            response = await self._dynamic.request(
-                method, path, serialize=False, _request_timeout=REQUEST_TIMEOUT, **parameters
-            )
-            body: dict[str, Any] = await response.json()
+            return await self._try(method, path, **parameters)
+        except ApiException as error:
+            if error.status != _UNAUTHORIZED or not self._reload_token():
+                raise _translate(error, target) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            words = str(error) or type(error).__name__
+            raise errors.UnavailableError(f"{method} {target}: {words}") from error
+        try:
+            return await self._try(method, path, **parameters)
         except ApiException as error:
             raise _translate(error, target) from error
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             words = str(error) or type(error).__name__
             raise errors.UnavailableError(f"{method} {target}: {words}") from error
+
+    async def _try(
+        self,
+        method: str,
+        path: str,
+        **parameters: Any,  # noqa: ANN401 - handed to the library as it is
+    ) -> dict[str, Any]:
+        response = await self._dynamic.request(
+            method, path, serialize=False, _request_timeout=REQUEST_TIMEOUT, **parameters
+        )
+        body: dict[str, Any] = await response.json()
         return body
+
+    def _reload_token(self) -> bool:
+        """Read the pod's token from its file now: the library reads it once a minute.
+
+        Returns whether there is such a file.
+        """
+        if not self._in_cluster:
+            return False
+        try:
+            config.load_incluster_config(client_configuration=self._api.configuration)
+        except (config.ConfigException, OSError):
+            return False
+        return True
+
+
+def well_formed(body: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of an object what has not the shape that every Kubernetes object has.
+
+    Only a custom resource whose definition says nothing about it can hold such a thing.
+    """
+    metadata = body["metadata"]
+    for field in ("labels", "annotations"):
+        if field in metadata:
+            texts = mapping(metadata[field]).items()
+            metadata[field] = {key: text for key, text in texts if isinstance(text, str)}
+    for field, element in (("ownerReferences", dict), ("managedFields", dict), ("finalizers", str)):
+        if field in metadata:
+            found = metadata[field] if isinstance(metadata[field], list) else []
+            metadata[field] = [each for each in found if isinstance(each, element)]
+    for field in ("spec", "status"):
+        if field in body and not isinstance(body[field], dict):
+            body[field] = {}
+    return body
 
 
 def _translate(error: ApiException, target: str) -> errors.ClusterError:
@@ -203,10 +271,22 @@ def _translate(error: ApiException, target: str) -> errors.ClusterError:
     try:
         answer = json.loads(error.body or "")
         message = str(answer.get("message") or error.reason)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
+        answer = {}
         # Only a path that nothing serves is answered without a Status object.
         message = str(error.reason)
         if error.status == 404:  # noqa: PLR2004 - the HTTP status
             return errors.KindMissingError(f"{target}: the cluster does not serve this kind")
     kind = _STATUS_ERRORS.get(error.status or 0, errors.UnavailableError)
+    if any(words in message for words in _ADMISSION):
+        kind = errors.ForbiddenError
+    elif _names_field(answer, message) and kind not in (errors.NotFoundError, errors.ConflictError):
+        kind = errors.RejectedError
     return kind(f"{target}: {message}")
+
+
+def _names_field(answer: Mapping[str, Any], message: str) -> bool:
+    """Whether a refusal is about a field of the object, rather than about who sent it and when."""
+    causes = mapping(answer.get("details")).get("causes")
+    named = isinstance(causes, list) and any(mapping(cause).get("field") for cause in causes)
+    return named or any(words in message for words in _FIELD_AT_FAULT)

@@ -6,21 +6,24 @@ be the first one after a crash.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.api.leaving import Leaving
+from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.leases import find_rival_leases
-from cnpg_plugin_operator.cluster.ownership import Live, find_foreign
+from cnpg_plugin_operator.cluster.ownership import Live, find_foreign, is_own
 from cnpg_plugin_operator.cluster.restarting import find_record
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.cnpg_facts import (
@@ -73,6 +76,21 @@ class Gatherer:
         """Read the `CNPGPlugin`, or None where it is gone."""
         return await self._client.find(kinds.PLUGIN, name, namespace)
 
+    async def confirmed(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Read the `CNPGPlugin`, or None where a list does not hold it either.
+
+        A single wrong answer must not end its loop. Raises `UnavailableError` where the two
+        answers contradict each other.
+        """
+        body = await self.resource(namespace, name)
+        if body is None and any(
+            each["metadata"]["name"] == name for each in await self.siblings(namespace)
+        ):
+            raise errors.UnavailableError(
+                f"CNPGPlugin {namespace}/{name}: the API server lists it, but does not find it"
+            )
+        return body
+
     def manages(self, namespace: str) -> bool:
         """Whether this operator has rights in the namespace."""
         return namespace in self._namespaces
@@ -96,14 +114,18 @@ class Gatherer:
         named = f"{names.CNPG_PLUGIN_NAME}={plugin_name}"
         own = f"{names.LABEL_PLUGIN}={plugin.name}"
         async with asyncio.TaskGroup() as reads:
-            live = reads.create_task(self._live(children))
-            shared = reads.create_task(self._chain(namespace, chain))
-            pods = reads.create_task(self._client.list(kinds.POD, namespace, labels=own))
+            live = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
+            shared = reads.create_task(
+                concerning(Type.CERTIFICATES_READY, self._chain(namespace, chain))
+            )
+            pods = reads.create_task(
+                concerning(Type.AVAILABLE, self._client.list(kinds.POD, namespace, labels=own))
+            )
             cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
             siblings = reads.create_task(self.siblings(namespace))
             labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
-            clusters = reads.create_task(self.clusters(plugin))
-            event = reads.create_task(self._event(plugin))
+            clusters = reads.create_task(concerning(Type.REGISTERED, self.clusters(plugin)))
+            event = reads.create_task(concerning(Type.REGISTERED, self._event(plugin)))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         found = with_record(cnpg.result(), siblings.result())
         objects = {**shared.result(), **live.result()}
@@ -112,7 +134,7 @@ class Gatherer:
             live=objects,
             pods=tuple(pods.result()),
             # Read last: a Certificate that was seen Ready has its Secret.
-            secrets=await self._secrets(plugin, objects),
+            secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, objects)),
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
             foreign=find_foreign(plugin, objects, labelled.result()),
@@ -153,10 +175,10 @@ class Gatherer:
         """Read the CloudNativePG operators of a namespace, each with its leader."""
         return await locating.locate(self._client, namespace, reference)
 
-    async def clusters(self, plugin: Plugin) -> tuple[ClusterFacts, ...]:
+    async def clusters(self, plugin: Plugin | Leaving) -> tuple[ClusterFacts, ...]:
         """Read the Clusters, of any namespace, that use a plugin."""
         bodies = await databases.list_clusters(self._client)
-        return databases.read_clusters(bodies, plugin.spec.plugin_name, plugin.name)
+        return databases.read_clusters(bodies, plugin.plugin_name, plugin.name)
 
     async def rival_leases(self, plugin: Plugin) -> list[tuple[str, str]]:
         """Find Leases that pods of other plugins hold, with the name of each one's resource."""
@@ -178,7 +200,7 @@ class Gatherer:
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
 
     async def children(
-        self, kind: Kind, plugin: Plugin, labels: str | None = None
+        self, kind: Kind, plugin: Resource, labels: str | None = None
     ) -> list[dict[str, Any]]:
         """Read what was made of one kind for a plugin, wanted or not."""
         selector = labels or f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name}"
@@ -192,6 +214,15 @@ class Gatherer:
     async def siblings(self, namespace: str) -> list[dict[str, Any]]:
         """Read all resources of a namespace."""
         return await self._client.list(kinds.PLUGIN, namespace)
+
+    async def own_services(self, plugin: Leaving) -> list[dict[str, Any]]:
+        """Read the Services of a resource: what its labels find, and the one that it asks for."""
+        found = await self.children(kinds.SERVICE, plugin)
+        asked = await self._client.find(kinds.SERVICE, plugin.service_name, plugin.namespace)
+        known = {body["metadata"]["uid"] for body in found}
+        if asked is not None and asked["metadata"]["uid"] not in known:
+            found.append(asked)
+        return [body for body in found if is_own(plugin, body)]
 
     async def live(self, body: Object) -> dict[str, Any] | None:
         """Read a wanted object as it is now."""
@@ -243,6 +274,18 @@ class Gatherer:
         return observe.read_event(newest) if newest is not None else None
 
 
+Found = TypeVar("Found")
+
+
+async def concerning(condition: Type, read: Awaitable[Found]) -> Found:
+    """Read what one condition is judged by; where that fails, the error says so."""
+    try:
+        return await read
+    except errors.ClusterError as error:
+        error.condition = condition
+        raise
+
+
 def with_record(
     found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
 ) -> tuple[CNPGFacts, ...]:
@@ -257,7 +300,7 @@ def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[
     rivals = []
     for body in siblings:
         metadata = body["metadata"]
-        same = (body.get("spec") or {}).get("pluginName") == plugin.spec.plugin_name
+        same = mapping(body.get("spec")).get("pluginName") == plugin.spec.plugin_name
         if same and metadata["uid"] != plugin.uid and not metadata.get("deletionTimestamp"):
             created = read_time(metadata["creationTimestamp"]) or plugin.created
             if (created, metadata["name"]) < mine:

@@ -6,7 +6,6 @@ its leader Lease, which Helm's `nameOverride` cannot rename (internal/cmd/manage
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.untrusted import printable, read_json
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts, LeaderFacts
@@ -239,9 +239,5 @@ def _withdrawn(annotations: Mapping[str, Any]) -> dict[str, datetime]:
 
 
 def read_revisions(text: object) -> dict[str, str]:
-    """Read names with a text each from JSON; somebody else's nonsense counts as none."""
-    try:
-        revisions = json.loads(text) if isinstance(text, str) and text else {}
-    except ValueError:
-        return {}
-    return {str(k): str(v) for k, v in revisions.items()} if isinstance(revisions, dict) else {}
+    """Read names with a text each from JSON; what another writer left counts as none."""
+    return {name: printable(value) for name, value in read_json(text).items()}

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Type, find_condition
+from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     CNPGEvent,
@@ -172,8 +174,8 @@ def may_become_ready(body: Mapping[str, Any], since: datetime) -> bool:
 
     Under load, a pod that is late or a first connection that fails looks like trouble for a moment.
     """
-    if body["metadata"].get("deletionTimestamp") or (body.get("spec") or {}).get("suspend"):
+    if body["metadata"].get("deletionTimestamp") or mapping(body.get("spec")).get("suspend"):
         return False
-    ready = find_condition(body.get("status") or {}, Type.READY)
+    ready = find_condition(read_status(body), Type.READY)
     changed = read_time(ready.get("lastTransitionTime"))
     return ready.get("status") != "False" or changed is None or changed >= since

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.decide.facts import ForeignObject
 
 Live = Mapping[tuple[str, str], Mapping[str, Any] | None]
@@ -32,7 +32,7 @@ def find_foreign(
     )
 
 
-def is_own(plugin: Plugin, body: Mapping[str, Any]) -> bool:
+def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
     """Whether a live object was made for this resource, or is the namespace's shared chain."""
     metadata = body["metadata"]
     if any(ref.get("uid") == plugin.uid for ref in metadata.get("ownerReferences") or []):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
@@ -46,7 +46,7 @@ class Remover:
         ]
         return gone + await self.prune_cluster_bindings(plugin, wanted)
 
-    async def prune_chains(self, plugin: Plugin, used: Collection[str]) -> list[str]:
+    async def prune_chains(self, plugin: Resource, used: Collection[str]) -> list[str]:
         """Delete the parts of the namespace's chains that no plugin uses any more."""
         selector = f"{OWN_SELECTOR},{names.LABEL_CHAIN}"
         return [
@@ -65,7 +65,7 @@ class Remover:
         return f"{kind.kind} {metadata['name']}"
 
     async def prune_cluster_bindings(
-        self, plugin: Plugin, wanted: Iterable[tuple[str, str]] = ()
+        self, plugin: Resource, wanted: Iterable[tuple[str, str]] = ()
     ) -> list[str]:
         """Delete cluster-wide bindings that are not wanted: no owner reference does it for them."""
         labels = (
@@ -81,12 +81,12 @@ class Remover:
             if (kind.kind, body["metadata"]["name"]) not in kept
         ]
 
-    async def withdraw_service(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
+    async def withdraw_service(self, plugin: Resource, live: Mapping[str, Any]) -> None:
         """Delete the Service, so that CloudNativePG forgets the plugin while it still answers."""
         if not live["metadata"].get("deletionTimestamp"):
             await self._delete(kinds.SERVICE, live, plugin.namespace)
 
-    async def strip_cnpg_finalizer(self, plugin: Plugin, live: Mapping[str, Any]) -> None:
+    async def strip_cnpg_finalizer(self, plugin: Resource, live: Mapping[str, Any]) -> None:
         """Free a deleted Service whose CloudNativePG is gone and cannot do it itself.
 
         Only 1.29.0 to 1.30.0 put a finalizer on it.
@@ -105,7 +105,7 @@ class Remover:
             },
         )
 
-    async def discard_certificates(self, plugin: Plugin) -> None:
+    async def discard_certificates(self, plugin: Resource) -> None:
         """Delete the plugin's certificates, and their Secrets that cert-manager would leave behind.
 
         Certificates go first, or cert-manager would issue the Secrets again.

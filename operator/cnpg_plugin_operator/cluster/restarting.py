@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import format_time, read_time
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.locating import read_revisions
 from cnpg_plugin_operator.decide.cnpg_facts import (
     ClusterFacts,
     CNPGFacts,
@@ -96,15 +97,15 @@ def find_record(resources: Iterable[Mapping[str, Any]], deployment: str) -> Rest
 
 def _read_record(body: Mapping[str, Any], deployment: str) -> RestartRecord | None:
     """Read a note; what stands there without revisions only tells people of a restart."""
-    section = (body.get("status") or {}).get("cnpg") or {}
-    noted = section.get("lastRestart") or {}
+    section = mapping(read_status(body).get("cnpg"))
+    noted = mapping(section.get("lastRestart"))
     at = read_time(noted.get("time"))
-    revisions = read_revisions(json.dumps(noted.get("revisions") or {}))
+    revisions = mapping(noted.get("revisions"))
     if at is None or not revisions or section.get("deployment") != deployment:
         return None
     return RestartRecord(
         at=at,
         revisions=revisions,
-        attempt=int(noted.get("attempt", FIRST_ATTEMPT)),
-        generation=int(noted.get("generation", 0)),
+        attempt=noted.get("attempt", FIRST_ATTEMPT),
+        generation=noted.get("generation", 0),
     )

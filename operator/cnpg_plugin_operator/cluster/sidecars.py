@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.api.leaving import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import Gatherer, with_record
+from cnpg_plugin_operator.cluster.gather import Gatherer, concerning, with_record
 from cnpg_plugin_operator.cluster.hosting import read_host
 from cnpg_plugin_operator.cluster.locating import locate_deployments
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
@@ -41,19 +43,20 @@ class Sidecars:
         self._gatherer = gatherer
         self._allowed = allowed
 
-    async def snapshot(self, plugin: Plugin) -> SidecarSnapshot:
+    async def snapshot(self, plugin: Plugin | Leaving) -> SidecarSnapshot:
         """Read all that the set of sidecars is composed from."""
         namespace = plugin.namespace
         located, siblings, clusters, service = await asyncio.gather(
             locate_deployments(self._client, namespace, plugin.cnpg_reference),
             self._gatherer.siblings(namespace),
-            databases.list_clusters(self._client),
+            concerning(Type.REGISTERED, databases.list_clusters(self._client)),
             self._client.find(kinds.SERVICE, plugin.service_name, namespace),
         )
         found = with_record(tuple(facts for facts, _ in located), siblings)
         host = None
         if len(located) == 1:
-            host = await read_host(self._client, located[0][1], configured=self._allowed)
+            reading = read_host(self._client, located[0][1], configured=self._allowed)
+            host = await concerning(Type.AVAILABLE, reading)
         return SidecarSnapshot(
             cnpg=found,
             cnpg_elsewhere=() if found else await self._gatherer.cnpg_namespaces(),

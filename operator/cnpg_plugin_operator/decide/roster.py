@@ -13,6 +13,7 @@ from cnpg_plugin_operator.api.conditions import Reason, Status, Type, find_condi
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.sidecar_note import SidecarNote
 from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
+from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.upgrading import TOKEN_DIGITS
 from cnpg_plugin_operator.desired.drift import first_difference
@@ -235,7 +236,7 @@ def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
 
     It is deleted and nothing holds that up; or it is reached through a Service by now.
     """
-    status = body.get("status") or {}
+    status = read_status(body)
     accepted = find_condition(status, Type.ACCEPTED)
     if body["metadata"].get("deletionTimestamp"):
         return bool(accepted.get("reason") == Reason.DELETING)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.untrusted import printable, read_json
 from cnpg_plugin_operator.desired.drift import first_difference
 from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.workload import CONTAINER_SECURITY, POD_SECURITY
@@ -199,11 +200,8 @@ def _standing_gate(template: Mapping[str, Any]) -> Object | None:
 def read_sidecars(template: Mapping[str, Any]) -> dict[str, str]:
     """Read which sidecars a pod template (or a pod) says it holds; nonsense counts as none."""
     annotations = (template.get("metadata") or {}).get("annotations") or {}
-    try:
-        found = json.loads(annotations.get(names.ANNOTATION_SIDECARS) or "{}")
-    except (TypeError, ValueError):
-        return {}
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+    found = read_json(annotations.get(names.ANNOTATION_SIDECARS))
+    return {name: printable(revision) for name, revision in found.items()}
 
 
 def find_template_drift(wanted: Object, live: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,14 +16,24 @@ from cnpg_plugin_operator.api.conditions import (
     no,
     summarize,
 )
+from cnpg_plugin_operator.api.leaving import Leaving, read_leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
-from cnpg_plugin_operator.api.status import Report, build_status
+from cnpg_plugin_operator.api.status import Report, build_status, own_part, read_status
+from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.reconciler.failing import (
+    Failures,
+    condition_of,
+    judge_failure,
+    judge_unread,
+    log_failure,
+    settle,
+)
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.sidecar_stages import SidecarPass
 from cnpg_plugin_operator.reconciler.stages import Pass
-from cnpg_plugin_operator.reconciler.teardown import tear_down
+from cnpg_plugin_operator.reconciler.teardown import sweep, tear_down
 from cnpg_plugin_operator.reconciler.tools import (
     FALLBACK_RETRY,
     IN_PASSING,
@@ -33,6 +43,7 @@ from cnpg_plugin_operator.reconciler.tools import (
     WORTH_TELLING,
     Tools,
 )
+from cnpg_plugin_operator.reconciler.walking import Failure
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +58,8 @@ class Requeue:
 
     after: float | None
     """Seconds; None where the resource is gone."""
+    error: Exception | None = None
+    """What the pass failed with: it is repeated ever more seldom instead."""
 
 
 class Reconciler:
@@ -56,33 +69,58 @@ class Reconciler:
         self._tools = tools
         self._proofs = Proofs()
         self._pruning = Pruning()
+        self._failures = Failures()
         self._reported: dict[tuple[str, str], datetime] = {}
         """When each status was last written, to spare users and the API server mere progress."""
 
     async def reconcile(self, namespace: str, name: str) -> Requeue:
         """Run one pass.
 
-        Raises `UnavailableError` or `ConflictError` where the pass has to be repeated.
+        Raises `ClusterError` where the resource cannot be read, or its status not be written.
         """
-        body = await self._tools.gatherer.resource(namespace, name)
+        body = await self._tools.gatherer.confirmed(namespace, name)
         if body is None:
-            self._proofs.forget(namespace, name)
-            self._pruning.forget(namespace, name)
-            self._reported.pop((namespace, name), None)
-            self._tools.metrics.forget(namespace, name)
-            return Requeue(None)
+            return await self._forget(namespace, name)
         resource = parse_resource(body)
+        try:
+            return await self._advance(body, resource)
+        except Exception as error:  # noqa: BLE001 - it becomes a verdict
+            return await self._fail(resource, Report({}), Failure(condition_of(error), error))
+
+    async def _advance(self, body: Mapping[str, Any], resource: Resource) -> Requeue:
+        """Do what a resource needs next."""
+        held = names.FINALIZER in (body["metadata"].get("finalizers") or [])
+        managed = self._tools.gatherer.manages(resource.namespace)
+        if resource.deleting:
+            if held and managed:
+                return await self._remove(body)
+            if held:
+                await self._tools.writer.release(resource)
+            return Requeue(FALLBACK_RETRY)
         try:
             plugin = parse_plugin(body, self._tools.policy.tls_provider)
         except errors.InvalidSpecError as error:
             return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
-        if not self._tools.gatherer.manages(namespace):
+        if not managed:
             return await self._refuse(body, plugin, await self._misplaced(plugin))
-        if resource.deleting:
-            return await self._remove(body, plugin)
-        if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
+        if not held:
             await self._tools.writer.hold(resource)
         return await self._pass(body, plugin)
+
+    async def _forget(self, namespace: str, name: str) -> Requeue:
+        """Drop what is known of a resource that is gone, and take out what it left behind."""
+        self._proofs.forget(namespace, name)
+        self._pruning.forget(namespace, name)
+        self._failures.forget((namespace, name))
+        self._reported.pop((namespace, name), None)
+        self._tools.metrics.forget(namespace, name)
+        if not self._tools.gatherer.manages(namespace):
+            return Requeue(None)
+        try:
+            return Requeue(await sweep(self._tools, namespace, name))
+        except errors.ForbiddenError as error:
+            logger.warning("%s", error, extra={"namespace": namespace, "plugin": name})
+            return Requeue(None)
 
     async def _misplaced(self, plugin: Plugin) -> Verdict:
         """Say where a resource belongs that was created outside the managed namespaces."""
@@ -99,7 +137,7 @@ class Reconciler:
         )
 
     async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
-        status = body.get("status") or {}
+        status = read_status(body)
         run: Pass | SidecarPass
         if plugin.is_sidecar:
             run = SidecarPass(self._tools, self._pruning, plugin, status)
@@ -107,16 +145,16 @@ class Reconciler:
             run = Pass(self._tools, self._proofs, self._pruning, plugin, status)
         try:
             report = await run.run()
-        except errors.RejectedError as error:
-            return await self._refuse(body, plugin, no(Reason.INVALID_SPEC, f"{error}"))
-        except errors.ForbiddenError as error:
-            return await self._refuse(body, plugin, no(Reason.CLUSTER_ERROR, f"{error}"))
+        except Exception as error:  # noqa: BLE001 - it becomes a verdict
+            failure = Failure(condition_of(error), error)
+            return await self._fail(plugin, Report({}), failure, reading=True)
         if run.wrote:
             logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
         for reason, message in run.notes:
-            await self._tools.writer.event(
-                plugin, warning=False, reason=reason, message=message, now=run.now
-            )
+            await self._tell(plugin, warning=False, reason=reason, message=message, now=run.now)
+        if run.failure is not None:
+            return await self._fail(plugin, report, run.failure)
+        self._failures.forget((plugin.namespace, plugin.name))
         ready = summarize(report.verdicts)
         in_progress = ready.status is Status.UNKNOWN
         after = run.retry_after()
@@ -131,39 +169,86 @@ class Reconciler:
         await self._report(body, plugin, report)
         return Requeue(after)
 
+    async def _fail(
+        self, resource: Resource, report: Report, failure: Failure, *, reading: bool = False
+    ) -> Requeue:
+        """Report a pass that an error ended, with all that it did before; have it repeated."""
+        log_failure(failure, _reference(resource))
+        count = self._failures.note((resource.namespace, resource.name))
+        told = (judge_unread if reading else judge_failure)(failure, count)
+        # The pass may have noted something in the status before it failed.
+        body = await self._tools.gatherer.resource(resource.namespace, resource.name)
+        if body is not None and body["metadata"]["uid"] == resource.uid:
+            previous = read_status(body)
+            settled = settle(previous, report, failure, told)
+            if settled.verdicts:
+                seen = previous.get("observedGeneration", resource.generation)
+                generation = seen if told is None else resource.generation
+                await self._report(body, replace(resource, generation=generation), settled)
+        error = failure.error
+        transient = isinstance(error, errors.ClusterError) and not isinstance(
+            error, errors.ForbiddenError | errors.RejectedError
+        )
+        if transient or told is None or told.reason is Reason.INTERNAL_ERROR:
+            return Requeue(FALLBACK_RETRY, error)
+        return Requeue(RETRY.get(told.reason, FALLBACK_RETRY))
+
     def _quiet_for(self, plugin: Plugin, now: datetime) -> float:
         """Seconds for which mere progress is not worth another write of the status."""
         last = self._reported.get((plugin.namespace, plugin.name))
         return PROGRESS - (now - last).total_seconds() if last is not None else 0.0
 
-    async def _remove(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
-        if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
-            return Requeue(FALLBACK_RETRY)
-        waiting = await tear_down(self._tools, plugin, body.get("status") or {})
+    async def _remove(self, body: Mapping[str, Any]) -> Requeue:
+        """Go on with the deletion; whatever its spec holds, it is the same for every resource."""
+        leaving = read_leaving(body)
+        try:
+            waiting = await tear_down(self._tools, leaving, read_status(body))
+        except errors.ClusterError as error:
+            return await self._hold_up(body, leaving, error)
+        self._failures.forget((leaving.namespace, leaving.name))
         if waiting is None:
-            logger.info("withdrawn", extra=_reference(plugin))
+            logger.info("withdrawn", extra=_reference(leaving))
             return Requeue(FALLBACK_RETRY)
-        await self._report(body, plugin, Report({Type.ACCEPTED: waiting}))
+        await self._report(body, leaving, Report({Type.ACCEPTED: waiting}))
         return Requeue(RETRY.get(waiting.reason, FALLBACK_RETRY))
+
+    async def _hold_up(
+        self, body: Mapping[str, Any], leaving: Leaving, error: errors.ClusterError
+    ) -> Requeue:
+        """Report what keeps a deletion from going on; it goes on by itself once nothing does."""
+        count = self._failures.note((leaving.namespace, leaving.name))
+        told = judge_failure(Failure(Type.ACCEPTED, error), count)
+        if told is None:
+            return Requeue(FALLBACK_RETRY, error)
+        verdict = no(Reason.DELETING, f"The deletion cannot go on: {told.message}")
+        await self._report(body, leaving, Report({Type.ACCEPTED: verdict}))
+        return Requeue(FALLBACK_RETRY, None if isinstance(error, errors.ForbiddenError) else error)
 
     async def _refuse(
         self, body: Mapping[str, Any], resource: Resource, verdict: Verdict
     ) -> Requeue:
-        """Report that nothing can be done for a resource as it stands; let a deleted one go."""
-        finalizers = body["metadata"].get("finalizers") or []
-        if resource.deleting and names.FINALIZER in finalizers:
-            await self._tools.writer.release(resource)
-            return Requeue(FALLBACK_RETRY)
+        """Report that nothing can be done for a resource as it stands."""
         await self._report(body, resource, Report({Type.ACCEPTED: verdict}))
         return Requeue(RETRY.get(verdict.reason, FALLBACK_RETRY))
 
+    async def _tell(
+        self, resource: Resource, *, warning: bool, reason: str, message: str, now: datetime
+    ) -> None:
+        """Write an Event; one that is refused costs nothing else."""
+        try:
+            await self._tools.writer.event(
+                resource, warning=warning, reason=reason, message=message, now=now
+            )
+        except errors.ClusterError as error:
+            logger.warning("an Event was not written: %s", error, extra=_reference(resource))
+
     async def _report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
         """Write the status if it changed; tell of a transition to trouble and back."""
-        previous = body.get("status") or {}
+        previous = read_status(body)
         now = self._tools.clock()
         status = build_status(previous, report, generation=resource.generation, now=now)
         self._measure(resource, report)
-        if status == previous:
+        if status == own_part(body.get("status")):
             return
         await self._tools.writer.report(resource, status)
         self._reported[resource.namespace, resource.name] = now
@@ -182,7 +267,7 @@ class Reconciler:
         await self._warn_of_end(resource, previous, report, now)
         # Outside the managed namespaces only the status may be written.
         if (trouble or recovered) and self._tools.gatherer.manages(resource.namespace):
-            await self._tools.writer.event(
+            await self._tell(
                 resource,
                 warning=trouble,
                 reason=ready.reason,
@@ -198,7 +283,7 @@ class Reconciler:
         if verdict is None or verdict.reason is not Reason.EXPIRING:
             return
         if find_condition(previous, Type.CERTIFICATES_READY).get("reason") != Reason.EXPIRING:
-            await self._tools.writer.event(
+            await self._tell(
                 resource, warning=True, reason=verdict.reason, message=verdict.message, now=now
             )
 
@@ -210,7 +295,8 @@ class Reconciler:
             metrics.certificate_expiry.labels(*labels, role).set(expiry)
         if report.plugin is not None:
             metrics.info.remove_by_labels(dict(zip(("namespace", "name"), labels, strict=True)))
-            metrics.info.labels(*labels, report.plugin.name, report.plugin.version).set(1)
+            said = (printable(text, 256) for text in (report.plugin.name, report.plugin.version))
+            metrics.info.labels(*labels, *said).set(1)
 
 
 def utc_now() -> datetime:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.leaving import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.databases import name_busy
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
@@ -34,7 +35,7 @@ class Placed:
         return self.placing.after or None
 
 
-async def place(tools: Tools, plugin: Plugin) -> Placed:
+async def place(tools: Tools, plugin: Plugin | Leaving) -> Placed:
     """Bring CloudNativePG's Deployment closer to the set of sidecars that is wanted.
 
     Everything is read anew under the namespace's lock: another pass may just have applied the set.

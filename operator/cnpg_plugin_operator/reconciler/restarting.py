@@ -8,7 +8,8 @@ from typing import Any
 from cnpg_plugin_operator.api.conditions import Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import Mode
-from cnpg_plugin_operator.api.status import build_restart
+from cnpg_plugin_operator.api.status import build_restart, read_status
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.gather import with_record
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts, RestartRecord
@@ -101,7 +102,7 @@ async def _look(
             coming=sum(
                 observe.may_become_ready(body, now - pace.settle_max)
                 and body["metadata"]["name"] not in published
-                and (body.get("spec") or {}).get("mode") != Mode.SIDECAR
+                and mapping(body.get("spec")).get("mode") != Mode.SIDECAR
                 for body in siblings
             ),
             pace=pace,
@@ -121,9 +122,7 @@ def _known(
 ) -> frozenset[str]:
     """Name the resources whose status calls their announced revision registered."""
     registered = {
-        body["metadata"]["name"]: ((body.get("status") or {}).get("cnpg") or {}).get(
-            "registeredRevision"
-        )
+        body["metadata"]["name"]: mapping(read_status(body).get("cnpg")).get("registeredRevision")
         for body in siblings
     }
     return frozenset(

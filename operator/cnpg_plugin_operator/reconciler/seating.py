@@ -8,6 +8,8 @@ from typing import Any
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.api.sidecar_note import read_note
+from cnpg_plugin_operator.api.status import read_status
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.databases import read_clusters
 from cnpg_plugin_operator.cluster.gather import find_approval, find_rivals
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
@@ -56,7 +58,7 @@ def _is_hosted(candidate: Candidate, host: HostFacts) -> bool:
 
 
 def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Policy) -> Candidate:
-    socket = str((body.get("spec") or {}).get("pluginName", ""))
+    socket = str(mapping(body.get("spec")).get("pluginName", ""))
     try:
         plugin = parse_plugin(body, policy.tls_provider)
     except errors.InvalidSpecError:
@@ -71,7 +73,7 @@ def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Policy) -
         socket=socket,
         plugin=plugin,
         accepted=accepted,
-        note=read_note(body.get("status") or {}),
+        note=read_note(read_status(body)),
         policy=chosen or policy.restart_policy,
         leaving=is_leaving(body, plugin),
         used=used,

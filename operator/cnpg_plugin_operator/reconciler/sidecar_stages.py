@@ -16,6 +16,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.sidecar_note import SidecarNote, build_note, read_note
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.api.status import Report, RestartStatus
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.databases import read_clusters
 from cnpg_plugin_operator.cluster.ownership import is_own
@@ -41,7 +42,7 @@ from cnpg_plugin_operator.reconciler.reporting import build_report
 from cnpg_plugin_operator.reconciler.restarting import Step, restart_cnpg
 from cnpg_plugin_operator.reconciler.seating import admit, seat
 from cnpg_plugin_operator.reconciler.tools import Tools
-from cnpg_plugin_operator.reconciler.walking import Stage, next_look, walk
+from cnpg_plugin_operator.reconciler.walking import Failure, Stage, next_look, walk
 
 EVENT_REASON: Final = "RollingCNPG"
 """Reason of the Event about a roll that was begun for sidecars."""
@@ -71,10 +72,12 @@ class SidecarPass:
     _registered: str = field(init=False, default="")
     _record: RestartRecord | None = field(init=False, default=None)
     _rolled: RestartStatus | None = field(init=False, default=None)
+    failure: Failure | None = field(init=False, default=None)
+    """What ended the pass early."""
 
     async def run(self) -> Report:
         """Go through the stages until one is not True."""
-        self._registered = str((self.status.get("cnpg") or {}).get("registeredRevision", ""))
+        self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
         self._note = read_note(self.status)
         self._seen = await self.tools.sidecars.snapshot(self.plugin)
         self.now = self.tools.clock()
@@ -85,7 +88,7 @@ class SidecarPass:
             Type.HANDSHAKE_SUCCEEDED: self._shake,
             Type.REGISTERED: self._register,
         }
-        await walk(stages, self.verdicts)
+        self.failure = await walk(stages, self.verdicts)
         report = build_report(
             self.verdicts,
             self._seen.cnpg,

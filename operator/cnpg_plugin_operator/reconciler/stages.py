@@ -13,6 +13,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.status import Report
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.decide.announcing import keep_announcing
@@ -35,7 +36,7 @@ from cnpg_plugin_operator.reconciler.reporting import build_certificates, build_
 from cnpg_plugin_operator.reconciler.silence import explain_silence
 from cnpg_plugin_operator.reconciler.tools import Tools
 from cnpg_plugin_operator.reconciler.upgrading import EVENT_REASON, weigh_upgrade
-from cnpg_plugin_operator.reconciler.walking import Stage, next_look, walk
+from cnpg_plugin_operator.reconciler.walking import Failure, Stage, next_look, walk
 from cnpg_plugin_operator.reconciler.work import Work
 
 MOMENT: Final = timedelta(seconds=0.5)
@@ -65,11 +66,13 @@ class Pass:
     _registered: str = field(init=False, default="")
     _record: RestartRecord | None = field(init=False, default=None)
     """The note of a restart that this pass asked for, which the report must not lose."""
+    failure: Failure | None = field(init=False, default=None)
+    """What ended the pass early."""
 
     async def run(self) -> Report:
         """Go through the stages until one is not True."""
         plugin = self.plugin
-        self._registered = str((self.status.get("cnpg") or {}).get("registeredRevision", ""))
+        self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
         access = build_access(plugin, self.tools.policy.grants.cluster_roles)
         domain = self.tools.policy.cluster_domain
         certificates, chain = PROVIDERS[plugin.provider].objects(plugin, domain)
@@ -85,7 +88,7 @@ class Pass:
             Type.HANDSHAKE_SUCCEEDED: self._shake,
             Type.REGISTERED: self._register,
         }
-        await walk(stages, self.verdicts)
+        self.failure = await walk(stages, self.verdicts)
         report = build_report(
             self.verdicts,
             snapshot.cnpg,

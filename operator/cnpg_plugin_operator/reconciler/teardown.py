@@ -1,78 +1,113 @@
 """What happens when a resource is deleted.
 
 The Service goes first, while CloudNativePG lives and the plugin still answers; then what no owner
-reference removes; the finalizer last.
+reference removes; the finalizer last. The spec need not be valid: what there is to remove is read
+from the cluster.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, find_condition, no, unknown
-from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.leaving import Leaving
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
-from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts
 from cnpg_plugin_operator.decide.freshness import list_names
 from cnpg_plugin_operator.decide.versions import parse_version, reregisters
-from cnpg_plugin_operator.desired.service import build_service
 from cnpg_plugin_operator.reconciler.placing import place
 from cnpg_plugin_operator.reconciler.pruning import chains_in_use
-from cnpg_plugin_operator.reconciler.tools import Tools
+from cnpg_plugin_operator.reconciler.tools import RETRY, Tools
 
 
-async def tear_down(tools: Tools, plugin: Plugin, status: Mapping[str, Any]) -> Verdict | None:
+async def tear_down(tools: Tools, leaving: Leaving, status: Mapping[str, Any]) -> Verdict | None:
     """Go one step further in the removal; None once nothing is left to wait for."""
-    staying = await _leave_cnpg_pod(tools, plugin, status)
-    if staying is not None:
-        return staying
-    service = await tools.gatherer.live(build_service(plugin, None))
-    own = service is not None and is_own(plugin, service)
-    if service is not None and own:
-        facts = observe.read_service(service)
-        if facts.announcement is not None and not facts.deleting:
-            clusters = await tools.gatherer.clusters(plugin)
-            if clusters and plugin.spec.deletion_protection:
-                return _in_use(plugin, clusters)
-            await _note_withdrawal(tools, plugin)
-        await tools.remover.withdraw_service(plugin, service)
-        if facts.cnpg_finalizer:
-            cnpg = await tools.gatherer.cnpg(plugin.namespace, plugin.cnpg_reference)
-            if any(operator.available for operator in cnpg):
-                return unknown(
-                    Reason.DELETING,
-                    f"Service {plugin.service_name} is deleted; CloudNativePG forgets the plugin.",
-                )
-            # As it is since its deletion: the patch holds for one version only.
-            service = await tools.gatherer.live(build_service(plugin, None))
-            if service is not None:
-                await tools.remover.strip_cnpg_finalizer(plugin, service)
-    await tools.remover.prune_cluster_bindings(plugin)
-    await tools.remover.discard_certificates(plugin)
-    used = await chains_in_use(tools, plugin.namespace, leaving=plugin.uid)
-    await tools.remover.prune_chains(plugin, used)
-    await tools.writer.release(plugin)
+    services = await tools.gatherer.own_services(leaving)
+    leaving = _named(leaving, services, status)
+    waiting = await _leave_cnpg_pod(tools, leaving, status)
+    waiting = waiting or await _withdraw(tools, leaving, services)
+    if waiting is not None:
+        return waiting
+    await tools.remover.prune_cluster_bindings(leaving)
+    await tools.remover.discard_certificates(leaving)
+    used = await chains_in_use(tools, leaving.namespace, leaving=leaving.uid)
+    await tools.remover.prune_chains(leaving, used)
+    await tools.writer.release(leaving)
+    return None
+
+
+async def sweep(tools: Tools, namespace: str, name: str) -> float | None:
+    """Take out what a resource left behind whose finalizer was removed by hand.
+
+    Returns after how many seconds to look again; None once nothing is left.
+    """
+    epoch = datetime.fromtimestamp(0, UTC)
+    gone = Leaving(namespace, name, "", 0, epoch, True, None, "", name, "", False)  # noqa: FBT003
+    await tools.remover.prune_cluster_bindings(gone)
+    if not any(name in cnpg.sidecars for cnpg in await tools.gatherer.cnpg(namespace)):
+        return None
+    await place(tools, gone)
+    return RETRY[Reason.SIDECAR_PENDING]
+
+
+def _named(leaving: Leaving, services: list[dict[str, Any]], status: Mapping[str, Any]) -> Leaving:
+    """Add the plugin's name where the spec does not tell it: as it was announced, or answered."""
+    if leaving.plugin_name:
+        return leaving
+    labels = [mapping(body["metadata"].get("labels")) for body in services]
+    announced = next((str(n) for each in labels if (n := each.get(names.CNPG_PLUGIN_NAME))), "")
+    answered = str(mapping(status.get("plugin")).get("name", ""))
+    return replace(leaving, plugin_name=announced or answered)
+
+
+async def _withdraw(
+    tools: Tools, leaving: Leaving, services: list[dict[str, Any]]
+) -> Verdict | None:
+    """Have CloudNativePG forget the plugin; a verdict while that takes time or must not be."""
+    seen = [(body, observe.read_service(body)) for body in services]
+    if any(facts.announcement is not None and not facts.deleting for _, facts in seen):
+        clusters = await tools.gatherer.clusters(leaving)
+        if clusters and leaving.protected:
+            return _in_use(leaving, clusters)
+        await _note_withdrawal(tools, leaving)
+    for body, _ in seen:
+        await tools.remover.withdraw_service(leaving, body)
+    if not any(facts.cnpg_finalizer for _, facts in seen):
+        return None
+    cnpg = await tools.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference)
+    if any(operator.available for operator in cnpg):
+        held = ", ".join(b["metadata"]["name"] for b, facts in seen if facts.cnpg_finalizer)
+        return unknown(
+            Reason.DELETING, f"Service {held} is deleted; CloudNativePG forgets the plugin."
+        )
+    # As they are since their deletion: the patch holds for one version only.
+    for body in await tools.gatherer.own_services(leaving):
+        await tools.remover.strip_cnpg_finalizer(leaving, body)
     return None
 
 
 async def _leave_cnpg_pod(
-    tools: Tools, plugin: Plugin, status: Mapping[str, Any]
+    tools: Tools, leaving: Leaving, status: Mapping[str, Any]
 ) -> Verdict | None:
     """Have the plugin's sidecar taken out, with whatever else is to change in that pod.
 
     The status says first that nothing holds the removal up: the set is composed from it.
     """
-    cnpg = await tools.gatherer.cnpg(plugin.namespace, plugin.cnpg_reference)
-    hosts = [each for each in cnpg if plugin.name in each.sidecars]
+    cnpg = await tools.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference)
+    hosts = [each for each in cnpg if leaving.name in each.sidecars]
     if not hosts:
         return None
-    clusters = await tools.gatherer.clusters(plugin)
-    if clusters and plugin.spec.deletion_protection:
+    clusters = await tools.gatherer.clusters(leaving)
+    if clusters and leaving.protected:
         # It goes all the same where it keeps CloudNativePG from starting.
-        await place(tools, plugin)
-        return _in_use(plugin, clusters)
+        await place(tools, leaving)
+        return _in_use(leaving, clusters)
     waits = ""
     if find_condition(status, Type.ACCEPTED).get("reason") == Reason.DELETING:
-        placed = await place(tools, plugin)
+        placed = await place(tools, leaving)
         waits = f" It waits: {placed.placing.reason}." if placed.placing.reason else ""
     return unknown(
         Reason.DELETING,
@@ -80,21 +115,21 @@ async def _leave_cnpg_pod(
     )
 
 
-async def _note_withdrawal(tools: Tools, plugin: Plugin) -> None:
+async def _note_withdrawal(tools: Tools, leaving: Leaving) -> None:
     """Note what CloudNativePG will not forget by itself: a successor needs a restart of it."""
-    async with tools.locks[plugin.namespace]:
-        for cnpg in await tools.gatherer.cnpg(plugin.namespace, plugin.cnpg_reference):
+    async with tools.locks[leaving.namespace]:
+        for cnpg in await tools.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference):
             version = parse_version(cnpg.version)
             if version is not None and not reregisters(version):
                 await tools.restarter.note_withdrawal(
-                    plugin.namespace, cnpg, plugin.spec.plugin_name, tools.clock()
+                    leaving.namespace, cnpg, leaving.plugin_name, tools.clock()
                 )
 
 
-def _in_use(plugin: Plugin, clusters: tuple[ClusterFacts, ...]) -> Verdict:
+def _in_use(leaving: Leaving, clusters: tuple[ClusterFacts, ...]) -> Verdict:
     return no(
         Reason.IN_USE,
-        f"Clusters still use {plugin.spec.plugin_name}: {list_names(clusters)}. An unreachable "
+        f"Clusters still use {leaving.plugin_name}: {list_names(clusters)}. An unreachable "
         "plugin stops their reconciliation, failover included: remove it from their spec.plugins "
         "first, or set spec.deletionProtection to false.",
     )

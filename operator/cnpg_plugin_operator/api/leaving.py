@@ -1,0 +1,52 @@
+"""What its deletion has to know of a `CNPGPlugin`: as much as any spec tells, parsed or not.
+
+A resource may be stored that this version cannot parse: an older one or another schema let it in.
+Its removal is the same as any other's, so both are read here, and only here.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from cnpg_plugin_operator.api.plugin import Resource, parse_resource
+from cnpg_plugin_operator.api.untrusted import mapping
+
+_NAME: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving(Resource):
+    """One `CNPGPlugin` that is deleted."""
+
+    plugin_name: str
+    """The CNPG-I name; empty where the spec does not tell."""
+    service_name: str
+    """Name of the Service that the spec asks for."""
+    cnpg_reference: str
+    """Name of CloudNativePG's Deployment where the user named it, else empty."""
+    protected: bool
+    """Whether its users are waited for; also where the spec says nothing sensible about it."""
+
+
+def read_leaving(body: Mapping[str, Any]) -> Leaving:
+    """Read a resource as the API server returned it; never raises, whatever the spec holds."""
+    resource, spec = parse_resource(body), mapping(body.get("spec"))
+    return Leaving(
+        **asdict(resource),
+        plugin_name=_text(spec, "pluginName"),
+        service_name=_name(mapping(spec.get("service"))) or resource.name,
+        cnpg_reference=_name(mapping(spec.get("cnpgRef"))),
+        protected=spec.get("deletionProtection") is not False,
+    )
+
+
+def _name(section: Mapping[str, Any]) -> str:
+    """Read the name of an object; what cannot be one names nothing."""
+    name = _text(section, "name")
+    return name if _NAME.fullmatch(name) else ""
+
+
+def _text(section: Mapping[str, Any], key: str) -> str:
+    value = section.get(key)
+    return value if isinstance(value, str) else ""
