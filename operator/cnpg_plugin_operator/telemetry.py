@@ -77,6 +77,12 @@ class Metrics:
             ("namespace",),
             registry=registry,
         )
+        self.write_loops = Counter(
+            "cnpg_plugin_write_loops_total",
+            "Write loops that were stopped, by the object that was written again and again.",
+            ("namespace", "kind"),
+            registry=registry,
+        )
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a resource that is gone."""

@@ -48,6 +48,8 @@ class Reason(StrEnum):
     """Nothing is known yet: an earlier condition has to become True first."""
     CLUSTER_ERROR = "ClusterError"
     """The Kubernetes API refused or failed a request; it is repeated."""
+    WRITE_LOOP_STOPPED = "WriteLoopStopped"
+    """An object was written more than ten times a minute to no end; it is written seldom now."""
 
     # Accepted
     ACCEPTED = "Accepted"

@@ -14,6 +14,7 @@ from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.restarting import Restarter
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
@@ -71,14 +72,15 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Reconciler:
     """Put the parts of a reconciler together."""
     gatherer = Gatherer(client, settings.namespaces)
+    guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
     return Reconciler(
         Tools(
             gatherer=gatherer,
-            writer=Writer(client),
+            writer=Writer(client, guard),
             remover=remover,
             restarter=Restarter(client),
-            sidecars=Sidecars(client, gatherer, allowed=settings.grants.sidecars),
+            sidecars=Sidecars(client, gatherer, allowed=settings.grants.sidecars, guard=guard),
             handshaker=Handshaker(),
             policy=Policy(
                 namespaces=settings.namespaces,

@@ -48,6 +48,7 @@ async def tear_down(tools: Tools, plugin: Plugin, status: Mapping[str, Any]) -> 
                 await tools.remover.strip_cnpg_finalizer(plugin, service)
     await tools.remover.prune_cluster_bindings(plugin)
     await tools.remover.discard_certificates(plugin)
+    await tools.remover.discard_unowned(plugin)
     used = await chains_in_use(tools, plugin.namespace, leaving=plugin.uid)
     await tools.remover.prune_chains(plugin, used)
     await tools.writer.release(plugin)

@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
-from cnpg_plugin_operator.api.conditions import Type, Verdict
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, no
 from cnpg_plugin_operator.reconciler.tools import FALLBACK_RETRY, RETRY
 
 Stage = Callable[[], Awaitable[Verdict]]
@@ -13,7 +14,11 @@ Stage = Callable[[], Awaitable[Verdict]]
 async def walk(stages: Mapping[Type, Stage], verdicts: dict[Type, Verdict]) -> None:
     """Go through the stages until one is not True, and note the verdict of each."""
     for kind, stage in stages.items():
-        verdicts[kind] = verdict = await stage()
+        try:
+            verdict = await stage()
+        except errors.WriteLoopError as error:
+            verdict = no(Reason.WRITE_LOOP_STOPPED, str(error))
+        verdicts[kind] = verdict
         if not verdict.is_true:
             return
 
