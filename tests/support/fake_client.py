@@ -87,6 +87,9 @@ class FakeClient(Client):
             if name == kind.kind and namespace in (None, where) and _selects(labels, body)
         ]
 
+    async def names(self, kind: Kind, namespace: str) -> tuple[str, ...]:
+        return tuple(body["metadata"]["name"] for body in await self.list(kind, namespace))
+
     async def served(self, api_version: str) -> frozenset[str]:
         """Serve cert-manager unless its kinds are missing."""
         return frozenset() if "Certificate" in self.missing else frozenset({"certificates"})

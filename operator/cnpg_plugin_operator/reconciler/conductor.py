@@ -18,6 +18,7 @@ from cnpg_plugin_operator.api.conditions import (
 )
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.status import Report, build_status
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.pruning import Pruning
@@ -46,7 +47,8 @@ class Requeue:
     """When to come back, should nothing happen before."""
 
     after: float | None
-    """Seconds; None where the resource is gone."""
+    """Seconds; None where nothing but an event of the resource changes anything: it is gone, or in
+    a namespace that is not managed."""
 
 
 class Reconciler:
@@ -77,7 +79,8 @@ class Reconciler:
         except errors.InvalidSpecError as error:
             return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not self._tools.gatherer.manages(namespace):
-            return await self._refuse(body, plugin, await self._misplaced(plugin))
+            await self._refuse(body, plugin, await self._misplaced(plugin))
+            return Requeue(None)
         if resource.deleting:
             return await self._remove(body, plugin)
         if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
@@ -127,7 +130,7 @@ class Reconciler:
             quiet = self._quiet_for(plugin, run.now) if ready.reason in ON_ITS_WAY else 0.0
             passing = after <= IN_PASSING and ready.reason not in WORTH_TELLING
             if passing or quiet > 0:
-                return Requeue(min(after, max(quiet, after)))
+                return Requeue(after)
         await self._report(body, plugin, report)
         return Requeue(after)
 
@@ -162,7 +165,7 @@ class Reconciler:
         previous = body.get("status") or {}
         now = self._tools.clock()
         status = build_status(previous, report, generation=resource.generation, now=now)
-        self._measure(resource, report)
+        self._measure(resource, report, status)
         if status == previous:
             return
         await self._tools.writer.report(resource, status)
@@ -202,15 +205,18 @@ class Reconciler:
                 resource, warning=True, reason=verdict.reason, message=verdict.message, now=now
             )
 
-    def _measure(self, resource: Resource, report: Report) -> None:
+    def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
+        """Set the metrics as the status says it; series of what it no longer tells go."""
         metrics, labels = self._tools.metrics, (resource.namespace, resource.name)
+        metrics.forget(*labels)
         metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)
-        for role, certificate in report.certificates.items():
-            expiry = certificate.not_after.timestamp()
-            metrics.certificate_expiry.labels(*labels, role).set(expiry)
-        if report.plugin is not None:
-            metrics.info.remove_by_labels(dict(zip(("namespace", "name"), labels, strict=True)))
-            metrics.info.labels(*labels, report.plugin.name, report.plugin.version).set(1)
+        for role, certificate in (status.get("certificates") or {}).items():
+            ends = read_time(certificate.get("notAfter"))
+            if ends is not None:
+                metrics.certificate_expiry.labels(*labels, role).set(ends.timestamp())
+        said = status.get("plugin") or {}
+        if said:
+            metrics.info.labels(*labels, said.get("name", ""), said.get("version", "")).set(1)
 
 
 def utc_now() -> datetime:

@@ -41,6 +41,7 @@ from cnpg_plugin_operator.pki.issuing import (
     issue_root,
     read_authority,
 )
+from cnpg_plugin_operator.reconciler.slots import Lane
 from cnpg_plugin_operator.reconciler.work import Work
 
 CURVES: Final[Mapping[int, str]] = {256: "P-256", 384: "P-384"}
@@ -211,8 +212,12 @@ async def _provide_leaf(
         lifetime=tls.duration,
         now=work.now,
     )
-    # A large RSA key takes seconds; other plugins' passes must not wait for it.
-    issued = await asyncio.to_thread(issue)
+    if tls.private_key.algorithm == "RSA":
+        # It takes up to seconds, in a thread without the interpreter's lock (cryptography 50).
+        async with work.tools.aside(Lane.KEY):
+            issued = await asyncio.to_thread(issue)
+    else:
+        issued = issue()
     await _write(work, build_pair(plugin, name, issued.data), secret)
     return work.pair(name)
 

@@ -104,17 +104,19 @@ async def test_what_others_add_under_their_own_keys_stays(stage: Stage) -> None:
     assert stage.client.writes == []
 
 
-async def test_a_removal_that_another_writer_got_ahead_of_is_repeated(stage: Stage) -> None:
+async def test_a_removal_that_another_writer_got_ahead_of_is_repeated(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = stage.client.the(SERVICE, "hello")
     mutate(live, annotations(**{"cnpg.io__later": "x"}))
     patch = stage.client.merge_patch
 
     async def late(*given: Any) -> dict[str, Any]:
         live["metadata"]["resourceVersion"] = "999"
-        stage.client.merge_patch = patch  # type: ignore[method-assign]
+        monkeypatch.undo()
         return await patch(*given)
 
-    stage.client.merge_patch = late  # type: ignore[method-assign]
+    monkeypatch.setattr(stage.client, "merge_patch", late)
     assert await stage.visit() == 0.0
     assert "cnpg.io/later" in stage.service()["annotations"]
     await stage.visit()
