@@ -15,7 +15,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.cluster.write_guard import Key, WriteGuard
-from cnpg_plugin_operator.desired.drift import find_drift
+from cnpg_plugin_operator.desired.drift import find_drift, first_difference
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.surplus import find_surplus
 
@@ -80,6 +80,31 @@ class Writer:
             await self._client.apply(kinds.SECRET, body, manager=names.MANAGER)
         # A new key each time: every write counts as the same.
         self._guard.note(key, "")
+
+    async def restore_marks(self, desired: Object, live: Secret) -> bool:
+        """Put labels, owner and uid on a Secret whose key stays; tell whether that was needed."""
+        wanted = desired["metadata"]
+        uid = wanted["annotations"][names.ANNOTATION_UID]
+        marks = {
+            "labels": wanted["labels"],
+            "annotations": {names.ANNOTATION_UID: uid},
+            "ownerReferences": wanted["ownerReferences"],
+        }
+        differs = first_difference(marks, live.metadata)
+        if differs is None:
+            return False
+        key, _ = _identity(desired)
+        self._guard.admit(key, uid, f"metadata{differs}", live.body)
+        others = [
+            owner for owner in live.metadata.get("ownerReferences") or [] if owner["uid"] != uid
+        ]
+        marks["ownerReferences"] = [*others, *wanted["ownerReferences"]]
+        marks["resourceVersion"] = live.metadata["resourceVersion"]
+        await self._client.merge_patch(
+            kinds.SECRET, live.name, wanted["namespace"], {"metadata": marks}
+        )
+        self._guard.note(key, uid)
+        return True
 
     async def take_over(self, plugin: Plugin, secret: Secret) -> None:
         """Free a plugin's Secret of cert-manager's marks, then of its Certificate.
