@@ -12,6 +12,7 @@ the reconciler turns it into conditions and back-off.
         ├── ForbiddenError       a right is missing, or an admission plugin refused
         ├── RejectedError        the API server finds a field of the object invalid
         ├── KindMissingError     the kind is not served here
+        ├── WriteLoopError       an object was written too often to no end: no request was made
         └── UnavailableError     timeout, throttling, connection: try again
             └── UnauthorizedError    the token is not accepted: another one may be
 """
@@ -54,6 +55,10 @@ class RejectedError(ClusterError):
 
 class KindMissingError(ClusterError):
     """The API server does not serve the kind: its CustomResourceDefinition is not installed."""
+
+
+class WriteLoopError(ClusterError):
+    """An object was written again and again to no end, so this write was left out."""
 
 
 class UnavailableError(ClusterError):

@@ -1,8 +1,11 @@
 """kopf's part: events become wake-ups of one serial loop per resource. No domain logic.
 
 Only `on.event` handlers are used: they write nothing to the resources, and what they miss (kopf
-does not report what was deleted while its watch was down) is healed because every pass reads the
-cluster anew and the resource's finalizer keeps it from vanishing unseen.
+does not report what was deleted while its watch was down) is found by the next pass, which `loops`
+runs within a minute and which reads the cluster again.
+
+Nothing that the API server answers ends the process: it is asked again, ever more seldom. Passes go
+on meanwhile, and /readyz says what the watches lack, be it a right.
 
 Two kopf operators share the event loop, because kopf watches all kinds of one operator in the same
 namespaces: resources and Clusters are watched cluster-wide, children only where this program has
@@ -24,6 +27,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.databases import plugins_of
 from cnpg_plugin_operator.cluster.locating import looks_like_cnpg
 from cnpg_plugin_operator.loops import Loops
+from cnpg_plugin_operator.telemetry import Readiness
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,12 @@ SPARE_CONNECTIONS: Final = 3
 KINDS_INTERVAL: Final = 10.0
 """Seconds between two looks at which kinds are served: cert-manager and CloudNativePG come and
 go."""
+
+LASTING: Final = 60.0
+"""Seconds after which watches that end did work: the next failure counts as the first."""
+
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between two tries to watch at most."""
 
 Kind = tuple[str, str]
 """API group with version, and plural."""
@@ -73,29 +83,44 @@ class Watches:
     served: Callable[[str], Awaitable[frozenset[str]]]
     """Tells which kinds of an API group are served, by their plurals."""
 
-    async def run(self, stop: asyncio.Event, ready: asyncio.Event) -> None:
-        """Watch until `stop` is set; begin anew whenever kinds appear or vanish.
+    async def run(self, stop: asyncio.Event, readiness: Readiness) -> None:
+        """Watch until `stop` is set; begin again whenever kinds appear or vanish, or a watch ends.
 
-        kopf could do that itself, but it reads all CustomResourceDefinitions for it: megabytes, and
-        rights over the whole cluster. Raises `ClusterError` with what ended a watch, for one a
-        missing right: the process should end.
+        kopf could notice kinds itself, but reads all CustomResourceDefinitions for it: megabytes,
+        and rights over the whole cluster.
         """
+        failures, clock = 0, asyncio.get_running_loop().time
         while not stop.is_set():
-            present = await self._present()
-            changed = asyncio.Event()
-            noticing = asyncio.create_task(self._notice(present, stop, changed))
+            began = clock()
             try:
-                if RESOURCE in present:
-                    await self._watch(present, stop, changed, ready)
-                else:
-                    logger.warning("waiting for CustomResourceDefinition %s", names.PLURAL)
-                    await changed.wait()
-            except errors.ClusterError:
-                if await self._present() == present:
-                    raise
-            finally:
-                changed.set()
-                await noticing
+                await self._watch_present(stop, readiness)
+                failures = 0
+            except errors.ClusterError as error:
+                failures = 0 if clock() - began > LASTING else failures + 1
+                pause = min(2.0 ** min(failures, 16), LONGEST_PAUSE)
+                readiness.lose(str(error))
+                logger.error("the watches begin again in %.0f s: %s", pause, error)  # noqa: TRY400
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), pause)
+
+    async def _watch_present(self, stop: asyncio.Event, readiness: Readiness) -> None:
+        """Watch what is served now, until that changes or `stop` is set.
+
+        Raises `ClusterError` with what ended a watch.
+        """
+        present = await self._present()
+        changed = asyncio.Event()
+        noticing = asyncio.create_task(self._notice(present, stop, changed))
+        try:
+            if RESOURCE in present:
+                await self._watch(present, stop, changed, readiness)
+            else:
+                readiness.lose(f"CustomResourceDefinition {names.PLURAL} is not installed")
+                logger.warning("waiting for CustomResourceDefinition %s", names.PLURAL)
+                await changed.wait()
+        finally:
+            changed.set()
+            await noticing
 
     async def _present(self) -> frozenset[Kind]:
         """Name the optional kinds that are served now."""
@@ -125,7 +150,7 @@ class Watches:
         present: frozenset[Kind],
         stop: asyncio.Event,
         changed: asyncio.Event,
-        ready: asyncio.Event,
+        readiness: Readiness,
     ) -> None:
         started = [asyncio.Event(), asyncio.Event()]
         operators = [
@@ -134,7 +159,7 @@ class Watches:
                 _operate(self._narrow(present), changed, started[1], self.namespaces)
             ),
         ]
-        announcing = asyncio.create_task(_announce(started, ready))
+        announcing = asyncio.create_task(_announce(started, readiness))
         try:
             done, _ = await asyncio.wait(operators, return_when=asyncio.FIRST_COMPLETED)
             if not changed.is_set() and not any(task.exception() for task in done):
@@ -180,9 +205,8 @@ class Watches:
             namespace = metadata.get("namespace", "")
             if looks_like_cnpg(body) or names.LABEL_CHAIN in labels:
                 self.loops.wake_where(lambda key, _: key[0] == namespace)
-            elif labels.get(names.LABEL_PLUGIN):
-                owner = (namespace, labels[names.LABEL_PLUGIN])
-                self.loops.wake_where(lambda key, _: key == owner)
+            elif owners := owners_of(metadata):
+                self.loops.wake_where(lambda key, _: key[0] == namespace and key[1] in owners)
             elif body["kind"] == "Secret":
                 used = secret_mark(metadata["name"])
                 self.loops.wake_where(lambda key, marks: key[0] == namespace and used in marks)
@@ -190,6 +214,14 @@ class Watches:
         for kind in children:
             _subscribe(registry, kind, child_changed)
         return registry
+
+
+def owners_of(metadata: Mapping[str, Any]) -> frozenset[str]:
+    """Name the resources that an object may belong to: one of its marks may have been removed."""
+    label = (metadata.get("labels") or {}).get(names.LABEL_PLUGIN)
+    references = metadata.get("ownerReferences") or []
+    owners = {ref.get("name") for ref in references if ref.get("kind") == names.KIND}
+    return frozenset(str(name) for name in (label, *owners) if name)
 
 
 def plugin_mark(name: str) -> str:
@@ -277,10 +309,10 @@ def _login(registry: kopf.OperatorRegistry, watches: int) -> None:
         return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
 
-async def _announce(started: list[asyncio.Event], ready: asyncio.Event) -> None:
+async def _announce(started: list[asyncio.Event], readiness: Readiness) -> None:
     for event in started:
         await event.wait()
-    ready.set()
+    readiness.gain()
 
 
 def _settings() -> kopf.OperatorSettings:

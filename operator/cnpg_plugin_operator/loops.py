@@ -1,18 +1,22 @@
 """One serial loop per resource: wakes coalesce, failures back off, passes never overlap.
 
-Whatever a resource holds, only its own loop may suffer from it.
+Whatever a resource holds, only its own loop may suffer from it. Events make passes prompt, but
+nothing depends on them: kopf does not report what was deleted while its watch was down, and an
+object whose labels were removed leaves a watch that selects by label. So every resource is looked
+at within a minute, and resources without a loop are listed and picked up.
 """
 
 import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.reconciler import Requeue
+from cnpg_plugin_operator.reconciler.slots import Slots
 from cnpg_plugin_operator.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
@@ -29,17 +33,44 @@ BACKOFF_MOST: Final = 60.0
 WORKERS: Final = 4
 """Passes that run at the same time: enough to overlap their waiting for the API server."""
 
+RESYNC: Final = (45.0, 60.0)
+"""Seconds after which a resource is looked at though nothing happened; spread by chance."""
+
 
 class Loops:
-    """One loop per resource: wakes coalesce, passes of one resource never overlap."""
+    """One loop per resource: wakes coalesce, passes of one resource never overlap.
+
+    Resources that `is_managed` does not know share one worker: however many there are, the others
+    do not wait for them.
+    """
 
     def __init__(
-        self, reconcile: Callable[[str, str], Awaitable[Requeue]], metrics: Metrics
+        self,
+        reconcile: Callable[[str, str], Awaitable[Requeue]],
+        metrics: Metrics,
+        *,
+        slots: Slots | None = None,
+        is_managed: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._reconcile = reconcile
         self._metrics = metrics
         self._loops: dict[Key, _Loop] = {}
-        self._workers = asyncio.Semaphore(WORKERS)
+        self._slots = slots or Slots(WORKERS)
+        self._others = Slots(1)
+        self._is_managed = is_managed
+
+    async def pick_up(self, list_keys: Callable[[], Awaitable[Iterable[Key]]]) -> None:
+        """List the resources again and again, and start loops for those that have none."""
+        while True:
+            await asyncio.sleep(_spread(*RESYNC))
+            try:
+                found = await list_keys()
+            except errors.ClusterError as error:
+                logger.warning("the resources could not be listed: %s", error)
+                continue
+            for key in found:
+                if key not in self._loops:
+                    self.wake(key)
 
     def wake(self, key: Key) -> None:
         """Run a pass of this resource soon; start its loop where there is none."""
@@ -72,7 +103,7 @@ class Loops:
         failures = 0
         while True:
             await loop.woken.wait()
-            async with self._workers:
+            async with self._slots if self._is_managed(key[0]) else self._others:
                 loop.woken.clear()
                 pause = await self._pass(key, failures)
             failures = failures + 1 if pause.failed else 0
@@ -80,7 +111,8 @@ class Loops:
                 del self._loops[key]
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(loop.woken.wait(), pause.after)
+                after = min(pause.after or 0.0, _spread(*RESYNC))
+                await asyncio.wait_for(loop.woken.wait(), after)
             loop.woken.set()
 
     async def _pass(self, key: Key, failures: int) -> "_Pause":
@@ -103,9 +135,13 @@ class Loops:
             if requeue.error is None:
                 return "success", _Pause(requeue.after)
             logger.warning("the pass is repeated: %s", requeue.error, extra=reference)
-        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, protects nothing
-        after = min(BACKOFF_FIRST * 2 ** min(failures, 16), BACKOFF_MOST) * jitter
+        after = min(BACKOFF_FIRST * 2 ** min(failures, 16), BACKOFF_MOST) * _spread(0.8, 1.2)
         return "error", _Pause(after, failed=True)
+
+
+def _spread(least: float, most: float) -> float:
+    """Pick a number by chance, so that what began together does not go on together."""
+    return random.uniform(least, most)  # noqa: S311 - protects nothing
 
 
 @dataclass(slots=True)

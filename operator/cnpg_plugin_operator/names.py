@@ -67,6 +67,10 @@ LABEL_CHAIN: Final = f"{GROUP}/chain"
 ANNOTATION_DESIRED: Final = f"{GROUP}/desired-hash"
 """Digest of what was applied: a difference means a field was changed or is no longer wanted."""
 
+ANNOTATION_UID: Final = f"{GROUP}/uid"
+"""On every child: the uid of the `CNPGPlugin` that it was made for. With the labels it says whose
+the child is, also after its owner reference was removed."""
+
 ANNOTATION_REVISION: Final = f"{GROUP}/revision"
 """On the Service: the plugin revision that was announced to CloudNativePG. Changing it also makes
 CloudNativePG rebuild its connection (1.24.4, 1.25.2 and newer react to any change of the
@@ -182,6 +186,9 @@ CNPG_EVENT_SOURCE: Final = "cloudnative-pg-plugin"
 
 CNPG_PRIVATE_SECRETS: Final = frozenset({"cnpg-ca-secret", "cnpg-webhook-cert"})
 """CloudNativePG's own Secrets: no plugin has any business in them."""
+
+CNPG_DOMAIN: Final = "cnpg.io"
+"""Prefix of the labels and annotations by which CloudNativePG knows plugins."""
 
 CNPG_GROUP: Final = "postgresql.cnpg.io"
 """API group of CloudNativePG's `Cluster`."""

@@ -7,7 +7,7 @@ here decides anything, and nothing here may see a Secret.
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -83,6 +83,12 @@ class Metrics:
             ("namespace",),
             registry=registry,
         )
+        self.write_loops = Counter(
+            "cnpg_plugin_write_loops_total",
+            "Write loops that were stopped, by the object that was written again and again.",
+            ("namespace", "kind"),
+            registry=registry,
+        )
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a resource that is gone."""
@@ -90,7 +96,23 @@ class Metrics:
             gauge.remove_by_labels({"namespace": namespace, "name": name})
 
 
-def build_application(metrics: Metrics, is_ready: Callable[[], bool]) -> web.Application:
+class Readiness:
+    """Whether everything that matters is watched, and what is lacking if not."""
+
+    def __init__(self) -> None:
+        self.lack = "not every watched kind has been listed yet"
+        """Empty once ready."""
+
+    def gain(self) -> None:
+        """Note that every watched kind was listed."""
+        self.lack = ""
+
+    def lose(self, why: str) -> None:
+        """Note that something is not watched."""
+        self.lack = why
+
+
+def build_application(metrics: Metrics, readiness: Readiness) -> web.Application:
     """Build the HTTP application of /healthz, /readyz and /metrics."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -99,9 +121,9 @@ def build_application(metrics: Metrics, is_ready: Callable[[], bool]) -> web.App
 
     async def readyz(_: web.Request) -> web.Response:
         """Ready once every watched kind was listed."""
-        if is_ready():
+        if not readiness.lack:
             return web.Response(text="ok\n")
-        return web.Response(status=503, text="not every watched kind has been listed yet\n")
+        return web.Response(status=503, text=f"{readiness.lack}\n")
 
     async def expose(_: web.Request) -> web.Response:
         return web.Response(

@@ -87,6 +87,9 @@ class FakeClient(Client):
             if name == kind.kind and namespace in (None, where) and _selects(labels, body)
         ]
 
+    async def names(self, kind: Kind, namespace: str) -> tuple[str, ...]:
+        return tuple(body["metadata"]["name"] for body in await self.list(kind, namespace))
+
     async def served(self, api_version: str) -> frozenset[str]:
         """Serve cert-manager unless its kinds are missing."""
         return frozenset() if "Certificate" in self.missing else frozenset({"certificates"})
@@ -149,15 +152,12 @@ class FakeClient(Client):
         if live is None:
             raise errors.NotFoundError(f"{kind.kind} {name}")
         self.writes.append(f"patch {kind.kind} {name}")
-        metadata = patch["metadata"]
-        if "finalizers" in metadata:
-            live["metadata"]["finalizers"] = metadata["finalizers"] or []
-        if "ownerReferences" in metadata:
-            live["metadata"]["ownerReferences"] = metadata["ownerReferences"] or []
-        annotations = {**(live["metadata"].get("annotations") or {})}
-        annotations.update(metadata.get("annotations") or {})
-        kept = {key: value for key, value in annotations.items() if value is not None}
-        live["metadata"]["annotations"] = kept
+        self._compare(live, {"metadata": {**live["metadata"], **patch.get("metadata", {})}})
+        before, version = deepcopy(live.get("spec")), live["metadata"].get("resourceVersion")
+        _merge_json(live, patch)
+        live["metadata"]["resourceVersion"] = version
+        if live.get("spec") != before:
+            live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
         self._finish((kind.kind, namespace, name))
         return deepcopy(live)
 
@@ -183,6 +183,8 @@ class FakeClient(Client):
         for field in ("labels", "annotations"):
             merged = {**live["metadata"].get(field, {}), **body["metadata"].get(field, {})}
             live["metadata"][field] = merged
+        if "ownerReferences" in body["metadata"]:
+            live["metadata"]["ownerReferences"] = deepcopy(body["metadata"]["ownerReferences"])
         for field, value in body.items():
             if field not in ("metadata", "apiVersion", "kind"):
                 known = isinstance(live.get(field), dict) and isinstance(value, dict)
@@ -242,6 +244,18 @@ class FakeClient(Client):
     @staticmethod
     def _key(kind: Kind, metadata: Mapping[str, Any]) -> tuple[str, str | None, str]:
         return (kind.kind, metadata.get("namespace") if kind.namespaced else None, metadata["name"])
+
+
+def _merge_json(live: dict[str, Any], patch: Mapping[str, Any]) -> None:
+    """Merge as RFC 7396 says."""
+    for key, value in patch.items():
+        if value is None:
+            live.pop(key, None)
+        elif isinstance(value, Mapping):
+            inner = live.setdefault(key, {})
+            _merge_json(inner, value)
+        else:
+            live[key] = deepcopy(value)
 
 
 def _look_away() -> None:

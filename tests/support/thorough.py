@@ -1,4 +1,4 @@
-"""Long tables of the end-to-end tests: a fixed sample in every run, all rows with `make thorough`."""
+"""Long tables of the end-to-end tests: a sample in every run, all rows with `make thorough`."""
 
 import os
 from collections.abc import Sequence

@@ -6,6 +6,7 @@ import pytest
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.loops import Loops
 from cnpg_plugin_operator.reconciler import Requeue
+from cnpg_plugin_operator.reconciler.slots import Lane, Slots
 from cnpg_plugin_operator.telemetry import Metrics
 
 KEY = ("cnpg-system", "hello")
@@ -116,3 +117,94 @@ async def test_a_cluster_wakes_the_plugins_that_it_names() -> None:
     await subject.stop()
 
     assert recorder.passes.count(KEY) == 2
+
+
+async def test_a_resource_is_looked_at_again_though_nothing_happened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cnpg_plugin_operator.loops.RESYNC", (0.01, 0.02))
+    recorder = Recorder()
+    subject = loops(recorder)
+    subject.wake(KEY)
+    await recorder.until(lambda: len(recorder.passes) == 3)
+    await subject.stop()
+
+
+async def test_a_resource_without_a_loop_is_picked_up_also_after_a_list_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cnpg_plugin_operator.loops.RESYNC", (0.01, 0.02))
+    answers: list[list[tuple[str, str]] | Exception] = [errors.UnavailableError("away"), [KEY]]
+
+    async def list_keys() -> list[tuple[str, str]]:
+        answer = answers.pop(0) if answers else []
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    recorder = Recorder(Requeue(None))
+    subject = loops(recorder)
+    picking_up = asyncio.create_task(subject.pick_up(list_keys))
+    await recorder.until(lambda: recorder.passes == [KEY])
+    picking_up.cancel()
+    await subject.stop()
+
+
+async def test_resources_of_other_namespaces_hold_no_worker_of_the_managed_ones() -> None:
+    recorder = Recorder()
+    subject = Loops(recorder.reconcile, Metrics(), is_managed=lambda name: name == KEY[0])
+    recorder.gate.clear()
+    for number in range(50):
+        subject.wake(("elsewhere", f"flood-{number}"))
+    await recorder.until(lambda: len(recorder.passes) == 1)
+    subject.wake(KEY)
+    await recorder.until(lambda: len(recorder.passes) == 2)
+
+    assert recorder.passes == [("elsewhere", "flood-0"), KEY]
+    recorder.gate.set()
+    await subject.stop()
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+async def test_a_pass_that_waits_for_something_slow_holds_no_worker(lane: Lane) -> None:
+    slots, gate, seen = Slots(2), asyncio.Event(), Recorder()
+
+    async def reconcile(namespace: str, name: str) -> Requeue:
+        if name.startswith("slow"):
+            async with slots.aside(lane):
+                await gate.wait()
+        return await seen.reconcile(namespace, name)
+
+    subject = Loops(reconcile, Metrics(), slots=slots)
+    for number in range(lane.width + 3):
+        subject.wake((KEY[0], f"slow-{number}"))
+    subject.wake(KEY)
+    await seen.until(lambda: seen.passes == [KEY])
+    gate.set()
+    await seen.until(lambda: len(seen.passes) == lane.width + 4)
+    await subject.stop()
+
+
+async def test_no_more_passes_than_there_are_slots_work_at_a_time() -> None:
+    slots, working, most, left, done = Slots(2), 0, 0, 10, asyncio.Event()
+
+    async def reconcile(_namespace: str, _name: str) -> Requeue:
+        nonlocal working, most, left
+        async with slots.aside(Lane.PEER):
+            await asyncio.sleep(0)
+        working += 1
+        most = max(most, working)
+        await asyncio.sleep(0.001)
+        working, left = working - 1, left - 1
+        if not left:
+            done.set()
+        return Requeue(None)
+
+    subject = Loops(reconcile, Metrics(), slots=slots)
+    for number in range(10):
+        subject.wake((KEY[0], f"each-{number}"))
+    async with asyncio.timeout(5):
+        await done.wait()
+    await subject.stop()
+
+    assert most == 2

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     """The Kubernetes API refused or failed a request; it is repeated."""
     INTERNAL_ERROR = "InternalError"
     """The operator failed on something that it did not expect; its log has the trace."""
+    WRITE_LOOP_STOPPED = "WriteLoopStopped"
+    """An object was written more than ten times a minute to no end; it is written seldom now."""
 
     # Accepted
     ACCEPTED = "Accepted"

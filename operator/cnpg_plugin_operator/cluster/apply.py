@@ -15,8 +15,10 @@ from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.secrets import Secret
-from cnpg_plugin_operator.desired.drift import find_drift
+from cnpg_plugin_operator.cluster.write_guard import Key, WriteGuard
+from cnpg_plugin_operator.desired.drift import find_drift, first_difference
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.surplus import find_surplus
 
 CERT_MANAGER_MARKS: Final = "cert-manager.io/"
 """Prefix of the annotations by which cert-manager knows its Secrets."""
@@ -25,15 +27,29 @@ CERT_MANAGER_MARKS: Final = "cert-manager.io/"
 class Writer:
     """Writes to the cluster for the reconciler."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, guard: WriteGuard | None = None) -> None:
         self._client = client
+        self._guard = guard or WriteGuard()
 
     async def apply(
         self, desired: Object, live: Mapping[str, Any] | None
     ) -> tuple[Mapping[str, Any], bool]:
         """Apply an object where it differs; return it as it is now, and whether it was written."""
-        if live is not None and find_drift(desired, live) is None:
+        surplus = find_surplus(desired, live) if live is not None else None
+        drift = find_drift(desired, live)
+        if live is not None and surplus is None and drift is None:
             return live, False
+        key, digest = _identity(desired)
+        differs = drift or (surplus.field if surplus else "")
+        self._guard.admit(key, digest, differs.removeprefix("."), live)
+        if live is not None and surplus is not None:
+            metadata = live["metadata"]
+            live = await self._client.merge_patch(
+                kinds.kind_of(desired), metadata["name"], metadata.get("namespace"), surplus.patch
+            )
+            self._guard.note(key, digest)
+            if find_drift(desired, live) is None:
+                return live, True
         if live is not None and _must_drop_rolling_update(desired, live):
             # Its parameters were defaulted, so they are nobody's, and an apply cannot remove them.
             await self._client.merge_patch(
@@ -43,6 +59,7 @@ class Writer:
                 {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}},
             )
         applied = await self._client.apply(kinds.kind_of(desired), desired, manager=names.MANAGER)
+        self._guard.note(key, digest)
         return applied, True
 
     async def write_secret(self, desired: Object, live: Secret | None) -> None:
@@ -51,12 +68,41 @@ class Writer:
         Raises `ConflictError` where somebody was faster: of two keys only one may stay.
         """
         metadata = desired["metadata"]
+        key, _ = _identity(desired)
+        self._guard.admit(key, "", "data", live.body if live is not None else None)
         if live is None:
             await self._client.create(kinds.SECRET, desired)
-            return
-        version = live.metadata["resourceVersion"]
-        body = {**desired, "metadata": {**metadata, "resourceVersion": version}}
-        await self._client.apply(kinds.SECRET, body, manager=names.MANAGER)
+        else:
+            version = live.metadata["resourceVersion"]
+            body = {**desired, "metadata": {**metadata, "resourceVersion": version}}
+            await self._client.apply(kinds.SECRET, body, manager=names.MANAGER)
+        # A new key each time: every write counts as the same.
+        self._guard.note(key, "")
+
+    async def restore_marks(self, desired: Object, live: Secret) -> bool:
+        """Put labels, owner and uid on a Secret whose key stays; tell whether that was needed."""
+        wanted = desired["metadata"]
+        uid = wanted["annotations"][names.ANNOTATION_UID]
+        marks = {
+            "labels": wanted["labels"],
+            "annotations": {names.ANNOTATION_UID: uid},
+            "ownerReferences": wanted["ownerReferences"],
+        }
+        differs = first_difference(marks, live.metadata)
+        if differs is None:
+            return False
+        key, _ = _identity(desired)
+        self._guard.admit(key, uid, f"metadata{differs}", live.body)
+        others = [
+            owner for owner in live.metadata.get("ownerReferences") or [] if owner["uid"] != uid
+        ]
+        marks["ownerReferences"] = [*others, *wanted["ownerReferences"]]
+        marks["resourceVersion"] = live.metadata["resourceVersion"]
+        await self._client.merge_patch(
+            kinds.SECRET, live.name, wanted["namespace"], {"metadata": marks}
+        )
+        self._guard.note(key, uid)
+        return True
 
     async def take_over(self, plugin: Plugin, secret: Secret) -> None:
         """Free a plugin's Secret of cert-manager's marks, then of its Certificate.
@@ -156,6 +202,13 @@ class Writer:
                 "count": 1,
             },
         )
+
+
+def _identity(desired: Object) -> tuple[Key, str]:
+    """Say which object is written, and which state of it is wanted."""
+    metadata = desired["metadata"]
+    key = (desired["kind"], metadata.get("namespace", ""), metadata["name"])
+    return key, (metadata.get("annotations") or {}).get(names.ANNOTATION_DESIRED, "")
 
 
 def _must_drop_rolling_update(desired: Object, live: Mapping[str, Any]) -> bool:

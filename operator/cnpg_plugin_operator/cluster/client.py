@@ -24,6 +24,9 @@ CONNECTIONS: Final = 4
 """To the API server at most. Each TLS connection holds about 350 KB; the library's default of 100
 would cost more memory than all the rest of a busy operator."""
 
+PAGE: Final = 250
+"""Objects in one answer, where only their names are wanted."""
+
 _STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
     400: errors.ForbiddenError,
     401: errors.UnauthorizedError,
@@ -110,6 +113,18 @@ class Client:
             "get", kind, namespace, label_selector=labels, field_selector=fields
         )
         return [well_formed(body) for body in listing.get("items") or []]
+
+    async def names(self, kind: Kind, namespace: str) -> tuple[str, ...]:
+        """Name all objects of a namespace, read page by page."""
+        found: tuple[str, ...] = ()
+        token = ""
+        while True:
+            query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
+            page = await self._request("get", kind, namespace, query_params=query)
+            found += tuple(str(body["metadata"]["name"]) for body in page.get("items") or ())
+            token = str((page.get("metadata") or {}).get("continue") or "")
+            if not token:
+                return found
 
     async def apply(
         self,

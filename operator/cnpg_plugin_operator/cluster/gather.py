@@ -91,6 +91,14 @@ class Gatherer:
             )
         return body
 
+    async def keys(self) -> list[tuple[str, str]]:
+        """List the resources of the managed namespaces."""
+        return [
+            (namespace, name)
+            for namespace in self._namespaces
+            for name in await self._client.names(kinds.PLUGIN, namespace)
+        ]
+
     def manages(self, namespace: str) -> bool:
         """Whether this operator has rights in the namespace."""
         return namespace in self._namespaces

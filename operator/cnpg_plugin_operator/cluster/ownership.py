@@ -33,19 +33,29 @@ def find_foreign(
 
 
 def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
-    """Whether a live object was made for this resource, or is the namespace's shared chain."""
-    metadata = body["metadata"]
-    if any(ref.get("uid") == plugin.uid for ref in metadata.get("ownerReferences") or []):
+    """Whether a live object was made for this resource, or is the namespace's shared chain.
+
+    Labels alone do not say so: a resource of the same name may have been there before. The labels
+    with the uid do, and so does the owner reference.
+    """
+    if is_owned(plugin, body):
         return True
+    metadata = body["metadata"]
     labels = metadata.get("labels") or {}
     if labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR:
         return False
     if names.LABEL_CHAIN in labels:
         return True
-    return (
-        labels.get(names.LABEL_PLUGIN) == plugin.name
-        and labels.get(names.LABEL_NAMESPACE) == plugin.namespace
-    )
+    if labels.get(names.LABEL_PLUGIN) != plugin.name:
+        return False
+    noted = (metadata.get("annotations") or {}).get(names.ANNOTATION_UID)
+    return noted == plugin.uid or labels.get(names.LABEL_NAMESPACE) == plugin.namespace
+
+
+def is_owned(plugin: Resource, body: Mapping[str, Any]) -> bool:
+    """Whether an object goes with this resource by its owner reference."""
+    references = body["metadata"].get("ownerReferences") or []
+    return any(reference.get("uid") == plugin.uid for reference in references)
 
 
 def owner_of(body: Mapping[str, Any]) -> str:
@@ -54,4 +64,6 @@ def owner_of(body: Mapping[str, Any]) -> str:
     for reference in metadata.get("ownerReferences") or []:
         return f"{reference.get('kind')} {reference.get('name')}"
     labels = metadata.get("labels") or {}
+    if labels.get(names.LABEL_MANAGED_BY) == names.OPERATOR and labels.get(names.LABEL_PLUGIN):
+        return f"a former CNPGPlugin {labels[names.LABEL_PLUGIN]}"
     return str(labels.get(names.LABEL_MANAGED_BY) or "somebody else")

@@ -12,6 +12,7 @@ from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
+from cnpg_plugin_operator.cluster.ownership import is_own, is_owned
 from cnpg_plugin_operator.desired.objects import Object
 
 
@@ -34,10 +35,8 @@ class Remover:
         gone = []
         for kind in kinds.CHILDREN:
             for body in await self._gatherer.children(kind, plugin):
-                metadata = body["metadata"]
-                owners = metadata.get("ownerReferences") or []
-                owned = any(owner.get("uid") == plugin.uid for owner in owners)
-                if owned and (kind.kind, metadata["name"]) not in wanted:
+                kept = (kind.kind, body["metadata"]["name"]) in wanted
+                if is_own(plugin, body) and not kept:
                     gone.append(await self._delete(kind, body, plugin.namespace))
         gone += [
             await self._delete(kinds.SECRET, body, plugin.namespace)
@@ -113,3 +112,13 @@ class Remover:
         for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET):
             for body in await self._gatherer.children(kind, plugin):
                 await self._delete(kind, body, plugin.namespace)
+
+    async def discard_unowned(self, plugin: Resource) -> None:
+        """Delete what was made for the plugin and lost its owner reference.
+
+        The API server's garbage collector removes the rest.
+        """
+        for kind in (kinds.DEPLOYMENT, kinds.ROLE_BINDING, kinds.SERVICE_ACCOUNT):
+            for body in await self._gatherer.children(kind, plugin):
+                if is_own(plugin, body) and not is_owned(plugin, body):
+                    await self._delete(kind, body, plugin.namespace)

@@ -14,9 +14,10 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, concerning, with_record
 from cnpg_plugin_operator.cluster.hosting import read_host
 from cnpg_plugin_operator.cluster.locating import locate_deployments
+from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
-from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.objects import Object, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,18 @@ class SidecarSnapshot:
 class Sidecars:
     """Reads and writes CloudNativePG's Deployment as the host of sidecars."""
 
-    def __init__(self, client: Client, gatherer: Gatherer, *, allowed: bool) -> None:
+    def __init__(
+        self,
+        client: Client,
+        gatherer: Gatherer,
+        *,
+        allowed: bool,
+        guard: WriteGuard | None = None,
+    ) -> None:
         self._client = client
         self._gatherer = gatherer
         self._allowed = allowed
+        self._guard = guard or WriteGuard()
 
     async def snapshot(self, plugin: Plugin | Leaving) -> SidecarSnapshot:
         """Read all that the set of sidecars is composed from."""
@@ -69,8 +78,12 @@ class Sidecars:
     async def apply(self, namespace: str, host: HostFacts, template: Object) -> None:
         """Apply the whole set of sidecars; without any, all of it is taken away.
 
-        With the uid, a Deployment that is gone is not made anew.
+        With the uid, a Deployment that is gone is not made again. Raises `WriteLoopError` where the
+        same set is written again and again.
         """
+        key = (kinds.DEPLOYMENT.kind, namespace, host.deployment)
+        wanted = digest(template)
+        self._guard.admit(key, wanted, "its sidecars", None)
         await self._client.apply(
             kinds.DEPLOYMENT,
             {
@@ -79,3 +92,4 @@ class Sidecars:
             },
             manager=names.SIDECAR_MANAGER,
         )
+        self._guard.note(key, wanted)

@@ -14,14 +14,16 @@ from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.restarting import Restarter
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
-from cnpg_plugin_operator.loops import Loops
+from cnpg_plugin_operator.loops import WORKERS, Loops
 from cnpg_plugin_operator.reconciler.conductor import Reconciler, utc_now
+from cnpg_plugin_operator.reconciler.slots import Slots
 from cnpg_plugin_operator.reconciler.tools import Policy, Tools
 from cnpg_plugin_operator.settings import LogFormat, Settings, read_settings
-from cnpg_plugin_operator.telemetry import Metrics, build_application, configure_logging
+from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
 
 logger = logging.getLogger(__name__)
 
@@ -44,17 +46,21 @@ async def run(settings: Settings) -> None:
     """
     configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
     client = await Client.connect(settings.kubeconfig)
-    metrics, ready, stop = Metrics(), asyncio.Event(), asyncio.Event()
-    runner = web.AppRunner(build_application(metrics, ready.is_set), access_log=None)
-    loops = Loops(build_reconciler(settings, client, metrics).reconcile, metrics)
+    metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
+    runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
+    gatherer, slots = Gatherer(client, settings.namespaces), Slots(WORKERS)
+    reconciler = build_reconciler(settings, client, gatherer, slots, metrics)
+    loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=gatherer.manages)
+    picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))
     try:
         await runner.setup()
         await _listen(runner, settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
-        await Watches(loops, settings.namespaces, client.served).run(stop, ready)
+        await Watches(loops, settings.namespaces, client.served).run(stop, readiness)
         logger.info("stopped")
     finally:
+        picking_up.cancel()
         await loops.stop()
         await runner.cleanup()
         await client.close()
@@ -68,17 +74,19 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
         raise SettingsError(f"CNPGP_HTTP_ADDRESS {address}: {error.strerror}") from error
 
 
-def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Reconciler:
+def build_reconciler(
+    settings: Settings, client: Client, gatherer: Gatherer, slots: Slots, metrics: Metrics
+) -> Reconciler:
     """Put the parts of a reconciler together."""
-    gatherer = Gatherer(client, settings.namespaces)
+    guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
     return Reconciler(
         Tools(
             gatherer=gatherer,
-            writer=Writer(client),
+            writer=Writer(client, guard),
             remover=remover,
             restarter=Restarter(client),
-            sidecars=Sidecars(client, gatherer, allowed=settings.grants.sidecars),
+            sidecars=Sidecars(client, gatherer, allowed=settings.grants.sidecars, guard=guard),
             handshaker=Handshaker(),
             policy=Policy(
                 namespaces=settings.namespaces,
@@ -91,5 +99,6 @@ def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Re
             ),
             metrics=metrics,
             clock=utc_now,
+            aside=slots.aside,
         )
     )

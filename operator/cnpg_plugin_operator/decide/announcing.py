@@ -6,11 +6,22 @@ neither forgets an announcement nor makes it anew.
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.versions import parse_version, reregisters
+
+ENDPOINT: Final = frozenset(
+    {
+        names.CNPG_PLUGIN_PORT,
+        names.CNPG_SERVER_SECRET,
+        names.CNPG_CLIENT_SECRET,
+        names.CNPG_SERVER_NAME,
+    }
+)
+"""The annotations that CloudNativePG dials by."""
 
 
 def announce(
@@ -56,7 +67,10 @@ def keep_announcing(
     """
     if live.endpoint != endpoint_hash:
         return live.annotations
-    return {**live.annotations, **endpoint}
+    said = {key: value for key, value in live.annotations.items() if key not in ENDPOINT}
+    if not was_touched(live, live.revision):
+        said.pop(names.ANNOTATION_TOUCHED, None)
+    return {**said, **endpoint}
 
 
 def was_touched(live: Announcement, revision: str) -> bool:

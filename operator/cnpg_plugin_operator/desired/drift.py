@@ -4,23 +4,38 @@ A server-side apply that changes nothing is still a write request. Comparing fir
 write nothing; the digest finds what is no longer wanted, the comparison finds what others changed.
 """
 
-import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.quantities import read_quantity
 
-_QUANTITY: Final = re.compile(r"^([+-]?\d+(?:\.\d+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$")
-_SUFFIXES: Final = {
-    "": Decimal(1),
-    "m": Decimal("0.001"),
-    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
-    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
-}
 _LIST_KEYS: Final = ("mountPath", "containerPort", "name", "port", "uid", "path", "key")
 """Keys that identify an element of a list, in the order in which they are tried."""
+
+_SHARED_LISTS: Final = frozenset(
+    {
+        "containers",
+        "env",
+        "hostAliases",
+        "imagePullSecrets",
+        "initContainers",
+        "ownerReferences",
+        "ports",
+        "topologySpreadConstraints",
+        "volumeMounts",
+        "volumes",
+    }
+)
+"""Lists of the API whose elements may belong to several managers (`x-kubernetes-list-type: map`).
+All others are atomic: an element that somebody added changes the whole."""
+
+_WHOLE_MAPS: Final = frozenset({"matchLabels", "nodeSelector", "selector"})
+"""Maps of the API that are atomic, at least where they select."""
+
+_QUANTITIES: Final = frozenset({"divisor", "limits", "requests", "sizeLimit"})
+"""Fields that hold a quantity, or a map of them."""
 
 
 def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
@@ -41,17 +56,26 @@ def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:  # n
     if _is_empty(wanted) and _is_empty(live):
         return None
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        if _field(path) in _WHOLE_MAPS and not live.keys() <= wanted.keys():
+            return f"{path}.{min(live.keys() - wanted.keys())}"
         children = ((f"{path}.{key}", value, live.get(key)) for key, value in wanted.items())
     elif isinstance(wanted, list | tuple) and isinstance(live, list):
         if len(live) < len(wanted):
+            return path
+        if len(live) > len(wanted) and _field(path) not in _SHARED_LISTS:
             return path
         children = (
             (f"{path}[{index}]", value, _counterpart(value, index, live))
             for index, value in enumerate(wanted)
         )
     else:
-        return None if _same_scalar(wanted, live) else path
+        return None if _same_scalar(wanted, live, path) else path
     return next((d for p, w, v in children if (d := first_difference(w, v, p))), None)
+
+
+def _field(path: str) -> str:
+    """The name of the last field of a path."""
+    return path.rpartition(".")[2]
 
 
 def _counterpart(wanted: Any, index: int, live: list[Any]) -> Any:  # noqa: ANN401 - any JSON
@@ -68,15 +92,11 @@ def _is_empty(value: object) -> bool:
     return value is None or value is False or value in ("", {}, [], ())
 
 
-def _same_scalar(wanted: object, live: object) -> bool:
-    """Compare scalars as the API server normalises them: `1000m` comes back as `1`."""
+def _same_scalar(wanted: object, live: object, path: str) -> bool:
+    """Compare scalars as the API server normalises them: a CPU of `1000m` comes back as `1`."""
     if wanted == live:
         return True
-    first, second = _quantity(wanted), _quantity(live)
+    if _QUANTITIES.isdisjoint(path.split(".")[-2:]):
+        return False
+    first, second = read_quantity(wanted), read_quantity(live)
     return first is not None and first == second
-
-
-def _quantity(value: object) -> Decimal | None:
-    """Read a Kubernetes quantity, or None where the value is none."""
-    match = _QUANTITY.match(str(value))
-    return Decimal(match[1]) * _SUFFIXES[match[2] or ""] if match else None

@@ -50,7 +50,7 @@ def build_child(
                 "name": name,
                 "namespace": plugin.namespace,
                 "labels": {**(labels or {}), **child_labels(plugin)},
-                "annotations": dict(annotations or {}),
+                "annotations": {**(annotations or {}), names.ANNOTATION_UID: plugin.uid},
                 "ownerReferences": [dict(plugin.owner_reference)],
             },
             **fields,

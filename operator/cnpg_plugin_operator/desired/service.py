@@ -5,10 +5,18 @@ needs.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.desired.objects import Object, build_child
+
+REACHED_INSIDE: Final = {
+    "type": "ClusterIP",
+    "sessionAffinity": "None",
+    "internalTrafficPolicy": "Cluster",
+}
+"""Kubernetes' defaults, stated so that they are restored: a plugin is for CloudNativePG alone."""
 
 
 def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Object:
@@ -23,6 +31,7 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
         labels[names.CNPG_PLUGIN_NAME] = plugin.spec.plugin_name
         labels[names.CNPG_PLUGIN_DOCUMENTED] = plugin.spec.plugin_name
     spec: dict[str, object] = {
+        **REACHED_INSIDE,
         "selector": {names.LABEL_PLUGIN: plugin.name},
         "ports": [
             {

@@ -19,7 +19,7 @@ from cnpg_plugin_operator.api.conditions import (
 from cnpg_plugin_operator.api.leaving import Leaving, read_leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.status import Report, build_status, own_part, read_status
-from cnpg_plugin_operator.api.untrusted import printable
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.reconciler.failing import (
     Failures,
@@ -57,7 +57,8 @@ class Requeue:
     """When to come back, should nothing happen before."""
 
     after: float | None
-    """Seconds; None where the resource is gone."""
+    """Seconds; None where nothing but an event of the resource changes anything: it is gone, or in
+    a namespace that is not managed."""
     error: Exception | None = None
     """What the pass failed with: it is repeated ever more seldom instead."""
 
@@ -102,7 +103,8 @@ class Reconciler:
         except errors.InvalidSpecError as error:
             return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not managed:
-            return await self._refuse(body, plugin, await self._misplaced(plugin))
+            await self._refuse(body, plugin, await self._misplaced(plugin))
+            return Requeue(None)
         if not held:
             await self._tools.writer.hold(resource)
         return await self._pass(body, plugin)
@@ -165,7 +167,7 @@ class Reconciler:
             quiet = self._quiet_for(plugin, run.now) if ready.reason in ON_ITS_WAY else 0.0
             passing = after <= IN_PASSING and ready.reason not in WORTH_TELLING
             if passing or quiet > 0:
-                return Requeue(min(after, max(quiet, after)))
+                return Requeue(after)
         await self._report(body, plugin, report)
         return Requeue(after)
 
@@ -187,7 +189,7 @@ class Reconciler:
                 await self._report(body, replace(resource, generation=generation), settled)
         error = failure.error
         transient = isinstance(error, errors.ClusterError) and not isinstance(
-            error, errors.ForbiddenError | errors.RejectedError
+            error, errors.ForbiddenError | errors.RejectedError | errors.WriteLoopError
         )
         if transient or told is None or told.reason is Reason.INTERNAL_ERROR:
             return Requeue(FALLBACK_RETRY, error)
@@ -247,7 +249,7 @@ class Reconciler:
         previous = read_status(body)
         now = self._tools.clock()
         status = build_status(previous, report, generation=resource.generation, now=now)
-        self._measure(resource, report)
+        self._measure(resource, report, status)
         if status == own_part(body.get("status")):
             return
         await self._tools.writer.report(resource, status)
@@ -287,16 +289,18 @@ class Reconciler:
                 resource, warning=True, reason=verdict.reason, message=verdict.message, now=now
             )
 
-    def _measure(self, resource: Resource, report: Report) -> None:
+    def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
+        """Set the metrics as the status says it; series of what it no longer tells go."""
         metrics, labels = self._tools.metrics, (resource.namespace, resource.name)
+        metrics.forget(*labels)
         metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)
-        for role, certificate in report.certificates.items():
-            expiry = certificate.not_after.timestamp()
-            metrics.certificate_expiry.labels(*labels, role).set(expiry)
-        if report.plugin is not None:
-            metrics.info.remove_by_labels(dict(zip(("namespace", "name"), labels, strict=True)))
-            said = (printable(text, 256) for text in (report.plugin.name, report.plugin.version))
-            metrics.info.labels(*labels, *said).set(1)
+        for role, certificate in (status.get("certificates") or {}).items():
+            ends = read_time(certificate.get("notAfter"))
+            if ends is not None:
+                metrics.certificate_expiry.labels(*labels, role).set(ends.timestamp())
+        said = status.get("plugin") or {}
+        if said:
+            metrics.info.labels(*labels, said.get("name", ""), said.get("version", "")).set(1)
 
 
 def utc_now() -> datetime:

@@ -49,6 +49,8 @@ def judge_failure(failure: Failure, count: int) -> Verdict | None:
     error = failure.error
     words = printable(error, WORDS_LIMIT).rstrip(".")
     match error:
+        case errors.WriteLoopError():
+            return no(Reason.WRITE_LOOP_STOPPED, f"{words}.")
         case errors.InvalidSpecError() | errors.RejectedError():
             return no(Reason.INVALID_SPEC, f"{words}.")
         case errors.ForbiddenError():

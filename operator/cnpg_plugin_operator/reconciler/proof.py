@@ -89,6 +89,11 @@ class Proofs:
         self._proofs[key] = proof
         return proof
 
+    def has_failed(self, key: Key) -> bool:
+        """Whether the plugin did not answer well when it was last asked."""
+        proof = self._proofs.get(key)
+        return proof is not None and not proof.outcome.succeeded
+
     def behind(self, key: Key) -> tuple[str, ...]:
         """Name the pods that had not followed when they were last asked."""
         proof = self._proofs.get(key)

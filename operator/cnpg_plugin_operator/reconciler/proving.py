@@ -28,6 +28,7 @@ from cnpg_plugin_operator.decide.following import (
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.reconciler.certifying import Certified
 from cnpg_plugin_operator.reconciler.proof import Proof, Proofs
+from cnpg_plugin_operator.reconciler.slots import Lane
 from cnpg_plugin_operator.reconciler.work import Work
 
 
@@ -122,7 +123,9 @@ class _Rounds:
         interval = self._interval(self.proofs.behind(key))
         proof = self.proofs.current(key, fingerprint, interval, work.now)
         if proof is None:
-            outcomes = await _ask_all(work, endpoint, material, pods)
+            lane = Lane.FAILING_PEER if self.proofs.has_failed(key) else Lane.PEER
+            async with work.tools.aside(lane):
+                outcomes = await _ask_all(work, endpoint, material, pods)
             outcome = next((o for o in outcomes.values() if not o.succeeded), outcomes[""])
             behind = _outdated(outcomes, self.certified, pods)
             proof = self.proofs.note(key, fingerprint, outcome, behind, work.tools.clock())

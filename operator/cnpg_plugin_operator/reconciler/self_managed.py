@@ -41,6 +41,7 @@ from cnpg_plugin_operator.pki.issuing import (
     issue_root,
     read_authority,
 )
+from cnpg_plugin_operator.reconciler.slots import Lane
 from cnpg_plugin_operator.reconciler.work import Work
 
 CURVES: Final[Mapping[int, str]] = {256: "P-256", 384: "P-384"}
@@ -166,6 +167,8 @@ async def _keep(
             issued = await issue(secret)
             await _write(work, _build_authority(work, name, issued), secret)
             pair = _shared(work, name)
+    if pair.owner is None and name == names.authority(work.plugin.name):
+        await _restore_marks(work, name)
     if pair.leaf is not None:
         work.wake.append(renewal_time(pair.leaf, None))
     return pair
@@ -195,6 +198,7 @@ async def _provide_leaf(
     asked = given.requested_at
     work.wake += [asked] if asked is not None and asked > work.now else []
     if decide_renewal(given) is None:
+        await _restore_marks(work, name)
         return pair
     secret = await work.refresh_secret(name)
     if secret is not None:
@@ -211,8 +215,12 @@ async def _provide_leaf(
         lifetime=tls.duration,
         now=work.now,
     )
-    # A large RSA key takes seconds; other plugins' passes must not wait for it.
-    issued = await asyncio.to_thread(issue)
+    if tls.private_key.algorithm == "RSA":
+        # It takes up to seconds, in a thread without the interpreter's lock (cryptography 50).
+        async with work.tools.aside(Lane.KEY):
+            issued = await asyncio.to_thread(issue)
+    else:
+        issued = issue()
     await _write(work, build_pair(plugin, name, issued.data), secret)
     return work.pair(name)
 
@@ -245,6 +253,16 @@ async def _write(work: Work, body: Object, live: Secret | None) -> None:
     await work.tools.writer.write_secret(body, live)
     await work.refresh_secret(name)
     work.wrote.append(f"Secret {name}")
+
+
+async def _restore_marks(work: Work, name: str) -> None:
+    """Restore labels, owner and uid of one of the plugin's pairs."""
+    secret = work.secrets.get(name)
+    if secret is not None:
+        body = build_pair(work.plugin, name, {})
+        if await work.tools.writer.restore_marks(body, secret):
+            await work.refresh_secret(name)
+            work.wrote.append(f"Secret {name}")
 
 
 def _build_authority(work: Work, name: str, issued: IssuedPair) -> Object:

@@ -33,6 +33,7 @@ async def tear_down(tools: Tools, leaving: Leaving, status: Mapping[str, Any]) -
         return waiting
     await tools.remover.prune_cluster_bindings(leaving)
     await tools.remover.discard_certificates(leaving)
+    await tools.remover.discard_unowned(leaving)
     used = await chains_in_use(tools, leaving.namespace, leaving=leaving.uid)
     await tools.remover.prune_chains(leaving, used)
     await tools.writer.release(leaving)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -19,6 +20,7 @@ from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Materi
 from cnpg_plugin_operator.decide.restart import Pace
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.reconciler.placements import Placements
+from cnpg_plugin_operator.reconciler.slots import Lane
 from cnpg_plugin_operator.telemetry import Metrics
 
 
@@ -65,6 +67,8 @@ class Tools:
     """One per namespace: what its plugins share (chain, CloudNativePG) is written by one at a
     time."""
     placements: Placements = field(default_factory=Placements)
+    aside: Callable[[Lane], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
+    """Steps aside while the pass waits for something slow; see `Slots.aside`."""
 
 
 IN_PASSING: Final = 1.0

@@ -4,6 +4,7 @@ import pytest
 
 from cnpg_plugin_operator.desired.drift import find_drift
 from cnpg_plugin_operator.desired.objects import stamp
+from cnpg_plugin_operator.desired.quantities import read_quantity
 
 
 def wanted(**spec: Any) -> dict[str, Any]:
@@ -18,10 +19,6 @@ def live(desired: dict[str, Any], **spec: Any) -> dict[str, Any]:
     ("spec", "returned"),
     [
         pytest.param({"a": 1}, {"a": 1, "b": 2}, id="a default was added"),
-        pytest.param({"cpu": "1000m"}, {"cpu": "1"}, id="a quantity was normalised"),
-        pytest.param({"m": "1024Mi"}, {"m": "1Gi"}, id="a binary quantity was normalised"),
-        pytest.param({"m": "1.5Gi"}, {"m": "1536Mi"}, id="a fraction was normalised"),
-        pytest.param({"cpu": 1}, {"cpu": "1"}, id="a number became a quantity"),
         pytest.param({"v": "", "l": [], "o": {}}, {}, id="empty values were dropped"),
         pytest.param({"readOnly": False}, {}, id="a false was dropped"),
         pytest.param(
@@ -51,7 +48,23 @@ def test_what_the_api_server_makes_of_it_is_no_drift(
             {"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": "2"}]},
             ".spec.env[0].value", id="a named element was changed",
         ),
-        pytest.param({"cpu": "1"}, {"cpu": "2"}, ".spec.cpu", id="another quantity"),
+        pytest.param(
+            {"limits": {"cpu": "1"}}, {"limits": {"cpu": "2"}}, ".spec.limits.cpu",
+            id="another quantity",
+        ),
+        pytest.param(
+            {"env": [{"name": "A", "value": "1e3"}]}, {"env": [{"name": "A", "value": "1000"}]},
+            ".spec.env[0].value", id="a text that only reads like the same quantity",
+        ),
+        pytest.param({"args": ["a"]}, {"args": ["a", "b"]}, ".spec.args", id="an argument more"),
+        pytest.param(
+            {"subjects": [{"name": "a"}]}, {"subjects": [{"name": "a"}, {"name": "b"}]},
+            ".spec.subjects", id="a subject more",
+        ),
+        pytest.param(
+            {"selector": {"a": "1"}}, {"selector": {"a": "1", "b": "2"}}, ".spec.selector.b",
+            id="a key more in a selector",
+        ),
     ],
 )  # fmt: skip
 def test_what_others_changed_is_drift(
@@ -60,6 +73,28 @@ def test_what_others_changed_is_drift(
     desired = wanted(**spec)
 
     assert find_drift(desired, live(desired, **returned)) == path
+
+
+@pytest.mark.parametrize(
+    ("written", "returned"),
+    [
+        ("1000m", "1"), ("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), (1, "1"), ("1e3", "1000"),
+        ("1E3", "1k"), ("1E", "1000P"), (".5", "500m"), ("5.", "5"), ("1000000n", "1m"),
+        ("1u", "1000n"), ("+1", "1"), ("-1", "-1000m"), ("0.1n", "1n"), ("1e-3", "1m"),
+        ("1e99", "9223372036854775807"), ("1e999999999", "9223372036854775807"), ("0e9", "0"),
+    ],
+)  # fmt: skip
+def test_a_quantity_that_the_api_server_wrote_in_another_form_is_no_drift(
+    written: object, returned: str
+) -> None:
+    desired = wanted(resources={"limits": {"cpu": written}})
+
+    assert find_drift(desired, live(desired, resources={"limits": {"cpu": returned}})) is None
+
+
+@pytest.mark.parametrize("text", ["", ".", "e3", "1ee3", "1x", "1 ", "1e3Mi", "many", "1" * 65])
+def test_what_is_no_quantity_is_read_as_none(text: str) -> None:
+    assert read_quantity(text) is None
 
 
 def test_a_missing_object_is_drift() -> None:

@@ -40,7 +40,10 @@ def test_the_secret_of_trusted_certificates_looks_like_this() -> None:
                 "app.kubernetes.io/managed-by": "cnpg-plugin-operator",
                 "cnpgplugin.dev/name": "hello",
             },
-            "annotations": {"cnpgplugin.dev/trust-changed-at": CHANGED},
+            "annotations": {
+                "cnpgplugin.dev/trust-changed-at": CHANGED,
+                "cnpgplugin.dev/uid": "uid-of-hello",
+            },
             "ownerReferences": [
                 {
                     "apiVersion": "cnpgplugin.dev/v1alpha1",
@@ -59,7 +62,7 @@ def test_the_secret_of_trusted_certificates_looks_like_this() -> None:
 def test_a_trust_that_never_changed_says_no_time() -> None:
     annotations = build_trust(plugin(), [b"a"], [b"b"], None)["metadata"]["annotations"]
 
-    assert annotations.keys() == {names.ANNOTATION_DESIRED}
+    assert annotations.keys() == {names.ANNOTATION_DESIRED, names.ANNOTATION_UID}
 
 
 def test_certificates_are_written_as_others_write_them() -> None:

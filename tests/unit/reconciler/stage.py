@@ -14,6 +14,7 @@ from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.restarting import Restarter
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.admission import Grants
 from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.decide.restart import Pace
@@ -67,13 +68,14 @@ class Stage:
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
         gatherer = Gatherer(self.client, (NAMESPACE,))
+        guard = WriteGuard(clock=lambda: self.clock().timestamp())
         return Reconciler(
             Tools(
                 gatherer=gatherer,
-                writer=Writer(self.client),
+                writer=Writer(self.client, guard),
                 remover=Remover(self.client, gatherer, binds_cluster_roles=True),
                 restarter=Restarter(self.client),
-                sidecars=Sidecars(self.client, gatherer, allowed=True),
+                sidecars=Sidecars(self.client, gatherer, allowed=True, guard=guard),
                 handshaker=self.handshaker,
                 policy=Policy(
                     namespaces=(NAMESPACE,),
@@ -133,9 +135,10 @@ class Stage:
     async def visit(self, name: str = "hello") -> float | None:
         """Run one pass; a failed one is left to the next."""
         try:
-            return (await self.reconciler.reconcile(NAMESPACE, name)).after
+            requeue = await self.reconciler.reconcile(NAMESPACE, name)
         except errors.ClusterError:
             return 0.0
+        return requeue.after if requeue.error is None else 0.0
 
     async def visit_all(self, *names: str) -> None:
         """Run one pass of each at the same time."""

@@ -1,0 +1,190 @@
+"""What others change on a plugin's objects is restored or named within a minute, by few writes."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+
+from tests.support import wait
+from tests.support.cluster_fixture_api import PLUGINS
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
+from tests.support.resources import NAMESPACE, plugin
+
+ISSUED, OWN = "mutated", "mutated-own"
+"""A plugin with certificates of cert-manager, and one with the operator's."""
+
+MINUTE: Final = 65
+OURS: Final = dict.fromkeys(("app.kubernetes.io/managed-by", "cnpgplugin.dev/name"))
+UNOWNED: Final = {"metadata": {"ownerReferences": None}}
+UNLABELLED: Final = {"metadata": {"labels": OURS}}
+
+MUTATIONS: Final[list[tuple[str, str, dict[str, Any]]]] = [
+    ("Service", ISSUED, {"metadata": {"annotations": {"cnpg.io/pluginServerName": "x"}}}),
+    ("Service", ISSUED, {"metadata": {"annotations": {"cnpgplugin.dev/touched-for": "x"}}}),
+    ("Service", ISSUED, {"metadata": {"labels": {"cnpg.io/cluster": "x"}}}),
+    ("Service", ISSUED, {"spec": {"selector": {"app": "other"}}}),
+    ("Service", ISSUED, {"spec": {"type": "NodePort"}}),
+    ("Service", ISSUED, {"spec": {"externalIPs": ["192.0.2.1"]}}),
+    ("Service", ISSUED, {"spec": {"sessionAffinity": "ClientIP"}}),
+    ("Service", ISSUED, {"spec": {"publishNotReadyAddresses": True}}),
+    ("Service", OWN, UNLABELLED),
+    ("Service", OWN, UNOWNED),
+    ("Deployment", ISSUED, {"spec": {"paused": True}}),
+    ("Deployment", ISSUED, UNLABELLED),
+    ("Deployment", OWN, UNOWNED),
+    ("Deployment", OWN, {"metadata": {"labels": {"cnpg.io/pluginName": "x"}}}),
+    ("Certificate", f"{ISSUED}-server-tls", UNLABELLED),
+    ("Certificate", f"{ISSUED}-client-tls", UNOWNED),
+    ("Secret", f"{ISSUED}-trust", UNLABELLED),
+    ("Secret", f"{OWN}-server-tls", UNLABELLED),
+    ("Secret", f"{OWN}-trust", UNOWNED),
+]
+
+
+@pytest.fixture(scope="module")
+def mutated(module_plugins: Plugins) -> Plugins:
+    module_plugins.apply(plugin(ISSUED), plugin(OWN, tls={"provider": "SelfManaged"}))
+    module_plugins.until_ready(ISSUED, OWN)
+    module_plugins.operator.writes_until_calm(module_plugins.operator.audit.mark())
+    return module_plugins
+
+
+def state(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
+    """What matters of an object, without what counts up."""
+    body = plugins.get(kind, name)
+    metadata = body["metadata"]
+    counted = ("announced-at", "changed-at", "desired-hash", "trust-changed-at")
+    return {
+        "labels": metadata.get("labels"),
+        "annotations": {
+            key: value
+            for key, value in (metadata.get("annotations") or {}).items()
+            if not key.endswith(counted) and not key.startswith("deployment.kubernetes.io")
+        },
+        "owners": metadata.get("ownerReferences"),
+        "spec": body.get("spec"),
+    }
+
+
+@pytest.mark.timeout(300)
+def test_all_mutations_at_once_are_restored_within_a_minute(mutated: Plugins) -> None:
+    operator = mutated.operator
+    targets = dict.fromkeys((kind, name) for kind, name, _ in MUTATIONS)
+    before = {target: state(mutated, *target) for target in targets}
+    mark = operator.audit.mark()
+    for kind, name, change in MUTATIONS:
+        mutated.api.patch(f"{collection(kind)}/{name}", change)
+
+    def left() -> list[str]:
+        return [
+            f"{kind} {name}: {now} instead of {before[kind, name]}"
+            for kind, name in targets
+            if (now := state(mutated, kind, name)) != before[kind, name]
+        ]
+
+    wait.until(
+        "everything is restored",
+        lambda: not left(),
+        within=MINUTE,
+        explain=lambda: "\n".join([*left(), mutated.explain(ISSUED), mutated.explain(OWN)]),
+        pause=1,
+    )
+    writes = Counter(map(str, operator.writes_until_calm(mark)))
+    objects = {write: n for write, n in writes.items() if not write.startswith("create events")}
+    print(writes)
+    # One merge patch and two applies for each mutation at the very most.
+    assert max(n for write, n in objects.items() if "services" in write) <= 20, writes
+    assert sum(objects.values()) <= 60, writes
+    mutated.until_ready(ISSUED, OWN)
+
+
+@contextmanager
+def rival(plugins: Plugins, name: str) -> Iterator[None]:
+    """A writer that puts its key into a Service's selector as soon as it is gone."""
+    stop = threading.Event()
+    path = f"{collection('Service')}/{name}"
+
+    def write() -> None:
+        while not stop.wait(0.2):
+            if "app" not in plugins.api.get(path)["spec"]["selector"]:
+                plugins.api.patch(path, {"spec": {"selector": {"app": "rival"}}})
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.timeout(300)
+def test_a_write_loop_is_stopped_named_and_counted(mutated: Plugins) -> None:
+    operator = mutated.operator
+    mark = operator.audit.mark()
+    with rival(mutated, ISSUED):
+        ready = mutated.until_condition(ISSUED, "Ready", "WriteLoopStopped", within=60)
+        wait.never("no end of it", lambda: is_ready(mutated.plugin(ISSUED)), seconds=5)
+    told = ready["message"]
+    assert f"Service {NAMESPACE}/{ISSUED} is changed as fast as it is restored" in told
+    assert "spec.selector.app, last by field manager" in told
+    writes = [w for w in operator.audit.writes(mark) if w.resource == "services"]
+    assert len(writes) <= 13, writes
+    metrics = operator.http("/metrics")[1]
+    assert f'cnpg_plugin_write_loops_total{{kind="Service",namespace="{NAMESPACE}"}}' in metrics
+    mutated.until_ready(ISSUED, within=120)
+    assert "app" not in mutated.get("Service", ISSUED)["spec"]["selector"]
+
+
+@pytest.mark.timeout(300)
+def test_times_of_the_future_hold_nothing_up(mutated: Plugins) -> None:
+    future = "2099-01-01T00:00:00Z"
+    note = {"time": future, "reason": "hello", "revisions": {"x": "y"}, "attempt": 1}
+    cnpg = mutated.plugin(OWN)["status"]["cnpg"]
+    mutated.api.patch(
+        f"{PLUGINS}/namespaces/{NAMESPACE}/cnpgplugins/{OWN}/status",
+        {"status": {"cnpg": {**cnpg, "lastRestart": {**note, "generation": 1}}}},
+    )
+    marks = {f"cnpgplugin.dev/{key}": future for key in ("announced-at", "changed-at")}
+    mutated.api.patch(f"{collection('Service')}/{OWN}", {"metadata": {"annotations": marks}})
+
+    def sane() -> bool:
+        said = mutated.get("Service", OWN)["metadata"]["annotations"]
+        return future not in said.values() and is_ready(mutated.plugin(OWN))
+
+    wait.until(
+        "the Service tells a time that is over",
+        sane,
+        within=MINUTE,
+        explain=lambda: mutated.explain(OWN),
+    )
+    mutated.patch(OWN, restartPolicy="Always", podAnnotations={"example.com/changed": "1"})
+    wait.until(
+        "CloudNativePG is restarted although a restart is noted for 2099",
+        lambda: is_restarted(mutated),
+        within=180,
+        explain=lambda: mutated.explain(OWN),
+    )
+    mutated.until_ready(OWN, within=120)
+
+
+def is_restarted(plugins: Plugins) -> bool:
+    """Whether a restart of CloudNativePG was noted for the plugin at a time that is over."""
+    noted = plugins.plugin(OWN)["status"]["cnpg"].get("lastRestart") or {}
+    return OWN in (noted.get("revisions") or {}) and not str(noted["time"]).startswith("2099")
+
+
+@pytest.mark.timeout(300)
+def test_a_deleted_resource_takes_children_without_owner_with_it(operator: Operator) -> None:
+    plugins, name = Plugins(operator), "mutated-orphans"
+    plugins.apply(plugin(name, tls={"provider": "SelfManaged"}))
+    plugins.until_ready(name)
+    for kind in ("Service", "Deployment"):
+        operator.api.patch(f"{collection(kind)}/{name}", UNOWNED)
+    plugins.remove(name)
+    for kind in ("Service", "Deployment"):
+        plugins.until_gone(kind, name, within=30)

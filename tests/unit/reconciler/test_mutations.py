@@ -1,0 +1,173 @@
+"""What others put on a child, take off it, or write faster than it is restored."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.kinds import Kind
+from tests.unit.reconciler.stage import Stage
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    ready = Stage()
+    ready.create()
+    await ready.settle()
+    assert ready.condition() == ("True", "Ready")
+    ready.client.writes.clear()
+    return ready
+
+
+def mutate(body: dict[str, Any], change: dict[str, Any]) -> None:
+    """Change an object as somebody else would: None removes."""
+    for key, value in change.items():
+        if value is None:
+            body.pop(key, None)
+        elif isinstance(value, dict):
+            mutate(body.setdefault(key, {}), value)
+        else:
+            body[key] = value
+
+
+def annotations(**values: str) -> dict[str, Any]:
+    return {"metadata": {"annotations": {k.replace("__", "/"): v for k, v in values.items()}}}
+
+
+SERVICE, DEPLOYMENT = kinds.SERVICE, kinds.DEPLOYMENT
+TWO_PORTS = [{"port": 9090, "targetPort": 9090, "protocol": "TCP", "name": "grpc"}, {"port": 1}]
+
+MUTATIONS = [
+    ("a server name that was never announced", SERVICE,
+     annotations(**{"cnpg.io__pluginServerName": "x"})),
+    ("a key that CloudNativePG may know one day", SERVICE, annotations(**{"cnpg.io__later": "x"})),
+    ("a label of CloudNativePG's on the Deployment", DEPLOYMENT,
+     {"metadata": {"labels": {"cnpg.io/pluginName": "hello.example.com"}}}),
+    ("an annotation of this operator's on the pod template", DEPLOYMENT,
+     {"spec": {"template": {"metadata": {"annotations": {"cnpgplugin.dev/x": "y"}}}}}),
+    ("another revision", SERVICE, annotations(**{"cnpgplugin.dev__revision": "x"})),
+    ("a mark of a touch", SERVICE, annotations(**{"cnpgplugin.dev__touched-for": "x"})),
+    ("a key more in the selector", SERVICE, {"spec": {"selector": {"app": "other"}}}),
+    ("another type of Service", SERVICE, {"spec": {"type": "NodePort"}}),
+    ("external addresses", SERVICE, {"spec": {"externalIPs": ["192.0.2.1"]}}),
+    ("pods that are not ready", SERVICE, {"spec": {"publishNotReadyAddresses": True}}),
+    ("sticky sessions", SERVICE, {"spec": {"sessionAffinity": "ClientIP"}}),
+    ("a port more", SERVICE, {"spec": {"ports": TWO_PORTS}}),
+    ("a paused Deployment", DEPLOYMENT, {"spec": {"paused": True}}),
+    ("a Deployment without its labels", DEPLOYMENT,
+     {"metadata": {"labels": dict.fromkeys((names.LABEL_MANAGED_BY, names.LABEL_PLUGIN))}}),
+    ("a Service without its labels", SERVICE,
+     {"metadata": {"labels": dict.fromkeys((names.LABEL_MANAGED_BY, names.LABEL_PLUGIN))}}),
+    ("a Service without its owner", SERVICE, {"metadata": {"ownerReferences": []}}),
+    ("a Deployment without its owner", DEPLOYMENT, {"metadata": {"ownerReferences": []}}),
+]  # fmt: skip
+
+
+def settled(body: dict[str, Any]) -> dict[str, Any]:
+    """An object without what the API server counts up."""
+    kept = deepcopy(body)
+    for field in ("resourceVersion", "managedFields", "generation", "creationTimestamp"):
+        kept["metadata"].pop(field, None)
+    kept["metadata"]["annotations"].pop(names.ANNOTATION_CHANGED_AT, None)
+    kept["metadata"]["annotations"].pop(names.ANNOTATION_ANNOUNCED_AT, None)
+    kept["metadata"]["annotations"].pop(names.ANNOTATION_DESIRED, None)
+    kept.pop("status", None)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"), [row[1:] for row in MUTATIONS], ids=[row[0] for row in MUTATIONS]
+)
+async def test_what_others_change_is_restored_by_few_writes(
+    stage: Stage, kind: Kind, change: dict[str, Any]
+) -> None:
+    before = settled(stage.client.the(kind, "hello"))
+    mutate(stage.client.the(kind, "hello"), change)
+    await stage.settle(passes=6)
+
+    assert settled(stage.client.the(kind, "hello")) == before
+    touched = [write for write in stage.client.writes if write.endswith(f"{kind.kind} hello")]
+    assert 1 <= len(touched) <= 3, stage.client.writes
+    assert stage.condition() == ("True", "Ready")
+    stage.client.writes.clear()
+    await stage.settle(passes=3)
+    assert stage.client.writes == []
+
+
+async def test_what_others_add_under_their_own_keys_stays(stage: Stage) -> None:
+    mutate(stage.client.the(SERVICE, "hello"), annotations(**{"example.com__ours": "kept"}))
+    await stage.settle(passes=3)
+
+    assert stage.service()["annotations"]["example.com/ours"] == "kept"
+    assert stage.client.writes == []
+
+
+async def test_a_removal_that_another_writer_got_ahead_of_is_repeated(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = stage.client.the(SERVICE, "hello")
+    mutate(live, annotations(**{"cnpg.io__later": "x"}))
+    patch = stage.client.merge_patch
+
+    async def late(*given: Any) -> dict[str, Any]:
+        live["metadata"]["resourceVersion"] = "999"
+        monkeypatch.undo()
+        return await patch(*given)
+
+    monkeypatch.setattr(stage.client, "merge_patch", late)
+    assert await stage.visit() == 0.0
+    assert "cnpg.io/later" in stage.service()["annotations"]
+    await stage.visit()
+    assert "cnpg.io/later" not in stage.service()["annotations"]
+
+
+async def test_a_writer_that_never_gives_up_is_named_and_answered_ever_more_seldom(
+    stage: Stage,
+) -> None:
+    async def fight(seconds: int) -> int:
+        stage.client.writes.clear()
+        for _ in range(seconds):
+            live = stage.client.the(SERVICE, "hello")
+            live["spec"]["selector"]["app"] = "other"
+            await stage.visit()
+            stage.clock.pass_by(1)
+        return sum(write == "Service hello" for write in stage.client.writes)
+
+    assert await fight(60) <= 13
+    assert stage.condition() == ("False", "WriteLoopStopped")
+    assert stage.message() == (
+        "Service cnpg-system/hello is changed as fast as it is restored: spec.selector.app, last "
+        "by field manager fake. The operator now restores it ever more seldom. Stop whatever "
+        "changes it."
+    )
+    assert await fight(600) <= 6
+    stage.clock.pass_by(300)
+    await stage.settle(passes=3)
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_what_a_resource_of_another_uid_left_is_not_taken_over() -> None:
+    stage = Stage()
+    stage.create()
+    await stage.settle()
+    for body in stage.client.objects.values():
+        body["metadata"]["ownerReferences"] = []
+    del stage.client.objects["CNPGPlugin", "cnpg-system", "hello"]
+    stage.create()
+    stage.client.the(kinds.PLUGIN, "hello")["metadata"]["uid"] = "another"
+    await stage.settle(passes=3)
+
+    assert stage.condition() == ("False", "NameConflict")
+    assert "a former CNPGPlugin hello" in stage.message()
+
+
+async def test_a_deleted_resource_takes_what_lost_its_owner_with_it(stage: Stage) -> None:
+    for kind in (SERVICE, DEPLOYMENT):
+        stage.client.the(kind, "hello")["metadata"]["ownerReferences"] = []
+    stage.delete()
+    await stage.settle(passes=4)
+
+    left = {kind for kind, _, name in stage.client.objects if name == "hello"}
+    assert left.isdisjoint({"Service", "Deployment", "CNPGPlugin"})
