@@ -24,6 +24,9 @@ CLIENT_FILES: Final = ("tls.crt", "ca.crt")
 """Names of the file by which the plugin trusts clients: whatever a plugin's own arguments ask for,
 and whichever of them is right at the moment, it is the same."""
 
+DEFAULT_ACCOUNT: Final = "default"
+"""The account that every namespace has."""
+
 STARTUP_SECONDS: Final = 300
 """How long a plugin may take until it listens. A plugin that waits for a leader election Lease
 takes as long as its predecessor's Lease lasts."""
@@ -64,10 +67,8 @@ def build_pod_template(plugin: Plugin) -> Object:
         "containers": [_build_container(plugin)],
         "securityContext": {**POD_SECURITY, **spec.pod_security_context},
         "volumes": [*tls_volumes(plugin), *spec.volumes],
-        "automountServiceAccountToken": account_name(plugin) is not None,
     }
     optional = {
-        "serviceAccountName": account_name(plugin),
         "imagePullSecrets": list(spec.image_pull_secrets),
         "nodeSelector": spec.node_selector,
         "tolerations": list(spec.tolerations),
@@ -84,7 +85,22 @@ def build_pod_template(plugin: Plugin) -> Object:
         "spec": pod,
     }
     merged: Object = merge(template, spec.pod_template)
+    if isinstance(merged.get("spec"), dict):
+        _settle_account(plugin, merged["spec"])
     return merged
+
+
+def _settle_account(plugin: Plugin, pod: Object) -> None:
+    """Decide whose token the pod holds, whatever was merged: of an account of its own, or none.
+
+    The account is always named: where a field manager takes `serviceAccountName` back, the API
+    server fills it in again from its deprecated alias.
+    """
+    account = account_name(plugin)
+    declined = pod.get("automountServiceAccountToken") is False
+    pod.pop("serviceAccount", None)
+    pod["serviceAccountName"] = account or DEFAULT_ACCOUNT
+    pod["automountServiceAccountToken"] = account is not None and not declined
 
 
 def _build_container(plugin: Plugin) -> Object:
