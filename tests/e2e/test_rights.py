@@ -15,6 +15,8 @@ from tests.support.resources import NAMESPACE, behaviour, plugin, plugin_name
 
 AUTHOR = f"system:serviceaccount:{NAMESPACE}:e2e-author"
 RBAC = "rbac.authorization.k8s.io"
+TAKEN = "cnpg-plugin-taken"
+"""An account that somebody else made under a name that the operator could choose."""
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,11 @@ def author(operator: Operator, module_plugins: Plugins) -> Plugins:
     verbs = ["get", "list", "create", "update", "patch", "delete"]
     module_plugins.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": TAKEN, "namespace": NAMESPACE},
+        },
         {
             "apiVersion": f"{RBAC}/v1",
             "kind": "Role",
@@ -67,6 +74,7 @@ def secret_variable(name: str) -> dict[str, Any]:
 GREEDY: dict[str, dict[str, Any]] = {
     "account-of-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager"}},
     "account-made-from-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager", "create": True}},
+    "account-that-somebody-made": {"serviceAccount": {"name": TAKEN, "create": True}},
     "account-by-pod-template": pod(serviceAccountName="cnpg-manager"),
     "account-by-former-name": pod(serviceAccount="cnpg-manager"),
     "token-of-the-default-account": pod(automountServiceAccountToken=True),
@@ -95,7 +103,7 @@ GREEDY: dict[str, dict[str, Any]] = {
     "server-key-of-another-plugin": secret_volume(f"{SHARED}-server-tls"),
     "own-client-key": secret_volume("own-client-key-client-tls"),
 }
-OTHER_REASONS = {"account-made-from-cloudnativepg": "NameConflict"}
+OTHER_REASONS = {"account-that-somebody-made": "NameConflict"}
 """Where it is not the wish that is wrong: an account of one's own may be made, but not adopted."""
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
@@ -65,9 +65,10 @@ class Snapshot:
 class Gatherer:
     """Reads the cluster for the reconciler."""
 
-    def __init__(self, client: Client, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, client: Client, namespaces: tuple[str, ...], grant_prefix: str = "") -> None:
         self._client = client
         self._namespaces = namespaces
+        self._grant_prefix = grant_prefix
 
     async def resource(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Read the `CNPGPlugin`, or None where it is gone."""
@@ -178,7 +179,7 @@ class Gatherer:
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
 
     async def children(
-        self, kind: Kind, plugin: Plugin, labels: str | None = None
+        self, kind: Kind, plugin: Resource, labels: str | None = None
     ) -> list[dict[str, Any]]:
         """Read what was made of one kind for a plugin, wanted or not."""
         selector = labels or f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name}"
@@ -188,6 +189,29 @@ class Gatherer:
             )
         except errors.KindMissingError:
             return []
+
+    async def grants(self, roles: Iterable[str]) -> dict[str, Object]:
+        """Refer to the chart's ClusterRoles that let these be bound, as to owners of bindings.
+
+        One that is missing is left out.
+        """
+        if not self._grant_prefix:
+            return {}
+        found = {
+            role: await self._client.find(kinds.CLUSTER_ROLE, names.grant(self._grant_prefix, role))
+            for role in roles
+        }
+        return {
+            role: {
+                "apiVersion": kinds.CLUSTER_ROLE.api_version,
+                "kind": kinds.CLUSTER_ROLE.kind,
+                "name": body["metadata"]["name"],
+                "uid": body["metadata"]["uid"],
+                "blockOwnerDeletion": False,
+            }
+            for role, body in found.items()
+            if body is not None
+        }
 
     async def siblings(self, namespace: str) -> list[dict[str, Any]]:
         """Read all resources of a namespace."""

@@ -70,7 +70,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
 
 def build_reconciler(settings: Settings, client: Client, metrics: Metrics) -> Reconciler:
     """Put the parts of a reconciler together."""
-    gatherer = Gatherer(client, settings.namespaces)
+    gatherer = Gatherer(client, settings.namespaces, settings.grant_prefix)
     remover = Remover(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
     return Reconciler(
         Tools(

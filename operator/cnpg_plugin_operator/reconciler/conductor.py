@@ -21,6 +21,7 @@ from cnpg_plugin_operator.api.status import Report, build_status
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.pruning import Pruning
+from cnpg_plugin_operator.reconciler.revoking import Revoking
 from cnpg_plugin_operator.reconciler.sidecar_stages import SidecarPass
 from cnpg_plugin_operator.reconciler.stages import Pass
 from cnpg_plugin_operator.reconciler.teardown import tear_down
@@ -56,6 +57,7 @@ class Reconciler:
         self._tools = tools
         self._proofs = Proofs()
         self._pruning = Pruning()
+        self._revoking = Revoking()
         self._reported: dict[tuple[str, str], datetime] = {}
         """When each status was last written, to spare users and the API server mere progress."""
 
@@ -68,10 +70,14 @@ class Reconciler:
         if body is None:
             self._proofs.forget(namespace, name)
             self._pruning.forget(namespace, name)
+            self._revoking.forget(namespace, name)
             self._reported.pop((namespace, name), None)
             self._tools.metrics.forget(namespace, name)
             return Requeue(None)
         resource = parse_resource(body)
+        if self._tools.gatherer.manages(namespace):
+            # Before anything can be wrong with its spec.
+            await self._revoking.revoke(self._tools, resource)
         try:
             plugin = parse_plugin(body, self._tools.policy.tls_provider)
         except errors.InvalidSpecError as error:

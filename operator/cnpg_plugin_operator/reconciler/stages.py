@@ -70,7 +70,9 @@ class Pass:
         """Go through the stages until one is not True."""
         plugin = self.plugin
         self._registered = str((self.status.get("cnpg") or {}).get("registeredRevision", ""))
-        access = build_access(plugin, self.tools.policy.grants.cluster_roles)
+        bindable = self.tools.policy.grants.cluster_roles
+        owners = await self.tools.gatherer.grants(bindable.intersection(plugin.spec.cluster_roles))
+        access = build_access(plugin, bindable, owners)
         domain = self.tools.policy.cluster_domain
         certificates, chain = PROVIDERS[plugin.provider].objects(plugin, domain)
         service, deployment = build_service(plugin, None), build_deployment(plugin)

@@ -27,6 +27,9 @@ from tests.support.fake_client import FakeClient
 from tests.unit.reconciler.kubelet import Kubelet
 from tests.unit.reconciler.world import NAMESPACE, Clock, World
 
+GRANTS = "chart-allows-"
+"""Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound."""
+
 
 @dataclass
 class FakeHandshaker:
@@ -52,7 +55,8 @@ class Stage:
     gate = Gate()
 
     def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
-        self.nudging = nudging
+        self.grants = Grants(cluster_roles=frozenset({"viewer"}), nudging=nudging)
+        """What the chart grants; read when the operator starts."""
         self.clock = Clock()
         self.client = FakeClient()
         self.client.clock = self.clock
@@ -66,12 +70,13 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
-        gatherer = Gatherer(self.client, (NAMESPACE,))
+        gatherer = Gatherer(self.client, (NAMESPACE,), GRANTS)
+        binds = bool(self.grants.cluster_roles)
         return Reconciler(
             Tools(
                 gatherer=gatherer,
                 writer=Writer(self.client),
-                remover=Remover(self.client, gatherer, binds_cluster_roles=True),
+                remover=Remover(self.client, gatherer, binds_cluster_roles=binds),
                 restarter=Restarter(self.client),
                 sidecars=Sidecars(self.client, gatherer, allowed=True),
                 handshaker=self.handshaker,
@@ -80,7 +85,7 @@ class Stage:
                     restart_policy=RestartPolicy.IF_NEEDED,
                     pace=Pace(),
                     cluster_domain="cluster.local",
-                    grants=Grants(cluster_roles=frozenset({"viewer"}), nudging=self.nudging),
+                    grants=self.grants,
                     gate=self.gate,
                 ),
                 metrics=Metrics(),
