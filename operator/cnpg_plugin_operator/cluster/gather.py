@@ -20,7 +20,7 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.leases import find_rival_leases
-from cnpg_plugin_operator.cluster.ownership import Live, find_foreign
+from cnpg_plugin_operator.cluster.ownership import Live, find_foreign, find_labelled, find_selecting
 from cnpg_plugin_operator.cluster.restarting import find_record
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.cnpg_facts import (
@@ -29,7 +29,7 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
     CNPGEvent,
     CNPGFacts,
 )
-from cnpg_plugin_operator.decide.facts import ForeignObject
+from cnpg_plugin_operator.decide.facts import ForeignObject, SelectingService
 from cnpg_plugin_operator.decide.issuing import IssuerFacts
 from cnpg_plugin_operator.desired.objects import Object
 
@@ -50,7 +50,11 @@ class Snapshot:
     """Pairs, trusted certificates and authorities, by name."""
     cnpg: tuple[CNPGFacts, ...]
     cnpg_elsewhere: tuple[str, ...]
+    reference_exists: bool
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
     foreign: tuple[ForeignObject, ...]
+    services: tuple[SelectingService, ...]
+    """The Services of the namespace, but for this plugin's own."""
     rivals: tuple[str, ...]
     cert_manager: bool
     """Whether cert-manager's kinds are served."""
@@ -93,8 +97,7 @@ class Gatherer:
     async def _snapshot(
         self, plugin: Plugin, chain: list[Object], children: list[Object]
     ) -> Snapshot:
-        namespace, plugin_name = plugin.namespace, plugin.spec.plugin_name
-        named = f"{names.CNPG_PLUGIN_NAME}={plugin_name}"
+        namespace = plugin.namespace
         own = f"{names.LABEL_PLUGIN}={plugin.name}"
         async with asyncio.TaskGroup() as reads:
             live = reads.create_task(self._live(children))
@@ -102,7 +105,7 @@ class Gatherer:
             pods = reads.create_task(self._client.list(kinds.POD, namespace, labels=own))
             cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
             siblings = reads.create_task(self.siblings(namespace))
-            labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
+            services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
             clusters = reads.create_task(self.clusters(plugin))
             event = reads.create_task(self._event(plugin))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
@@ -116,7 +119,9 @@ class Gatherer:
             secrets=await self._secrets(plugin, objects),
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
-            foreign=find_foreign(plugin, objects, labelled.result()),
+            reference_exists=bool(found) or await self.reference_exists(plugin),
+            foreign=find_foreign(plugin, objects, find_labelled(plugin, services.result())),
+            services=find_selecting(plugin, services.result()),
             rivals=find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
@@ -153,6 +158,13 @@ class Gatherer:
     async def cnpg(self, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
         """Read the CloudNativePG operators of a namespace, each with its leader."""
         return await locating.locate(self._client, namespace, reference)
+
+    async def reference_exists(self, plugin: Plugin) -> bool:
+        """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+        reference = plugin.cnpg_reference
+        if not reference:
+            return False
+        return await self._client.find(kinds.DEPLOYMENT, reference, plugin.namespace) is not None
 
     async def clusters(self, plugin: Plugin) -> tuple[ClusterFacts, ...]:
         """Read the Clusters, of any namespace, that use a plugin."""

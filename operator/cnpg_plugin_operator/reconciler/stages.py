@@ -133,6 +133,8 @@ class Pass:
                 cnpg_elsewhere=seen.cnpg_elsewhere,
                 foreign=seen.foreign,
                 rivals=seen.rivals,
+                services=seen.services,
+                reference_exists=seen.reference_exists,
                 grants=self.tools.policy.grants,
             )
         )

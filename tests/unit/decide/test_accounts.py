@@ -14,7 +14,7 @@ from tests.support.builders import plugin
 from tests.unit.decide.test_admission import given
 
 NONE: dict[str, Any] = {}
-MADE = {"serviceAccount": {"create": True}}
+MADE: dict[str, Any] = {"serviceAccount": {"create": True}}
 NAMED = {"serviceAccount": {"create": True, "name": "cnpg-plugin-mine"}}
 FOR_ROLES = {"roles": ["reader"]}
 EXISTING = {"serviceAccount": {"name": "plugins"}}
@@ -94,7 +94,8 @@ PROOFS = [
 
 @pytest.mark.parametrize("volume", PROOFS)
 def test_without_an_account_no_volume_proves_one(volume: dict[str, Any]) -> None:
-    for spec in ({"volumes": [volume]}, {"podTemplate": {"spec": {"volumes": [volume]}}}):
+    by_template: dict[str, Any] = {"podTemplate": {"spec": {"volumes": [volume]}}}
+    for spec in ({"volumes": [volume]}, by_template):
         verdict = decide_admission(given(plugin(**spec)))
 
         assert verdict.reason is Reason.INVALID_SPEC

@@ -10,7 +10,7 @@ from cnpg_plugin_operator.decide.admission import Grants
 from tests.unit.reconciler.stage import GRANTS, Stage
 from tests.unit.reconciler.world import NAMESPACE
 
-ROLES = {"clusterRoles": ["viewer"], "roles": ["reader"]}
+ROLES: dict[str, Any] = {"clusterRoles": ["viewer"], "roles": ["reader"]}
 WIDE = f"{NAMESPACE}-hello-viewer"
 LOCAL = "hello-reader"
 BOTH = {("RoleBinding", LOCAL), ("ClusterRoleBinding", WIDE)}
