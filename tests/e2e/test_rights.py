@@ -55,10 +55,6 @@ def pod(**spec: object) -> dict[str, Any]:
     return {"podTemplate": {"spec": spec}}
 
 
-def container(**fields: object) -> dict[str, Any]:
-    return pod(containers=[{"name": "plugin", **fields}])
-
-
 def secret_volume(name: str) -> dict[str, Any]:
     return {
         "volumes": [{"name": "loot", "secret": {"secretName": name}}],
@@ -80,12 +76,6 @@ GREEDY: dict[str, dict[str, Any]] = {
     "token-of-the-default-account": pod(automountServiceAccountToken=True),
     "role-that-is-not-granted": {"roles": ["cnpg-manager"]},
     "cluster-role-that-is-not-granted": {"clusterRoles": ["cluster-admin"]},
-    "files-of-the-node": pod(volumes=[{"name": "node", "hostPath": {"path": "/"}}]),
-    "network-of-the-node": pod(hostNetwork=True),
-    "processes-of-the-node": pod(hostPID=True),
-    "port-of-the-node": container(ports=[{"containerPort": 9090, "hostPort": 9090}]),
-    "privileged": container(securityContext={"privileged": True}),
-    "capability": container(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}),
     "volume-of-cloudnativepg-ca": secret_volume("cnpg-ca-secret"),
     "volume-of-the-webhook": secret_volume("cnpg-webhook-cert"),
     "volume-of-the-chain": secret_volume("cnpg-plugins"),
