@@ -179,7 +179,7 @@ def test_what_the_chart_no_longer_grants_is_unbound_in_each_of_three_ways(
 def test_a_plugin_that_gives_up_its_roles_gives_up_its_account(
     operator: Operator, plugins: Plugins
 ) -> None:
-    """The API server keeps the account under its deprecated name when nobody names another."""
+    """The API server keeps the account under its deprecated name while no other is named."""
     name = "lp-gives-up"
     plugins.apply(plugin(name, serviceAccount={"create": True}))
     plugins.until_ready(name)

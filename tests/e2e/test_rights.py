@@ -16,7 +16,7 @@ from tests.support.resources import NAMESPACE, behaviour, plugin, plugin_name
 AUTHOR = f"system:serviceaccount:{NAMESPACE}:e2e-author"
 RBAC = "rbac.authorization.k8s.io"
 TAKEN = "cnpg-plugin-taken"
-"""An account that somebody else made under a name that the operator could choose."""
+"""An account that another program made under a name that the operator could choose."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def secret_variable(name: str) -> dict[str, Any]:
 GREEDY: dict[str, dict[str, Any]] = {
     "account-of-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager"}},
     "account-made-from-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager", "create": True}},
-    "account-that-somebody-made": {"serviceAccount": {"name": TAKEN, "create": True}},
+    "account-that-another-made": {"serviceAccount": {"name": TAKEN, "create": True}},
     "account-by-pod-template": pod(serviceAccountName="cnpg-manager"),
     "account-by-former-name": pod(serviceAccount="cnpg-manager"),
     "token-of-the-default-account": pod(automountServiceAccountToken=True),
@@ -93,7 +93,7 @@ GREEDY: dict[str, dict[str, Any]] = {
     "server-key-of-another-plugin": secret_volume(f"{SHARED}-server-tls"),
     "own-client-key": secret_volume("own-client-key-client-tls"),
 }
-OTHER_REASONS = {"account-that-somebody-made": "NameConflict"}
+OTHER_REASONS = {"account-that-another-made": "NameConflict"}
 """Where it is not the wish that is wrong: an account of one's own may be made, but not adopted."""
 
 

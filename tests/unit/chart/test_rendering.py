@@ -429,5 +429,11 @@ def test_the_notes_name_the_next_command(telling: Path) -> None:
     assert "kubectl apply -f -" in notes
     assert "kind: CNPGPlugin" in notes
     assert "namespace: databases" in notes
+
+
+def test_the_notes_recommend_the_label_of_pod_security(telling: Path) -> None:
+    notes = told(telling, {"cnpg": {"namespaces": ["databases", "other"]}})
+    label = "pod-security.kubernetes.io/enforce=restricted"
+    assert f"kubectl label namespace databases other {label}" in notes
     assert "wait cnpgplugin/hello-world --for=condition=Ready" in notes
     assert "databases, other" in notes

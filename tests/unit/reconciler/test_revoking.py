@@ -118,7 +118,7 @@ async def test_without_the_charts_roles_a_binding_has_no_owner_and_is_pruned() -
 
 async def test_others_bindings_are_left_alone(stage: Stage) -> None:
     reference = {"kind": "Role", "name": "admin"}
-    ours = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_PLUGIN: "somebody"}
+    ours = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_PLUGIN: "other"}
     for name, labels in (("by-hand", {names.LABEL_PLUGIN: "hello"}), ("of-another", ours)):
         meta = {"name": name, "namespace": NAMESPACE, "labels": labels}
         stage.client.put(kinds.ROLE_BINDING, {"metadata": meta, "roleRef": reference})
@@ -130,7 +130,7 @@ async def test_others_bindings_are_left_alone(stage: Stage) -> None:
 
 
 async def test_a_cluster_role_of_a_granted_roles_name_is_not_that_role(stage: Stage) -> None:
-    """What somebody else let the binding refer to was never granted."""
+    """What another program let the binding refer to was never granted."""
     stage.client.the(kinds.ROLE_BINDING, LOCAL)["roleRef"] = {
         "kind": "ClusterRole",
         "name": "reader",
