@@ -10,13 +10,14 @@ import pytest
 from tests.support import wait
 from tests.support.accounts import holds_token, the_pod
 from tests.support.cluster_fixture import (
+    ALLOWED_ACCOUNT,
     ALLOWED_ROLE,
     RELEASE,
     image_key,
     install_chart,
     stop_operator,
 )
-from tests.support.cluster_fixture_api import RBAC, ApiError
+from tests.support.cluster_fixture_api import RBAC, ApiError, Object
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import NAMESPACE, plugin
@@ -108,6 +109,10 @@ def until_bound(operator: Operator, expected: set[tuple[str, str]], within: floa
     )
 
 
+BORROWER = "lp-borrower"
+"""A plugin under an existing account."""
+
+
 @pytest.fixture
 def bound(operator: Operator, plugins: Plugins) -> Iterator[Plugins]:
     """Two plugins with rights; the spec of the second has become invalid since."""
@@ -117,8 +122,11 @@ def bound(operator: Operator, plugins: Plugins) -> Iterator[Plugins]:
     operator.api.apply(path, {**role, "rules": [rule]}, "e2e", force=True)
     metadata = {"name": ALLOWED_ROLE, "namespace": NAMESPACE}
     plugins.apply({**role, "kind": "Role", "metadata": metadata, "rules": [rule]})
-    plugins.apply(*(plugin(name, **WIDE) for name in BOTH))
-    plugins.until_ready(*BOTH)
+    account = {"name": ALLOWED_ACCOUNT, "namespace": NAMESPACE}
+    plugins.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    borrowing = plugin(BORROWER, serviceAccount={"create": False, "name": ALLOWED_ACCOUNT})
+    plugins.apply(borrowing, *(plugin(name, **WIDE) for name in BOTH))
+    plugins.until_ready(BORROWER, *BOTH)
     spoil(plugins)
     assert bindings(operator) == ALL
     try:
@@ -142,6 +150,26 @@ def bind_again(operator: Operator, plugins: Plugins) -> None:
     spoil(plugins)
 
 
+def until_without_account(plugins: Plugins, name: str) -> None:
+    """Wait until no pod of a plugin runs under the account that it borrowed."""
+
+    def pods() -> list[Object]:
+        return plugins.api.list(collection("Pod"), labelSelector=f"cnpgplugin.dev/name={name}")
+
+    def without() -> bool:
+        found = pods()
+        accounts = {pod["spec"]["serviceAccountName"] for pod in found}
+        return accounts == {"default"} and not any(map(holds_token, found))
+
+    wait.until(
+        f"{name} runs without its account",
+        without,
+        within=60,
+        explain=lambda: plugins.explain(name),
+    )
+    plugins.until_condition(name, "Accepted", "InvalidSpec", within=30)
+
+
 def account_of(name: str) -> str:
     return f"{NAMESPACE}:cnpg-plugin-{name}"
 
@@ -154,8 +182,11 @@ def test_what_the_chart_no_longer_grants_is_unbound_in_each_of_three_ways(
         assert may(operator, account_of(name), "list", "configmaps")
 
     # One name is taken out of a list that holds others.
-    install_chart(operator.cluster, key, allowedRoles=["other"], allowedClusterRoles=["view"])
+    assert holds_token(the_pod(bound, BORROWER))
+    others = {"allowedRoles": ["other"], "allowedClusterRoles": ["view"]}
+    install_chart(operator.cluster, key, **others, allowedServiceAccounts=["other"])
     until_bound(operator, set())
+    until_without_account(bound, BORROWER)
     refusal = bound.until_condition(VALID, "Accepted", "InvalidSpec", within=30)["message"]
     assert f"spec.clusterRoles: {ALLOWED_ROLE} is not granted" in refusal
     for name in BOTH:

@@ -150,6 +150,8 @@ class FakeClient(Client):
             raise errors.NotFoundError(f"{kind.kind} {name}")
         self.writes.append(f"patch {kind.kind} {name}")
         metadata = patch["metadata"]
+        if "spec" in patch:
+            live["spec"] = _merge_json(live["spec"], patch["spec"])
         if "finalizers" in metadata:
             live["metadata"]["finalizers"] = metadata["finalizers"] or []
         if "ownerReferences" in metadata:
@@ -242,6 +244,19 @@ class FakeClient(Client):
     @staticmethod
     def _key(kind: Kind, metadata: Mapping[str, Any]) -> tuple[str, str | None, str]:
         return (kind.kind, metadata.get("namespace") if kind.namespaced else None, metadata["name"])
+
+
+def _merge_json(base: Any, change: Any) -> Any:
+    """Merge as RFC 7396 says."""
+    if not isinstance(change, dict):
+        return deepcopy(change)
+    merged = dict(base) if isinstance(base, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merge_json(merged.get(key), value)
+    return merged
 
 
 def _look_away() -> None:

@@ -13,6 +13,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, without_account
 
 
 class Remover:
@@ -90,6 +91,32 @@ class Remover:
             for body in await self._cluster_bindings(resource)
             if not _binds_one_of(body, "ClusterRole", cluster_roles)
         ]
+
+    async def revoke_account(self, resource: Resource, accounts: Collection[str]) -> list[str]:
+        """Take a plugin's pods out of an existing account other than these; return what changed.
+
+        They go on running, without rights and without a token.
+        """
+        for live in await self._gatherer.children(kinds.DEPLOYMENT, resource):
+            template = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
+            account = template.get("serviceAccountName") or DEFAULT_ACCOUNT
+            if account == DEFAULT_ACCOUNT or account in accounts:
+                continue
+            made = await self._gatherer.children(kinds.SERVICE_ACCOUNT, resource)
+            if account in {body["metadata"]["name"] for body in made}:
+                continue
+            name = live["metadata"]["name"]
+            await self._client.merge_patch(
+                kinds.DEPLOYMENT,
+                name,
+                resource.namespace,
+                {
+                    "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
+                    "spec": {"template": {"spec": without_account(template)}},
+                },
+            )
+            return [f"account {account} of Deployment {name}"]
+        return []
 
     async def _cluster_bindings(self, resource: Resource) -> list[dict[str, Any]]:
         """Read the cluster-wide bindings of a resource; none where the operator may bind none."""

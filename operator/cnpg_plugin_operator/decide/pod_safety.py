@@ -11,7 +11,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.pod_security import find_security_problems, show
 from cnpg_plugin_operator.desired.access import account_name
-from cnpg_plugin_operator.desired.workload import tls_volumes
+from cnpg_plugin_operator.desired.workload import TOKEN_SOURCES, tls_volumes
 
 PRIVATE_SECRETS: Final = names.CNPG_PRIVATE_SECRETS | {
     names.CHAIN_ROOT,
@@ -32,10 +32,6 @@ PRIVATE_SUFFIXES: Final = (
 def _is_private(secret: object) -> bool:
     """Whether a Secret holds a key that no plugin may choose to read."""
     return secret in PRIVATE_SECRETS or str(secret or "").endswith(PRIVATE_SUFFIXES)
-
-
-TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "podCertificate"})
-"""Sources of a projected volume that prove the pod's account to others."""
 
 
 def find_pod_problems(plugin: Plugin, template: Mapping[str, Any]) -> Iterator[str]:

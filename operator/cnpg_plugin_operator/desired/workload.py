@@ -1,5 +1,6 @@
 """The Deployment that runs a plugin."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
@@ -23,6 +24,9 @@ CONTAINER_SECURITY: Final = {
 CLIENT_FILES: Final = ("tls.crt", "ca.crt")
 """Names of the file by which the plugin trusts clients: whatever a plugin's own arguments ask for,
 and whichever of them is right at the moment, it is the same."""
+
+TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "podCertificate"})
+"""Sources of a projected volume that prove the pod's account to others."""
 
 DEFAULT_ACCOUNT: Final = "default"
 """The account that every namespace has."""
@@ -101,6 +105,22 @@ def _settle_account(plugin: Plugin, pod: Object) -> None:
     pod.pop("serviceAccount", None)
     pod["serviceAccountName"] = account or DEFAULT_ACCOUNT
     pod["automountServiceAccountToken"] = account is not None and not declined
+
+
+def without_account(pod: Mapping[str, Any]) -> Object:
+    """Build the fields of a running pod template that take its account and tokens away."""
+    volumes = []
+    for volume in pod.get("volumes") or []:
+        projected = volume.get("projected") or {}
+        kept = [s for s in projected.get("sources") or [] if TOKEN_SOURCES.isdisjoint(s)]
+        part = {"projected": {**projected, "sources": kept}} if projected else {}
+        volumes.append({**volume, **part})
+    return {
+        "serviceAccountName": DEFAULT_ACCOUNT,
+        "serviceAccount": DEFAULT_ACCOUNT,
+        "automountServiceAccountToken": False,
+        "volumes": volumes,
+    }
 
 
 def _build_container(plugin: Plugin) -> Object:

@@ -23,7 +23,7 @@ class Revoking:
     """Of each resource, by namespace and name, the uid that was looked after."""
 
     async def revoke(self, tools: Tools, resource: Resource) -> None:
-        """Delete the bindings of a resource's account to roles that are not granted."""
+        """Delete bindings to roles, and end the use of accounts, that are not granted."""
         key = (resource.namespace, resource.name)
         if self._done.get(key) == resource.uid:
             return
@@ -31,13 +31,14 @@ class Revoking:
         reference = {"namespace": resource.namespace, "plugin": resource.name}
         try:
             gone = await tools.remover.revoke(resource, grants.roles, grants.cluster_roles)
+            gone += await tools.remover.revoke_account(resource, grants.service_accounts)
         except errors.ForbiddenError as error:
             # Only where the rights are the administrator's own: the next pass tries again.
-            logger.warning("bindings are not looked after: %s", error, extra=reference)
+            logger.warning("rights are not looked after: %s", error, extra=reference)
             return
         self._done[key] = resource.uid
         if gone:
-            logger.info("no longer granted: deleted %s", ", ".join(gone), extra=reference)
+            logger.info("no longer granted, taken back: %s", ", ".join(gone), extra=reference)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is known of a resource that is gone."""

@@ -116,6 +116,62 @@ async def test_without_the_charts_roles_a_binding_has_no_owner_and_is_pruned() -
     assert bindings(stage) == {("RoleBinding", LOCAL)}
 
 
+def accounts(*names: str) -> Grants:
+    return Grants(service_accounts=frozenset(names))
+
+
+def pod(stage: Stage) -> dict[str, Any]:
+    found: dict[str, Any] = stage.client.the(kinds.DEPLOYMENT, "hello")["spec"]["template"]["spec"]
+    return found
+
+
+TOKEN = {
+    "name": "proof",
+    "projected": {
+        "defaultMode": 420,
+        "sources": [{"configMap": {"name": "x"}}, {"serviceAccountToken": {"path": "token"}}],
+    },
+}
+
+
+@pytest.mark.parametrize("state", [unchanged, invalid, suspended])
+async def test_an_account_that_leaves_the_list_is_not_used_any_more(state: Any) -> None:
+    stage = Stage()
+    restart(stage, accounts("plugins"))
+    stage.create(serviceAccount={"name": "plugins"}, volumes=[TOKEN])
+    await stage.settle()
+    assert stage.condition() == ("True", "Ready")
+    assert pod(stage)["serviceAccountName"] == "plugins"
+
+    state(stage)
+    restart(stage, accounts("other"))
+    await stage.visit()
+
+    assert pod(stage)["serviceAccountName"] == "default"
+    assert pod(stage)["automountServiceAccountToken"] is False
+    assert "serviceAccountToken" not in str(pod(stage)["volumes"])
+    assert {"configMap": {"name": "x"}} in pod(stage)["volumes"][-1]["projected"]["sources"]
+
+    stage.edit(port=9090, suspend=False)
+    restart(stage, accounts("plugins"))
+    await stage.settle()
+    assert pod(stage)["serviceAccountName"] == "plugins"
+    assert pod(stage)["automountServiceAccountToken"] is True
+    assert "serviceAccountToken" in str(pod(stage)["volumes"])
+
+
+async def test_an_account_that_was_made_needs_no_list() -> None:
+    stage = Stage()
+    restart(stage, accounts())
+    stage.create(serviceAccount={"create": True})
+    await stage.settle()
+    restart(stage, accounts("other"))
+    await stage.visit()
+
+    assert pod(stage)["serviceAccountName"] == "cnpg-plugin-hello"
+    assert pod(stage)["automountServiceAccountToken"] is True
+
+
 async def test_others_bindings_are_left_alone(stage: Stage) -> None:
     reference = {"kind": "Role", "name": "admin"}
     ours = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_PLUGIN: "other"}
