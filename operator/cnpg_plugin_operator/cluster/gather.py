@@ -205,24 +205,27 @@ class Gatherer:
     async def grants(self, roles: Iterable[str]) -> dict[str, Object]:
         """Refer to the chart's ClusterRoles that let these be bound, as to owners of bindings.
 
-        One that is missing is left out.
+        None where the chart makes none. Raises `ForbiddenError` where one is gone: without an owner
+        a binding would outlive what grants it.
         """
         if not self._grant_prefix:
             return {}
-        found = {
-            role: await self._client.find(kinds.CLUSTER_ROLE, names.grant(self._grant_prefix, role))
-            for role in roles
-        }
+        return {role: await self._grant(role) for role in roles}
+
+    async def _grant(self, role: str) -> Object:
+        kind, name = kinds.CLUSTER_ROLE, names.grant(self._grant_prefix, role)
+        body = await self._client.find(kind, name)
+        if body is None:
+            raise errors.ForbiddenError(
+                f"ClusterRole {name}, by which the operator's chart grants {role}, does not exist: "
+                "upgrade the chart's release to have it made"
+            )
         return {
-            role: {
-                "apiVersion": kinds.CLUSTER_ROLE.api_version,
-                "kind": kinds.CLUSTER_ROLE.kind,
-                "name": body["metadata"]["name"],
-                "uid": body["metadata"]["uid"],
-                "blockOwnerDeletion": False,
-            }
-            for role, body in found.items()
-            if body is not None
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "name": name,
+            "uid": body["metadata"]["uid"],
+            "blockOwnerDeletion": False,
         }
 
     async def siblings(self, namespace: str) -> list[dict[str, Any]]:

@@ -27,9 +27,6 @@ from tests.support.fake_client import FakeClient
 from tests.unit.reconciler.kubelet import Kubelet
 from tests.unit.reconciler.world import NAMESPACE, Clock, World
 
-GRANTS = "chart-allows-"
-"""Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound."""
-
 
 @dataclass
 class FakeHandshaker:
@@ -57,6 +54,8 @@ class Stage:
     def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
         self.grants = Grants(cluster_roles=frozenset({"viewer"}), nudging=nudging)
         """What the chart grants; read when the operator starts."""
+        self.grant_prefix = ""
+        """Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound."""
         self.clock = Clock()
         self.client = FakeClient()
         self.client.clock = self.clock
@@ -70,7 +69,7 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
-        gatherer = Gatherer(self.client, (NAMESPACE,), GRANTS)
+        gatherer = Gatherer(self.client, (NAMESPACE,), self.grant_prefix)
         binds = bool(self.grants.cluster_roles)
         return Reconciler(
             Tools(

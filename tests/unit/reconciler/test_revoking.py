@@ -7,9 +7,10 @@ import pytest
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.admission import Grants
-from tests.unit.reconciler.stage import GRANTS, Stage
+from tests.unit.reconciler.stage import Stage
 from tests.unit.reconciler.world import NAMESPACE
 
+GRANTS = "chart-allows-"
 ROLES: dict[str, Any] = {"clusterRoles": ["viewer"], "roles": ["reader"]}
 WIDE = f"{NAMESPACE}-hello-viewer"
 LOCAL = "hello-reader"
@@ -34,6 +35,7 @@ def restart(stage: Stage, grants: Grants) -> None:
 async def stage() -> Stage:
     """A Ready plugin with one role of each kind, beside one that has the same."""
     made = Stage()
+    made.grant_prefix = GRANTS
     made.client.put(kinds.CLUSTER_ROLE, {"metadata": {"name": f"{GRANTS}viewer", "uid": "grant"}})
     restart(made, granted())
     made.create(**ROLES)
@@ -101,6 +103,20 @@ async def test_a_cluster_wide_binding_is_owned_by_what_grants_its_role(stage: St
             "blockOwnerDeletion": False,
         }
     ]
+
+
+async def test_without_the_object_that_grants_a_role_nothing_is_bound(stage: Stage) -> None:
+    """A binding without an owner would stay when the role leaves the list."""
+    for kind, where, name in (
+        ("ClusterRole", None, f"{GRANTS}viewer"),
+        ("ClusterRoleBinding", None, WIDE),
+    ):
+        del stage.client.objects[kind, where, name]
+    await stage.visit()
+
+    assert stage.condition("Accepted") == ("False", "ClusterError")
+    assert f"ClusterRole {GRANTS}viewer" in stage.message("Accepted")
+    assert bindings(stage) == {("RoleBinding", LOCAL)}
 
 
 async def test_without_the_charts_roles_a_binding_has_no_owner_and_is_pruned() -> None:
