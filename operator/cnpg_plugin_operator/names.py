@@ -8,6 +8,7 @@ import hashlib
 from typing import Final
 
 _LABEL_LENGTH: Final = 63
+_NAME_LENGTH: Final = 253
 _DIGEST_LENGTH: Final = 8
 
 GROUP: Final = "cnpgplugin.dev"
@@ -203,6 +204,10 @@ VOLUME_SERVER: Final = "cnpg-plugin-server-tls"
 VOLUME_CLIENT: Final = "cnpg-plugin-client-tls"
 """Volume with what the plugin trusts client certificates by."""
 
+ACCOUNT_PREFIX: Final = "cnpg-plugin-"
+"""Begins the names of accounts that the operator makes, so that none takes the name of an account
+that once had rights: bindings outlive the account that they name."""
+
 # Sidecars in CloudNativePG's pod.
 VOLUME_SOCKETS: Final = "cnpg-plugins-sockets"
 """Volume that CloudNativePG and its sidecars share: the plugins' sockets."""
@@ -244,6 +249,16 @@ OWN_ROOT: Final = "cnpg-plugins-selfmanaged-root"
 
 OWN_INTERMEDIATE: Final = "cnpg-plugins-selfmanaged"
 """Secret of the intermediate CA that issues to plugins."""
+
+
+def account(name: str) -> str:
+    """Name the account that the operator makes for a plugin that names none."""
+    return f"{ACCOUNT_PREFIX}{name}"
+
+
+def grant(prefix: str, role: str) -> str:
+    """Name the chart's ClusterRole that lets a ClusterRole be bound; the chart does the same."""
+    return _shorten(f"{prefix}{role}", _NAME_LENGTH)
 
 
 def server_secret(name: str) -> str:
@@ -289,7 +304,11 @@ def sidecar_volume(name: str, volume: str) -> str:
 
 def _label(text: str, parts: str = "") -> str:
     """Shorten a name to what a DNS label holds; a digest keeps long ones apart."""
-    if len(text) <= _LABEL_LENGTH and not parts:
+    return _shorten(text, _LABEL_LENGTH, parts)
+
+
+def _shorten(text: str, length: int, parts: str = "") -> str:
+    if len(text) <= length and not parts:
         return text
     digest = hashlib.sha256((parts or text).encode()).hexdigest()[:_DIGEST_LENGTH]
-    return f"{text[: _LABEL_LENGTH - _DIGEST_LENGTH - 1]}-{digest}"
+    return f"{text[: length - _DIGEST_LENGTH - 1]}-{digest}"

@@ -59,6 +59,9 @@ class Settings:
     grants: Grants = Grants()
     """`CNPGP_ALLOWED_CLUSTER_ROLES`, `CNPGP_ALLOWED_ROLES`, `CNPGP_ALLOWED_SERVICE_ACCOUNTS`,
     `CNPGP_NUDGE_CLUSTERS`, `CNPGP_SIDECARS`."""
+    grant_prefix: str = ""
+    """`CNPGP_CLUSTER_ROLE_GRANT_PREFIX`: begins the names of the chart's ClusterRoles that
+    each let one ClusterRole be bound; empty where the chart makes none."""
     gate: Gate = field(default_factory=Gate)
     """`CNPGP_SIDECAR_GATE_IMAGE` (this operator's own), `CNPGP_SIDECAR_GATE_PULL_POLICY`,
     `CNPGP_SIDECAR_DEADLINE`."""
@@ -102,6 +105,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             nudging=_read_flag(environment, "NUDGE_CLUSTERS"),
             sidecars=_read_flag(environment, "SIDECARS", default="true"),
         ),
+        grant_prefix=environment.get(f"{PREFIX}CLUSTER_ROLE_GRANT_PREFIX") or "",
         gate=_read_gate(environment, defaults.gate),
         log_level=_read_enum(environment, "LOG_LEVEL", defaults.log_level),
         log_format=_read_enum(environment, "LOG_FORMAT", defaults.log_format),

@@ -54,7 +54,8 @@ def stand_in(original: Object, name: str) -> Object:
     """A Deployment like CloudNativePG's that runs nothing."""
     labels = {LABEL: "cloudnative-pg"}
     selected = {"app": name}
-    container = {"name": "manager", "image": "localhost/cnpg:9.9.9"}
+    env = [{"name": "OPERATOR_IMAGE_NAME", "value": "localhost/cnpg"}]
+    container = {"name": "manager", "image": "localhost/cnpg:9.9.9", "env": env}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

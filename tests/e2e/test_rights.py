@@ -15,6 +15,8 @@ from tests.support.resources import NAMESPACE, behaviour, plugin, plugin_name
 
 AUTHOR = f"system:serviceaccount:{NAMESPACE}:e2e-author"
 RBAC = "rbac.authorization.k8s.io"
+TAKEN = "cnpg-plugin-taken"
+"""An account that another program made under a name that the operator could choose."""
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +27,11 @@ def author(operator: Operator, module_plugins: Plugins) -> Plugins:
     verbs = ["get", "list", "create", "update", "patch", "delete"]
     module_plugins.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": TAKEN, "namespace": NAMESPACE},
+        },
         {
             "apiVersion": f"{RBAC}/v1",
             "kind": "Role",
@@ -48,10 +55,6 @@ def pod(**spec: object) -> dict[str, Any]:
     return {"podTemplate": {"spec": spec}}
 
 
-def container(**fields: object) -> dict[str, Any]:
-    return pod(containers=[{"name": "plugin", **fields}])
-
-
 def secret_volume(name: str) -> dict[str, Any]:
     return {
         "volumes": [{"name": "loot", "secret": {"secretName": name}}],
@@ -67,17 +70,12 @@ def secret_variable(name: str) -> dict[str, Any]:
 GREEDY: dict[str, dict[str, Any]] = {
     "account-of-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager"}},
     "account-made-from-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager", "create": True}},
+    "account-that-another-made": {"serviceAccount": {"name": TAKEN, "create": True}},
     "account-by-pod-template": pod(serviceAccountName="cnpg-manager"),
     "account-by-former-name": pod(serviceAccount="cnpg-manager"),
     "token-of-the-default-account": pod(automountServiceAccountToken=True),
     "role-that-is-not-granted": {"roles": ["cnpg-manager"]},
     "cluster-role-that-is-not-granted": {"clusterRoles": ["cluster-admin"]},
-    "files-of-the-node": pod(volumes=[{"name": "node", "hostPath": {"path": "/"}}]),
-    "network-of-the-node": pod(hostNetwork=True),
-    "processes-of-the-node": pod(hostPID=True),
-    "port-of-the-node": container(ports=[{"containerPort": 9090, "hostPort": 9090}]),
-    "privileged": container(securityContext={"privileged": True}),
-    "capability": container(securityContext={"capabilities": {"add": ["SYS_ADMIN"]}}),
     "volume-of-cloudnativepg-ca": secret_volume("cnpg-ca-secret"),
     "volume-of-the-webhook": secret_volume("cnpg-webhook-cert"),
     "volume-of-the-chain": secret_volume("cnpg-plugins"),
@@ -95,7 +93,7 @@ GREEDY: dict[str, dict[str, Any]] = {
     "server-key-of-another-plugin": secret_volume(f"{SHARED}-server-tls"),
     "own-client-key": secret_volume("own-client-key-client-tls"),
 }
-OTHER_REASONS = {"account-made-from-cloudnativepg": "NameConflict"}
+OTHER_REASONS = {"account-that-another-made": "NameConflict"}
 """Where it is not the wish that is wrong: an account of one's own may be made, but not adopted."""
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.cluster_fixture import ALLOWED_ROLE
+from tests.support.cluster_fixture import ALLOWED_ROLE, RELEASE
 from tests.support.cluster_fixture_operator import ACCOUNT, Operator
 
 CNPG = "cnpg-system"
@@ -76,6 +76,8 @@ EVERYWHERE = [
     "watch clusters.postgresql.cnpg.io",
     "get clusterissuers.cert-manager.io",
     f"bind clusterroles.rbac.authorization.k8s.io/{ALLOWED_ROLE}",
+    # What grants the role owns the bindings to it.
+    f"get clusterroles.rbac.authorization.k8s.io/{RELEASE}-allows-{ALLOWED_ROLE}",
     "create clusterrolebindings.rbac.authorization.k8s.io",
 ]
 
@@ -125,6 +127,7 @@ NOWHERE_ELSE = [
     "patch clusters.postgresql.cnpg.io",
     "bind clusterroles.rbac.authorization.k8s.io",
     "bind clusterroles.rbac.authorization.k8s.io/cluster-admin",
+    "get clusterroles.rbac.authorization.k8s.io/cluster-admin",
     "escalate clusterroles.rbac.authorization.k8s.io",
     "create clusterroles.rbac.authorization.k8s.io",
     "list customresourcedefinitions.apiextensions.k8s.io",

@@ -25,6 +25,20 @@
 {{- end }}
 {{- end }}
 
+{{/* Begins the names of the ClusterRoles that each let one ClusterRole be bound. */}}
+{{- define "cnpg-plugin-operator.grantPrefix" -}}
+{{- include "cnpg-plugin-operator.clusterName" . }}-allows-
+{{- end }}
+
+{{/* Name of the ClusterRole that lets the ClusterRole `role` be bound; the operator composes the same. */}}
+{{- define "cnpg-plugin-operator.grantName" -}}
+{{- $name := printf "%s%s" (include "cnpg-plugin-operator.grantPrefix" .root) .role }}
+{{- if gt (len $name) 253 }}
+{{- $name = printf "%s-%s" (trunc 244 $name) (sha256sum $name | trunc 8) }}
+{{- end }}
+{{- $name }}
+{{- end }}
+
 {{/* What the Deployment selects its pods by; never changes within a release. */}}
 {{- define "cnpg-plugin-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "cnpg-plugin-operator.name" . }}

@@ -220,6 +220,12 @@ def _find_contradictions(spec: Spec) -> list[str]:
         (scoped and own, "issuerScope: Plugin and provider: Secrets exclude each other"),
     )
     found = [f"spec.tls.{says}" for broken, says in rules if broken]
+    account = spec.service_account
+    if account.create and account.name and not account.name.startswith(names.ACCOUNT_PREFIX):
+        found.append(
+            "spec.serviceAccount.name: with create: true it must begin with "
+            f"{names.ACCOUNT_PREFIX}, as the names of all accounts that the operator makes"
+        )
     if spec.mode is Mode.SIDECAR:
         found += _find_foreign_to_sidecars(spec)
     return found

@@ -23,7 +23,13 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.leases import find_rival_leases
-from cnpg_plugin_operator.cluster.ownership import Live, find_foreign, is_own
+from cnpg_plugin_operator.cluster.ownership import (
+    Live,
+    find_foreign,
+    find_labelled,
+    find_selecting,
+    is_own,
+)
 from cnpg_plugin_operator.cluster.restarting import find_record
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.cnpg_facts import (
@@ -32,7 +38,7 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
     CNPGEvent,
     CNPGFacts,
 )
-from cnpg_plugin_operator.decide.facts import ForeignObject
+from cnpg_plugin_operator.decide.facts import ForeignObject, SelectingService
 from cnpg_plugin_operator.decide.issuing import IssuerFacts
 from cnpg_plugin_operator.desired.objects import Object
 
@@ -53,7 +59,11 @@ class Snapshot:
     """Pairs, trusted certificates and authorities, by name."""
     cnpg: tuple[CNPGFacts, ...]
     cnpg_elsewhere: tuple[str, ...]
+    reference_exists: bool
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
     foreign: tuple[ForeignObject, ...]
+    services: tuple[SelectingService, ...]
+    """The Services of the namespace, but for this plugin's own."""
     rivals: tuple[str, ...]
     cert_manager: bool
     """Whether cert-manager's kinds are served."""
@@ -68,9 +78,10 @@ class Snapshot:
 class Gatherer:
     """Reads the cluster for the reconciler."""
 
-    def __init__(self, client: Client, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, client: Client, namespaces: tuple[str, ...], grant_prefix: str = "") -> None:
         self._client = client
         self._namespaces = namespaces
+        self._grant_prefix = grant_prefix
 
     async def resource(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Read the `CNPGPlugin`, or None where it is gone."""
@@ -118,8 +129,7 @@ class Gatherer:
     async def _snapshot(
         self, plugin: Plugin, chain: list[Object], children: list[Object]
     ) -> Snapshot:
-        namespace, plugin_name = plugin.namespace, plugin.spec.plugin_name
-        named = f"{names.CNPG_PLUGIN_NAME}={plugin_name}"
+        namespace = plugin.namespace
         own = f"{names.LABEL_PLUGIN}={plugin.name}"
         async with asyncio.TaskGroup() as reads:
             live = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
@@ -131,9 +141,9 @@ class Gatherer:
             )
             cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
             siblings = reads.create_task(self.siblings(namespace))
-            labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
             clusters = reads.create_task(concerning(Type.REGISTERED, self.clusters(plugin)))
             event = reads.create_task(concerning(Type.REGISTERED, self._event(plugin)))
+            services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         found = with_record(cnpg.result(), siblings.result())
         objects = {**shared.result(), **live.result()}
@@ -145,7 +155,9 @@ class Gatherer:
             secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, objects)),
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
-            foreign=find_foreign(plugin, objects, labelled.result()),
+            reference_exists=bool(found) or await self.reference_exists(plugin),
+            foreign=find_foreign(plugin, objects, find_labelled(plugin, services.result())),
+            services=find_selecting(plugin, services.result()),
             rivals=find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
@@ -183,6 +195,13 @@ class Gatherer:
         """Read the CloudNativePG operators of a namespace, each with its leader."""
         return await locating.locate(self._client, namespace, reference)
 
+    async def reference_exists(self, plugin: Plugin | Leaving) -> bool:
+        """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+        reference = plugin.cnpg_reference
+        if not reference:
+            return False
+        return await self._client.find(kinds.DEPLOYMENT, reference, plugin.namespace) is not None
+
     async def clusters(self, plugin: Plugin | Leaving) -> tuple[ClusterFacts, ...]:
         """Read the Clusters, of any namespace, that use a plugin."""
         bodies = await databases.list_clusters(self._client)
@@ -218,6 +237,32 @@ class Gatherer:
             )
         except errors.KindMissingError:
             return []
+
+    async def grants(self, roles: Iterable[str]) -> dict[str, Object]:
+        """Refer to the chart's ClusterRoles that let these be bound, as to owners of bindings.
+
+        None where the chart makes none. Raises `ForbiddenError` where one is gone: without an owner
+        a binding would outlive what grants it.
+        """
+        if not self._grant_prefix:
+            return {}
+        return {role: await self._grant(role) for role in roles}
+
+    async def _grant(self, role: str) -> Object:
+        kind, name = kinds.CLUSTER_ROLE, names.grant(self._grant_prefix, role)
+        body = await self._client.find(kind, name)
+        if body is None:
+            raise errors.ForbiddenError(
+                f"ClusterRole {name}, by which the operator's chart grants {role}, does not exist: "
+                "upgrade the chart's release to have it made"
+            )
+        return {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "name": name,
+            "uid": body["metadata"]["uid"],
+            "blockOwnerDeletion": False,
+        }
 
     async def siblings(self, namespace: str) -> list[dict[str, Any]]:
         """Read all resources of a namespace."""

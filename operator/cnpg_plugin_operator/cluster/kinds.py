@@ -45,6 +45,9 @@ ROLE_BINDING: Final = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "roleb
 CLUSTER_ROLE_BINDING: Final = Kind(
     "rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
 )
+CLUSTER_ROLE: Final = Kind(
+    "rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", namespaced=False
+)
 CERTIFICATE: Final = Kind("cert-manager.io/v1", "Certificate", "certificates")
 ISSUER: Final = Kind("cert-manager.io/v1", "Issuer", "issuers")
 CLUSTER_ISSUER: Final = Kind(

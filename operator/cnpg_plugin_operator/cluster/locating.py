@@ -1,8 +1,10 @@
 """Finding the CloudNativePG operator of a namespace, whatever installed it.
 
-By its label, as CloudNativePG's own tools do (internal/cmd/plugin/report, 1.30.0); by the holder of
-its leader Lease, which Helm's `nameOverride` cannot rename (internal/cmd/manager/controller,
-1.24.0 to 1.30.0); and, while nobody holds the Lease, by what its container looks like.
+Looked for by its label, as CloudNativePG's own tools do (internal/cmd/plugin/report, 1.30.0); by
+the holder of its leader Lease, which Helm's `nameOverride` cannot rename
+(internal/cmd/manager/controller, 1.24.0 to 1.30.0); and among all Deployments. What is found counts
+by its own properties only: its container, or a pod of its that holds the Lease. Neither a label nor
+the name in a resource makes a Deployment CloudNativePG's, and none that this operator made is.
 """
 
 import asyncio
@@ -30,7 +32,7 @@ Object = Mapping[str, Any]
 async def locate(client: Client, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
     """Read the CloudNativePG operators of a namespace, each with its leader.
 
-    With a reference there is at most the one of that name.
+    With a reference there is at most the one of that name, if it is CloudNativePG's.
     """
     return tuple(facts for facts, _ in await locate_deployments(client, namespace, reference))
 
@@ -72,13 +74,15 @@ async def _find(
         return [], None
     leader = await _read_leader(client, namespace, {d["metadata"]["name"] for d in deployments})
     known = {body["metadata"]["name"] for body in deployments}
-    if not reference and leader and leader.owner not in known:
-        led = await client.find(kinds.DEPLOYMENT, leader.owner, namespace)
+    owner = leader.owner if leader else ""
+    if not reference and owner and owner not in known:
+        led = await client.find(kinds.DEPLOYMENT, owner, namespace)
         deployments += [led] if led else []
-    if not reference and not deployments:
+    found = [body for body in deployments if _is_cnpg(body, owner)]
+    if not reference and not found:
         every = await client.list(kinds.DEPLOYMENT, namespace)
-        deployments = [body for body in every if looks_like_cnpg(body)]
-    return deployments, leader
+        found = [body for body in every if _is_cnpg(body, owner)]
+    return found, leader
 
 
 async def _read_leader(client: Client, namespace: str, known: set[str]) -> Leader | None:
@@ -121,10 +125,25 @@ def selector_of(deployment: Object) -> str:
 
 
 def looks_like_cnpg(deployment: Object) -> bool:
-    """Whether a Deployment is CloudNativePG's by its label or by its container."""
+    """Whether a Deployment may be CloudNativePG's, by its label or by its container.
+
+    Good enough to look again; what it is, `locate` finds out.
+    """
     labels = deployment["metadata"].get("labels") or {}
-    if labels.get(names.LABEL_NAME) == names.CNPG_APP:
-        return True
+    return labels.get(names.LABEL_NAME) == names.CNPG_APP or _runs_cnpg(deployment)
+
+
+def _is_cnpg(deployment: Object, leading: str) -> bool:
+    """Whether a Deployment is CloudNativePG's; `leading` names that of the Lease's holder."""
+    metadata = deployment["metadata"]
+    if (metadata.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.OPERATOR:
+        return False
+    if _owner(deployment, names.KIND):
+        return False
+    return metadata["name"] == leading or _runs_cnpg(deployment)
+
+
+def _runs_cnpg(deployment: Object) -> bool:
     variables = {e.get("name") for e in manager_of(deployment).get("env") or []}
     return names.CNPG_IMAGE_VARIABLE in variables
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
-from cnpg_plugin_operator.decide.facts import ForeignObject
+from cnpg_plugin_operator.decide.facts import ForeignObject, SelectingService
 
 Live = Mapping[tuple[str, str], Mapping[str, Any] | None]
 """Objects as they are, by kind and name; None where there is none."""
@@ -29,6 +29,26 @@ def find_foreign(
     return tuple(
         ForeignObject(kind=kind, name=body["metadata"]["name"], owner=owner_of(body))
         for kind, body in (*named, *registered)
+    )
+
+
+def find_labelled(plugin: Plugin, services: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pick the Services that CloudNativePG would register this plugin by."""
+    name = plugin.spec.plugin_name
+    return [
+        body
+        for body in services
+        if (body["metadata"].get("labels") or {}).get(names.CNPG_PLUGIN_NAME) == name
+    ]
+
+
+def find_selecting(plugin: Plugin, services: list[dict[str, Any]]) -> tuple[SelectingService, ...]:
+    """Read whom the Services other than this plugin's own send to."""
+    return tuple(
+        SelectingService(body["metadata"]["name"], (body.get("spec") or {}).get("selector") or {})
+        for body in services
+        if not (body["metadata"]["name"] == plugin.service_name and is_own(plugin, body))
+        and (body.get("spec") or {}).get("type") != "ExternalName"
     )
 
 

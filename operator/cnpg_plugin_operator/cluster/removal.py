@@ -14,6 +14,7 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
 from cnpg_plugin_operator.cluster.ownership import is_own, is_owned
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, without_account
 
 
 class Remover:
@@ -66,19 +67,65 @@ class Remover:
     async def prune_cluster_bindings(
         self, plugin: Resource, wanted: Iterable[tuple[str, str]] = ()
     ) -> list[str]:
-        """Delete cluster-wide bindings that are not wanted: no owner reference does it for them."""
-        labels = (
-            f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name},"
-            f"{names.LABEL_NAMESPACE}={plugin.namespace}"
-        )
-        if not self._binds_cluster_roles:
-            return []
+        """Delete cluster-wide bindings that are not wanted: no owner in a namespace does it."""
         kind, kept = kinds.CLUSTER_ROLE_BINDING, set(wanted)
         return [
             await self._delete(kind, body, None)
-            for body in await self._gatherer.children(kind, plugin, labels)
+            for body in await self._cluster_bindings(plugin)
             if (kind.kind, body["metadata"]["name"]) not in kept
         ]
+
+    async def revoke(
+        self, resource: Resource, roles: Collection[str], cluster_roles: Collection[str]
+    ) -> list[str]:
+        """Delete the bindings of a resource to any role but these; return what went."""
+        local, wide = kinds.ROLE_BINDING, kinds.CLUSTER_ROLE_BINDING
+        gone = [
+            await self._delete(local, body, resource.namespace)
+            for body in await self._gatherer.children(local, resource)
+            if not _binds_one_of(body, "Role", roles)
+        ]
+        return gone + [
+            await self._delete(wide, body, None)
+            for body in await self._cluster_bindings(resource)
+            if not _binds_one_of(body, "ClusterRole", cluster_roles)
+        ]
+
+    async def revoke_account(self, resource: Resource, accounts: Collection[str]) -> list[str]:
+        """Take a plugin's pods out of an existing account other than these; return what changed.
+
+        They go on running, without rights and without a token.
+        """
+        for live in await self._gatherer.children(kinds.DEPLOYMENT, resource):
+            template = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
+            account = template.get("serviceAccountName") or DEFAULT_ACCOUNT
+            if account == DEFAULT_ACCOUNT or account in accounts:
+                continue
+            made = await self._gatherer.children(kinds.SERVICE_ACCOUNT, resource)
+            if account in {body["metadata"]["name"] for body in made}:
+                continue
+            name = live["metadata"]["name"]
+            await self._client.merge_patch(
+                kinds.DEPLOYMENT,
+                name,
+                resource.namespace,
+                {
+                    "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
+                    "spec": {"template": {"spec": without_account(template)}},
+                },
+            )
+            return [f"account {account} of Deployment {name}"]
+        return []
+
+    async def _cluster_bindings(self, resource: Resource) -> list[dict[str, Any]]:
+        """Read the cluster-wide bindings of a resource; none where the operator may bind none."""
+        if not self._binds_cluster_roles:
+            return []
+        labels = (
+            f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={resource.name},"
+            f"{names.LABEL_NAMESPACE}={resource.namespace}"
+        )
+        return await self._gatherer.children(kinds.CLUSTER_ROLE_BINDING, resource, labels)
 
     async def withdraw_service(self, plugin: Resource, live: Mapping[str, Any]) -> None:
         """Delete the Service, so that CloudNativePG forgets the plugin while it still answers."""
@@ -122,3 +169,8 @@ class Remover:
             for body in await self._gatherer.children(kind, plugin):
                 if is_own(plugin, body) and not is_owned(plugin, body):
                     await self._delete(kind, body, plugin.namespace)
+
+
+def _binds_one_of(binding: Mapping[str, Any], kind: str, roles: Collection[str]) -> bool:
+    reference = binding.get("roleRef") or {}
+    return reference.get("kind") == kind and reference.get("name") in roles

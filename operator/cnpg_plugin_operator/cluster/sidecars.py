@@ -26,6 +26,8 @@ class SidecarSnapshot:
 
     cnpg: tuple[CNPGFacts, ...]
     cnpg_elsewhere: tuple[str, ...]
+    reference_exists: bool
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
     host: HostFacts | None
     """None unless there is exactly one CloudNativePG."""
     siblings: tuple[Mapping[str, Any], ...]
@@ -69,6 +71,7 @@ class Sidecars:
         return SidecarSnapshot(
             cnpg=found,
             cnpg_elsewhere=() if found else await self._gatherer.cnpg_namespaces(),
+            reference_exists=bool(found) or await self._gatherer.reference_exists(plugin),
             host=host,
             siblings=tuple(siblings),
             clusters=tuple(clusters),

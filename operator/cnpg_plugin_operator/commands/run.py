@@ -48,7 +48,7 @@ async def run(settings: Settings) -> None:
     client = await Client.connect(settings.kubeconfig)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
-    gatherer, slots = Gatherer(client, settings.namespaces), Slots(WORKERS)
+    gatherer, slots = Gatherer(client, settings.namespaces, settings.grant_prefix), Slots(WORKERS)
     reconciler = build_reconciler(settings, client, gatherer, slots, metrics)
     loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=gatherer.manages)
     picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))

@@ -13,9 +13,10 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
-from cnpg_plugin_operator.decide.facts import ForeignObject
+from cnpg_plugin_operator.decide.facts import ForeignObject, SelectingService
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.hosting import judge_host
+from cnpg_plugin_operator.decide.labelling import find_label_problems
 from cnpg_plugin_operator.decide.locating import LocatingInput, decide_locating
 from cnpg_plugin_operator.decide.pod_safety import find_pod_problems
 from cnpg_plugin_operator.desired.access import account_name, creates_account
@@ -52,6 +53,10 @@ class AdmissionInput:
     """Somebody else's objects under names that this resource needs."""
     rivals: tuple[str, ...]
     """Older resources of the namespace with the same plugin name."""
+    services: tuple[SelectingService, ...] = ()
+    """The Services of the namespace, but for this plugin's own."""
+    reference_exists: bool = False
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
     grants: Grants = field(default_factory=Grants)
     host: HostFacts | None = None
     """CloudNativePG's pod; read only for sidecars."""
@@ -92,6 +97,7 @@ def _cnpg_out_of_place(given: AdmissionInput) -> Verdict | None:
             managed_namespaces=given.managed_namespaces,
             found=given.cnpg,
             elsewhere=given.cnpg_elsewhere,
+            reference_exists=given.reference_exists,
         )
     )
 
@@ -155,6 +161,15 @@ def _ungranted(given: AdmissionInput) -> Verdict | None:
     return None
 
 
+def _confusing_labels(given: AdmissionInput) -> Verdict | None:
+    """The pods would receive what is sent to others, or say what only CloudNativePG says."""
+    if given.plugin.is_sidecar:
+        return None
+    template = build_pod_template(given.plugin)
+    problem = next(find_label_problems(given.plugin, template, given.services), None)
+    return no(Reason.INVALID_SPEC, f"{problem}.") if problem else None
+
+
 def _dangerous_pod(given: AdmissionInput) -> Verdict | None:
     """The pod, with the user's template merged in, would reach beyond itself."""
     if given.plugin.is_sidecar:
@@ -198,6 +213,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _foreign_object,
     _ungranted,
     _dangerous_pod,
+    _confusing_labels,
     _impossible_sidecar,
     _accepted,
 )

@@ -4,6 +4,7 @@ Adapters (`cluster`, `handshake`, `pki`) fill these in and nothing of a wire typ
 Private keys live only in `Material`, whose representation never shows them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -201,6 +202,14 @@ class WorkloadFacts:
     refused: str = ""
     """Message of the `ReplicaFailure` condition, or empty."""
     pods: tuple[PodFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SelectingService:
+    """A Service of the namespace, and the pods that it sends to."""
+
+    name: str
+    selector: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

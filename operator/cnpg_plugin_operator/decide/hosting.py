@@ -14,7 +14,8 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
-from cnpg_plugin_operator.decide.pod_safety import check_container, check_volume
+from cnpg_plugin_operator.decide.pod_safety import check_container, check_volume, holds_token
+from cnpg_plugin_operator.decide.pod_security import find_security_problems
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, build_sidecar
 
 NATIVE_SIDECARS: Final = (1, 29)
@@ -114,7 +115,9 @@ CHECKS: Final[tuple[Check, ...]] = (
 def _find_problems(given: HostingInput) -> Iterator[str]:
     plugin, host = given.plugin, given.host
     sidecar = build_sidecar(plugin, Place(host.directory, host.user))
+    pod = {"initContainers": [sidecar.container], "volumes": list(plugin.spec.volumes)}
     try:
+        yield from (f"The sidecar {problem}" for problem in find_security_problems({"spec": pod}))
         yield from _check_account(plugin, host)
         for volume in plugin.spec.volumes:
             yield from (f"The sidecar {problem}" for problem in check_volume(volume))
@@ -138,9 +141,7 @@ def _check_account(plugin: Plugin, host: HostFacts) -> Iterator[str]:
 
 def _check_token(plugin: Plugin, volume: Mapping[str, Any]) -> Iterator[str]:
     """Refuse CloudNativePG's token to whoever was not granted its account."""
-    sources = (volume.get("projected") or {}).get("sources") or []
-    wants = any("serviceAccountToken" in source for source in sources)
-    if wants and not plugin.spec.service_account.name:
+    if holds_token(volume) and not plugin.spec.service_account.name:
         yield (
             f"spec.volumes: {volume.get('name')} would hold a token of CloudNativePG's account; "
             "name that account in spec.serviceAccount.name"

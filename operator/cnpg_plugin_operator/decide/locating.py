@@ -21,6 +21,8 @@ class LocatingInput:
     """The CloudNativePG operators of the resource's namespace; with a reference, the named one."""
     elsewhere: tuple[str, ...]
     """Managed namespaces in which CloudNativePG does run."""
+    reference_exists: bool = False
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
 
 
 Check = Callable[[LocatingInput], Verdict | None]
@@ -33,10 +35,18 @@ def decide_locating(given: LocatingInput) -> Verdict | None:
 
 
 def _named_missing(given: LocatingInput) -> Verdict | None:
-    """The Deployment that the resource names does not exist."""
+    """The Deployment that the resource names does not exist, or is something else."""
     reference = given.plugin.cnpg_reference
     if given.found or not reference:
         return None
+    if given.reference_exists:
+        return no(
+            Reason.CNPG_NOT_FOUND,
+            f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpgRef names, is not "
+            f"CloudNativePG's: it has no container {names.CNPG_CONTAINER} with the variable "
+            f"{names.CNPG_IMAGE_VARIABLE}, and none of its pods holds Lease {names.CNPG_LEASE}. "
+            "Name CloudNativePG's Deployment, or leave spec.cnpgRef out.",
+        )
     return no(
         Reason.CNPG_NOT_FOUND,
         f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpgRef names, does not "
@@ -63,8 +73,9 @@ def _missing(given: LocatingInput) -> Verdict | None:
         )
     else:
         message += (
-            f": no Deployment with label {names.LABEL_NAME}={names.CNPG_APP}, and nobody holds "
-            f"Lease {names.CNPG_LEASE}. Install it there."
+            f": no Deployment has a container {names.CNPG_CONTAINER} with the variable "
+            f"{names.CNPG_IMAGE_VARIABLE}, and no pod holds Lease {names.CNPG_LEASE}. Install it "
+            "there."
         )
     return no(Reason.CNPG_NOT_FOUND, message)
 

@@ -1,7 +1,7 @@
-"""What a plugin's containers must not do: the `baseline` level, foreign accounts, foreign keys.
+"""What a plugin's containers must not do: reach the node, foreign accounts, foreign keys.
 
-Somebody who may create a `CNPGPlugin` must not gain the node, another account's rights, or the keys
-of CloudNativePG and of other plugins.
+Whoever may create a `CNPGPlugin` must not gain the node (`pod_security`), another account's rights,
+or the keys of CloudNativePG and of other plugins.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,27 +9,9 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide.pod_security import find_security_problems, show
 from cnpg_plugin_operator.desired.access import account_name
-from cnpg_plugin_operator.desired.workload import tls_volumes
-
-BASELINE_CAPABILITIES: Final = frozenset(
-    {
-        "AUDIT_WRITE",
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "MKNOD",
-        "NET_BIND_SERVICE",
-        "SETFCAP",
-        "SETGID",
-        "SETPCAP",
-        "SETUID",
-        "SYS_CHROOT",
-    }
-)
-"""What the `baseline` Pod Security level lets a container add."""
+from cnpg_plugin_operator.desired.workload import TOKEN_SOURCES, tls_volumes
 
 PRIVATE_SECRETS: Final = names.CNPG_PRIVATE_SECRETS | {
     names.CHAIN_ROOT,
@@ -53,49 +35,54 @@ def _is_private(secret: object) -> bool:
 
 
 def find_pod_problems(plugin: Plugin, template: Mapping[str, Any]) -> Iterator[str]:
-    """Name what a plugin's pod must not do: the `baseline` level, foreign accounts and keys."""
+    """Name what a plugin's pod must not do."""
     try:
+        yield from _check_account(plugin)
+        yield from find_security_problems(template)
         yield from _check_pod(plugin, template["spec"])
     except (AttributeError, TypeError, KeyError):
         yield "template cannot be read: a list or an object stands where the other belongs"
 
 
-def _check_pod(plugin: Plugin, pod: Mapping[str, Any]) -> Iterator[str]:
-    for field_name in ("hostNetwork", "hostPID", "hostIPC"):
-        if pod.get(field_name):
-            yield f"must not set {field_name}"
-    if (pod.get("serviceAccountName") or None) != account_name(plugin):
-        yield "gets its account from spec.serviceAccount, not from podTemplate"
-    if pod.get("automountServiceAccountToken") and account_name(plugin) is None:
+def _check_account(plugin: Plugin) -> Iterator[str]:
+    """What podTemplate says of the account has no effect; so it must not say anything else."""
+    pod, own = plugin.spec.pod_template.get("spec") or {}, account_name(plugin)
+    for field_name in ("serviceAccountName", "serviceAccount"):
+        if pod.get(field_name) not in (None, own):
+            yield "gets its account from spec.serviceAccount, not from podTemplate"
+    if pod.get("automountServiceAccountToken") and own is None:
         yield "has no account of its own whose token could be mounted"
+
+
+def _check_pod(plugin: Plugin, pod: Mapping[str, Any]) -> Iterator[str]:
     for volume in pod.get("volumes") or []:
         if volume not in tls_volumes(plugin):
             yield from check_volume(volume)
+        if account_name(plugin) is None and holds_token(volume):
+            yield (
+                f"has no account of its own whose token volume {show(volume.get('name'))} could "
+                "hold; name one in spec.serviceAccount"
+            )
     for field_name in ("initContainers", "containers", "ephemeralContainers"):
         for container in pod.get(field_name) or []:
             yield from check_container(container)
 
 
+def holds_token(volume: Mapping[str, Any]) -> bool:
+    """Whether a volume holds a token, or a certificate, of the pod's account."""
+    sources = (volume.get("projected") or {}).get("sources") or []
+    return any(not TOKEN_SOURCES.isdisjoint(source) for source in sources)
+
+
 def check_volume(volume: Mapping[str, Any]) -> Iterator[str]:
-    """Name what a volume must not be."""
-    if "hostPath" in volume:
-        yield f"must not mount the node's files (volume {volume.get('name')})"
+    """Name the Secrets that a volume must not hold."""
     for secret in _secrets_of_volume(volume):
         if _is_private(secret):
             yield f"must not mount Secret {secret}"
 
 
 def check_container(container: Mapping[str, Any]) -> Iterator[str]:
-    """Name what a container must not be or read."""
-    name = container.get("name")
-    security = container.get("securityContext") or {}
-    added = set((security.get("capabilities") or {}).get("add") or [])
-    if security.get("privileged"):
-        yield f"must not be privileged (container {name})"
-    if added - BASELINE_CAPABILITIES:
-        yield f"must not add capabilities {', '.join(sorted(added))} (container {name})"
-    if any(port.get("hostPort") for port in container.get("ports") or []):
-        yield f"must not use a port of the node (container {name})"
+    """Name the Secrets that a container must not read."""
     references = [
         (e.get("valueFrom") or {}).get("secretKeyRef") for e in container.get("env") or []
     ]

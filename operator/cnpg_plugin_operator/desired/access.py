@@ -3,7 +3,7 @@
 The operator never writes rules. What it may bind is named in its chart; see `decide.admission`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
@@ -17,7 +17,7 @@ def account_name(plugin: Plugin) -> str | None:
     """Name the account of the plugin's pods; None for the namespace's default without a token."""
     account = plugin.spec.service_account
     if creates_account(plugin):
-        return account.name or plugin.name
+        return account.name or names.account(plugin.name)
     return account.name
 
 
@@ -29,10 +29,13 @@ def creates_account(plugin: Plugin) -> bool:
     return account.create
 
 
-def build_access(plugin: Plugin, bindable: Collection[str]) -> list[Object]:
+def build_access(
+    plugin: Plugin, bindable: Collection[str], owners: Mapping[str, Object] | None = None
+) -> list[Object]:
     """Build the account and the bindings of a plugin; nothing where it needs no rights.
 
-    `bindable` names the ClusterRoles that the operator's own rights let it look at and bind.
+    `bindable` names the ClusterRoles that the operator's own rights let it look at and bind;
+    `owners` holds, by their names, references to the chart's objects that grant them.
     """
     objects: list[Object] = []
     account = account_name(plugin)
@@ -62,15 +65,21 @@ def build_access(plugin: Plugin, bindable: Collection[str]) -> list[Object]:
         for role in plugin.spec.roles
     )
     objects.extend(
-        _build_cluster_binding(plugin, role, subject)
+        _build_cluster_binding(plugin, role, subject, (owners or {}).get(role))
         for role in plugin.spec.cluster_roles
         if role in bindable
     )
     return objects
 
 
-def _build_cluster_binding(plugin: Plugin, role: str, subject: dict[str, str]) -> Object:
-    """Build a cluster-wide binding. It can have no owner in a namespace: deletion prunes it."""
+def _build_cluster_binding(
+    plugin: Plugin, role: str, subject: dict[str, str], owner: Object | None
+) -> Object:
+    """Build a cluster-wide binding. It can have no owner in a namespace: deletion prunes it.
+
+    Its owner is what grants the role: when the chart's values no longer name the role, Helm deletes
+    that, and Kubernetes' garbage collector the binding, whether the operator runs or not.
+    """
     return stamp(
         {
             "apiVersion": f"{RBAC}/v1",
@@ -82,6 +91,7 @@ def _build_cluster_binding(plugin: Plugin, role: str, subject: dict[str, str]) -
                     names.LABEL_NAMESPACE: plugin.namespace,
                 },
                 "annotations": {},
+                **({"ownerReferences": [owner]} if owner else {}),
             },
             "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
             "subjects": [subject],

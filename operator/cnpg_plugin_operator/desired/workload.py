@@ -1,5 +1,6 @@
 """The Deployment that runs a plugin."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
@@ -23,6 +24,12 @@ CONTAINER_SECURITY: Final = {
 CLIENT_FILES: Final = ("tls.crt", "ca.crt")
 """Names of the file by which the plugin trusts clients: whatever a plugin's own arguments ask for,
 and whichever of them is right at the moment, it is the same."""
+
+TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "podCertificate"})
+"""Sources of a projected volume that prove the pod's account to others."""
+
+DEFAULT_ACCOUNT: Final = "default"
+"""The account that every namespace has."""
 
 STARTUP_SECONDS: Final = 300
 """How long a plugin may take until it listens. A plugin that waits for a leader election Lease
@@ -64,10 +71,8 @@ def build_pod_template(plugin: Plugin) -> Object:
         "containers": [_build_container(plugin)],
         "securityContext": {**POD_SECURITY, **spec.pod_security_context},
         "volumes": [*tls_volumes(plugin), *spec.volumes],
-        "automountServiceAccountToken": account_name(plugin) is not None,
     }
     optional = {
-        "serviceAccountName": account_name(plugin),
         "imagePullSecrets": list(spec.image_pull_secrets),
         "nodeSelector": spec.node_selector,
         "tolerations": list(spec.tolerations),
@@ -84,7 +89,38 @@ def build_pod_template(plugin: Plugin) -> Object:
         "spec": pod,
     }
     merged: Object = merge(template, spec.pod_template)
+    if isinstance(merged.get("spec"), dict):
+        _settle_account(plugin, merged["spec"])
     return merged
+
+
+def _settle_account(plugin: Plugin, pod: Object) -> None:
+    """Decide whose token the pod holds, whatever was merged: of an account of its own, or none.
+
+    The account is always named: where a field manager takes `serviceAccountName` back, the API
+    server fills it in again from its deprecated alias.
+    """
+    account = account_name(plugin)
+    declined = pod.get("automountServiceAccountToken") is False
+    pod.pop("serviceAccount", None)
+    pod["serviceAccountName"] = account or DEFAULT_ACCOUNT
+    pod["automountServiceAccountToken"] = account is not None and not declined
+
+
+def without_account(pod: Mapping[str, Any]) -> Object:
+    """Build the fields of a running pod template that take its account and tokens away."""
+    volumes = []
+    for volume in pod.get("volumes") or []:
+        projected = volume.get("projected") or {}
+        kept = [s for s in projected.get("sources") or [] if TOKEN_SOURCES.isdisjoint(s)]
+        part = {"projected": {**projected, "sources": kept}} if projected else {}
+        volumes.append({**volume, **part})
+    return {
+        "serviceAccountName": DEFAULT_ACCOUNT,
+        "serviceAccount": DEFAULT_ACCOUNT,
+        "automountServiceAccountToken": False,
+        "volumes": volumes,
+    }
 
 
 def _build_container(plugin: Plugin) -> Object:

@@ -31,6 +31,7 @@ from cnpg_plugin_operator.reconciler.failing import (
 )
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.pruning import Pruning
+from cnpg_plugin_operator.reconciler.revoking import Revoking
 from cnpg_plugin_operator.reconciler.sidecar_stages import SidecarPass
 from cnpg_plugin_operator.reconciler.stages import Pass
 from cnpg_plugin_operator.reconciler.teardown import sweep, tear_down
@@ -71,6 +72,7 @@ class Reconciler:
         self._proofs = Proofs()
         self._pruning = Pruning()
         self._failures = Failures()
+        self._revoking = Revoking()
         self._reported: dict[tuple[str, str], datetime] = {}
         """When each status was last written, to spare users and the API server mere progress."""
 
@@ -92,6 +94,9 @@ class Reconciler:
         """Do what a resource needs next."""
         held = names.FINALIZER in (body["metadata"].get("finalizers") or [])
         managed = self._tools.gatherer.manages(resource.namespace)
+        if managed:
+            # Before anything can be wrong with its spec.
+            await self._revoking.revoke(self._tools, resource)
         if resource.deleting:
             if held and managed:
                 return await self._remove(body)
@@ -113,6 +118,7 @@ class Reconciler:
         """Drop what is known of a resource that is gone, and take out what it left behind."""
         self._proofs.forget(namespace, name)
         self._pruning.forget(namespace, name)
+        self._revoking.forget(namespace, name)
         self._failures.forget((namespace, name))
         self._reported.pop((namespace, name), None)
         self._tools.metrics.forget(namespace, name)

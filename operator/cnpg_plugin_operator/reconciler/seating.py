@@ -29,6 +29,7 @@ def admit(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> AdmissionInp
         cnpg_elsewhere=seen.cnpg_elsewhere,
         foreign=(),
         rivals=find_rivals(plugin, seen.siblings),
+        reference_exists=seen.reference_exists,
         grants=policy.grants,
         host=seen.host,
         gate=policy.gate,

@@ -73,7 +73,9 @@ class Pass:
         """Go through the stages until one is not True."""
         plugin = self.plugin
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
-        access = build_access(plugin, self.tools.policy.grants.cluster_roles)
+        bindable = self.tools.policy.grants.cluster_roles
+        owners = await self.tools.gatherer.grants(bindable.intersection(plugin.spec.cluster_roles))
+        access = build_access(plugin, bindable, owners)
         domain = self.tools.policy.cluster_domain
         certificates, chain = PROVIDERS[plugin.provider].objects(plugin, domain)
         service, deployment = build_service(plugin, None), build_deployment(plugin)
@@ -134,6 +136,8 @@ class Pass:
                 cnpg_elsewhere=seen.cnpg_elsewhere,
                 foreign=seen.foreign,
                 rivals=seen.rivals,
+                services=seen.services,
+                reference_exists=seen.reference_exists,
                 grants=self.tools.policy.grants,
             )
         )

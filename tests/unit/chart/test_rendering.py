@@ -217,6 +217,7 @@ def test_the_settings_reach_the_operator_by_default() -> None:
         "CNPGP_SIDECAR_GATE_PULL_POLICY": "IfNotPresent",
         "CNPGP_CLUSTER_DOMAIN": "cluster.local",
         "CNPGP_ALLOWED_CLUSTER_ROLES": "",
+        "CNPGP_CLUSTER_ROLE_GRANT_PREFIX": "operators:release-cnpg-plugin-operator-allows-",
         "CNPGP_ALLOWED_ROLES": "",
         "CNPGP_ALLOWED_SERVICE_ACCOUNTS": "",
         "CNPGP_LOG_LEVEL": "info",
@@ -241,6 +242,7 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
         "CNPGP_SIDECAR_GATE_PULL_POLICY": "Always",
         "CNPGP_CLUSTER_DOMAIN": "example.internal",
         "CNPGP_ALLOWED_CLUSTER_ROLES": "barman-cloud,system:example",
+        "CNPGP_CLUSTER_ROLE_GRANT_PREFIX": "operators:release-cnpg-plugin-operator-allows-",
         "CNPGP_ALLOWED_ROLES": "barman-cloud",
         "CNPGP_ALLOWED_SERVICE_ACCOUNTS": "backup,archive",
         "CNPGP_LOG_LEVEL": "debug",
@@ -427,5 +429,11 @@ def test_the_notes_name_the_next_command(telling: Path) -> None:
     assert "kubectl apply -f -" in notes
     assert "kind: CNPGPlugin" in notes
     assert "namespace: databases" in notes
+
+
+def test_the_notes_recommend_the_label_of_pod_security(telling: Path) -> None:
+    notes = told(telling, {"cnpg": {"namespaces": ["databases", "other"]}})
+    label = "pod-security.kubernetes.io/enforce=restricted"
+    assert f"kubectl label namespace databases other {label}" in notes
     assert "wait cnpgplugin/hello-world --for=condition=Ready" in notes
     assert "databases, other" in notes

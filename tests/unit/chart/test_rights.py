@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cnpg_plugin_operator import handlers
+from cnpg_plugin_operator import handlers, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.unit.chart.rendering import (
@@ -12,6 +12,7 @@ from tests.unit.chart.rendering import (
     NAMESPACE,
     Manifest,
     Values,
+    environment,
     of_kind,
     one,
     render,
@@ -186,12 +187,54 @@ def test_only_allowed_roles_can_be_bound() -> None:
     [namespaced] = [rule for rule in role_rules(values) if "bind" in rule["verbs"]]
     assert namespaced["resources"] == ["roles"]
     assert namespaced["resourceNames"] == ["c"]
-    [wide] = [rule for rule in role_rules(values, "ClusterRole") if "bind" in rule["verbs"]]
-    assert wide["resources"] == ["clusterroles"]
-    assert wide["resourceNames"] == ["a", "system:b"]
+    wide = [rule for _, rule in own_rules(render(values)) if rule["resources"] == ["clusterroles"]]
+    assert [rule["resourceNames"] for rule in wide if rule["verbs"] == ["bind"]] == [
+        ["a"],
+        ["system:b"],
+    ]
     assert verbs(
         role_rules(values, "ClusterRole"), "rbac.authorization.k8s.io", "clusterrolebindings"
     ) == {"get", "list", "create", "patch", "delete"}
+
+
+LONG = "long:" + "x" * 240
+
+
+@pytest.mark.parametrize("role", ["viewer", "system:b", "a.b_c", LONG, f"{LONG}y"])
+def test_each_allowed_cluster_role_has_an_object_that_the_operator_finds(role: str) -> None:
+    """Bindings are owned by it: without it in the chart, they go."""
+    objects = render({"allowedClusterRoles": [role]})
+    prefix = environment(objects)["CNPGP_CLUSTER_ROLE_GRANT_PREFIX"]
+    name = names.grant(prefix, role)
+
+    assert len(name) <= 253
+    [rule] = one(objects, "ClusterRole", name)["rules"]
+    assert (rule["resourceNames"], rule["verbs"]) == ([role], ["bind"])
+    assert one(objects, "ClusterRoleBinding", name)["roleRef"]["name"] == name
+    [readable] = [
+        rule
+        for rule in one(objects, "ClusterRole", CLUSTER_ROLE)["rules"]
+        if rule["resources"] == ["clusterroles"]
+    ]
+    assert (readable["resourceNames"], readable["verbs"]) == ([name], ["get"])
+
+
+def test_a_role_that_leaves_the_list_takes_its_object_along() -> None:
+    def granting(*roles: str) -> set[str]:
+        objects = render({"allowedClusterRoles": list(roles)})
+        kinds = ("ClusterRole", "ClusterRoleBinding")
+        found = [item["metadata"] for kind in kinds for item in of_kind(objects, kind)]
+        assert not any("helm.sh/resource-policy" in m.get("annotations", {}) for m in found)
+        return {m["name"].rpartition("-allows-")[2] for m in found if "-allows-" in m["name"]}
+
+    assert granting("a", "b") == {"a", "b"}
+    assert granting("a") == {"a"}
+    assert granting() == set()
+
+
+def test_without_rbac_the_operator_looks_for_no_object_of_the_chart() -> None:
+    objects = render({"rbac": {"create": False}, "allowedClusterRoles": ["a"]})
+    assert "CNPGP_CLUSTER_ROLE_GRANT_PREFIX" not in environment(objects)
 
 
 def test_every_namespace_of_cloudnative_pg_gets_a_role_and_no_other_does() -> None:

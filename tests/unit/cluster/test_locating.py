@@ -170,6 +170,73 @@ async def test_a_reference_to_nothing_finds_nothing(place: Namespace) -> None:
     assert await place.found("three") == []
 
 
+def foreign(place: Namespace, name: str, labels: dict[str, str], **metadata: Any) -> None:
+    """Put in a Deployment that runs something else."""
+    place.deploy(name, labels, **metadata)
+    place.client.the(kinds.DEPLOYMENT, name)["spec"]["template"]["spec"]["containers"] = [
+        {"name": "manager", "image": "example.org/web:1", "env": [{"name": "OTHER"}]}
+    ]
+
+
+OURS = {names.LABEL_MANAGED_BY: names.OPERATOR}
+
+
+@pytest.mark.parametrize("reference", ["", "web"])
+async def test_a_label_alone_makes_no_cloudnativepg(place: Namespace, reference: str) -> None:
+    foreign(place, "web", LABELLED)
+
+    assert await place.found(reference) == []
+
+
+async def test_beside_one_that_only_bears_the_label_it_is_found_by_its_container(
+    place: Namespace,
+) -> None:
+    foreign(place, "web", LABELLED)
+    place.deploy("release-pg-operator", {names.LABEL_NAME: "pg-operator"})
+
+    assert await place.found() == ["release-pg-operator"]
+
+
+async def test_a_reference_alone_makes_no_cloudnativepg(place: Namespace) -> None:
+    place.deploy("cnpg", LABELLED)
+    place.lead("cnpg")
+    foreign(place, "web", {})
+
+    assert await place.found("web") == []
+    assert await place.found("cnpg") == ["cnpg"]
+
+
+@pytest.mark.parametrize("reference", ["", "odd"])
+async def test_whoever_leads_is_cloudnativepg_whatever_its_container(
+    place: Namespace, reference: str
+) -> None:
+    foreign(place, "odd", LABELLED)
+    place.lead("odd")
+
+    assert await place.found(reference) == ["odd"]
+
+
+@pytest.mark.parametrize("reference", ["", "plugin"])
+@pytest.mark.parametrize("leads", [False, True], ids=["at rest", "leading"])
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"labels": {**OURS, **LABELLED}},
+        {"labels": LABELLED, "ownerReferences": [{"kind": names.KIND, "name": "plugin"}]},
+    ],
+    ids=["labelled", "owned"],
+)
+async def test_no_plugin_is_cloudnativepg(
+    place: Namespace, marks: dict[str, Any], reference: str, *, leads: bool
+) -> None:
+    """Whatever its author puts into its container, and whichever Lease it takes."""
+    place.deploy("plugin", **marks)
+    if leads:
+        place.lead("plugin")
+
+    assert await place.found(reference) == []
+
+
 async def test_an_empty_namespace_holds_none(place: Namespace) -> None:
     assert await place.found() == []
 

@@ -8,12 +8,15 @@ from cnpg_plugin_operator.decide.locating import LocatingInput, decide_locating
 from tests.support.builders import cnpg, plugin
 
 
-def locating(*found: CNPGFacts, elsewhere: tuple[str, ...] = (), **spec: Any) -> LocatingInput:
+def locating(
+    *found: CNPGFacts, elsewhere: tuple[str, ...] = (), exists: bool = False, **spec: Any
+) -> LocatingInput:
     return LocatingInput(
         plugin=plugin(**spec),
         managed_namespaces=("cnpg-system", "databases"),
         found=found,
         elsewhere=elsewhere,
+        reference_exists=exists,
     )
 
 
@@ -27,6 +30,11 @@ ROWS = [
         locating(cnpgRef={"name": "gone"}), Reason.CNPG_NOT_FOUND,
         "Deployment cnpg-system/gone, which spec.cnpgRef names, does not exist",
         id="not under the name that the resource gives",
+    ),
+    pytest.param(
+        locating(cnpgRef={"name": "web"}, exists=True), Reason.CNPG_NOT_FOUND,
+        "Deployment cnpg-system/web, which spec.cnpgRef names, is not CloudNativePG's",
+        id="something else under the name that the resource gives",
     ),
     pytest.param(
         locating(cnpg(deployment="b"), cnpg(deployment="a")), Reason.CNPG_AMBIGUOUS,

@@ -126,7 +126,7 @@ class Kubelet:
 
     def _read(self, template: dict[str, Any]) -> Files | None:
         """Read what a template mounts; None while a Secret is missing."""
-        mounts = {v["name"]: v["secret"] for v in template["spec"]["volumes"]}
+        mounts = {v["name"]: v["secret"] for v in template["spec"]["volumes"] if "secret" in v}
         client = mounts[names.VOLUME_CLIENT]
         server = self.client.read(mounts[names.VOLUME_SERVER]["secretName"])
         trust = self.client.read(client["secretName"])

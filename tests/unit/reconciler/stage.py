@@ -53,7 +53,10 @@ class Stage:
     gate = Gate()
 
     def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
-        self.nudging = nudging
+        self.grants = Grants(cluster_roles=frozenset({"viewer"}), nudging=nudging)
+        """What the chart grants; read when the operator starts."""
+        self.grant_prefix = ""
+        """Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound."""
         self.clock = Clock()
         self.client = FakeClient()
         self.client.clock = self.clock
@@ -67,13 +70,14 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
-        gatherer = Gatherer(self.client, (NAMESPACE,))
+        gatherer = Gatherer(self.client, (NAMESPACE,), self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
+        binds = bool(self.grants.cluster_roles)
         return Reconciler(
             Tools(
                 gatherer=gatherer,
                 writer=Writer(self.client, guard),
-                remover=Remover(self.client, gatherer, binds_cluster_roles=True),
+                remover=Remover(self.client, gatherer, binds_cluster_roles=binds),
                 restarter=Restarter(self.client),
                 sidecars=Sidecars(self.client, gatherer, allowed=True, guard=guard),
                 handshaker=self.handshaker,
@@ -82,7 +86,7 @@ class Stage:
                     restart_policy=RestartPolicy.IF_NEEDED,
                     pace=Pace(),
                     cluster_domain="cluster.local",
-                    grants=Grants(cluster_roles=frozenset({"viewer"}), nudging=self.nudging),
+                    grants=self.grants,
                     gate=self.gate,
                 ),
                 metrics=Metrics(),

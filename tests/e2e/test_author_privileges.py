@@ -1,0 +1,206 @@
+"""What the author of a `CNPGPlugin` tries to gain on the real cluster: tokens, calls, the node.
+
+All specs that are to be refused are created at once.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator.desired.sidecars import Gate, Place, build_sidecar, build_template
+from tests.support.accounts import holds_token, the_pod
+from tests.support.cluster_fixture_api import ApiError, Object
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.hosts import sidecar_spec
+from tests.support.pod_security import REFUSED
+from tests.support.resources import IMAGE, NAMESPACE, Manifest, plugin
+from tests.support.rolls import CNPG
+
+WEB = "e2e-web"
+"""A Deployment with CloudNativePG's label that runs something else, and a Service before it."""
+
+RENAMED = "e2e-webhook"
+"""A Service as CloudNativePG's webhooks have where Helm's nameOverride called it pg-operator."""
+
+METRICS = "e2e-metrics"
+SELECTORS = {
+    WEB: {"app": "web", "tier": "front"},
+    RENAMED: {"app.kubernetes.io/name": "pg-operator"},
+    METRICS: {"cnpgplugin.dev/name": "lp-token-null"},
+}
+
+
+def deployment(name: str) -> Manifest:
+    labels = {"app.kubernetes.io/name": "cloudnative-pg"}
+    container = {"name": "manager", "image": "localhost/web:1"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [container]},
+            },
+        },
+    }
+
+
+def service(name: str, selector: dict[str, str]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"selector": selector, "ports": [{"port": 9090}]},
+    }
+
+
+def labelled(**labels: str) -> dict[str, Any]:
+    return {"podTemplate": {"metadata": {"labels": labels}}}
+
+
+def projected(source: str, **fields: object) -> dict[str, Any]:
+    return {"volumes": [{"name": "proof", "projected": {"sources": [{source: fields}]}}]}
+
+
+TOKEN = projected("serviceAccountToken", path="token")
+ATTEMPTS: dict[str, tuple[dict[str, Any], str, str]] = {
+    **{name: (spec, "InvalidSpec", says) for t in REFUSED.values() for name, spec, says in t},
+    "token-projected": (TOKEN, "InvalidSpec", "whose token volume proof could hold"),
+    "token-by-template": (
+        {"podTemplate": {"spec": {**TOKEN, "automountServiceAccountToken": None}}},
+        "InvalidSpec", "whose token volume proof could hold",
+    ),
+    "certificate-projected": (
+        projected("podCertificate", signerName="example.com/x", keyType="ED25519"),
+        "InvalidSpec", "whose token volume proof could hold",
+    ),
+    "calls-of-a-service": (
+        {"podLabels": {"app": "web"}, **labelled(tier="front")}, "InvalidSpec",
+        f"Service {WEB} selects pods by app=web, tier=front",
+    ),
+    "calls-of-the-webhooks": (
+        labelled(**{"app.kubernetes.io/name": "pg-operator"}), "InvalidSpec", f"Service {RENAMED}",
+    ),
+    "pg-operator": ({}, "InvalidSpec", "choose another metadata.name"),
+    "calls-of-a-database": (
+        {"podLabels": {"cnpg.io/cluster": "db", "cnpg.io/instanceRole": "primary"}},
+        "InvalidSpec", "spec.podLabels: cnpg.io/cluster is CloudNativePG's",
+    ),
+    "keys-by-annotation": (
+        {"podTemplate": {"metadata": {"annotations": {"cnpg.io/pluginPort": "1"}}}},
+        "InvalidSpec", "cnpg.io/pluginPort is CloudNativePG's",
+    ),
+    "foreign-cnpg": (
+        {"cnpgRef": {"name": WEB}}, "CNPGNotFound",
+        f"Deployment {NAMESPACE}/{WEB}, which spec.cnpgRef names, is not CloudNativePG's",
+    ),
+    "foreign-host": (
+        {"mode": "Sidecar", "cnpgRef": {"name": WEB}}, "CNPGNotFound",
+        f"Deployment {NAMESPACE}/{WEB}, which spec.cnpgRef names, is not CloudNativePG's",
+    ),
+}  # fmt: skip
+"""By the name of the resource: spec, reason, words of the message."""
+
+NULL = {"podTemplate": {"spec": {"automountServiceAccountToken": None}}}
+
+
+@pytest.fixture(scope="module")
+def scene(operator: Operator, module_plugins: Plugins) -> Plugins:
+    """All attempts, made at once, beside what they are aimed at."""
+    module_plugins.apply(
+        deployment(WEB), *(service(name, selector) for name, selector in SELECTORS.items())
+    )
+    specs = {name: spec for name, (spec, _, _) in ATTEMPTS.items()} | {"token-null": NULL}
+    for name, spec in specs.items():
+        called = name if name == "pg-operator" else f"lp-{name}"
+        module_plugins.made["CNPGPlugin", NAMESPACE, called] = None
+        # As `kubectl create` does: nulls stay as they are.
+        module_plugins.api.create(collection("CNPGPlugin"), plugin(called, **spec))
+    return module_plugins
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_an_author_is_refused_with_the_reason(scene: Plugins, name: str) -> None:
+    _, reason, words = ATTEMPTS[name]
+    called = name if name == "pg-operator" else f"lp-{name}"
+    found = scene.until_condition(called, "Accepted", reason, within=60)
+
+    assert found["status"] == "False"
+    assert words in found["message"]
+    assert len(found["message"]) < 1024
+    assert scene.find("Deployment", called) is None
+
+
+def test_nothing_is_put_into_a_deployment_that_is_not_cloudnativepgs(scene: Plugins) -> None:
+    scene.until_condition("lp-foreign-host", "Accepted", "CNPGNotFound", within=60)
+    live = scene.get("Deployment", WEB)
+
+    assert live["spec"]["template"] == {
+        **live["spec"]["template"],
+        "metadata": {"labels": {"app": WEB}, **_created(live)},
+    }
+    assert [c["name"] for c in live["spec"]["template"]["spec"]["containers"]] == ["manager"]
+    assert "initContainers" not in live["spec"]["template"]["spec"]
+    assert live["metadata"]["generation"] == 1
+
+
+def _created(live: Object) -> dict[str, Any]:
+    """What the API server adds to the metadata of a pod template, by version."""
+    metadata = live["spec"]["template"]["metadata"]
+    return {key: metadata[key] for key in ("creationTimestamp",) if key in metadata}
+
+
+def test_null_takes_no_decision_about_the_token_away(scene: Plugins) -> None:
+    """A Service of its own for metrics, which selects by the plugin's name, is no obstacle."""
+    name = "lp-token-null"
+    scene.until_ready(name)
+    pod = the_pod(scene, name)
+
+    assert scene.plugin(name)["spec"]["podTemplate"]["spec"] == {
+        "automountServiceAccountToken": None
+    }
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert not holds_token(pod)
+
+
+@pytest.fixture
+def restricted(operator: Operator) -> Iterator[None]:
+    """CloudNativePG's namespace, as the notes of the chart recommend it."""
+    path = f"/api/v1/namespaces/{NAMESPACE}"
+    key = "pod-security.kubernetes.io/enforce"
+    operator.api.patch(path, {"metadata": {"labels": {key: "restricted"}}})
+    yield
+    operator.api.patch(path, {"metadata": {"labels": {key: None}}})
+
+
+@pytest.mark.usefixtures("restricted")
+def test_cloudnativepg_plugins_and_sidecars_run_under_the_level_that_is_recommended(
+    operator: Operator, plugins: Plugins
+) -> None:
+    name = "lp-restricted"
+    plugins.apply(plugin(name))
+    plugins.until_ready(name)
+
+    cnpg = plugins.get("Deployment", CNPG)["spec"]["template"]
+    place = Place("/plugins", {"runAsUser": 10001, "runAsGroup": 10001})
+    part = build_template([build_sidecar(sidecar_spec(), place)], place, Gate(image=IMAGE), {})
+    spec = {
+        **cnpg["spec"],
+        "initContainers": [
+            *cnpg["spec"].get("initContainers", []),
+            *part["spec"]["initContainers"],
+        ],
+        "volumes": [*cnpg["spec"]["volumes"], *part["spec"]["volumes"]],
+    }
+    tried = f"{collection('Pod')}?dryRun=All"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lp-dry"}, "spec": spec}
+    assert operator.api.create(tried, pod)["metadata"]["name"] == "lp-dry"
+
+    spec["hostNetwork"] = True
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        operator.api.create(tried, pod)
