@@ -61,6 +61,9 @@ annotations:
 
 {{/* The image, by digest where one is given. */}}
 {{- define "cnpg-plugin-operator.image" -}}
+{{- if not .Values.image.repository }}
+{{- fail "image.repository is empty: set it to where you pushed the operator's image, for example --set image.repository=registry.example.com/cnpg-plugin-operator (no image is published yet; the README says how to build it)" }}
+{{- end }}
 {{- $registry := default .Values.image.registry (.Values.global).imageRegistry }}
 {{- $image := .Values.image.repository }}
 {{- if $registry }}

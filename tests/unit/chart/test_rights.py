@@ -92,10 +92,13 @@ def test_secrets_and_pods_are_nowhere_seen_but_where_cloudnative_pg_runs(
 
 
 def test_pods_are_left_to_their_deployments_and_cannot_be_entered() -> None:
-    # Under OLM, CloudNativePG is restarted by replacing its pods.
-    assert verbs(role_rules(), "", "pods") & WRITING == {"patch", "delete"}
+    assert verbs(role_rules(), "", "pods") & WRITING == {"patch"}
     for _, rule in own_rules(render()):
         assert not [name for name in rule["resources"] if name.startswith("pods/")]
+
+
+def test_pods_can_be_deleted_only_where_olm_owns_cloudnative_pg() -> None:
+    assert verbs(role_rules({"cnpg": {"olm": True}}), "", "pods") & WRITING == {"patch", "delete"}
 
 
 def group_of(kind: Kind) -> str:
@@ -136,16 +139,16 @@ def test_what_the_operator_does_not_make_it_neither_creates_nor_deletes() -> Non
 @pytest.mark.parametrize(
     ("group", "resource", "expected"),
     [
-        ("cnpgplugin.dev", "cnpgplugins", LOOKED_AT | {"patch", "update"}),
-        ("cnpgplugin.dev", "cnpgplugins/status", {"get", "patch", "update"}),
+        ("cnpgplugin.dev", "cnpgplugins", {"patch"}),
+        ("cnpgplugin.dev", "cnpgplugins/status", set()),
         ("cnpgplugin.dev", "cnpgplugins/finalizers", {"update"}),
         ("apps", "deployments", KEPT),
-        ("apps", "replicasets", {"get", "list"}),
+        ("apps", "replicasets", {"get"}),
         ("", "services", KEPT),
         ("", "serviceaccounts", KEPT),
         ("", "secrets", KEPT),
-        ("", "pods", LOOKED_AT | {"patch", "delete"}),
-        ("", "events", LOOKED_AT | {"create", "patch"}),
+        ("", "pods", LOOKED_AT | {"patch"}),
+        ("", "events", {"list", "create"}),
         ("cert-manager.io", "certificates", KEPT),
         ("cert-manager.io", "issuers", KEPT),
         ("coordination.k8s.io", "leases", {"get", "list"}),
@@ -162,8 +165,8 @@ def test_the_role_grants_what_the_work_needs(group: str, resource: str, expected
     [
         ("cnpgplugin.dev", "cnpgplugins", LOOKED_AT),
         ("cnpgplugin.dev", "cnpgplugins/status", {"patch"}),
-        ("postgresql.cnpg.io", "clusters", LOOKED_AT),
-        ("cert-manager.io", "clusterissuers", LOOKED_AT),
+        ("postgresql.cnpg.io", "clusters", {"list", "watch"}),
+        ("cert-manager.io", "clusterissuers", {"get"}),
         ("rbac.authorization.k8s.io", "clusterrolebindings", set()),
         ("rbac.authorization.k8s.io", "clusterroles", set()),
         ("", "namespaces", set()),
@@ -175,7 +178,7 @@ def test_the_cluster_role_is_the_smallest(group: str, resource: str, expected: s
 
 def test_clusters_can_be_annotated_only_where_nudging_is_allowed() -> None:
     rules = role_rules({"nudgeClusters": True}, "ClusterRole")
-    assert verbs(rules, "postgresql.cnpg.io", "clusters") == {"get", "list", "watch", "patch"}
+    assert verbs(rules, "postgresql.cnpg.io", "clusters") == {"list", "watch", "patch"}
     assert (
         verbs(role_rules(kind="ClusterRole"), "postgresql.cnpg.io", "clusters") & WRITING == set()
     )
