@@ -8,6 +8,7 @@ from cnpg_plugin_operator import handlers
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.unit.chart.rendering import (
+    CHART,
     FULLNAME,
     NAMESPACE,
     Manifest,
@@ -68,6 +69,15 @@ def test_no_rule_is_open_ended_or_leads_to_more_rights(values: Values) -> None:
             assert "nonResourceURLs" not in rule
             if "bind" in rule["verbs"]:
                 assert rule["resourceNames"]
+
+
+@pytest.mark.parametrize("name", ["role.yaml", "clusterrole.yaml"])
+def test_every_right_has_a_reason_beside_it(name: str) -> None:
+    lines = (CHART / "templates" / name).read_text().splitlines()
+    rules = [number for number, line in enumerate(lines) if line.startswith("  - apiGroups:")]
+    assert len(rules) >= 5
+    bare = [lines[number + 1].strip() for number in rules if "  # " not in lines[number - 1]]
+    assert bare == []
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
