@@ -1,6 +1,7 @@
 """Whatever is downloaded for a build or a test is locked by hash, and the locks agree."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -57,6 +58,23 @@ def test_the_image_is_built_from_nothing_that_is_not_locked() -> None:
 def test_the_base_image_has_no_default() -> None:
     assert re.findall(r"^ARG BASE.*$", DOCKERFILE, re.MULTILINE) == ["ARG BASE", "ARG BASE"]
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "${BASE}"]
+
+
+@pytest.mark.parametrize(
+    ("base", "says"),
+    [
+        ("python:3.13-slim-trixie", "BASE=python:3.13-slim-trixie has no digest"),
+        ("registry.example.com/python@3.13", "write registry.example.com/python@3.13@sha256:"),
+        (f"python:3.13-slim-trixie@sha256:{'0' * 64}", ""),
+        ("localhost/python:3.13", ""),
+    ],
+)
+def test_a_base_image_without_digest_is_refused(base: str, says: str) -> None:
+    [check] = re.findall(r"^RUN (case .*)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE)
+    done = subprocess.run(
+        ["sh", "-c", check], env={"BASE": base}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, says in done.stderr) == (1 if says else 0, True)
 
 
 def test_a_changed_input_of_the_image_makes_another_one() -> None:
