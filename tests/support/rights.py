@@ -45,14 +45,30 @@ class Granted:
     def __str__(self) -> str:
         return f"{self.right} ({self.binding})"
 
+    def covers(self, refusal: "Refusal") -> bool:
+        """Whether this allows what was refused: then the right was away for a while."""
+        everywhere = self.binding.startswith("Cluster")
+        here = everywhere or self.binding.endswith(f'/{refusal.namespace}"')
+        return here and self.right == refusal.right
+
+
+@dataclass(frozen=True, order=True)
+class Refusal:
+    """A right that was asked for and not there."""
+
+    right: Right
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"{self.right} in {self.namespace or 'the cluster'}"
+
 
 @dataclass(frozen=True)
 class Uses:
-    """What an account did with its rights."""
+    """What an account did with its rights, and without them."""
 
     granted: frozenset[Granted]
-    refused: frozenset[Right]
-    """What it asked for and had no right to."""
+    refused: frozenset[Refusal]
 
 
 def expand(rules: Iterable[Mapping[str, Any]]) -> Iterator[Right]:
@@ -84,7 +100,7 @@ def read_granted(api: Api, namespace: str, account: str) -> set[Granted]:
 def read_uses(log: Path, user: str, since: int) -> Uses:
     """What a user did from a place of the audit log on."""
     granted: set[Granted] = set()
-    refused: set[Right] = set()
+    refused: set[Refusal] = set()
     with log.open("rb") as file:
         file.seek(since)
         for line in file:
@@ -96,7 +112,8 @@ def read_uses(log: Path, user: str, since: int) -> Uses:
             notes = entry.get("annotations", {})
             rights = set(_rights_of(entry))
             if notes.get(_DECISION) == "forbid":
-                refused |= rights
+                namespace = entry["objectRef"].get("namespace", "")
+                refused |= {Refusal(right, namespace) for right in rights}
             elif found := _BINDING.search(notes.get(_REASON, "")):
                 granted |= {Granted(right, found[1]) for right in rights}
     return Uses(frozenset(granted), frozenset(refused))

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 
 from tests.e2e import conftest
-from tests.support.rights import Granted, Right, expand, read_uses
+from tests.support.rights import Granted, Refusal, Right, expand, read_uses
 
 ROOT = Path(__file__).resolve().parents[2]
 USER = "system:serviceaccount:operators:operator"
@@ -47,7 +47,7 @@ def log(tmp_path: Path) -> Path:
         entry("patch", {**PODS, "subresource": "status"}),
         entry("patch", BINDINGS, code=201),
         entry("patch", {"resource": "services"}, code=422),
-        entry("create", {"resource": "secrets"}, binding="", code=403),
+        entry("create", {"resource": "secrets", "namespace": "app"}, binding="", code=403),
         {"user": {"username": USER}, "verb": "get", "requestURI": "/version"},
     ]
     path = tmp_path / "audit.log"
@@ -69,7 +69,16 @@ def test_each_use_counts_for_the_binding_that_allowed_it(log: Path) -> None:
 
 
 def test_a_request_without_the_right_to_it_is_told_apart_from_one_that_failed(log: Path) -> None:
-    assert read_uses(log, USER, 0).refused == {Right("", "secrets", "create")}
+    assert read_uses(log, USER, 0).refused == {Refusal(Right("", "secrets", "create"), "app")}
+
+
+def test_a_right_in_one_namespace_allows_nothing_in_another() -> None:
+    right = Right("", "secrets", "create")
+    places = ("cnpg-system", "app", "")
+    narrow, wide = Granted(right, ROLE), Granted(right, CLUSTER_ROLE)
+    assert [narrow.covers(Refusal(right, place)) for place in places] == [True, False, False]
+    assert [wide.covers(Refusal(right, place)) for place in places] == [True, True, True]
+    assert not wide.covers(Refusal(Right("", "secrets", "get"), "app"))
 
 
 def test_what_was_before_the_run_does_not_count(log: Path) -> None:

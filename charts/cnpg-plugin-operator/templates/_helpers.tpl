@@ -54,6 +54,8 @@ annotations:
 {{- define "cnpg-plugin-operator.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "cnpg-plugin-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else if and .Values.rbac.create (eq (default "default" .Values.serviceAccount.name) "default") }}
+{{- fail "serviceAccount.create is false and serviceAccount.name names no account of its own: the operator's rights would go to the account default, and so to every pod of the namespace that names no account. Set serviceAccount.name" }}
 {{- else }}
 {{- default "default" .Values.serviceAccount.name }}
 {{- end }}

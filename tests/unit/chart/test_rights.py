@@ -12,6 +12,7 @@ from tests.unit.chart.rendering import (
     FULLNAME,
     NAMESPACE,
     Manifest,
+    RenderError,
     Values,
     of_kind,
     one,
@@ -205,6 +206,15 @@ def test_only_allowed_roles_can_be_bound() -> None:
     assert verbs(
         role_rules(values, "ClusterRole"), "rbac.authorization.k8s.io", "clusterrolebindings"
     ) == {"get", "list", "create", "patch", "delete"}
+
+
+@pytest.mark.parametrize("name", ["", "default"])
+def test_the_account_of_every_pod_gets_no_rights(name: str) -> None:
+    account = {"create": False, "name": name}
+    with pytest.raises(RenderError, match=r"Set serviceAccount\.name"):
+        render({"serviceAccount": account})
+    without = render({"serviceAccount": account, "rbac": {"create": False}})
+    assert one(without, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "default"
 
 
 def test_every_namespace_of_cloudnative_pg_gets_a_role_and_no_other_does() -> None:
