@@ -198,7 +198,9 @@ def test_a_plugin_in_use_stays_until_its_last_user_is_gone(database: Plugins) ->
         database.until_gone(kind, name, within=REMOVAL_SECONDS)
 
 
-def test_a_cluster_issuer_is_waited_for_and_used(operator: Operator, plugins: Plugins) -> None:
+def test_a_plugin_uses_a_cluster_issuer_as_soon_as_it_exists(
+    operator: Operator, plugins: Plugins
+) -> None:
     name, issuer = "of-cluster-issuer", "e2e-cluster-issuer"
     path = f"{CERT_MANAGER}/clusterissuers/{issuer}"
     body = {
