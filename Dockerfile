@@ -1,10 +1,18 @@
 # The operator's image: build a virtual environment from the lock, then copy it onto the bare base.
 #
 # BASE has to offer `python3` of 3.11 or newer and, for the first stage, its venv module. The official
-# slim image does; so does a Debian with python3 and python3-venv.
-ARG BASE=python:3.13-slim-trixie
+# slim image does; so does a Debian with python3 and python3-venv. It has no default, because a tag
+# means another image every week: pass it with its digest, as the README shows.
+ARG BASE
 
 FROM ${BASE} AS build
+
+# An image that comes from a registry is named by digest; one of this machine needs none.
+ARG BASE
+RUN case "${BASE}" in \
+        localhost/*|*@sha256:*) ;; \
+        *) echo "BASE=${BASE} has no digest: write ${BASE}@sha256:..." >&2; exit 1 ;; \
+    esac
 
 # Where pip looks for packages is decided by whoever builds: by these arguments (none has a value
 # unless one is given), or by a pip.conf mounted at /etc/pip.conf.
@@ -28,9 +36,13 @@ COPY requirements.lock ./
 RUN /opt/build/bin/pip --python /opt/operator/bin/python install \
         --require-hashes --only-binary :all: -r requirements.lock
 
+# What builds the wheel is locked as well; an isolated build would download it without hashes.
+COPY requirements-build.lock ./
+RUN /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
+
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY operator operator
-RUN /opt/build/bin/pip wheel --no-deps --wheel-dir /wheels . \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/build/bin/pip --python /opt/operator/bin/python install --no-deps --no-index /wheels/*.whl
 
 # Nothing can write bytecode later (read-only root file system), so it is compiled now; by content and

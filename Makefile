@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 IMAGE ?= localhost/cnpg-plugin-operator:dev
 PYTEST_ARGS ?=
-LOCK := uv pip compile pyproject.toml --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
+LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -58,14 +58,17 @@ lint: venv ## ruff, formatting, types, layering
 format: venv ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-lock: ## resolve the dependencies anew (needs uv)
-	$(LOCK) --output-file requirements.lock && $(LOCK) --group dev --output-file requirements-dev.lock
+lock: ## resolve the dependencies again and lock them by hash (needs uv)
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+	$(LOCK) --group build --constraints requirements-dev.lock --output-file requirements-build.lock
 
 venv: $(STAMP) ## the virtual environment of the tests, from the lock
 
-# The editable install runs the build hook, which generates the protobuf code.
+# The editable install runs the build hook, which generates the protobuf code: with what the lock
+# holds, for an isolated build would download its requirements once more, without looking at hashes.
 $(STAMP): requirements-dev.lock pyproject.toml hatch_build.py operator/cnpg_plugin_operator/handshake/identity.proto
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --progress-bar off --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --no-deps -e .
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@

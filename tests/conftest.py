@@ -57,9 +57,10 @@ def api(cluster: Cluster) -> Iterator[Api]:
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, api: Api) -> Operator:
     """The operator, built from this tree and installed by Helm."""
+    began = cluster.audit_log.stat().st_size
     try:
         install_operator(cluster)
     except ClusterError as error:
         running = Operator(cluster, api).log_tail()
         pytest.exit(f"the operator cannot be installed: {error}\n{running}", returncode=1)
-    return Operator(cluster, api)
+    return Operator(cluster, api, began)

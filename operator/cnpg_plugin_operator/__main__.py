@@ -54,7 +54,7 @@ def _run(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="cnpg-plugin-operator",
         description="Deploys, proves and registers CNPG-I plugins for CloudNativePG.",
-        epilog="Settings are environment variables; see the chart's values or the README.",
+        epilog="`run --help` lists the settings; each is an environment variable too.",
     )
     subparsers = parser.add_subparsers(dest="command", required=True)
     parsers = {

@@ -1,7 +1,7 @@
 """What an administrator can set, read from the environment in this one place.
 
-The Helm chart writes these variables. A value that cannot be used stops the start with one
-sentence.
+The Helm chart writes these variables; a flag of `run` stands for the variable of its name. A value
+that cannot be used stops the start with one sentence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,28 @@ from cnpg_plugin_operator.errors import SettingsError
 PREFIX: Final = "CNPGP_"
 """Of every variable."""
 
+
+FLAGS: Final[Mapping[str, str]] = {
+    "NAMESPACES": "namespaces in which CloudNativePG runs, separated by commas",
+    "DEFAULT_TLS_PROVIDER": "spec.tls.provider of plugins that name none",
+    "DEFAULT_RESTART_POLICY": "spec.restartPolicy of plugins that name none",
+    "RESTART_SETTLE": "how long no further plugin has become ready before a restart",
+    "RESTART_SETTLE_MAX": "how long a restart waits for further plugins at most",
+    "RESTART_COOLDOWN": "least time between two restarts",
+    "CLUSTER_DOMAIN": "DNS domain of the cluster",
+    "ALLOWED_CLUSTER_ROLES": "ClusterRoles that plugins may name, separated by commas",
+    "ALLOWED_ROLES": "Roles that plugins may name, separated by commas",
+    "ALLOWED_SERVICE_ACCOUNTS": "service accounts that plugins may name, separated by commas",
+    "NUDGE_CLUSTERS": "whether Clusters may be annotated for plugins with nudgeClusters",
+    "SIDECARS": "whether plugins may run in CloudNativePG's own pod",
+    "SIDECAR_GATE_IMAGE": "image of the gate before CloudNativePG's start: the operator's own",
+    "SIDECAR_GATE_PULL_POLICY": "when that image is pulled",
+    "SIDECAR_DEADLINE": "how long CloudNativePG's start waits for sidecars",
+    "LOG_LEVEL": "debug, info, warning or error",
+    "LOG_FORMAT": "json or text",
+    "HTTP_ADDRESS": "[host]:port of /healthz, /readyz and /metrics",
+}
+"""Every variable, without its prefix, and what it sets: `run` has a flag for each."""
 
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 """What Kubernetes knows."""

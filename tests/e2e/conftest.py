@@ -34,17 +34,30 @@ LAST = (
 """Look at what all others left behind, or disturb what all others lean on."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+LOOKS_BACK = "test_rights_used"
+"""Judges the whole run: comes after everything, and only where no other module is left out."""
+
+
+# After -k and -m: what they leave out is gone by then.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Modules that need a place of their own come first or last."""
+    here = Path(__file__).parent
 
     def place(item: pytest.Item) -> int:
-        if item.path.parent != Path(__file__).parent:
+        if item.path.parent != here:
             return 0
         if item.path.stem in FIRST:
             return 1
+        if item.path.stem == LOOKS_BACK:
+            return 3 + len(LAST)
         return 3 + LAST.index(item.path.stem) if item.path.stem in LAST else 2
 
     items.sort(key=place)
+    if {path.stem for path in here.glob("test_*.py")} - {item.path.stem for item in items}:
+        left_out = [item for item in items if item.path.stem == LOOKS_BACK]
+        items[:] = [item for item in items if item.path.stem != LOOKS_BACK]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.images import POSTGRES
 from tests.support import wait
 from tests.support.cluster_fixture import load_once
-from tests.support.cluster_fixture_api import Object
+from tests.support.cluster_fixture_api import CERT_MANAGER, Object
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, conditions
 from tests.support.resources import (
@@ -196,3 +196,25 @@ def test_a_plugin_in_use_stays_until_its_last_user_is_gone(database: Plugins) ->
         ("Secret", f"{NAME}-client-tls"),
     ):
         database.until_gone(kind, name, within=REMOVAL_SECONDS)
+
+
+def test_a_plugin_uses_a_cluster_issuer_as_soon_as_it_exists(
+    operator: Operator, plugins: Plugins
+) -> None:
+    name, issuer = "of-cluster-issuer", "e2e-cluster-issuer"
+    path = f"{CERT_MANAGER}/clusterissuers/{issuer}"
+    body = {
+        "apiVersion": "cert-manager.io/v1",
+        "kind": "ClusterIssuer",
+        "metadata": {"name": issuer},
+        "spec": {"selfSigned": {}},
+    }
+    plugins.apply(plugin(name, tls={"issuerRef": {"kind": "ClusterIssuer", "name": issuer}}))
+    found = plugins.until_condition(name, "CertificatesReady", "IssuerNotReady", within=15)
+    assert f"ClusterIssuer {issuer}" in found["message"]
+    operator.api.apply(path, body, "e2e", force=True)
+    try:
+        plugins.until_ready(name)
+        plugins.remove(name)
+    finally:
+        operator.api.delete(path)

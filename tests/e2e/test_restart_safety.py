@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support import wait
+from tests.support.cluster_fixture import CHART, OPERATOR_NAMESPACE, RELEASE
 from tests.support.cluster_fixture_api import CNPG as CNPG_API
 from tests.support.cluster_fixture_api import CORE, Api, ApiError, Object
 from tests.support.cluster_fixture_plugins import Plugins, collection
@@ -135,12 +136,27 @@ def test_a_rollout_that_is_stuck_is_told_of_and_left_alone(plugins: Plugins) -> 
     plugins.until_ready(name, within=2 * MINUTE)
 
 
-def test_under_olm_the_pods_are_deleted_instead(plugins: Plugins) -> None:
+def set_olm(plugins: Plugins, value: str) -> None:
+    """Change one value of the release; the operator's pod stays."""
+    release = (RELEASE, str(CHART), "--namespace", OPERATOR_NAMESPACE)
+    plugins.operator.cluster.helm(
+        "upgrade", *release, "--reuse-values", "--set", f"cnpg.olm={value}"
+    )
+
+
+def test_under_olm_the_pods_are_deleted_instead_once_the_operator_may(plugins: Plugins) -> None:
     name = "under-olm"
     plugins.kubectl("label", "deployment", CNPG, *WHERE, "olm.owner=cloudnative-pg.v1.30.0")
     try:
         before, led = rolls(plugins), leader(plugins.api)
         plugins.apply(plugin(name, restartPolicy="Always"))
+        refused = plugins.until_condition(name, "Registered", "RestartForbidden", within=MINUTE)
+        assert 'cannot delete resource "pods"' in refused["message"]
+        assert "Set cnpg.olm: true in the values of this operator's chart" in refused["message"]
+        assert f"kubectl delete pod {led} -n cnpg-system" in refused["message"]
+        assert leader(plugins.api) == led
+
+        set_olm(plugins, "true")
         plugins.until_ready(name, within=2 * MINUTE)
         assert rolls(plugins) == before, "OLM would take it back"
         assert leader(plugins.api) not in ("", led)
@@ -149,4 +165,5 @@ def test_under_olm_the_pods_are_deleted_instead(plugins: Plugins) -> None:
         message = plugins.condition(name, "Accepted")["message"]
         assert "managed by OLM's cloudnative-pg.v1.30.0" in message
     finally:
+        set_olm(plugins, "false")
         plugins.kubectl("label", "deployment", CNPG, *WHERE, "olm.owner-")

@@ -161,7 +161,7 @@ STATUS: dict[str, Any] = {
         "license": "Apache-2.0",
         "maturity": "alpha",
         "url": "https://example.com",
-        "capabilities": ["TYPE_OPERATOR_SERVICE", "TYPE_WAL_SERVICE"],
+        "capabilities": ["OPERATOR_SERVICE", "WAL_SERVICE"],
     },
     "certificates": {
         "server": {

@@ -56,14 +56,11 @@ IN_ITS_NAMESPACE = [
     "watch pods",
     # An annotation makes the kubelet bring mounted certificates up to date.
     "patch pods",
-    # Under OLM, CloudNativePG's pods are replaced one by one.
-    "delete pods",
     "list events",
     "create events",
     "get leases.coordination.k8s.io",
     "get configmaps",
     "patch cnpgplugins.cnpgplugin.dev",
-    "patch cnpgplugins.cnpgplugin.dev --subresource=status",
     "update cnpgplugins.cnpgplugin.dev --subresource=finalizers",
     f"bind roles.rbac.authorization.k8s.io/{ALLOWED_ROLE}",
 ]
@@ -86,6 +83,13 @@ NOT_IN_ITS_NAMESPACE = [
     "deletecollection secrets",
     "create pods",
     "update pods",
+    # Only where OLM owns CloudNativePG (cnpg.olm).
+    "delete pods",
+    "watch events",
+    "patch events",
+    "list replicasets.apps",
+    "update cnpgplugins.cnpgplugin.dev",
+    "update cnpgplugins.cnpgplugin.dev --subresource=status",
     "create pods --subresource=exec",
     "create pods --subresource=ephemeralcontainers",
     "patch pods --subresource=ephemeralcontainers",

@@ -58,6 +58,7 @@ _INPUTS: Final = (
     "README.md",
     "hatch_build.py",
     "pyproject.toml",
+    "requirements-build.lock",
     "requirements.lock",
 )
 """What the Dockerfile copies, besides `operator/`; the same as .dockerignore lets through."""

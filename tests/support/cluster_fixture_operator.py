@@ -86,8 +86,10 @@ class Operator:
     deployment = RELEASE
     account = ACCOUNT
 
-    def __init__(self, cluster: Cluster, api: Api) -> None:
+    def __init__(self, cluster: Cluster, api: Api, began: int = 0) -> None:
         self.cluster = cluster
+        self.began = began
+        """The place in the audit log where this run of the tests begins."""
         self.api = api
         self.audit = Audit(cluster.audit_log, ACCOUNT)
 

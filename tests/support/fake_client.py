@@ -29,6 +29,8 @@ class FakeClient(Client):
         self.writes: list[str] = []
         self.missing: set[str] = set()
         """Kinds that are not served."""
+        self.undeletable: set[Kind] = set()
+        """Kinds of objects that the operator has no right to delete."""
         self.fail_at: int | None = None
         """Number of the write that fails; `fail_after` says on which side of it."""
         self.fail_after = False
@@ -165,6 +167,8 @@ class FakeClient(Client):
         self, kind: Kind, name: str, namespace: str | None, *, uid: str | None = None
     ) -> None:
         self._check(kind)
+        if kind in self.undeletable:
+            raise errors.ForbiddenError(f"{kind.kind} {name}: cannot delete {kind.plural}")
         self._fail(before=True)
         key = (kind.kind, namespace if kind.namespaced else None, name)
         live = self.objects.get(key)

@@ -1,10 +1,18 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.errors import SettingsError
-from cnpg_plugin_operator.settings import LogFormat, LogLevel, Settings, read_settings
+from cnpg_plugin_operator.settings import (
+    FLAGS,
+    PREFIX,
+    LogFormat,
+    LogLevel,
+    Settings,
+    read_settings,
+)
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -33,6 +41,23 @@ def test_what_the_chart_writes_is_read() -> None:
     assert settings.grants.roles == {"a", "b"}
     assert (settings.log_level, settings.log_format) == (LogLevel.DEBUG, LogFormat.TEXT)
     assert (settings.http_host, settings.http_port) == ("::1", 9000)
+
+
+def test_every_variable_has_a_flag_and_every_flag_a_variable() -> None:
+    class Recording(dict[str, str]):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked: set[str] = set()
+
+        def get(self, key: str, default: Any = None) -> Any:
+            self.asked.add(key)
+            return default
+
+    environment = Recording()
+    read_settings(environment)
+    assert {name for name in environment.asked if name.startswith(PREFIX)} == {
+        f"{PREFIX}{name}" for name in FLAGS
+    }
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ annotations:
 {{- define "cnpg-plugin-operator.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "cnpg-plugin-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else if and .Values.rbac.create (eq (default "default" .Values.serviceAccount.name) "default") }}
+{{- fail "serviceAccount.create is false and serviceAccount.name names no account of its own: the operator's rights would go to the account default, and so to every pod of the namespace that names no account. Set serviceAccount.name" }}
 {{- else }}
 {{- default "default" .Values.serviceAccount.name }}
 {{- end }}
@@ -75,6 +77,9 @@ annotations:
 
 {{/* The image, by digest where one is given. */}}
 {{- define "cnpg-plugin-operator.image" -}}
+{{- if not .Values.image.repository }}
+{{- fail "image.repository is empty: set it to where you pushed the operator's image, for example --set image.repository=registry.example.com/cnpg-plugin-operator (no image is published yet; the README says how to build it)" }}
+{{- end }}
 {{- $registry := default .Values.image.registry (.Values.global).imageRegistry }}
 {{- $image := .Values.image.repository }}
 {{- if $registry }}

@@ -178,7 +178,8 @@ class Reason(StrEnum):
     RESTARTING = "Restarting"
     """CloudNativePG is being restarted."""
     RESTART_FORBIDDEN = "RestartForbidden"
-    """CloudNativePG would have to be restarted, but `restartPolicy` is Never."""
+    """CloudNativePG would have to be restarted, but `restartPolicy` is Never, or OLM owns it and
+    the operator may not delete pods."""
     RESTART_STUCK = "RestartStuck"
     """A rollout of CloudNativePG that the plugin waits for does not get on."""
     RESTART_REVERTED = "RestartReverted"

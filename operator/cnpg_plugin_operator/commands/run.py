@@ -22,20 +22,32 @@ from cnpg_plugin_operator.loops import WORKERS, Loops
 from cnpg_plugin_operator.reconciler.conductor import Reconciler, utc_now
 from cnpg_plugin_operator.reconciler.slots import Slots
 from cnpg_plugin_operator.reconciler.tools import Policy, Tools
-from cnpg_plugin_operator.settings import LogFormat, Settings, read_settings
+from cnpg_plugin_operator.settings import FLAGS, PREFIX, LogFormat, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
 
 logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take no arguments: everything is a setting."""
-    parser.description = "Run the operator."
+    """Offer each setting as a flag."""
+    parser.description = "Run the operator. A flag wins over the environment variable beside it."
+    for name, about in FLAGS.items():
+        parser.add_argument(
+            f"--{name.lower().replace('_', '-')}",
+            dest=f"{PREFIX}{name}",
+            metavar="VALUE",
+            help=f"{about} ({PREFIX}{name})",
+        )
 
 
-def main(_arguments: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Run the operator; return the exit status. Raises `SettingsError`."""
-    asyncio.run(run(read_settings(os.environ)))
+    flags = {
+        name: value
+        for name, value in vars(arguments).items()
+        if name.startswith(PREFIX) and value is not None
+    }
+    asyncio.run(run(read_settings({**os.environ, **flags})))
     return 0
 
 

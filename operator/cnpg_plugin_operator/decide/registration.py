@@ -101,6 +101,17 @@ def _reverted(given: RegistrationInput, reason: str) -> Verdict:
     )
 
 
+def refuse_deletion(cnpg: CNPGFacts, namespace: str, pod: str, words: str) -> Verdict:
+    """Say that the API server does not let the operator delete a pod, as under OLM it has to."""
+    return no(
+        Reason.RESTART_FORBIDDEN,
+        f"Deployment {cnpg.deployment} has to be restarted. OLM's {cnpg.olm} owns it, so its pods "
+        f"are deleted instead, which is refused: {words.removesuffix('.')}. Set cnpg.olm: true in "
+        f"the values of this operator's chart, or delete the pod yourself: kubectl delete pod "
+        f"{pod} -n {namespace}",
+    )
+
+
 def restart_command(cnpg: CNPGFacts) -> str:
     """What a person can run instead; OLM takes a `rollout restart` back (its issue #3392)."""
     if cnpg.olm:

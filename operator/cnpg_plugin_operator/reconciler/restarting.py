@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
@@ -13,14 +13,19 @@ from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.gather import with_record
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts, RestartRecord
+from cnpg_plugin_operator.decide.registration import refuse_deletion
 from cnpg_plugin_operator.decide.restart import (
     Action,
     RestartDecision,
     RestartInput,
     decide_restart,
 )
+from cnpg_plugin_operator.errors import ForbiddenError
 from cnpg_plugin_operator.reconciler.reporting import note_restart
 from cnpg_plugin_operator.reconciler.tools import Tools
+
+REFUSED_AGAIN: Final = timedelta(seconds=10)
+"""Until a refused deletion of a pod is tried again: no event tells of a right that is granted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,7 @@ async def restart_cnpg(
             case Action.WAIT:
                 return _waiting(step, decision)
             case Action.DELETE_POD:
-                await tools.restarter.delete_pod(namespace, cnpg, decision.pod)
-                return replace(step, after=timedelta(seconds=1))
+                return await _delete_pod(tools, namespace, cnpg, decision.pod, step)
             case Action.RESTART:
                 pass
         record = decision.record
@@ -79,6 +83,16 @@ async def restart_cnpg(
     tools.metrics.restarts.labels(namespace).inc()
     note = f"Deployment {cnpg.deployment} is restarted: {decision.reason}."
     return replace(step, restarted=note, record=record)
+
+
+async def _delete_pod(tools: Tools, namespace: str, cnpg: CNPGFacts, pod: str, step: Step) -> Step:
+    """Delete a pod of CloudNativePG; say what is missing where the operator may not."""
+    try:
+        await tools.restarter.delete_pod(namespace, cnpg, pod)
+    except ForbiddenError as error:
+        verdict = refuse_deletion(cnpg, namespace, pod, str(error))
+        return replace(step, verdict=verdict, after=REFUSED_AGAIN)
+    return replace(step, after=timedelta(seconds=1))
 
 
 async def _look(

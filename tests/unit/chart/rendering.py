@@ -19,6 +19,8 @@ CRD = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
 RELEASE = "release"
 NAMESPACE = "operators"
 FULLNAME = f"{RELEASE}-cnpg-plugin-operator"
+REPOSITORY = "registry.example.com/cnpg-plugin-operator"
+"""The image's, where a test names none: the chart has no default for it."""
 
 Manifest = dict[str, Any]
 Values = Mapping[str, Any]
@@ -40,14 +42,16 @@ def helm_program() -> str:
 def render_text(
     values: Values | None = None, *, chart: Path = CHART, release: str = RELEASE
 ) -> str:
-    """Render the chart with values over its defaults; raises RenderError."""
+    """Render the chart with values over its defaults and REPOSITORY; raises RenderError."""
+    given = dict(values or {})
+    given["image"] = {"repository": REPOSITORY, **given.get("image", {})}
     # JSON is YAML; no other source of values, and no kubeconfig, plays a part.
     done = subprocess.run(
         [
             *(helm_program(), "template", release, str(chart)),
             *("--namespace", NAMESPACE, "--kube-version", "1.34.0", "--values", "-"),
         ],
-        input=json.dumps(dict(values or {})),
+        input=json.dumps(given),
         capture_output=True,
         text=True,
         check=False,

@@ -1,6 +1,7 @@
 """The CRD in the chart, and its agreement with the program that reads the resource."""
 
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Spec
+from cnpg_plugin_operator.handshake.identity import SERVICES
 from tests.unit.chart.rendering import CHART, CRD, Manifest, Values, of_kind, one, parse, render
 
 Schema = dict[str, Any]
@@ -157,3 +159,10 @@ def test_schema_and_program_fill_in_the_same_default(alias: str) -> None:
     ours = comparable(getattr(PARSED, ALIASES[alias])) or None
     theirs = comparable(schema_default(spec_schema()["properties"][alias])) or None
     assert ours == theirs
+
+
+def test_capabilities_are_explained_by_names_that_the_status_holds() -> None:
+    said = root_schema()["properties"]["status"]["properties"]["plugin"]["properties"]
+    written = re.findall(r"\b[A-Z]+_[A-Z_]+\b", said["capabilities"]["description"])
+    assert written
+    assert {*written} <= {service.name for service in SERVICES}

@@ -11,6 +11,7 @@ from tests.unit.chart.rendering import (
     FULLNAME,
     NAMESPACE,
     RELEASE,
+    REPOSITORY,
     Manifest,
     RenderError,
     Values,
@@ -42,7 +43,7 @@ EVERYTHING: dict[str, Any] = {
     "allowedRoles": ["barman-cloud"],
     "allowedServiceAccounts": ["backup", "archive"],
     "log": {"level": "debug", "format": "text"},
-    "extraArgs": ["--dry-run=false"],
+    "extraArgs": ["--log-level=warning", "--restart-cooldown", "2h"],
     "extraEnv": [{"name": "TZ", "value": "UTC"}],
     "deploymentAnnotations": {"example.com/deployment": "yes"},
     "podAnnotations": {"example.com/pod": "yes"},
@@ -63,7 +64,7 @@ EVERYTHING: dict[str, Any] = {
             "scrapeTimeout": "10s",
             "labels": {"release": "prometheus"},
             "annotations": {"e": "f"},
-            "honorLabels": True,
+            "honorLabels": False,
             "relabelings": [{"action": "labeldrop", "regex": "pod"}],
             "metricRelabelings": [{"action": "drop", "regex": "python_.*"}],
         },
@@ -96,6 +97,7 @@ MATRIX: dict[str, Values] = {
     "a CRD that goes with the chart": {"crds": {"keep": False}},
     "an image by digest": {"image": {"digest": DIGEST}},
     "an image without registry": {"image": {"registry": "", "repository": "operator"}},
+    "CloudNativePG of OLM": {"cnpg": {"olm": True}},
     "several namespaces": {"cnpg": {"namespaces": ["one", "two", "three"]}},
     "no aggregated roles": {"rbac": {"aggregateClusterRoles": False}},
     "roles that plugins may be given": {"allowedClusterRoles": ["a"], "allowedRoles": ["b"]},
@@ -250,7 +252,7 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
         "CNPGP_HTTP_ADDRESS": ":8080",
         "TZ": "UTC",
     }
-    assert container(rendered)["args"] == ["run", "--dry-run=false"]
+    assert container(rendered)["args"] == ["run", *EVERYTHING["extraArgs"]]
 
 
 @pytest.mark.parametrize(
@@ -258,33 +260,42 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
     [
         pytest.param(
             {},
-            "ghcr.io/cnpg-plugin-operator/cnpg-plugin-operator:0.1.0",
+            f"{REPOSITORY}:0.1.0",
             id="the tag defaults to the version of the application",
         ),
         pytest.param(
             {"image": {"tag": "edge"}},
-            "ghcr.io/cnpg-plugin-operator/cnpg-plugin-operator:edge",
+            f"{REPOSITORY}:edge",
             id="a tag is taken as it is",
         ),
         pytest.param(
             {"image": {"tag": "edge", "digest": DIGEST}},
-            f"ghcr.io/cnpg-plugin-operator/cnpg-plugin-operator:edge@{DIGEST}",
+            f"{REPOSITORY}:edge@{DIGEST}",
             id="a digest pins the image",
         ),
         pytest.param(
-            {"image": {"registry": "", "repository": "localhost/operator"}},
+            {"image": {"registry": "localhost", "repository": "operator"}},
             "localhost/operator:0.1.0",
-            id="a registry can be left out",
+            id="a registry can be given apart",
         ),
         pytest.param(
-            {"global": {"imageRegistry": "mirror.example.com"}},
-            "mirror.example.com/cnpg-plugin-operator/cnpg-plugin-operator:0.1.0",
+            {
+                "global": {"imageRegistry": "mirror.example.com"},
+                "image": {"registry": "localhost", "repository": "operator"},
+            },
+            "mirror.example.com/operator:0.1.0",
             id="a global registry wins",
         ),
     ],
 )
 def test_the_image_is_named_as_asked(values: Values, image: str) -> None:
     assert container(render(values))["image"] == image
+
+
+@pytest.mark.parametrize("registry", ["", "registry.example.com"])
+def test_without_a_repository_of_ones_own_nothing_is_installed(registry: str) -> None:
+    with pytest.raises(RenderError, match=r"image\.repository is empty: set it to"):
+        render_text({"image": {"registry": registry, "repository": ""}})
 
 
 def test_pull_secrets_are_taken_from_global_and_local_values_once() -> None:
@@ -333,16 +344,29 @@ def test_monitors_scrape_the_named_port() -> None:
             "path": "/metrics",
             "interval": "30s",
             "scrapeTimeout": "10s",
-            "honorLabels": True,
             "relabelings": [{"action": "labeldrop", "regex": "pod"}],
             "metricRelabelings": [{"action": "drop", "regex": "python_.*"}],
         }
     ]
     assert one(rendered, "PodMonitor")["spec"]["podMetricsEndpoints"] == [
-        {"port": "http", "path": "/metrics", "interval": "1m"}
+        {"port": "http", "path": "/metrics", "interval": "1m", "honorLabels": True}
     ]
     assert one(rendered, "Service")["spec"]["ports"] == [
         {"name": "http", "port": 9100, "targetPort": "http", "protocol": "TCP"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "endpoints"),
+    [
+        ("serviceMonitor", "ServiceMonitor", "endpoints"),
+        ("podMonitor", "PodMonitor", "podMetricsEndpoints"),
+    ],
+)
+def test_the_metrics_keep_their_labels_by_default(value: str, kind: str, endpoints: str) -> None:
+    rendered = render({"metrics": {value: {"enabled": True}}})
+    assert one(rendered, kind)["spec"][endpoints] == [
+        {"port": "http", "path": "/metrics", "honorLabels": True}
     ]
 
 

@@ -8,9 +8,11 @@ from cnpg_plugin_operator import handlers, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.unit.chart.rendering import (
+    CHART,
     FULLNAME,
     NAMESPACE,
     Manifest,
+    RenderError,
     Values,
     environment,
     of_kind,
@@ -71,6 +73,15 @@ def test_no_rule_is_open_ended_or_leads_to_more_rights(values: Values) -> None:
                 assert rule["resourceNames"]
 
 
+@pytest.mark.parametrize("name", ["role.yaml", "clusterrole.yaml"])
+def test_every_right_has_a_reason_beside_it(name: str) -> None:
+    lines = (CHART / "templates" / name).read_text().splitlines()
+    rules = [number for number, line in enumerate(lines) if line.startswith("  - apiGroups:")]
+    assert len(rules) >= 5
+    bare = [lines[number + 1].strip() for number in rules if "  # " not in lines[number - 1]]
+    assert bare == []
+
+
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
 def test_cluster_wide_nothing_is_written_but_status_and_allowed_bindings(values: Values) -> None:
     for kind, rule in own_rules(render(values)):
@@ -93,10 +104,13 @@ def test_secrets_and_pods_are_nowhere_seen_but_where_cloudnative_pg_runs(
 
 
 def test_pods_are_left_to_their_deployments_and_cannot_be_entered() -> None:
-    # Under OLM, CloudNativePG is restarted by replacing its pods.
-    assert verbs(role_rules(), "", "pods") & WRITING == {"patch", "delete"}
+    assert verbs(role_rules(), "", "pods") & WRITING == {"patch"}
     for _, rule in own_rules(render()):
         assert not [name for name in rule["resources"] if name.startswith("pods/")]
+
+
+def test_pods_can_be_deleted_only_where_olm_owns_cloudnative_pg() -> None:
+    assert verbs(role_rules({"cnpg": {"olm": True}}), "", "pods") & WRITING == {"patch", "delete"}
 
 
 def group_of(kind: Kind) -> str:
@@ -137,16 +151,16 @@ def test_what_the_operator_does_not_make_it_neither_creates_nor_deletes() -> Non
 @pytest.mark.parametrize(
     ("group", "resource", "expected"),
     [
-        ("cnpgplugin.dev", "cnpgplugins", LOOKED_AT | {"patch", "update"}),
-        ("cnpgplugin.dev", "cnpgplugins/status", {"get", "patch", "update"}),
+        ("cnpgplugin.dev", "cnpgplugins", {"patch"}),
+        ("cnpgplugin.dev", "cnpgplugins/status", set()),
         ("cnpgplugin.dev", "cnpgplugins/finalizers", {"update"}),
         ("apps", "deployments", KEPT),
-        ("apps", "replicasets", {"get", "list"}),
+        ("apps", "replicasets", {"get"}),
         ("", "services", KEPT),
         ("", "serviceaccounts", KEPT),
         ("", "secrets", KEPT),
-        ("", "pods", LOOKED_AT | {"patch", "delete"}),
-        ("", "events", LOOKED_AT | {"create", "patch"}),
+        ("", "pods", LOOKED_AT | {"patch"}),
+        ("", "events", {"list", "create"}),
         ("cert-manager.io", "certificates", KEPT),
         ("cert-manager.io", "issuers", KEPT),
         ("coordination.k8s.io", "leases", {"get", "list"}),
@@ -163,8 +177,8 @@ def test_the_role_grants_what_the_work_needs(group: str, resource: str, expected
     [
         ("cnpgplugin.dev", "cnpgplugins", LOOKED_AT),
         ("cnpgplugin.dev", "cnpgplugins/status", {"patch"}),
-        ("postgresql.cnpg.io", "clusters", LOOKED_AT),
-        ("cert-manager.io", "clusterissuers", LOOKED_AT),
+        ("postgresql.cnpg.io", "clusters", {"list", "watch"}),
+        ("cert-manager.io", "clusterissuers", {"get"}),
         ("rbac.authorization.k8s.io", "clusterrolebindings", set()),
         ("rbac.authorization.k8s.io", "clusterroles", set()),
         ("", "namespaces", set()),
@@ -176,7 +190,7 @@ def test_the_cluster_role_is_the_smallest(group: str, resource: str, expected: s
 
 def test_clusters_can_be_annotated_only_where_nudging_is_allowed() -> None:
     rules = role_rules({"nudgeClusters": True}, "ClusterRole")
-    assert verbs(rules, "postgresql.cnpg.io", "clusters") == {"get", "list", "watch", "patch"}
+    assert verbs(rules, "postgresql.cnpg.io", "clusters") == {"list", "watch", "patch"}
     assert (
         verbs(role_rules(kind="ClusterRole"), "postgresql.cnpg.io", "clusters") & WRITING == set()
     )
@@ -235,6 +249,15 @@ def test_a_role_that_leaves_the_list_takes_its_object_along() -> None:
 def test_without_rbac_the_operator_looks_for_no_object_of_the_chart() -> None:
     objects = render({"rbac": {"create": False}, "allowedClusterRoles": ["a"]})
     assert "CNPGP_CLUSTER_ROLE_GRANT_PREFIX" not in environment(objects)
+
+
+@pytest.mark.parametrize("name", ["", "default"])
+def test_the_account_of_every_pod_gets_no_rights(name: str) -> None:
+    account = {"create": False, "name": name}
+    with pytest.raises(RenderError, match=r"Set serviceAccount\.name"):
+        render({"serviceAccount": account})
+    without = render({"serviceAccount": account, "rbac": {"create": False}})
+    assert one(without, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "default"
 
 
 def test_every_namespace_of_cloudnative_pg_gets_a_role_and_no_other_does() -> None:

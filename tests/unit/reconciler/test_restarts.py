@@ -120,6 +120,36 @@ async def test_the_note_of_one_resource_counts_for_all_of_its_namespace() -> Non
     assert json.dumps(last_restart(stage)["revisions"]).count("r") >= 1
 
 
+def let_olm_own_cnpg(stage: Stage) -> None:
+    labels = {"app": "cnpg"}
+    deployment(stage)["spec"]["selector"] = {"matchLabels": labels}
+    deployment(stage)["metadata"]["labels"]["olm.owner"] = "cloudnative-pg.v1.30.0"
+    stage.client.the(kinds.POD, "cnpg-0")["metadata"]["labels"] = labels
+
+
+async def test_a_pod_that_must_not_be_deleted_under_olm_says_what_is_missing_until_it_may() -> None:
+    stage = Stage()
+    let_olm_own_cnpg(stage)
+    stage.client.undeletable.add(kinds.POD)
+    stage.create(restartPolicy="Always")
+    await until_asked(stage)
+    await stage.settle(passes=3)
+
+    assert stage.condition("Registered") == ("False", "RestartForbidden")
+    message = stage.client.the(kinds.PLUGIN, "hello")["status"]["conditions"][4]["message"]
+    assert message == (
+        "Deployment cnpg has to be restarted. OLM's cloudnative-pg.v1.30.0 owns it, so its pods "
+        "are deleted instead, which is refused: Pod cnpg-0: cannot delete pods. Set cnpg.olm: true "
+        "in the values of this operator's chart, or delete the pod yourself: kubectl delete pod "
+        "cnpg-0 -n cnpg-system"
+    )
+
+    stage.client.undeletable.clear()
+    stage.client.writes.clear()
+    await stage.visit()
+    assert "delete Pod cnpg-0" in stage.client.writes
+
+
 async def test_nothing_is_restarted_while_a_cluster_fails_over_unless_a_plugin_blocks_it() -> None:
     stage = Stage()
     cluster: dict[str, Any] = {
