@@ -11,6 +11,7 @@ the reconciler turns it into conditions and back-off.
         ├── ConflictError        somebody else owns the field or changed the object meanwhile
         ├── ForbiddenError       a right is missing, or an admission plugin refused
         ├── RejectedError        the API server finds the object invalid
+        │   └── InvalidNameError a name that no object can have; no request was made
         ├── KindMissingError     the kind is not served here
         └── UnavailableError     timeout, throttling, connection: try again
 """
@@ -46,6 +47,10 @@ class ForbiddenError(ClusterError):
 
 class RejectedError(ClusterError):
     """The API server finds the object invalid (400 or 422)."""
+
+
+class InvalidNameError(RejectedError):
+    """No object can have this name, or no selector hold this value: no request was made."""
 
 
 class KindMissingError(ClusterError):

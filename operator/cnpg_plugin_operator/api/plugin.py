@@ -6,6 +6,7 @@ before a rule existed.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -131,6 +132,10 @@ class Plugin(Resource):
         }
 
 
+NAME: Final = re.compile("[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
+"""Of a resource, which becomes the value of labels and a part of other names; the CRD allows 50
+characters."""
+
 LOCATION_LIMIT: Final = 3
 """How many problems of a spec are named at once: enough to act on, short enough to read."""
 
@@ -160,6 +165,11 @@ def parse_plugin(
     Raises `InvalidSpecError` with the fields that cannot be read; never anything else, whatever
     the spec's content.
     """
+    if not NAME.fullmatch(body["metadata"]["name"]):
+        raise InvalidSpecError(
+            "metadata.name: lower-case letters, digits and hyphens, at most 50; create the "
+            "resource under another name"
+        )
     try:
         spec = Spec.model_validate(body.get("spec") or {})
     except ValidationError as error:

@@ -16,6 +16,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
+from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
@@ -36,7 +37,8 @@ from cnpg_plugin_operator.desired.objects import Object
 SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
 """What CloudNativePG 1.29.0 to 1.30.0 also writes on a Service; neither tells of a registration."""
 
-OWN_SELECTOR: Final = f"{names.LABEL_MANAGED_BY}={names.OPERATOR}"
+OWN: Final = {names.LABEL_MANAGED_BY: names.OPERATOR}
+"""The label of everything that this operator made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,8 @@ class Gatherer:
         self, plugin: Plugin, chain: list[Object], children: list[Object]
     ) -> Snapshot:
         namespace, plugin_name = plugin.namespace, plugin.spec.plugin_name
-        named = f"{names.CNPG_PLUGIN_NAME}={plugin_name}"
-        own = f"{names.LABEL_PLUGIN}={plugin.name}"
+        named = label_selector({names.CNPG_PLUGIN_NAME: plugin_name})
+        own = label_selector({names.LABEL_PLUGIN: plugin.name})
         async with asyncio.TaskGroup() as reads:
             live = reads.create_task(self._live(children))
             shared = reads.create_task(self._chain(namespace, chain))
@@ -135,7 +137,7 @@ class Gatherer:
         }
         if not wanted:
             return found
-        selector = f"{OWN_SELECTOR},{names.LABEL_CHAIN}"
+        selector = label_selector(OWN, names.LABEL_CHAIN)
         for kind in (kinds.ISSUER, kinds.CERTIFICATE):
             with contextlib.suppress(errors.KindMissingError):
                 for body in await self._client.list(kind, namespace, labels=selector):
@@ -169,7 +171,7 @@ class Gatherer:
     async def published(self, namespace: str) -> dict[str, Announcement]:
         """Read what all plugins of a namespace have announced, by the name of the resource."""
         services = await self._client.list(
-            kinds.SERVICE, namespace, labels=f"{OWN_SELECTOR},{names.CNPG_PLUGIN_NAME}"
+            kinds.SERVICE, namespace, labels=label_selector(OWN, names.CNPG_PLUGIN_NAME)
         )
         found = {
             body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): observe.read_service(body)
@@ -181,7 +183,7 @@ class Gatherer:
         self, kind: Kind, plugin: Plugin, labels: str | None = None
     ) -> list[dict[str, Any]]:
         """Read what was made of one kind for a plugin, wanted or not."""
-        selector = labels or f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name}"
+        selector = labels or label_selector({**OWN, names.LABEL_PLUGIN: plugin.name})
         try:
             return await self._client.list(
                 kind, plugin.namespace if kind.namespaced else None, labels=selector
@@ -233,9 +235,12 @@ class Gatherer:
         bodies = await self._client.list(
             kinds.EVENT,
             plugin.namespace,
-            fields=(
-                "involvedObject.kind=Service,"
-                f"involvedObject.name={plugin.service_name},source={names.CNPG_EVENT_SOURCE}"
+            fields=field_selector(
+                {
+                    "involvedObject.kind": kinds.SERVICE.kind,
+                    "involvedObject.name": plugin.service_name,
+                    "source": names.CNPG_EVENT_SOURCE,
+                }
             ),
         )
         relevant = [body for body in bodies if body.get("reason") not in SIDE_EVENTS]

@@ -10,8 +10,9 @@ from typing import Any
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
+from cnpg_plugin_operator.cluster.gather import OWN, Gatherer
 from cnpg_plugin_operator.desired.objects import Object
 
 
@@ -48,7 +49,7 @@ class Remover:
 
     async def prune_chains(self, plugin: Plugin, used: Collection[str]) -> list[str]:
         """Delete the parts of the namespace's chains that no plugin uses any more."""
-        selector = f"{OWN_SELECTOR},{names.LABEL_CHAIN}"
+        selector = label_selector(OWN, names.LABEL_CHAIN)
         return [
             await self._delete(kind, body, plugin.namespace)
             # Certificates go first, or cert-manager would issue the Secrets again.
@@ -68,9 +69,8 @@ class Remover:
         self, plugin: Plugin, wanted: Iterable[tuple[str, str]] = ()
     ) -> list[str]:
         """Delete cluster-wide bindings that are not wanted: no owner reference does it for them."""
-        labels = (
-            f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name},"
-            f"{names.LABEL_NAMESPACE}={plugin.namespace}"
+        labels = label_selector(
+            {**OWN, names.LABEL_PLUGIN: plugin.name, names.LABEL_NAMESPACE: plugin.namespace}
         )
         if not self._binds_cluster_roles:
             return []
