@@ -22,6 +22,7 @@ from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.leases import find_rival_leases
 from cnpg_plugin_operator.cluster.ownership import Live, find_foreign
+from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
 from cnpg_plugin_operator.cluster.restarting import find_record
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.cnpg_facts import (
@@ -32,6 +33,7 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
 )
 from cnpg_plugin_operator.decide.facts import ForeignObject
 from cnpg_plugin_operator.decide.issuing import IssuerFacts
+from cnpg_plugin_operator.decide.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.desired.objects import Object
 
 SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
@@ -60,6 +62,8 @@ class Snapshot:
     """The user's issuer; None where it is not cert-manager's or not named."""
     clusters: tuple[ClusterFacts, ...]
     event: CNPGEvent | None
+    private: PrivateSecrets
+    """What is known of the Secrets that the resource names; nothing is read where it names none."""
     approval: str
     """Which change of the plugin's pods a person approved, or empty."""
 
@@ -121,6 +125,7 @@ class Gatherer:
             rivals=find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
+            private=await self._private(plugin, siblings.result(), found),
             clusters=clusters.result(),
             event=event.result(),
             # This resource is among those of its namespace.
@@ -129,6 +134,14 @@ class Gatherer:
                 "",
             ),
         )
+
+    async def _private(
+        self, plugin: Plugin, siblings: list[dict[str, Any]], cnpg: tuple[CNPGFacts, ...]
+    ) -> PrivateSecrets:
+        """Read what is known of the Secrets that a resource names."""
+        named = bound({name for _, name in find_named(plugin)})
+        own = {facts.deployment for facts in cnpg}
+        return await read_private_secrets(self._client, plugin.namespace, named, siblings, own)
 
     async def _chain(self, namespace: str, wanted: list[Object]) -> Live:
         """Read the parts of the namespace's chain in two requests."""

@@ -1,19 +1,22 @@
 """Sidecars in the cluster: one snapshot that the whole set is composed from, and its apply."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.spec import Mode
 from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, with_record
 from cnpg_plugin_operator.cluster.hosting import read_host
 from cnpg_plugin_operator.cluster.locating import locate_deployments
+from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
+from cnpg_plugin_operator.decide.private_secrets import PrivateSecrets
 from cnpg_plugin_operator.desired.objects import Object
 
 
@@ -29,6 +32,8 @@ class SidecarSnapshot:
     """All resources of the namespace."""
     clusters: tuple[Mapping[str, Any], ...]
     """All Clusters."""
+    private: PrivateSecrets
+    """What is known of the Secrets that any of the namespace's sidecars names."""
     service: Mapping[str, Any] | None
     """The Service that the plugin would have in mode Standalone."""
 
@@ -60,6 +65,13 @@ class Sidecars:
             host=host,
             siblings=tuple(siblings),
             clusters=tuple(clusters),
+            private=await read_private_secrets(
+                self._client,
+                namespace,
+                _named_by_sidecars(siblings),
+                siblings,
+                {facts.deployment for facts in found},
+            ),
             service=service,
         )
 
@@ -76,3 +88,10 @@ class Sidecars:
             },
             manager=names.SIDECAR_MANAGER,
         )
+
+
+def _named_by_sidecars(siblings: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Name the Secrets of all sidecars: the set is composed of them together."""
+    specs = (body.get("spec") or {} for body in siblings)
+    found = (bound(named_in(spec)) for spec in specs if spec.get("mode") == Mode.SIDECAR)
+    return frozenset().union(*found)

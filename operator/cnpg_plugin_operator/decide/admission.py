@@ -18,6 +18,7 @@ from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.hosting import judge_host
 from cnpg_plugin_operator.decide.locating import LocatingInput, decide_locating
 from cnpg_plugin_operator.decide.pod_safety import find_pod_problems
+from cnpg_plugin_operator.decide.private_secrets import PrivateSecrets, judge_secrets
 from cnpg_plugin_operator.desired.access import account_name, creates_account
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.desired.workload import build_pod_template
@@ -56,6 +57,8 @@ class AdmissionInput:
     host: HostFacts | None = None
     """CloudNativePG's pod; read only for sidecars."""
     gate: Gate = field(default_factory=Gate)
+    private: PrivateSecrets = field(default_factory=PrivateSecrets)
+    """What is known of the Secrets that the resource names."""
 
 
 Check = Callable[[AdmissionInput], Verdict | None]
@@ -155,6 +158,11 @@ def _ungranted(given: AdmissionInput) -> Verdict | None:
     return None
 
 
+def _private_secret(given: AdmissionInput) -> Verdict | None:
+    """The resource names a Secret whose keys are somebody else's."""
+    return judge_secrets(given.plugin, given.private)
+
+
 def _dangerous_pod(given: AdmissionInput) -> Verdict | None:
     """The pod, with the user's template merged in, would reach beyond itself."""
     if given.plugin.is_sidecar:
@@ -197,6 +205,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _rival,
     _foreign_object,
     _ungranted,
+    _private_secret,
     _dangerous_pod,
     _impossible_sidecar,
     _accepted,

@@ -1,13 +1,12 @@
-"""What a plugin's containers must not do: the `baseline` level, foreign accounts, foreign keys.
+"""What a plugin's containers must not do: the `baseline` level, foreign accounts.
 
-Somebody who may create a `CNPGPlugin` must not gain the node, another account's rights, or the keys
-of CloudNativePG and of other plugins.
+Who may create a `CNPGPlugin` must not gain the node or another account's rights by it; the keys of
+others are the subject of `private_secrets`.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.desired.access import account_name
 from cnpg_plugin_operator.desired.workload import tls_volumes
@@ -31,29 +30,9 @@ BASELINE_CAPABILITIES: Final = frozenset(
 )
 """What the `baseline` Pod Security level lets a container add."""
 
-PRIVATE_SECRETS: Final = names.CNPG_PRIVATE_SECRETS | {
-    names.CHAIN_ROOT,
-    names.CHAIN_INTERMEDIATE,
-    names.OWN_ROOT,
-    names.OWN_INTERMEDIATE,
-}
-"""Keys of CloudNativePG and of the certificate chain: whoever holds them can be anybody."""
-
-PRIVATE_SUFFIXES: Final = (
-    names.server_secret(""),
-    names.client_secret(""),
-    names.authority(""),
-)
-"""Ends of the names of all plugins' own Secrets, keys to be CloudNativePG or another plugin."""
-
-
-def _is_private(secret: object) -> bool:
-    """Whether a Secret holds a key that no plugin may choose to read."""
-    return secret in PRIVATE_SECRETS or str(secret or "").endswith(PRIVATE_SUFFIXES)
-
 
 def find_pod_problems(plugin: Plugin, template: Mapping[str, Any]) -> Iterator[str]:
-    """Name what a plugin's pod must not do: the `baseline` level, foreign accounts and keys."""
+    """Name what a plugin's pod must not do: the `baseline` level, foreign accounts."""
     try:
         yield from _check_pod(plugin, template["spec"])
     except (AttributeError, TypeError, KeyError):
@@ -80,9 +59,6 @@ def check_volume(volume: Mapping[str, Any]) -> Iterator[str]:
     """Name what a volume must not be."""
     if "hostPath" in volume:
         yield f"must not mount the node's files (volume {volume.get('name')})"
-    for secret in _secrets_of_volume(volume):
-        if _is_private(secret):
-            yield f"must not mount Secret {secret}"
 
 
 def check_container(container: Mapping[str, Any]) -> Iterator[str]:
@@ -96,16 +72,3 @@ def check_container(container: Mapping[str, Any]) -> Iterator[str]:
         yield f"must not add capabilities {', '.join(sorted(added))} (container {name})"
     if any(port.get("hostPort") for port in container.get("ports") or []):
         yield f"must not use a port of the node (container {name})"
-    references = [
-        (e.get("valueFrom") or {}).get("secretKeyRef") for e in container.get("env") or []
-    ]
-    references += [source.get("secretRef") for source in container.get("envFrom") or []]
-    for reference in references:
-        if reference and _is_private(reference.get("name")):
-            yield f"must not read Secret {reference['name']}"
-
-
-def _secrets_of_volume(volume: Mapping[str, Any]) -> Iterator[object]:
-    yield (volume.get("secret") or {}).get("secretName")
-    for source in (volume.get("projected") or {}).get("sources") or []:
-        yield (source.get("secret") or {}).get("name")

@@ -132,6 +132,7 @@ class Pass:
                 foreign=seen.foreign,
                 rivals=seen.rivals,
                 grants=self.tools.policy.grants,
+                private=seen.private,
             )
         )
 
