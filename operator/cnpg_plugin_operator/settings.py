@@ -4,6 +4,7 @@ The Helm chart writes these variables. A value that cannot be used stops the sta
 sentence.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Final, TypeVar
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.decide.admission import Grants
+from cnpg_plugin_operator.decide.issuer_grants import ANY
 from cnpg_plugin_operator.decide.restart import Pace
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.errors import SettingsError
@@ -20,6 +22,8 @@ from cnpg_plugin_operator.errors import SettingsError
 PREFIX: Final = "CNPGP_"
 """Of every variable."""
 
+
+_ISSUER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*\.[a-z0-9][-a-z0-9.]*/[a-z0-9][-a-z0-9.]*")
 
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 """What Kubernetes knows."""
@@ -58,7 +62,8 @@ class Settings:
     """`CNPGP_CLUSTER_DOMAIN`: last part of a Service's full name, for the server certificate."""
     grants: Grants = Grants()
     """`CNPGP_ALLOWED_CLUSTER_ROLES`, `CNPGP_ALLOWED_ROLES`, `CNPGP_ALLOWED_SERVICE_ACCOUNTS`,
-    `CNPGP_NUDGE_CLUSTERS`, `CNPGP_SIDECARS`."""
+    `CNPGP_ALLOWED_ISSUERS` (each `Kind.group/name`, or `*`), `CNPGP_NUDGE_CLUSTERS`,
+    `CNPGP_SIDECARS`."""
     gate: Gate = field(default_factory=Gate)
     """`CNPGP_SIDECAR_GATE_IMAGE` (this operator's own), `CNPGP_SIDECAR_GATE_PULL_POLICY`,
     `CNPGP_SIDECAR_DEADLINE`."""
@@ -99,6 +104,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             cluster_roles=frozenset(_read_list(environment, "ALLOWED_CLUSTER_ROLES")),
             roles=frozenset(_read_list(environment, "ALLOWED_ROLES")),
             service_accounts=frozenset(_read_list(environment, "ALLOWED_SERVICE_ACCOUNTS")),
+            issuers=_read_issuers(environment),
             nudging=_read_flag(environment, "NUDGE_CLUSTERS"),
             sidecars=_read_flag(environment, "SIDECARS", default="true"),
         ),
@@ -114,6 +120,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def _read_list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     parts = environment.get(PREFIX + name, "").split(",")
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def _read_issuers(environment: Mapping[str, str]) -> frozenset[str]:
+    """Read the issuers that are granted, `Kind.group/name` each, or `*` for all."""
+    issuers = frozenset(_read_list(environment, "ALLOWED_ISSUERS"))
+    for issuer in issuers - {ANY}:
+        if not _ISSUER.fullmatch(issuer):
+            raise SettingsError(
+                f"{PREFIX}ALLOWED_ISSUERS is {issuer!r}; it lists Kind.group/name each, or * for all"
+            )
+    return issuers
 
 
 def _read_gate(environment: Mapping[str, str], default: Gate) -> Gate:

@@ -133,6 +133,9 @@ class Pass:
                 rivals=seen.rivals,
                 grants=self.tools.policy.grants,
                 private=seen.private,
+                issuer=seen.issuer,
+                announced_name=self.work.announced_name,
+                cluster_domain=self.tools.policy.cluster_domain,
             )
         )
 
