@@ -128,7 +128,7 @@ def _read_issuers(environment: Mapping[str, str]) -> frozenset[str]:
     for issuer in issuers - {ANY}:
         if not _ISSUER.fullmatch(issuer):
             raise SettingsError(
-                f"{PREFIX}ALLOWED_ISSUERS is {issuer!r}; it lists Kind.group/name each, or * for all"
+                f"{PREFIX}ALLOWED_ISSUERS is {issuer!r}; it lists Kind.group/name, or * for all"
             )
     return issuers
 
