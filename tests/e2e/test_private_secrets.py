@@ -93,7 +93,7 @@ PLACES: dict[str, tuple[dict[str, Any], str]] = {
         "volumes[cnpg-plugin-server-tls]",
     ),
     "server-pair": (brought(LOOT, "private-any"), "spec.tls.secrets.server"),
-    "client-pair": (brought("private-any", LOOT), "spec.tls.secrets.client"),
+    "client-pair": (brought("private-other", LOOT), "spec.tls.secrets.client"),
     "sidecar-volume": ({**SIDECAR, **secret_volume(LOOT)}, "spec.volumes[loot]"),
     "sidecar-variable": ({**SIDECAR, "env": [*behaviour("x"), KEY]}, "spec.env[KEY]"),
     "sidecar-variables": ({**SIDECAR, "envFrom": [KEYS]}, "spec.envFrom[0]"),
