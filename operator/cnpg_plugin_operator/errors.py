@@ -11,6 +11,7 @@ the reconciler turns it into conditions and back-off.
         ├── ConflictError        somebody else owns the field or changed the object meanwhile
         ├── ForbiddenError       a right is missing, or an admission plugin refused
         ├── RejectedError        the API server finds a field of the object invalid
+        │   └── InvalidNameError a name that no object can have; no request was made
         ├── KindMissingError     the kind is not served here
         ├── WriteLoopError       an object was written too often to no end: no request was made
         └── UnavailableError     timeout, throttling, connection: try again
@@ -51,6 +52,10 @@ class ForbiddenError(ClusterError):
 
 class RejectedError(ClusterError):
     """The API server finds a field of the object unknown or invalid."""
+
+
+class InvalidNameError(RejectedError):
+    """No object can have this name, or no selector hold this value: no request was made."""
 
 
 class KindMissingError(ClusterError):

@@ -26,6 +26,7 @@ import kopf
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.databases import plugins_of
 from cnpg_plugin_operator.cluster.locating import looks_like_cnpg
+from cnpg_plugin_operator.cluster.private_secrets import bound, named_in
 from cnpg_plugin_operator.loops import Loops
 from cnpg_plugin_operator.telemetry import Readiness
 
@@ -230,18 +231,14 @@ def plugin_mark(name: str) -> str:
 
 
 def secret_mark(name: str) -> str:
-    """How a resource is found again by a Secret that its user brought."""
+    """How a resource is found again by a Secret that it names."""
     return f"secret/{name}"
 
 
 def marks_of(spec: Mapping[str, Any]) -> frozenset[str]:
     """Give what a resource is to be found again by; its spec may hold anything."""
-    tls = spec.get("tls")
-    secrets = tls.get("secrets") if isinstance(tls, Mapping) else None
-    brought = secrets.values() if isinstance(secrets, Mapping) else ()
-    return frozenset(
-        [plugin_mark(str(spec.get("pluginName", ""))), *(secret_mark(str(s)) for s in brought)]
-    )
+    plugin = plugin_mark(str(spec.get("pluginName", "")))
+    return frozenset([plugin, *map(secret_mark, bound(named_in(spec)))])
 
 
 def _subscribe(

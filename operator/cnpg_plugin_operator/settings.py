@@ -4,6 +4,7 @@ The Helm chart writes these variables; a flag of `run` stands for the variable o
 that cannot be used stops the start with one sentence.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Final, TypeVar
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.decide.admission import Grants
+from cnpg_plugin_operator.decide.issuer_grants import ANY
 from cnpg_plugin_operator.decide.restart import Pace
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.errors import SettingsError
@@ -32,6 +34,8 @@ FLAGS: Final[Mapping[str, str]] = {
     "ALLOWED_CLUSTER_ROLES": "ClusterRoles that plugins may name, separated by commas",
     "ALLOWED_ROLES": "Roles that plugins may name, separated by commas",
     "ALLOWED_SERVICE_ACCOUNTS": "service accounts that plugins may name, separated by commas",
+    "ALLOWED_ISSUERS": "issuers that sign any name for plugins, as Kind.group/name; * for all",
+    "CLUSTER_ROLE_GRANT_PREFIX": "begins the names of the ClusterRoles that let one be bound",
     "NUDGE_CLUSTERS": "whether Clusters may be annotated for plugins with nudgeClusters",
     "SIDECARS": "whether plugins may run in CloudNativePG's own pod",
     "SIDECAR_GATE_IMAGE": "image of the gate before CloudNativePG's start: the operator's own",
@@ -42,6 +46,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "HTTP_ADDRESS": "[host]:port of /healthz, /readyz and /metrics",
 }
 """Every variable, without its prefix, and what it sets: `run` has a flag for each."""
+_ISSUER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*\.[a-z0-9][-a-z0-9.]*/[a-z0-9][-a-z0-9.]*")
 
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
 """What Kubernetes knows."""
@@ -80,7 +85,8 @@ class Settings:
     """`CNPGP_CLUSTER_DOMAIN`: last part of a Service's full name, for the server certificate."""
     grants: Grants = Grants()
     """`CNPGP_ALLOWED_CLUSTER_ROLES`, `CNPGP_ALLOWED_ROLES`, `CNPGP_ALLOWED_SERVICE_ACCOUNTS`,
-    `CNPGP_NUDGE_CLUSTERS`, `CNPGP_SIDECARS`."""
+    `CNPGP_ALLOWED_ISSUERS` (each `Kind.group/name`, or `*`), `CNPGP_NUDGE_CLUSTERS`,
+    `CNPGP_SIDECARS`."""
     grant_prefix: str = ""
     """`CNPGP_CLUSTER_ROLE_GRANT_PREFIX`: begins the names of the chart's ClusterRoles that
     each let one ClusterRole be bound; empty where the chart makes none."""
@@ -124,6 +130,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             cluster_roles=frozenset(_read_list(environment, "ALLOWED_CLUSTER_ROLES")),
             roles=frozenset(_read_list(environment, "ALLOWED_ROLES")),
             service_accounts=frozenset(_read_list(environment, "ALLOWED_SERVICE_ACCOUNTS")),
+            issuers=_read_issuers(environment),
             nudging=_read_flag(environment, "NUDGE_CLUSTERS"),
             sidecars=_read_flag(environment, "SIDECARS", default="true"),
         ),
@@ -140,6 +147,17 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def _read_list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     parts = environment.get(PREFIX + name, "").split(",")
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def _read_issuers(environment: Mapping[str, str]) -> frozenset[str]:
+    """Read the issuers that are granted, `Kind.group/name` each, or `*` for all."""
+    issuers = frozenset(_read_list(environment, "ALLOWED_ISSUERS"))
+    for issuer in issuers - {ANY}:
+        if not _ISSUER.fullmatch(issuer):
+            raise SettingsError(
+                f"{PREFIX}ALLOWED_ISSUERS is {issuer!r}; it lists Kind.group/name, or * for all"
+            )
+    return issuers
 
 
 def _read_gate(environment: Mapping[str, str], default: Gate) -> Gate:

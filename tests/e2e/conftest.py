@@ -18,6 +18,7 @@ FIRST = ("test_writes",)
 """Need a namespace without any other plugin."""
 
 LAST = (
+    "test_private_secrets",
     "test_secrecy",
     "test_upgrades",
     "test_restart",

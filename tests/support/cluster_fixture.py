@@ -32,6 +32,7 @@ IMAGE: Final = "localhost/cnpg-plugin-operator:test"
 
 ALLOWED_ROLE: Final = "e2e-allowed"
 ALLOWED_ACCOUNT: Final = "e2e-allowed"
+ALLOWED_ISSUER: Final = "e2e-allowed"
 
 VALUES: Final[Mapping[str, Any]] = {
     "image": {
@@ -46,6 +47,7 @@ VALUES: Final[Mapping[str, Any]] = {
     "allowedRoles": [ALLOWED_ROLE],
     "allowedClusterRoles": [ALLOWED_ROLE],
     "allowedServiceAccounts": [ALLOWED_ACCOUNT],
+    "allowedIssuers": [{"name": ALLOWED_ISSUER, "kind": "ClusterIssuer"}],
 }
 
 ARCHIVE_SECONDS: Final = 6 * 3600

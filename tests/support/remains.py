@@ -19,7 +19,9 @@ _LEFT: Final = (
 )
 """What tests apply, apart from Clusters and plugins; those need no mark: all are the tests'."""
 
-_LEFT_ANYWHERE: Final = "validatingadmissionpolicybindings,validatingadmissionpolicies,namespaces"
+_LEFT_ANYWHERE: Final = (
+    "validatingadmissionpolicybindings,validatingadmissionpolicies,namespaces,clusterissuers"
+)
 
 
 def marked(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def test_what_the_chart_writes_is_read() -> None:
             "CNPGP_DEFAULT_RESTART_POLICY": "Never",
             "CNPGP_RESTART_COOLDOWN": "1h30m",
             "CNPGP_ALLOWED_ROLES": "a,b",
+            "CNPGP_ALLOWED_ISSUERS": "ClusterIssuer.cert-manager.io/company-ca, *",
             "CNPGP_LOG_LEVEL": "debug",
             "CNPGP_LOG_FORMAT": "text",
             "CNPGP_HTTP_ADDRESS": "[::1]:9000",
@@ -37,6 +38,7 @@ def test_what_the_chart_writes_is_read() -> None:
     assert settings.namespaces == ("one", "two")
     assert settings.default_tls_provider is Provider.SELF_MANAGED
     assert settings.default_restart_policy is RestartPolicy.NEVER
+    assert settings.grants.issuers == {"ClusterIssuer.cert-manager.io/company-ca", "*"}
     assert settings.pace.cooldown == timedelta(minutes=90)
     assert settings.grants.roles == {"a", "b"}
     assert (settings.log_level, settings.log_format) == (LogLevel.DEBUG, LogFormat.TEXT)
@@ -80,6 +82,9 @@ def test_every_variable_has_a_flag_and_every_flag_a_variable() -> None:
             "Maybe",
             "it can be: IfNeeded, Always, Never",
             id="an unknown policy",
+        ),
+        pytest.param(
+            "CNPGP_ALLOWED_ISSUERS", "company-ca", "Kind.group/name", id="an issuer's name"
         ),
         pytest.param("CNPGP_LOG_LEVEL", "loud", "it can be: debug", id="an unknown level"),
         pytest.param("CNPGP_RESTART_SETTLE", "10", "it ", id="a duration without unit"),

@@ -104,6 +104,19 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* The issuers that are granted, each as Kind.group/name, or *. */}}
+{{- define "cnpg-plugin-operator.allowedIssuers" -}}
+{{- $issuers := list }}
+{{- if kindIs "string" .Values.allowedIssuers }}
+{{- $issuers = list .Values.allowedIssuers }}
+{{- else }}
+{{- range .Values.allowedIssuers }}
+{{- $issuers = append $issuers (printf "%s.%s/%s" .kind (default "cert-manager.io" .group) .name) }}
+{{- end }}
+{{- end }}
+{{- join "," $issuers }}
+{{- end }}
+
 {{/* Endpoint of a ServiceMonitor or PodMonitor. */}}
 {{- define "cnpg-plugin-operator.metricsEndpoint" -}}
 port: http

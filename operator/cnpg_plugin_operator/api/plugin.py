@@ -6,6 +6,7 @@ before a rule existed.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -142,6 +143,9 @@ DEPTH_LIMIT: Final = 32
 
 SIZE_LIMIT: Final = 256 * 1024
 """Bytes of a spec: an object that holds it twice still fits into etcd."""
+NAME: Final = re.compile("[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
+"""Of a resource, which becomes the value of labels and a part of other names; the CRD allows 50
+characters."""
 
 LOCATION_LIMIT: Final = 3
 """How many problems of a spec are named at once: enough to act on, short enough to read."""
@@ -176,6 +180,11 @@ def parse_plugin(
     if not is_within(raw, depth=DEPTH_LIMIT, size=SIZE_LIMIT):
         raise InvalidSpecError(
             f"spec: has more than {DEPTH_LIMIT} levels or {SIZE_LIMIT // 1024} KiB"
+        )
+    if not NAME.fullmatch(body["metadata"]["name"]):
+        raise InvalidSpecError(
+            "metadata.name: lower-case letters, digits and hyphens, at most 50; create the "
+            "resource under another name"
         )
     try:
         spec = Spec.model_validate(raw)

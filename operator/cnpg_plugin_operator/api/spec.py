@@ -5,15 +5,40 @@ The CRD's schema and CEL rules are the first gate and carry the same defaults; `
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from cnpg_plugin_operator.api.durations import parse_duration
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A Go duration string such as `2160h` or `5s`."""
+
+
+def refuse_address(text: str) -> str:
+    """Refuse an IP address, which as a DNS name of a certificate is never matched by anything."""
+    if all(part.isdigit() for part in text.split(".")):
+        raise ValueError("an IP address is no DNS name")
+    return text
+
+
+_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{_SUBDOMAIN}$")]
+"""Name of an object: a lower-case DNS name. The CRD has the same patterns."""
+
+RoleName = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=r"^[^\s/%]*[^\s/%.][^\s/%]*$")
+]
+"""Name of a Role or ClusterRole: any segment of a path."""
+
+DNSPattern = Annotated[
+    str,
+    Field(min_length=1, max_length=253, pattern=rf"^(\*\.)?{_SUBDOMAIN}$"),
+    AfterValidator(refuse_address),
+]
+"""A DNS name of a certificate; the first label may be `*`."""
 
 Tree = dict[str, Any]
 """A part of a Pod that is handed on as it is; the API server judges it."""
@@ -79,14 +104,14 @@ class ServiceAccount(_Model):
 
     create: bool | None = None
     """None: create one when roles are to be bound."""
-    name: str | None = None
+    name: Name | None = None
     annotations: dict[str, str] = Field(default_factory=dict)
 
 
 class Service(_Model):
     """The plugin's Service."""
 
-    name: str | None = None
+    name: Annotated[str, Field(max_length=63, pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$")] | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
     ip_families: tuple[str, ...] = ()
@@ -96,9 +121,9 @@ class Service(_Model):
 class IssuerRef(_Model):
     """A cert-manager issuer of the user's choice."""
 
-    name: str
-    kind: str = "Issuer"
-    group: str = "cert-manager.io"
+    name: Name
+    kind: Annotated[str, Field(max_length=63, pattern="^[A-Za-z][A-Za-z0-9]*$")] = "Issuer"
+    group: Name = "cert-manager.io"
 
 
 class PrivateKey(_Model):
@@ -123,9 +148,9 @@ class Mounts(_Model):
 class TLSSecrets(_Model):
     """The user's own Secrets."""
 
-    server: str = Field(min_length=1, max_length=253)
+    server: Name
     """Holds the pair that the plugin presents."""
-    client: str = Field(min_length=1, max_length=253)
+    client: Name
     """Holds the pair that CloudNativePG presents."""
 
 
@@ -141,8 +166,8 @@ class TLS(_Model):
     duration: Duration = timedelta(hours=2160)
     renew_before: Duration | None = None
     private_key: PrivateKey = PrivateKey()
-    dns_names: tuple[str, ...] = ()
-    server_name: str | None = None
+    dns_names: Annotated[tuple[DNSPattern, ...], Field(max_length=32)] = ()
+    server_name: Name | None = None
     mounts: Mounts = Mounts()
     client_ca: Annotated[Literal["tls.crt", "ca.crt"], Field(validation_alias="clientCA")] = (
         "tls.crt"
@@ -157,7 +182,7 @@ class CNPGRef(_Model):
     namespace: CloudNativePG finds plugins in its own only.
     """
 
-    name: str = Field(min_length=1)
+    name: Name
 
 
 class Handshake(_Model):
@@ -170,7 +195,7 @@ class Handshake(_Model):
 class Spec(_Model):
     """What the user wants. Field meanings are documented in the CRD."""
 
-    plugin_name: str = Field(min_length=1, max_length=63)
+    plugin_name: Annotated[Name, Field(max_length=63)]
     mode: Mode = Mode.STANDALONE
     image: str = Field(min_length=1)
     image_pull_policy: str | None = None
@@ -191,15 +216,15 @@ class Spec(_Model):
     tolerations: tuple[Tree, ...] = ()
     affinity: Tree = Field(default_factory=dict)
     topology_spread_constraints: tuple[Tree, ...] = ()
-    priority_class_name: str | None = None
+    priority_class_name: Name | None = None
     pod_labels: dict[str, str] = Field(default_factory=dict)
     pod_annotations: dict[str, str] = Field(default_factory=dict)
     replicas: int = Field(1, ge=1)
     strategy: Strategy = Strategy()
     pod_template: Tree = Field(default_factory=dict)
     service_account: ServiceAccount = ServiceAccount()
-    cluster_roles: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
+    cluster_roles: tuple[RoleName, ...] = ()
+    roles: tuple[RoleName, ...] = ()
     service: Service = Service()
     tls: TLS = TLS()
     restart_policy: RestartPolicy | None = None

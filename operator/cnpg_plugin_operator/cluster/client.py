@@ -94,10 +94,10 @@ class Client:
     async def find(
         self, kind: Kind, name: str, namespace: str | None = None
     ) -> dict[str, Any] | None:
-        """Read one object, or None where there is none."""
+        """Read one object, or None where there is none, or none can have that name."""
         try:
             return await self.get(kind, name, namespace)
-        except errors.NotFoundError:
+        except (errors.NotFoundError, errors.InvalidNameError):
             return None
 
     async def list(
@@ -207,7 +207,7 @@ class Client:
         subresource: str | None = None,
         **parameters: Any,  # noqa: ANN401 - handed to the library as it is
     ) -> dict[str, Any]:
-        path = kind.path(namespace, name) + (f"/{subresource}" if subresource else "")
+        path = kind.path(namespace, name, subresource)
         target = f"{kind.kind} {namespace + '/' if namespace else ''}{name or ''}".strip()
         return await self._send(method, path, target, **parameters)
 

@@ -19,6 +19,7 @@ from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
+from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
@@ -30,6 +31,7 @@ from cnpg_plugin_operator.cluster.ownership import (
     find_selecting,
     is_own,
 )
+from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
 from cnpg_plugin_operator.cluster.restarting import find_record
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.cnpg_facts import (
@@ -40,12 +42,14 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
 )
 from cnpg_plugin_operator.decide.facts import ForeignObject, SelectingService
 from cnpg_plugin_operator.decide.issuing import IssuerFacts
+from cnpg_plugin_operator.decide.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.desired.objects import Object
 
 SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
 """What CloudNativePG 1.29.0 to 1.30.0 also writes on a Service; neither tells of a registration."""
 
-OWN_SELECTOR: Final = f"{names.LABEL_MANAGED_BY}={names.OPERATOR}"
+OWN: Final = {names.LABEL_MANAGED_BY: names.OPERATOR}
+"""The label of everything that this operator made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Snapshot:
     """The user's issuer; None where it is not cert-manager's or not named."""
     clusters: tuple[ClusterFacts, ...]
     event: CNPGEvent | None
+    private: PrivateSecrets
+    """What is known of the Secrets that the resource names; nothing is read where it names none."""
     approval: str
     """Which change of the plugin's pods a person approved, or empty."""
 
@@ -130,7 +136,7 @@ class Gatherer:
         self, plugin: Plugin, chain: list[Object], children: list[Object]
     ) -> Snapshot:
         namespace = plugin.namespace
-        own = f"{names.LABEL_PLUGIN}={plugin.name}"
+        own = label_selector({names.LABEL_PLUGIN: plugin.name})
         async with asyncio.TaskGroup() as reads:
             live = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
             shared = reads.create_task(
@@ -161,6 +167,7 @@ class Gatherer:
             rivals=find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
+            private=await self._private(plugin, siblings.result(), found),
             clusters=clusters.result(),
             event=event.result(),
             # This resource is among those of its namespace.
@@ -170,6 +177,14 @@ class Gatherer:
             ),
         )
 
+    async def _private(
+        self, plugin: Plugin, siblings: list[dict[str, Any]], cnpg: tuple[CNPGFacts, ...]
+    ) -> PrivateSecrets:
+        """Read what is known of the Secrets that a resource names."""
+        named = bound({name for _, name in find_named(plugin)})
+        own = {facts.deployment for facts in cnpg}
+        return await read_private_secrets(self._client, plugin.namespace, named, siblings, own)
+
     async def _chain(self, namespace: str, wanted: list[Object]) -> Live:
         """Read the parts of the namespace's chain in two requests."""
         found: dict[tuple[str, str], Mapping[str, Any] | None] = {
@@ -177,7 +192,7 @@ class Gatherer:
         }
         if not wanted:
             return found
-        selector = f"{OWN_SELECTOR},{names.LABEL_CHAIN}"
+        selector = label_selector(OWN, names.LABEL_CHAIN)
         for kind in (kinds.ISSUER, kinds.CERTIFICATE):
             with contextlib.suppress(errors.KindMissingError):
                 for body in await self._client.list(kind, namespace, labels=selector):
@@ -218,7 +233,7 @@ class Gatherer:
     async def published(self, namespace: str) -> dict[str, Announcement]:
         """Read what all plugins of a namespace have announced, by the name of the resource."""
         services = await self._client.list(
-            kinds.SERVICE, namespace, labels=f"{OWN_SELECTOR},{names.CNPG_PLUGIN_NAME}"
+            kinds.SERVICE, namespace, labels=label_selector(OWN, names.CNPG_PLUGIN_NAME)
         )
         found = {
             body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): observe.read_service(body)
@@ -230,7 +245,7 @@ class Gatherer:
         self, kind: Kind, plugin: Resource, labels: str | None = None
     ) -> list[dict[str, Any]]:
         """Read what was made of one kind for a plugin, wanted or not."""
-        selector = labels or f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={plugin.name}"
+        selector = labels or label_selector({**OWN, names.LABEL_PLUGIN: plugin.name})
         try:
             return await self._client.list(
                 kind, plugin.namespace if kind.namespaced else None, labels=selector
@@ -317,9 +332,12 @@ class Gatherer:
         bodies = await self._client.list(
             kinds.EVENT,
             plugin.namespace,
-            fields=(
-                "involvedObject.kind=Service,"
-                f"involvedObject.name={plugin.service_name},source={names.CNPG_EVENT_SOURCE}"
+            fields=field_selector(
+                {
+                    "involvedObject.kind": kinds.SERVICE.kind,
+                    "involvedObject.name": plugin.service_name,
+                    "source": names.CNPG_EVENT_SOURCE,
+                }
             ),
         )
         relevant = [body for body in bodies if body.get("reason") not in SIDE_EVENTS]

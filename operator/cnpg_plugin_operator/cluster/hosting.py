@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
@@ -123,7 +123,7 @@ async def _read_directory(
         return next(iter(own), names.CNPG_SOCKET_DIRECTORY)
     arguments = [*(manager.get("command") or []), *(manager.get("args") or [])]
     for kind, flag in _CONFIGURATION:
-        named = _flag_value(arguments, flag)
+        named = next(flag_values(arguments, flag), "")
         body = await client.find(kind, named, namespace) if named else None
         if body is not None and (found := _find_directory(kind, body)):
             return found
@@ -140,14 +140,13 @@ def _find_directory(kind: Kind, body: Mapping[str, Any]) -> str:
     return str((body.get("data") or {}).get(names.CNPG_SOCKET_VARIABLE) or "")
 
 
-def _flag_value(arguments: list[str], flag: str) -> str:
-    """Find the value of a flag, written as one argument or as two."""
+def flag_values(arguments: list[str], flag: str) -> Iterator[str]:
+    """Find the values of a flag, written as one argument or as two."""
     for index, argument in enumerate(arguments):
         if argument.startswith(f"{flag}="):
-            return argument.partition("=")[2]
-        if argument == flag and index + 1 < len(arguments):
-            return arguments[index + 1]
-    return ""
+            yield argument.partition("=")[2]
+        elif argument == flag and index + 1 < len(arguments):
+            yield arguments[index + 1]
 
 
 async def _read_kubernetes(client: Client) -> tuple[int, int] | None:

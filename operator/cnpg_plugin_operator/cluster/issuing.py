@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import find_condition
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import read_time
@@ -33,7 +34,15 @@ async def read_issuer(client: Client, plugin: Plugin) -> IssuerFacts | None:
         exists=body is not None,
         ready=ready,
         message=message,
+        own=body is not None and _is_operators(body["metadata"]),
     )
+
+
+def _is_operators(metadata: Mapping[str, Any]) -> bool:
+    """Whether this operator made an issuer, by its label or its owner."""
+    owners = metadata.get("ownerReferences") or []
+    owned = any(str(o.get("apiVersion")).startswith(f"{names.GROUP}/") for o in owners)
+    return owned or (metadata.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.OPERATOR
 
 
 def _ready(body: Mapping[str, Any] | None) -> tuple[bool, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.cluster.addresses import path_segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +20,22 @@ class Kind:
     plural: str
     namespaced: bool = True
 
-    def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """Compose the URL of a collection or of one object."""
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """Compose the URL of a collection, of one object, or of a part of it.
+
+        Raises `InvalidNameError` where a part could lead anywhere else.
+        """
         root = "api" if "/" not in self.api_version else "apis"
         parts = [root, self.api_version]
         if namespace is not None and self.namespaced:
-            parts += ["namespaces", namespace]
+            parts += ["namespaces", path_segment(namespace, "Namespace")]
         parts.append(self.plural)
         if name is not None:
-            parts.append(name)
+            parts.append(path_segment(name, self.kind))
+        if subresource is not None:
+            parts.append(path_segment(subresource, "subresource"))
         return "/" + "/".join(parts)
 
 

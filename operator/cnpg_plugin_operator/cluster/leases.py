@@ -6,12 +6,13 @@ Then only one of them ever serves, and the other waits without a word that anybo
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 
 
 async def find_rival_leases(client: Client, namespace: str, plugin: str) -> list[tuple[str, str]]:
     """Find Leases that other plugins' pods hold: the Lease and the `CNPGPlugin` of its holder."""
-    pods = await client.list(kinds.POD, namespace, labels=names.LABEL_PLUGIN)
+    pods = await client.list(kinds.POD, namespace, labels=label_selector({}, names.LABEL_PLUGIN))
     owners = {
         body["metadata"]["name"]: body["metadata"]["labels"][names.LABEL_PLUGIN] for body in pods
     }

@@ -17,6 +17,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.api.untrusted import printable, read_json
 from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts, LeaderFacts
 from cnpg_plugin_operator.decide.facts import PodFacts
@@ -24,7 +25,7 @@ from cnpg_plugin_operator.decide.rollout import describe_trouble
 from cnpg_plugin_operator.decide.versions import manager_of, version_of
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
-SELECTOR: Final = f"{names.LABEL_NAME}={names.CNPG_APP}"
+SELECTOR: Final = label_selector({names.LABEL_NAME: names.CNPG_APP})
 
 Object = Mapping[str, Any]
 
@@ -121,7 +122,7 @@ async def _pods(client: Client, deployment: Object) -> tuple[PodFacts, ...]:
 def selector_of(deployment: Object) -> str:
     """Give the label selector of a Deployment's pods."""
     labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    return label_selector({str(key): str(value) for key, value in sorted(labels.items())})
 
 
 def looks_like_cnpg(deployment: Object) -> bool:

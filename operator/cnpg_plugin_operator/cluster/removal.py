@@ -10,8 +10,9 @@ from typing import Any
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import OWN_SELECTOR, Gatherer
+from cnpg_plugin_operator.cluster.gather import OWN, Gatherer
 from cnpg_plugin_operator.cluster.ownership import is_own, is_owned
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, without_account
@@ -48,7 +49,7 @@ class Remover:
 
     async def prune_chains(self, plugin: Resource, used: Collection[str]) -> list[str]:
         """Delete the parts of the namespace's chains that no plugin uses any more."""
-        selector = f"{OWN_SELECTOR},{names.LABEL_CHAIN}"
+        selector = label_selector(OWN, names.LABEL_CHAIN)
         return [
             await self._delete(kind, body, plugin.namespace)
             # Certificates go first, or cert-manager would issue the Secrets again.
@@ -121,9 +122,8 @@ class Remover:
         """Read the cluster-wide bindings of a resource; none where the operator may bind none."""
         if not self._binds_cluster_roles:
             return []
-        labels = (
-            f"{OWN_SELECTOR},{names.LABEL_PLUGIN}={resource.name},"
-            f"{names.LABEL_NAMESPACE}={resource.namespace}"
+        labels = label_selector(
+            {**OWN, names.LABEL_PLUGIN: resource.name, names.LABEL_NAMESPACE: resource.namespace}
         )
         return await self._gatherer.children(kinds.CLUSTER_ROLE_BINDING, resource, labels)
 

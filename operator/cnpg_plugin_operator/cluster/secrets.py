@@ -61,18 +61,11 @@ def read(body: Mapping[str, Any]) -> Secret:
 def find_owner(plugin: Plugin, secret: Secret) -> str | None:
     """Name who owns a Secret that a plugin's certificates need, None where the plugin may use it.
 
-    The user's own Secrets may be anybody's but this operator's other plugins' and CloudNativePG's:
-    whoever may create a plugin must not come by another's key.
+    Which of the Secrets that users bring are private is judged before (`decide.private_secrets`).
     """
-    if belongs_to(plugin, secret):
+    if belongs_to(plugin, secret) or plugin.spec.tls.secrets is not None:
         return None
-    if plugin.spec.tls.secrets is None:
-        return "somebody else (it was not made for this resource)"
-    if secret.name in names.CNPG_PRIVATE_SECRETS:
-        return "CloudNativePG"
-    if secret.labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR:
-        return None
-    return f"CNPGPlugin {secret.labels.get(names.LABEL_PLUGIN) or 'of the whole namespace'}"
+    return "another party (it was not made for this resource)"
 
 
 def belongs_to(plugin: Plugin, secret: Secret) -> bool:

@@ -1,7 +1,7 @@
 """Sidecars in the cluster: one snapshot that the whole set is composed from, and its apply."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +9,17 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.leaving import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.spec import Mode
 from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, concerning, with_record
 from cnpg_plugin_operator.cluster.hosting import read_host
 from cnpg_plugin_operator.cluster.locating import locate_deployments
+from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
+from cnpg_plugin_operator.decide.private_secrets import PrivateSecrets
 from cnpg_plugin_operator.desired.objects import Object, digest
 
 
@@ -34,6 +37,8 @@ class SidecarSnapshot:
     """All resources of the namespace."""
     clusters: tuple[Mapping[str, Any], ...]
     """All Clusters."""
+    private: PrivateSecrets
+    """What is known of the Secrets that any of the namespace's sidecars names."""
     service: Mapping[str, Any] | None
     """The Service that the plugin would have in mode Standalone."""
 
@@ -75,6 +80,13 @@ class Sidecars:
             host=host,
             siblings=tuple(siblings),
             clusters=tuple(clusters),
+            private=await read_private_secrets(
+                self._client,
+                namespace,
+                _named_by_sidecars(siblings),
+                siblings,
+                {facts.deployment for facts in found},
+            ),
             service=service,
         )
 
@@ -96,3 +108,10 @@ class Sidecars:
             manager=names.SIDECAR_MANAGER,
         )
         self._guard.note(key, wanted)
+
+
+def _named_by_sidecars(siblings: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Name the Secrets of all sidecars: the set is composed of them together."""
+    specs = (body.get("spec") or {} for body in siblings)
+    found = (bound(named_in(spec)) for spec in specs if spec.get("mode") == Mode.SIDECAR)
+    return frozenset().union(*found)

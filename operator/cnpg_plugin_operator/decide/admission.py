@@ -16,9 +16,12 @@ from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.facts import ForeignObject, SelectingService
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.hosting import judge_host
+from cnpg_plugin_operator.decide.issuer_grants import IssuerInput, judge_issuer
+from cnpg_plugin_operator.decide.issuing import IssuerFacts
 from cnpg_plugin_operator.decide.labelling import find_label_problems
 from cnpg_plugin_operator.decide.locating import LocatingInput, decide_locating
 from cnpg_plugin_operator.decide.pod_safety import find_pod_problems
+from cnpg_plugin_operator.decide.private_secrets import PrivateSecrets, judge_secrets
 from cnpg_plugin_operator.desired.access import account_name, creates_account
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.desired.workload import build_pod_template
@@ -32,6 +35,8 @@ class Grants:
     roles: frozenset[str] = frozenset()
     service_accounts: frozenset[str] = frozenset()
     """Existing accounts that a plugin may run under."""
+    issuers: frozenset[str] = frozenset()
+    """Issuers that may issue for names beyond a Service's own; see `issuer_grants`."""
     nudging: bool = False
     """Whether Clusters may be annotated for a plugin."""
     sidecars: bool = True
@@ -61,6 +66,13 @@ class AdmissionInput:
     host: HostFacts | None = None
     """CloudNativePG's pod; read only for sidecars."""
     gate: Gate = field(default_factory=Gate)
+    private: PrivateSecrets = field(default_factory=PrivateSecrets)
+    """What is known of the Secrets that the resource names."""
+    issuer: IssuerFacts | None = None
+    """The issuer that the resource names; None where it cannot be read."""
+    announced_name: str | None = None
+    """The name that CloudNativePG verifies the plugin for; None before the first."""
+    cluster_domain: str = "cluster.local"
 
 
 Check = Callable[[AdmissionInput], Verdict | None]
@@ -170,6 +182,24 @@ def _confusing_labels(given: AdmissionInput) -> Verdict | None:
     return no(Reason.INVALID_SPEC, f"{problem}.") if problem else None
 
 
+def _private_secret(given: AdmissionInput) -> Verdict | None:
+    """The resource names a Secret whose keys are somebody else's."""
+    return judge_secrets(given.plugin, given.private)
+
+
+def _ungranted_certificate(given: AdmissionInput) -> Verdict | None:
+    """The resource asks for a certificate that would be believed elsewhere."""
+    return judge_issuer(
+        IssuerInput(
+            plugin=given.plugin,
+            issuer=given.issuer,
+            granted=given.grants.issuers,
+            announced=given.announced_name,
+            domain=given.cluster_domain,
+        )
+    )
+
+
 def _dangerous_pod(given: AdmissionInput) -> Verdict | None:
     """The pod, with the user's template merged in, would reach beyond itself."""
     if given.plugin.is_sidecar:
@@ -212,6 +242,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     _rival,
     _foreign_object,
     _ungranted,
+    _private_secret,
+    _ungranted_certificate,
     _dangerous_pod,
     _confusing_labels,
     _impossible_sidecar,

@@ -14,7 +14,7 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
-from cnpg_plugin_operator.decide.pod_safety import check_container, check_volume, holds_token
+from cnpg_plugin_operator.decide.pod_safety import holds_token
 from cnpg_plugin_operator.decide.pod_security import find_security_problems
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, build_sidecar
 
@@ -120,9 +120,7 @@ def _find_problems(given: HostingInput) -> Iterator[str]:
         yield from (f"The sidecar {problem}" for problem in find_security_problems({"spec": pod}))
         yield from _check_account(plugin, host)
         for volume in plugin.spec.volumes:
-            yield from (f"The sidecar {problem}" for problem in check_volume(volume))
             yield from _check_token(plugin, volume)
-        yield from (f"The sidecar {problem}" for problem in check_container(sidecar.container))
         yield from _check_mounts(plugin, host)
         yield from _check_user(plugin, host)
         yield from _check_arguments(plugin, host)

@@ -17,6 +17,8 @@ class IssuerFacts:
     exists: bool
     ready: bool
     message: str
+    own: bool = False
+    """Whether this operator made it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,16 @@ def server_names(plugin: Plugin, cluster_domain: str, announced: str | None) -> 
     `announced` is the name that CloudNativePG verifies at present: it stays covered until
     CloudNativePG has been told another.
     """
-    host = plugin.host
-    found = [plugin.service_name, f"{plugin.service_name}.{plugin.namespace}", host]
-    found += [f"{host}.{cluster_domain}", plugin.server_name, *plugin.spec.tls.dns_names]
+    found = service_names(plugin, cluster_domain)
+    found += [plugin.server_name, *plugin.spec.tls.dns_names]
     found += [announced] if announced is not None else []
     return list(dict.fromkeys(found))
+
+
+def service_names(plugin: Plugin, cluster_domain: str) -> list[str]:
+    """List the DNS names that Kubernetes gives to the plugin's Service."""
+    name, host = plugin.service_name, plugin.host
+    return [name, f"{name}.{plugin.namespace}", host, f"{host}.{cluster_domain}"]
 
 
 def build_server_certificate(plugin: Plugin, dns_names: list[str]) -> Object:

@@ -33,6 +33,7 @@ def admit(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> AdmissionInp
         grants=policy.grants,
         host=seen.host,
         gate=policy.gate,
+        private=seen.private,
     )
 
 

@@ -139,6 +139,10 @@ class Pass:
                 services=seen.services,
                 reference_exists=seen.reference_exists,
                 grants=self.tools.policy.grants,
+                private=seen.private,
+                issuer=seen.issuer,
+                announced_name=self.work.announced_name,
+                cluster_domain=self.tools.policy.cluster_domain,
             )
         )
 

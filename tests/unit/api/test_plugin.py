@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin, parse_resource
+from cnpg_plugin_operator.api.plugin import NAME, Plugin, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.spec import Provider
 from tests.support.builders import plugin, resource
 
@@ -131,7 +131,7 @@ def test_a_default_has_the_name_of_its_provider() -> None:
 
 
 @given(
-    st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=63),
+    st.from_regex(NAME, fullmatch=True),
     st.sampled_from([{}, OWN, ALONE, {**OWN, **ALONE}, MINE]),
 )
 def test_names_of_two_parts_are_never_the_same(name: str, tls: dict[str, Any]) -> None:

@@ -42,6 +42,10 @@ EVERYTHING: dict[str, Any] = {
     "allowedClusterRoles": ["barman-cloud", "system:example"],
     "allowedRoles": ["barman-cloud"],
     "allowedServiceAccounts": ["backup", "archive"],
+    "allowedIssuers": [
+        {"name": "company-ca", "kind": "ClusterIssuer"},
+        {"name": "pca", "kind": "AWSPCAIssuer", "group": "awspca.cert-manager.io"},
+    ],
     "log": {"level": "debug", "format": "text"},
     "extraArgs": ["--log-level=warning", "--restart-cooldown", "2h"],
     "extraEnv": [{"name": "TZ", "value": "UTC"}],
@@ -222,6 +226,7 @@ def test_the_settings_reach_the_operator_by_default() -> None:
         "CNPGP_CLUSTER_ROLE_GRANT_PREFIX": "operators:release-cnpg-plugin-operator-allows-",
         "CNPGP_ALLOWED_ROLES": "",
         "CNPGP_ALLOWED_SERVICE_ACCOUNTS": "",
+        "CNPGP_ALLOWED_ISSUERS": "",
         "CNPGP_LOG_LEVEL": "info",
         "CNPGP_LOG_FORMAT": "json",
         "CNPGP_HTTP_ADDRESS": ":8080",
@@ -247,12 +252,19 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
         "CNPGP_CLUSTER_ROLE_GRANT_PREFIX": "operators:release-cnpg-plugin-operator-allows-",
         "CNPGP_ALLOWED_ROLES": "barman-cloud",
         "CNPGP_ALLOWED_SERVICE_ACCOUNTS": "backup,archive",
+        "CNPGP_ALLOWED_ISSUERS": (
+            "ClusterIssuer.cert-manager.io/company-ca,AWSPCAIssuer.awspca.cert-manager.io/pca"
+        ),
         "CNPGP_LOG_LEVEL": "debug",
         "CNPGP_LOG_FORMAT": "text",
         "CNPGP_HTTP_ADDRESS": ":8080",
         "TZ": "UTC",
     }
     assert container(rendered)["args"] == ["run", *EVERYTHING["extraArgs"]]
+
+
+def test_all_issuers_are_granted_by_one_character() -> None:
+    assert environment(render({"allowedIssuers": "*"}))["CNPGP_ALLOWED_ISSUERS"] == "*"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,16 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "a role list as text": ({"allowedRoles": "barman-cloud"}, "allowedRoles"),
     "a role name with a comma": ({"allowedClusterRoles": ["a,b"]}, "allowedClusterRoles"),
     "a wildcard among accounts is no list": ({"allowedServiceAccounts": "*"}, "allowedService"),
+    "a word among issuers is no list": ({"allowedIssuers": "all"}, "allowedIssuers"),
+    "an issuer by its name alone": ({"allowedIssuers": [{"name": "a"}]}, "allowedIssuers"),
+    "an issuer with a comma": (
+        {"allowedIssuers": [{"name": "a,*", "kind": "Issuer"}]},
+        "allowedIssuers",
+    ),
+    "an issuer with a namespace": (
+        {"allowedIssuers": [{"name": "a", "kind": "Issuer", "namespace": "b"}]},
+        "allowedIssuers",
+    ),
     "a port out of range": ({"metrics": {"service": {"port": 70000}}}, "port"),
     "an annotation that is no text": ({"podAnnotations": {"a": 1}}, "podAnnotations"),
     "a variable without name": ({"extraEnv": [{"value": "x"}]}, "extraEnv"),

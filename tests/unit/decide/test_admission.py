@@ -89,18 +89,9 @@ def pod(**fields: Any) -> dict[str, Any]:
             {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "node's files", id="hostPath"
         ),
         pytest.param(
-            {"volumes": [{"name": "x", "secret": {"secretName": "cnpg-ca-secret"}}]},
-            "cnpg-ca-secret", id="CloudNativePG's CA as a volume",
-        ),
-        pytest.param(
             {"volumes": [{"name": "x", "projected": {"sources": [
                 {"secret": {"name": "cnpg-plugins-root"}}]}}]},
             "cnpg-plugins-root", id="the chain's root in a projected volume",
-        ),
-        pytest.param(
-            {"env": [{"name": "X", "valueFrom": {"secretKeyRef": {
-                "name": "cnpg-webhook-cert", "key": "tls.key"}}}]},
-            "cnpg-webhook-cert", id="the webhook's key as a variable",
         ),
         pytest.param(
             {"envFrom": [{"secretRef": {"name": "cnpg-plugins"}}]}, "cnpg-plugins",

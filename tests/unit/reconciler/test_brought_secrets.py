@@ -160,11 +160,11 @@ async def test_a_secret_is_refused_that_has(stage: Stage, bad: Bad) -> None:
     [
         (
             {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_PLUGIN: "other"},
-            "CNPGPlugin other",
+            "the operator keeps it for CNPGPlugin other;",
         ),
         (
             {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_CHAIN: names.OWN_ROOT},
-            "CNPGPlugin of the whole namespace",
+            "the operator keeps it;",
         ),
     ],
     ids=["of another plugin", "of all plugins"],
@@ -178,8 +178,9 @@ async def test_a_key_of_others_is_not_used(
     stage.create(tls=BROUGHT)
     await stage.settle(passes=2)
 
-    assert stage.condition("CertificatesReady") == ("False", "ForeignSecret")
-    assert f"Secret {secret} belongs to {owner}" in stage.message("CertificatesReady")
+    assert stage.condition("Accepted") == ("False", "InvalidSpec")
+    assert f"Secret {secret} in spec.tls.secrets.{secret[3:]} " in stage.message("Accepted")
+    assert owner in stage.message("Accepted")
     assert stage.secrets() == {"my-server", "my-client"}
     assert touched(stage) == []
 
@@ -193,8 +194,9 @@ async def test_a_key_of_cloudnativepg_is_not_used(stage: Stage, name: str, role:
     stage.create(tls={**BROUGHT, "secrets": {**SECRETS, role: name}})
     await stage.settle(passes=2)
 
-    assert stage.condition("CertificatesReady") == ("False", "ForeignSecret")
-    assert f"Secret {name} belongs to CloudNativePG" in stage.message("CertificatesReady")
+    assert stage.condition("Accepted") == ("False", "InvalidSpec")
+    assert f"Secret {name} in spec.tls.secrets.{role} is private" in stage.message("Accepted")
+    assert "it is CloudNativePG's own" in stage.message("Accepted")
     assert not any(write.endswith(name) for write in stage.client.writes)
 
 

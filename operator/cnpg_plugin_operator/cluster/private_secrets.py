@@ -1,0 +1,184 @@
+"""Reads who uses which Secrets in a namespace, for resources that name some.
+
+Most resources name none, and then nothing is read. Otherwise the named Secrets are read one by one,
+never all of the namespace; the lists of Services, Issuers and Deployments come with one request
+each. Everything is read tolerantly: these objects are other people's.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.secret_places import EXCEPTED, find_secrets
+from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.hosting import flag_values
+from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.locating import looks_like_cnpg
+from cnpg_plugin_operator.decide.private_secrets import SECRETS_LIMIT, Claim, PrivateSecrets
+from cnpg_plugin_operator.decide.versions import manager_of
+
+ACCOUNT_TOKEN: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secret
+BOOTSTRAP_TOKEN: Final = "bootstrap.kubernetes.io/token"  # noqa: S105 - a type of Secret
+HELM_RELEASE: Final = "helm.sh/release"
+"""Begins the type of Secrets in which Helm keeps a release with all its values."""
+
+ACCOUNT_ANNOTATION: Final = "kubernetes.io/service-account.name"
+NEXT_KEY: Final = "cert-manager.io/next-private-key"
+"""Label of the Secret in which cert-manager keeps a key until its certificate is issued."""
+
+CNPG_USES: Final = "CloudNativePG's own pod uses it"
+
+Object = Mapping[str, Any]
+
+
+def named_in(spec: object) -> frozenset[str]:
+    """Name the Secrets that the spec of a resource names, whatever it holds."""
+    spec = spec if isinstance(spec, Mapping) else {}
+    return brought_in(spec) | {name for _, name in find_secrets(spec)}
+
+
+def brought_in(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Name the pair in `tls.secrets`, whatever the spec holds."""
+    tls = spec.get("tls")
+    brought = tls.get("secrets") if isinstance(tls, Mapping) else None
+    found = brought.values() if isinstance(brought, Mapping) else ()
+    return frozenset(name for name in found if isinstance(name, str) and name)
+
+
+async def read_private_secrets(
+    client: Client,
+    namespace: str,
+    named: Collection[str],
+    siblings: Iterable[Object],
+    cnpg: Collection[str],
+) -> PrivateSecrets:
+    """Read what is known of some Secrets; `cnpg` names CloudNativePG's Deployments."""
+    if not named:
+        return PrivateSecrets()
+    wanted = sorted(named)
+    deployments, services, issuers, cluster_issuers, *secrets = await asyncio.gather(
+        client.list(kinds.DEPLOYMENT, namespace),
+        client.list(kinds.SERVICE, namespace),
+        _list_served(client, kinds.ISSUER, namespace),
+        _list_served(client, kinds.CLUSTER_ISSUER, None),
+        *(client.find(kinds.SECRET, name, namespace) for name in wanted),
+    )
+    own = [body for body in deployments if _name(body) in cnpg or _is_cnpg(body)]
+    found = (
+        *((name, "it is CloudNativePG's own") for name in names.CNPG_PRIVATE_SECRETS),
+        *(pair for body in own for pair in _used_by_cnpg(body)),
+        *(pair for body in services for pair in _announced(body)),
+        *(pair for body in issuers for pair in _used_by_issuer("Issuer", body)),
+        *(pair for body in cluster_issuers for pair in _used_by_issuer("ClusterIssuer", body)),
+    )
+    # The first word counts: CloudNativePG's, then a plugin's, then an issuer's.
+    used = dict(reversed(found))
+    read = {_name(body): _read_reason(body) for body in secrets if body is not None}
+    return PrivateSecrets(used, read, tuple(_read_claim(body) for body in siblings))
+
+
+async def _list_served(client: Client, kind: Kind, namespace: str | None) -> list[dict[str, Any]]:
+    try:
+        return await client.list(kind, namespace)
+    except errors.KindMissingError:
+        return []
+
+
+def bound(named: Collection[str]) -> Collection[str]:
+    """Read nothing for a resource that is refused for the number of its Secrets."""
+    return named if len(named) <= SECRETS_LIMIT else ()
+
+
+def _name(body: Object) -> str:
+    return str(body["metadata"]["name"])
+
+
+def _is_cnpg(deployment: Object) -> bool:
+    """Whether a Deployment is CloudNativePG's; a plugin's may be made to look like it."""
+    labels = deployment["metadata"].get("labels") or {}
+    return labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR and looks_like_cnpg(deployment)
+
+
+def _used_by_cnpg(deployment: Object) -> Iterator[tuple[str, str]]:
+    """Find what CloudNativePG's pod uses, its sidecars left out: those are plugins."""
+    pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
+    own = {
+        field: [item for item in value if not _is_sidecars(item)]
+        if isinstance(value, list)
+        else value
+        for field, value in pod.items()
+    }
+    yield from ((name, CNPG_USES) for _, name in find_secrets(own))
+    for item in pod.get(EXCEPTED) or []:
+        yield str(item.get("name")), "CloudNativePG's image is pulled with it"
+    manager = manager_of(deployment)
+    arguments = [*(manager.get("command") or []), *(manager.get("args") or [])]
+    for name in flag_values(arguments, "--secret-name"):
+        yield name, "CloudNativePG is configured by it"
+
+
+def _is_sidecars(item: object) -> bool:
+    """Whether a container or volume of CloudNativePG's pod is one that this operator put there."""
+    name = str(item.get("name") or "") if isinstance(item, Mapping) else ""
+    return name.startswith(names.SIDECAR_PREFIX)
+
+
+def _announced(service: Object) -> Iterator[tuple[str, str]]:
+    """Find the pairs of a plugin that was deployed by hand; this operator's are claimed."""
+    metadata = service["metadata"]
+    if (metadata.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.OPERATOR:
+        return
+    annotations = metadata.get("annotations") or {}
+    for key in (names.CNPG_CLIENT_SECRET, names.CNPG_SERVER_SECRET):
+        if annotations.get(key):
+            yield str(annotations[key]), f"Service {_name(service)} names it for another plugin"
+
+
+def _used_by_issuer(kind: str, issuer: Object) -> Iterator[tuple[str, str]]:
+    spec = issuer.get("spec") or {}
+    signing = {name for _, name in find_secrets({"ca": spec.get("ca")})}
+    for _, name in find_secrets(spec):
+        does = "signs with it" if name in signing else "authenticates with it"
+        yield name, f"{kind} {_name(issuer)} {does}"
+
+
+def _read_reason(secret: Object) -> str:
+    """Say why a Secret is private by what it is, or nothing."""
+    metadata, kind = secret["metadata"], str(secret.get("type") or "")
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    if kind == ACCOUNT_TOKEN:
+        return f"it holds a token of ServiceAccount {annotations.get(ACCOUNT_ANNOTATION)}"
+    if kind == BOOTSTRAP_TOKEN:
+        return "it holds a token by which nodes join the cluster"
+    if kind.startswith(HELM_RELEASE):
+        return "Helm keeps a release in it"
+    if labels.get(names.LABEL_MANAGED_BY) == names.OPERATOR:
+        plugin = labels.get(names.LABEL_PLUGIN)
+        return "the operator keeps it" + (f" for CNPGPlugin {plugin}" if plugin else "")
+    if labels.get(NEXT_KEY) == "true":
+        return "cert-manager keeps a new private key in it"
+    return next(filter(None, map(_read_owner, metadata.get("ownerReferences") or [])), "")
+
+
+def _read_owner(reference: Object) -> str:
+    group = str(reference.get("apiVersion") or "").partition("/")[0]
+    kind, name = reference.get("kind"), reference.get("name")
+    if group in (names.CNPG_GROUP, names.GROUP):
+        return f"{kind} {name} owns it"
+    return ""
+
+
+def _read_claim(resource: Object) -> Claim:
+    spec = resource.get("spec")
+    spec = spec if isinstance(spec, Mapping) else {}
+    created = read_time(resource["metadata"].get("creationTimestamp"))
+    return Claim(
+        plugin=_name(resource),
+        created=created or datetime.max.replace(tzinfo=UTC),
+        brought=brought_in(spec),
+        named=named_in(spec),
+    )

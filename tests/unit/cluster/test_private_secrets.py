@@ -1,0 +1,244 @@
+"""Who uses a Secret is read from everything that can use one, with the fewest requests."""
+
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
+from cnpg_plugin_operator.decide.private_secrets import SECRETS_LIMIT, PrivateSecrets
+from cnpg_plugin_operator.handlers import marks_of, plugin_mark, secret_mark
+from tests.support.builders import resource
+from tests.support.fake_client import FakeClient
+
+NAMESPACE = "cnpg-system"
+LOOT = "loot"
+
+
+class CountingClient(FakeClient):
+    """Counts what is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
+        self.asked.append(f"get {kind.kind} {name}")
+        return await super().get(kind, name, namespace)
+
+    async def list(self, kind: Kind, namespace: str | None = None, **selectors: Any) -> Any:
+        self.asked.append(f"list {kind.kind}")
+        return await super().list(kind, namespace, **selectors)
+
+
+def meta(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "namespace": NAMESPACE, **fields}
+
+
+def cnpg(name: str = "cnpg", labels: dict[str, str] | None = None, **pod: Any) -> dict[str, Any]:
+    manager = {"name": "manager", "args": pod.pop("args", []), "env": pod.pop("env", [])}
+    return {
+        "metadata": meta(name, labels=labels or {names.LABEL_NAME: names.CNPG_APP}),
+        "spec": {"template": {"spec": {"containers": [manager], **pod}}},
+    }
+
+
+def service(key: str, **labels: str) -> dict[str, Any]:
+    return {"metadata": meta("barman", annotations={key: LOOT}, labels=labels)}
+
+
+def issuer(**spec: Any) -> dict[str, Any]:
+    return {"metadata": meta("company"), "spec": spec}
+
+
+MOUNTED = [{"name": "cert", "secret": {"secretName": LOOT}}]
+KEY = {"secretKeyRef": {"name": LOOT, "key": "k"}}
+CA = {"ca": {"secretName": LOOT}}
+ACCOUNT = {"acme": {"privateKeySecretRef": {"name": LOOT}}}
+
+USERS: list[Any] = [
+    pytest.param(kinds.DEPLOYMENT, cnpg(volumes=MOUNTED), "CloudNativePG's own pod uses it",
+                 id="a volume of CloudNativePG"),
+    pytest.param(kinds.DEPLOYMENT, cnpg(env=[{"name": "A", "valueFrom": KEY}]),
+                 "CloudNativePG's own pod uses it", id="a variable of CloudNativePG"),
+    pytest.param(kinds.DEPLOYMENT, cnpg(args=["--secret-name", LOOT]), "configured by it",
+                 id="CloudNativePG's configuration"),
+    pytest.param(kinds.DEPLOYMENT, cnpg(args=[f"--secret-name={LOOT}"]), "configured by it",
+                 id="the same in one argument"),
+    pytest.param(kinds.DEPLOYMENT, cnpg(imagePullSecrets=[{"name": LOOT}]), "image is pulled",
+                 id="CloudNativePG's pull secret"),
+    pytest.param(kinds.SERVICE, service(names.CNPG_CLIENT_SECRET), "Service barman names it",
+                 id="the client pair of a plugin deployed by hand"),
+    pytest.param(kinds.SERVICE, service(names.CNPG_SERVER_SECRET), "Service barman names it",
+                 id="the server pair of a plugin deployed by hand"),
+    pytest.param(kinds.ISSUER, issuer(**CA), "Issuer company signs with it", id="a CA Issuer"),
+    pytest.param(kinds.CLUSTER_ISSUER, issuer(**CA), "ClusterIssuer company signs with it",
+                 id="a CA ClusterIssuer"),
+    pytest.param(kinds.ISSUER, issuer(**ACCOUNT), "Issuer company authenticates with it",
+                 id="an account of an Issuer"),
+]  # fmt: skip
+
+
+async def read(client: FakeClient, *siblings: dict[str, Any], name: str = LOOT) -> PrivateSecrets:
+    return await read_private_secrets(client, NAMESPACE, {name}, siblings, {"named-cnpg"})
+
+
+@pytest.mark.parametrize(("kind", "body", "words"), USERS)
+async def test_what_uses_a_secret_is_said(kind: Kind, body: dict[str, Any], words: str) -> None:
+    client = FakeClient()
+    client.put(kind, body)
+
+    assert words in (await read(client)).used[LOOT]
+
+
+async def test_a_deployment_that_was_found_to_be_cloudnativepgs_counts_whatever_it_looks_like() -> (
+    None
+):
+    client = FakeClient()
+    client.put(kinds.DEPLOYMENT, cnpg("named-cnpg", {"app": "x"}, volumes=MOUNTED))
+    assert LOOT in (await read(client)).used
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        pytest.param(kinds.DEPLOYMENT, cnpg("x", {"app": "x"}, volumes=MOUNTED), id="a Deployment"),
+        pytest.param(
+            kinds.DEPLOYMENT,
+            cnpg("x", {names.LABEL_MANAGED_BY: names.OPERATOR}, volumes=MOUNTED,
+                 env=[{"name": names.CNPG_IMAGE_VARIABLE}]),
+            id="a plugin that looks like CloudNativePG",
+        ),
+        pytest.param(
+            kinds.DEPLOYMENT,
+            cnpg(
+                volumes=[{**MOUNTED[0], "name": names.sidecar_volume("hello", "cert")}],
+                initContainers=[{"name": names.sidecar_container("hello"), "envFrom": [
+                    {"secretRef": {"name": LOOT}}]}],
+            ),
+            id="a sidecar in CloudNativePG's pod",
+        ),
+        pytest.param(
+            kinds.SERVICE,
+            service(names.CNPG_CLIENT_SECRET, **{names.LABEL_MANAGED_BY: names.OPERATOR}),
+            id="a Service of this operator",
+        ),
+        pytest.param(kinds.ISSUER, issuer(selfSigned={}), id="an Issuer without a Secret"),
+    ],
+)  # fmt: skip
+async def test_what_does_not_make_a_secret_private(kind: Kind, body: dict[str, Any]) -> None:
+    client = FakeClient()
+    client.put(kind, body)
+    assert LOOT not in (await read(client)).used
+
+
+OPERATORS = {names.LABEL_MANAGED_BY: names.OPERATOR}
+SECRETS: list[Any] = [
+    pytest.param(
+        {"type": "kubernetes.io/service-account-token"},
+        {"annotations": {"kubernetes.io/service-account.name": "admin"}},
+        "it holds a token of ServiceAccount admin", id="a token",
+    ),
+    pytest.param({"type": "bootstrap.kubernetes.io/token"}, {}, "nodes", id="a bootstrap token"),
+    pytest.param({"type": "helm.sh/release.v1"}, {}, "Helm keeps a release", id="a Helm release"),
+    pytest.param({}, {"labels": OPERATORS}, "the operator keeps it", id="the operator's"),
+    pytest.param(
+        {}, {"labels": {**OPERATORS, names.LABEL_PLUGIN: "other"}}, "for CNPGPlugin other",
+        id="another plugin's",
+    ),
+    pytest.param(
+        {}, {"labels": {"cert-manager.io/next-private-key": "true"}}, "a new private key",
+        id="cert-manager's next key",
+    ),
+    pytest.param(
+        {}, {"ownerReferences": [{"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster",
+                                  "name": "db"}]},
+        "Cluster db owns it", id="a database's",
+    ),
+    pytest.param({"type": "Opaque"}, {"labels": {"app": "x"}}, "", id="anybody's"),
+    pytest.param(
+        {}, {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]}, "",
+        id="one that another object owns",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "metadata", "words"), SECRETS)
+async def test_what_a_secret_is_itself_is_said(
+    body: dict[str, Any], metadata: dict[str, Any], words: str
+) -> None:
+    client = FakeClient()
+    client.put(kinds.SECRET, {**body, "metadata": meta(LOOT, **metadata)})
+    found = (await read(client)).existing[LOOT]
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+async def test_a_secret_that_does_not_exist_is_not_among_the_existing() -> None:
+    assert (await read(FakeClient())).existing == {}
+    assert (await read(FakeClient(), name="../pods")).existing == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "brought"),
+    [
+        ({"tls": {"provider": "Secrets", "secrets": {"server": "a", "client": "b"}}}, {"a", "b"}),
+        ({"tls": {"secrets": {"server": "a", "x": 1}}, "port": "none"}, {"a"}),
+        ({"tls": {"secrets": ["a"]}}, set()),
+        ({"tls": "x"}, set()),
+        ("x", set()),
+        (None, set()),
+    ],
+)
+async def test_what_a_resource_claims_is_read_whatever_its_spec_holds(
+    spec: Any, brought: set[str]
+) -> None:
+    sibling = {**resource("other"), "spec": spec}
+    (claim,) = (await read(FakeClient(), sibling)).claims
+    assert claim.plugin == "other"
+    assert claim.brought == brought
+
+
+async def test_nothing_is_read_for_a_resource_that_names_no_secret() -> None:
+    client = CountingClient()
+    assert await read_private_secrets(client, NAMESPACE, (), (), ()) == PrivateSecrets()
+    assert client.asked == []
+
+
+async def test_secrets_are_read_one_by_one_and_never_listed() -> None:
+    client = CountingClient()
+    await read_private_secrets(client, NAMESPACE, {"a", "b"}, (), ())
+    assert sorted(client.asked) == [
+        "get Secret a",
+        "get Secret b",
+        "list ClusterIssuer",
+        "list Deployment",
+        "list Issuer",
+        "list Service",
+    ]
+
+
+async def test_without_cert_manager_there_are_no_issuers() -> None:
+    client = FakeClient()
+    client.missing = {"Issuer", "ClusterIssuer"}
+    assert set((await read(client)).used) == names.CNPG_PRIVATE_SECRETS
+
+
+def test_a_resource_is_woken_by_every_secret_that_it_names() -> None:
+    spec = {
+        "pluginName": "hello.example.org",
+        "envFrom": [{"secretRef": {"name": "a"}}],
+        "podTemplate": {"spec": {"volumes": [{"name": "v", "secret": {"secretName": "b"}}]}},
+        "tls": {"secrets": {"server": "c", "client": 1}},
+        "imagePullSecrets": [{"name": "d"}],
+    }
+    marks = {plugin_mark("hello.example.org"), *map(secret_mark, "abc")}
+    assert marks_of(spec) == marks
+
+
+def test_a_resource_with_too_many_secrets_is_woken_by_none_of_them() -> None:
+    spec = {"envFrom": [{"secretRef": {"name": f"s{i}"}} for i in range(SECRETS_LIMIT + 1)]}
+    assert bound(named_in(spec)) == ()
+    assert marks_of(spec) == {plugin_mark("")}
