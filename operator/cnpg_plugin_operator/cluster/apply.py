@@ -91,6 +91,15 @@ class Writer:
             kinds.POD, pod, plugin.namespace, {"metadata": {"annotations": annotations}}
         )
 
+    async def note_disturbance(self, service: Mapping[str, Any], note: str) -> None:
+        """Note on a plugin's Service that others have its plugin's name; nothing else changes.
+
+        With the uid, a Service that is gone is not created again.
+        """
+        metadata = {key: service["metadata"][key] for key in ("name", "namespace", "uid")}
+        metadata["annotations"] = {names.ANNOTATION_DISTURBED: note}
+        await self._client.apply(kinds.SERVICE, {"metadata": metadata}, manager=names.NOTE_MANAGER)
+
     async def hold(self, plugin: Resource) -> None:
         """Put this operator's finalizer on the resource."""
         await self._set_finalizers(plugin, [names.FINALIZER])

@@ -36,6 +36,9 @@ from cnpg_plugin_operator.desired.objects import Object
 SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
 """What CloudNativePG 1.29.0 to 1.30.0 also writes on a Service; neither tells of a registration."""
 
+ENTRY_EVENTS: Final = frozenset({"PluginRegistered", "PluginCleanup"})
+"""These change or end the entry of a plugin's name (1.29.0 to 1.30.1)."""
+
 OWN_SELECTOR: Final = f"{names.LABEL_MANAGED_BY}={names.OPERATOR}"
 
 
@@ -58,6 +61,9 @@ class Snapshot:
     """The user's issuer; None where it is not cert-manager's or not named."""
     clusters: tuple[ClusterFacts, ...]
     event: CNPGEvent | None
+    """What CloudNativePG said last of the plugin's Service."""
+    rival: CNPGEvent | None
+    """What it said last of the plugin's name, if it said it of another Service."""
     approval: str
     """Which change of the plugin's pods a person approved, or empty."""
 
@@ -103,7 +109,7 @@ class Gatherer:
             siblings = reads.create_task(self.siblings(namespace))
             labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
             clusters = reads.create_task(self.clusters(plugin))
-            event = reads.create_task(self._event(plugin))
+            events = reads.create_task(self._events(plugin.namespace))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         found = with_record(cnpg.result(), siblings.result())
         objects = {**shared.result(), **live.result()}
@@ -120,7 +126,8 @@ class Gatherer:
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
             clusters=clusters.result(),
-            event=event.result(),
+            event=find_event(plugin, events.result()),
+            rival=find_rival(plugin, events.result(), labelled.result()),
             # This resource is among those of its namespace.
             approval=next(
                 (find_approval(b) for b in siblings.result() if b["metadata"]["uid"] == plugin.uid),
@@ -228,19 +235,32 @@ class Gatherer:
         body = await self._client.find(kinds.SECRET, name, namespace)
         return secret_reading.read(body) if body is not None else None
 
-    async def _event(self, plugin: Plugin) -> CNPGEvent | None:
-        """Read the newest of CloudNativePG's Events on the plugin's Service."""
-        bodies = await self._client.list(
-            kinds.EVENT,
-            plugin.namespace,
-            fields=(
-                "involvedObject.kind=Service,"
-                f"involvedObject.name={plugin.service_name},source={names.CNPG_EVENT_SOURCE}"
-            ),
-        )
-        relevant = [body for body in bodies if body.get("reason") not in SIDE_EVENTS]
-        newest = max(relevant, key=_recency, default=None)
-        return observe.read_event(newest) if newest is not None else None
+    async def _events(self, namespace: str) -> list[dict[str, Any]]:
+        """Read CloudNativePG's Events on the Services of a namespace."""
+        fields = f"involvedObject.kind=Service,source={names.CNPG_EVENT_SOURCE}"
+        return await self._client.list(kinds.EVENT, namespace, fields=fields)
+
+
+def find_event(plugin: Plugin, bodies: Iterable[Mapping[str, Any]]) -> CNPGEvent | None:
+    """Find CloudNativePG's newest Event on the plugin's own Service."""
+    events = (observe.read_event(b) for b in bodies if b.get("reason") not in SIDE_EVENTS)
+    own = (event for event in events if event.service == plugin.service_name)
+    return max(own, key=_recency, default=None)
+
+
+def find_rival(
+    plugin: Plugin, bodies: Iterable[Mapping[str, Any]], labelled: Iterable[Mapping[str, Any]]
+) -> CNPGEvent | None:
+    """Find what CloudNativePG said last of the plugin's name, if it said it of another Service.
+
+    Its messages name the plugin; a Service that has the label needs no message.
+    """
+    name = plugin.spec.plugin_name
+    bearing = {plugin.service_name, *(body["metadata"]["name"] for body in labelled)}
+    events = (observe.read_event(b) for b in bodies if b.get("reason") in ENTRY_EVENTS)
+    about = (e for e in events if e.service in bearing or f"plugin {name} " in e.message)
+    newest = max(about, key=_recency, default=None)
+    return newest if newest is not None and newest.service != plugin.service_name else None
 
 
 def with_record(
@@ -271,7 +291,6 @@ def find_approval(body: Mapping[str, Any]) -> str:
     return str(annotations.get(names.ANNOTATION_APPROVE, ""))
 
 
-def _recency(body: Mapping[str, Any]) -> tuple[datetime, int]:
+def _recency(event: CNPGEvent) -> tuple[datetime, int]:
     """Order Events by time; within a second, by the order in which the API server stored them."""
-    version = str(body["metadata"].get("resourceVersion", ""))
-    return observe.read_event(body).at, int(version) if version.isdigit() else 0
+    return event.at, event.number

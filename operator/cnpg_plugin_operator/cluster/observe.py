@@ -12,6 +12,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Type, find_condition
 from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.decide.announcing import read_touch
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     CNPGEvent,
@@ -134,6 +135,7 @@ _ANNOUNCING: Final = (
     names.ANNOTATION_ENDPOINT,
     names.ANNOTATION_ANNOUNCED_AT,
     names.ANNOTATION_CHANGED_AT,
+    names.ANNOTATION_REPLACES,
     names.ANNOTATION_TOUCHED,
 )
 """The annotations that together are an announcement."""
@@ -151,6 +153,9 @@ def _read_announcement(metadata: Mapping[str, Any]) -> Announcement | None:
         announced_at=announced_at or datetime.min.replace(tzinfo=UTC),
         changed_at=read_time(annotations.get(names.ANNOTATION_CHANGED_AT)),
         annotations={key: annotations[key] for key in _ANNOUNCING if key in annotations},
+        replaces=str(annotations.get(names.ANNOTATION_REPLACES, "")),
+        touch=read_touch(annotations.get(names.ANNOTATION_TOUCHED)),
+        disturbed=str(annotations.get(names.ANNOTATION_DISTURBED, "")),
     )
 
 
@@ -158,12 +163,15 @@ def read_event(body: Mapping[str, Any]) -> CNPGEvent:
     """Read an Event; the newest of its times counts, for repeated events are counted up."""
     series = body.get("series") or {}
     times = (body.get("lastTimestamp"), series.get("lastObservedTime"), body.get("eventTime"))
+    version = str(body["metadata"].get("resourceVersion", ""))
     seen = [moment for text in times if (moment := read_time(text)) is not None]
     return CNPGEvent(
         warning=body.get("type") == "Warning",
         reason=str(body.get("reason", "")),
         message=str(body.get("message", "")),
         at=max(seen, default=datetime.min.replace(tzinfo=UTC)),
+        service=str((body.get("involvedObject") or {}).get("name", "")),
+        number=int(version) if version.isdigit() else 0,
     )
 
 
