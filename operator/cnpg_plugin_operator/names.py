@@ -120,9 +120,17 @@ time. CloudNativePG keeps one entry for a name and may use theirs, or none, once
 ANNOTATION_REPLACES: Final = f"{GROUP}/replaces"
 """On the Service: the revision that was announced before this one; absent on the first."""
 
+ANNOTATION_SEEN_BY: Final = f"{GROUP}/seen-by"
+"""On the Service of a plugin that becomes a sidecar: CloudNativePG's pods, comma-separated, that
+may have seen its label before it was taken off."""
+
 ANNOTATION_WITHDRAWN: Final = f"{GROUP}/withdrawn"
 """On CloudNativePG's Deployment: when plugins were withdrawn, as JSON `{"plugin name": "time"}`.
 Versions that keep what they read of a plugin keep it beyond the end of its Service."""
+
+ANNOTATION_ROLLED_AT: Final = f"{GROUP}/sidecars-rolled-at"
+"""On CloudNativePG's Deployment: when it was last rolled for sidecars (RFC 3339, UTC). Not in the
+pod template, for it stays when the last sidecar goes."""
 
 ANNOTATION_SIDECARS: Final = f"{GROUP}/sidecars"
 """On CloudNativePG's pod template: the sidecars in it, as JSON `{"resource": "revision"}`. Pods

@@ -154,10 +154,10 @@ class FakeClient(Client):
             live["metadata"]["finalizers"] = metadata["finalizers"] or []
         if "ownerReferences" in metadata:
             live["metadata"]["ownerReferences"] = metadata["ownerReferences"] or []
-        annotations = {**(live["metadata"].get("annotations") or {})}
-        annotations.update(metadata.get("annotations") or {})
-        kept = {key: value for key, value in annotations.items() if value is not None}
-        live["metadata"]["annotations"] = kept
+        for field in ("labels", "annotations"):
+            merged = {**(live["metadata"].get(field) or {}), **(metadata.get(field) or {})}
+            kept = {key: value for key, value in merged.items() if value is not None}
+            live["metadata"][field] = kept
         self._finish((kind.kind, namespace, name))
         return deepcopy(live)
 

@@ -175,14 +175,15 @@ class Gatherer:
 
     async def published(self, namespace: str) -> dict[str, Announcement]:
         """Read what all plugins of a namespace have announced, by the name of the resource."""
-        services = await self._client.list(
-            kinds.SERVICE, namespace, labels=f"{OWN_SELECTOR},{names.CNPG_PLUGIN_NAME}"
-        )
-        found = {
-            body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): observe.read_service(body)
-            for body in services
-        }
+        services = await self.published_services(namespace)
+        found = {name: observe.read_service(body) for name, body in services.items()}
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
+
+    async def published_services(self, namespace: str) -> dict[str, dict[str, Any]]:
+        """Read the Services that CloudNativePG sees, by the name of the resource."""
+        selector = f"{OWN_SELECTOR},{names.CNPG_PLUGIN_NAME}"
+        bodies = await self._client.list(kinds.SERVICE, namespace, labels=selector)
+        return {body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): body for body in bodies}
 
     async def children(
         self, kind: Kind, plugin: Plugin, labels: str | None = None

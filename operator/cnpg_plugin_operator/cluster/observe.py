@@ -23,6 +23,7 @@ from cnpg_plugin_operator.decide.facts import (
     PodFacts,
     WorkloadFacts,
 )
+from cnpg_plugin_operator.decide.moving import FormerService
 
 
 def read_secret(body: Mapping[str, Any] | None) -> dict[str, bytes] | None:
@@ -123,6 +124,19 @@ def read_service(body: Mapping[str, Any]) -> ServiceFacts:
         announcement=_read_announcement(metadata),
         cnpg_finalizer=names.CNPG_SERVICE_FINALIZER in (metadata.get("finalizers") or []),
         deleting=bool(metadata.get("deletionTimestamp")),
+    )
+
+
+def read_former_service(body: Mapping[str, Any]) -> FormerService:
+    """Read the Service of a plugin that becomes a sidecar."""
+    metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
+    seen_by = annotations.get(names.ANNOTATION_SEEN_BY)
+    return FormerService(
+        name=metadata["name"],
+        labelled=names.CNPG_PLUGIN_NAME in (metadata.get("labels") or {}),
+        announced=names.CNPG_PLUGIN_PORT in annotations and not metadata.get("deletionTimestamp"),
+        seen_by=frozenset(seen_by.split(",")) if isinstance(seen_by, str) else None,
     )
 
 

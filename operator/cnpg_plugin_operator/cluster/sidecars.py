@@ -11,7 +11,7 @@ from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, with_record
 from cnpg_plugin_operator.cluster.hosting import read_host
-from cnpg_plugin_operator.cluster.locating import locate_deployments
+from cnpg_plugin_operator.cluster.locating import locate_deployments, selector_of
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.desired.objects import Object
@@ -30,7 +30,7 @@ class SidecarSnapshot:
     clusters: tuple[Mapping[str, Any], ...]
     """All Clusters."""
     service: Mapping[str, Any] | None
-    """The Service that the plugin would have in mode Standalone."""
+    """The Service that the plugin had in mode Standalone."""
 
 
 class Sidecars:
@@ -44,11 +44,11 @@ class Sidecars:
     async def snapshot(self, plugin: Plugin) -> SidecarSnapshot:
         """Read all that the set of sidecars is composed from."""
         namespace = plugin.namespace
-        located, siblings, clusters, service = await asyncio.gather(
+        located, siblings, clusters, services = await asyncio.gather(
             locate_deployments(self._client, namespace, plugin.cnpg_reference),
             self._gatherer.siblings(namespace),
             databases.list_clusters(self._client),
-            self._client.find(kinds.SERVICE, plugin.service_name, namespace),
+            self._gatherer.children(kinds.SERVICE, plugin),
         )
         found = with_record(tuple(facts for facts, _ in located), siblings)
         host = None
@@ -60,8 +60,14 @@ class Sidecars:
             host=host,
             siblings=tuple(siblings),
             clusters=tuple(clusters),
-            service=service,
+            service=next(iter(services), None),
         )
+
+    async def pod_names(self, namespace: str, deployment: str) -> list[str]:
+        """Name the pods of CloudNativePG's Deployment, those on their way out included."""
+        body = await self._client.get(kinds.DEPLOYMENT, deployment, namespace)
+        bodies = await self._client.list(kinds.POD, namespace, labels=selector_of(body))
+        return [pod["metadata"]["name"] for pod in bodies]
 
     async def apply(self, namespace: str, host: HostFacts, template: Object) -> None:
         """Apply the whole set of sidecars; without any, all of it is taken away.

@@ -9,7 +9,6 @@ from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
-from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.freshness import describe_blocked, describe_report
@@ -68,17 +67,6 @@ def find_late(given: SidecarInput) -> Iterator[Announcement]:
             continue
         if since > ended and given.now - since >= LATE_GRACE:
             yield Announcement(given.revision, "", since, None, {})
-
-
-def find_withdrawn(given: SidecarInput) -> Iterator[Announcement]:
-    """Find a former Service that was withdrawn after the leader had taken it.
-
-    CloudNativePG forgot the plugin by its name then, socket or not. Each withdrawal is a reason of
-    its own for a restart: the same revision may have had one before.
-    """
-    leader, at = given.cnpg.leader, given.cnpg.withdrawn.get(given.socket)
-    if leader is not None and at is not None and at >= (leader.since or leader.created):
-        yield Announcement(f"{given.revision}@{format_time(at)}", "", at, None, {})
 
 
 def forbid_cure(given: SidecarInput) -> Verdict:

@@ -11,6 +11,7 @@ from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.placing import Move, Placing, PlacingInput, decide_placing
 from cnpg_plugin_operator.decide.roster import Roster
 from cnpg_plugin_operator.desired.objects import digest
+from cnpg_plugin_operator.reconciler.moving import hide_services
 from cnpg_plugin_operator.reconciler.seating import seat
 from cnpg_plugin_operator.reconciler.tools import Tools
 
@@ -48,6 +49,12 @@ async def place(tools: Tools, plugin: Plugin) -> Placed:
         placing = _decide(tools, plugin.namespace, seen, seen.host, roster, now)
         if placing.move is not Move.APPLY:
             return Placed(placing, roster)
+        coming = {
+            name
+            for name, seat in roster.seats.items()
+            if seat.wanted is not None and seat.placed is not None
+        }
+        hidden = await hide_services(tools, plugin.namespace, seen.host.deployment, coming)
         try:
             await tools.sidecars.apply(plugin.namespace, seen.host, roster.template)
         except errors.RejectedError:
@@ -63,7 +70,7 @@ async def place(tools: Tools, plugin: Plugin) -> Placed:
     deployment = seen.host.deployment
     reason = f"sidecars change ({', '.join(sorted(roster.changed)) or roster.drift})"
     note = f"Deployment {deployment} is rolled: {reason}."
-    return Placed(placing, roster, [f"Deployment {deployment}"], reason, note)
+    return Placed(placing, roster, [*hidden, f"Deployment {deployment}"], reason, note)
 
 
 def _decide(

@@ -36,8 +36,10 @@ async def tear_down(tools: Tools, plugin: Plugin, status: Mapping[str, Any]) -> 
             await _note_withdrawal(tools, plugin)
         await tools.remover.withdraw_service(plugin, service)
         if facts.cnpg_finalizer:
+            # Without its label, CloudNativePG never looks at the Service's end.
+            hidden = facts.announcement is None
             cnpg = await tools.gatherer.cnpg(plugin.namespace, plugin.cnpg_reference)
-            if any(operator.available for operator in cnpg):
+            if not hidden and any(operator.available for operator in cnpg):
                 return unknown(
                     Reason.DELETING,
                     f"Service {plugin.service_name} is deleted; CloudNativePG forgets the plugin.",

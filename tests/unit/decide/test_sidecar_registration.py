@@ -14,7 +14,6 @@ from cnpg_plugin_operator.decide.sidecar_registration import (
     LATE_GRACE,
     PASSING,
     find_late,
-    find_withdrawn,
     forbid_cure,
     judge_handshake,
     judge_registration,
@@ -139,49 +138,6 @@ def test_any_pod_may_have_come_too_early() -> None:
 
 
 LED = replace(leader(ago(3600)), pod="cnpg-1")
-
-
-@pytest.mark.parametrize(
-    ("facts", "found"),
-    [
-        pytest.param({"leader": LED}, False, id="nothing was withdrawn"),
-        pytest.param(
-            {"leader": LED, "withdrawn": {SOCKET: ago(60)}}, True, id="after the leader was made"
-        ),
-        pytest.param(
-            {"leader": LED, "withdrawn": {SOCKET: ago(3601)}}, False, id="before it was made"
-        ),
-        pytest.param(
-            {"leader": replace(LED, since=ago(30)), "withdrawn": {SOCKET: ago(60)}}, False,
-            id="before it led",
-        ),
-        pytest.param(
-            {"leader": replace(LED, since=ago(60)), "withdrawn": {SOCKET: ago(60)}}, True,
-            id="in the second in which it began to lead",
-        ),
-        pytest.param(
-            {"leader": LED, "withdrawn": {"other.example.org": ago(60)}}, False, id="another's"
-        ),
-        pytest.param(
-            {"leader": None, "withdrawn": {SOCKET: ago(60)}}, False, id="nobody leads"
-        ),
-    ],
-)  # fmt: skip
-def test_what_cloudnativepg_forgot_with_a_service(facts: dict[str, Any], *, found: bool) -> None:
-    assert any(find_withdrawn(situation(cnpg=cnpg(**facts)))) is found
-
-
-def test_each_withdrawal_is_a_reason_of_its_own() -> None:
-    revisions = {
-        each.revision
-        for seconds in (60, 30)
-        for each in find_withdrawn(
-            situation(cnpg=cnpg(leader=LED, withdrawn={SOCKET: ago(seconds)}))
-        )
-    }
-
-    assert len(revisions) == 2
-    assert all(revision.startswith("r1") for revision in revisions)
 
 
 def cluster(version: str | None, **facts: Any) -> ClusterFacts:
