@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, with_record
@@ -69,15 +71,24 @@ class Sidecars:
         bodies = await self._client.list(kinds.POD, namespace, labels=selector_of(body))
         return [pod["metadata"]["name"] for pod in bodies]
 
-    async def apply(self, namespace: str, host: HostFacts, template: Object) -> None:
+    async def apply(
+        self, namespace: str, host: HostFacts, template: Object, rolled_at: datetime | None
+    ) -> None:
         """Apply the whole set of sidecars; without any, all of it is taken away.
 
-        With the uid, a Deployment that is gone is not made anew.
+        With the uid, a Deployment that is gone is not created again. `rolled_at` is noted on the
+        Deployment in the same write.
         """
+        noted = {names.ANNOTATION_ROLLED_AT: format_time(rolled_at)} if rolled_at else {}
         await self._client.apply(
             kinds.DEPLOYMENT,
             {
-                "metadata": {"name": host.deployment, "namespace": namespace, "uid": host.uid},
+                "metadata": {
+                    "name": host.deployment,
+                    "namespace": namespace,
+                    "uid": host.uid,
+                    "annotations": noted,
+                },
                 "spec": {"template": template} if template else {},
             },
             manager=names.SIDECAR_MANAGER,

@@ -74,6 +74,9 @@ class CNPGFacts:
     """The newest restart that was noted in the namespace."""
     sidecars: Mapping[str, str] = field(default_factory=dict)
     """The sidecars in its pod template: resource → revision."""
+    namespace: str = "cnpg-system"
+    rolled_at: datetime | None = None
+    """When this operator last rolled it for sidecars."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,12 +112,12 @@ def restart_command(cnpg: CNPGFacts) -> str:
     """What a person can run instead; OLM takes a `rollout restart` back (its issue #3392)."""
     if cnpg.olm:
         return _deletion(cnpg)
-    return f"kubectl rollout restart deployment {cnpg.deployment}"
+    return f"kubectl rollout restart deployment {cnpg.deployment} -n {cnpg.namespace}"
 
 
 def _deletion(cnpg: CNPGFacts) -> str:
     leader = cnpg.leader.pod if cnpg.leader else f"-l {names.LABEL_NAME}={names.CNPG_APP}"
-    return f"kubectl delete pod {leader}"
+    return f"kubectl delete pod {leader} -n {cnpg.namespace}"
 
 
 def _rejected(given: RegistrationInput) -> Verdict | None:

@@ -55,15 +55,17 @@ async def place(tools: Tools, plugin: Plugin) -> Placed:
             if seat.wanted is not None and seat.placed is not None
         }
         hidden = await hide_services(tools, plugin.namespace, seen.host.deployment, coming)
+        # Without a pod, nothing rolls.
+        rolled_at = now if seen.host.replicas else seen.cnpg[0].rolled_at
         try:
-            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template)
+            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template, rolled_at)
         except errors.RejectedError:
             # By somebody's spec. If it is this one's, it is refused alone as well.
             roster = seat(seen, seen.host, tools.policy, now, alone=plugin.name)
             if roster.drift is None or roster.forbidden:
                 move = Move.FORBIDDEN if roster.forbidden else Move.NOTHING
                 return Placed(Placing(move), roster)
-            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template)
+            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template, rolled_at)
         tools.placements.settle(plugin.namespace)
     if seen.host.replicas:
         tools.metrics.restarts.labels(plugin.namespace).inc()

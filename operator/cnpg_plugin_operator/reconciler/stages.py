@@ -171,7 +171,7 @@ class Pass:
             # Its controller looks at any change of it, be it of an annotation, within a moment.
             work.wake.append(self.now + MOMENT)
         verdict = decide_workload(
-            WorkloadInput(name=plugin.name, port=plugin.spec.port, facts=facts, now=self.now)
+            WorkloadInput(plugin.namespace, plugin.name, plugin.spec.port, facts, self.now)
         )
         return await explain_silence(self.tools, plugin, verdict)
 

@@ -324,8 +324,10 @@ def test_a_second_attempt_is_counted_and_a_resumed_one_is_not() -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"policy": NEVER}, "kubectl rollout restart deployment cnpg-controller-manager"),
-        ({"policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")}, "kubectl delete pod cnpg-1"),
+        ({"policy": NEVER},
+         "kubectl rollout restart deployment cnpg-controller-manager -n cnpg-system"),
+        ({"policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")},
+         "kubectl delete pod cnpg-1 -n cnpg-system"),
         ({"cnpg": replace(AT_REST, record=noted(4000, 2), changed_by="argocd")},
          "argocd changed its spec last"),
         ({"cnpg": replace(AT_REST, rolling=True, stuck="pod x: no image")}, "pod x: no image"),

@@ -50,6 +50,7 @@ class Stage:
     """An operator, a cluster in memory, and the controllers around it."""
 
     gate = Gate()
+    pace = Pace()
 
     def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
         self.nudging = nudging
@@ -78,7 +79,7 @@ class Stage:
                 policy=Policy(
                     namespaces=(NAMESPACE,),
                     restart_policy=RestartPolicy.IF_NEEDED,
-                    pace=Pace(),
+                    pace=self.pace,
                     cluster_domain="cluster.local",
                     grants=Grants(cluster_roles=frozenset({"viewer"}), nudging=self.nudging),
                     gate=self.gate,
