@@ -19,7 +19,12 @@ from cnpg_plugin_operator.decide.freshness import (
 )
 from cnpg_plugin_operator.decide.need import RegistrationInput, insists
 from cnpg_plugin_operator.decide.registration import decide_registration
-from cnpg_plugin_operator.decide.touching import TouchInput, decide_touch
+from cnpg_plugin_operator.decide.touching import (
+    REMEDY_TAKES,
+    TouchInput,
+    decide_touch,
+    find_blocked,
+)
 from cnpg_plugin_operator.decide.versions import parse_version, reregisters
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.desired.service import build_endpoint
@@ -109,7 +114,10 @@ async def judge(
         plugins = max(len(given.cnpg.restarted_for), 1)
         return replace(step, after=min(max(4, plugins), 16) * LOOK_AT_LEADER)
     if verdict.is_true:
-        return await _refresh(tools, plugin, given, step)
+        step = await _refresh(tools, plugin, given, step)
+        if find_blocked(given.clusters):
+            # It may be for a moment; nothing wakes while it stays so.
+            step = replace(step, after=min(step.after or REMEDY_TAKES, REMEDY_TAKES))
     return step
 
 

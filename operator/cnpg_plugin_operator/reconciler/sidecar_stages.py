@@ -26,12 +26,14 @@ from cnpg_plugin_operator.decide.placing import Move, Placing
 from cnpg_plugin_operator.decide.roster import retry_time
 from cnpg_plugin_operator.decide.sidecar import SidecarInput, decide_sidecar
 from cnpg_plugin_operator.decide.sidecar_registration import (
+    find_forgotten,
     find_late,
     forbid_cure,
     judge_handshake,
     judge_registration,
 )
 from cnpg_plugin_operator.decide.sidecar_trouble import hold_time, note_trouble
+from cnpg_plugin_operator.decide.touching import REMEDY_TAKES, find_blocked
 from cnpg_plugin_operator.reconciler.moving import follow_move, read_move
 from cnpg_plugin_operator.reconciler.placing import Placed, place
 from cnpg_plugin_operator.reconciler.pruning import Pruning
@@ -175,7 +177,7 @@ class SidecarPass:
     async def _register(self) -> Verdict:
         given, outcome = self._given, self._outcome
         verdict = judge_registration(given, outcome.identity if outcome is not None else None)
-        late = next(find_late(given), None)
+        late = next(find_late(given), None) or next(find_forgotten(given), None)
         if late is not None:
             return await self._cure(unknown(verdict.reason, verdict.message), late)
         move = read_move(self.plugin, self._seen)
@@ -184,7 +186,9 @@ class SidecarPass:
         if verdict.is_true:
             self._registered = given.revision
             self.wrote += await self.pruning.prune(self.tools, self.plugin, [], ())
-            self._wake.append(self.now + self.plugin.spec.handshake.interval)
+            blocked = bool(find_blocked(given.clusters))
+            pause = REMEDY_TAKES if blocked else self.plugin.spec.handshake.interval
+            self._wake.append(self.now + pause)
         return verdict
 
     async def _leave_service(self, verdict: Verdict, move: MovingInput) -> Verdict:
