@@ -56,6 +56,9 @@ DEPLOYMENTS: Final = ("apps/v1", "deployments")
 SECRETS: Final = ("v1", "secrets")
 """Watched without a selector: users bring some of their own."""
 
+SERVICES: Final = ("v1", "services")
+"""Watched without a selector: another one may take a plugin's name."""
+
 OPTIONAL_CHILDREN: Final = (
     ("cert-manager.io/v1", "certificates"),
     ("cert-manager.io/v1", "issuers"),
@@ -65,7 +68,6 @@ OPTIONAL_CHILDREN: Final = (
 CHILDREN: Final = (
     ("v1", "pods"),
     ("v1", "serviceaccounts"),
-    ("v1", "services"),
     ("rbac.authorization.k8s.io/v1", "rolebindings"),
     *OPTIONAL_CHILDREN,
 )
@@ -197,11 +199,17 @@ class Watches:
         """Children, and CloudNativePG's Deployment, of the managed namespaces."""
         registry = kopf.OperatorRegistry()
         absent = OPTIONAL - present
-        children = [kind for kind in (DEPLOYMENTS, SECRETS, *CHILDREN) if kind not in absent]
+        children = [
+            kind for kind in (DEPLOYMENTS, SECRETS, SERVICES, *CHILDREN) if kind not in absent
+        ]
         _login(registry, watches=len(children) * len(self.namespaces))
+
+        provided: dict[str, str] = {}
 
         async def child_changed(body: kopf.Body, **_: object) -> None:
             metadata = body["metadata"]
+            if body["kind"] == "Service":
+                self._wake_named(metadata, provided)
             labels = metadata.get("labels") or {}
             namespace = metadata.get("namespace", "")
             if looks_like_cnpg(body) or names.LABEL_CHAIN in labels:
@@ -215,6 +223,18 @@ class Watches:
         for kind in children:
             _subscribe(registry, kind, child_changed)
         return registry
+
+    def _wake_named(self, metadata: Mapping[str, Any], provided: dict[str, str]) -> None:
+        """Wake whom a Service provides a plugin for, or did; `provided` is what each one did."""
+        uid, namespace = metadata["uid"], metadata.get("namespace", "")
+        name = str((metadata.get("labels") or {}).get(names.CNPG_PLUGIN_NAME) or "")
+        marks = {plugin_mark(each) for each in (name, provided.pop(uid, "")) if each}
+        if name and not metadata.get("deletionTimestamp"):
+            provided[uid] = name
+        if marks:
+            self.loops.wake_where(
+                lambda key, known: key[0] == namespace and not marks.isdisjoint(known)
+            )
 
 
 def owners_of(metadata: Mapping[str, Any]) -> frozenset[str]:

@@ -46,6 +46,9 @@ STATUS_MANAGER: Final = f"{OPERATOR}-status"
 RESTART_MANAGER: Final = f"{OPERATOR}-restart"
 """Owns the restart annotations on the pod template of CloudNativePG's Deployment, nothing else."""
 
+NOTE_MANAGER: Final = f"{OPERATOR}-notes"
+"""Owns what is noted on a Service while nothing else of it may be changed."""
+
 SIDECAR_MANAGER: Final = f"{OPERATOR}-sidecars"
 """Owns all sidecars in CloudNativePG's Deployment with what they need, nothing else."""
 
@@ -110,14 +113,29 @@ ANNOTATION_REFRESHED: Final = f"{GROUP}/refreshed-for"
 """On a plugin's pod: the certificates it was last told of. Any change of a pod makes the kubelet
 bring its mounted Secrets up to date at once, instead of within a minute or more."""
 
-ANNOTATION_TOUCHED: Final = f"{GROUP}/touched-for"
-"""On the Service: the revision that it was touched for once more, because Clusters went on showing
-what the plugin said before. Any change of the Service makes CloudNativePG rebuild its
-connection."""
+ANNOTATION_TOUCHED: Final = f"{GROUP}/touched"
+"""On the Service: when and why it was changed once more for the same revision, as JSON
+`{"at": "time", "for": "why", "times": 1}`. Any change of the Service makes CloudNativePG register
+it again."""
+
+ANNOTATION_DISTURBED: Final = f"{GROUP}/disturbed-by"
+"""On the Service: other Services with the plugin's name that were seen, with their uids and the
+time. CloudNativePG keeps one entry for a name and may use theirs, or none, once they are gone."""
+
+ANNOTATION_REPLACES: Final = f"{GROUP}/replaces"
+"""On the Service: the revision that was announced before this one; absent on the first."""
+
+ANNOTATION_SEEN_BY: Final = f"{GROUP}/seen-by"
+"""On the Service of a plugin that becomes a sidecar: CloudNativePG's pods, comma-separated, that
+may have seen its label before it was taken off."""
 
 ANNOTATION_WITHDRAWN: Final = f"{GROUP}/withdrawn"
 """On CloudNativePG's Deployment: when plugins were withdrawn, as JSON `{"plugin name": "time"}`.
 Versions that keep what they read of a plugin keep it beyond the end of its Service."""
+
+ANNOTATION_ROLLED_AT: Final = f"{GROUP}/sidecars-rolled-at"
+"""On CloudNativePG's Deployment: when it was last rolled for sidecars (RFC 3339, UTC). Not in the
+pod template, for it stays when the last sidecar goes."""
 
 ANNOTATION_SIDECARS: Final = f"{GROUP}/sidecars"
 """On CloudNativePG's pod template: the sidecars in it, as JSON `{"resource": "revision"}`. Pods

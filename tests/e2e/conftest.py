@@ -31,6 +31,7 @@ LAST = (
     "test_sidecar",
     "test_sidecar_safety",
     "test_sidecar_survival",
+    "test_moves",
 )
 """Look at what all others left behind, or disturb what all others lean on."""
 

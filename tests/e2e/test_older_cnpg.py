@@ -15,7 +15,8 @@ from tests.support import wait
 from tests.support.cluster_fixture import image_key, install_chart, install_operator
 from tests.support.cluster_fixture_api import Api
 from tests.support.cluster_fixture_operator import Operator, Request
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.cluster_fixture_plugins import LABEL, Plugins, collection
+from tests.support.hosting import Heartbeat
 from tests.support.resources import (
     IMAGE_VERSION,
     NEWER_IMAGE,
@@ -24,6 +25,7 @@ from tests.support.resources import (
     plugin,
     plugin_name,
     postgres,
+    service,
 )
 
 CLUSTER = (os.environ.get("CNPGP_TEST_CLUSTER") or "test") + "-old"
@@ -193,3 +195,28 @@ def test_a_cluster_is_nudged_once_for_a_newer_image_and_shows_it(
     old_plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=MINUTE)
     writes = old_operator.writes_until_calm(mark)
     assert writes.count(Request("patch", "clusters", cluster)) == 1
+
+
+def test_a_second_service_that_comes_and_goes_costs_nothing(
+    old_operator: Operator, old_plugins: Plugins
+) -> None:
+    """CloudNativePG 1.25.0 heeds neither another Service of the plugin's name nor its end."""
+    name, cluster = "rivalled", "e2e-rivalled"
+    old_plugins.apply(plugin(name), user(cluster, name))
+    old_plugins.until_ready(name)
+    old_plugins.until_reported(name, cluster, IMAGE_VERSION, within=MINUTE)
+    own, before = old_plugins.get("Service", name)["metadata"], rolls(old_plugins)
+    second = service(f"{name}-second", labels={LABEL: plugin_name(name)})
+    second["metadata"]["annotations"] = {
+        key: value for key, value in own["annotations"].items() if key.startswith("cnpg.io/")
+    }
+    with Heartbeat(old_plugins.api, cluster) as heart:
+        for _ in range(3):
+            old_plugins.apply(second)
+            old_plugins.until_condition(name, "Accepted", "NameConflict", within=15)
+            old_plugins.delete("Service", f"{name}-second")
+            old_plugins.until_gone("Service", f"{name}-second", within=15)
+        old_plugins.until_ready(name, within=30)
+        wait.until("the Cluster is reconciled", heart.beating, within=30)
+    old_operator.writes_until_calm(old_operator.audit.mark())
+    assert rolls(old_plugins) == before

@@ -33,8 +33,8 @@ pytestmark = pytest.mark.usefixtures("leaving_cnpg_as_found")
 NOWHERE = "localhost/none:17"
 """Image of a Cluster whose pods need not start."""
 
-NOT_RECONCILED = 20.0
-"""Seconds for which a new leader, and a plugin that it does not know at once, may stop a Cluster.
+NOT_RECONCILED = 15.0
+"""Seconds for which a new leader, which knows no Service at its start, may stop a Cluster.
 CloudNativePG asks again after ten."""
 
 
@@ -152,7 +152,7 @@ def test_a_plugin_that_a_cluster_uses_changes_its_mode_and_back(
         lost = [c for c in clusters.of(cluster) if plugin_name(name) not in _reported(c.object)]
         pause = heart.longest_pause()
     numbers = f"{there} and {host.rolls - there} rolls, not reconciled for {pause:.1f} s at most"
-    assert there <= 2, f"a second for a Service that CloudNativePG forgot, at most; {numbers}"
+    assert there == 1, numbers
     assert host.rolls == there + 1, numbers
     assert pause < NOT_RECONCILED, numbers
     assert lost == [], "the Cluster reports the plugin all the time"

@@ -17,7 +17,7 @@ from cnpg_plugin_operator.cluster.client import Client, well_formed
 from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.support.server_side_apply import apply_part
 
-PART_MANAGERS = frozenset({names.RESTART_MANAGER, names.SIDECAR_MANAGER})
+PART_MANAGERS = frozenset({names.RESTART_MANAGER, names.SIDECAR_MANAGER, names.NOTE_MANAGER})
 """Who applies a part of somebody else's object."""
 
 
@@ -198,7 +198,8 @@ class FakeClient(Client):
 
     def _apply_part(self, live: dict[str, Any], body: Mapping[str, Any], manager: str) -> None:
         """Merge the spec of one of several managers into somebody else's object."""
-        before, part = deepcopy(live["spec"]), {"spec": deepcopy(body["spec"])}
+        before, annotations = deepcopy(live["spec"]), body["metadata"].get("annotations") or {}
+        part = deepcopy({"spec": body.get("spec") or {}, "metadata": {"annotations": annotations}})
         key = manager, live["metadata"]["uid"]
         apply_part(live, self._parts.get(key, {}), part)
         self._parts[key] = part

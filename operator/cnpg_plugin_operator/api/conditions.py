@@ -186,6 +186,8 @@ class Reason(StrEnum):
     """Whoever manages CloudNativePG's Deployment took the restart back, twice."""
     CNPG_UNAVAILABLE = "CNPGUnavailable"
     """CloudNativePG has no available replica."""
+    CLUSTERS_BLOCKED = "ClustersBlocked"
+    """The plugin answers, but CloudNativePG does not reconcile Clusters because of it."""
     CNPG_REJECTED = "CNPGRejected"
     """CloudNativePG says that it could not register the plugin; its own words are in the
     message."""

@@ -276,12 +276,14 @@ def _find_foreign_to_sidecars(spec: Spec) -> list[str]:
 
     What equals its default is not minded: the API server fills it in.
     """
-    found = [
-        f"spec.{to_camel(field)}: has no meaning in mode Sidecar, the pod is CloudNativePG's"
+    foreign = [
+        f"spec.{to_camel(field)}"
         for field, definition in Spec.model_fields.items()
         if field not in SIDECAR_FIELDS
         and getattr(spec, field) != definition.get_default(call_default_factory=True)
     ]
+    meaning = "no meaning in mode Sidecar, the pod is CloudNativePG's: remove"
+    found = [f"{', '.join(foreign)}: {meaning} all of them at once"] if foreign else []
     account = spec.service_account
     if account.create or account.annotations:
         found.append("spec.serviceAccount: in mode Sidecar the account is CloudNativePG's")

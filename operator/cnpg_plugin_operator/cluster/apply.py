@@ -4,7 +4,7 @@ Every write is idempotent and made only where it is needed: a pass with nothing 
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -133,6 +133,44 @@ class Writer:
         annotations = {names.ANNOTATION_REFRESHED: certificates}
         await self._client.merge_patch(
             kinds.POD, pod, plugin.namespace, {"metadata": {"annotations": annotations}}
+        )
+
+    async def note_disturbance(self, service: Mapping[str, Any], note: str) -> None:
+        """Note on a plugin's Service that others have its plugin's name; nothing else changes.
+
+        With the uid, a Service that is gone is not created again.
+        """
+        metadata = {key: service["metadata"][key] for key in ("name", "namespace", "uid")}
+        metadata["annotations"] = {names.ANNOTATION_DISTURBED: note}
+        await self._client.apply(kinds.SERVICE, {"metadata": metadata}, manager=names.NOTE_MANAGER)
+
+    async def hide_service(self, service: Mapping[str, Any]) -> None:
+        """Take CloudNativePG's label off a Service; what was noted of an earlier time goes too."""
+        labels = dict.fromkeys((names.CNPG_PLUGIN_NAME, names.CNPG_PLUGIN_DOCUMENTED))
+        await self._annotate(service, {names.ANNOTATION_SEEN_BY: None}, labels)
+
+    async def note_seen(self, service: Mapping[str, Any], pods: Iterable[str]) -> None:
+        """Note which of CloudNativePG's pods may have seen the label of a Service."""
+        await self._annotate(service, {names.ANNOTATION_SEEN_BY: ",".join(sorted(pods))}, {})
+
+    async def show_service(self, plugin: Plugin, service: Mapping[str, Any]) -> None:
+        """Put CloudNativePG's label back on a Service."""
+        keys = (names.CNPG_PLUGIN_NAME, names.CNPG_PLUGIN_DOCUMENTED)
+        labels = dict.fromkeys(keys, plugin.spec.plugin_name)
+        await self._annotate(service, {names.ANNOTATION_SEEN_BY: None}, labels)
+
+    async def _annotate(
+        self,
+        service: Mapping[str, Any],
+        annotations: Mapping[str, str | None],
+        labels: Mapping[str, str | None],
+    ) -> None:
+        metadata = service["metadata"]
+        await self._client.merge_patch(
+            kinds.SERVICE,
+            metadata["name"],
+            metadata["namespace"],
+            {"metadata": {"annotations": dict(annotations), "labels": dict(labels)}},
         )
 
     async def hold(self, plugin: Resource) -> None:

@@ -74,6 +74,7 @@ def read_cluster(body: Mapping[str, Any], plugin_name: str, name: str = "") -> C
         created=read_time(metadata.get("creationTimestamp")),
         nudged=str(annotations.get(names.nudge_annotation(name), "")),
         blocked=_is_blocked(status, used - {plugin_name}),
+        up_to_date=not status.get("instances") or bool(status.get("readyInstances")),
     )
 
 

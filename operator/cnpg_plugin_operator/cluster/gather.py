@@ -50,6 +50,8 @@ SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
 
 OWN: Final = {names.LABEL_MANAGED_BY: names.OPERATOR}
 """The label of everything that this operator made."""
+ENTRY_EVENTS: Final = frozenset({"PluginRegistered", "PluginCleanup"})
+"""These change or end the entry of a plugin's name (1.29.0 to 1.30.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,9 @@ class Snapshot:
     event: CNPGEvent | None
     private: PrivateSecrets
     """What is known of the Secrets that the resource names; nothing is read where it names none."""
+    """What CloudNativePG said last of the plugin's Service."""
+    rival: CNPGEvent | None
+    """What it said last of the plugin's name, if it said it of another Service."""
     approval: str
     """Which change of the plugin's pods a person approved, or empty."""
 
@@ -148,12 +153,13 @@ class Gatherer:
             cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
             siblings = reads.create_task(self.siblings(namespace))
             clusters = reads.create_task(concerning(Type.REGISTERED, self.clusters(plugin)))
-            event = reads.create_task(concerning(Type.REGISTERED, self._event(plugin)))
+            events = reads.create_task(concerning(Type.REGISTERED, self._events(namespace)))
             services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         found = with_record(cnpg.result(), siblings.result())
         objects = {**shared.result(), **live.result()}
         served_here = kinds.CERTIFICATE.plural in served.result()
+        labelled = find_labelled(plugin, services.result())
         return Snapshot(
             live=objects,
             pods=tuple(pods.result()),
@@ -162,14 +168,15 @@ class Gatherer:
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
             reference_exists=bool(found) or await self.reference_exists(plugin),
-            foreign=find_foreign(plugin, objects, find_labelled(plugin, services.result())),
+            foreign=find_foreign(plugin, objects, labelled),
             services=find_selecting(plugin, services.result()),
             rivals=find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
             private=await self._private(plugin, siblings.result(), found),
             clusters=clusters.result(),
-            event=event.result(),
+            event=find_event(plugin, events.result()),
+            rival=find_rival(plugin, events.result(), labelled),
             # This resource is among those of its namespace.
             approval=next(
                 (find_approval(b) for b in siblings.result() if b["metadata"]["uid"] == plugin.uid),
@@ -232,14 +239,15 @@ class Gatherer:
 
     async def published(self, namespace: str) -> dict[str, Announcement]:
         """Read what all plugins of a namespace have announced, by the name of the resource."""
-        services = await self._client.list(
-            kinds.SERVICE, namespace, labels=label_selector(OWN, names.CNPG_PLUGIN_NAME)
-        )
-        found = {
-            body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): observe.read_service(body)
-            for body in services
-        }
+        services = await self.published_services(namespace)
+        found = {name: observe.read_service(body) for name, body in services.items()}
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
+
+    async def published_services(self, namespace: str) -> dict[str, dict[str, Any]]:
+        """Read the Services that CloudNativePG sees, by the name of the resource."""
+        selector = label_selector(OWN, names.CNPG_PLUGIN_NAME)
+        bodies = await self._client.list(kinds.SERVICE, namespace, labels=selector)
+        return {body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): body for body in bodies}
 
     async def children(
         self, kind: Kind, plugin: Resource, labels: str | None = None
@@ -327,22 +335,34 @@ class Gatherer:
         body = await self._client.find(kinds.SECRET, name, namespace)
         return secret_reading.read(body) if body is not None else None
 
-    async def _event(self, plugin: Plugin) -> CNPGEvent | None:
-        """Read the newest of CloudNativePG's Events on the plugin's Service."""
-        bodies = await self._client.list(
-            kinds.EVENT,
-            plugin.namespace,
-            fields=field_selector(
-                {
-                    "involvedObject.kind": kinds.SERVICE.kind,
-                    "involvedObject.name": plugin.service_name,
-                    "source": names.CNPG_EVENT_SOURCE,
-                }
-            ),
+    async def _events(self, namespace: str) -> list[dict[str, Any]]:
+        """Read CloudNativePG's Events on the Services of a namespace."""
+        fields = field_selector(
+            {"involvedObject.kind": kinds.SERVICE.kind, "source": names.CNPG_EVENT_SOURCE}
         )
-        relevant = [body for body in bodies if body.get("reason") not in SIDE_EVENTS]
-        newest = max(relevant, key=_recency, default=None)
-        return observe.read_event(newest) if newest is not None else None
+        return await self._client.list(kinds.EVENT, namespace, fields=fields)
+
+
+def find_event(plugin: Plugin, bodies: Iterable[Mapping[str, Any]]) -> CNPGEvent | None:
+    """Find CloudNativePG's newest Event on the plugin's own Service."""
+    events = (observe.read_event(b) for b in bodies if b.get("reason") not in SIDE_EVENTS)
+    own = (event for event in events if event.service == plugin.service_name)
+    return max(own, key=_recency, default=None)
+
+
+def find_rival(
+    plugin: Plugin, bodies: Iterable[Mapping[str, Any]], labelled: Iterable[Mapping[str, Any]]
+) -> CNPGEvent | None:
+    """Find what CloudNativePG said last of the plugin's name, if it said it of another Service.
+
+    Its messages name the plugin; a Service that has the label needs no message.
+    """
+    name = plugin.spec.plugin_name
+    bearing = {plugin.service_name, *(body["metadata"]["name"] for body in labelled)}
+    events = (observe.read_event(b) for b in bodies if b.get("reason") in ENTRY_EVENTS)
+    about = (e for e in events if e.service in bearing or f"plugin {name} " in e.message)
+    newest = max(about, key=_recency, default=None)
+    return newest if newest is not None and newest.service != plugin.service_name else None
 
 
 Found = TypeVar("Found")
@@ -385,7 +405,6 @@ def find_approval(body: Mapping[str, Any]) -> str:
     return str(annotations.get(names.ANNOTATION_APPROVE, ""))
 
 
-def _recency(body: Mapping[str, Any]) -> tuple[datetime, int]:
+def _recency(event: CNPGEvent) -> tuple[datetime, int]:
     """Order Events by time; within a second, by the order in which the API server stored them."""
-    version = str(body["metadata"].get("resourceVersion", ""))
-    return observe.read_event(body).at, int(version) if version.isdigit() else 0
+    return event.at, event.number

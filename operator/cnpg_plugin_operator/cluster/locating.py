@@ -165,12 +165,14 @@ def read_cnpg(
         leader=_leader_facts(leader) if leader else None,
         restarted_at=read_time(template.get(names.ANNOTATION_RESTARTED_AT)),
         restarted_for=read_revisions(template.get(names.ANNOTATION_RESTARTED_FOR)),
+        namespace=metadata.get("namespace", ""),
         generation=int(metadata.get("generation", 0)),
         olm=_olm_owner(deployment),
         watches=_watches(deployment),
         changed_by=_changed_by(metadata.get("managedFields") or []),
         withdrawn=_withdrawn(metadata.get("annotations") or {}),
         pods=pods,
+        rolled_at=read_time((metadata.get("annotations") or {}).get(names.ANNOTATION_ROLLED_AT)),
         sidecars=read_sidecars((deployment.get("spec") or {}).get("template") or {}),
     )
     return replace(facts, stuck=_stuck(deployment, pods, settled=settled))

@@ -14,6 +14,7 @@ from cnpg_plugin_operator.api.conditions import Type, find_condition
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.decide.announcing import read_touch
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     CNPGEvent,
@@ -24,6 +25,7 @@ from cnpg_plugin_operator.decide.facts import (
     PodFacts,
     WorkloadFacts,
 )
+from cnpg_plugin_operator.decide.moving import FormerService
 
 
 def read_secret(body: Mapping[str, Any] | None) -> dict[str, bytes] | None:
@@ -127,6 +129,19 @@ def read_service(body: Mapping[str, Any]) -> ServiceFacts:
     )
 
 
+def read_former_service(body: Mapping[str, Any]) -> FormerService:
+    """Read the Service of a plugin that becomes a sidecar."""
+    metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
+    seen_by = annotations.get(names.ANNOTATION_SEEN_BY)
+    return FormerService(
+        name=metadata["name"],
+        labelled=names.CNPG_PLUGIN_NAME in (metadata.get("labels") or {}),
+        announced=names.CNPG_PLUGIN_PORT in annotations and not metadata.get("deletionTimestamp"),
+        seen_by=frozenset(seen_by.split(",")) if isinstance(seen_by, str) else None,
+    )
+
+
 _ANNOUNCING: Final = (
     names.CNPG_PLUGIN_PORT,
     names.CNPG_SERVER_SECRET,
@@ -136,6 +151,7 @@ _ANNOUNCING: Final = (
     names.ANNOTATION_ENDPOINT,
     names.ANNOTATION_ANNOUNCED_AT,
     names.ANNOTATION_CHANGED_AT,
+    names.ANNOTATION_REPLACES,
     names.ANNOTATION_TOUCHED,
 )
 """The annotations that together are an announcement."""
@@ -153,6 +169,9 @@ def _read_announcement(metadata: Mapping[str, Any]) -> Announcement | None:
         announced_at=announced_at or datetime.min.replace(tzinfo=UTC),
         changed_at=read_time(annotations.get(names.ANNOTATION_CHANGED_AT)),
         annotations={key: annotations[key] for key in _ANNOUNCING if key in annotations},
+        replaces=str(annotations.get(names.ANNOTATION_REPLACES, "")),
+        touch=read_touch(annotations.get(names.ANNOTATION_TOUCHED)),
+        disturbed=str(annotations.get(names.ANNOTATION_DISTURBED, "")),
     )
 
 
@@ -160,12 +179,15 @@ def read_event(body: Mapping[str, Any]) -> CNPGEvent:
     """Read an Event; the newest of its times counts, for repeated events are counted up."""
     series = body.get("series") or {}
     times = (body.get("lastTimestamp"), series.get("lastObservedTime"), body.get("eventTime"))
+    version = str(body["metadata"].get("resourceVersion", ""))
     seen = [moment for text in times if (moment := read_time(text)) is not None]
     return CNPGEvent(
         warning=body.get("type") == "Warning",
         reason=str(body.get("reason", "")),
         message=str(body.get("message", "")),
         at=max(seen, default=datetime.min.replace(tzinfo=UTC)),
+        service=str((body.get("involvedObject") or {}).get("name", "")),
+        number=int(version) if version.isdigit() else 0,
     )
 
 

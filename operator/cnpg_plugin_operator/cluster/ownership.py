@@ -26,9 +26,19 @@ def find_foreign(
         for body in labelled
         if body["metadata"]["uid"] != mine and not is_own(plugin, body)
     ]
-    return tuple(
-        ForeignObject(kind=kind, name=body["metadata"]["name"], owner=owner_of(body))
-        for kind, body in (*named, *registered)
+    return tuple(_describe(plugin, kind, body) for kind, body in (*named, *registered))
+
+
+def _describe(plugin: Plugin, kind: str, body: Mapping[str, Any]) -> ForeignObject:
+    metadata = body["metadata"]
+    label = (metadata.get("labels") or {}).get(names.CNPG_PLUGIN_NAME)
+    return ForeignObject(
+        kind=kind,
+        name=metadata["name"],
+        owner=owner_of(body),
+        uid=str(metadata.get("uid", "")),
+        published=kind == "Service" and label == plugin.spec.plugin_name,
+        cnpg_finalizer=names.CNPG_SERVICE_FINALIZER in (metadata.get("finalizers") or []),
     )
 
 

@@ -76,7 +76,7 @@ class Restarter:
             {"metadata": {"annotations": {names.ANNOTATION_WITHDRAWN: text}}},
         )
 
-    async def nudge(self, cluster: ClusterFacts, plugin: str, revision: str) -> None:
+    async def nudge(self, cluster: ClusterFacts, plugin: str, token: str) -> None:
         """Annotate a Cluster, so that CloudNativePG reconciles it.
 
         Any change of it does (`For(&apiv1.Cluster{})` without predicate, 1.24.0 to 1.30.0).
@@ -85,7 +85,7 @@ class Restarter:
             kinds.CLUSTER,
             cluster.name,
             cluster.namespace,
-            {"metadata": {"annotations": {names.nudge_annotation(plugin): revision}}},
+            {"metadata": {"annotations": {names.nudge_annotation(plugin): token}}},
         )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cnpg_plugin_operator import names
@@ -10,11 +11,13 @@ from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.leaving import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import Mode
+from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, concerning, with_record
 from cnpg_plugin_operator.cluster.hosting import read_host
-from cnpg_plugin_operator.cluster.locating import locate_deployments
+from cnpg_plugin_operator.cluster.locating import locate_deployments, selector_of
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
@@ -40,7 +43,7 @@ class SidecarSnapshot:
     private: PrivateSecrets
     """What is known of the Secrets that any of the namespace's sidecars names."""
     service: Mapping[str, Any] | None
-    """The Service that the plugin would have in mode Standalone."""
+    """The Service that the plugin had in mode Standalone."""
 
 
 class Sidecars:
@@ -62,11 +65,11 @@ class Sidecars:
     async def snapshot(self, plugin: Plugin | Leaving) -> SidecarSnapshot:
         """Read all that the set of sidecars is composed from."""
         namespace = plugin.namespace
-        located, siblings, clusters, service = await asyncio.gather(
+        located, siblings, clusters, services = await asyncio.gather(
             locate_deployments(self._client, namespace, plugin.cnpg_reference),
             self._gatherer.siblings(namespace),
             concerning(Type.REGISTERED, databases.list_clusters(self._client)),
-            self._client.find(kinds.SERVICE, plugin.service_name, namespace),
+            self._gatherer.children(kinds.SERVICE, plugin),
         )
         found = with_record(tuple(facts for facts, _ in located), siblings)
         host = None
@@ -87,22 +90,37 @@ class Sidecars:
                 siblings,
                 {facts.deployment for facts in found},
             ),
-            service=service,
+            service=next(iter(services), None),
         )
 
-    async def apply(self, namespace: str, host: HostFacts, template: Object) -> None:
+    async def pod_names(self, namespace: str, deployment: str) -> list[str]:
+        """Name the pods of CloudNativePG's Deployment, those on their way out included."""
+        body = await self._client.get(kinds.DEPLOYMENT, deployment, namespace)
+        bodies = await self._client.list(kinds.POD, namespace, labels=selector_of(body))
+        return [pod["metadata"]["name"] for pod in bodies]
+
+    async def apply(
+        self, namespace: str, host: HostFacts, template: Object, rolled_at: datetime | None
+    ) -> None:
         """Apply the whole set of sidecars; without any, all of it is taken away.
 
-        With the uid, a Deployment that is gone is not made again. Raises `WriteLoopError` where the
-        same set is written again and again.
+        With the uid, a Deployment that is gone is not created again. `rolled_at` is noted on the
+        Deployment in the same write. Raises `WriteLoopError` where the same set is written again
+        and again.
         """
         key = (kinds.DEPLOYMENT.kind, namespace, host.deployment)
         wanted = digest(template)
         self._guard.admit(key, wanted, "its sidecars", None)
+        noted = {names.ANNOTATION_ROLLED_AT: format_time(rolled_at)} if rolled_at else {}
         await self._client.apply(
             kinds.DEPLOYMENT,
             {
-                "metadata": {"name": host.deployment, "namespace": namespace, "uid": host.uid},
+                "metadata": {
+                    "name": host.deployment,
+                    "namespace": namespace,
+                    "uid": host.uid,
+                    "annotations": noted,
+                },
                 "spec": {"template": template} if template else {},
             },
             manager=names.SIDECAR_MANAGER,
@@ -112,6 +130,6 @@ class Sidecars:
 
 def _named_by_sidecars(siblings: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """Name the Secrets of all sidecars: the set is composed of them together."""
-    specs = (body.get("spec") or {} for body in siblings)
+    specs = (mapping(body.get("spec")) for body in siblings)
     found = (bound(named_in(spec)) for spec in specs if spec.get("mode") == Mode.SIDECAR)
     return frozenset().union(*found)

@@ -129,7 +129,9 @@ def _foreign_object(given: AdmissionInput) -> Verdict | None:
     """Somebody else owns an object that this resource needs; nothing is adopted silently."""
     if not given.foreign:
         return None
-    other = given.foreign[0]
+    other, namespace = given.foreign[0], given.plugin.namespace
+    if other.published:
+        return no(Reason.NAME_CONFLICT, _describe_handover(given.plugin, other))
     cure = (
         "choose another spec.service.name or delete it"
         if other.kind == "Service"
@@ -137,7 +139,33 @@ def _foreign_object(given: AdmissionInput) -> Verdict | None:
     )
     return no(
         Reason.NAME_CONFLICT,
-        f"{other.kind} {given.plugin.namespace}/{other.name} belongs to {other.owner}: {cure}.",
+        f"{other.kind} {namespace}/{other.name} belongs to {other.owner}: {cure}.",
+    )
+
+
+def _describe_handover(plugin: Plugin, other: ForeignObject) -> str:
+    """Say how a published Service hands its plugin over without an outage.
+
+    CloudNativePG keeps its connection when only the label goes; a deletion ends it (1.29.0 to
+    1.30.1).
+    """
+    namespace, label = plugin.namespace, f"{names.CNPG_PLUGIN_NAME}={plugin.spec.plugin_name}"
+    begin = f"Label {label} of Service {namespace}/{other.name} conflicts with this resource"
+    if other.name == plugin.service_name:
+        begin += "; choose another spec.service.name"
+    finish = f"then delete it: kubectl delete service {other.name} -n {namespace}"
+    if other.cnpg_finalizer:
+        finish = (
+            f"then take CloudNativePG's finalizer off and delete it: kubectl patch service "
+            f"{other.name} -n {namespace} --type=merge "
+            """-p '{"metadata":{"finalizers":null}}'"""
+            f" && kubectl delete service {other.name} -n {namespace}"
+        )
+    return (
+        f"{begin}. Do not delete that Service first, CloudNativePG would forget the plugin. Take "
+        f"the label off: kubectl label service {other.name} -n {namespace} "
+        f"{names.CNPG_PLUGIN_NAME}-. CloudNativePG keeps its connection until this resource is "
+        f"Ready; {finish}"
     )
 
 

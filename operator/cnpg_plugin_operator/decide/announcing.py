@@ -1,16 +1,17 @@
 """How CloudNativePG is told of a plugin: the annotations of its Service.
 
 What was announced, and when, stands on the Service itself: an operator that was killed at any point
-neither forgets an announcement nor makes it anew.
+neither forgets an announcement nor repeats it.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.times import format_time
-from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts
+from cnpg_plugin_operator.api.times import format_time, read_time
+from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts, Touch
 from cnpg_plugin_operator.decide.versions import parse_version, reregisters
 
 ENDPOINT: Final = frozenset(
@@ -31,17 +32,18 @@ def announce(
     endpoint_hash: str,
     revision: str,
     now: datetime,
-    touched: bool = False,
+    touch: Touch | None = None,
     replaces: bool = False,
 ) -> Mapping[str, str]:
     """Give the annotations of the Service.
 
     `endpoint` is what CloudNativePG reads. The times stay what they are while the revision is the
-    announced one. `touched` changes it once more for the same revision; `replaces` says that a
-    first announcement finds a former one of the same plugin still in use.
+    announced one. `touch` changes the Service once more for the same revision; `replaces` says
+    that a first announcement finds a former one of the same plugin still in use.
     """
-    announced_at, changed_at = now, now if replaces else None
+    announced_at, changed_at, former = now, now if replaces else None, ""
     if live is not None:
+        former = live.replaces if live.revision == revision else live.revision
         announced_at = live.announced_at if live.revision == revision else now
         changed_at = live.changed_at if live.endpoint == endpoint_hash else now
     annotations = {
@@ -52,8 +54,12 @@ def announce(
     }
     if changed_at is not None:
         annotations[names.ANNOTATION_CHANGED_AT] = format_time(changed_at)
-    if touched or (live is not None and was_touched(live, revision)):
-        annotations[names.ANNOTATION_TOUCHED] = revision
+    if former:
+        annotations[names.ANNOTATION_REPLACES] = former
+    if touch is None and live is not None and live.revision == revision:
+        touch = live.touch
+    if touch is not None:
+        annotations[names.ANNOTATION_TOUCHED] = write_touch(touch)
     return annotations
 
 
@@ -68,14 +74,29 @@ def keep_announcing(
     if live.endpoint != endpoint_hash:
         return live.annotations
     said = {key: value for key, value in live.annotations.items() if key not in ENDPOINT}
-    if not was_touched(live, live.revision):
-        said.pop(names.ANNOTATION_TOUCHED, None)
-    return {**said, **endpoint}
+    said.pop(names.ANNOTATION_TOUCHED, None)
+    touched = {names.ANNOTATION_TOUCHED: write_touch(live.touch)} if live.touch else {}
+    return {**said, **touched, **endpoint}
 
 
-def was_touched(live: Announcement, revision: str) -> bool:
-    """Whether the Service was touched once more for this revision."""
-    return live.annotations.get(names.ANNOTATION_TOUCHED) == revision
+def write_touch(touch: Touch) -> str:
+    """Write a touch as it stands on the Service."""
+    noted = {"at": format_time(touch.at), "for": touch.reason, "times": touch.times}
+    return json.dumps(noted, sort_keys=True)
+
+
+def read_touch(text: object) -> Touch | None:
+    """Read a touch from the Service; what this operator did not write counts as none."""
+    try:
+        noted = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(noted, dict):
+        return None
+    at, reason, times = read_time(noted.get("at")), noted.get("for"), noted.get("times")
+    if at is None or not isinstance(reason, str) or not isinstance(times, int):
+        return None
+    return Touch(at, reason, max(times, 1))
 
 
 def is_still_in_use(plugin_name: str, cnpg: CNPGFacts) -> bool:

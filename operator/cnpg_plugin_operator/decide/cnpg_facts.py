@@ -74,6 +74,9 @@ class CNPGFacts:
     """The newest restart that was noted in the namespace."""
     sidecars: Mapping[str, str] = field(default_factory=dict)
     """The sidecars in its pod template: resource → revision."""
+    namespace: str = "cnpg-system"
+    rolled_at: datetime | None = None
+    """When this operator last rolled it for sidecars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,10 @@ class CNPGEvent:
     reason: str
     message: str
     at: datetime
+    service: str = ""
+    """Name of the Service."""
+    number: int = 0
+    """Grows with every Event that the API server stores: no two are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,19 @@ class ClusterFacts:
     """The plugin's revision that this Cluster was annotated for, or empty."""
     blocked: bool = False
     """Whether CloudNativePG does not reconcile it because of this plugin."""
+    up_to_date: bool = True
+    """Whether its phase tells how it is now: CloudNativePG leaves the phase as it was while
+    instances were made but none of them is ready (1.25.0 to 1.30.0)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A change of the Service that has no other purpose than to make CloudNativePG look again."""
+
+    at: datetime
+    reason: str
+    times: int = 1
+    """The how many-eth for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +142,17 @@ class Announcement:
     changed_at: datetime | None
     annotations: Mapping[str, str]
     """The announcing annotations as they are, to be kept until the next announcement."""
+    replaces: str = ""
+    """The revision that was announced before; empty for the first."""
+    touch: Touch | None = None
+    """The last touch since this revision was announced."""
+    disturbed: str = ""
+    """The other Services with the plugin's name that were noted; empty for none."""
+
+    @property
+    def told_at(self) -> datetime:
+        """When CloudNativePG was last told of this revision."""
+        return max(self.announced_at, self.touch.at) if self.touch else self.announced_at
 
 
 @dataclass(frozen=True, slots=True)

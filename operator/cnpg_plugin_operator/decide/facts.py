@@ -220,3 +220,8 @@ class ForeignObject:
     name: str
     owner: str
     """Who owns it, as far as it says."""
+    uid: str = ""
+    published: bool = False
+    """Whether it is a Service that CloudNativePG would take the plugin of this name from."""
+    cnpg_finalizer: bool = False
+    """Whether CloudNativePG has put its finalizer on that Service (1.29.0 to 1.30.0)."""

@@ -10,14 +10,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from cnpg_plugin_operator.decide.announcing import was_touched
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     ClusterFacts,
     PluginStatusFacts,
 )
 from cnpg_plugin_operator.decide.facts import Identity
-from cnpg_plugin_operator.decide.versions import follows_rollouts, parse_version, reregisters
+from cnpg_plugin_operator.decide.versions import follows_rollouts, parse_version
 
 STALE_GRACE: Final = timedelta(seconds=30)
 """How long after an announcement a Cluster may go on showing what was before: CloudNativePG 1.30.0
@@ -25,6 +24,9 @@ requeues a Cluster that a plugin failed for every 10 s."""
 
 REBUILD_TIME: Final = timedelta(seconds=5)
 """How long CloudNativePG may take to rebuild its connection before Clusters are nudged."""
+
+ANOTHER_IDENTITY: Final = "Clusters show another version: "
+"""Begins the reason of a touch for what the plugin says of itself."""
 
 NAMED_CLUSTERS: Final = 3
 """How many Clusters a message names."""
@@ -76,21 +78,6 @@ def describe_blocked(clusters: Iterable[ClusterFacts]) -> str:
     return f" Not reconciled because of it: {list_names(blocked)} ({blocked[0].phase.rstrip('.')})."
 
 
-def must_touch(
-    live: Announcement | None,
-    revision: str,
-    outdated: Iterable[ClusterFacts],
-    version: str,
-    now: datetime,
-) -> bool:
-    """Whether to touch the Service once more: this revision is announced, but Clusters lag."""
-    known = parse_version(version)
-    if live is None or live.revision != revision or known is None or not reregisters(known):
-        return False
-    due = now - live.announced_at >= STALE_GRACE
-    return due and bool(tuple(outdated)) and not was_touched(live, revision)
-
-
 def choose_nudged(
     clusters: Iterable[ClusterFacts],
     identity: Identity | None,
@@ -98,12 +85,12 @@ def choose_nudged(
     version: str,
     now: datetime,
 ) -> tuple[ClusterFacts, ...]:
-    """Pick the Clusters to annotate, each once for a revision, so that they are looked at again.
+    """Pick the Clusters to annotate, each once for an announcement, so that they are looked at.
 
     Where CloudNativePG follows a plugin's rollout by itself, only those that lag all the same;
     elsewhere all that were there before, for a new image may inject something else into their pods.
     """
-    waited, known = now - announcement.announced_at, parse_version(version)
+    waited, known = now - announcement.told_at, parse_version(version)
     if waited < REBUILD_TIME:
         return ()
     follows = known is not None and follows_rollouts(known)
@@ -112,18 +99,24 @@ def choose_nudged(
     return tuple(
         cluster
         for cluster in users
-        if cluster.nudged != announcement.revision and _was_there(cluster, announcement)
+        if cluster.nudged != nudge_token(announcement) and _was_there(cluster, announcement)
         if (waited >= STALE_GRACE and cluster in lagging) or (not follows and not cluster.blocked)
     )
+
+
+def nudge_token(announcement: Announcement) -> str:
+    """Tell one announcement from the next, as far as Clusters may show something else after it."""
+    touch = announcement.touch
+    if touch is None or not touch.reason.startswith(ANOTHER_IDENTITY):
+        return announcement.revision
+    return f"{announcement.revision}-{touch.reason.removeprefix(ANOTHER_IDENTITY)}"
 
 
 def _was_there(cluster: ClusterFacts, announcement: Announcement) -> bool:
     """Whether a Cluster had talked to the plugin before it was announced as it is now."""
     created = cluster.created
     return (
-        cluster.plugin_status is not None
-        and created is not None
-        and created < announcement.announced_at
+        cluster.plugin_status is not None and created is not None and created < announcement.told_at
     )
 
 

@@ -59,7 +59,7 @@ def judge_missing(path: str, waited: str, others: Collection[str] | None) -> Han
     elif others:
         message += (
             f"Nobody expected {', '.join(sorted(others))} beside it: a plugin names its socket "
-            "after itself, so compare spec.pluginName."
+            "after itself, so compare the names."
         )
     else:
         message += "Its log may say why; is it started with this directory (--plugin-path)?"
@@ -77,8 +77,8 @@ def judge_stray(path: str, stray: str, waited: str, identity: Identity) -> Hands
         )
     else:
         message += (
-            f"calls itself {identity.name!r}, not {expected!r}: set spec.pluginName to the "
-            "plugin's own name (CloudNativePG uses no other), or correct the image."
+            f"calls itself {identity.name!r}, not {expected!r}: correct spec.image, or delete this "
+            "resource and create it with that name (spec.pluginName never changes)."
         )
     return HandshakeOutcome(Reason.IDENTITY_MISMATCH, message, identity)
 

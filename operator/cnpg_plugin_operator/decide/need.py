@@ -62,8 +62,8 @@ class RegistrationInput:
 
     @property
     def waiting(self) -> timedelta:
-        """How long CloudNativePG has had: since the announcement, or its leader's start."""
-        since = self.announcement.announced_at
+        """How long CloudNativePG has had: since it was told last, or its leader's start."""
+        since = self.announcement.told_at
         if self.cnpg.leader is not None:
             since = max(since, self.cnpg.leader.created)
         return self.now - since
@@ -114,7 +114,11 @@ def insists(given: RegistrationInput) -> bool:
         return False
     leader = given.cnpg.leader
     started_for = leader.restarted_for if leader else {}
-    broken = any(c.blocked and CLOSED_POOL in c.phase for c in given.clusters)
+    disturbed = bool(given.announcement.disturbed)
+    broken = any(
+        c.blocked and (CLOSED_POOL in c.phase or (disturbed and c.up_to_date))
+        for c in given.clusters
+    )
     return broken and started_for.get(given.name) != given.announcement.revision
 
 
@@ -144,7 +148,8 @@ def _keeps_the_metadata(given: RegistrationInput) -> str | None:
     if version is None or reregisters(version) or given.waiting < STALE_GRACE:
         return None
     outdated = find_outdated(given.clusters, given.identity)
-    if not outdated:
+    # Only a spec that changed counts: the plugin may say something else at any time.
+    if not outdated or not given.announcement.replaces:
         return None
     return (
         f"version {given.cnpg.version} keeps what the plugin said before until it is restarted: "
@@ -165,7 +170,7 @@ def _does_not_find(given: RegistrationInput) -> str | None:
 def has_proof(given: RegistrationInput) -> bool:
     """Whether CloudNativePG said something of this announcement, or a Cluster reports it."""
     event = given.event
-    said = event is not None and not event.warning and event.at >= given.announcement.announced_at
+    said = event is not None and not event.warning and event.at >= given.announcement.told_at
     return said or any(cluster.plugin_status is not None for cluster in given.clusters)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.obstacles import LOOK_AGAIN, find_obstacle
-from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.decide.restart import Pace, find_pause
 
 
 class Move(StrEnum):
@@ -101,6 +101,12 @@ def _obstructed(given: PlacingInput) -> Placing | None:
     return Placing(Move.WAIT, obstacle.reason, obstacle.after) if obstacle else None
 
 
+def _cooling_down(given: PlacingInput) -> Placing | None:
+    """This operator rolled CloudNativePG a short while ago."""
+    pause = find_pause(given.cnpg, given.pace, given.now)
+    return Placing(Move.WAIT, pause.reason, pause.after) if pause is not None else None
+
+
 def _settling(given: PlacingInput) -> Placing | None:
     """Another sidecar changed just now; more may follow."""
     due = min(given.last + given.pace.settle, given.first + given.pace.settle_max)
@@ -117,6 +123,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _mending,
     _resting,
     _obstructed,
+    _cooling_down,
     _settling,
 )
 """In order: whether there is anything to do, what mends, what forbids, what waits."""

@@ -1,7 +1,7 @@
 """What a plugin's containers must not do: reach the node, or have a foreign account.
 
-The author of a `CNPGPlugin` must not gain the node (`pod_security`) or the rights of another account;
-the keys of others are the subject of `private_secrets`.
+The author of a `CNPGPlugin` must not gain the node (`pod_security`) or the rights of another
+account; the keys of others are the subject of `private_secrets`.
 """
 
 from collections.abc import Iterator, Mapping

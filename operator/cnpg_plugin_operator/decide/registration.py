@@ -13,6 +13,7 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, ye
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.freshness import (
+    ANOTHER_IDENTITY,
     STALE_GRACE,
     describe_blocked,
     describe_report,
@@ -26,6 +27,12 @@ from cnpg_plugin_operator.decide.need import (
     restart_reason,
 )
 from cnpg_plugin_operator.decide.reverts import MOST_ATTEMPTS, count_reverts, suspect
+from cnpg_plugin_operator.decide.touching import (
+    BLOCKED,
+    REMEDY_TAKES,
+    describe_touch,
+    find_blocked,
+)
 from cnpg_plugin_operator.decide.versions import discovers, parse_version, reports_events
 
 Check = Callable[[RegistrationInput], Verdict | None]
@@ -116,23 +123,62 @@ def restart_command(cnpg: CNPGFacts) -> str:
     """What a person can run instead; OLM takes a `rollout restart` back (its issue #3392)."""
     if cnpg.olm:
         return _deletion(cnpg)
-    return f"kubectl rollout restart deployment {cnpg.deployment}"
+    return f"kubectl rollout restart deployment {cnpg.deployment} -n {cnpg.namespace}"
 
 
 def _deletion(cnpg: CNPGFacts) -> str:
     leader = cnpg.leader.pod if cnpg.leader else f"-l {names.LABEL_NAME}={names.CNPG_APP}"
-    return f"kubectl delete pod {leader}"
+    return f"kubectl delete pod {leader} -n {cnpg.namespace}"
 
 
 def _rejected(given: RegistrationInput) -> Verdict | None:
     """CloudNativePG says that it could not register the plugin."""
     event = given.event
-    if event is not None and event.warning and event.at >= given.announcement.announced_at:
+    if event is not None and event.warning and event.at >= given.announcement.told_at:
         return no(
             Reason.CNPG_REJECTED,
             f"CloudNativePG refuses Service {given.service}: {event.reason}: {event.message}",
         )
     return None
+
+
+def _blocked(given: RegistrationInput) -> Verdict | None:
+    """Clusters are not reconciled because of the plugin, and what helps was done."""
+    blocked, touch = find_blocked(given.clusters), given.announcement.touch
+    if not blocked:
+        return None
+    state = f"{describe_blocked(blocked).strip()}"
+    again = touch is not None and touch.reason == BLOCKED and touch.times > 1
+    if again or given.waiting >= REMEDY_TAKES:
+        return no(
+            Reason.CLUSTERS_BLOCKED,
+            f"{state} Touching Service {given.service} does not change that: look at the log of "
+            f"the plugin and of Deployment {given.cnpg.deployment}.",
+        )
+    return _touched_for(given, state) if touch is not None else None
+
+
+def _touched(given: RegistrationInput) -> Verdict | None:
+    """The Service was touched because CloudNativePG may use another; it has not answered yet."""
+    version, event = parse_version(given.cnpg.version), given.event
+    touch = given.announcement.touch
+    if touch is None or touch.reason.startswith(ANOTHER_IDENTITY) or version is None:
+        return None
+    answered = event is not None and event.at >= touch.at
+    if answered or not reports_events(version) or given.waiting >= REMEDY_TAKES:
+        return None
+    return _touched_for(given, "")
+
+
+def _touched_for(given: RegistrationInput, state: str) -> Verdict:
+    touch = given.announcement.touch
+    because = f" ({describe_touch(touch)})" if touch is not None else ""
+    words = f" {state}" if state else ""
+    return unknown(
+        Reason.REREGISTERING,
+        f"Service {given.service} was touched so that CloudNativePG registers it again{because}."
+        f"{words}",
+    )
 
 
 def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
@@ -152,7 +198,7 @@ def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
 def _said_by_event(given: RegistrationInput) -> Verdict | None:
     """CloudNativePG wrote an Event after the announcement."""
     event = given.event
-    if event is None or event.warning or event.at < given.announcement.announced_at:
+    if event is None or event.warning or event.at < given.announcement.told_at:
         return None
     return yes(
         Reason.REGISTERED,
@@ -235,6 +281,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     _leaderless,
     _restart_needed,
     _rejected,
+    _blocked,
+    _touched,
     _said_by_event,
     _reported_by_cluster,
     _registered_before,

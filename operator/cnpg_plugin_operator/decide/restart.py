@@ -18,7 +18,7 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
 )
 from cnpg_plugin_operator.decide.facts import PodFacts
 from cnpg_plugin_operator.decide.need import is_covered
-from cnpg_plugin_operator.decide.obstacles import LOOK_AGAIN, find_obstacle
+from cnpg_plugin_operator.decide.obstacles import LOOK_AGAIN, Obstacle, find_obstacle
 from cnpg_plugin_operator.decide.reverts import (
     MOST_ATTEMPTS,
     count_reverts,
@@ -84,6 +84,21 @@ class RestartDecision:
     """What is noted before the act."""
     pod: str = ""
     """The pod to delete."""
+
+
+def find_pause(cnpg: CNPGFacts, pace: Pace, now: datetime) -> Obstacle | None:
+    """Say how long to wait since this operator last rolled CloudNativePG, whatever for.
+
+    A time to come, of a clock that was ahead, counts as none.
+    """
+    times = [at for at in (cnpg.restarted_at, cnpg.rolled_at) if at is not None]
+    if cnpg.record is not None and (cnpg.olm or is_carried_out(cnpg.record, cnpg)):
+        times.append(cnpg.record.at)
+    last = max((at for at in times if at <= now), default=None)
+    if last is None or last + pace.cooldown <= now:
+        return None
+    reason = f"CloudNativePG was last rolled at {last:%Y-%m-%d %H:%M:%S} UTC"
+    return Obstacle(reason, last + pace.cooldown - now)
 
 
 Check = Callable[[RestartInput], RestartDecision | None]
@@ -167,16 +182,8 @@ def _resuming(given: RestartInput) -> RestartDecision | None:
 
 def _cooling_down(given: RestartInput) -> RestartDecision | None:
     """The last restart was a short while ago."""
-    cnpg, times = given.cnpg, []
-    if cnpg.restarted_at is not None:
-        times.append(cnpg.restarted_at)
-    if cnpg.record is not None and (cnpg.olm or is_carried_out(cnpg.record, cnpg)):
-        times.append(cnpg.record.at)
-    last = max(times, default=None)
-    if last is None or last + given.pace.cooldown <= given.now:
-        return None
-    left = last + given.pace.cooldown - given.now
-    return RestartDecision(Action.WAIT, f"the last restart was at {last:%H:%M:%S} UTC", left)
+    pause = find_pause(given.cnpg, given.pace, given.now)
+    return RestartDecision(Action.WAIT, pause.reason, pause.after) if pause is not None else None
 
 
 def _settling(given: RestartInput) -> RestartDecision | None:

@@ -9,18 +9,24 @@ from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
-from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.freshness import describe_blocked, describe_report
 from cnpg_plugin_operator.decide.host_facts import HostPod
 from cnpg_plugin_operator.decide.registration import restart_command
 from cnpg_plugin_operator.decide.sidecar import SidecarInput
+from cnpg_plugin_operator.decide.touching import REMEDY_TAKES, find_blocked
 
 PASSING: Final = frozenset(
     {Reason.SOCKET_MISSING, Reason.UNREACHABLE, Reason.NO_ANSWER, Reason.NOT_SERVING}
 )
 """What may have come right since the gate looked."""
+
+UNKNOWN_PLUGIN: Final = "unknown plugin"
+"""In the phase of a Cluster whose plugin CloudNativePG does not know (1.24.0 to 1.30.1)."""
+
+FORGOTTEN_AGAIN: Final = timedelta(hours=1)
+"""Between two restarts for a plugin that CloudNativePG forgot."""
 
 LATE_GRACE: Final = timedelta(seconds=10)
 """For which a late sidecar has to have been running before CloudNativePG is restarted for it."""
@@ -70,22 +76,27 @@ def find_late(given: SidecarInput) -> Iterator[Announcement]:
             yield Announcement(given.revision, "", since, None, {})
 
 
-def find_withdrawn(given: SidecarInput) -> Iterator[Announcement]:
-    """Find a former Service that was withdrawn after the leader had taken it.
+def find_forgotten(given: SidecarInput) -> Iterator[Announcement]:
+    """Find a leader that started with the socket and does not know the plugin any more.
 
-    CloudNativePG forgot the plugin by its name then, socket or not. Each withdrawal is a reason of
-    its own for a restart: the same revision may have had one before.
+    Another Service of the plugin's name replaced the socket's entry and went; only a new leader
+    looks for sockets again. A leader that was started for that gets its time.
     """
-    leader, at = given.cnpg.leader, given.cnpg.withdrawn.get(given.socket)
-    if leader is not None and at is not None and at >= (leader.since or leader.created):
-        yield Announcement(f"{given.revision}@{format_time(at)}", "", at, None, {})
+    leader, begin = given.cnpg.leader, f"{given.revision}@forgotten/"
+    if leader is None:
+        return
+    age = given.now - (leader.since or leader.created)
+    started = leader.restarted_for.get(given.name, "").startswith(begin)
+    unknown_to = [c for c in find_blocked(given.clusters) if UNKNOWN_PLUGIN in c.phase.lower()]
+    if unknown_to and age >= (FORGOTTEN_AGAIN if started else REMEDY_TAKES):
+        yield Announcement(f"{begin}{leader.pod}", "", leader.since or leader.created, None, {})
 
 
 def forbid_cure(given: SidecarInput) -> Verdict:
     """Say that only a restart would make CloudNativePG find a socket, and who can allow it."""
     return no(
         Reason.RESTART_FORBIDDEN,
-        "CloudNativePG looked for the plugin's socket before it was there and has to be restarted, "
+        "CloudNativePG does not know the plugin's socket and has to be restarted, "
         f"but restartPolicy is Never: {restart_command(given.cnpg)}",
     )
 
@@ -98,6 +109,13 @@ def judge_registration(given: SidecarInput, identity: Identity | None) -> Verdic
         return unknown(
             Reason.AWAITING_REGISTRATION,
             f"CloudNativePG started without the plugin's socket in pod {', '.join(missing)}.",
+        )
+    leader, blocked = given.cnpg.leader, find_blocked(given.clusters)
+    if blocked and leader and given.now - (leader.since or leader.created) >= REMEDY_TAKES:
+        return no(
+            Reason.CLUSTERS_BLOCKED,
+            f"{describe_blocked(blocked).strip()} Look at the log of container "
+            f"{names.sidecar_container(given.name)} and of Deployment {given.cnpg.deployment}.",
         )
     report = describe_report(given.clusters, identity)
     proof = report or "CloudNativePG started after the plugin's socket answered."

@@ -35,6 +35,14 @@ FAILED_REASONS: Final = frozenset(
 EXIT_MESSAGE_LIMIT: Final = 300
 """Characters of a container's last words that are told."""
 
+_NOT_ROOT: Final = (
+    " Set spec.securityContext.runAsUser to a number other than 0, or use an image with a numeric "
+    "user that is not root."
+)
+CURES: Final = (("image will run as root", _NOT_ROOT), ("has non-numeric user", _NOT_ROOT))
+"""What helps where the kubelet's own words name no remedy (pkg/kubelet/kuberuntime,
+security_context_others.go, 1.29 to 1.36)."""
+
 LISTEN_GRACE: Final = timedelta(seconds=8)
 """How long a running container may take before its silence is reported. It is only reported: a
 plugin that listens later still becomes available."""
@@ -44,6 +52,7 @@ plugin that listens later still becomes available."""
 class WorkloadInput:
     """What the checks look at."""
 
+    namespace: str
     name: str
     port: int
     facts: WorkloadFacts
@@ -103,7 +112,7 @@ def _crashing(given: WorkloadInput) -> Verdict | None:
     """A container cannot be made, or ended and is started again and again."""
     for pod, container in _containers(given):
         if stays_down(container):
-            return no(Reason.CRASH_LOOP, describe_ending(pod, container))
+            return no(Reason.CRASH_LOOP, describe_ending(given.namespace, pod, container))
     return None
 
 
@@ -113,19 +122,21 @@ def stays_down(container: ContainerFacts) -> bool:
     return container.waiting_reason in FAILED_REASONS or (crashed and not container.ready)
 
 
-def describe_ending(pod: PodFacts, container: ContainerFacts) -> str:
+def describe_ending(namespace: str, pod: PodFacts, container: ContainerFacts) -> str:
     """Say how a container ended, and where its log is; equal from one crash to the next."""
     sentence = name_ending(pod, container)
     if container.exit_code is None:
         return sentence
-    return f"{sentence} See: kubectl logs {pod.name} -c {container.name} --previous"
+    log = f"kubectl logs {pod.name} -n {namespace} -c {container.name} --previous"
+    return f"{sentence} See: {log}"
 
 
 def name_ending(pod: PodFacts, container: ContainerFacts) -> str:
     """Say how a container ended, or why it cannot be started."""
     subject = f"Container {container.name} of pod {pod.name}"
     if container.exit_code is None:
-        return f"{subject} cannot be started: {container.waiting_message}."
+        cure = next((cure for words, cure in CURES if words in container.waiting_message), "")
+        return f"{subject} cannot be started: {container.waiting_message}.{cure}"
     reason = f" ({container.exit_reason})" if container.exit_reason else ""
     # Where it is the end of a log, the last line says most.
     words = container.exit_message.rpartition("\n")[2][-EXIT_MESSAGE_LIMIT:].rstrip(".")
@@ -155,7 +166,7 @@ def _not_listening(given: WorkloadInput) -> Verdict | None:
                 f"Container {container.name} of pod {pod.name} runs since {since:%H:%M:%S} UTC, "
                 f"but its probes fail: nothing accepts connections on port {given.port}? "
                 "Check spec.port, spec.args and spec.serverArguments against what the plugin "
-                f"listens on (kubectl logs {pod.name}).",
+                f"listens on (kubectl logs {pod.name} -n {given.namespace}).",
             )
     return None
 

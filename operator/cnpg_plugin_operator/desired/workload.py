@@ -138,6 +138,8 @@ def _build_container(plugin: Plugin) -> Object:
             {"name": names.VOLUME_CLIENT, "mountPath": spec.tls.mounts.client, "readOnly": True},
             *spec.volume_mounts,
         ],
+        # The end of the log says why a plugin ended, where it says nothing else.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         **_build_probes(spec.probes, spec.port),
     }
     optional = {

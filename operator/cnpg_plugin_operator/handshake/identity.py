@@ -112,8 +112,9 @@ class _Dialogue:
         if said.name != expected:
             raise self._failure(
                 Reason.IDENTITY_MISMATCH,
-                f"calls itself {self.identity.name!r}, not {expected!r}: set spec.pluginName to "
-                "the plugin's own name (CloudNativePG uses no other), or correct the image.",
+                f"calls itself {self.identity.name!r}, not {expected!r}: correct spec.image, or "
+                "delete this resource and create it with that name (spec.pluginName never "
+                "changes).",
             )
 
     async def list_services(self) -> None:

@@ -12,6 +12,7 @@ from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.placing import Move, Placing, PlacingInput, decide_placing
 from cnpg_plugin_operator.decide.roster import Roster
 from cnpg_plugin_operator.desired.objects import digest
+from cnpg_plugin_operator.reconciler.moving import hide_services
 from cnpg_plugin_operator.reconciler.seating import seat
 from cnpg_plugin_operator.reconciler.tools import Tools
 
@@ -49,22 +50,30 @@ async def place(tools: Tools, plugin: Plugin | Leaving) -> Placed:
         placing = _decide(tools, plugin.namespace, seen, seen.host, roster, now)
         if placing.move is not Move.APPLY:
             return Placed(placing, roster)
+        coming = {
+            name
+            for name, seat in roster.seats.items()
+            if seat.wanted is not None and seat.placed is not None
+        }
+        hidden = await hide_services(tools, plugin.namespace, seen.host.deployment, coming)
+        # Without a pod, nothing rolls.
+        rolled_at = now if seen.host.replicas else seen.cnpg[0].rolled_at
         try:
-            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template)
+            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template, rolled_at)
         except errors.RejectedError:
             # By somebody's spec. If it is this one's, it is refused alone as well.
             roster = seat(seen, seen.host, tools.policy, now, alone=plugin.name)
             if roster.drift is None or roster.forbidden:
                 move = Move.FORBIDDEN if roster.forbidden else Move.NOTHING
                 return Placed(Placing(move), roster)
-            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template)
+            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template, rolled_at)
         tools.placements.settle(plugin.namespace)
     if seen.host.replicas:
         tools.metrics.restarts.labels(plugin.namespace).inc()
     deployment = seen.host.deployment
     reason = f"sidecars change ({', '.join(sorted(roster.changed)) or roster.drift})"
     note = f"Deployment {deployment} is rolled: {reason}."
-    return Placed(placing, roster, [f"Deployment {deployment}"], reason, note)
+    return Placed(placing, roster, [*hidden, f"Deployment {deployment}"], reason, note)
 
 
 def _decide(

@@ -1,7 +1,7 @@
 """The last stage: how CloudNativePG is told, whether it took it, and the restart where it must."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,11 +15,16 @@ from cnpg_plugin_operator.decide.freshness import (
     REBUILD_TIME,
     STALE_GRACE,
     choose_nudged,
-    find_outdated,
-    must_touch,
+    nudge_token,
 )
 from cnpg_plugin_operator.decide.need import RegistrationInput, insists
 from cnpg_plugin_operator.decide.registration import decide_registration
+from cnpg_plugin_operator.decide.touching import (
+    REMEDY_TAKES,
+    TouchInput,
+    decide_touch,
+    find_blocked,
+)
 from cnpg_plugin_operator.decide.versions import parse_version, reregisters
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.desired.service import build_endpoint
@@ -59,16 +64,19 @@ def announcing(
     now: datetime,
 ) -> Mapping[str, str]:
     """Give the annotations that announce a proven plugin, touched once more where that helps."""
-    # With the uid, a resource that is made anew is another revision than its predecessor.
-    facts = [plugin.uid, template, dialled, asdict(identity or Identity("", ""))]
-    revision, outdated = digest(facts), find_outdated(seen.clusters, identity)
+    # With the uid, a resource of the same name that is created later is another revision. What the
+    # plugin says of itself is no part of it: it may say something else every time.
+    revision, touch = digest([plugin.uid, template, dialled]), None
+    if live is not None:
+        given = TouchInput(live, seen.cnpg[0], seen.clusters, identity, seen.rival, now)
+        touch = decide_touch(given, revision)
     return announce(
         live,
         build_endpoint(plugin),
         endpoint_hash=dialled,
         revision=revision,
         now=now,
-        touched=must_touch(live, revision, outdated, seen.cnpg[0].version, now),
+        touch=touch,
         replaces=is_still_in_use(plugin.spec.plugin_name, seen.cnpg[0]),
     )
 
@@ -98,7 +106,7 @@ async def judge(
     )
     verdict = decide_registration(given)
     awaiting = verdict.reason in (Reason.AWAITING_REGISTRATION, Reason.REREGISTERING)
-    step = Step(verdict, overdue=awaiting and now - announcement.announced_at >= SOON)
+    step = Step(verdict, overdue=awaiting and now - announcement.told_at >= SOON)
     replacing = verdict.reason is Reason.RESTARTING and bool(given.cnpg.olm)
     if verdict.reason is Reason.RESTART_PENDING or replacing:
         return await restart_cnpg(tools, plugin, status, step, insisting=insists(given))
@@ -106,13 +114,16 @@ async def judge(
         plugins = max(len(given.cnpg.restarted_for), 1)
         return replace(step, after=min(max(4, plugins), 16) * LOOK_AT_LEADER)
     if verdict.is_true:
-        return await _refresh(tools, plugin, given, step)
+        step = await _refresh(tools, plugin, given, step)
+        if find_blocked(given.clusters):
+            # It may be for a moment; nothing wakes while it stays so.
+            step = replace(step, after=min(step.after or REMEDY_TAKES, REMEDY_TAKES))
     return step
 
 
 async def _refresh(tools: Tools, plugin: Plugin, given: RegistrationInput, step: Step) -> Step:
     """Nudge the Clusters that would not notice, as far as it is allowed; look again if some lag."""
-    waited = given.now - given.announcement.announced_at
+    waited = given.now - given.announcement.told_at
     users = [cluster for cluster in given.clusters if cluster.plugin_status is not None]
     waits = [t - waited for t in (REBUILD_TIME, STALE_GRACE) if waited < t]
     after = min(waits, default=None) if users else None
@@ -122,6 +133,6 @@ async def _refresh(tools: Tools, plugin: Plugin, given: RegistrationInput, step:
     if not plugin.spec.nudge_clusters or not tools.policy.grants.nudging:
         return replace(step, after=after)
     for cluster in chosen:
-        await tools.restarter.nudge(cluster, plugin.name, given.announcement.revision)
+        await tools.restarter.nudge(cluster, plugin.name, nudge_token(given.announcement))
     named = tuple(f"Cluster {cluster.namespace}/{cluster.name}" for cluster in chosen)
     return replace(step, after=after, nudged=named)

@@ -21,6 +21,7 @@ from cnpg_plugin_operator.decide.restart import (
     decide_restart,
 )
 from cnpg_plugin_operator.errors import ForbiddenError
+from cnpg_plugin_operator.reconciler.moving import hide_services
 from cnpg_plugin_operator.reconciler.reporting import note_restart
 from cnpg_plugin_operator.reconciler.tools import Tools
 
@@ -79,6 +80,8 @@ async def restart_cnpg(
         if record != cnpg.record:
             await _note(tools, plugin, status, cnpg, record)
         if not cnpg.olm:
+            coming = await _find_sidecars(tools, namespace, cnpg)
+            await hide_services(tools, namespace, cnpg.deployment, coming)
             await tools.restarter.restart(namespace, cnpg, record)
     tools.metrics.restarts.labels(namespace).inc()
     note = f"Deployment {cnpg.deployment} is restarted: {decision.reason}."
@@ -129,6 +132,19 @@ async def _look(
         )
     )
     return found[0], decision
+
+
+async def _find_sidecars(tools: Tools, namespace: str, cnpg: CNPGFacts) -> frozenset[str]:
+    """Name the resources whose sidecars CloudNativePG's next pods hold, as their specs want it."""
+    if not cnpg.sidecars:
+        return frozenset()
+    return frozenset(
+        body["metadata"]["name"]
+        for body in await tools.gatherer.siblings(namespace)
+        if (body.get("spec") or {}).get("mode") == Mode.SIDECAR
+        and not body["spec"].get("suspend")
+        and body["metadata"]["name"] in cnpg.sidecars
+    )
 
 
 def _known(

@@ -4,10 +4,9 @@ There is no certificate and no Service, and nothing of its own to apply: all sid
 are one part of CloudNativePG's Deployment.
 """
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors
@@ -19,23 +18,24 @@ from cnpg_plugin_operator.api.status import Report, RestartStatus
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.databases import read_clusters
-from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.admission import decide_admission
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement, ClusterFacts, RestartRecord
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.moving import MovingInput, find_seen, may_leave
 from cnpg_plugin_operator.decide.placing import Move, Placing
 from cnpg_plugin_operator.decide.roster import retry_time
 from cnpg_plugin_operator.decide.sidecar import SidecarInput, decide_sidecar
 from cnpg_plugin_operator.decide.sidecar_registration import (
+    find_forgotten,
     find_late,
-    find_withdrawn,
     forbid_cure,
     judge_handshake,
     judge_registration,
 )
 from cnpg_plugin_operator.decide.sidecar_trouble import hold_time, note_trouble
-from cnpg_plugin_operator.desired.service import build_service
+from cnpg_plugin_operator.decide.touching import REMEDY_TAKES, find_blocked
+from cnpg_plugin_operator.reconciler.moving import follow_move, read_move
 from cnpg_plugin_operator.reconciler.placing import Placed, place
 from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.reporting import build_report
@@ -46,10 +46,6 @@ from cnpg_plugin_operator.reconciler.walking import Failure, Stage, next_look, w
 
 EVENT_REASON: Final = "RollingCNPG"
 """Reason of the Event about a roll that was begun for sidecars."""
-
-WITHDRAWAL_TAKES: Final = timedelta(seconds=1)
-"""Between the note of a Service's withdrawal and its end, at most: a leader of that second may have
-taken it, and forget it."""
 
 
 @dataclass(slots=True)
@@ -80,6 +76,8 @@ class SidecarPass:
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
         self._note = read_note(self.status)
         self._seen = await self.tools.sidecars.snapshot(self.plugin)
+        if not self.plugin.spec.suspend:
+            self.wrote += await follow_move(self.tools, self.plugin, self._seen)
         self.now = self.tools.clock()
         stages: dict[Type, Stage] = {
             Type.ACCEPTED: self._accept,
@@ -157,7 +155,6 @@ class SidecarPass:
             now=self.now,
             registered=self._registered,
         )
-        await self._withdraw_service()
         return decide_sidecar(self._given)
 
     async def _change(self, note: SidecarNote) -> Placed:
@@ -173,34 +170,6 @@ class SidecarPass:
         self._wake += [self.now + placed.after] if placed.after else []
         return placed
 
-    async def _withdraw_service(self) -> None:
-        """End the Service of a plugin that was Standalone, once its sidecar has answered.
-
-        Before the new pod leads: then CloudNativePG would take the Service for a newer way to the
-        plugin, and forget the plugin with the Service (1.29.0 and newer).
-        """
-        service, given = self._seen.service, self._given
-        if service is None or not is_own(self.plugin, service):
-            return
-        answered = any(
-            outcome.succeeded
-            for pod in given.hosting
-            if (outcome := pod.verdicts.get(given.socket)) is not None
-        )
-        if not answered or service["metadata"].get("deletionTimestamp"):
-            return
-        async with self.tools.locks[self.plugin.namespace]:
-            await self.tools.restarter.note_withdrawal(
-                self.plugin.namespace, given.cnpg, given.socket, self.now + WITHDRAWAL_TAKES
-            )
-        await self.tools.remover.withdraw_service(self.plugin, service)
-        # Else the next leader would find it amid its deletion, and forget the plugin with it.
-        with contextlib.suppress(errors.ConflictError, errors.NotFoundError):
-            left = await self.tools.gatherer.live(build_service(self.plugin, None))
-            if left is not None and observe.read_service(left).cnpg_finalizer:
-                await self.tools.remover.strip_cnpg_finalizer(self.plugin, left)
-        self.wrote.append(f"Service {self.plugin.service_name}")
-
     async def _shake(self) -> Verdict:
         verdict, self._outcome = judge_handshake(self._given)
         if verdict.is_true:
@@ -211,14 +180,37 @@ class SidecarPass:
     async def _register(self) -> Verdict:
         given, outcome = self._given, self._outcome
         verdict = judge_registration(given, outcome.identity if outcome is not None else None)
-        late = next(find_late(given), None) or next(find_withdrawn(given), None)
+        late = next(find_late(given), None) or next(find_forgotten(given), None)
         if late is not None:
             return await self._cure(unknown(verdict.reason, verdict.message), late)
+        move = read_move(self.plugin, self._seen)
+        if verdict.is_true and move is not None:
+            verdict = await self._leave_service(verdict, move)
         if verdict.is_true:
             self._registered = given.revision
             self.wrote += await self.pruning.prune(self.tools, self.plugin, [], ())
-            self._wake.append(self.now + self.plugin.spec.handshake.interval)
+            blocked = bool(find_blocked(given.clusters))
+            pause = REMEDY_TAKES if blocked else self.plugin.spec.handshake.interval
+            self._wake.append(self.now + pause)
         return verdict
+
+    async def _leave_service(self, verdict: Verdict, move: MovingInput) -> Verdict:
+        """End the Service of a plugin that was Standalone, once no leader depends on it."""
+        name, service = move.service.name, self._seen.service
+        if may_leave(move) and service is not None:
+            if observe.read_service(service).cnpg_finalizer:
+                # Without its label, CloudNativePG 1.29.0 to 1.30.0 would never take it off.
+                await self.tools.remover.strip_cnpg_finalizer(self.plugin, service)
+            await self.tools.remover.withdraw_service(self.plugin, service)
+            self.wrote.append(f"Service {name}")
+            return verdict
+        waiting = unknown(
+            Reason.AWAITING_REGISTRATION,
+            f"CloudNativePG reaches the plugin through Service {name}, which it saw when it "
+            "started; it is restarted once to use the socket.",
+        )
+        seen = find_seen(move, self._given.revision)
+        return await self._cure(waiting, seen) if seen is not None else waiting
 
     async def _cure(self, verdict: Verdict, late: Announcement) -> Verdict:
         """Restart CloudNativePG, once, for a sidecar that came right after it had started."""

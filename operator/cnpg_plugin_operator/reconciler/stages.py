@@ -15,11 +15,13 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.decide.announcing import keep_announcing
 from cnpg_plugin_operator.decide.cnpg_facts import RestartRecord
 from cnpg_plugin_operator.decide.facts import Identity
 from cnpg_plugin_operator.decide.following import Step
+from cnpg_plugin_operator.decide.touching import note_rivals
 from cnpg_plugin_operator.decide.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.objects import Object
@@ -128,6 +130,7 @@ class Pass:
 
     async def _accept(self) -> Verdict:
         seen = self.work.seen
+        await self._note_rivals()
         return decide_admission(
             AdmissionInput(
                 plugin=self.plugin,
@@ -145,6 +148,16 @@ class Pass:
                 cluster_domain=self.tools.policy.cluster_domain,
             )
         )
+
+    async def _note_rivals(self) -> None:
+        """Note that other Services have the plugin's name; it outlives them and this process."""
+        plugin, work = self.plugin, self.work
+        note = note_rivals(work.announcement, work.seen.foreign, self.now)
+        service = work.live.get(("Service", plugin.service_name))
+        if note is None or service is None or plugin.spec.suspend or not is_own(plugin, service):
+            return
+        await self.tools.writer.note_disturbance(service, note)
+        work.wrote.append(f"Service {plugin.service_name}")
 
     async def _certify(self) -> Verdict:
         plugin = self.plugin
@@ -169,7 +182,7 @@ class Pass:
             # Its controller looks at any change of it, be it of an annotation, within a moment.
             work.wake.append(self.now + MOMENT)
         verdict = decide_workload(
-            WorkloadInput(name=plugin.name, port=plugin.spec.port, facts=facts, now=self.now)
+            WorkloadInput(plugin.namespace, plugin.name, plugin.spec.port, facts, self.now)
         )
         return await explain_silence(self.tools, plugin, verdict)
 

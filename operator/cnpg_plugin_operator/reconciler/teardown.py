@@ -79,8 +79,13 @@ async def _withdraw(
     if not any(facts.cnpg_finalizer for _, facts in seen):
         return None
     cnpg = await tools.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference)
-    if any(operator.available for operator in cnpg):
-        held = ", ".join(b["metadata"]["name"] for b, facts in seen if facts.cnpg_finalizer)
+    # CloudNativePG never looks at the end of a Service without its label.
+    held = ", ".join(
+        body["metadata"]["name"]
+        for body, facts in seen
+        if facts.cnpg_finalizer and facts.announcement is not None
+    )
+    if held and any(operator.available for operator in cnpg):
         return unknown(
             Reason.DELETING, f"Service {held} is deleted; CloudNativePG forgets the plugin."
         )

@@ -47,6 +47,18 @@ def test_what_only_a_pod_of_its_own_has_is_refused_in_mode_sidecar(
     parse_plugin(resource(mode="Standalone", **spec))
 
 
+def test_a_change_of_mode_names_all_that_has_to_go_at_once() -> None:
+    spec: dict[str, Any] = {"port": 9091, "replicas": 2, "podLabels": {"a": "b"}, "roles": ["a"],
+            "service": {"name": "x"}, "tls": {"provider": "SelfManaged"}}  # fmt: skip
+
+    with pytest.raises(InvalidSpecError) as refused:
+        parse_plugin(resource(mode="Sidecar", **spec))
+
+    for field in spec:
+        assert f"spec.{field}" in str(refused.value)
+    assert "all of them at once" in str(refused.value)
+
+
 MEANT: list[tuple[str, dict[str, Any]]] = [
     ("nothing else", {}),
     ("defaults that the API server fills in",

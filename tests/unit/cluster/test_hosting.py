@@ -305,7 +305,7 @@ async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> No
     sidecars = Sidecars(client, gatherer, allowed=True)
 
     with pytest.raises(errors.ConflictError):
-        await sidecars.apply(NAMESPACE, facts, {"metadata": {"annotations": {"a": "b"}}})
+        await sidecars.apply(NAMESPACE, facts, {"metadata": {"annotations": {"a": "b"}}}, None)
     assert client.writes == []
 
 

@@ -20,11 +20,13 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
     CNPGFacts,
     PluginStatusFacts,
     RestartRecord,
+    Touch,
 )
 from cnpg_plugin_operator.decide.facts import Identity, PodFacts
 from cnpg_plugin_operator.decide.need import RegistrationInput, insists
 from cnpg_plugin_operator.decide.registration import decide_registration
 from cnpg_plugin_operator.decide.restart import Action, Pace, RestartInput, decide_restart
+from cnpg_plugin_operator.decide.touching import BLOCKED
 from tests.support.builders import NOW, ago, announcement, cnpg, leader, pod, registration
 
 KEEPING = ("1.24.0", "1.24.3", "1.25.0", "1.25.1")
@@ -42,7 +44,7 @@ FORMER = PluginStatusFacts("hello.example.org", "1.0", ("TYPE_LIFECYCLE_SERVICE"
 NEW = announcement("r1", at=ago(40))
 MOVED = announcement("r2", at=ago(40), changed_at=ago(40))
 """Another port, Secret, server name or certificate than was announced before."""
-UPGRADED = announcement("r2", at=ago(40))
+UPGRADED = replace(announcement("r2", at=ago(40)), replaces="r1")
 """Another image at the same endpoint."""
 FRESH = announcement("r2", at=ago(3), changed_at=ago(3))
 
@@ -170,6 +172,18 @@ SITUATIONS: list[Row] = [
     ("a new image goes on being shown as the former one until a restart", KEEPING,
      {"announcement": UPGRADED, "clusters": (user(FORMER),)},
      Reason.RESTART_PENDING, Action.RESTART),
+    ("a plugin that says something else than before is no reason for a restart", KEEPING,
+     {"announcement": NEW, "clusters": (user(FORMER),)}, Reason.ANNOUNCED, None),
+    ("a restart for a new image is the last, whatever the plugin says later", KEEPING,
+     {"announcement": UPGRADED, "clusters": (user(FORMER),),
+      "cnpg": replace(AT_REST, leader=leader(ago(35), hello="r2"))}, Reason.ANNOUNCED, None),
+    ("Clusters that stay blocked because of another Service need a restart", KEEPING,
+     {"announcement": replace(NEW, disturbed="Service other"), "registered_revision": "r1",
+      "clusters": (user(CURRENT, "Unknown plugin", blocked=True),)},
+     Reason.RESTART_PENDING, Action.RESTART),
+    ("Clusters that another plugin Service does not block need none", KEEPING,
+     {"announcement": replace(NEW, disturbed="Service other"), "registered_revision": "r1",
+      "clusters": (user(CURRENT),)}, Reason.REGISTERED, None),
     ("a new image that Clusters do not show yet is no reason for a restart", MODERN,
      {"announcement": UPGRADED, "clusters": (user(FORMER),), "event": REGISTERED},
      Reason.REGISTERED, None),
@@ -178,8 +192,34 @@ SITUATIONS: list[Row] = [
     ("connections that were closed are used for ever until a restart", KEEPING,
      {"announcement": NEW, "clusters": (BROKEN,), "registered_revision": "r1"},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("connections that were closed are rebuilt by others", SILENT,
-     {"announcement": NEW, "clusters": (BROKEN,)}, Reason.REGISTERED, None),
+    ("connections that were closed are rebuilt by others, or nobody knows why not", SILENT,
+     {"announcement": NEW, "clusters": (BROKEN,)}, Reason.CLUSTERS_BLOCKED, None),
+    ("Clusters that are blocked for a moment may be so", EVENTFUL,
+     {"announcement": announcement("r1", at=ago(20)), "event": CNPGEvent(
+         False, "PluginRegistered", "registered", ago(19)), "clusters": (BROKEN,)},
+     Reason.REGISTERED, None),
+    ("Clusters that stay blocked are told of", EVENTFUL,
+     {"announcement": NEW, "event": REGISTERED, "clusters": (BROKEN,)},
+     Reason.CLUSTERS_BLOCKED, None),
+    ("Clusters whose phase may be an old one are no proof", EVENTFUL,
+     {"announcement": NEW, "event": REGISTERED, "clusters": (replace(BROKEN, up_to_date=False),)},
+     Reason.REGISTERED, None),
+    ("a touch for another Service is not answered yet", EVENTFUL,
+     {"announcement": replace(NEW, touch=Touch(ago(3), "Service other")),
+      "registered_revision": "r1", "event": REGISTERED}, Reason.REREGISTERING, None),
+    ("a touch for another Service is answered", EVENTFUL,
+     {"announcement": replace(NEW, touch=Touch(ago(39), "Service other")),
+      "registered_revision": "r1", "event": REGISTERED}, Reason.REGISTERED, None),
+    ("a touch for another Service is not answered for so long that the Event was dropped", EVENTFUL,
+     {"announcement": replace(NEW, touch=Touch(ago(31), "Service other")),
+      "registered_revision": "r1"}, Reason.REGISTERED, None),
+    ("Clusters are not Ready again before they are reconciled", EVENTFUL,
+     {"announcement": replace(NEW, touch=Touch(ago(9), BLOCKED)), "registered_revision": "r1",
+      "event": CNPGEvent(False, "PluginRegistered", "registered", ago(8)),
+      "clusters": (BROKEN,)}, Reason.REREGISTERING, None),
+    ("a second touch for blocked Clusters is no news", EVENTFUL,
+     {"announcement": replace(NEW, touch=Touch(ago(9), BLOCKED, 2)), "registered_revision": "r1",
+      "clusters": (BROKEN,)}, Reason.CLUSTERS_BLOCKED, None),
     ("what was seen registered stays so through a rollout", (*KEEPING, *MODERN, *UNKNOWN),
      {"announcement": NEW, "registered_revision": "r1",
       "cnpg": replace(AT_REST, rolling=True, leader=None)}, Reason.REGISTERED, None),
@@ -284,8 +324,10 @@ def test_a_second_attempt_is_counted_and_a_resumed_one_is_not() -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"policy": NEVER}, "kubectl rollout restart deployment cnpg-controller-manager"),
-        ({"policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")}, "kubectl delete pod cnpg-1"),
+        ({"policy": NEVER},
+         "kubectl rollout restart deployment cnpg-controller-manager -n cnpg-system"),
+        ({"policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")},
+         "kubectl delete pod cnpg-1 -n cnpg-system"),
         ({"cnpg": replace(AT_REST, record=noted(4000, 2), changed_by="argocd")},
          "argocd changed its spec last"),
         ({"cnpg": replace(AT_REST, rolling=True, stuck="pod x: no image")}, "pod x: no image"),
@@ -299,7 +341,7 @@ def test_the_message_says_what_a_person_can_do(facts: dict[str, Any], words: str
 
 def test_clusters_that_lag_or_are_blocked_are_named_but_only_after_a_while() -> None:
     blocked = user(CURRENT, "Unknown plugin", blocked=True)
-    clusters = (user(FORMER), replace(blocked, name="other"))
+    clusters = (user(FORMER), replace(blocked, name="other", up_to_date=False))
 
     def message(at: datetime) -> str:
         told = {"announcement": announcement("r1", at=at), "clusters": clusters}

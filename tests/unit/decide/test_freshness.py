@@ -3,10 +3,9 @@ from typing import Any
 
 import pytest
 
-from cnpg_plugin_operator import names
 from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts, PluginStatusFacts
 from cnpg_plugin_operator.decide.facts import Identity
-from cnpg_plugin_operator.decide.freshness import choose_nudged, is_current, must_touch
+from cnpg_plugin_operator.decide.freshness import choose_nudged, is_current
 from tests.support.builders import NOW, ago, announcement
 
 SAID = Identity("hello.example.org", "2.0", capabilities=("METRICS", "WAL_SERVICE"))
@@ -38,27 +37,6 @@ def user(version: str = "1.0", **facts: Any) -> ClusterFacts:
     shown = PluginStatusFacts("hello.example.org", version, ("TYPE_METRICS", "TYPE_WAL_SERVICE"))
     usual = ClusterFacts("app", "db", True, "", shown, created=ago(9000))
     return replace(usual, **facts)
-
-
-@pytest.mark.parametrize(
-    ("version", "announced", "expected"),
-    [
-        pytest.param("1.30.0", 31, True, id="after a while"),
-        pytest.param("1.30.0", 29, False, id="not at once"),
-        pytest.param("1.25.1", 31, False, id="not where a touch does nothing"),
-        pytest.param("", 31, False, id="not where nobody knows what a touch does"),
-    ],
-)
-def test_the_service_is_touched_once_more_while_clusters_lag(
-    version: str, announced: float, *, expected: bool
-) -> None:
-    live = announcement("r1", at=ago(announced))
-
-    assert must_touch(live, "r1", [user()], version, NOW) is expected
-    assert not must_touch(live, "r1", [], version, NOW)
-    assert not must_touch(live, "r2", [user()], version, NOW), "it is touched anyway"
-    touched = replace(live, annotations={names.ANNOTATION_TOUCHED: "r1"})
-    assert not must_touch(touched, "r1", [user()], version, NOW)
 
 
 @pytest.mark.parametrize(

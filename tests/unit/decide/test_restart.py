@@ -59,6 +59,10 @@ ROWS = [
         id="the last restart was a short while ago",
     ),
     pytest.param(
+        cnpg(rolled_at=ago(100)), [at(60)], Action.WAIT, timedelta(seconds=200),
+        id="sidecars were placed a short while ago",
+    ),
+    pytest.param(
         cnpg(restarted_at=ago(301)), [at(60)], Action.RESTART, REST, id="it has cooled down"
     ),
     pytest.param(

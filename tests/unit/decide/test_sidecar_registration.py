@@ -13,8 +13,8 @@ from cnpg_plugin_operator.decide.sidecar import SidecarInput
 from cnpg_plugin_operator.decide.sidecar_registration import (
     LATE_GRACE,
     PASSING,
+    find_forgotten,
     find_late,
-    find_withdrawn,
     forbid_cure,
     judge_handshake,
     judge_registration,
@@ -132,6 +132,47 @@ def test_what_may_pass_is_worth_a_restart(reason: Reason) -> None:
     assert any(find_late(given(seen(HandshakeOutcome(reason, "no"), since=60))))
 
 
+FORGOTTEN = ClusterFacts(
+    "app", "db", False, "Cluster cannot proceed: unknown plugin", None, blocked=True
+)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "led", "found"),
+    [
+        pytest.param(FORGOTTEN, {}, True, id="a Cluster does not know the plugin"),
+        pytest.param(FORGOTTEN, {"since": ago(20)}, False, id="a new leader may have no time yet"),
+        pytest.param(
+            FORGOTTEN, {"since": ago(900), "restarted_for": {"hello": "r1@forgotten/cnpg-0"}},
+            False, id="the leader was started for that",
+        ),
+        pytest.param(
+            FORGOTTEN, {"restarted_for": {"hello": "r1@forgotten/cnpg-0"}},
+            True, id="the leader was started for that long ago",
+        ),
+        pytest.param(
+            replace(FORGOTTEN, phase="an error while interacting with plugins"), {}, False,
+            id="the plugin answers with an error",
+        ),
+        pytest.param(replace(FORGOTTEN, up_to_date=False), {}, False, id="the phase may be old"),
+        pytest.param(replace(FORGOTTEN, blocked=False), {}, False, id="another plugin"),
+    ],
+)  # fmt: skip
+def test_a_leader_that_forgot_the_socket_is_replaced_once_in_an_hour(
+    cluster: ClusterFacts, led: dict[str, Any], *, found: bool
+) -> None:
+    facts = situation(clusters=(cluster,), cnpg=cnpg(leader=replace(LED, **led)))
+
+    assert any(find_forgotten(facts)) is found
+
+
+def test_a_sidecar_that_blocks_clusters_is_not_registered() -> None:
+    verdict = judge_registration(situation(clusters=(FORGOTTEN,), cnpg=cnpg(leader=LED)), None)
+
+    assert (verdict.status, verdict.reason) == (Status.FALSE, Reason.CLUSTERS_BLOCKED)
+    assert "app/db" in verdict.message
+
+
 def test_any_pod_may_have_come_too_early() -> None:
     pods = (seen(identified()), seen(MISSING, since=60, name="cnpg-2"))
 
@@ -139,49 +180,6 @@ def test_any_pod_may_have_come_too_early() -> None:
 
 
 LED = replace(leader(ago(3600)), pod="cnpg-1")
-
-
-@pytest.mark.parametrize(
-    ("facts", "found"),
-    [
-        pytest.param({"leader": LED}, False, id="nothing was withdrawn"),
-        pytest.param(
-            {"leader": LED, "withdrawn": {SOCKET: ago(60)}}, True, id="after the leader was made"
-        ),
-        pytest.param(
-            {"leader": LED, "withdrawn": {SOCKET: ago(3601)}}, False, id="before it was made"
-        ),
-        pytest.param(
-            {"leader": replace(LED, since=ago(30)), "withdrawn": {SOCKET: ago(60)}}, False,
-            id="before it led",
-        ),
-        pytest.param(
-            {"leader": replace(LED, since=ago(60)), "withdrawn": {SOCKET: ago(60)}}, True,
-            id="in the second in which it began to lead",
-        ),
-        pytest.param(
-            {"leader": LED, "withdrawn": {"other.example.org": ago(60)}}, False, id="another's"
-        ),
-        pytest.param(
-            {"leader": None, "withdrawn": {SOCKET: ago(60)}}, False, id="nobody leads"
-        ),
-    ],
-)  # fmt: skip
-def test_what_cloudnativepg_forgot_with_a_service(facts: dict[str, Any], *, found: bool) -> None:
-    assert any(find_withdrawn(situation(cnpg=cnpg(**facts)))) is found
-
-
-def test_each_withdrawal_is_a_reason_of_its_own() -> None:
-    revisions = {
-        each.revision
-        for seconds in (60, 30)
-        for each in find_withdrawn(
-            situation(cnpg=cnpg(leader=LED, withdrawn={SOCKET: ago(seconds)}))
-        )
-    }
-
-    assert len(revisions) == 2
-    assert all(revision.startswith("r1") for revision in revisions)
 
 
 def cluster(version: str | None, **facts: Any) -> ClusterFacts:
@@ -212,7 +210,7 @@ BLOCKED = cluster("1.0.0", blocked=True, phase="Unknown plugin.")
                      "Cluster app/db reports version 1.0.0", id="a Cluster shows it"),
         pytest.param((seen(identified()),), (cluster("0.9.0"),), Reason.REGISTERED,
                      "started after", id="a Cluster shows the former one"),
-        pytest.param((seen(identified()),), (BLOCKED,), Reason.REGISTERED,
+        pytest.param((seen(identified()),), (BLOCKED,), Reason.CLUSTERS_BLOCKED,
                      "Not reconciled because of it: app/db (Unknown plugin).", id="one blocks"),
     ],
 )  # fmt: skip

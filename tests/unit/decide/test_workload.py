@@ -45,7 +45,9 @@ ROWS = [
     ),
     pytest.param(
         workload(pod(container(running_since=None, exit_code=1, restarts=1))),
-        Status.FALSE, Reason.CRASH_LOOP, "--previous", id="the container is between two crashes",
+        Status.FALSE, Reason.CRASH_LOOP,
+        "kubectl logs hello-5b9f7d6c4-abcde -n cnpg-system -c plugin --previous",
+        id="the container is between two crashes",
     ),
     pytest.param(
         workload(pod(container(running_since=None, exit_code=1, restarts=0))),
@@ -54,7 +56,7 @@ ROWS = [
     pytest.param(
         workload(pod(container(running_since=None, waiting_reason="CreateContainerConfigError",
                                waiting_message="image will run as root"))),
-        Status.FALSE, Reason.CRASH_LOOP, "image will run as root",
+        Status.FALSE, Reason.CRASH_LOOP, "Set spec.securityContext.runAsUser",
         id="the container cannot be made",
     ),
     pytest.param(
@@ -84,7 +86,7 @@ ROWS = [
 def test_a_workload_is_judged_by_its_own_words(
     facts: WorkloadFacts, status: Status, reason: Reason, words: str
 ) -> None:
-    verdict = decide_workload(WorkloadInput(name="hello", port=9090, facts=facts, now=NOW))
+    verdict = decide_workload(WorkloadInput("cnpg-system", "hello", 9090, facts, NOW))
 
     assert (verdict.status, verdict.reason) == (status, reason)
     assert words in verdict.message
@@ -98,6 +100,7 @@ def test_trying_and_backing_off_tell_the_same_story() -> None:
     told = {
         decide_workload(
             WorkloadInput(
+                namespace="cnpg-system",
                 name="hello",
                 port=9090,
                 facts=workload(

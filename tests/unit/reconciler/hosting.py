@@ -1,6 +1,7 @@
 """CloudNativePG's own pod in memory: rolled when its template changes, started behind the gate."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 from cnpg_plugin_operator import names
@@ -9,6 +10,7 @@ from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome
 from cnpg_plugin_operator.decide.gate import encode_verdicts
+from cnpg_plugin_operator.decide.restart import Pace
 from cnpg_plugin_operator.desired.sidecars import Gate, read_sidecars
 from tests.support.hosts import GATE, deployment, identified
 from tests.unit.reconciler.stage import Stage
@@ -145,6 +147,8 @@ class HostingStage(Stage):
     """An operator beside a CloudNativePG that takes sidecars."""
 
     gate: Gate = GATE
+    pace: Pace = Pace(cooldown=timedelta(0))
+    """No pause between two rolls, for what is not about it."""
     world: HostingWorld
 
     def make_world(self, version: str) -> HostingWorld:

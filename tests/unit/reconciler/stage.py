@@ -51,6 +51,7 @@ class Stage:
     """An operator, a cluster in memory, and the controllers around it."""
 
     gate = Gate()
+    pace = Pace()
 
     def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
         self.grants = Grants(cluster_roles=frozenset({"viewer"}), nudging=nudging)
@@ -84,7 +85,7 @@ class Stage:
                 policy=Policy(
                     namespaces=(NAMESPACE,),
                     restart_policy=RestartPolicy.IF_NEEDED,
-                    pace=Pace(),
+                    pace=self.pace,
                     cluster_domain="cluster.local",
                     grants=self.grants,
                     gate=self.gate,

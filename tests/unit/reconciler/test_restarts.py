@@ -278,7 +278,7 @@ async def test_clusters_that_show_a_former_version_are_counted_and_the_service_t
     annotations = stage.service()["annotations"]
 
     assert clusters == {"using": 1, "unready": 1, "outdated": 1}
-    assert annotations[names.ANNOTATION_TOUCHED] == annotations[names.ANNOTATION_REVISION]
+    assert json.loads(annotations[names.ANNOTATION_TOUCHED])["times"] == 1
     assert stage.client.writes.count("Service hello") == 1
 
 

@@ -116,6 +116,7 @@ class World:
                     kinds.EVENT,
                     {
                         "metadata": _meta(f"{name}.event"),
+                        "involvedObject": {"kind": "Service", "name": name},
                         "type": "Normal",
                         "reason": "PluginRegistered",
                         "message": "registered",

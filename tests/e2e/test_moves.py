@@ -1,0 +1,107 @@
+"""A plugin that a Cluster uses changes its mode again and again, on a slow and busy machine.
+
+Each of the operator's requests takes three seconds more, and two processes keep the machine busy:
+no step of a move may depend on how fast anything is.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support import wait
+from tests.support.cluster_fixture_api import Recorder
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.hosting import Heartbeat, pods, template, until_rolled
+from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
+from tests.support.slow_api import slowed_down
+from tests.support.thorough import times
+
+NAME, CLUSTER = "wanderer", "e2e-wanderer"
+MOVES = times(20, 2)
+SLOWNESS = 3.0
+MOVED_WITHIN = 300.0
+"""Seconds; a pass alone takes half a minute at that pace."""
+
+NOT_RECONCILED = 15.0
+"""Seconds for which a move may stop a Cluster. A new leader of CloudNativePG knows no Service at
+its start and asks again after ten."""
+
+
+@pytest.fixture
+def slow(operator: Operator) -> Iterator[None]:
+    """The operator with little patience and a slow API server."""
+    restart = {"cooldown": "1s", "settle": "1s", "settleMax": "2m"}
+    with slowed_down(operator.cluster, SLOWNESS, restart=restart, sidecars={"deadline": "15s"}):
+        yield
+
+
+@contextmanager
+def busy_machine() -> Iterator[None]:
+    """Two processes that do nothing useful, each half of the time."""
+    stop = multiprocessing.get_context("spawn").Event()
+    workers = [
+        multiprocessing.get_context("spawn").Process(target=_work, args=(stop,)) for _ in range(2)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join(10)
+
+
+def _work(stop: "multiprocessing.synchronize.Event") -> None:
+    while not stop.wait(0.05):
+        until = time.monotonic() + 0.05
+        while time.monotonic() < until:
+            pass
+
+
+def is_moved(plugins: Plugins, mode: str) -> bool:
+    """Whether one of the two ways to the plugin is left, and CloudNativePG has only that."""
+    held = "initContainers" in template(plugins.api)["spec"]
+    service, deployment = plugins.find("Service", NAME), plugins.find("Deployment", NAME)
+    if mode == "Sidecar":
+        return held and service is None and deployment is None
+    return not held and plugins.labelled(NAME) and len(pods(plugins.api)) == 1
+
+
+def test_the_cluster_is_reconciled_through_all_moves(plugins: Plugins, slow: None) -> None:
+    plugins.apply(plugin(NAME), postgres(CLUSTER, plugin_name(NAME), imageName="localhost/none:17"))
+    plugins.until_ready(NAME, within=MOVED_WITHIN)
+    plugins.until_reported(NAME, CLUSTER, IMAGE_VERSION, within=60)
+    clusters = Recorder(plugins.api, collection("Cluster", "default"))
+    told = []
+    with clusters, busy_machine():
+        for number in range(MOVES):
+            mode = "Standalone" if number % 2 else "Sidecar"
+            with Heartbeat(plugins.api, CLUSTER) as heart:
+                wait.until("the Cluster is reconciled", heart.beating, within=60)
+                began = time.monotonic()
+                plugins.patch(NAME, mode=mode)
+                wait.until(
+                    f"the plugin is {mode}",
+                    lambda mode=mode: is_moved(plugins, mode),  # type: ignore[misc]
+                    within=MOVED_WITHIN,
+                    explain=lambda: plugins.explain(NAME),
+                    pause=1,
+                )
+                until_rolled(plugins)
+                plugins.until_ready(NAME, within=MOVED_WITHIN)
+                wait.until("the Cluster is reconciled", heart.beating, within=60)
+                pause, took = heart.longest_pause(), time.monotonic() - began
+            told.append(f"{mode} after {took:.0f} s, not reconciled for {pause:.1f} s")
+            print(told[-1], flush=True)
+            assert pause < NOT_RECONCILED, told
+        lost = [
+            c.object["status"]
+            for c in clusters.of(CLUSTER)
+            if plugin_name(NAME) not in str((c.object.get("status") or {}).get("pluginStatus"))
+        ]
+    assert lost == [], "the Cluster reports the plugin all the time"

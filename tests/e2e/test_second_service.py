@@ -1,0 +1,141 @@
+"""Another Service takes a plugin's name and goes again; CloudNativePG keeps one entry for a name.
+
+A deletion of the other one makes CloudNativePG 1.30.0 forget the plugin, and without its label
+CloudNativePG goes on dialling it. The plugin's own Service is touched, and Clusters are reconciled.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import wait
+from tests.support.cluster_fixture_api import Object
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import LABEL, Plugins, collection
+from tests.support.hosting import Heartbeat
+from tests.support.resources import (
+    IMAGE_VERSION,
+    NAMESPACE,
+    Manifest,
+    plugin,
+    plugin_name,
+    postgres,
+    service,
+)
+
+NAME, CLUSTER, OTHER = "rivalled", "e2e-rivalled", "rivalled-former"
+RECONCILED_WITHIN = 25.0
+"""Seconds until a Cluster that was blocked is reconciled: CloudNativePG looks at it every ten."""
+
+
+@pytest.fixture(scope="module")
+def used(module_plugins: Plugins) -> Plugins:
+    """A Ready plugin that a Cluster uses."""
+    module_plugins.apply(
+        plugin(NAME), postgres(CLUSTER, plugin_name(NAME), imageName="localhost/none:17")
+    )
+    module_plugins.until_ready(NAME)
+    module_plugins.until_reported(NAME, CLUSTER, IMAGE_VERSION, within=60)
+    return module_plugins
+
+
+@pytest.fixture
+def heart(used: Plugins) -> Iterator[Heartbeat]:
+    """Shows when the Cluster is reconciled."""
+    with Heartbeat(used.api, CLUSTER) as beating:
+        wait.until("the Cluster is reconciled", beating.beating, within=60)
+        yield beating
+
+
+def other(plugins: Plugins, **annotations: str) -> Manifest:
+    """What somebody else's manifest of the same plugin would look like; nobody serves it."""
+    own = plugins.get("Service", NAME)["metadata"]["annotations"]
+    manifest = service(OTHER, labels={LABEL: plugin_name(NAME)})
+    announced = {key: value for key, value in own.items() if key.startswith("cnpg.io/")}
+    manifest["metadata"]["annotations"] = {**announced, **annotations}
+    return manifest
+
+
+def until_conflict(plugins: Plugins) -> str:
+    found = plugins.until_condition(NAME, "Accepted", "NameConflict", within=15)
+    return str(found["message"])
+
+
+def until_registered(plugins: Plugins) -> Object:
+    """Wait until CloudNativePG has taken the other Service."""
+
+    def taken() -> Object | None:
+        found = plugins.api.list(collection("Event"), fieldSelector=f"involvedObject.name={OTHER}")
+        live = plugins.get("Service", OTHER)["metadata"]["uid"]
+        mine = [e for e in found if e["involvedObject"]["uid"] == live]
+        return next((e for e in mine if e["reason"] == "PluginRegistered"), None)
+
+    return wait.until("the other Service is registered", taken, within=15)
+
+
+def until_reconciled(plugins: Plugins, heart: Heartbeat) -> None:
+    plugins.until_ready(NAME, within=RECONCILED_WITHIN)
+    wait.until(
+        "the Cluster is reconciled",
+        heart.beating,
+        within=RECONCILED_WITHIN,
+        explain=lambda: (
+            f"{plugins.get('Cluster', CLUSTER, 'default').get('status')}\n{plugins.explain(NAME)}"
+        ),
+    )
+
+
+def test_it_comes_and_goes_three_times_and_the_cluster_is_reconciled(
+    used: Plugins, heart: Heartbeat
+) -> None:
+    for _ in range(3):
+        used.apply(other(used))
+        message = until_conflict(used)
+        assert f"Label {LABEL}={plugin_name(NAME)} of Service {NAMESPACE}/{OTHER}" in message
+        until_registered(used)
+        used.delete("Service", OTHER)
+        used.until_gone("Service", OTHER, within=15)
+    until_reconciled(used, heart)
+
+
+def test_it_goes_while_the_operator_is_dead(
+    operator: Operator, used: Plugins, heart: Heartbeat
+) -> None:
+    used.apply(other(used))
+    until_conflict(used)
+    until_registered(used)
+    with operator.standing_still():
+        used.delete("Service", OTHER)
+        used.until_gone("Service", OTHER, within=15)
+    operator.kill()
+    operator.pod()
+    until_reconciled(used, heart)
+
+
+def test_it_comes_and_goes_while_the_operator_sees_nothing(
+    operator: Operator, used: Plugins, heart: Heartbeat
+) -> None:
+    with operator.standing_still():
+        used.apply(other(used))
+        until_registered(used)
+        used.delete("Service", OTHER)
+        used.until_gone("Service", OTHER, within=15)
+    operator.kill()
+    operator.pod()
+    until_reconciled(used, heart)
+
+
+def test_without_its_label_cloudnativepg_dials_the_plugins_own_again(
+    used: Plugins, heart: Heartbeat
+) -> None:
+    used.apply(other(used))
+    until_conflict(used)
+    until_registered(used)
+    # Whoever follows the message: nothing fails from then on, whatever comes of the other Service.
+    used.kubectl("label", "service", OTHER, "-n", NAMESPACE, f"{LABEL}-")
+    until_reconciled(used, heart)
+    used.kubectl("delete", "service", OTHER, "-n", NAMESPACE, "--wait=false")
+    freed = '{"metadata":{"finalizers":null}}'
+    used.kubectl("patch", "service", OTHER, "-n", NAMESPACE, "--type=merge", "-p", freed)
+    used.until_gone("Service", OTHER, within=15)
+    until_reconciled(used, heart)

@@ -1,0 +1,104 @@
+"""A slow way to the API server: every byte that the operator sends arrives seconds later.
+
+TLS passes through unchanged, so the operator is told the proxy's address instead of the API
+server's, whose certificate holds the node's address. The kernel of a small machine has no
+`sch_netem` that would do the same.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tests.cluster import Cluster
+from tests.cluster.network import NODE_ADDRESS, enter_network
+from tests.support.cluster_fixture import image_key, install_chart
+
+API_PORT: Final = 6443
+_CHUNK: Final = 65536
+
+
+@contextmanager
+def slowed_down(cluster: Cluster, delay: float, **values: object) -> Iterator[None]:
+    """Let each of the operator's requests take that many seconds more; the chart takes values."""
+    proxy = _Proxy(cluster, delay)
+    proxy.start()
+    try:
+        where = {"KUBERNETES_SERVICE_HOST": NODE_ADDRESS, "KUBERNETES_SERVICE_PORT": proxy.port}
+        environment = [{"name": name, "value": str(value)} for name, value in where.items()]
+        install_chart(cluster, image_key(), extraEnv=environment, **values)
+        yield
+    finally:
+        install_chart(cluster, image_key())
+        proxy.stop()
+
+
+class _Proxy:
+    """Forwards connections in a thread of its own, inside the cluster's network."""
+
+    port: int
+
+    def __init__(self, cluster: Cluster, delay: float) -> None:
+        self._cluster, self._delay = cluster, delay
+        self._started, self._loop = threading.Event(), asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="slow-api", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+        if not self._started.wait(10):
+            raise TimeoutError("the proxy does not start")
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        enter_network(self._cluster.layout.netns)
+        self._loop.run_until_complete(self._listen())
+        self._loop.run_forever()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+    async def _listen(self) -> None:
+        server = await asyncio.start_server(self._serve, NODE_ADDRESS, 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._started.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            upstream, sink = await asyncio.open_connection(NODE_ADDRESS, API_PORT)
+            await asyncio.gather(
+                self._forward(reader, sink, self._delay), self._forward(upstream, writer, 0)
+            )
+
+    async def _forward(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay: float
+    ) -> None:
+        """Pass on what comes, each piece as late as the others."""
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def drain() -> None:
+            while True:
+                due, data = await queue.get()
+                await asyncio.sleep(max(due - self._loop.time(), 0))
+                if not data:
+                    break
+                sink.write(data)
+                await sink.drain()
+            sink.close()
+
+        draining = asyncio.ensure_future(drain())
+        try:
+            while True:
+                data = await source.read(_CHUNK)
+                queue.put_nowait((self._loop.time() + delay, data))
+                if not data:
+                    break
+            await draining
+        except OSError:
+            draining.cancel()
+            sink.close()
