@@ -31,6 +31,8 @@ class SidecarSnapshot:
     """All Clusters."""
     service: Mapping[str, Any] | None
     """The Service that the plugin would have in mode Standalone."""
+    published: tuple[dict[str, Any], ...] = ()
+    """All Services of the namespace that CloudNativePG takes for plugins."""
 
 
 class Sidecars:
@@ -44,11 +46,12 @@ class Sidecars:
     async def snapshot(self, plugin: Plugin) -> SidecarSnapshot:
         """Read all that the set of sidecars is composed from."""
         namespace = plugin.namespace
-        located, siblings, clusters, service = await asyncio.gather(
+        located, siblings, clusters, service, published = await asyncio.gather(
             locate_deployments(self._client, namespace, plugin.cnpg_reference),
             self._gatherer.siblings(namespace),
             databases.list_clusters(self._client),
             self._client.find(kinds.SERVICE, plugin.service_name, namespace),
+            self._client.list(kinds.SERVICE, namespace, labels=names.CNPG_PLUGIN_NAME),
         )
         found = with_record(tuple(facts for facts, _ in located), siblings)
         host = None
@@ -61,6 +64,7 @@ class Sidecars:
             siblings=tuple(siblings),
             clusters=tuple(clusters),
             service=service,
+            published=tuple(published),
         )
 
     async def apply(self, namespace: str, host: HostFacts, template: Object) -> None:

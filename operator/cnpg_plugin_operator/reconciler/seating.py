@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from cnpg_plugin_operator import errors
+from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.api.sidecar_note import read_note
 from cnpg_plugin_operator.cluster.databases import read_clusters
 from cnpg_plugin_operator.cluster.gather import find_approval, find_rivals
+from cnpg_plugin_operator.cluster.ownership import find_foreign
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.decide.host_facts import HostFacts
@@ -19,18 +20,27 @@ from cnpg_plugin_operator.reconciler.tools import Policy
 
 
 def admit(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> AdmissionInput:
-    """Give what the admission of one sidecar is decided from; it has no objects of its own."""
+    """Give what the admission of one sidecar is decided from; it has no objects of its own.
+
+    CloudNativePG keys plugins by name: a Service of the same name would take the socket's place.
+    """
+    rivals = [s for s in seen.published if _names(s, plugin.spec.plugin_name)]
     return AdmissionInput(
         plugin=plugin,
         managed_namespaces=policy.namespaces,
         cnpg=seen.cnpg,
         cnpg_elsewhere=seen.cnpg_elsewhere,
-        foreign=(),
+        foreign=find_foreign(plugin, {}, rivals),
         rivals=find_rivals(plugin, seen.siblings),
         grants=policy.grants,
         host=seen.host,
         gate=policy.gate,
     )
+
+
+def _names(service: Mapping[str, Any], plugin_name: str) -> bool:
+    labels = service["metadata"].get("labels") or {}
+    return bool(labels.get(names.CNPG_PLUGIN_NAME) == plugin_name)
 
 
 def seat(
