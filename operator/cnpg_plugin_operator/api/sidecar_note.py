@@ -21,7 +21,7 @@ class Held:
     message: str
     at: datetime
     times: int
-    """How many times this revision was taken out."""
+    """How many times this revision was taken out by itself; 0 after it was with others."""
 
 
 @dataclass(frozen=True, slots=True)

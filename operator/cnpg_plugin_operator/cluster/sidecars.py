@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, with_record
@@ -43,14 +43,21 @@ class Sidecars:
         self._gatherer = gatherer
         self._allowed = allowed
 
-    async def snapshot(self, plugin: Plugin) -> SidecarSnapshot:
-        """Read all that the set of sidecars is composed from."""
-        namespace = plugin.namespace
+    async def snapshot(self, resource: Resource) -> SidecarSnapshot:
+        """Read all that the set of sidecars is composed from.
+
+        Of a resource whose spec cannot be read, no reference to one of several CloudNativePG
+        operators is known.
+        """
+        namespace = resource.namespace
+        reference, service_name = "", resource.name
+        if isinstance(resource, Plugin):
+            reference, service_name = resource.cnpg_reference, resource.service_name
         located, siblings, clusters, service, published = await asyncio.gather(
-            locate_deployments(self._client, namespace, plugin.cnpg_reference),
+            locate_deployments(self._client, namespace, reference),
             self._gatherer.siblings(namespace),
             databases.list_clusters(self._client),
-            self._client.find(kinds.SERVICE, plugin.service_name, namespace),
+            self._client.find(kinds.SERVICE, service_name, namespace),
             self._client.list(kinds.SERVICE, namespace, labels=names.CNPG_PLUGIN_NAME),
         )
         found = with_record(tuple(facts for facts, _ in located), siblings)
@@ -67,10 +74,13 @@ class Sidecars:
             published=tuple(published),
         )
 
-    async def apply(self, namespace: str, host: HostFacts, template: Object) -> None:
+    async def apply(
+        self, namespace: str, host: HostFacts, template: Object, *, dry_run: bool = False
+    ) -> None:
         """Apply the whole set of sidecars; without any, all of it is taken away.
 
-        With the uid, a Deployment that is gone is not made anew.
+        With the uid, a Deployment that is gone is not created again. A dry run only asks whether
+        the API server would take it.
         """
         await self._client.apply(
             kinds.DEPLOYMENT,
@@ -79,4 +89,5 @@ class Sidecars:
                 "spec": {"template": template} if template else {},
             },
             manager=names.SIDECAR_MANAGER,
+            dry_run=dry_run,
         )

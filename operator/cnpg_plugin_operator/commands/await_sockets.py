@@ -2,8 +2,9 @@
 
 CloudNativePG looks for sockets once, when it starts; so this init container waits until each plugin
 answers on its own, links the sockets of the declared plugins where CloudNativePG looks, and leaves
-a verdict on each as its termination message. It ends with status 0 whatever happens, also to itself: a plugin that does not work must never keep CloudNativePG, and
-with it every failover, from starting. For the same reason it loads next to nothing.
+a verdict on each as its termination message. It ends with status 0 whatever happens, also to
+itself: a plugin that does not work must never keep CloudNativePG, and with it every failover, from
+starting. For the same reason it loads next to nothing.
 """
 
 import argparse

@@ -160,15 +160,15 @@ def keep_sidecar(name: str, socket: str, template: Mapping[str, Any]) -> Sidecar
     """
     revision = read_sidecars(template).get(name)
     pod = template.get("spec") or {}
-    own = names.sidecar_container(name)
-    container = next((c for c in pod.get("initContainers") or [] if c.get("name") == own), None)
+    named = names.sidecar_container(name)
+    container = next((c for c in pod.get("initContainers") or [] if c.get("name") == named), None)
     if revision is None or container is None:
         return None
-    mounts = container.get("volumeMounts") or []
+    mounts: list[Object] = container.get("volumeMounts") or []
     shared = {names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN, names.socket_volume(name)}
     mounted = {mount.get("name") for mount in mounts} - shared
     volumes = tuple(v for v in pod.get("volumes") or [] if v.get("name") in mounted)
-    own = [
+    own: list[Object] = [
         _own_socket_mount(name, str(mount.get("mountPath")))
         if mount.get("name") == names.VOLUME_SOCKETS
         else mount

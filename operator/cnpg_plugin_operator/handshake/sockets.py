@@ -76,9 +76,7 @@ def link_sockets(directory: Path, sockets: Mapping[str, Path]) -> dict[str, str]
     return failed
 
 
-async def _shake(
-    path: Path, shown: Path, plugin_name: str, progress: Progress
-) -> HandshakeOutcome:
+async def _shake(path: Path, shown: Path, plugin_name: str, progress: Progress) -> HandshakeOutcome:
     """Connect, then talk."""
     where = f"socket {shown}"
     progress.waiting(Reason.UNREACHABLE, f"{where} did not accept a connection")

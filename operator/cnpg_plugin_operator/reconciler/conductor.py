@@ -19,6 +19,7 @@ from cnpg_plugin_operator.api.conditions import (
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.status import Report, build_status
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.reconciler.placing import place
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.sidecar_stages import SidecarPass
@@ -75,6 +76,9 @@ class Reconciler:
         try:
             plugin = parse_plugin(body, self._tools.policy.tls_provider)
         except errors.InvalidSpecError as error:
+            if self._tools.gatherer.manages(namespace):
+                # Its sidecar, if it has one, must not keep CloudNativePG from starting.
+                await place(self._tools, resource)
             return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not self._tools.gatherer.manages(namespace):
             return await self._refuse(body, plugin, await self._misplaced(plugin))
