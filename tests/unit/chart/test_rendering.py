@@ -240,7 +240,7 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
         "CNPGP_SIDECAR_DEADLINE": "30s",
         "CNPGP_SIDECAR_GATE_IMAGE": container(rendered)["image"],
         "CNPGP_SIDECAR_GATE_PULL_POLICY": "Always",
-        "CNPGP_SIDECAR_GATE_PULL_SECRETS": "XXX",
+        "CNPGP_SIDECAR_GATE_PULL_SECRETS": "shared,own",
         "CNPGP_CLUSTER_DOMAIN": "example.internal",
         "CNPGP_ALLOWED_CLUSTER_ROLES": "barman-cloud,system:example",
         "CNPGP_ALLOWED_ROLES": "barman-cloud",
