@@ -228,7 +228,15 @@ that once had rights: bindings outlive the account that they name."""
 
 # Sidecars in CloudNativePG's pod.
 VOLUME_SOCKETS: Final = "cnpg-plugins-sockets"
-"""Volume that CloudNativePG and its sidecars share: the plugins' sockets."""
+"""Volume at CloudNativePG's socket directory: the gate's links to the sockets of the plugins. No
+sidecar mounts it."""
+
+SOCKET_DIRECTORIES: Final = "/cnpg-plugins"
+"""Where CloudNativePG and the gate see each sidecar's own socket directory, by resource."""
+
+_DIRECTORY_LENGTH: Final = 29
+"""Of a name below it: with a plugin's name of 63 characters, the path of a socket has 107 bytes,
+which is the longest that can be connected to (`sun_path` in unix(7))."""
 
 VOLUME_NO_TOKEN: Final = "cnpg-plugins-no-token"  # noqa: S105 - the name of a volume
 """Empty volume, mounted where the token of CloudNativePG's account would be found."""
@@ -320,9 +328,24 @@ def sidecar_volume(name: str, volume: str) -> str:
     return _label(text, parts=f"{name}/{volume}" if text.count("--") > 1 else "")
 
 
-def _label(text: str, parts: str = "") -> str:
+def socket_volume(name: str) -> str:
+    """Name the volume that holds the socket of one sidecar, and nothing of any other."""
+    return _label(f"cnpg-plugins-socket-{name}")
+
+
+def socket_directory(name: str) -> str:
+    """Name the directory, in CloudNativePG's container and in the gate, of a sidecar's socket."""
+    return f"{SOCKET_DIRECTORIES}/{socket_subdirectory(name)}"
+
+
+def socket_subdirectory(name: str) -> str:
+    """Name the same directory, relative to that of all sidecars."""
+    return _label(name, length=_DIRECTORY_LENGTH)
+
+
+def _label(text: str, parts: str = "", length: int = _LABEL_LENGTH) -> str:
     """Shorten a name to what a DNS label holds; a digest keeps long ones apart."""
-    return _shorten(text, _LABEL_LENGTH, parts)
+    return _shorten(text, length, parts)
 
 
 def _shorten(text: str, length: int, parts: str = "") -> str:

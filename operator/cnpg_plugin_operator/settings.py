@@ -92,7 +92,7 @@ class Settings:
     each let one ClusterRole be bound; empty where the chart makes none."""
     gate: Gate = field(default_factory=Gate)
     """`CNPGP_SIDECAR_GATE_IMAGE` (this operator's own), `CNPGP_SIDECAR_GATE_PULL_POLICY`,
-    `CNPGP_SIDECAR_DEADLINE`."""
+    `CNPGP_SIDECAR_GATE_PULL_SECRETS` (names, comma-separated), `CNPGP_SIDECAR_DEADLINE`."""
     log_level: LogLevel = LogLevel.INFO
     """`CNPGP_LOG_LEVEL`"""
     log_format: LogFormat = LogFormat.JSON
@@ -169,6 +169,7 @@ def _read_gate(environment: Mapping[str, str], default: Gate) -> Gate:
         image=environment.get(f"{PREFIX}SIDECAR_GATE_IMAGE") or default.image,
         pull_policy=policy,
         deadline=_read_duration(environment, "SIDECAR_DEADLINE", default.deadline),
+        pull_secrets=_read_list(environment, "SIDECAR_GATE_PULL_SECRETS"),
     )
 
 

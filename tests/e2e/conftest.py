@@ -32,6 +32,8 @@ LAST = (
     "test_sidecar_safety",
     "test_sidecar_survival",
     "test_moves",
+    "test_sidecar_isolation",
+    "test_sidecar_blockade",
 )
 """Look at what all others left behind, or disturb what all others lean on."""
 

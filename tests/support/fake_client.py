@@ -42,6 +42,9 @@ class FakeClient(Client):
         """Is called after every write."""
         self.invalid = ""
         """A text that the API server lets no object hold."""
+        self.forbidden = ""
+        """A text that an admission policy lets no object hold."""
+        self.dry_runs = 0
         self.kubernetes = "v1.33.4"
         """The version that the API server tells."""
         self._parts: dict[tuple[str, str], dict[str, Any]] = {}
@@ -108,14 +111,20 @@ class FakeClient(Client):
         manager: str,
         subresource: str | None = None,
         force: bool = True,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         self._check(kind)
+        self.dry_runs += dry_run
         key = self._key(kind, body["metadata"])
         self._fail(before=True)
         live = self.objects.get(key)
         self._compare(live, body)
         if self.invalid and subresource is None and self.invalid in json.dumps(body):
             raise errors.RejectedError(f"{kind.kind} {key[2]} is invalid: {self.invalid}")
+        if self.forbidden and subresource is None and self.forbidden in json.dumps(body):
+            raise errors.ForbiddenError(f"{kind.kind} {key[2]} is forbidden: {self.forbidden}")
+        if dry_run:
+            return deepcopy(dict(body))
         self.writes.append(f"{kind.kind} {key[2]}" + (f"/{subresource}" if subresource else ""))
         if live is None:
             live = self.put(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **body})

@@ -1,5 +1,6 @@
 """CloudNativePG's pod as the host of sidecars, as its own manifest has it until a test differs."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
@@ -42,10 +43,15 @@ def template(part: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def host(part: dict[str, Any] | None = None, **facts: Any) -> HostFacts:
+    live = template(part)
+    if part is None and facts.get("pods"):
+        # It was rolled out: the newest pod was made of it.
+        stands = json.dumps(dict(facts["pods"][-1].sidecars))
+        live["metadata"]["annotations"] = {names.ANNOTATION_SIDECARS: stands}
     usual = HostFacts(
         deployment="cnpg-controller-manager",
         uid="uid-of-cnpg",
-        template=template(part),
+        template=live,
         directory=PLACE.directory,
         user=PLACE.user,
         account="cnpg-manager",

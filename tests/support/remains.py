@@ -15,7 +15,8 @@ MARK: Final = "example.com/made-by"
 MAKER: Final = "e2e"
 
 _LEFT: Final = (
-    "services,secrets,serviceaccounts,deployments,certificates,issuers,rolebindings,roles"
+    "services,secrets,serviceaccounts,deployments,certificates,issuers,rolebindings,roles,"
+    "resourcequotas"
 )
 """What tests apply, apart from Clusters and plugins; those need no mark: all are the tests'."""
 

@@ -117,6 +117,15 @@ imagePullSecrets:
 {{- join "," $issuers }}
 {{- end }}
 
+{{/* The names of the same Secrets, separated by commas. */}}
+{{- define "cnpg-plugin-operator.imagePullSecretNames" -}}
+{{- $names := list }}
+{{- range concat ((.Values.global).imagePullSecrets | default list) .Values.imagePullSecrets }}
+{{- $names = append $names (kindIs "string" . | ternary . (dig "name" "" (kindIs "map" . | ternary . dict))) }}
+{{- end }}
+{{- $names | uniq | join "," }}
+{{- end }}
+
 {{/* Endpoint of a ServiceMonitor or PodMonitor. */}}
 {{- define "cnpg-plugin-operator.metricsEndpoint" -}}
 port: http

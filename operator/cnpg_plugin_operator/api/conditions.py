@@ -134,6 +134,12 @@ class Reason(StrEnum):
     """A change is held until somebody approves it: `upgradePolicy` is Manual and Clusters use the
     plugin."""
 
+    MOUNT_FAILED = "MountFailed"
+    """A volume of a sidecar cannot be mounted, so CloudNativePG's pod did not start."""
+    EVICTED = "Evicted"
+    """The kubelet evicted CloudNativePG's pod because of what the sidecar stored or used."""
+    CNPG_BLOCKED = "CNPGBlocked"
+    """With the sidecar beside it, CloudNativePG's pod did not become ready."""
     SIDECAR_PENDING = "SidecarPending"
     """CloudNativePG's Deployment is to take the sidecar; it is waited for the right moment."""
     SIDECAR_REVERTED = "SidecarReverted"

@@ -22,7 +22,7 @@ class Held:
     message: str
     at: datetime
     times: int
-    """How many times this revision was taken out."""
+    """How many times this revision was taken out by itself; 0 after it was with others."""
 
     def __post_init__(self) -> None:
         """Hold the message as the status will repeat it."""

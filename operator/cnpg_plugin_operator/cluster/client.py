@@ -134,10 +134,12 @@ class Client:
         manager: str,
         subresource: str | None = None,
         force: bool = True,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         """Apply server-side, strictly: an unknown field is an error that names it.
 
-        Raises `ConflictError` where another manager owns a field and `force` is off.
+        Raises `ConflictError` where another manager owns a field and `force` is off. A dry run
+        passes admission and changes nothing.
         """
         metadata = body["metadata"]
         return await self._request(
@@ -150,7 +152,7 @@ class Client:
             content_type="application/apply-patch+yaml",
             field_manager=manager,
             force_conflicts=force,
-            query_params=[("fieldValidation", "Strict")],
+            query_params=[("fieldValidation", "Strict"), *([("dryRun", "All")] if dry_run else [])],
         )
 
     async def merge_patch(

@@ -3,16 +3,18 @@
 import asyncio
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import find_condition
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.locating import selector_of
 from cnpg_plugin_operator.decide.gate import decode_verdicts
-from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
+from cnpg_plugin_operator.decide.host_facts import Eviction, HostFacts, HostPod
 from cnpg_plugin_operator.decide.versions import manager_of
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
@@ -22,6 +24,12 @@ _CONFIGURATION: Final = (
 )
 """Where CloudNativePG reads its configuration from, by the flags of its command; the Secret's word
 counts before the ConfigMap's, and both before the environment's (internal/configuration)."""
+
+_MOUNT_REASONS: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
+"""Of the kubelet's and the attach-detach controller's Events on pods."""
+
+_ENDED: Final = frozenset({"Failed", "Succeeded"})
+"""Phases of pods that never come back; the ReplicaSet makes others."""
 
 _USER: Final = ("runAsUser", "runAsGroup")
 
@@ -40,7 +48,29 @@ async def read_host(
         client.list(kinds.POD, namespace, labels=selector_of(deployment)),
         _read_kubernetes(client),
     )
-    return read_facts(deployment, pods, directory, kubernetes)
+    facts = read_facts(deployment, pods, directory, kubernetes)
+    newest = facts.newest
+    if newest is None or newest.pod.ready or newest.pod.address or not newest.scheduled:
+        return facts
+    # A pod gets its address once its volumes are mounted; which one is not, only an Event says.
+    unmounted = await _read_mount_failure(client, namespace, newest)
+    return replace(facts, pods=(*facts.pods[:-1], replace(newest, unmounted=unmounted)))
+
+
+async def _read_mount_failure(client: Client, namespace: str, pod: HostPod) -> str:
+    """Read what the kubelet last said of a volume that it cannot mount, or nothing."""
+    events = await client.list(
+        kinds.EVENT,
+        namespace,
+        fields=f"involvedObject.kind=Pod,involvedObject.uid={pod.pod.uid}",
+    )
+    failures = [e for e in events if e.get("reason") in _MOUNT_REASONS]
+    # The kubelet also complains of volumes that are only not yet mounted; a cause says more.
+    telling = sorted(
+        failures,
+        key=lambda e: ("SetUp failed" in str(e.get("message")), str(e.get("lastTimestamp"))),
+    )
+    return str(telling[-1].get("message") or "") if telling else ""
 
 
 def read_facts(
@@ -51,8 +81,9 @@ def read_facts(
 ) -> HostFacts:
     """Read what a Deployment of CloudNativePG's and its pods say."""
     spec, manager = deployment.get("spec") or {}, manager_of(deployment)
-    template = spec.get("template") or {}
+    template, status = spec.get("template") or {}, deployment.get("status") or {}
     pod = template.get("spec") or {}
+    refused = _read_refusal(status)
     return HostFacts(
         deployment=deployment["metadata"]["name"],
         uid=deployment["metadata"]["uid"],
@@ -63,10 +94,37 @@ def read_facts(
         mounted=_foreign_mount(manager, directory),
         ports=frozenset(int(p.get("containerPort", 0)) for p in manager.get("ports") or []),
         replicas=int(spec.get("replicas", 1)),
-        available=(deployment.get("status") or {}).get("availableReplicas", 0) > 0,
+        available=status.get("availableReplicas", 0) > 0,
+        paused=bool(spec.get("paused")),
+        refused=str(refused.get("message") or ""),
+        refused_since=read_time(refused.get("lastTransitionTime")),
         pods=read_host_pods(pods),
+        evictions=_read_evictions(pods),
         kubernetes=kubernetes,
     )
+
+
+def _read_refusal(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Find the condition that says that pods cannot be made."""
+    condition = find_condition(status, "ReplicaFailure")
+    return condition if condition.get("status") == "True" else {}
+
+
+def _read_evictions(bodies: list[dict[str, Any]]) -> tuple[Eviction, ...]:
+    """Read what the kubelet said of pods that it evicted, oldest first."""
+    found = []
+    for body in bodies:
+        status = body.get("status") or {}
+        if status.get("phase") == "Failed" and status.get("reason") == "Evicted":
+            metadata = body["metadata"]
+            created = read_time(metadata.get("creationTimestamp"))
+            message = str(status.get("message") or "")
+            told = find_condition(status, "DisruptionTarget").get("lastTransitionTime")
+            if created is not None:
+                ended = read_time(told) or created
+                sidecars = read_sidecars(body)
+                found.append(Eviction(metadata["name"], created, ended, sidecars, message))
+    return tuple(sorted(found, key=lambda eviction: (eviction.created, eviction.pod)))
 
 
 def read_host_pods(bodies: list[dict[str, Any]]) -> tuple[HostPod, ...]:
@@ -74,28 +132,40 @@ def read_host_pods(bodies: list[dict[str, Any]]) -> tuple[HostPod, ...]:
     by_name = {body["metadata"]["name"]: body for body in bodies}
     found = []
     for pod in observe.read_pods(bodies):
-        if pod.deleting:
-            continue
         body = by_name[pod.name]
-        gate = _gate_ending(body)
+        status = body.get("status") or {}
+        if pod.deleting or status.get("phase") in _ENDED:
+            continue
+        state = _gate_state(body)
+        gate = _gate_ending(state)
+        readiness = find_condition(status, "Ready")
+        scheduled = find_condition(status, "PodScheduled")
         found.append(
             HostPod(
                 pod=pod,
                 sidecars=read_sidecars(body),
                 verdicts=decode_verdicts(str(gate.get("message") or "")),
                 gate_ended=read_time(gate.get("finishedAt")),
+                gate_started="running" in state or "terminated" in state,
+                scheduled=scheduled.get("status", "True") == "True",
+                ready_since=read_time(readiness.get("lastTransitionTime")) if pod.ready else None,
             )
         )
     return tuple(found)
 
 
-def _gate_ending(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Find how the gate ended; one that failed is run again, and its end is not final."""
+def _gate_state(pod: Mapping[str, Any]) -> Mapping[str, Any]:
     for status in (pod.get("status") or {}).get("initContainerStatuses") or []:
         if status.get("name") == names.GATE:
-            ended: Mapping[str, Any] = (status.get("state") or {}).get("terminated") or {}
-            return ended if ended.get("exitCode") == 0 else {}
+            state: Mapping[str, Any] = status.get("state") or {}
+            return state
     return {}
+
+
+def _gate_ending(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Find how the gate ended; one that failed is run again, and its end is not final."""
+    ended: Mapping[str, Any] = state.get("terminated") or {}
+    return ended if ended.get("exitCode") == 0 else {}
 
 
 def _read_user(pod: Mapping[str, Any], manager: Mapping[str, Any]) -> dict[str, int]:

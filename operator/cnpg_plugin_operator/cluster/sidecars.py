@@ -14,6 +14,7 @@ from cnpg_plugin_operator.api.spec import Mode
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import databases, kinds
+from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import Gatherer, concerning, with_record
 from cnpg_plugin_operator.cluster.hosting import read_host
@@ -44,6 +45,8 @@ class SidecarSnapshot:
     """What is known of the Secrets that any of the namespace's sidecars names."""
     service: Mapping[str, Any] | None
     """The Service that the plugin had in mode Standalone."""
+    published: tuple[dict[str, Any], ...] = ()
+    """All Services of the namespace that CloudNativePG takes for plugins."""
 
 
 class Sidecars:
@@ -65,11 +68,14 @@ class Sidecars:
     async def snapshot(self, plugin: Plugin | Leaving) -> SidecarSnapshot:
         """Read all that the set of sidecars is composed from."""
         namespace = plugin.namespace
-        located, siblings, clusters, services = await asyncio.gather(
+        located, siblings, clusters, services, published = await asyncio.gather(
             locate_deployments(self._client, namespace, plugin.cnpg_reference),
             self._gatherer.siblings(namespace),
             concerning(Type.REGISTERED, databases.list_clusters(self._client)),
             self._gatherer.children(kinds.SERVICE, plugin),
+            self._client.list(
+                kinds.SERVICE, namespace, labels=label_selector({}, names.CNPG_PLUGIN_NAME)
+            ),
         )
         found = with_record(tuple(facts for facts, _ in located), siblings)
         host = None
@@ -91,6 +97,7 @@ class Sidecars:
                 {facts.deployment for facts in found},
             ),
             service=next(iter(services), None),
+            published=tuple(published),
         )
 
     async def pod_names(self, namespace: str, deployment: str) -> list[str]:
@@ -100,17 +107,24 @@ class Sidecars:
         return [pod["metadata"]["name"] for pod in bodies]
 
     async def apply(
-        self, namespace: str, host: HostFacts, template: Object, rolled_at: datetime | None
+        self,
+        namespace: str,
+        host: HostFacts,
+        template: Object,
+        rolled_at: datetime | None,
+        *,
+        dry_run: bool = False,
     ) -> None:
         """Apply the whole set of sidecars; without any, all of it is taken away.
 
         With the uid, a Deployment that is gone is not created again. `rolled_at` is noted on the
-        Deployment in the same write. Raises `WriteLoopError` where the same set is written again
-        and again.
+        Deployment in the same write. A dry run only asks whether the API server would take it.
+        Raises `WriteLoopError` where the same set is written again and again.
         """
         key = (kinds.DEPLOYMENT.kind, namespace, host.deployment)
         wanted = digest(template)
-        self._guard.admit(key, wanted, "its sidecars", None)
+        if not dry_run:
+            self._guard.admit(key, wanted, "its sidecars", None)
         noted = {names.ANNOTATION_ROLLED_AT: format_time(rolled_at)} if rolled_at else {}
         await self._client.apply(
             kinds.DEPLOYMENT,
@@ -124,8 +138,10 @@ class Sidecars:
                 "spec": {"template": template} if template else {},
             },
             manager=names.SIDECAR_MANAGER,
+            dry_run=dry_run,
         )
-        self._guard.note(key, wanted)
+        if not dry_run:
+            self._guard.note(key, wanted)
 
 
 def _named_by_sidecars(siblings: Iterable[Mapping[str, Any]]) -> frozenset[str]:

@@ -1,9 +1,10 @@
 """`await-sockets`: the gate that CloudNativePG's start waits at where plugins run in its own pod.
 
 CloudNativePG looks for sockets once, when it starts; so this init container waits until each plugin
-answers on its own, and leaves a verdict on each as its termination message. It ends with status 0
-whatever happens, also to itself: a plugin that does not work must never keep CloudNativePG, and
-with it every failover, from starting. For the same reason it loads next to nothing.
+answers on its own, links the sockets of the declared plugins where CloudNativePG looks, and leaves
+a verdict on each as its termination message. It ends with status 0 whatever happens, also to
+itself: a plugin that does not work must never keep CloudNativePG, and with it every failover, from
+starting. For the same reason it loads next to nothing.
 """
 
 import argparse
@@ -14,8 +15,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import InitVar, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.decide import gate
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome
-from cnpg_plugin_operator.handshake.sockets import SocketHandshaker, find_sockets
+from cnpg_plugin_operator.handshake.sockets import SocketHandshaker, find_sockets, link_sockets
 
 ATTEMPT: Final = 5.0
 """Seconds of one handshake: what CloudNativePG gives all plugins of a Cluster together."""
@@ -49,12 +50,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     parser.description = (
         "Wait until each plugin answers on its unix socket exactly as CloudNativePG would ask it, "
-        "or until the deadline. Leave a verdict on each as the termination message. The exit "
-        "status is always 0: a plugin that does not work must not keep CloudNativePG from starting."
+        "or until the deadline. Link the sockets where CloudNativePG looks for them, and leave a "
+        "verdict on each as the termination message. The exit status is always 0: a plugin that "
+        "does not work must not keep CloudNativePG from starting."
     )
-    parser.add_argument("names", nargs="+", metavar="NAME", help="name of a plugin and its socket")
+    parser.add_argument(
+        "sockets",
+        nargs="+",
+        metavar="[DIRECTORY/]NAME",
+        help="name of a plugin and its socket, in a directory of its own below --directory",
+    )
     parser.add_argument(
         "--directory", type=Path, default="/plugins", help="of the sockets (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--links",
+        type=Path,
+        metavar="DIRECTORY",
+        help="where CloudNativePG looks for sockets: each declared one that is there gets a link, "
+        "unless another plugin answers on it; whatever else is there is removed",
     )
     parser.add_argument(
         "--deadline", type=parse_duration, default="60s", help="as in 60s (default: %(default)s)"
@@ -71,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Wait, tell and return 0."""
     deadline = arguments.deadline.total_seconds()
-    watch = Watch(arguments.directory, tuple(dict.fromkeys(arguments.names)), deadline)
+    watch = Watch(arguments.directory, tuple(arguments.sockets), deadline, arguments.links)
     leave = partial(_leave, arguments.termination_log, watch)
     try:
         with _ended_if_stuck(deadline + STUCK, leave):
@@ -86,20 +100,29 @@ class Watch:
     """Looks at plugins side by side until all verdicts are final."""
 
     directory: Path
-    names: tuple[str, ...]
+    declared: InitVar[tuple[str, ...]]
     deadline: float
     """Seconds from now on."""
+    links: Path | None = None
+    """Where CloudNativePG looks for sockets; None where no links are made."""
+    sockets: dict[str, Path] = field(init=False, default_factory=dict)
+    """The sockets by the names of their plugins; of two with one name the first counts."""
     outcomes: dict[str, HandshakeOutcome] = field(default_factory=dict)
     """What is known of each plugin so far."""
     _handshaker: SocketHandshaker = field(default_factory=SocketHandshaker)
     _ends: float = 0
 
+    def __post_init__(self, declared: tuple[str, ...]) -> None:
+        for below, _, name in (each.rpartition("/") for each in declared):
+            self.sockets.setdefault(name, self.directory / below / name)
+
     async def run(self) -> None:
         """Wait for all plugins."""
         self._ends = asyncio.get_running_loop().time() + self.deadline
-        say(f"waiting {self._patience} at most for {', '.join(self.names)} in {self.directory}")
+        self.link({})
+        say(f"waiting {self._patience} at most for {', '.join(self.sockets)} in {self.directory}")
         async with asyncio.TaskGroup() as group:
-            for name in self.names:
+            for name in self.sockets:
                 group.create_task(self._follow(name))
         await self._explain_missing()
 
@@ -124,33 +147,56 @@ class Watch:
     async def _look(self, name: str, before: HandshakeOutcome | None) -> HandshakeOutcome:
         """Perform one handshake, which the deadline may cut short."""
         seconds = round(min(ATTEMPT, max(self._left(), LAST_ATTEMPT)), 1)
-        outcome = await self._handshaker.shake(self.directory / name, name, seconds)
+        outcome = await self._ask(name, self.sockets[name], seconds)
         silent = outcome.reason is Reason.NO_ANSWER
         if silent and seconds < ATTEMPT and before is not None and before.reason is outcome.reason:
             return before  # it had more time to answer
         return outcome
 
+    async def _ask(self, name: str, path: Path, seconds: float) -> HandshakeOutcome:
+        return await self._handshaker.shake(path, name, seconds, self._shown(path))
+
+    def _shown(self, path: Path) -> Path:
+        """Give the path of a socket as its plugin knows it: as if it were CloudNativePG's own."""
+        return self.links / path.name if self.links is not None else path
+
     async def _explain_missing(self) -> None:
-        """Say what is there instead of the sockets that nobody opened."""
-        missing = [n for n in self.names if self.outcomes[n].reason is Reason.SOCKET_MISSING]
-        found = find_sockets(self.directory)
-        strays = found and found.difference(self.names)
-        for name in missing:
-            path = str(self.directory / name)
-            self.outcomes[name] = gate.judge_missing(path, self._patience, strays)
-        if strays and len(missing) == len(strays) == 1:
-            await self._ask_stray(missing[0], *strays)
+        """Say what is there instead of the sockets that were not opened."""
+        missing = [n for n in self.sockets if self.outcomes[n].reason is Reason.SOCKET_MISSING]
+        for directory in {self.sockets[name].parent for name in missing}:
+            here = [name for name in missing if self.sockets[name].parent == directory]
+            found = find_sockets(directory)
+            known = {path.name for path in self.sockets.values() if path.parent == directory}
+            strays = found and found.difference(known)
+            for name in here:
+                path = str(self._shown(self.sockets[name]))
+                self.outcomes[name] = gate.judge_missing(path, self._patience, strays)
+            if strays and len(here) == len(strays) == 1:
+                await self._ask_stray(here[0], directory.joinpath(*strays))
         for name in missing:
             self._tell(name)
 
-    async def _ask_stray(self, name: str, stray: str) -> None:
-        """Ask the only plugin that nobody expected whether it is the only one that is missing."""
-        path, found = self.directory / name, self.directory / stray
-        answer = await self._handshaker.shake(found, name, LAST_ATTEMPT)
+    async def _ask_stray(self, name: str, stray: Path) -> None:
+        """Ask the only plugin that is not declared whether it is the only one that is missing."""
+        path, found = self._shown(self.sockets[name]), self._shown(stray)
+        answer = await self._ask(name, stray, LAST_ATTEMPT)
         if answer.identity is not None:
             self.outcomes[name] = gate.judge_stray(
                 str(path), str(found), self._patience, answer.identity
             )
+
+    def show(self) -> None:
+        """Let CloudNativePG see the declared plugins, as far as it may."""
+        known = {name: self.outcomes.get(name, UNSEEN) for name in self.sockets}
+        self.link({n: path for n, path in self.sockets.items() if gate.is_shown(known[n])})
+
+    def link(self, sockets: Mapping[str, Path]) -> None:
+        """Make links to these sockets only; what cannot be linked is told of."""
+        if self.links is None:
+            return
+        for name, problem in link_sockets(self.links, sockets).items():
+            self.outcomes[name] = gate.judge_unlinked(str(self._shown(sockets[name])), problem)
+            self._tell(name)
 
     def _tell(self, name: str) -> None:
         outcome = self.outcomes[name]
@@ -191,8 +237,9 @@ async def _wait(watch: Watch, leave: Callable[[], None]) -> None:
 
 
 def _leave(file: Path, watch: Watch) -> None:
-    """Write what is known where the kubelet looks for it."""
-    known = {name: watch.outcomes.get(name, UNSEEN) for name in watch.names}
+    """Make the links, and write what is known where the kubelet looks for it."""
+    watch.show()
+    known = {name: watch.outcomes.get(name, UNSEEN) for name in watch.sockets}
     text = gate.encode_verdicts(known, gate.share(len(known)))
     try:
         file.write_text(text, encoding="utf-8")

@@ -40,12 +40,30 @@ def is_final(outcome: HandshakeOutcome, before: HandshakeOutcome | None) -> bool
     """Tell whether looking at a plugin again could change nothing.
 
     A fault that does not pass is believed when it was seen twice in a row: a plugin that ends in
-    the middle of a handshake looks like one that lacks a service. Little hangs on it, because
-    CloudNativePG registers whatever socket it finds, and waiting only keeps it from starting.
+    the middle of a handshake looks like one that lacks a service. Waiting for it would only keep
+    CloudNativePG from starting.
     """
     if outcome.succeeded:
         return True
     return outcome.reason in _PERMANENT and before is not None and before.reason is outcome.reason
+
+
+def is_shown(outcome: HandshakeOutcome) -> bool:
+    """Tell whether CloudNativePG may see the socket of a declared plugin, should there be one.
+
+    It connects when a Cluster needs the plugin, so one that is only late is not kept from it; but
+    one that answers in the name of another never gets near it.
+    """
+    return outcome.reason is not Reason.IDENTITY_MISMATCH
+
+
+def judge_unlinked(socket: str, problem: str) -> HandshakeOutcome:
+    """Say that CloudNativePG does not see a plugin that may well work."""
+    return HandshakeOutcome(
+        Reason.UNREACHABLE,
+        f"socket {socket} cannot be linked for CloudNativePG: {problem}. Delete CloudNativePG's "
+        "pod: a new one starts with an empty directory.",
+    )
 
 
 def judge_missing(path: str, waited: str, others: Collection[str] | None) -> HandshakeOutcome:

@@ -114,18 +114,22 @@ CHECKS: Final[tuple[Check, ...]] = (
 
 def _find_problems(given: HostingInput) -> Iterator[str]:
     plugin, host = given.plugin, given.host
-    sidecar = build_sidecar(plugin, Place(host.directory, host.user))
-    pod = {"initContainers": [sidecar.container], "volumes": list(plugin.spec.volumes)}
     try:
+        sidecar = build_sidecar(plugin, Place(host.directory, host.user))
+        pod = {"initContainers": [sidecar.container], "volumes": list(plugin.spec.volumes)}
         yield from (f"The sidecar {problem}" for problem in find_security_problems({"spec": pod}))
         yield from _check_account(plugin, host)
         for volume in plugin.spec.volumes:
             yield from _check_token(plugin, volume)
+            yield from _check_memory(volume)
+        yield from _check_storage(plugin)
         yield from _check_mounts(plugin, host)
         yield from _check_user(plugin, host)
         yield from _check_arguments(plugin, host)
     except (AttributeError, TypeError, KeyError, ValueError):
         yield "The spec cannot be read: a list or an object stands where the other belongs"
+    except RecursionError:
+        yield "The spec is nested too deep"
 
 
 def _check_account(plugin: Plugin, host: HostFacts) -> Iterator[str]:
@@ -143,6 +147,30 @@ def _check_token(plugin: Plugin, volume: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"spec.volumes: {volume.get('name')} would hold a token of CloudNativePG's account; "
             "name that account in spec.serviceAccount.name"
+        )
+
+
+def _check_memory(volume: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse a volume that can take the memory of the whole node."""
+    source = volume.get("emptyDir") or {}
+    if source.get("medium") and not source.get("sizeLimit"):
+        yield (
+            f"spec.volumes: {volume.get('name')} is kept in memory and could take all of the "
+            "node's; set its emptyDir.sizeLimit"
+        )
+
+
+def _check_storage(plugin: Plugin) -> Iterator[str]:
+    """Refuse a limit that the kubelet would take for that of CloudNativePG's whole pod.
+
+    It adds the limits of all containers up, and evicts a pod whose logs and files exceed the sum
+    (`podEphemeralStorageLimitEviction`); CloudNativePG's own container has none.
+    """
+    limits = plugin.spec.resources.get("limits") or {}
+    if "ephemeral-storage" in limits:
+        yield (
+            "spec.resources.limits: ephemeral-storage would limit CloudNativePG's whole pod, "
+            "which would be evicted; limit an emptyDir of the sidecar by its sizeLimit instead"
         )
 
 

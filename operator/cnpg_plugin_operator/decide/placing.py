@@ -1,7 +1,7 @@
 """When the set of sidecars is applied: once for all changes that come together, and safely.
 
-Applying it rolls CloudNativePG. So it adds to no trouble, except to trouble that a sidecar makes:
-that one is mended at once.
+Applying it rolls CloudNativePG. So it adds to no trouble, except to trouble that a sidecar may
+make: what changes or removes that one is applied at once.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,9 @@ class PlacingInput:
     """Whether the Deployment holds something else than it is to hold."""
     forbidden: bool
     """Whether nobody who wants a change allows CloudNativePG to be rolled."""
-    mending: bool
-    """Whether a sidecar keeps CloudNativePG's pod from starting, and this changes it."""
+    unblocking: bool
+    """Whether CloudNativePG's newest pod is not ready, or cannot be made, and this changes or
+    removes a sidecar that may be the cause."""
     expecting: bool
     """Whether others that keep it from starting are about to be taken out, too."""
     replicas: int
@@ -79,15 +80,15 @@ def _forbidden(given: PlacingInput) -> Placing | None:
 
 
 def _expecting(given: PlacingInput) -> Placing | None:
-    """Their own passes are about to say so; one by one, each would wait for a new pod to fail."""
+    """Their own passes are about to say so; one by one, each would take a new pod to fail."""
     if not given.expecting:
         return None
     return Placing(Move.WAIT, "other sidecars that fail are taken out with it", LOOK_AGAIN)
 
 
-def _mending(given: PlacingInput) -> Placing | None:
-    """CloudNativePG's new pod cannot start as it is: nothing could be made worse."""
-    return Placing(Move.APPLY) if given.mending else None
+def _unblocking(given: PlacingInput) -> Placing | None:
+    """CloudNativePG's new pod is not ready as it is: nothing could be made worse."""
+    return Placing(Move.APPLY) if given.unblocking else None
 
 
 def _resting(given: PlacingInput) -> Placing | None:
@@ -120,10 +121,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     _nothing_differs,
     _forbidden,
     _expecting,
-    _mending,
+    _unblocking,
     _resting,
     _obstructed,
     _cooling_down,
     _settling,
 )
-"""In order: whether there is anything to do, what mends, what forbids, what waits."""
+"""In order: whether there is anything to do, what forbids, what unblocks, what waits."""

@@ -4,17 +4,18 @@ All sidecars of a namespace are one apply, so each pass composes the same set, f
 whoever's pass it is. What must not be changed now stays as it is; bad input loses nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cnpg_plugin_operator.api.conditions import Reason, Status, Type, find_condition
+from cnpg_plugin_operator.api.conditions import Reason, Status, Type, Verdict, find_condition
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.sidecar_note import SidecarNote
+from cnpg_plugin_operator.api.sidecar_note import Held, SidecarNote
 from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.decide.host_facts import HostFacts
+from cnpg_plugin_operator.decide.sidecar_trouble import Blockade, Cause, is_settled
 from cnpg_plugin_operator.decide.upgrading import TOKEN_DIGITS
 from cnpg_plugin_operator.desired.drift import first_difference
 from cnpg_plugin_operator.desired.sidecars import (
@@ -38,6 +39,9 @@ CloudNativePG's former pod in charge."""
 
 LAST_RETRY: Final = timedelta(hours=6)
 
+TRIAL_AFTER: Final = timedelta(seconds=30)
+"""After which one that was taken out together with others is tried again, alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -54,6 +58,10 @@ class Candidate:
     policy: RestartPolicy
     leaving: bool = False
     """Whether its sidecar is to go: it is deleted, or has become reachable otherwise."""
+    deleting: bool = False
+    """Whether it is being deleted; while Clusters use the plugin, its sidecar stays."""
+    refused: Mapping[str, Verdict] = field(default_factory=dict)
+    """Why the API server does not let the sidecar in, by revision."""
     used: bool = False
     """Whether Clusters use the plugin."""
     approval: str = ""
@@ -76,6 +84,8 @@ class Seat:
     """The token of a change that waits for approval, or empty."""
     held: bool = False
     """Whether it stays out for a while, for it kept CloudNativePG from starting."""
+    refused: Verdict | None = None
+    """Why the API server does not let it in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +95,25 @@ class Roster:
     seats: Mapping[str, Seat]
     template: dict[str, Any] = field(repr=False)
     """This operator's part of it."""
-    failing: frozenset[str]
-    """The resources whose sidecars keep CloudNativePG from starting."""
+    blockade: Blockade = field(repr=False)
+    """What sidecars do to CloudNativePG's rollout."""
     drift: str | None
     """The first field in which the Deployment differs, or None."""
     changed: frozenset[str]
     """The resources whose sidecars are to come, change or go."""
     forbidden: bool
     """Whether nobody who wants a change allows a restart."""
+
+    @property
+    def expecting(self) -> bool:
+        """Whether sidecars that are to be taken out are left to their own passes to say why."""
+        return any(self.may_be_held(name) for name in self.blockade.causes)
+
+    @property
+    def unblocking(self) -> bool:
+        """Whether a change is about what keeps CloudNativePG's rollout from completing."""
+        named = self.blockade.suspects | frozenset(self.blockade.causes)
+        return not self.changed.isdisjoint(named)
 
     def may_be_held(self, name: str) -> bool:
         """Whether a sidecar stands as it is wanted, so that its own pass may take it out."""
@@ -106,26 +127,29 @@ def compose(
     host: HostFacts,
     gate: Gate,
     now: datetime,
-    failing: Collection[str] = (),
+    blockade: Blockade | None = None,
 ) -> Roster:
-    """Compose the set of sidecars; `failing` names those that keep CloudNativePG from starting."""
+    """Compose the set of sidecars, without those that keep CloudNativePG from starting."""
     known = {candidate.name: candidate for candidate in candidates}
     place = Place(host.directory, host.user)
+    blockade = blockade or Blockade()
     seats = {name: _seat(each, host, place, now) for name, each in known.items()}
-    for name in failing:
-        # Nobody's own pass takes out what is only kept.
-        if (seat := seats.get(name)) is not None and not _is_free(known[name], seat):
+    seats |= _postpone(seats, host)
+    for name, seat in seats.items():
+        # No pass of its own takes out what is only kept; and who deletes it is not kept waiting.
+        kept = name in blockade.causes and seat.placed is not seat.wanted
+        if kept or (known[name].deleting and name in blockade.suspects):
             seats[name] = replace(seat, placed=None)
     placed = [seat.placed for seat in seats.values() if seat.placed is not None]
     template = build_template(placed, place, gate, host.template)
     changed = _find_changed(placed, host.template)
     drift = find_template_drift(template, host.template)
-    # What belongs to all of them (the gate, the mount) is everybody's to have mended.
+    # What belongs to all of them (the gate, the mount) is everybody's to have put back.
     asking = changed or ({sidecar.name for sidecar in placed} if drift else set())
     return Roster(
         seats=seats,
         template=template,
-        failing=frozenset(failing),
+        blockade=blockade,
         drift=drift,
         changed=changed,
         forbidden=bool(asking)
@@ -133,10 +157,29 @@ def compose(
     )
 
 
-def _is_free(candidate: Candidate, seat: Seat) -> bool:
-    """Whether a sidecar is placed as it is wanted, or stays as it is for its user's sake."""
-    suspended = candidate.plugin is not None and candidate.plugin.spec.suspend
-    return seat.placed is seat.wanted or suspended
+def _postpone(seats: Mapping[str, Seat], host: HostFacts) -> dict[str, Seat]:
+    """Keep out what was taken out and is due again, all but one: so it shows which one it was."""
+    trials = {
+        name: seat
+        for name, seat in seats.items()
+        if seat.placed is not None
+        and seat.placed is seat.wanted
+        and (held := seat.note.held) is not None
+        and held.revision == seat.placed.revision
+    }
+    standing = read_sidecars(host.template)
+    running = {
+        n
+        for n, seat in trials.items()
+        if seat.note.held and standing.get(n) == seat.note.held.revision
+    }
+    first = sorted(trials, key=lambda name: (_times(trials[name]), name))[:1]
+    chosen = running or set(first)
+    return {n: replace(s, placed=None, held=True) for n, s in trials.items() if n not in chosen}
+
+
+def _times(seat: Seat) -> int:
+    return seat.note.held.times if seat.note.held is not None else 0
 
 
 def _allows(candidate: Candidate | None, seat: Seat | None) -> bool:
@@ -176,6 +219,8 @@ def _seat(candidate: Candidate, host: HostFacts, place: Place, now: datetime) ->
         return Seat(candidate.note, placed=standing)
     wanted = build_sidecar(plugin, place)
     note = bring_up_to_date(candidate.note, plugin.generation, wanted, live)
+    if refused := candidate.refused.get(wanted.revision):
+        return Seat(note, wanted, placed=standing, refused=refused)
     return _take_seat(candidate, plugin, Seat(note, wanted, placed=wanted), standing, now)
 
 
@@ -228,6 +273,8 @@ def retry_time(note: SidecarNote) -> datetime:
     """Say when a sidecar that was taken out is tried again."""
     if note.held is None:
         raise ValueError("nothing was taken out")
+    if note.held.times < 1:
+        return note.held.at + TRIAL_AFTER
     return note.held.at + min(FIRST_RETRY * (1 << min(note.held.times - 1, 16)), LAST_RETRY)
 
 
@@ -245,3 +292,26 @@ def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
     ready = find_condition(status, Type.READY)
     current = ready.get("observedGeneration") == plugin.generation
     return bool(ready.get("status") == Status.TRUE and current)
+
+
+def note_trouble(
+    name: str, seat: Seat, cause: Cause | None, host: HostFacts, now: datetime
+) -> SidecarNote:
+    """Note that a sidecar has to be taken out, or that it has proven itself since it was."""
+    note, wanted = seat.note, seat.wanted
+    standing = read_sidecars(host.template).get(name)
+    if wanted is None or standing != wanted.revision or seat.held:
+        return note
+    if cause is None:
+        newest = host.newest
+        proven = (
+            newest is not None
+            and newest.sidecars.get(name) == standing
+            and newest.gate_ended is not None
+            and is_settled(newest, now)
+        )
+        return replace(note, held=None) if proven else note
+    # Of several that are taken out together, each is tried alone before it counts as its own fault.
+    times = 0 if cause.shared else 1 + (note.held.times if note.held is not None else 0)
+    held = Held(standing, cause.reason, cause.message, now.replace(microsecond=0), times)
+    return replace(note, held=held, present=False)

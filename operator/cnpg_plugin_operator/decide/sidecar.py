@@ -13,9 +13,9 @@ from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
 from cnpg_plugin_operator.decide.placing import Move, Placing
 from cnpg_plugin_operator.decide.reverts import suspect
 from cnpg_plugin_operator.decide.roster import Seat, retry_time
-from cnpg_plugin_operator.decide.sidecar_trouble import find_cause
+from cnpg_plugin_operator.decide.sidecar_trouble import find_cause, find_symptom
 from cnpg_plugin_operator.decide.upgrading import await_approval
-from cnpg_plugin_operator.decide.workload import describe_homeless
+from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,23 @@ def _held(given: SidecarInput) -> Verdict | None:
     held = given.seat.note.held
     if held is None:
         return None
+    if held.times < 1:
+        return no(
+            held.reason,
+            f"{held.message} It was taken out of Deployment {given.host.deployment} with all "
+            "sidecars that may be the cause; each is tried again alone.",
+        )
     again = f"{retry_time(given.seat.note):%H:%M} UTC"
     return no(
         held.reason,
         f"{held.message} It was taken out of Deployment {given.host.deployment}, which could not "
         f"start with it; it is tried again once its spec changes, else at {again}.",
     )
+
+
+def _refused(given: SidecarInput) -> Verdict | None:
+    """The API server does not take the Deployment with it."""
+    return given.seat.refused
 
 
 def _reverted(given: SidecarInput) -> Verdict | None:
@@ -150,8 +161,17 @@ def _failing(given: SidecarInput) -> Verdict | None:
         container = pod.container(names.sidecar_container(given.name))
         if container is not None and not pod.pod.ready and (cause := find_cause(pod, container)):
             return no(*cause)
-        if pod.pod.unschedulable:
-            return no(Reason.UNSCHEDULABLE, describe_homeless(pod.pod))
+    return None
+
+
+def _blocking(given: SidecarInput) -> Verdict | None:
+    """CloudNativePG's newest pod is to have it, and does not get on."""
+    stands = read_sidecars(given.host.template).get(given.name)
+    symptom = find_symptom(given.host) if stands == given.revision else None
+    if symptom is None or given.witness is not None:
+        return None
+    if symptom.certain or given.now >= symptom.due:
+        return no(symptom.reason, symptom.message)
     return None
 
 
@@ -174,11 +194,13 @@ def _running(given: SidecarInput) -> Verdict | None:
 
 CHECKS: Final[tuple[Check, ...]] = (
     _held,
+    _refused,
     _reverted,
     _awaiting,
     _pending,
     _resting,
     _failing,
+    _blocking,
     _rolling,
     _running,
 )

@@ -3,6 +3,11 @@
 One server-side apply under a manager of its own owns exactly this, so an apply without it takes all
 of it away and leaves the template as it was. Native sidecars (Kubernetes 1.29) start before the
 gate, and the gate ends before CloudNativePG starts.
+
+Each sidecar has a socket directory of its own. CloudNativePG takes every entry of its directory for
+a plugin of that name (`RegisterUnixSocketPluginsInPath`, 1.24.0 to 1.30.0), so only the gate can
+write there: it links the sockets of declared plugins. A volume per sidecar rather than a `subPath`
+of one: an eviction names the volume, and so the sidecar.
 """
 
 import json
@@ -18,7 +23,11 @@ from cnpg_plugin_operator.desired.drift import first_difference
 from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.workload import CONTAINER_SECURITY, POD_SECURITY
 
-SOCKETS: Final[Object] = {"name": names.VOLUME_SOCKETS, "emptyDir": {}}
+_TINY: Final[Object] = {"medium": "Memory", "sizeLimit": "1Mi"}
+"""For sockets and links. The kernel keeps writers within it: such a volume never fills the node's
+disk, nor is the pod evicted for it."""
+
+LINKS: Final[Object] = {"name": names.VOLUME_SOCKETS, "emptyDir": _TINY}
 NO_TOKEN: Final[Object] = {"name": names.VOLUME_NO_TOKEN, "emptyDir": {}}
 
 NO_TOKEN_MOUNT: Final[Object] = {
@@ -52,6 +61,8 @@ class Gate:
     pull_policy: str = "IfNotPresent"
     deadline: timedelta = timedelta(seconds=60)
     """After which CloudNativePG starts whatever the sidecars do."""
+    pull_secrets: tuple[str, ...] = ()
+    """Secrets in CloudNativePG's namespace that its image is pulled with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +118,7 @@ def _build_container(plugin: Plugin, place: Place) -> Object:
             **place.user,
             **spec.security_context,
         },
-        "volumeMounts": [_socket_mount(place), *hiding, *mounts],
+        "volumeMounts": [_own_socket_mount(plugin.name, place.directory), *hiding, *mounts],
         # The pod may be gone, and its log with it, before anybody reads why the plugin ended.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
@@ -122,27 +133,51 @@ def _build_container(plugin: Plugin, place: Place) -> Object:
     return container
 
 
-def _socket_mount(place: Place) -> Object:
+def _own_socket_mount(name: str, directory: str) -> Object:
+    """Mount a sidecar's own directory where it would look for CloudNativePG's."""
+    return {"name": names.socket_volume(name), "mountPath": directory}
+
+
+def _links_mount(place: Place) -> Object:
     return {"name": names.VOLUME_SOCKETS, "mountPath": place.directory}
 
 
+def _directory_mounts(sidecars: Sequence[Sidecar]) -> list[Object]:
+    """Mount all sidecars' directories; a socket can be connected to on a read-only mount."""
+    return [
+        {
+            "name": names.socket_volume(sidecar.name),
+            "mountPath": names.socket_directory(sidecar.name),
+            "readOnly": True,
+        }
+        for sidecar in sidecars
+    ]
+
+
 def keep_sidecar(name: str, socket: str, template: Mapping[str, Any]) -> Sidecar | None:
-    """Take a plugin's part as it is, for a plugin that must not be changed now."""
+    """Take a plugin's part as it is, for a plugin that must not be changed now.
+
+    Only its socket directory is always its own: up to 0.1 all sidecars shared one.
+    """
     revision = read_sidecars(template).get(name)
     pod = template.get("spec") or {}
-    own = names.sidecar_container(name)
-    container = next((c for c in pod.get("initContainers") or [] if c.get("name") == own), None)
+    named = names.sidecar_container(name)
+    container = next((c for c in pod.get("initContainers") or [] if c.get("name") == named), None)
     if revision is None or container is None:
         return None
-    mounted = {mount.get("name") for mount in container.get("volumeMounts") or []}
-    volumes = tuple(
-        volume
-        for volume in pod.get("volumes") or []
-        if volume.get("name") in mounted - {names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN}
-    )
+    mounts: list[Object] = container.get("volumeMounts") or []
+    shared = {names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN, names.socket_volume(name)}
+    mounted = {mount.get("name") for mount in mounts} - shared
+    volumes = tuple(v for v in pod.get("volumes") or [] if v.get("name") in mounted)
+    own: list[Object] = [
+        _own_socket_mount(name, str(mount.get("mountPath")))
+        if mount.get("name") == names.VOLUME_SOCKETS
+        else mount
+        for mount in mounts
+    ]
     # Which of the pull secrets are this sidecar's, nothing says; all of them do no harm.
     secrets = tuple(pod.get("imagePullSecrets") or [])
-    return Sidecar(name, socket, revision, dict(container), volumes, secrets)
+    return Sidecar(name, socket, revision, {**container, "volumeMounts": own}, volumes, secrets)
 
 
 def build_template(
@@ -156,22 +191,45 @@ def build_template(
         return {}
     ordered = sorted(sidecars, key=lambda sidecar: sidecar.name)
     revisions = {sidecar.name: sidecar.revision for sidecar in ordered}
-    secrets = {str(s.get("name")): s for sidecar in ordered for s in sidecar.pull_secrets}
+    container, secrets = _choose_gate(ordered, place, gate, live, revisions)
+    pull = {str(s.get("name")): s for sidecar in ordered for s in sidecar.pull_secrets}
+    pull |= {str(s.get("name")): s for s in secrets}
+    mounts = [{**_links_mount(place), "readOnly": True}, *_directory_mounts(ordered)]
     pod: Object = {
-        "initContainers": [
-            *(sidecar.container for sidecar in ordered),
-            _build_gate(ordered, place, gate),
+        "initContainers": [*(sidecar.container for sidecar in ordered), container],
+        "containers": [{"name": names.CNPG_CONTAINER, "volumeMounts": mounts}],
+        "volumes": [
+            LINKS,
+            NO_TOKEN,
+            *({"name": names.socket_volume(s.name), "emptyDir": _TINY} for s in ordered),
+            *(v for sidecar in ordered for v in sidecar.volumes),
         ],
-        "containers": [{"name": names.CNPG_CONTAINER, "volumeMounts": [_socket_mount(place)]}],
-        "volumes": [SOCKETS, NO_TOKEN, *(v for sidecar in ordered for v in sidecar.volumes)],
     }
-    if secrets:
-        pod["imagePullSecrets"] = list(secrets.values())
+    if pull:
+        pod["imagePullSecrets"] = list(pull.values())
     annotations = {names.ANNOTATION_SIDECARS: json.dumps(revisions, sort_keys=True)}
-    template = {"metadata": {"annotations": annotations}, "spec": pod}
-    if read_sidecars(live) == revisions and (standing := _standing_gate(live)):
-        pod["initContainers"][-1] = standing
-    return template
+    return {"metadata": {"annotations": annotations}, "spec": pod}
+
+
+def _choose_gate(
+    sidecars: Sequence[Sidecar],
+    place: Place,
+    gate: Gate,
+    live: Mapping[str, Any],
+    revisions: Mapping[str, str],
+) -> tuple[Object, list[Object]]:
+    """Keep the gate that guards the same sidecars at the same places, with what it is pulled by."""
+    built = _build_gate(sidecars, place, gate)
+    standing = _standing_gate(live)
+    if standing is None or read_sidecars(live) != revisions or _places(standing) != _places(built):
+        return built, [{"name": name} for name in gate.pull_secrets]
+    return standing, list((live.get("spec") or {}).get("imagePullSecrets") or [])
+
+
+def _places(container: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Name what a container mounts, and where."""
+    mounts = container.get("volumeMounts") or []
+    return {(str(m.get("name")), str(m.get("mountPath"))) for m in mounts}
 
 
 def _build_gate(sidecars: Sequence[Sidecar], place: Place, gate: Gate) -> Object:
@@ -181,13 +239,14 @@ def _build_gate(sidecars: Sequence[Sidecar], place: Place, gate: Gate) -> Object
         "imagePullPolicy": gate.pull_policy,
         "args": [
             "await-sockets",
-            f"--directory={place.directory}",
+            f"--directory={names.SOCKET_DIRECTORIES}",
+            f"--links={place.directory}",
             f"--deadline={int(gate.deadline.total_seconds())}s",
-            *(sidecar.socket for sidecar in sidecars),
+            *(f"{names.socket_subdirectory(s.name)}/{s.socket}" for s in sidecars),
         ],
         "resources": GATE_RESOURCES,
         "securityContext": {**CONTAINER_SECURITY, **POD_SECURITY, **place.user},
-        "volumeMounts": [_socket_mount(place), NO_TOKEN_MOUNT],
+        "volumeMounts": [_links_mount(place), *_directory_mounts(sidecars), NO_TOKEN_MOUNT],
     }
 
 

@@ -6,8 +6,11 @@ wrong. Loads nothing that reads certificates or talks to Kubernetes, for CloudNa
 """
 
 import asyncio
+import contextlib
 import os
 import socket
+import stat
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -29,9 +32,14 @@ class SocketHandshaker:
         path: Path,
         plugin_name: str,
         timeout: float,  # noqa: ASYNC109 - the caller's budget for all steps, kept by one timer
+        shown: Path | None = None,
     ) -> HandshakeOutcome:
-        """Prove the plugin within so many seconds. Raises nothing but `CancelledError`."""
-        return await conclude(f"socket {path}", timeout, partial(_shake, path, plugin_name))
+        """Prove the plugin within so many seconds. Raises nothing but `CancelledError`.
+
+        Messages name the socket as `shown`: the plugin itself may see it at another path.
+        """
+        seen = shown or path
+        return await conclude(f"socket {seen}", timeout, partial(_shake, path, seen, plugin_name))
 
 
 def find_sockets(directory: Path) -> frozenset[str] | None:
@@ -42,29 +50,55 @@ def find_sockets(directory: Path) -> frozenset[str] | None:
         return None
 
 
-async def _shake(path: Path, plugin_name: str, progress: Progress) -> HandshakeOutcome:
+def link_sockets(directory: Path, sockets: Mapping[str, Path]) -> dict[str, str]:
+    """Make the directory hold one link to each of these sockets, by name, and nothing else.
+
+    What is no socket gets no link: a link of the plugin's own could lead to another one's. Returns
+    what could not be done, in the system's words. Links of an earlier run are replaced.
+    """
+    failed: dict[str, str] = {}
+    try:
+        former = [path for path in directory.iterdir() if path.name not in sockets]
+    except OSError as error:
+        return dict.fromkeys(sockets, _system(error))
+    for path in former:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    for name, target in sockets.items():
+        try:
+            (directory / name).unlink(missing_ok=True)
+            if stat.S_ISSOCK(target.lstat().st_mode):
+                (directory / name).symlink_to(target)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            failed[name] = _system(error) if isinstance(error, OSError) else str(error)
+    return failed
+
+
+async def _shake(path: Path, shown: Path, plugin_name: str, progress: Progress) -> HandshakeOutcome:
     """Connect, then talk."""
-    where = f"socket {path}"
+    where = f"socket {shown}"
     progress.waiting(Reason.UNREACHABLE, f"{where} did not accept a connection")
-    await _connect(path)
+    await _connect(path, shown)
     line = Line(open_socket(path), where, partial(_unusable, where))
     return welcome(await identify(line, plugin_name, progress), where)
 
 
-async def _connect(path: Path) -> None:
+async def _connect(path: Path, shown: Path) -> None:
     """Find out whether a connection can be made at all."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)  # noqa: FBT003 - the standard library's signature
         try:
             await asyncio.get_running_loop().sock_connect(connection, str(path))
         except OSError as error:
-            raise _unconnected(path, error) from error
+            raise _unconnected(path, shown, error) from error
 
 
-def _unconnected(path: Path, error: OSError) -> HandshakeError:
-    """Say why nobody can be talked to, and what to do."""
+def _unconnected(path: Path, shown: Path, error: OSError) -> HandshakeError:
+    """Say why the plugin cannot be connected to, and what to do."""
     if isinstance(error, FileNotFoundError):
-        return HandshakeError(Reason.SOCKET_MISSING, f"socket {path} is not there.")
+        return HandshakeError(Reason.SOCKET_MISSING, f"socket {shown} is not there.")
     if isinstance(error, PermissionError):
         problem = (
             "cannot be connected to (permission denied): the plugin has to run as the same user "
@@ -77,12 +111,12 @@ def _unconnected(path: Path, error: OSError) -> HandshakeError:
         )
     elif isinstance(error, ConnectionRefusedError):
         problem = (
-            "is no socket, but CloudNativePG takes every file beside the plugins' sockets for "
-            "one. Remove it."
+            "is no socket: the plugin, or whatever writes into its directory, made a file of "
+            "that name. CloudNativePG does not get to see it."
         )
     else:
         problem = f"cannot be connected to: {_system(error)}."
-    return HandshakeError(Reason.UNREACHABLE, f"socket {path} {problem}")
+    return HandshakeError(Reason.UNREACHABLE, f"socket {shown} {problem}")
 
 
 def _unusable(where: str, status: str) -> HandshakeError:

@@ -29,6 +29,7 @@ from cnpg_plugin_operator.reconciler.failing import (
     log_failure,
     settle,
 )
+from cnpg_plugin_operator.reconciler.placing import place
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.revoking import Revoking
@@ -106,6 +107,9 @@ class Reconciler:
         try:
             plugin = parse_plugin(body, self._tools.policy.tls_provider)
         except errors.InvalidSpecError as error:
+            if managed:
+                # Its sidecar, if it has one, must not keep CloudNativePG from starting.
+                await place(self._tools, read_leaving(body))
             return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not managed:
             await self._refuse(body, plugin, await self._misplaced(plugin))

@@ -1,8 +1,22 @@
-"""Since when sidecars are to change: the one thing about them that is kept in memory."""
+"""Since when sidecars are to change, and which the API server refuses: what is kept in memory.
 
+A new process finds out both again.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
+
+from cnpg_plugin_operator.api.conditions import Verdict
+
+Refusals = Mapping[str, Mapping[str, Verdict]]
+"""Why the API server does not take a sidecar: by resource and revision."""
+
+FIRST_PAUSE: Final = timedelta(seconds=30)
+"""After which a sidecar that was refused is tried again; doubled each time."""
+
+LONGEST_PAUSE: Final = timedelta(minutes=15)
 
 STALE: Final = timedelta(seconds=30)
 """After which nobody wants a change any more that was not looked at again: while one waits, it is
@@ -24,6 +38,17 @@ class _Pending:
     """Whether it will be applied once the moment has come."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A sidecar that the API server did not take."""
+
+    revision: str
+    verdict: Verdict
+    until: datetime
+    """When it is tried again, unless its spec changes."""
+    times: int
+
+
 @dataclass(slots=True)
 class Placements:
     """Since when sidecars are to change, by namespace.
@@ -32,6 +57,29 @@ class Placements:
     """
 
     _pending: dict[str, _Pending] = field(default_factory=dict)
+    _refused: dict[tuple[str, str], _Refused] = field(default_factory=dict)
+    """By namespace and resource."""
+
+    def refuse(
+        self, namespace: str, name: str, revision: str, verdict: Verdict, now: datetime
+    ) -> None:
+        """Note that the API server does not take a sidecar, each time for longer."""
+        known = self._refused.get((namespace, name))
+        times = known.times + 1 if known is not None and known.revision == revision else 1
+        pause = min(FIRST_PAUSE * (1 << min(times - 1, 16)), LONGEST_PAUSE)
+        self._refused[namespace, name] = _Refused(revision, verdict, now + pause, times)
+
+    def refused(self, namespace: str, now: datetime) -> Refusals:
+        """Say which sidecars are not tried now."""
+        return {
+            name: {each.revision: each.verdict}
+            for (where, name), each in self._refused.items()
+            if where == namespace and now < each.until
+        }
+
+    def accept(self, namespace: str, name: str) -> None:
+        """Note that a sidecar got in, or went."""
+        self._refused.pop((namespace, name), None)
 
     def note(self, namespace: str, wanted: str, now: datetime) -> tuple[datetime, datetime]:
         """Note that a set is wanted; say since when any is, and since when this one."""

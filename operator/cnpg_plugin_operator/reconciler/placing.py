@@ -1,14 +1,20 @@
-"""Puts the set of sidecars into CloudNativePG's Deployment: one plugin's pass does it for all."""
+"""Puts the set of sidecars into CloudNativePG's Deployment: one plugin's pass does it for all.
+
+A sidecar that the API server refuses keeps no other one out.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.leaving import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.databases import name_busy
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.host_facts import HostFacts
+from cnpg_plugin_operator.decide.obstacles import LOOK_AGAIN
 from cnpg_plugin_operator.decide.placing import Move, Placing, PlacingInput, decide_placing
 from cnpg_plugin_operator.decide.roster import Roster
 from cnpg_plugin_operator.desired.objects import digest
@@ -36,18 +42,29 @@ class Placed:
         return self.placing.after or None
 
 
-async def place(tools: Tools, plugin: Plugin | Leaving) -> Placed:
+REFUSING: Final = (
+    errors.RejectedError,
+    errors.ForbiddenError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""How an apply fails because of what is in it: it is invalid, admission refuses it, or it cannot
+even be written as JSON."""
+
+
+async def place(tools: Tools, resource: Plugin | Leaving) -> Placed:
     """Bring CloudNativePG's Deployment closer to the set of sidecars that is wanted.
 
-    Everything is read anew under the namespace's lock: another pass may just have applied the set.
+    Everything is read again under the namespace's lock: another pass may just have applied the set.
     """
-    async with tools.locks[plugin.namespace]:
-        seen = await tools.sidecars.snapshot(plugin)
+    async with tools.locks[resource.namespace]:
+        seen = await tools.sidecars.snapshot(resource)
         if seen.host is None:
             return Placed(Placing(Move.NOTHING))
         now = tools.clock()
-        roster = seat(seen, seen.host, tools.policy, now)
-        placing = _decide(tools, plugin.namespace, seen, seen.host, roster, now)
+        roster = compose_set(tools, resource.namespace, seen, seen.host, now)
+        placing = _decide(tools, resource.namespace, seen, seen.host, roster, now)
         if placing.move is not Move.APPLY:
             return Placed(placing, roster)
         coming = {
@@ -55,25 +72,72 @@ async def place(tools: Tools, plugin: Plugin | Leaving) -> Placed:
             for name, seat in roster.seats.items()
             if seat.wanted is not None and seat.placed is not None
         }
-        hidden = await hide_services(tools, plugin.namespace, seen.host.deployment, coming)
+        hidden = await hide_services(tools, resource.namespace, seen.host.deployment, coming)
         # Without a pod, nothing rolls.
         rolled_at = now if seen.host.replicas else seen.cnpg[0].rolled_at
         try:
-            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template, rolled_at)
-        except errors.RejectedError:
-            # By somebody's spec. If it is this one's, it is refused alone as well.
-            roster = seat(seen, seen.host, tools.policy, now, alone=plugin.name)
-            if roster.drift is None or roster.forbidden:
-                move = Move.FORBIDDEN if roster.forbidden else Move.NOTHING
-                return Placed(Placing(move), roster)
-            await tools.sidecars.apply(plugin.namespace, seen.host, roster.template, rolled_at)
-        tools.placements.settle(plugin.namespace)
+            await tools.sidecars.apply(resource.namespace, seen.host, roster.template, rolled_at)
+        except REFUSING as error:
+            await _isolate(tools, resource.namespace, seen, roster, error)
+            roster = compose_set(tools, resource.namespace, seen, seen.host, now)
+            rest = Placing(Move.WAIT, "a sidecar was refused", LOOK_AGAIN)
+            return Placed(rest if roster.drift else Placing(Move.NOTHING), roster)
+        tools.placements.settle(resource.namespace)
+        for name in roster.changed:
+            tools.placements.accept(resource.namespace, name)
     if seen.host.replicas:
-        tools.metrics.restarts.labels(plugin.namespace).inc()
+        tools.metrics.restarts.labels(resource.namespace).inc()
     deployment = seen.host.deployment
     reason = f"sidecars change ({', '.join(sorted(roster.changed)) or roster.drift})"
     note = f"Deployment {deployment} is rolled: {reason}."
     return Placed(placing, roster, [*hidden, f"Deployment {deployment}"], reason, note)
+
+
+def compose_set(
+    tools: Tools, namespace: str, seen: SidecarSnapshot, host: HostFacts, now: datetime
+) -> Roster:
+    """Compose the set of sidecars, as far as the API server takes them."""
+    return seat(seen, host, tools.policy, now, tools.placements.refused(namespace, now))
+
+
+async def _isolate(
+    tools: Tools, namespace: str, seen: SidecarSnapshot, roster: Roster, error: Exception
+) -> None:
+    """Find out which of the changed sidecars cannot be applied, and leave those out for a while.
+
+    Each is tried alone, with the others as they are, in a dry run: it rolls nothing. Raises the
+    error where no sidecar that is to come or to change is at fault.
+    """
+    now, host = tools.clock(), seen.host
+    coming = sorted(n for n in roster.changed if (s := roster.seats.get(n)) and s.placed)
+    if host is None or not coming:
+        raise error
+    found: dict[str, Exception] = {}
+    if roster.changed == {*coming} and len(coming) == 1:
+        found = {coming[0]: error}
+    else:
+        for name in coming:
+            alone = seat(seen, host, tools.policy, now, only=name)
+            try:
+                await tools.sidecars.apply(namespace, host, alone.template, None, dry_run=True)
+            except REFUSING as refusal:
+                found[name] = refusal
+    # Where each could be applied alone, they only do not go together: the last one waits.
+    for name, reason in (found or {coming[-1]: error}).items():
+        placed = roster.seats[name].placed
+        revision = placed.revision if placed is not None else ""
+        tools.placements.refuse(namespace, name, revision, _judge(host, reason), now)
+
+
+def _judge(host: HostFacts, error: Exception) -> Verdict:
+    """Say why a sidecar cannot be put into CloudNativePG's Deployment."""
+    target = f"Deployment {host.deployment} cannot take the sidecar"
+    if isinstance(error, errors.ForbiddenError):
+        return no(Reason.PODS_REFUSED, f"{target}: {error}")
+    if isinstance(error, errors.ClusterError):
+        return no(Reason.INVALID_SPEC, f"{target}: {error}")
+    kind = "nested too deep" if isinstance(error, RecursionError) else "no valid JSON"
+    return no(Reason.INVALID_SPEC, f"{target}: a field of its spec is {kind}.")
 
 
 def _decide(
@@ -91,8 +155,8 @@ def _decide(
         PlacingInput(
             differs=roster.drift is not None,
             forbidden=roster.forbidden,
-            mending=not roster.changed.isdisjoint(roster.failing),
-            expecting=any(roster.may_be_held(name) for name in roster.failing),
+            unblocking=roster.unblocking,
+            expecting=roster.expecting,
             replicas=host.replicas,
             cnpg=cnpg,
             busy=tuple(name_busy(seen.clusters, cnpg.watches)),

@@ -3,31 +3,39 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from cnpg_plugin_operator import errors
+from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.api.sidecar_note import read_note
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.databases import read_clusters
 from cnpg_plugin_operator.cluster.gather import find_approval, find_rivals
+from cnpg_plugin_operator.cluster.ownership import find_foreign
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.roster import Candidate, Roster, compose, is_leaving
-from cnpg_plugin_operator.decide.sidecar_trouble import find_culprits
+from cnpg_plugin_operator.decide.sidecar_trouble import History, find_blockade
+from cnpg_plugin_operator.reconciler.placements import Refusals
 from cnpg_plugin_operator.reconciler.tools import Policy
+
+NOTHING_REFUSED: Final[Refusals] = {}
 
 
 def admit(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> AdmissionInput:
-    """Give what the admission of one sidecar is decided from; it has no objects of its own."""
+    """Give what the admission of one sidecar is decided from; it has no objects of its own.
+
+    CloudNativePG keys plugins by name: a Service of the same name would take the socket's place.
+    """
+    rivals = [s for s in seen.published if _names(s, plugin.spec.plugin_name)]
     return AdmissionInput(
         plugin=plugin,
         managed_namespaces=policy.namespaces,
         cnpg=seen.cnpg,
         cnpg_elsewhere=seen.cnpg_elsewhere,
-        foreign=(),
+        foreign=find_foreign(plugin, {}, rivals),
         rivals=find_rivals(plugin, seen.siblings),
         reference_exists=seen.reference_exists,
         grants=policy.grants,
@@ -37,20 +45,41 @@ def admit(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> AdmissionInp
     )
 
 
+def _names(service: Mapping[str, Any], plugin_name: str) -> bool:
+    labels = service["metadata"].get("labels") or {}
+    return bool(labels.get(names.CNPG_PLUGIN_NAME) == plugin_name)
+
+
 def seat(
-    seen: SidecarSnapshot, host: HostFacts, policy: Policy, now: datetime, alone: str = ""
+    seen: SidecarSnapshot,
+    host: HostFacts,
+    policy: Policy,
+    now: datetime,
+    refused: Refusals = NOTHING_REFUSED,
+    only: str = "",
 ) -> Roster:
     """Compose the set of sidecars of CloudNativePG's Deployment.
 
-    With `alone`, only that resource's sidecar may come or change; the others stay as they are.
+    With `only`, nothing but that resource's sidecar may come, change or go.
     """
-    candidates = (_candidate(body, seen, policy) for body in seen.siblings)
-    hosted = [
-        replace(c, accepted=c.accepted and alone in ("", c.name))
-        for c in candidates
-        if _is_hosted(c, host)
-    ]
-    return compose(hosted, host, policy.gate, now, find_culprits(host, now))
+    hosted = []
+    for body in seen.siblings:
+        candidate = _candidate(body, seen, policy)
+        if not _is_hosted(candidate, host):
+            continue
+        if only not in ("", candidate.name):
+            candidate = replace(candidate, accepted=False, leaving=False, deleting=False)
+        hosted.append(replace(candidate, refused=refused.get(candidate.name) or {}))
+    histories = {body["metadata"]["name"]: _history(body) for body in seen.siblings}
+    return compose(hosted, host, policy.gate, now, find_blockade(host, histories, now))
+
+
+def _history(body: Mapping[str, Any]) -> History:
+    """Read what a status says of a sidecar; one in another mode has none."""
+    status = body.get("status") or {}
+    held = read_note(status).held
+    registered = str((status.get("cnpg") or {}).get("registeredRevision") or "")
+    return History(registered, held.at if held is not None else None)
 
 
 def _is_hosted(candidate: Candidate, host: HostFacts) -> bool:
@@ -65,7 +94,6 @@ def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Policy) -
         plugin = parse_plugin(body, policy.tls_provider)
     except errors.InvalidSpecError:
         plugin = None
-    accepted = used = False
     if plugin is not None and plugin.is_sidecar:
         accepted = _is_admitted(plugin, seen, policy)
         used = bool(read_clusters(seen.clusters, socket))
@@ -78,6 +106,7 @@ def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Policy) -
         note=read_note(read_status(body)),
         policy=chosen or policy.restart_policy,
         leaving=is_leaving(body, plugin),
+        deleting=bool(body["metadata"].get("deletionTimestamp")),
         used=used,
         approval=find_approval(body),
     )

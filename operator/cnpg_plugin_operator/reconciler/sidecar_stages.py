@@ -24,7 +24,7 @@ from cnpg_plugin_operator.decide.cnpg_facts import Announcement, ClusterFacts, R
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.moving import MovingInput, find_seen, may_leave
 from cnpg_plugin_operator.decide.placing import Move, Placing
-from cnpg_plugin_operator.decide.roster import retry_time
+from cnpg_plugin_operator.decide.roster import note_trouble, retry_time
 from cnpg_plugin_operator.decide.sidecar import SidecarInput, decide_sidecar
 from cnpg_plugin_operator.decide.sidecar_registration import (
     find_forgotten,
@@ -33,14 +33,14 @@ from cnpg_plugin_operator.decide.sidecar_registration import (
     judge_handshake,
     judge_registration,
 )
-from cnpg_plugin_operator.decide.sidecar_trouble import hold_time, note_trouble
+from cnpg_plugin_operator.decide.sidecar_trouble import LOOK_WHILE_BLOCKED, is_blocked
 from cnpg_plugin_operator.decide.touching import REMEDY_TAKES, find_blocked
 from cnpg_plugin_operator.reconciler.moving import follow_move, read_move
-from cnpg_plugin_operator.reconciler.placing import Placed, place
+from cnpg_plugin_operator.reconciler.placing import Placed, compose_set, place
 from cnpg_plugin_operator.reconciler.pruning import Pruning
 from cnpg_plugin_operator.reconciler.reporting import build_report
 from cnpg_plugin_operator.reconciler.restarting import Step, restart_cnpg
-from cnpg_plugin_operator.reconciler.seating import admit, seat
+from cnpg_plugin_operator.reconciler.seating import admit
 from cnpg_plugin_operator.reconciler.tools import Tools
 from cnpg_plugin_operator.reconciler.walking import Failure, Stage, next_look, walk
 
@@ -117,11 +117,17 @@ class SidecarPass:
 
     async def _accept(self) -> Verdict:
         verdict = decide_admission(admit(self.plugin, self._seen, self.tools.policy))
-        refused = not verdict.is_true and verdict.reason is not Reason.SUSPENDED
-        if refused and any(self.plugin.name in cnpg.sidecars for cnpg in self._seen.cnpg):
-            # What stands there stays, unless it keeps CloudNativePG from starting.
-            self.wrote += (await place(self.tools, self.plugin)).wrote
+        standing = any(self.plugin.name in cnpg.sidecars for cnpg in self._seen.cnpg)
+        if standing and not verdict.is_true:
+            # Even of one that is suspended: it stays unless it keeps CloudNativePG from starting.
+            self._tell(await place(self.tools, self.plugin))
+        self._watch_blockade()
         return verdict
+
+    def _watch_blockade(self) -> None:
+        """Come back soon while CloudNativePG's newest pod is not ready."""
+        if self._seen.host is not None and is_blocked(self._seen.host):
+            self._wake.append(self.now + LOOK_WHILE_BLOCKED)
 
     async def _certify(self) -> Verdict:
         return yes(Reason.NOT_NEEDED, "A unix socket in CloudNativePG's own pod needs none.")
@@ -131,12 +137,13 @@ class SidecarPass:
         if host is None:
             return unknown(Reason.ROLLOUT_IN_PROGRESS, "CloudNativePG's Deployment is gone.")
         name = self.plugin.name
-        roster = seat(self._seen, host, self.tools.policy, self.now)
+        roster = compose_set(self.tools, self.plugin.namespace, self._seen, host, self.now)
         if name not in roster.seats:
             raise errors.ConflictError(f"CNPGPlugin {name} is gone")
-        self._note = note = note_trouble(name, roster.seats[name], host, self.now)
-        due = (retry_time(note) if note.held is not None else None, hold_time(host))
-        self._wake += [moment for moment in due if moment is not None and moment > self.now]
+        cause = roster.blockade.causes.get(name)
+        self._note = note = note_trouble(name, roster.seats[name], cause, host, self.now)
+        if note.held is not None and (due := retry_time(note)) > self.now:
+            self._wake.append(due)
         placed = None
         if roster.drift is not None or note.held != roster.seats[name].note.held:
             placed = await self._change(note)
@@ -163,12 +170,16 @@ class SidecarPass:
             status = {**self.status, "sidecar": build_note(note)}
             await self.tools.writer.report(self.plugin, status)
         placed = await place(self.tools, self.plugin)
+        self._tell(placed)
+        self._wake += [self.now + placed.after] if placed.after else []
+        return placed
+
+    def _tell(self, placed: Placed) -> None:
+        """Remember for the report what became of the set."""
         self.wrote += placed.wrote
         if placed.note:
             self.notes.append((EVENT_REASON, placed.note))
             self._rolled = RestartStatus(self.now, placed.reason)
-        self._wake += [self.now + placed.after] if placed.after else []
-        return placed
 
     async def _shake(self) -> Verdict:
         verdict, self._outcome = judge_handshake(self._given)

@@ -54,6 +54,9 @@ func beforeServing(ctx context.Context, set settings) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if err := trespass(set); err != nil {
+		return err
+	}
 	switch set.misbehaviour {
 	case neverListen:
 		<-ctx.Done()

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,6 +15,11 @@ const (
 	misbehaveVariable  = "SAMPLE_MISBEHAVE"
 	startDelayVariable = "SAMPLE_START_DELAY"
 	healthVariable     = "SAMPLE_HEALTH"
+	listenVariable     = "SAMPLE_LISTEN"  // further TCP addresses, separated by commas
+	socketsVariable    = "SAMPLE_SOCKETS" // further sockets beside its own, separated by commas
+	fillVariable       = "SAMPLE_FILL"    // MB to write into SAMPLE_DIRECTORY
+	directoryVariable  = "SAMPLE_DIRECTORY"
+	allocateVariable   = "SAMPLE_ALLOCATE" // MB of memory to use
 
 	defaultName = "sample.cnpgplugin.dev"
 	crashAfter  = time.Second
@@ -41,6 +47,11 @@ type settings struct {
 	misbehaviour string
 	startDelay   time.Duration
 	health       string
+	listen       []string
+	sockets      []string
+	fill         int
+	directory    string
+	allocate     int
 }
 
 // readSettings takes the environment as a function, so that a wrong value is an error and no default.
@@ -56,8 +67,17 @@ func readSettings(getenv func(string) string) (settings, error) {
 		version:      or(versionVariable, version),
 		misbehaviour: or(misbehaveVariable, behave),
 		health:       getenv(healthVariable),
+		listen:       list(getenv(listenVariable)),
+		sockets:      list(getenv(socketsVariable)),
+		directory:    or(directoryVariable, "/tmp"),
 	}
 	var err error
+	if set.fill, err = strconv.Atoi(or(fillVariable, "0")); err != nil {
+		return set, fmt.Errorf("%s: %w", fillVariable, err)
+	}
+	if set.allocate, err = strconv.Atoi(or(allocateVariable, "0")); err != nil {
+		return set, fmt.Errorf("%s: %w", allocateVariable, err)
+	}
 	if set.startDelay, err = time.ParseDuration(or(startDelayVariable, "0s")); err != nil {
 		return set, fmt.Errorf("%s: %w", startDelayVariable, err)
 	}
@@ -66,6 +86,10 @@ func readSettings(getenv func(string) string) (settings, error) {
 		return set, err
 	}
 	return set, oneOf(healthVariable, set.health, []string{"", healthServing, healthNotServing})
+}
+
+func list(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 }
 
 func oneOf(variable, value string, known []string) error {

@@ -320,7 +320,7 @@ def test_names_that_no_plugin_has_get_a_verdict_each(directory: Path) -> None:
     arguments = ("--directory", directory / "nowhere", "--termination-log", log)
     done = run(*arguments, "--deadline", "0s", *STRANGE)
     assert done.returncode == 0
-    assert set(decode_verdicts(log.read_text())) == {"x" * 300, "..", "a/b", "ü", "?"}
+    assert set(decode_verdicts(log.read_text())) == {"x" * 300, "..", "b", "ü", "?"}
 
 
 def test_verdicts_that_cannot_be_written_are_printed(directory: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.conditions import Reason, no
 from cnpg_plugin_operator.api.sidecar_note import Held, SidecarNote, build_note, read_note
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.host_facts import HostFacts
@@ -16,12 +16,14 @@ from cnpg_plugin_operator.decide.roster import (
     FIRST_RETRY,
     LAST_RETRY,
     MOST_REVERTS,
+    TRIAL_AFTER,
     Candidate,
     Roster,
     compose,
     is_leaving,
     retry_time,
 )
+from cnpg_plugin_operator.decide.sidecar_trouble import Blockade, Cause
 from cnpg_plugin_operator.decide.upgrading import TOKEN_DIGITS
 from cnpg_plugin_operator.desired.sidecars import build_sidecar, build_template
 from tests.support.builders import NOW, ago, resource
@@ -135,6 +137,10 @@ def test_the_others_do_not_change_with_it(where: HostFacts, given: Candidate, se
 
     assert describe(roster) == seat
     assert roster.seats["other"].placed == OTHER
+
+
+def test_one_that_was_taken_out_with_others_is_soon_tried_again() -> None:
+    assert retry_time(held(0, 0)) == NOW + TRIAL_AFTER
 
 
 @pytest.mark.parametrize(
@@ -333,7 +339,7 @@ def test_a_composition_does_not_depend_on_the_time_between_tries() -> None:
     ("given", "kept"),
     [
         pytest.param(candidate(), True, id="wanted, for its own pass takes it out"),
-        pytest.param(candidate(spec={"suspend": True}), True, id="suspended"),
+        pytest.param(candidate(spec={"suspend": True}), False, id="suspended"),
         pytest.param(candidate(accepted=False), False, id="refused"),
         pytest.param(candidate(plugin=None), False, id="unreadable"),
         pytest.param(candidate(plugin=build_plugin()), False, id="turned Standalone"),
@@ -347,10 +353,78 @@ def test_what_is_only_kept_goes_once_cloudnativepg_cannot_start_with_it(
     given: Candidate, *, kept: bool
 ) -> None:
     healthy = compose([given], CURRENT, GATE, NOW)
-    failing = compose([given], CURRENT, GATE, NOW, {"hello", "ghost"})
+    causes = dict.fromkeys(("hello", "ghost"), Cause(Reason.CRASH_LOOP, "It ends."))
+    failing = compose([given], CURRENT, GATE, NOW, Blockade(causes))
 
     assert healthy.seats["hello"].placed is not None
     assert (failing.seats["hello"].placed is not None) is kept
+
+
+@pytest.mark.parametrize(
+    ("given", "suspects", "kept"),
+    [
+        pytest.param(candidate(deleting=True), {"hello"}, False, id="deleted, in use, a suspect"),
+        pytest.param(candidate(deleting=True), set(), True, id="deleted, in use, no suspect"),
+        pytest.param(candidate(), {"hello"}, True, id="a suspect that is wanted"),
+    ],
+)
+def test_who_deletes_what_may_block_cloudnativepg_is_not_kept_waiting(
+    given: Candidate, suspects: set[str], *, kept: bool
+) -> None:
+    roster = compose([given], CURRENT, GATE, NOW, Blockade({}, frozenset(suspects)))
+
+    assert (roster.seats["hello"].placed is not None) is kept
+    assert roster.unblocking is not kept
+
+
+def test_a_change_of_what_may_block_cloudnativepg_unblocks() -> None:
+    blockade = Blockade({}, frozenset({"hello"}))
+
+    assert compose([candidate()], FORMER, GATE, NOW, blockade).unblocking
+    assert not compose([candidate()], CURRENT, GATE, NOW, blockade).unblocking
+    assert not compose([candidate("other")], holding(WANTED), GATE, NOW, Blockade()).unblocking
+
+
+def trial(name: str, times: int, seconds: float = 7 * 3600) -> Candidate:
+    """A candidate that was taken out and is due again."""
+    plain = candidate(name)
+    assert plain.plugin is not None
+    revision = build_sidecar(plain.plugin, PLACE).revision
+    note = Held(revision, Reason.CNPG_BLOCKED, "not ready", ago(seconds), times)
+    return replace(plain, note=SidecarNote(1, revision, held=note))
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "tried"),
+    [
+        pytest.param([trial("a", 0), trial("b", 0)], EMPTY, {"a"}, id="by name"),
+        pytest.param([trial("a", 1), trial("b", 0)], EMPTY, {"b"}, id="the least suspect first"),
+        pytest.param(
+            [trial("hello", 0), trial("a", 0)], CURRENT, {"hello"}, id="while one is being tried"
+        ),
+        pytest.param([trial("a", 0, 29), trial("b", 0, 30)], EMPTY, {"b"}, id="one that is due"),
+        pytest.param([trial("a", 0), candidate("b")], EMPTY, {"a", "b"}, id="beside a new one"),
+    ],
+)
+def test_what_was_taken_out_is_tried_again_one_by_one(
+    given: list[Candidate], where: HostFacts, tried: set[str]
+) -> None:
+    roster = compose(given, where, GATE, NOW)
+
+    assert {name for name, seat in roster.seats.items() if seat.placed} == tried
+    assert all(seat.held for name, seat in roster.seats.items() if name not in tried)
+
+
+def test_what_the_api_server_refuses_stays_as_it_is() -> None:
+    words = no(Reason.PODS_REFUSED, "says the policy")
+    refused = candidate(refused={WANTED.revision: words})
+    another = candidate(refused={OLD.revision: words})
+
+    assert compose([refused], EMPTY, GATE, NOW).seats["hello"].placed is None
+    kept = compose([refused], FORMER, GATE, NOW).seats["hello"]
+    assert kept.placed is not None
+    assert (kept.placed.revision, kept.refused) == (OLD.revision, words)
+    assert compose([another], EMPTY, GATE, NOW).seats["hello"].refused is None
 
 
 def test_what_keeps_cloudnativepg_from_starting_goes_even_where_rolls_are_forbidden() -> None:

@@ -114,9 +114,100 @@ def test_the_gate_comes_last_and_waits_for_every_socket() -> None:
     *sidecars, gate = part(TRIO)["spec"]["initContainers"]
 
     assert gate["name"] == names.GATE
-    assert gate["args"][3:] == [f"{name}.example.org" for name in sorted(TRIO)]
+    assert gate["args"][4:] == [f"{name}/{name}.example.org" for name in sorted(TRIO)]
     assert all(container["restartPolicy"] == "Always" for container in sidecars)
     assert "restartPolicy" not in gate
+
+
+def test_each_sidecar_has_a_socket_directory_of_its_own_that_nothing_else_can_write() -> None:
+    spec = part(TRIO)["spec"]
+    *sidecars, gate = spec["initContainers"]
+    writers: dict[str, list[str]] = {}
+    for container in [*spec["initContainers"], *spec["containers"]]:
+        for mount in container["volumeMounts"]:
+            if not mount.get("readOnly") and mount["name"].startswith("cnpg-plugins-"):
+                writers.setdefault(mount["name"], []).append(container["name"])
+
+    own = {names.socket_volume(name): [names.sidecar_container(name)] for name in TRIO}
+    assert writers == {**own, names.VOLUME_SOCKETS: [names.GATE]}
+    (manager,) = spec["containers"]
+    for container in (manager, gate):
+        seen = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+        assert seen["/plugins"] == names.VOLUME_SOCKETS
+        for name in TRIO:
+            assert seen[f"/cnpg-plugins/{name}"] == names.socket_volume(name)
+    paths = {m["mountPath"] for c in sidecars for m in c["volumeMounts"]}
+    assert not [path for path in paths if path.startswith("/cnpg-plugins")]
+
+
+def test_sockets_and_links_can_fill_no_disk() -> None:
+    volumes = {volume["name"]: volume for volume in part(TRIO)["spec"]["volumes"]}
+
+    for name in (names.VOLUME_SOCKETS, *map(names.socket_volume, TRIO)):
+        assert volumes[name]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Mi"}
+
+
+@pytest.mark.parametrize("name", ["a", "a" * 29, "a" * 30, "a" * 253])
+def test_the_path_of_every_socket_can_be_connected_to(name: str) -> None:
+    path = f"{names.socket_directory(name)}/{'p' * 63}"
+
+    assert len(path) <= 107
+
+
+def shared(live: dict[str, Any]) -> dict[str, Any]:
+    """The same template as version 0.1 had it: one directory for all."""
+    live = deepcopy(live)
+    pod = live["spec"]
+    mount = {"name": names.VOLUME_SOCKETS, "mountPath": "/plugins"}
+    for container in [*pod["initContainers"], *pod["containers"]]:
+        others = [
+            m
+            for m in container["volumeMounts"]
+            if not m["name"].startswith(("cnpg-plugins-socket-", names.VOLUME_SOCKETS))
+        ]
+        container["volumeMounts"] = [dict(mount), *others]
+    pod["volumes"] = [
+        {"name": names.VOLUME_SOCKETS, "emptyDir": {}},
+        *(v for v in pod["volumes"] if not v["name"].startswith("cnpg-plugins-socket")),
+    ]
+    return live
+
+
+def test_what_is_kept_of_an_older_layout_is_kept_apart() -> None:
+    former = shared(part(TRIO))
+    live = template(former)
+    kept = [keep_sidecar(name, f"{name}.example.org", live) for name in TRIO]
+    again = build_template([s for s in kept if s is not None], PLACE, GATE, live)
+
+    assert find_template_drift(again, live) is not None
+    assert again == part(TRIO)
+    apply_part(live, former, deepcopy(again))
+    assert find_template_drift(build_template(build(TRIO), PLACE, GATE, live), live) is None
+
+
+PULLING = Gate(image=GATE.image, pull_secrets=("company",))
+
+
+def test_the_gates_own_pull_secrets_come_with_it() -> None:
+    (hello,) = build({"hello": HELLO})
+    alone = build_template([hello], PLACE, PULLING, template())
+    assert alone["spec"]["imagePullSecrets"] == [{"name": "company"}]
+
+    together = build_template(build(TRIO), PLACE, PULLING, template())
+    found = [secret["name"] for secret in together["spec"]["imagePullSecrets"]]
+    assert sorted(found) == ["company", "other", "registry"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(PULLING, GATE), (GATE, PULLING)], ids=["taken away", "added"]
+)
+def test_a_gate_that_stays_keeps_what_it_is_pulled_by(before: Gate, after: Gate) -> None:
+    live = defaulted(template(build_template(build(TRIO), PLACE, before, template())))
+
+    again = build_template(build(TRIO), PLACE, after, live)
+
+    assert find_template_drift(again, live) is None
+    assert again["spec"]["imagePullSecrets"] == live["spec"]["imagePullSecrets"]
 
 
 def test_without_sidecars_nothing_is_left() -> None:
@@ -332,7 +423,8 @@ def test_the_longest_names_stay_labels_and_apart() -> None:
 
 @pytest.mark.parametrize("name", ["gate", "s-gate", "s-sockets"])
 def test_no_plugins_name_meets_the_operators_own(name: str) -> None:
-    own = {names.GATE, names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN}
+    own = {names.GATE, names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN, names.socket_volume(name)}
 
+    assert names.socket_volume(name) not in {names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN}
     assert names.sidecar_container(name) not in own
     assert names.sidecar_volume(name, "x") not in own

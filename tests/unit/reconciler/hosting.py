@@ -105,7 +105,8 @@ class HostingWorld(World):
             return {"terminated": {"exitCode": 1, "message": "it failed", "finishedAt": now}}
         if container["name"] != names.GATE:
             return {"running": {"startedAt": now}}
-        sockets = [argument for argument in container["args"][1:] if not argument.startswith("--")]
+        declared = [argument for argument in container["args"][1:] if not argument.startswith("--")]
+        sockets = [argument.rpartition("/")[2] for argument in declared]
         found = {name: self.outcomes.get(name) or identified(name) for name in sockets}
         message = encode_verdicts(found)
         return {"terminated": {"exitCode": 0, "message": message, "finishedAt": now}}

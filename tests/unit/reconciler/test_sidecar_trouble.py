@@ -277,13 +277,23 @@ async def test_a_sidecar_whose_new_spec_is_refused_goes_when_it_crashes(
     assert stage.state() == ("False", "InvalidSpec")
 
 
-async def test_a_suspended_sidecar_is_not_touched_even_when_it_crashes(
+async def test_a_suspended_sidecar_goes_when_it_keeps_cloudnativepg_from_starting(
     stage: HostingStage,
 ) -> None:
     await until_crashing(stage, suspend=True)
 
-    assert stage.sidecars.keys() == {"hello"}
-    assert stage.applies == 1
+    assert stage.sidecars == {}
+    assert stage.state() == ("False", "Suspended")
+    assert stage.applies == 2
+
+
+async def test_a_sidecar_whose_spec_cannot_be_read_goes_when_it_crashes(
+    stage: HostingStage,
+) -> None:
+    await until_crashing(stage, restartPolicy="Sometimes")
+
+    assert stage.sidecars == {}
+    assert stage.state() == ("False", "InvalidSpec")
 
 
 async def test_a_sidecar_that_crashes_goes_even_where_rolls_are_forbidden(
