@@ -5,6 +5,8 @@ import asyncio
 import logging
 import os
 import signal
+import sys
+from typing import Final
 
 from aiohttp import web
 
@@ -25,6 +27,9 @@ from cnpg_plugin_operator.telemetry import Metrics, build_application, configure
 
 logger = logging.getLogger(__name__)
 
+RECURSION_LIMIT: Final = 12_000
+"""The API server stores JSON of up to 10,000 levels; Python's own 1,000 could not even read it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take no arguments: everything is a setting."""
@@ -33,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(_arguments: argparse.Namespace) -> int:
     """Run the operator; return the exit status. Raises `SettingsError`."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
     asyncio.run(run(read_settings(os.environ)))
     return 0
 
