@@ -28,6 +28,7 @@ LAST = (
     "test_finding_cnpg_of_helm",
     "test_cert_manager",
     "test_older_cnpg",
+    "test_deletion_inventory",
     "test_sidecar",
     "test_sidecar_safety",
     "test_sidecar_survival",

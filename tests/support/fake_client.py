@@ -7,15 +7,16 @@ What real server-side apply does is tested against a real API server.
 import base64
 import json
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client, well_formed
 from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.support.server_side_apply import apply_part
+
+JSON = TypeVar("JSON")
 
 PART_MANAGERS = frozenset({names.RESTART_MANAGER, names.SIDECAR_MANAGER, names.NOTE_MANAGER})
 """Who applies a part of somebody else's object."""
@@ -53,7 +54,7 @@ class FakeClient(Client):
 
     def put(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
         """Store an object as some other program would."""
-        stored = deepcopy(dict(body))
+        stored = dict(_copy(body))
         self._uid += 1
         stored["metadata"].setdefault("uid", f"uid-{self._uid}")
         stored["metadata"].setdefault("creationTimestamp", "2026-03-01T11:00:00Z")
@@ -75,7 +76,7 @@ class FakeClient(Client):
         found = self.objects.get((kind.kind, namespace if kind.namespaced else None, name))
         if found is None:
             raise errors.NotFoundError(f"{kind.kind} {name}")
-        return well_formed(deepcopy(found))
+        return well_formed(_copy(found))
 
     async def list(
         self,
@@ -87,7 +88,7 @@ class FakeClient(Client):
     ) -> list[dict[str, Any]]:
         self._check(kind)
         return [
-            well_formed(deepcopy(body))
+            well_formed(_copy(body))
             for (name, where, _), body in self.objects.items()
             if name == kind.kind and namespace in (None, where) and _selects(labels, body)
         ]
@@ -124,13 +125,13 @@ class FakeClient(Client):
         if self.forbidden and subresource is None and self.forbidden in json.dumps(body):
             raise errors.ForbiddenError(f"{kind.kind} {key[2]} is forbidden: {self.forbidden}")
         if dry_run:
-            return deepcopy(dict(body))
+            return _copy(dict(body))
         self.writes.append(f"{kind.kind} {key[2]}" + (f"/{subresource}" if subresource else ""))
         if live is None:
             live = self.put(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **body})
             live["metadata"]["generation"] = 1
         elif subresource:
-            live["status"] = deepcopy(body["status"])
+            live["status"] = _copy(body["status"])
         elif manager == names.FINALIZER_MANAGER:
             live["metadata"]["finalizers"] = list(body["metadata"]["finalizers"])
         elif manager in PART_MANAGERS:
@@ -138,7 +139,7 @@ class FakeClient(Client):
         else:
             self._merge(live, body)
         self._finish(key)
-        return deepcopy(live)
+        return _copy(live)
 
     async def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
         name = body["metadata"].get("name") or body.get("reason", "")
@@ -150,9 +151,9 @@ class FakeClient(Client):
             self.put(kind, body)
             self._finish(self._key(kind, body["metadata"]))
         else:
-            self.events.append(deepcopy(dict(body)))
+            self.events.append(dict(_copy(body)))
             self._fail(before=False)
-        return deepcopy(dict(body))
+        return dict(_copy(body))
 
     async def merge_patch(
         self, kind: Kind, name: str, namespace: str | None, patch: Mapping[str, Any]
@@ -164,13 +165,13 @@ class FakeClient(Client):
             raise errors.NotFoundError(f"{kind.kind} {name}")
         self.writes.append(f"patch {kind.kind} {name}")
         self._compare(live, {"metadata": {**live["metadata"], **patch.get("metadata", {})}})
-        before, version = deepcopy(live.get("spec")), live["metadata"].get("resourceVersion")
+        before, version = _copy(live.get("spec")), live["metadata"].get("resourceVersion")
         _merge_json(live, patch)
         live["metadata"]["resourceVersion"] = version
         if live.get("spec") != before:
             live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
         self._finish((kind.kind, namespace, name))
-        return deepcopy(live)
+        return _copy(live)
 
     async def delete(
         self, kind: Kind, name: str, namespace: str | None, *, uid: str | None = None
@@ -192,23 +193,23 @@ class FakeClient(Client):
 
     def _merge(self, live: dict[str, Any], body: Mapping[str, Any]) -> None:
         """Replace what the body holds; labels and annotations of others stay."""
-        before = deepcopy(live.get("spec"))
+        before = _copy(live.get("spec"))
         for field in ("labels", "annotations"):
             merged = {**live["metadata"].get(field, {}), **body["metadata"].get(field, {})}
             live["metadata"][field] = merged
         if "ownerReferences" in body["metadata"]:
-            live["metadata"]["ownerReferences"] = deepcopy(body["metadata"]["ownerReferences"])
+            live["metadata"]["ownerReferences"] = _copy(body["metadata"]["ownerReferences"])
         for field, value in body.items():
             if field not in ("metadata", "apiVersion", "kind"):
                 known = isinstance(live.get(field), dict) and isinstance(value, dict)
-                live[field] = {**live[field], **deepcopy(value)} if known else deepcopy(value)
+                live[field] = {**live[field], **_copy(value)} if known else _copy(value)
         if live.get("spec") != before:
             live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
 
     def _apply_part(self, live: dict[str, Any], body: Mapping[str, Any], manager: str) -> None:
         """Merge the spec of one of several managers into somebody else's object."""
-        before, annotations = deepcopy(live["spec"]), body["metadata"].get("annotations") or {}
-        part = deepcopy({"spec": body.get("spec") or {}, "metadata": {"annotations": annotations}})
+        before, annotations = _copy(live["spec"]), body["metadata"].get("annotations") or {}
+        part = _copy({"spec": body.get("spec") or {}, "metadata": {"annotations": annotations}})
         key = manager, live["metadata"]["uid"]
         apply_part(live, self._parts.get(key, {}), part)
         self._parts[key] = part
@@ -269,7 +270,13 @@ def _merge_json(live: dict[str, Any], patch: Mapping[str, Any]) -> None:
             inner = live.setdefault(key, {})
             _merge_json(inner, value)
         else:
-            live[key] = deepcopy(value)
+            live[key] = _copy(value)
+
+
+def _copy(value: JSON) -> JSON:
+    """Copy JSON as a request does: of any depth, and fast."""
+    copied: JSON = json.loads(json.dumps(value))
+    return copied
 
 
 def _look_away() -> None:

@@ -5,6 +5,8 @@ import asyncio
 import logging
 import os
 import signal
+import sys
+from typing import Final
 
 from aiohttp import web
 
@@ -27,6 +29,9 @@ from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application
 
 logger = logging.getLogger(__name__)
 
+RECURSION_LIMIT: Final = 12_000
+"""The API server stores JSON of up to 10,000 levels; Python's own 1,000 could not even read it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Offer each setting as a flag."""
@@ -42,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run the operator; return the exit status. Raises `SettingsError`."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
     flags = {
         name: value
         for name, value in vars(arguments).items()

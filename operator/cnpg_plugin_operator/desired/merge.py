@@ -6,6 +6,8 @@ name, null removes a field, everything else replaces.
 
 from typing import Any, Final
 
+from cnpg_plugin_operator.errors import InvalidSpecError
+
 _KEYS: Final = {
     "containers": "name",
     "initContainers": "name",
@@ -34,7 +36,15 @@ def merge(base: Any, overlay: Any, field: str = "") -> Any:  # noqa: ANN401 - JS
 
 
 def _merge_named(base: list[Any], overlay: list[Any], key: str) -> list[Any]:
-    """Merge lists of objects that `key` identifies; new ones follow in their order."""
+    """Merge lists of objects that `key` identifies; new ones follow in their order.
+
+    Raises `InvalidSpecError` for a key that identifies nothing.
+    """
+    for item in (*base, *overlay):
+        if isinstance(item, dict) and isinstance(item.get(key), dict | list):
+            raise InvalidSpecError(
+                f"spec.podTemplate: {key} is a list or an object, where a name has to stand"
+            )
     patches = {item.get(key): item for item in overlay if isinstance(item, dict)}
     known = {item.get(key) for item in base}
     merged = [merge(item, patches.get(item.get(key), {})) for item in base]

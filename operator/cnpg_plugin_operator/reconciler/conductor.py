@@ -78,10 +78,15 @@ class Reconciler:
         """When each status was last written, to spare users and the API server mere progress."""
 
     async def reconcile(self, namespace: str, name: str) -> Requeue:
-        """Run one pass.
+        """Run one pass; an error that no status can tell of is in what it returns."""
+        try:
+            return await self._reconcile(namespace, name)
+        except Exception as error:  # noqa: BLE001 - the loop repeats the pass
+            reference = {"namespace": namespace, "plugin": name}
+            log_failure(Failure(condition_of(error), error), reference)
+            return Requeue(FALLBACK_RETRY, error)
 
-        Raises `ClusterError` where the resource cannot be read, or its status not be written.
-        """
+    async def _reconcile(self, namespace: str, name: str) -> Requeue:
         body = await self._tools.gatherer.confirmed(namespace, name)
         if body is None:
             return await self._forget(namespace, name)

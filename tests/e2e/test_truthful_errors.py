@@ -1,0 +1,218 @@
+"""Requests that are refused or fail turn the condition that needs them, and nothing else.
+
+And whatever others say, a condition repeats it in printable words that fit.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+
+from tests.support import wait
+from tests.support.cluster_fixture_operator import Operator
+from tests.support.cluster_fixture_plugins import Plugins, collection, conditions, is_ready
+from tests.support.refusing import Write, refused
+from tests.support.remains import marked
+from tests.support.resources import NAMESPACE, behaviour, plugin
+
+READY, KEPT, LEAVING = "errors-ready", "errors-kept", "errors-leaving"
+UNKNOWN_FIELD, WRONG_NAME, TOO_DEEP = "errors-field", "errors-name", "errors-deep"
+NOISY_NAME, NOISY_VERSION = "errors-noisy-name", "errors-noisy-version"
+HOOKED_NEW: Final = "errors-hooked"
+HOOK: Final = "e2e-absent-webhook"
+NOISE: Final = "\x1b[31m\u202eevil\u2028\r\n" + "x" * 40_000
+ROLE: Final = "/apis/rbac.authorization.k8s.io/v1/namespaces/cnpg-system/roles/cnpg-plugin-operator"
+TOLD_WITHIN: Final = 90.0
+LEVELS: Final = 2_000
+
+
+@pytest.fixture(scope="module")
+def world(module_plugins: Plugins) -> Plugins:
+    """All plugins of this module, applied at once."""
+    module_plugins.apply(
+        plugin(READY),
+        plugin(KEPT),
+        plugin(LEAVING),
+        plugin(UNKNOWN_FIELD, podTemplate={"spec": {"noSuchField": 1}}),
+        plugin(WRONG_NAME, podTemplate={"spec": {"containers": [{"name": {"an": "object"}}]}}),
+        plugin(NOISY_NAME, env=behaviour(NOISY_NAME, SAMPLE_NAME=NOISE)),
+        plugin(NOISY_VERSION, env=behaviour(NOISY_VERSION, SAMPLE_VERSION=NOISE)),
+    )
+    module_plugins.until_ready(READY, KEPT, LEAVING, NOISY_VERSION, within=180)
+    return module_plugins
+
+
+def statuses(plugins: Plugins, name: str) -> dict[str, str]:
+    """What each condition of a resource says."""
+    return {kind: c["status"] for kind, c in conditions(plugins.plugin(name)).items()}
+
+
+def test_a_refused_write_turns_its_stage_alone(operator: Operator, world: Plugins) -> None:
+    before = conditions(world.plugin(READY))
+    with refused(operator, Write("apps", "deployments", READY)):
+        world.patch(READY, podAnnotations={"example.com/changed": "yes"})
+        found = world.until_condition(READY, "Available", "ClusterError", within=TOLD_WITHIN)
+        now = conditions(world.plugin(READY))
+        assert "refused by a test" in found["message"]
+        assert f"{NAMESPACE}/{READY}" in found["message"]
+        assert now["Ready"]["message"] == found["message"]
+        assert {kind: c["status"] for kind, c in now.items()} == {
+            "Accepted": "True",
+            "CertificatesReady": "True",
+            "Available": "False",
+            "HandshakeSucceeded": "True",
+            "Registered": "True",
+            "Ready": "False",
+        }
+        assert now["Registered"] == before["Registered"]
+        assert world.plugin(READY)["status"]["plugin"]
+        assert world.labelled(READY)
+    world.until_ready(READY, within=TOLD_WITHIN)
+
+
+def test_a_deletion_names_the_missing_right_and_goes_on_once_it_is_there(world: Plugins) -> None:
+    with without_right(world, "services", "delete"):
+        world.delete("CNPGPlugin", LEAVING)
+        found = world.until_condition(LEAVING, "Accepted", "Deleting", within=TOLD_WITHIN)
+        assert found["status"] == "False"
+        assert f"{NAMESPACE}/{LEAVING}" in found["message"]
+        assert 'cannot delete resource "services"' in found["message"]
+        assert statuses(world, LEAVING)["Ready"] == "False"
+    world.until_gone("CNPGPlugin", LEAVING, within=TOLD_WITHIN)
+    assert world.find("Service", LEAVING) is None
+
+
+@contextmanager
+def without_right(plugins: Plugins, resource: str, verb: str) -> Iterator[None]:
+    """The operator without one of its rights."""
+    before = plugins.api.get(ROLE)["rules"]
+    rules: list[dict[str, Any]] = []
+    for rule in before:
+        rest = [each for each in rule["resources"] if each != resource]
+        if rest != rule["resources"]:
+            rules.append(
+                {**rule, "resources": [resource], "verbs": sorted({*rule["verbs"]} - {verb})}
+            )
+        rules += [{**rule, "resources": rest}] if rest else []
+    plugins.api.patch(ROLE, {"rules": rules})
+    try:
+        wait.until(
+            "the right is gone", lambda: not may(plugins, verb, resource), within=30, pause=0.5
+        )
+        yield
+    finally:
+        plugins.api.patch(ROLE, {"rules": before})
+
+
+def may(plugins: Plugins, verb: str, resource: str) -> bool:
+    """Whether the operator has a right."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": plugins.operator.account,
+            "resourceAttributes": {
+                "namespace": NAMESPACE,
+                "verb": verb,
+                "resource": resource,
+            },
+        },
+    }
+    answer = plugins.kubectl("create", "-o", "json", "-f", "-", input=json.dumps(review))
+    return bool(json.loads(answer)["status"]["allowed"])
+
+
+def test_a_field_that_kubernetes_does_not_know_is_named_on_a_new_resource(world: Plugins) -> None:
+    found = world.until_condition(UNKNOWN_FIELD, "Available", "InvalidSpec", within=TOLD_WITHIN)
+    assert "noSuchField" in found["message"]
+    assert statuses(world, UNKNOWN_FIELD)["Accepted"] == "True"
+
+
+def test_a_name_that_is_an_object_is_an_invalid_spec(world: Plugins) -> None:
+    found = world.until_condition(WRONG_NAME, "Accepted", "InvalidSpec", within=TOLD_WITHIN)
+    assert "podTemplate" in found["message"]
+
+
+def test_a_spec_of_two_thousand_levels_is_an_invalid_spec(world: Plugins) -> None:
+    """Python reads at most 1,000 of them, unless it is told to read more."""
+    deep = '{"a":' * LEVELS + "1" + "}" * LEVELS
+    manifest = marked(plugin(TOO_DEEP, podTemplate={"spec": "DEEP"}))
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(6 * LEVELS)
+    try:
+        text = json.dumps(manifest).replace('"DEEP"', deep)
+        world.kubectl("create", "-f", "-", input=text)
+        found = world.until_condition(TOO_DEEP, "Accepted", "InvalidSpec", within=TOLD_WITHIN)
+        assert "levels" in found["message"]
+        assert is_ready(world.plugin(KEPT))
+    finally:
+        world.remove(TOO_DEEP, within=TOLD_WITHIN)
+        sys.setrecursionlimit(before)
+
+
+def test_an_absent_webhook_is_told_of_on_new_and_on_ready_resources(
+    world: Plugins,
+) -> None:
+    hook = json.dumps(marked(absent_webhook(KEPT, HOOKED_NEW)))
+    world.kubectl("apply", "-f", "-", input=hook)
+    try:
+        world.apply(plugin(HOOKED_NEW))
+        world.patch(KEPT, podAnnotations={"example.com/changed": "yes"})
+        for name in (KEPT, HOOKED_NEW):
+            found = world.until_condition(name, "Available", "ClusterError", within=TOLD_WITHIN)
+            assert "failed calling webhook" in found["message"], name
+            assert statuses(world, name)["Accepted"] == "True", name
+        assert statuses(world, KEPT)["Registered"] == "True"
+    finally:
+        world.kubectl("delete", "validatingwebhookconfiguration", HOOK)
+    world.until_ready(KEPT, HOOKED_NEW, within=120)
+
+
+def absent_webhook(*objects: str) -> dict[str, Any]:
+    """A webhook that nothing answers, for the Deployments of some plugins."""
+    rule = {
+        "apiGroups": ["apps"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["deployments"],
+    }
+    names = {"key": "cnpgplugin.dev/name", "operator": "In", "values": list(objects)}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": HOOK},
+        "webhooks": [
+            {
+                "name": "absent.example.com",
+                "rules": [rule],
+                "objectSelector": {"matchExpressions": [names]},
+                "clientConfig": {"service": {"namespace": "default", "name": "absent"}},
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "timeoutSeconds": 2,
+            }
+        ],
+    }
+
+
+def test_what_a_plugin_says_is_printable_and_short(world: Plugins) -> None:
+    world.until_condition(NOISY_NAME, "HandshakeSucceeded", "IdentityMismatch", within=TOLD_WITHIN)
+    events = [
+        event["message"]
+        for event in world.api.list(collection("Event"))
+        if event["source"].get("component") == "cnpg-plugin-operator"
+    ]
+    told = [text for name in (NOISY_NAME, NOISY_VERSION) for text in texts_of(world, name)]
+    assert any("evil" in text for text in told)
+    for text in (*told, *events):
+        assert text.isprintable(), text
+        assert len(text.encode()) <= 1024, text
+
+
+def texts_of(plugins: Plugins, name: str) -> list[str]:
+    status = plugins.plugin(name)["status"]
+    said = [str(value) for value in status.get("plugin", {}).values()]
+    return [*said, *(c["message"] for c in status["conditions"])]

@@ -1,0 +1,453 @@
+"""Whatever stands in the cluster, a pass ends in a status; none ends in an exception."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import SUMMED_UP, Reason, Type
+from cnpg_plugin_operator.api.untrusted import TEXT_LIMIT
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.commands.run import RECURSION_LIMIT
+from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
+from cnpg_plugin_operator.desired.sidecars import read_sidecars
+from tests.support.fake_client import FakeClient
+from tests.unit.reconciler.hosting import CNPG, HostingStage
+from tests.unit.reconciler.stage import Stage
+from tests.unit.reconciler.world import NAMESPACE
+
+Key = tuple[str, str | None, str]
+PASSES = 3
+STATUS_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Monster:
+    """A value that is too big to be printed with a failing example."""
+
+    kind: str
+    size: int
+
+    def build(self) -> Any:
+        if self.kind == "text":
+            return "y" * self.size
+        if self.kind == "wide list":
+            return ["x"] * self.size
+        if self.kind == "wide object":
+            return {str(n): n for n in range(self.size)}
+        value: Any = "deep"
+        for _ in range(self.size):
+            value = [value] if self.kind == "deep list" else {"a": value}
+        return value
+
+
+TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        [
+            "\x1b[31mred\x1b[0m\r\nsecond line\x00",
+            "\u202egnp.\u2066exe\u2069\u2028\u2029",
+            "\ud800 alone",
+            "ä" * 600,
+            "1" * 4_400,
+            "9999-12-31T23:59:59Z",
+            "0001-01-01T00:00:00+14:00",
+            "2026-03-01T11:00:00Z",
+            "True",
+            "Deleting",
+            "[" * 900 + "x" * 4_000,
+            '{"hello": {"a": [1e999]}}',
+            "../../secrets",
+        ]
+    ),
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(min_value=-(2**70), max_value=2**70),
+    st.floats(allow_nan=False),
+    TEXTS,
+)
+KEYS = st.sampled_from(
+    [
+        *("name", "type", "status", "reason", "message", "time", "pluginName", "image", "spec"),
+        *("metadata", "containers", "conditions", "held", "lastRestart", "revisions", "env", ""),
+    ]
+)
+MONSTERS = st.sampled_from(
+    [
+        *(
+            Monster(kind, size)
+            for kind in ("deep list", "deep object")
+            for size in (33, 999, 2_000)
+        ),
+        *(Monster("text", 1_000_000), Monster("wide list", 50_000), Monster("wide object", 20_000)),
+    ]
+)
+JSON = st.one_of(
+    st.recursive(
+        SCALARS,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3), st.dictionaries(KEYS | TEXTS, inner, max_size=3)
+        ),
+        max_leaves=8,
+    ),
+    MONSTERS,
+)
+
+
+@contextmanager
+def as_deep_as_the_operator() -> Iterator[None]:
+    """Recurse as deep as the process may; hypothesis sets a limit of its own around each test."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(RECURSION_LIMIT)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def settled(stage: Stage) -> Stage:
+    stage.create()
+    stage.create("sibling")
+    stage.client.put(
+        kinds.CLUSTER,
+        {
+            "metadata": {"name": "db", "namespace": "app"},
+            "spec": {"plugins": [{"name": "hello.example.org"}]},
+            "status": {"phase": "Cluster in healthy state"},
+        },
+    )
+
+    async def settle() -> None:
+        await stage.pass_by(120, "hello", "sibling")
+
+    asyncio.run(settle())
+    assert stage.condition() == ("True", "Ready"), stage.message()
+    return stage
+
+
+READY: dict[str, tuple[Stage, list[tuple[Key, str]]]] = {}
+"""A stage of each mode whose plugin is Ready, and its objects."""
+
+
+def restored(mode: str) -> Stage:
+    """The stage as it was when its plugin had become Ready, with a new operator."""
+    if mode not in READY:
+        stage = settled(Stage() if mode == "Standalone" else HostingStage())
+        READY[mode] = stage, [(k, json.dumps(b)) for k, b in stage.client.objects.items()]
+    stage, objects = READY[mode]
+    stage.client.objects = {key: json.loads(body) for key, body in objects}
+    stage.client.events.clear()
+    stage.handshaker.outcome = None
+    stage.reconciler = stage.operator()
+    return stage
+
+
+async def passes(stage: Stage) -> None:
+    with as_deep_as_the_operator():
+        for _ in range(PASSES):
+            await stage.reconciler.reconcile(NAMESPACE, "hello")
+            stage.clock.pass_by(11)
+
+
+def check(stage: Stage) -> None:
+    """The resource is gone, or says in bounded and printable words how it is."""
+    texts = [event["message"] for event in stage.client.events]
+    body = stage.client.objects.get(("CNPGPlugin", NAMESPACE, "hello"))
+    if body is not None:
+        status = body["status"]
+        conditions = status["conditions"]
+        assert [c["type"] for c in conditions] == [*SUMMED_UP, Type.READY]
+        assert {c["reason"] for c in conditions} <= set(Reason)
+        assert len(json.dumps(status, ensure_ascii=False).encode()) < STATUS_LIMIT
+        texts += all_texts(status)
+    for text in texts:
+        assert text.isprintable(), text
+        assert len(text.encode()) <= TEXT_LIMIT, text
+
+
+def all_texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for key, each in value.items() for text in (key, *all_texts(each))]
+    if isinstance(value, list):
+        return [text for each in value for text in all_texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def plugin_of(stage: Stage, name: str = "hello") -> dict[str, Any]:
+    return stage.client.the(kinds.PLUGIN, name)
+
+
+def replace(body: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
+    """Put a value where a path leads, as far as it does."""
+    here: Any = body
+    for part in path[:-1]:
+        there = here.get(part) if isinstance(here, dict) else here[part] if here else None
+        if not isinstance(there, dict | list):
+            there = here[part] = {}
+        here = there
+    here[path[-1]] = value.build() if isinstance(value, Monster) else value
+
+
+def as_text(value: Any) -> str:
+    """Write a value as the text of an annotation."""
+    with as_deep_as_the_operator():
+        value = value.build() if isinstance(value, Monster) else value
+        return value if isinstance(value, str) else json.dumps(value)
+
+
+SPECS: tuple[tuple[str, ...], ...] = (
+    ("spec",),
+    *(
+        ("spec", field)
+        for field in (
+            *("pluginName", "mode", "image", "args", "env", "envFrom", "port", "volumes"),
+            *("volumeMounts", "podTemplate", "podLabels", "podAnnotations", "resources", "tls"),
+            *("service", "serviceAccount", "clusterRoles", "cnpgRef", "handshake", "suspend"),
+            *("deletionProtection", "affinity", "tolerations", "probes", "securityContext"),
+        )
+    ),
+    ("spec", "podTemplate", "spec"),
+    ("spec", "podTemplate", "spec", "containers"),
+    ("spec", "podTemplate", "metadata"),
+)
+STATUSES: tuple[tuple[str | int, ...], ...] = (
+    ("status",),
+    *(("status", key) for key in ("conditions", "plugin", "certificates", "cnpg", "clusters")),
+    ("status", "sidecar"),
+    ("status", "sidecar", "held"),
+    ("status", "sidecar", "reverts"),
+    ("status", "observedGeneration"),
+    ("status", "cnpg", "lastRestart"),
+    ("status", "cnpg", "lastRestart", "revisions"),
+    ("status", "cnpg", "lastRestart", "time"),
+    ("status", "cnpg", "registeredRevision"),
+    ("status", "conditions", 0),
+    ("status", "conditions", 0, "message"),
+    ("status", "conditions", 5, "lastTransitionTime"),
+)
+MODES = st.sampled_from(["Standalone", "Sidecar"])
+QUICK = settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@settings(QUICK, max_examples=500)
+@given(MODES, st.sampled_from(SPECS), JSON, st.sampled_from(["change", "delete"]))
+def test_any_spec_ends_in_a_status(mode: str, path: tuple[str, ...], value: Any, what: str) -> None:
+    stage = restored(mode)
+    replace(plugin_of(stage), path, value)
+    plugin_of(stage)["metadata"]["generation"] += 1
+    if what == "delete":
+        stage.delete()
+    asyncio.run(passes(stage))
+    check(stage)
+
+
+@settings(QUICK, max_examples=400)
+@given(MODES, st.sampled_from(STATUSES), JSON, st.sampled_from(["change", "delete"]))
+def test_any_former_status_is_replaced(
+    mode: str, path: tuple[str | int, ...], value: Any, what: str
+) -> None:
+    stage = restored(mode)
+    replace(plugin_of(stage), path, value)
+    if what == "delete":
+        stage.delete()
+    asyncio.run(passes(stage))
+    check(stage)
+
+
+@settings(QUICK, max_examples=200)
+@given(MODES, st.sampled_from([*SPECS, *STATUSES]), JSON)
+def test_nothing_in_another_resource_disturbs_this_one(
+    mode: str, path: tuple[str | int, ...], value: Any
+) -> None:
+    stage = restored(mode)
+    replace(plugin_of(stage, "sibling"), path, value)
+    asyncio.run(passes(stage))
+    check(stage)
+    assert all(
+        c["reason"] != Reason.INTERNAL_ERROR for c in plugin_of(stage)["status"]["conditions"]
+    )
+
+
+ANNOTATIONS = [
+    *(names.ANNOTATION_REVISION, names.ANNOTATION_ENDPOINT, names.ANNOTATION_ANNOUNCED_AT),
+    *(names.ANNOTATION_RENEW, names.ANNOTATION_APPROVE, names.ANNOTATION_DESIRED),
+    *(names.ANNOTATION_RESTARTED_AT, names.ANNOTATION_RESTARTED_FOR, names.ANNOTATION_WITHDRAWN),
+    *(names.ANNOTATION_SIDECARS, names.ANNOTATION_RELOADED, names.CNPG_CLIENT_SECRET),
+    *(names.CNPG_SERVER_NAME, names.ANNOTATION_TRUST_CHANGED, names.ANNOTATION_CHANGED_AT),
+    *(names.LABEL_PLUGIN, names.LABEL_MANAGED_BY, names.CNPG_PLUGIN_NAME, names.LABEL_CHAIN),
+]
+
+
+@settings(QUICK, max_examples=300)
+@given(
+    MODES,
+    st.integers(0, 10_000),
+    st.sampled_from(["labels", "annotations", "template"]),
+    st.sampled_from(ANNOTATIONS),
+    JSON,
+)
+def test_any_labels_and_annotations_end_in_a_status(
+    mode: str, which: int, field: str, key: str, value: Any
+) -> None:
+    stage = restored(mode)
+    bodies = list(stage.client.objects.values())
+    body = bodies[which % len(bodies)]
+    path = ("metadata", field, key)
+    if field == "template":
+        body = stage.client.the(kinds.DEPLOYMENT, "cnpg" if mode == "Standalone" else CNPG)
+        path = ("spec", "template", "metadata", "annotations", key)  # type: ignore[assignment]
+    replace(body, path, as_text(value))
+    asyncio.run(passes(stage))
+    check(stage)
+
+
+CONTENTS: tuple[tuple[str, tuple[str | int, ...]], ...] = (
+    ("Secret", ("data",)),
+    ("Secret", ("data", "tls.crt")),
+    ("Secret", ("data", "tls.key")),
+    ("Secret", ("data", "ca.crt")),
+    ("Certificate", ("status",)),
+    ("Certificate", ("status", "conditions")),
+    ("Certificate", ("status", "renewalTime")),
+    ("Deployment", ("spec", "template")),
+    ("Deployment", ("spec", "template", "spec", "containers")),
+    ("Deployment", ("status",)),
+    ("Deployment", ("status", "conditions")),
+    ("Pod", ("status",)),
+    ("Pod", ("status", "containerStatuses")),
+    ("Pod", ("status", "initContainerStatuses")),
+    ("Pod", ("status", "conditions")),
+    ("Service", ("spec",)),
+    ("Lease", ("spec",)),
+    ("Event", ("message",)),
+    ("Event", ("reason",)),
+    ("Event", ("lastTimestamp",)),
+    ("Event", ("series",)),
+    ("Cluster", ("spec",)),
+    ("Cluster", ("spec", "plugins")),
+    ("Cluster", ("spec", "externalClusters")),
+    ("Cluster", ("status",)),
+    ("Cluster", ("status", "phase")),
+    ("Cluster", ("status", "pluginStatus")),
+)
+
+
+@settings(QUICK, max_examples=350)
+@given(MODES, st.sampled_from(CONTENTS), st.integers(0, 10_000), JSON)
+def test_any_content_of_other_objects_ends_in_a_status(
+    mode: str, place: tuple[str, tuple[str | int, ...]], which: int, value: Any
+) -> None:
+    stage = restored(mode)
+    kind, path = place
+    bodies = [b for (k, *_), b in stage.client.objects.items() if k == kind]
+    if not bodies:
+        bodies = [plugin_of(stage)]
+    replace(bodies[which % len(bodies)], path, value)
+    asyncio.run(passes(stage))
+    check(stage)
+
+
+@settings(QUICK, max_examples=150)
+@given(
+    st.sampled_from(list(Reason)),
+    TEXTS,
+    st.none()
+    | st.builds(
+        Identity,
+        name=TEXTS,
+        version=TEXTS,
+        display_name=TEXTS,
+        vendor=TEXTS,
+        license=TEXTS,
+        maturity=TEXTS,
+        url=TEXTS,
+        capabilities=st.lists(TEXTS, max_size=80).map(tuple),
+    ),
+)
+def test_any_answer_of_a_plugin_ends_in_a_status(
+    reason: Reason, message: str, identity: Identity | None
+) -> None:
+    stage = restored("Standalone")
+    stage.handshaker.outcome = HandshakeOutcome(reason, message, identity)
+    asyncio.run(passes(stage))
+    check(stage)
+
+
+REFUSALS = (
+    errors.RejectedError,
+    errors.ForbiddenError,
+    errors.UnavailableError,
+    errors.UnauthorizedError,
+    errors.ConflictError,
+    errors.NotFoundError,
+    errors.KindMissingError,
+    ValueError,
+    RecursionError,
+)
+
+
+class Refusing:
+    """Refuses one kind of request from now on, in the API server's words."""
+
+    def __init__(self, client: FakeClient, verb: str, kind: str, error: Exception) -> None:
+        self._client, self._verb = client, verb
+        self._original = getattr(client, verb)
+        self._kind, self._error = kind, error
+
+    async def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        if args[0].kind == self._kind and kwargs.get("subresource") != "status":
+            raise self._error
+        return await self._original(*args, **kwargs)
+
+    def __enter__(self) -> None:
+        setattr(self._client, self._verb, self._refuse)
+
+    def __exit__(self, *_: object) -> None:
+        delattr(self._client, self._verb)
+
+
+@settings(QUICK, max_examples=250)
+@given(
+    MODES,
+    st.sampled_from(["get", "list", "apply", "create", "merge_patch", "delete"]),
+    st.sampled_from(["Deployment", "Service", "Secret", "Certificate", "Pod", "Cluster", "Event"]),
+    st.sampled_from(REFUSALS),
+    TEXTS,
+    st.sampled_from(["change", "delete", "create"]),
+)
+def test_any_refusal_ends_in_a_status(
+    mode: str,
+    verb: str,
+    kind: str,
+    error: Callable[[str], Exception],
+    words: str,
+    what: str,
+) -> None:
+    stage = restored(mode)
+    if what == "change":
+        stage.edit(image="example.org/hello:2")
+    elif what == "delete":
+        stage.delete()
+    else:
+        del plugin_of(stage)["status"]
+    with Refusing(stage.client, verb, kind, error(words)):
+        asyncio.run(passes(stage))
+    check(stage)
+
+
+def test_the_stages_hold_what_the_tests_disturb() -> None:
+    assert read_sidecars(restored("Sidecar").client.the(kinds.DEPLOYMENT, CNPG)["spec"]["template"])
+    assert restored("Standalone").service()["labels"][names.CNPG_PLUGIN_NAME]
