@@ -6,14 +6,14 @@ be the first one after a crash.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.times import is_over, read_time
 from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.client import Client
@@ -65,7 +65,10 @@ class Snapshot:
 class Gatherer:
     """Reads the cluster for the reconciler."""
 
-    def __init__(self, client: Client, namespaces: tuple[str, ...]) -> None:
+    def __init__(
+        self, client: Client, namespaces: tuple[str, ...], clock: Callable[[], datetime]
+    ) -> None:
+        self.clock = clock
         self._client = client
         self._namespaces = namespaces
 
@@ -113,7 +116,7 @@ class Gatherer:
             clusters = reads.create_task(self.clusters(plugin))
             event = reads.create_task(self._event(plugin))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
-        found = with_record(cnpg.result(), siblings.result())
+        found = with_record(cnpg.result(), siblings.result(), self.clock())
         objects = {**shared.result(), **live.result()}
         served_here = kinds.CERTIFICATE.plural in served.result()
         return Snapshot(
@@ -180,7 +183,9 @@ class Gatherer:
             kinds.SERVICE, namespace, labels=f"{OWN_SELECTOR},{names.CNPG_PLUGIN_NAME}"
         )
         found = {
-            body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): observe.read_service(body)
+            body["metadata"]["labels"].get(names.LABEL_PLUGIN, ""): observe.read_service(
+                body, self.clock()
+            )
             for body in services
         }
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
@@ -224,7 +229,7 @@ class Gatherer:
     async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
         """Read the Secrets of a plugin, the client pair that was announced last among them."""
         service = live.get(("Service", plugin.service_name))
-        announcement = observe.read_service(service).announcement if service else None
+        announcement = observe.read_service(service, self.clock()).announcement if service else None
         announced = announcement.annotations if announcement else {}
         told = announced.get(names.CNPG_CLIENT_SECRET, plugin.client_secret)
         wanted = {*plugin.secrets, told}
@@ -252,11 +257,24 @@ class Gatherer:
 
 
 def with_record(
-    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
+    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]], now: datetime
 ) -> tuple[CNPGFacts, ...]:
-    """Add the newest restart that a resource of the namespace has noted."""
+    """Add the newest restart that a resource of the namespace has noted.
+
+    What was noted on CloudNativePG's Deployment for a time in the future counts as none, too.
+    """
     bodies = tuple(siblings)
-    return tuple(replace(cnpg, record=find_record(bodies, cnpg.deployment)) for cnpg in found)
+    return tuple(
+        replace(
+            cnpg,
+            record=find_record(bodies, cnpg.deployment, now),
+            restarted_at=(
+                cnpg.restarted_at if cnpg.restarted_at and is_over(cnpg.restarted_at, now) else None
+            ),
+            withdrawn={name: at for name, at in cnpg.withdrawn.items() if is_over(at, now)},
+        )
+        for cnpg in found
+    )
 
 
 def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.times import read_noted_time, read_time
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_owned
 from cnpg_plugin_operator.decide.facts import Trust
@@ -84,11 +84,11 @@ def belongs_to(plugin: Plugin, secret: Secret) -> bool:
     )
 
 
-def read_trust(secret: Secret | None) -> Trust | None:
+def read_trust(secret: Secret | None, now: datetime) -> Trust | None:
     """Read the Secret of trusted certificates; None where there is none, or nothing in it."""
     if secret is None:
         return None
     servers = read_certificates(secret.data.get(names.TRUSTED_SERVERS, b""))
     clients = read_certificates(secret.data.get(names.TRUSTED_CLIENTS, b""))
-    changed_at = read_time(secret.annotations.get(names.ANNOTATION_TRUST_CHANGED))
+    changed_at = read_noted_time(secret.annotations.get(names.ANNOTATION_TRUST_CHANGED), now)
     return Trust(servers, clients, changed_at) if servers and clients else None

@@ -59,7 +59,7 @@ class Sidecars:
             databases.list_clusters(self._client),
             self._client.find(kinds.SERVICE, plugin.service_name, namespace),
         )
-        found = with_record(tuple(facts for facts, _ in located), siblings)
+        found = with_record(tuple(facts for facts, _ in located), siblings, self._gatherer.clock())
         host = None
         if len(located) == 1:
             host = await read_host(self._client, located[0][1], configured=self._allowed)

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import signal
+from datetime import UTC, datetime
 
 from aiohttp import web
 
@@ -19,7 +20,7 @@ from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.loops import WORKERS, Loops
-from cnpg_plugin_operator.reconciler.conductor import Reconciler, utc_now
+from cnpg_plugin_operator.reconciler.conductor import Reconciler
 from cnpg_plugin_operator.reconciler.slots import Slots
 from cnpg_plugin_operator.reconciler.tools import Policy, Tools
 from cnpg_plugin_operator.settings import LogFormat, Settings, read_settings
@@ -48,7 +49,7 @@ async def run(settings: Settings) -> None:
     client = await Client.connect(settings.kubeconfig)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
-    gatherer, slots = Gatherer(client, settings.namespaces), Slots(WORKERS)
+    gatherer, slots = Gatherer(client, settings.namespaces, utc_now), Slots(WORKERS)
     reconciler = build_reconciler(settings, client, gatherer, slots, metrics)
     loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=gatherer.manages)
     picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))
@@ -72,6 +73,11 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     except OSError as error:
         address = f"{settings.http_host}:{settings.http_port}"
         raise SettingsError(f"CNPGP_HTTP_ADDRESS {address}: {error.strerror}") from error
+
+
+def utc_now() -> datetime:
+    """The clock of the process; whoever decides gets the time as an argument."""
+    return datetime.now(UTC)
 
 
 def build_reconciler(

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from cnpg_plugin_operator.api.times import tell_time
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     CNPGFacts,
@@ -176,7 +177,7 @@ def _cooling_down(given: RestartInput) -> RestartDecision | None:
     if last is None or last + given.pace.cooldown <= given.now:
         return None
     left = last + given.pace.cooldown - given.now
-    return RestartDecision(Action.WAIT, f"the last restart was at {last:%H:%M:%S} UTC", left)
+    return RestartDecision(Action.WAIT, f"the last restart was at {tell_time(last)}", left)
 
 
 def _settling(given: RestartInput) -> RestartDecision | None:

@@ -194,7 +194,7 @@ class SidecarPass:
         # Else the next leader would find it amid its deletion, and forget the plugin with it.
         with contextlib.suppress(errors.ConflictError, errors.NotFoundError):
             left = await self.tools.gatherer.live(build_service(self.plugin, None))
-            if left is not None and observe.read_service(left).cnpg_finalizer:
+            if left is not None and observe.read_service(left, self.now).cnpg_finalizer:
                 await self.tools.remover.strip_cnpg_finalizer(self.plugin, left)
         self.wrote.append(f"Service {self.plugin.service_name}")
 

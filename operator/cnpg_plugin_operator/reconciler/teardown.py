@@ -28,7 +28,7 @@ async def tear_down(tools: Tools, plugin: Plugin, status: Mapping[str, Any]) -> 
     service = await tools.gatherer.live(build_service(plugin, None))
     own = service is not None and is_own(plugin, service)
     if service is not None and own:
-        facts = observe.read_service(service)
+        facts = observe.read_service(service, tools.clock())
         if facts.announcement is not None and not facts.deleting:
             clusters = await tools.gatherer.clusters(plugin)
             if clusters and plugin.spec.deletion_protection:

@@ -89,7 +89,7 @@ class Work:
     def announcement(self) -> Announcement | None:
         """What the Service says to CloudNativePG; None where it is not published."""
         live = self.live.get(("Service", self.plugin.service_name))
-        return observe.read_service(live).announcement if live is not None else None
+        return observe.read_service(live, self.now).announcement if live is not None else None
 
     @property
     def announced_client(self) -> str:

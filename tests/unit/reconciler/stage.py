@@ -67,7 +67,7 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
-        gatherer = Gatherer(self.client, (NAMESPACE,))
+        gatherer = Gatherer(self.client, (NAMESPACE,), self.clock)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         return Reconciler(
             Tools(

@@ -171,3 +171,48 @@ async def test_a_deleted_resource_takes_what_lost_its_owner_with_it(stage: Stage
 
     left = {kind for kind, _, name in stage.client.objects if name == "hello"}
     assert left.isdisjoint({"Service", "Deployment", "CNPGPlugin"})
+
+
+FUTURE = "2099-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [names.ANNOTATION_ANNOUNCED_AT, names.ANNOTATION_CHANGED_AT],
+    ids=["announced", "changed"],
+)
+async def test_a_time_of_the_future_on_the_service_is_replaced(stage: Stage, key: str) -> None:
+    mutate(stage.client.the(SERVICE, "hello"), {"metadata": {"annotations": {key: FUTURE}}})
+    await stage.settle(passes=4)
+
+    assert FUTURE not in stage.service()["annotations"].values()
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_a_trust_that_changes_in_the_future_holds_no_certificate_up(stage: Stage) -> None:
+    secret = stage.client.the(kinds.SECRET, "hello-trust")
+    secret["metadata"]["annotations"][names.ANNOTATION_TRUST_CHANGED] = FUTURE
+    await stage.settle(passes=4)
+
+    assert secret["metadata"]["annotations"].get(names.ANNOTATION_TRUST_CHANGED) != FUTURE
+    assert stage.condition() == ("True", "Ready")
+
+
+@pytest.mark.parametrize("where", ["status", "CloudNativePG's Deployment"])
+async def test_a_restart_of_the_future_blocks_no_restart(where: str) -> None:
+    stage = Stage()
+    stage.create()
+    await stage.settle()
+    if where == "status":
+        stage.client.the(kinds.PLUGIN, "hello")["status"]["cnpg"]["lastRestart"] = {
+            "time": FUTURE, "reason": "x", "revisions": {"x": "y"}, "attempt": "many",
+            "generation": -1,
+        }  # fmt: skip
+    else:
+        template = stage.client.the(kinds.DEPLOYMENT, "cnpg")["spec"]["template"]
+        template["metadata"] = {"annotations": {names.ANNOTATION_RESTARTED_AT: FUTURE}}
+    stage.edit(restartPolicy="Always", podAnnotations={"example.com/changed": "1"})
+    await stage.settle(passes=30)
+
+    restarted = stage.restarted.get(names.ANNOTATION_RESTARTED_AT)
+    assert restarted not in (None, FUTURE)
