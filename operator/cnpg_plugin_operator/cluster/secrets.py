@@ -9,7 +9,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import read_noted_time, read_time
 from cnpg_plugin_operator.cluster import observe
-from cnpg_plugin_operator.cluster.ownership import is_owned
+from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned
 from cnpg_plugin_operator.decide.facts import Trust
 from cnpg_plugin_operator.pki.reading import read_certificates
 
@@ -76,12 +76,11 @@ def find_owner(plugin: Plugin, secret: Secret) -> str | None:
 
 
 def belongs_to(plugin: Plugin, secret: Secret) -> bool:
-    """Whether the Secret was made for this resource, by its labels or by its owner reference."""
-    labels = secret.labels
+    """Whether the Secret was made for this resource: by its labels, its owner or its uid."""
+    labels, body = secret.labels, secret.body
     managed = labels.get(names.LABEL_MANAGED_BY) == names.OPERATOR
-    return (managed and labels.get(names.LABEL_PLUGIN) == plugin.name) or is_owned(
-        plugin, secret.body
-    )
+    labelled = managed and labels.get(names.LABEL_PLUGIN) == plugin.name
+    return labelled or is_owned(plugin, body) or has_uid(plugin, body)
 
 
 def read_trust(secret: Secret | None, now: datetime) -> Trust | None:
