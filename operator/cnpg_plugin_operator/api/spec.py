@@ -5,9 +5,9 @@ The CRD's schema and CEL rules are the first gate and carry the same defaults; `
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from cnpg_plugin_operator.api.durations import parse_duration
@@ -19,6 +19,12 @@ RSA_LEAST: Final = 2048
 RSA_MOST: Final = 4096
 ECDSA_SIZES: Final = (256, 384)
 """Bits of keys."""
+
+TIMEOUTS: Final = (timedelta(seconds=1), timedelta(seconds=30))
+"""Shortest and longest time limit of a handshake."""
+
+SHORTEST_INTERVAL: Final = timedelta(seconds=10)
+"""Between two handshakes while nothing changes."""
 
 Tree = dict[str, Any]
 """A part of a Pod that is handed on as it is; the API server judges it."""
@@ -117,14 +123,12 @@ class PrivateKey(_Model):
         """Bits; the smallest size of the algorithm that nobody calls weak."""
         return self.size or {"ECDSA": 256, "RSA": 2048}[self.algorithm]
 
-    @model_validator(mode="after")
-    def _check_size(self) -> Self:
-        """Larger RSA keys take many seconds of a core to make, and protect nothing better."""
-        if self.algorithm == "RSA" and not RSA_LEAST <= self.effective_size <= RSA_MOST:
-            raise ValueError(f"size must be {RSA_LEAST} to {RSA_MOST} for RSA")
-        if self.algorithm == "ECDSA" and self.effective_size not in ECDSA_SIZES:
-            raise ValueError("size must be 256 or 384 for ECDSA")
-        return self
+    @property
+    def is_usable(self) -> bool:
+        """Whether all sides can use such a key, and it is made within a second or two."""
+        if self.algorithm == "RSA":
+            return RSA_LEAST <= self.effective_size <= RSA_MOST
+        return self.effective_size in ECDSA_SIZES
 
 
 class Mounts(_Model):
@@ -177,10 +181,8 @@ class CNPGRef(_Model):
 class Handshake(_Model):
     """Deadline and repetition of the handshake."""
 
-    timeout: Annotated[Duration, Field(ge=timedelta(seconds=1), le=timedelta(seconds=30))] = (
-        timedelta(seconds=5)
-    )
-    interval: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=10)
+    timeout: Duration = timedelta(seconds=5)
+    interval: Duration = timedelta(minutes=10)
 
 
 class Spec(_Model):

@@ -8,6 +8,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.reconciler.slots import Lane
 from tests.unit.reconciler.stage import Stage
 
 
@@ -216,3 +217,47 @@ async def test_a_restart_of_the_future_blocks_no_restart(where: str) -> None:
 
     restarted = stage.restarted.get(names.ANNOTATION_RESTARTED_AT)
     assert restarted not in (None, FUTURE)
+
+
+def series(stage: Stage, metric: str) -> set[str]:
+    """What a metric tells of, by its last label."""
+    registry = stage.metrics.registry
+    return {
+        sample.labels.get("role", "")
+        for found in registry.collect()
+        for sample in found.samples
+        if sample.name == metric
+    }
+
+
+async def test_a_foreign_server_name_gets_no_certificate(stage: Stage) -> None:
+    before = stage.leaf("hello-server-tls")
+    mutate(stage.client.the(SERVICE, "hello"), annotations(**{"cnpg.io__pluginServerName": "x"}))
+    await stage.settle(passes=4)
+
+    wanted = stage.client.the(kinds.CERTIFICATE, "hello-server-tls")["spec"]["dnsNames"]
+    assert "x" not in wanted
+    assert stage.leaf("hello-server-tls") == before
+
+
+async def test_the_metrics_of_certificates_end_with_them(stage: Stage) -> None:
+    expiry = "cnpg_plugin_certificate_expiry_timestamp_seconds"
+    assert series(stage, expiry) == {"server", "client"}
+    del stage.client.the(kinds.PLUGIN, "hello")["status"]["certificates"]["client"]
+    stage.edit(suspend=True)
+    await stage.visit()
+    assert series(stage, expiry) == {"server"}
+    stage.edit(suspend=False)
+    stage.delete()
+    await stage.settle(passes=4)
+    assert series(stage, expiry) == set()
+    assert series(stage, "cnpg_plugin_ready") == set()
+
+
+async def test_a_key_of_another_kind_is_made_aside(stage: Stage) -> None:
+    stage.edit(tls={"provider": "SelfManaged", "privateKey": {"algorithm": "RSA"}})
+    await stage.settle(passes=20)
+
+    assert stage.condition() == ("True", "Ready")
+    assert stage.lanes[Lane.KEY] == 2
+    assert stage.lanes[Lane.PEER] >= 1
