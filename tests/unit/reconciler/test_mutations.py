@@ -23,7 +23,7 @@ async def stage() -> Stage:
 
 
 def mutate(body: dict[str, Any], change: dict[str, Any]) -> None:
-    """Change an object as somebody else would: None removes."""
+    """Change an object as another program would: None removes."""
     for key, value in change.items():
         if value is None:
             body.pop(key, None)
