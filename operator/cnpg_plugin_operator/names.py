@@ -72,8 +72,8 @@ ANNOTATION_DESIRED: Final = f"{GROUP}/desired-hash"
 """Digest of what was applied: a difference means a field was changed or is no longer wanted."""
 
 ANNOTATION_UID: Final = f"{GROUP}/uid"
-"""On every child: the uid of the `CNPGPlugin` that it was made for. With the labels it says whose
-the child is, also after its owner reference was removed."""
+"""On every child: the uid of the `CNPGPlugin` that it was made for. It says whose the child is,
+also after its owner reference or its labels were removed."""
 
 ANNOTATION_REVISION: Final = f"{GROUP}/revision"
 """On the Service: the plugin revision that was announced to CloudNativePG. Changing it also makes

@@ -1,59 +1,131 @@
-"""Whom the events of Services wake: whoever's plugin they provide, or did."""
+"""The watches: whatever the API server answers, they begin again and the process goes on."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from cnpg_plugin_operator import names
-from cnpg_plugin_operator.handlers import Watches, plugin_mark
+import pytest
 
-KNOWN = {
-    ("cnpg-system", "hello"): frozenset({plugin_mark("hello.example.org")}),
-    ("cnpg-system", "moon"): frozenset({plugin_mark("moon.example.org")}),
-    ("elsewhere", "hello"): frozenset({plugin_mark("hello.example.org")}),
-}
+from cnpg_plugin_operator import errors, handlers, names
+from cnpg_plugin_operator.handlers import Watches, owners_of
+from cnpg_plugin_operator.loops import Loops
+from cnpg_plugin_operator.reconciler import Requeue
+from cnpg_plugin_operator.telemetry import Metrics, Readiness
 
-
-class Loops:
-    """Notes who is woken."""
-
-    def __init__(self) -> None:
-        self.woken: list[str] = []
-
-    def wake_where(self, matches: Callable[[Any, frozenset[str]], bool]) -> None:
-        self.woken += ["/".join(key) for key, marks in KNOWN.items() if matches(key, marks)]
+Served = Callable[[str], Awaitable[frozenset[str]]]
 
 
-def woken(*events: tuple[str, str, bool]) -> list[str]:
-    """Give who is woken by the last of some events: uid, plugin name, whether it is deleted."""
-    loops, provided = Loops(), dict[str, str]()
-    watches = Watches(loops, ("cnpg-system",), None)  # type: ignore[arg-type]  # not asked
-    for uid, name, deleted in events:
-        loops.woken.clear()
-        metadata: dict[str, Any] = {"uid": uid, "namespace": "cnpg-system", "name": "other"}
-        metadata["labels"] = {names.CNPG_PLUGIN_NAME: name} if name else None
-        if deleted:
-            metadata["deletionTimestamp"] = "2026-03-01T12:00:00Z"
-        watches._wake_named(metadata, provided)
-    return loops.woken
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(handlers, "KINDS_INTERVAL", 0.01)
 
 
-def test_a_service_wakes_the_resource_whose_plugin_it_names() -> None:
-    assert woken(("u1", "hello.example.org", False)) == ["cnpg-system/hello"]
-    assert woken(("u1", "hello.example.org", True)) == ["cnpg-system/hello"]
+async def nothing(_namespace: str, _name: str) -> Requeue:
+    return Requeue(None)
 
 
-def test_a_service_without_a_label_wakes_nobody() -> None:
-    assert woken(("u1", "", False)) == []
+class Running:
+    """Watches that run, and what /readyz would say of them."""
+
+    def __init__(self, served: Served) -> None:
+        self.stop = asyncio.Event()
+        self.readiness = Readiness()
+        watches = Watches(Loops(nothing, Metrics()), ("cnpg-system",), served)
+        self.task = asyncio.create_task(watches.run(self.stop, self.readiness))
+
+    async def until(self, lack: str) -> None:
+        """Wait until something is lacking, or nothing for an empty text."""
+        async with asyncio.timeout(5):
+            while lack not in self.readiness.lack or bool(lack) != bool(self.readiness.lack):
+                assert not self.task.done()
+                await asyncio.sleep(0.005)
+
+    async def end(self) -> None:
+        self.stop.set()
+        async with asyncio.timeout(5):
+            await self.task
 
 
-def test_a_label_that_is_gone_wakes_whom_it_named_once() -> None:
-    taken = [("u1", "hello.example.org", False), ("u1", "", False)]
+async def test_an_api_server_that_is_down_is_asked_again_until_it_answers() -> None:
+    down = asyncio.Event()
+    down.set()
 
-    assert woken(*taken) == ["cnpg-system/hello"]
-    assert woken(*taken, ("u1", "", False)) == []
+    async def served(_group: str) -> frozenset[str]:
+        if down.is_set():
+            raise errors.UnavailableError("get API group: connection refused")
+        return frozenset()
+
+    running = Running(served)
+    await running.until("connection refused")
+    down.clear()
+    await running.until("CustomResourceDefinition cnpgplugins is not installed")
+    await running.end()
 
 
-def test_a_label_that_changes_wakes_both() -> None:
-    changed = [("u1", "hello.example.org", False), ("u1", "moon.example.org", False)]
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(PermissionError("services is forbidden"), id="a right is missing"),
+        pytest.param(ConnectionError("reset by peer"), id="the connection broke"),
+    ],
+)
+async def test_a_watch_that_ends_begins_again(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    broken = asyncio.Event()
+    broken.set()
 
-    assert woken(*changed) == ["cnpg-system/hello", "cnpg-system/moon"]
+    async def served(_group: str) -> frozenset[str]:
+        return frozenset({names.PLURAL})
+
+    async def operate(
+        _registry: Any, stop: asyncio.Event, started: asyncio.Event, _namespaces: Any
+    ) -> None:
+        if broken.is_set():
+            raise failure
+        started.set()
+        await stop.wait()
+
+    monkeypatch.setattr(handlers, "_operate", operate)
+    running = Running(served)
+    await running.until(str(failure))
+    broken.clear()
+    await running.until("")
+    await running.end()
+
+
+async def test_an_error_at_the_moment_when_other_kinds_are_served_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = [frozenset({names.PLURAL}), frozenset({names.PLURAL}), None]
+
+    async def served(group: str) -> frozenset[str]:
+        if group != handlers.RESOURCE[0]:
+            return frozenset()
+        answer = answers.pop(0) if answers else frozenset()
+        if answer is None:
+            raise errors.UnavailableError("the API server restarts")
+        return answer
+
+    async def operate(_registry: Any, stop: asyncio.Event, *_: Any) -> None:
+        await asyncio.wait_for(stop.wait(), 0.005)
+
+    monkeypatch.setattr(handlers, "_operate", operate)
+    running = Running(served)
+    await running.until("CustomResourceDefinition cnpgplugins is not installed")
+    await running.end()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "owners"),
+    [
+        ({"labels": {names.LABEL_PLUGIN: "a"}}, {"a"}),
+        ({"ownerReferences": [{"kind": "CNPGPlugin", "name": "a"}]}, {"a"}),
+        ({"ownerReferences": [{"kind": "Deployment", "name": "a"}]}, set()),
+        ({"labels": None, "ownerReferences": None}, set()),
+    ],
+    ids=["its label", "its owner reference", "another owner", "nothing"],
+)
+def test_an_object_is_found_again_by(metadata: dict[str, Any], owners: set[str]) -> None:
+    assert owners_of(metadata) == owners

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Mode, Provider, Spec
+from cnpg_plugin_operator.api.spec import SHORTEST_INTERVAL, TIMEOUTS, Mode, Provider, Spec
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.api.untrusted import is_within, mapping
 from cnpg_plugin_operator.errors import InvalidSpecError
@@ -235,9 +235,30 @@ def _find_contradictions(spec: Spec) -> list[str]:
             "spec.serviceAccount.name: with create: true it must begin with "
             f"{names.ACCOUNT_PREFIX}, as the names of all accounts that the operator makes"
         )
+    found += _find_excesses(spec)
     if spec.mode is Mode.SIDECAR:
         found += _find_foreign_to_sidecars(spec)
     return found
+
+
+def _find_excesses(spec: Spec) -> list[str]:
+    """Name what would cost the operator more than a plugin may; the CRD has the same bounds."""
+    shortest, longest = TIMEOUTS
+    rules = (
+        (
+            not spec.tls.private_key.is_usable,
+            "tls.privateKey: size must be 256 or 384 for ECDSA and 2048 to 4096 for RSA",
+        ),
+        (
+            not shortest <= spec.handshake.timeout <= longest,
+            "handshake.timeout: must be between 1s and 30s",
+        ),
+        (
+            spec.handshake.interval < SHORTEST_INTERVAL,
+            "handshake.interval: must be at least 10s",
+        ),
+    )
+    return [f"spec.{says}" for broken, says in rules if broken]
 
 
 SIDECAR_FIELDS: Final = frozenset(

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.api.times import format_time, read_time
+from cnpg_plugin_operator.api.times import format_time, read_noted_count, read_time
 from cnpg_plugin_operator.api.untrusted import mapping, printable
 
 
@@ -48,10 +48,10 @@ def read_note(status: Mapping[str, Any]) -> SidecarNote:
     """Read what a status (as `read_status` gives it) remembers; nothing gives an empty note."""
     section = mapping(status.get("sidecar"))
     return SidecarNote(
-        generation=int(section.get("observedGeneration", 0)),
+        generation=read_noted_count(section.get("observedGeneration")),
         revision=str(section.get("revision", "")),
         present=bool(section.get("present")),
-        reverts=int(section.get("reverts", 0)),
+        reverts=read_noted_count(section.get("reverts")),
         held=_read_held(mapping(section.get("held"))),
     )
 
@@ -65,7 +65,7 @@ def _read_held(section: Mapping[str, Any]) -> Held | None:
         reason=_read_reason(section.get("reason")),
         message=str(section.get("message", "")),
         at=at,
-        times=max(int(section.get("times", 1)), 1),
+        times=max(read_noted_count(section.get("times")), 1),
     )
 
 

@@ -39,6 +39,16 @@ DNSPattern = Annotated[
     AfterValidator(refuse_address),
 ]
 """A DNS name of a certificate; the first label may be `*`."""
+RSA_LEAST: Final = 2048
+RSA_MOST: Final = 4096
+ECDSA_SIZES: Final = (256, 384)
+"""Bits of keys."""
+
+TIMEOUTS: Final = (timedelta(seconds=1), timedelta(seconds=30))
+"""Shortest and longest time limit of a handshake."""
+
+SHORTEST_INTERVAL: Final = timedelta(seconds=10)
+"""Between two handshakes while nothing changes."""
 
 Tree = dict[str, Any]
 """A part of a Pod that is handed on as it is; the API server judges it."""
@@ -136,6 +146,13 @@ class PrivateKey(_Model):
     def effective_size(self) -> int:
         """Bits; the smallest size of the algorithm that nobody calls weak."""
         return self.size or {"ECDSA": 256, "RSA": 2048}[self.algorithm]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether all sides can use such a key, and it is made within a second or two."""
+        if self.algorithm == "RSA":
+            return RSA_LEAST <= self.effective_size <= RSA_MOST
+        return self.effective_size in ECDSA_SIZES
 
 
 class Mounts(_Model):

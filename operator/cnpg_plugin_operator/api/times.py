@@ -1,15 +1,31 @@
-"""Times as the Kubernetes API writes them: RFC 3339, in UTC, whole seconds."""
+"""Times: as the Kubernetes API writes them (RFC 3339, UTC, whole seconds), and as people read them.
 
-from datetime import UTC, datetime
+What the operator once noted in a status or an annotation is read back here with the present time:
+others may have changed it, and a clock may have been ahead. A time in the future would hold up what
+waits for it, so it counts as none.
+"""
+
+from datetime import UTC, datetime, timedelta
 from typing import Final
+
+CLOCK_SKEW: Final = timedelta(minutes=5)
+"""By how much the clocks of a cluster may differ."""
 
 YEARS: Final = range(1970, 9000)
 """Times in other years are taken for none: arithmetic with them overflows."""
+
+MOST_COUNTED: Final = 1_000_000
+"""Larger counts were not noted by this operator."""
 
 
 def format_time(moment: datetime) -> str:
     """Write a time as the API does."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def tell_time(moment: datetime) -> str:
+    """Write a time for people, with its date: `2026-11-26 14:05:09 UTC`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def read_time(text: object) -> datetime | None:
@@ -23,3 +39,23 @@ def read_time(text: object) -> datetime | None:
     if moment.year not in YEARS:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def is_over(moment: datetime, now: datetime) -> bool:
+    """Whether a time is over, as far as clocks agree."""
+    try:
+        return moment - now <= CLOCK_SKEW
+    except OverflowError:
+        return False
+
+
+def read_noted_time(text: object, now: datetime) -> datetime | None:
+    """Read a time that was noted; one in the future counts as none."""
+    moment = read_time(text)
+    return moment if moment is not None and is_over(moment, now) else None
+
+
+def read_noted_count(value: object, default: int = 0) -> int:
+    """Read a count that was noted; what is none counts as the default."""
+    known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNTED
+    return int(str(value)) if known else default

@@ -6,7 +6,7 @@ be the first one after a crash.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -15,7 +15,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.leaving import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
-from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.times import is_over, read_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
@@ -89,7 +89,14 @@ class Snapshot:
 class Gatherer:
     """Reads the cluster for the reconciler."""
 
-    def __init__(self, client: Client, namespaces: tuple[str, ...], grant_prefix: str = "") -> None:
+    def __init__(
+        self,
+        client: Client,
+        namespaces: tuple[str, ...],
+        clock: Callable[[], datetime],
+        grant_prefix: str = "",
+    ) -> None:
+        self.clock = clock
         self._client = client
         self._namespaces = namespaces
         self._grant_prefix = grant_prefix
@@ -156,7 +163,7 @@ class Gatherer:
             events = reads.create_task(concerning(Type.REGISTERED, self._events(namespace)))
             services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
-        found = with_record(cnpg.result(), siblings.result())
+        found = with_record(cnpg.result(), siblings.result(), self.clock())
         objects = {**shared.result(), **live.result()}
         served_here = kinds.CERTIFICATE.plural in served.result()
         labelled = find_labelled(plugin, services.result())
@@ -240,7 +247,8 @@ class Gatherer:
     async def published(self, namespace: str) -> dict[str, Announcement]:
         """Read what all plugins of a namespace have announced, by the name of the resource."""
         services = await self.published_services(namespace)
-        found = {name: observe.read_service(body) for name, body in services.items()}
+        now = self.clock()
+        found = {name: observe.read_service(body, now) for name, body in services.items()}
         return {name: s.announcement for name, s in found.items() if s.announcement is not None}
 
     async def published_services(self, namespace: str) -> dict[str, dict[str, Any]]:
@@ -323,7 +331,7 @@ class Gatherer:
     async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
         """Read the Secrets of a plugin, the client pair that was announced last among them."""
         service = live.get(("Service", plugin.service_name))
-        announcement = observe.read_service(service).announcement if service else None
+        announcement = observe.read_service(service, self.clock()).announcement if service else None
         announced = announcement.annotations if announcement else {}
         told = announced.get(names.CNPG_CLIENT_SECRET, plugin.client_secret)
         wanted = {*plugin.secrets, told}
@@ -378,11 +386,24 @@ async def concerning(condition: Type, read: Awaitable[Found]) -> Found:
 
 
 def with_record(
-    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
+    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]], now: datetime
 ) -> tuple[CNPGFacts, ...]:
-    """Add the newest restart that a resource of the namespace has noted."""
+    """Add the newest restart that a resource of the namespace has noted.
+
+    What was noted on CloudNativePG's Deployment for a time in the future counts as none, too.
+    """
     bodies = tuple(siblings)
-    return tuple(replace(cnpg, record=find_record(bodies, cnpg.deployment)) for cnpg in found)
+    return tuple(
+        replace(
+            cnpg,
+            record=find_record(bodies, cnpg.deployment, now),
+            restarted_at=(
+                cnpg.restarted_at if cnpg.restarted_at and is_over(cnpg.restarted_at, now) else None
+            ),
+            withdrawn={name: at for name, at in cnpg.withdrawn.items() if is_over(at, now)},
+        )
+        for cnpg in found
+    )
 
 
 def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Type, find_condition
 from cnpg_plugin_operator.api.status import read_status
-from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.times import read_noted_time, read_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.decide.announcing import read_touch
 from cnpg_plugin_operator.decide.cnpg_facts import (
@@ -119,11 +119,11 @@ def _read_container(status: Mapping[str, Any]) -> ContainerFacts:
     )
 
 
-def read_service(body: Mapping[str, Any]) -> ServiceFacts:
+def read_service(body: Mapping[str, Any], now: datetime) -> ServiceFacts:
     """Read the plugin's Service: what it announces, and whether CloudNativePG took hold of it."""
     metadata = body["metadata"]
     return ServiceFacts(
-        announcement=_read_announcement(metadata),
+        announcement=_read_announcement(metadata, now),
         cnpg_finalizer=names.CNPG_SERVICE_FINALIZER in (metadata.get("finalizers") or []),
         deleting=bool(metadata.get("deletionTimestamp")),
     )
@@ -157,17 +157,17 @@ _ANNOUNCING: Final = (
 """The annotations that together are an announcement."""
 
 
-def _read_announcement(metadata: Mapping[str, Any]) -> Announcement | None:
+def _read_announcement(metadata: Mapping[str, Any], now: datetime) -> Announcement | None:
     if names.CNPG_PLUGIN_NAME not in (metadata.get("labels") or {}):
         return None
     annotations = metadata.get("annotations") or {}
-    announced_at = read_time(annotations.get(names.ANNOTATION_ANNOUNCED_AT))
+    announced_at = read_noted_time(annotations.get(names.ANNOTATION_ANNOUNCED_AT), now)
     return Announcement(
         # Without its time an announcement is none: it is made again.
         revision=annotations.get(names.ANNOTATION_REVISION, "") if announced_at else "",
         endpoint=annotations.get(names.ANNOTATION_ENDPOINT, ""),
         announced_at=announced_at or datetime.min.replace(tzinfo=UTC),
-        changed_at=read_time(annotations.get(names.ANNOTATION_CHANGED_AT)),
+        changed_at=read_noted_time(annotations.get(names.ANNOTATION_CHANGED_AT), now),
         annotations={key: annotations[key] for key in _ANNOUNCING if key in annotations},
         replaces=str(annotations.get(names.ANNOTATION_REPLACES, "")),
         touch=read_touch(annotations.get(names.ANNOTATION_TOUCHED)),

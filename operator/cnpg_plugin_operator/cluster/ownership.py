@@ -65,10 +65,10 @@ def find_selecting(plugin: Plugin, services: list[dict[str, Any]]) -> tuple[Sele
 def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
     """Whether a live object was made for this resource, or is the namespace's shared chain.
 
-    Labels alone do not say so: a resource of the same name may have been there before. The labels
-    with the uid do, and so does the owner reference.
+    Labels alone do not say so: a resource of the same name may have been there before. The uid
+    does, in the owner reference or beside it.
     """
-    if is_owned(plugin, body):
+    if is_owned(plugin, body) or has_uid(plugin, body):
         return True
     metadata = body["metadata"]
     labels = metadata.get("labels") or {}
@@ -76,16 +76,22 @@ def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
         return False
     if names.LABEL_CHAIN in labels:
         return True
-    if labels.get(names.LABEL_PLUGIN) != plugin.name:
-        return False
-    noted = (metadata.get("annotations") or {}).get(names.ANNOTATION_UID)
-    return noted == plugin.uid or labels.get(names.LABEL_NAMESPACE) == plugin.namespace
+    return (
+        labels.get(names.LABEL_PLUGIN) == plugin.name
+        and labels.get(names.LABEL_NAMESPACE) == plugin.namespace
+    )
 
 
 def is_owned(plugin: Resource, body: Mapping[str, Any]) -> bool:
     """Whether an object goes with this resource by its owner reference."""
     references = body["metadata"].get("ownerReferences") or []
     return any(reference.get("uid") == plugin.uid for reference in references)
+
+
+def has_uid(plugin: Resource, body: Mapping[str, Any]) -> bool:
+    """Whether an object carries the uid of this resource."""
+    annotations = body["metadata"].get("annotations") or {}
+    return bool(annotations.get(names.ANNOTATION_UID) == plugin.uid)
 
 
 def owner_of(body: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.status import read_status
-from cnpg_plugin_operator.api.times import format_time, read_time
+from cnpg_plugin_operator.api.times import format_time, read_noted_count, read_noted_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
@@ -89,23 +89,25 @@ class Restarter:
         )
 
 
-def find_record(resources: Iterable[Mapping[str, Any]], deployment: str) -> RestartRecord | None:
+def find_record(
+    resources: Iterable[Mapping[str, Any]], deployment: str, now: datetime
+) -> RestartRecord | None:
     """Find the newest note of a restart of a Deployment in the status of resources."""
-    found = (_read_record(body, deployment) for body in resources)
+    found = (_read_record(body, deployment, now) for body in resources)
     return max((r for r in found if r is not None), key=lambda record: record.at, default=None)
 
 
-def _read_record(body: Mapping[str, Any], deployment: str) -> RestartRecord | None:
+def _read_record(body: Mapping[str, Any], deployment: str, now: datetime) -> RestartRecord | None:
     """Read a note; what stands there without revisions only tells people of a restart."""
     section = mapping(read_status(body).get("cnpg"))
     noted = mapping(section.get("lastRestart"))
-    at = read_time(noted.get("time"))
+    at = read_noted_time(noted.get("time"), now)
     revisions = mapping(noted.get("revisions"))
     if at is None or not revisions or section.get("deployment") != deployment:
         return None
     return RestartRecord(
         at=at,
         revisions=revisions,
-        attempt=noted.get("attempt", FIRST_ATTEMPT),
-        generation=noted.get("generation", 0),
+        attempt=read_noted_count(noted.get("attempt"), FIRST_ATTEMPT),
+        generation=read_noted_count(noted.get("generation")),
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.times import read_noted_time, read_time
 from cnpg_plugin_operator.cluster import observe
-from cnpg_plugin_operator.cluster.ownership import is_owned
+from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned
 from cnpg_plugin_operator.decide.facts import Trust
 from cnpg_plugin_operator.pki.reading import read_certificates
 
@@ -69,19 +69,18 @@ def find_owner(plugin: Plugin, secret: Secret) -> str | None:
 
 
 def belongs_to(plugin: Plugin, secret: Secret) -> bool:
-    """Whether the Secret was made for this resource, by its labels or by its owner reference."""
-    labels = secret.labels
+    """Whether the Secret was made for this resource: by its labels, its owner or its uid."""
+    labels, body = secret.labels, secret.body
     managed = labels.get(names.LABEL_MANAGED_BY) == names.OPERATOR
-    return (managed and labels.get(names.LABEL_PLUGIN) == plugin.name) or is_owned(
-        plugin, secret.body
-    )
+    labelled = managed and labels.get(names.LABEL_PLUGIN) == plugin.name
+    return labelled or is_owned(plugin, body) or has_uid(plugin, body)
 
 
-def read_trust(secret: Secret | None) -> Trust | None:
+def read_trust(secret: Secret | None, now: datetime) -> Trust | None:
     """Read the Secret of trusted certificates; None where there is none, or nothing in it."""
     if secret is None:
         return None
     servers = read_certificates(secret.data.get(names.TRUSTED_SERVERS, b""))
     clients = read_certificates(secret.data.get(names.TRUSTED_CLIENTS, b""))
-    changed_at = read_time(secret.annotations.get(names.ANNOTATION_TRUST_CHANGED))
+    changed_at = read_noted_time(secret.annotations.get(names.ANNOTATION_TRUST_CHANGED), now)
     return Trust(servers, clients, changed_at) if servers and clients else None

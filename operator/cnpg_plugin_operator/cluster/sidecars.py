@@ -77,7 +77,7 @@ class Sidecars:
                 kinds.SERVICE, namespace, labels=label_selector({}, names.CNPG_PLUGIN_NAME)
             ),
         )
-        found = with_record(tuple(facts for facts, _ in located), siblings)
+        found = with_record(tuple(facts for facts, _ in located), siblings, self._gatherer.clock())
         host = None
         if len(located) == 1:
             reading = read_host(self._client, located[0][1], configured=self._allowed)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
@@ -21,7 +22,7 @@ from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.loops import WORKERS, Loops
-from cnpg_plugin_operator.reconciler.conductor import Reconciler, utc_now
+from cnpg_plugin_operator.reconciler.conductor import Reconciler
 from cnpg_plugin_operator.reconciler.slots import Slots
 from cnpg_plugin_operator.reconciler.tools import Policy, Tools
 from cnpg_plugin_operator.settings import FLAGS, PREFIX, LogFormat, Settings, read_settings
@@ -66,7 +67,8 @@ async def run(settings: Settings) -> None:
     client = await Client.connect(settings.kubeconfig)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
-    gatherer, slots = Gatherer(client, settings.namespaces, settings.grant_prefix), Slots(WORKERS)
+    gatherer = Gatherer(client, settings.namespaces, utc_now, settings.grant_prefix)
+    slots = Slots(WORKERS)
     reconciler = build_reconciler(settings, client, gatherer, slots, metrics)
     loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=gatherer.manages)
     picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))
@@ -90,6 +92,11 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> None:
     except OSError as error:
         address = f"{settings.http_host}:{settings.http_port}"
         raise SettingsError(f"CNPGP_HTTP_ADDRESS {address}: {error.strerror}") from error
+
+
+def utc_now() -> datetime:
+    """The clock of the process; whoever decides gets the time as an argument."""
+    return datetime.now(UTC)
 
 
 def build_reconciler(

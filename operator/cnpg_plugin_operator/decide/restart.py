@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from cnpg_plugin_operator.api.times import tell_time
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     CNPGFacts,
@@ -97,7 +98,7 @@ def find_pause(cnpg: CNPGFacts, pace: Pace, now: datetime) -> Obstacle | None:
     last = max((at for at in times if at <= now), default=None)
     if last is None or last + pace.cooldown <= now:
         return None
-    reason = f"CloudNativePG was last rolled at {last:%Y-%m-%d %H:%M:%S} UTC"
+    reason = f"CloudNativePG was last rolled at {tell_time(last)}"
     return Obstacle(reason, last + pace.cooldown - now)
 
 

@@ -14,6 +14,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.sidecar_note import Held, SidecarNote
 from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
 from cnpg_plugin_operator.api.status import read_status
+from cnpg_plugin_operator.api.times import is_over
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from cnpg_plugin_operator.decide.sidecar_trouble import Blockade, Cause, is_settled
 from cnpg_plugin_operator.decide.upgrading import TOKEN_DIGITS
@@ -266,7 +267,11 @@ def bring_up_to_date(
 def is_held(note: SidecarNote, revision: str, now: datetime) -> bool:
     """Whether a sidecar that kept CloudNativePG from starting stays out for now."""
     held = note.held
-    return held is not None and held.revision == revision and now < retry_time(note)
+    return held is not None and held.revision == revision and _keeps_out(note, now)
+
+
+def _keeps_out(note: SidecarNote, now: datetime) -> bool:
+    return note.held is not None and is_over(note.held.at, now) and now < retry_time(note)
 
 
 def retry_time(note: SidecarNote) -> datetime:

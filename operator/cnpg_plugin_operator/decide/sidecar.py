@@ -7,6 +7,7 @@ from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
+from cnpg_plugin_operator.api.times import is_over, tell_time
 from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.decide.freshness import list_names
 from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
@@ -82,7 +83,7 @@ def decide_sidecar(given: SidecarInput) -> Verdict:
 def _held(given: SidecarInput) -> Verdict | None:
     """It was taken out, for CloudNativePG could not start with it, or is being tried again."""
     held = given.seat.note.held
-    if held is None:
+    if held is None or not is_over(held.at, given.now):
         return None
     if held.times < 1:
         return no(
@@ -90,7 +91,7 @@ def _held(given: SidecarInput) -> Verdict | None:
             f"{held.message} It was taken out of Deployment {given.host.deployment} with all "
             "sidecars that may be the cause; each is tried again alone.",
         )
-    again = f"{retry_time(given.seat.note):%H:%M} UTC"
+    again = tell_time(retry_time(given.seat.note))
     return no(
         held.reason,
         f"{held.message} It was taken out of Deployment {given.host.deployment}, which could not "

@@ -9,6 +9,7 @@ from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
+from cnpg_plugin_operator.api.times import tell_time
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.freshness import describe_blocked, describe_report
@@ -50,7 +51,7 @@ def judge_handshake(given: SidecarInput) -> tuple[Verdict, HandshakeOutcome | No
 
 def _outlook(given: SidecarInput, witness: HostPod, reason: Reason) -> str:
     """Say what would make CloudNativePG, and this operator, look again."""
-    moment = f"{witness.gate_ended:%H:%M} UTC" if witness.gate_ended else "its start"
+    moment = tell_time(witness.gate_ended) if witness.gate_ended else "its start"
     if any(find_late(given)):
         if given.was_restarted:
             return "A restart of CloudNativePG did not change that."

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.api.times import format_time, tell_time
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     ClusterFacts,
@@ -102,7 +102,7 @@ def note_rivals(
 
 def describe_touch(touch: Touch) -> str:
     """Say what a touch was for."""
-    return f"{touch.reason}, {touch.at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{touch.reason}, {tell_time(touch.at)}"
 
 
 def find_blocked(clusters: Iterable[ClusterFacts]) -> tuple[ClusterFacts, ...]:

@@ -87,8 +87,3 @@ def follows_rollouts(version: Version) -> bool:
     1.28.4, 1.29.2 and newer watch EndpointSlices (#10836); older ones look again within 10 h.
     """
     return (1, 28, 4) <= version < (1, 29, 0) or version >= (1, 29, 2)
-
-
-def forgets(version: Version) -> bool:
-    """Whether a deleted Service makes it forget the plugin (#9560); older ones keep it."""
-    return version >= (1, 29, 0)

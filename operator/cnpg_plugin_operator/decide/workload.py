@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
+from cnpg_plugin_operator.api.times import tell_time
 from cnpg_plugin_operator.decide.facts import ContainerFacts, PodFacts, WorkloadFacts
 
 IMAGE_REASONS: Final = frozenset(
@@ -163,7 +164,7 @@ def _not_listening(given: WorkloadInput) -> Verdict | None:
         if since is not None and not container.ready and given.now - since >= LISTEN_GRACE:
             return no(
                 Reason.NOT_LISTENING,
-                f"Container {container.name} of pod {pod.name} runs since {since:%H:%M:%S} UTC, "
+                f"Container {container.name} of pod {pod.name} runs since {tell_time(since)}, "
                 f"but its probes fail: nothing accepts connections on port {given.port}? "
                 "Check spec.port, spec.args and spec.serverArguments against what the plugin "
                 f"listens on (kubectl logs {pod.name} -n {given.namespace}).",

@@ -29,7 +29,7 @@ _SHARED_LISTS: Final = frozenset(
     }
 )
 """Lists of the API whose elements may belong to several managers (`x-kubernetes-list-type: map`).
-All others are atomic: an element that somebody added changes the whole."""
+All others are atomic: a further element changes the whole."""
 
 _WHOLE_MAPS: Final = frozenset({"matchLabels", "nodeSelector", "selector"})
 """Maps of the API that are atomic, at least where they select."""

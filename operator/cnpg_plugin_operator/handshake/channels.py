@@ -11,7 +11,11 @@ from urllib.parse import quote
 import grpc
 import grpc.aio
 
+MOST_RECEIVED: Final = 64 * 1024
+"""Bytes of one answer: what a plugin says of itself takes a few hundred."""
+
 _OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MOST_RECEIVED),
     ("grpc.enable_http_proxy", 0),  # the proxy of the environment is not CloudNativePG's way
     ("grpc.use_local_subchannel_pool", 1),  # never the connection of an earlier handshake
 )

@@ -17,6 +17,7 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts import Identity
 
 from . import identity_pb2
+from .channels import MOST_RECEIVED
 from .errors import HandshakeError
 from .progress import Progress
 
@@ -60,6 +61,9 @@ _MAX_TEXT: Final = 256
 
 _MAX_CAPABILITIES: Final = 64
 """Advertised services that are kept: the protocol knows eleven."""
+
+_MAX_ENTRIES: Final = 1000
+"""Advertised services that are looked at."""
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -120,6 +124,12 @@ class _Dialogue:
     async def list_services(self) -> None:
         """Ask for the advertised services, then each for its capabilities."""
         said = await self._ask("GetPluginCapabilities", identity_pb2.CapabilitiesResponse)
+        if len(said.capabilities) > _MAX_ENTRIES:
+            raise self._failure(
+                Reason.NOT_A_PLUGIN,
+                f"advertises {len(said.capabilities)} capabilities; CNPG-I knows {len(SERVICES)}. "
+                "Correct the plugin.",
+            )
         types = {c.service.type for c in said.capabilities if c.HasField("service")}
         known = {service.type: service.name for service in SERVICES}
         names = sorted(known.get(number, f"UNKNOWN_{number}") for number in types)
@@ -187,6 +197,12 @@ class _Dialogue:
                     f"does not know {_IDENTITY}/{method}: it is no CNPG-I plugin. Correct the "
                     "image or its arguments.",
                 ) from error
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _is_too_long(error):
+                raise self._failure(
+                    Reason.NOT_A_PLUGIN,
+                    f"answers {_IDENTITY}/{method} with more than {MOST_RECEIVED // 1024} KiB, "
+                    "which no CNPG-I plugin needs. Correct the plugin.",
+                ) from error
             if error.code() is grpc.StatusCode.UNAVAILABLE and self._progress.identity is None:
                 raise self._line.unusable(_status(error)) from error
             raise self._failure(
@@ -222,6 +238,11 @@ def _parse(answer: bytes, response: type[_Response]) -> _Response:
     message = response()
     message.ParseFromString(answer)
     return message
+
+
+def _is_too_long(error: grpc.aio.AioRpcError) -> bool:
+    """Whether gRPC itself refused an answer by its length; a server may use the code as well."""
+    return "larger than max" in (error.details() or "")
 
 
 def _status(error: grpc.aio.AioRpcError) -> str:

@@ -31,6 +31,9 @@ _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x
 _GRACE: Final = 0.25
 """Seconds after which a server may be one that waits for the client to speak first."""
 
+MOST_SHOWN: Final = 10
+"""Certificates of a refused chain that are looked at; OpenSSL takes 100 KB of them."""
+
 _FRAME_HEADER: Final = 9
 _SETTINGS: Final = 4
 # A frame's header is its length (3 bytes), type, flags and stream (4); a server's first frame are
@@ -59,7 +62,7 @@ async def verify(endpoint: Endpoint, material: Usable, progress: Progress) -> Ve
     transcript = Transcript()
     transcript.listen(context)
     connection = await _connect(endpoint, progress)
-    address = str(connection.getpeername()[0])
+    address = _remote(connection, endpoint)
     peer = _peer(endpoint, address)
     progress.waiting(Reason.NO_ANSWER, f"{peer.where} accepts connections but did not finish TLS")
     reader, writer = await _start_tls(connection, context, peer, transcript)
@@ -111,6 +114,16 @@ async def _connect(endpoint: Endpoint, progress: Progress) -> socket.socket:
             failure = _peer(endpoint, str(address[0])).unconnected(error)
             failure.__cause__ = error
     raise failure
+
+
+def _remote(connection: socket.socket, endpoint: Endpoint) -> str:
+    """Say which address accepted, or close the socket: the peer may be gone already."""
+    try:
+        return str(connection.getpeername()[0])
+    except OSError as error:
+        connection.close()
+        peer = Peer(f"{endpoint.host}:{endpoint.port}", endpoint.server_name)
+        raise peer.unconnected(error) from error
 
 
 def _peer(endpoint: Endpoint, address: str) -> Peer:
@@ -222,5 +235,5 @@ async def _greet(
 
 def _facts(chain: tuple[bytes, ...]) -> tuple[CertificateFacts, ...]:
     """Read the presented certificates, as far as they can be read."""
-    found = (read_certificate(encoded) for encoded in chain)
+    found = (read_certificate(encoded) for encoded in chain[:MOST_SHOWN])
     return tuple(facts for facts in found if facts is not None)

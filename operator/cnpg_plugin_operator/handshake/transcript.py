@@ -23,8 +23,6 @@ class Transcript:
 
     chain: tuple[bytes, ...] = ()
     """The certificates it presented, leaf first, in DER."""
-    client_certificate_requested: bool = False
-    """Whether it asked for a client certificate at all."""
     acceptable_issuers: tuple[bytes, ...] = ()
     """Encoded names of the issuers it accepts; none means any."""
 
@@ -46,7 +44,6 @@ class Transcript:
         if kind == _CERTIFICATE:
             self.chain = tuple(_certificates(reader))
         elif kind == _CERTIFICATE_REQUEST:
-            self.client_certificate_requested = True
             self.acceptable_issuers = tuple(_authorities(reader))
 
 

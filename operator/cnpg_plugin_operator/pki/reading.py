@@ -33,6 +33,12 @@ AUTHORITIES: Final = "ca.crt"
 MAX_CERTIFICATES: Final = 1024 * 1024
 """Bytes of PEM that are read; the API server stores no Secret with more."""
 
+MAX_CHAIN: Final = 20
+"""Certificates in `tls.crt`; a chain has two or three."""
+
+MAX_POOL: Final = 250
+"""Certificates of a pool that are read; the roots that browsers trust are about 150."""
+
 MAX_KEY: Final = 32 * 1024
 """Bytes of a key that are read; RSA with 16384 bits needs less than half of it."""
 
@@ -96,7 +102,7 @@ def read_certificates(data: bytes) -> tuple[CertificateFacts, ...]:
     """Read the certificates of a PEM file; what cannot be read is skipped, as Go's pools do."""
     if len(data) > MAX_CERTIFICATES:
         return ()
-    found = (read_certificate(encoded) for encoded in pem.certificates(data))
+    found = (read_certificate(encoded) for encoded in pem.certificates(data)[:MAX_POOL])
     return tuple(facts for facts in found if facts is not None)
 
 
@@ -125,6 +131,10 @@ def _read_chain(data: bytes) -> tuple[CertificateFacts, ...]:
     encoded = pem.certificates(data)
     if not encoded:
         raise _UnreadableError(f"{TLS_CERTIFICATE} holds no certificate in PEM")
+    if len(encoded) > MAX_CHAIN:
+        raise _UnreadableError(
+            f"{TLS_CERTIFICATE} holds {len(encoded)} certificates, more than {MAX_CHAIN}"
+        )
     chain = []
     for number, certificate in enumerate(encoded, start=1):
         try:

@@ -144,7 +144,7 @@ def _trust_input(
         keeps_root=plugin.shares_chain and not plugin.has_own_authority,
         one_issuer=plugin.provider is not Provider.SECRETS,
         signers=_signers(work),
-        live=read_trust(work.secrets.get(names.trust_secret(plugin.name))),
+        live=read_trust(work.secrets.get(names.trust_secret(plugin.name)), work.now),
         settled=settled,
         now=work.now,
     )

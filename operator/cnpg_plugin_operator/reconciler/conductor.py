@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
@@ -316,11 +316,6 @@ class Reconciler:
         said = status.get("plugin") or {}
         if said:
             metrics.info.labels(*labels, said.get("name", ""), said.get("version", "")).set(1)
-
-
-def utc_now() -> datetime:
-    """The clock of the composition root; everything below gets `now` as an argument."""
-    return datetime.now(UTC)
 
 
 def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:

@@ -107,10 +107,10 @@ async def _look(
     """Read anew what a restart is decided from, and decide; None where CloudNativePG is gone."""
     namespace, pace = plugin.namespace, tools.policy.pace
     siblings = await tools.gatherer.siblings(namespace)
-    found = with_record(await tools.gatherer.cnpg(namespace, plugin.cnpg_reference), siblings)
+    located, now = await tools.gatherer.cnpg(namespace, plugin.cnpg_reference), tools.clock()
+    found = with_record(located, siblings, now)
     if len(found) != 1:
         return None
-    now = tools.clock()
     published = {**await tools.gatherer.published(namespace), **late}
     decision = decide_restart(
         RestartInput(

@@ -231,7 +231,7 @@ def _is_settled(work: Work, pair: PairFacts, usage: str) -> bool:
     CloudNativePG does as soon as it is written, the plugin's pods a while later; unless they trust
     the present pair by the same authority.
     """
-    trust = read_trust(work.secrets.get(names.trust_secret(work.plugin.name)))
+    trust = read_trust(work.secrets.get(names.trust_secret(work.plugin.name)), work.now)
     if trust is None:
         return True
     root, intermediate = (_shared(work, name) for name in work.plugin.authorities)

@@ -209,7 +209,7 @@ class SidecarPass:
         """End the Service of a plugin that was Standalone, once no leader depends on it."""
         name, service = move.service.name, self._seen.service
         if may_leave(move) and service is not None:
-            if observe.read_service(service).cnpg_finalizer:
+            if observe.read_service(service, self.now).cnpg_finalizer:
                 # Without its label, CloudNativePG 1.29.0 to 1.30.0 would never take it off.
                 await self.tools.remover.strip_cnpg_finalizer(self.plugin, service)
             await self.tools.remover.withdraw_service(self.plugin, service)

@@ -1,7 +1,7 @@
 """Slots for passes: so many work at a time, in the order in which they came.
 
 A pass that waits for a plugin or for a large key gives its slot to the next one meanwhile, so that
-slow plugins delay nobody but each other.
+slow plugins delay only each other.
 """
 
 import asyncio

@@ -169,7 +169,9 @@ class Pass:
     async def _deploy(self, access: list[Object]) -> Verdict:
         plugin, work = self.plugin, self.work
         self._deployment = deployment = build_deployment(plugin, self._restarted_for())
-        held, telling = weigh_upgrade(plugin, self.status, work.seen, deployment)
+        held, telling = weigh_upgrade(
+            plugin, self.status, work.seen, deployment, published=work.announcement is not None
+        )
         if held is not None:
             return held
         work.notes += [(EVENT_REASON, telling)] if telling else []
@@ -214,7 +216,7 @@ class Pass:
             now=self.now,
         )
         live = await work.apply(build_service(plugin, annotations))
-        announcement = observe.read_service(live).announcement
+        announcement = observe.read_service(live, self.now).announcement
         if announcement is None:
             raise ConflictError(
                 f"Service {plugin.service_name} lost its label while it was applied"

@@ -68,7 +68,8 @@ async def _withdraw(
     tools: Tools, leaving: Leaving, services: list[dict[str, Any]]
 ) -> Verdict | None:
     """Have CloudNativePG forget the plugin; a verdict while that takes time or must not be."""
-    seen = [(body, observe.read_service(body)) for body in services]
+    now = tools.clock()
+    seen = [(body, observe.read_service(body, now)) for body in services]
     if any(facts.announcement is not None and not facts.deleting for _, facts in seen):
         clusters = await tools.gatherer.clusters(leaving)
         if clusters and leaving.protected:

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.gather import Snapshot
 from cnpg_plugin_operator.decide.upgrading import UpgradeInput, announce_upgrade, decide_upgrade
 from cnpg_plugin_operator.desired.objects import Object
@@ -15,19 +14,23 @@ EVENT_REASON: Final = "UpgradingPlugin"
 
 
 def weigh_upgrade(
-    plugin: Plugin, status: Mapping[str, Any], seen: Snapshot, wanted: Object
+    plugin: Plugin,
+    status: Mapping[str, Any],
+    seen: Snapshot,
+    wanted: Object,
+    *,
+    published: bool,
 ) -> tuple[Verdict | None, str]:
     """Give the verdict that holds the change, if any does, and what to tell of one that is made.
 
     Without its Service the plugin cannot be reached at all: then nothing is held.
     """
-    service = seen.live.get(("Service", plugin.service_name))
     told = (status.get("plugin") or {}).get("capabilities") or ()
     given = UpgradeInput(
         plugin=plugin,
         wanted=wanted,
         live=seen.live.get(("Deployment", plugin.name)),
-        published=service is not None and observe.read_service(service).announcement is not None,
+        published=published,
         clusters=seen.clusters,
         capabilities=frozenset(told),
         approval=seen.approval,

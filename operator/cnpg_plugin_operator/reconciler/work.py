@@ -13,6 +13,7 @@ from cnpg_plugin_operator.cluster.gather import Snapshot
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement
 from cnpg_plugin_operator.decide.facts import PairFacts
+from cnpg_plugin_operator.decide.hostnames import covers
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconciler.tools import Tools
@@ -89,7 +90,7 @@ class Work:
     def announcement(self) -> Announcement | None:
         """What the Service says to CloudNativePG; None where it is not published."""
         live = self.live.get(("Service", self.plugin.service_name))
-        return observe.read_service(live).announcement if live is not None else None
+        return observe.read_service(live, self.now).announcement if live is not None else None
 
     @property
     def announced_client(self) -> str:
@@ -100,8 +101,13 @@ class Work:
 
     @property
     def announced_name(self) -> str | None:
-        """The name that CloudNativePG verifies the plugin for; None before the first."""
-        announcement = self.announcement
-        if announcement is None:
+        """The name that CloudNativePG verifies the plugin for; None before the first.
+
+        A name that the plugin's certificate does not have was never announced: whoever may annotate
+        the Service must not get a certificate for any name.
+        """
+        announcement, leaf = self.announcement, self.pair(self.plugin.server_secret).leaf
+        if announcement is None or leaf is None:
             return None
-        return announcement.annotations.get(names.CNPG_SERVER_NAME, self.plugin.service_name)
+        name = announcement.annotations.get(names.CNPG_SERVER_NAME, self.plugin.service_name)
+        return name if covers(leaf.dns_names, name) else None

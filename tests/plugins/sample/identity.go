@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/cloudnative-pg/cnpg-i/pkg/identity"
 	"google.golang.org/grpc/peer"
@@ -53,6 +54,9 @@ func (s identityService) GetPluginCapabilities(
 	}
 	if s.settings.misbehaviour == failingCapability {
 		offered = append(offered, identity.PluginCapability_Service_TYPE_WAL_SERVICE)
+	}
+	if s.settings.misbehaviour == verbose {
+		offered = slices.Repeat(offered, verboseTimes)
 	}
 	response := &identity.GetPluginCapabilitiesResponse{}
 	for _, service := range offered {

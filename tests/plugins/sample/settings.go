@@ -21,6 +21,9 @@ const (
 	directoryVariable  = "SAMPLE_DIRECTORY"
 	allocateVariable   = "SAMPLE_ALLOCATE" // MB of memory to use
 
+	// So many times three capabilities of six bytes are more than 4 MB.
+	verboseTimes = 250_000
+
 	defaultName = "sample.cnpgplugin.dev"
 	crashAfter  = time.Second
 )
@@ -32,6 +35,7 @@ const (
 	neverListen       = "no-listen"          // runs and opens no port
 	failingCapability = "failing-capability" // announces the WAL service, which then knows no method
 	notReady          = "not-ready"          // says so when probed
+	verbose           = "verbose"            // announces capabilities of more than 4 MB
 	crash             = "crash"              // exits with 1 soon after it started
 )
 
@@ -81,7 +85,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 	if set.startDelay, err = time.ParseDuration(or(startDelayVariable, "0s")); err != nil {
 		return set, fmt.Errorf("%s: %w", startDelayVariable, err)
 	}
-	known := []string{behave, hang, neverListen, failingCapability, notReady, crash}
+	known := []string{behave, hang, neverListen, failingCapability, notReady, verbose, crash}
 	if err := oneOf(misbehaveVariable, set.misbehaviour, known); err != nil {
 		return set, err
 	}

@@ -117,6 +117,25 @@ def test_what_contradicts_itself_is_named_like_in_the_crd(tls: dict[str, Any], n
     assert str(caught.value).startswith(named)
 
 
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({"tls": {"privateKey": {"algorithm": "RSA", "size": 8192}}}, "2048 to 4096 for RSA"),
+        ({"tls": {"privateKey": {"algorithm": "RSA", "size": 1024}}}, "2048 to 4096 for RSA"),
+        ({"tls": {"privateKey": {"size": 521}}}, "256 or 384 for ECDSA"),
+        ({"handshake": {"timeout": "31s"}}, "handshake.timeout: must be between 1s and 30s"),
+        ({"handshake": {"timeout": "10ms"}}, "handshake.timeout: must be between 1s and 30s"),
+        ({"handshake": {"interval": "1s"}}, "handshake.interval: must be at least 10s"),
+    ],
+    ids=["RSA 8192", "RSA 1024", "ECDSA 521", "a long timeout", "a short timeout", "an interval"],
+)
+def test_what_was_stored_before_a_bound_existed_is_refused(
+    spec: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidSpecError, match=named):
+        parse_plugin(resource(**spec))
+
+
 def test_every_contradiction_is_named_at_once() -> None:
     with pytest.raises(InvalidSpecError) as caught:
         plugin(tls={"provider": "Secrets", "issuerRef": ISSUER, "issuerScope": "Plugin"})

@@ -1,6 +1,7 @@
 """Whatever a name holds, a request goes to one object of one kind in one namespace, or nowhere."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import pytest
@@ -143,7 +144,7 @@ async def test_a_resource_that_was_stored_before_the_rules_reads_nothing_outside
     asked: tuple[Client, list[str]], name: str
 ) -> None:
     client, targets = asked
-    assert await Gatherer(client, ("here",)).cnpg("here", name) == ()
+    assert await Gatherer(client, ("here",), lambda: datetime.now(UTC)).cnpg("here", name) == ()
     issued = plugin(tls={"issuerRef": {"name": "mine"}})
     issuer = issued.spec.tls.issuer_ref
     object.__setattr__(issuer, "name", name)

@@ -16,6 +16,7 @@ from cnpg_plugin_operator.decide.gate import encode_verdicts
 from cnpg_plugin_operator.decide.host_facts import HostFacts
 from tests.support.fake_client import FakeClient
 from tests.support.hosts import deployment, identified, sidecar_spec
+from tests.unit.reconciler.world import Clock
 
 NAMESPACE = "cnpg-system"
 CONFIGURATION = "cnpg-controller-manager-config"
@@ -180,7 +181,7 @@ async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) 
 
 async def test_a_deployment_that_is_gone_is_no_host() -> None:
     client = FakeClient()
-    gatherer = Gatherer(client, (NAMESPACE,))
+    gatherer = Gatherer(client, (NAMESPACE,), Clock())
     seen = await Sidecars(client, gatherer, allowed=True).snapshot(sidecar_spec())
     assert seen.host is None
 

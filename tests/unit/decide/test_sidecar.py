@@ -222,7 +222,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
     ("it was taken out", {"seat": replace(OUT, note=replace(SEEN, held=HELD), held=True)},
      Status.FALSE, Reason.CRASH_LOOP, "It ended. It was taken out of Deployment"),
     ("it is tried again", {"seat": Seat(replace(SEEN, held=HELD), WANTED, placed=WANTED)},
-     Status.FALSE, Reason.CRASH_LOOP, "tried again once its spec changes, else at 11:58 UTC"),
+     Status.FALSE, Reason.CRASH_LOOP, "once its spec changes, else at 2026-03-01 11:58:20 UTC"),
     ("somebody takes it out",
      {"seat": replace(OUT, reverted=True, note=SidecarNote(1, "r1", reverts=3)),
       "cnpg": cnpg(changed_by="argocd")},

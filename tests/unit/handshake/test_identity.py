@@ -94,6 +94,24 @@ WRONG = [
         Reason.IDENTITY_MISMATCH,
         ("'other.example.com'", "'hello.example.com'", "spec.pluginName"),
     ),
+    (
+        "an answer of four megabytes",
+        Plugin(answers={CAPABILITIES: b"\x0a\x04\x0a\x02\x08\x01" * 700_000}),
+        Reason.NOT_A_PLUGIN,
+        ("GetPluginCapabilities with more than 64 KiB", "Correct the plugin"),
+    ),
+    (
+        "more capabilities than there are",
+        Plugin(services=[1] * 1001),
+        Reason.NOT_A_PLUGIN,
+        ("advertises 1001 capabilities; CNPG-I knows 11",),
+    ),
+    (
+        "too few resources of its own",
+        Plugin(answers={METADATA: grpc.StatusCode.RESOURCE_EXHAUSTED}),
+        Reason.NOT_SERVING,
+        ("GetPluginMetadata with RESOURCE_EXHAUSTED (says the test)",),
+    ),
     ("no name", Plugin(name=""), Reason.IDENTITY_MISMATCH, ("calls itself ''",)),
     (
         "no identity service",

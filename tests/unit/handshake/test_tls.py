@@ -4,6 +4,7 @@ The rows are those of the matrix that was measured with Go 1.26 and CloudNativeP
 `tests/integration/test_go_verdict.py` runs them beside Go itself.
 """
 
+import errno
 import socket
 
 import pytest
@@ -106,6 +107,22 @@ async def test_the_next_address_is_tried_where_the_first_refuses(
         outcome = await shake(GOOD, server.port, "hello.svc")
     assert outcome.succeeded
     assert f"hello.svc:{server.port} ({HOST})" in outcome.message
+
+
+async def test_a_peer_that_is_gone_at_once_is_unreachable_and_leaves_no_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = []
+
+    def gone(connection: socket.socket) -> None:
+        left.append(connection)
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    async with GOOD.server() as server:
+        monkeypatch.setattr(socket.socket, "getpeername", gone)
+        outcome = await shake(GOOD, server.port)
+    assert outcome.reason is Reason.UNREACHABLE
+    assert [connection.fileno() for connection in left] == [-1]
 
 
 PAIRS = [

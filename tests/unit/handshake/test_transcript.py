@@ -42,13 +42,11 @@ def heard(kind: int, data: bytes, direction: str = "read", content: int = HANDSH
 
 def test_the_issuers_that_a_server_accepts_are_noted() -> None:
     transcript = heard(CERTIFICATE_REQUEST, request(b"one", b"two"))
-    assert transcript.client_certificate_requested
     assert transcript.acceptable_issuers == (b"one", b"two")
 
 
 def test_a_request_without_issuers_accepts_any() -> None:
     transcript = heard(CERTIFICATE_REQUEST, request())
-    assert transcript.client_certificate_requested
     assert transcript.acceptable_issuers == ()
 
 

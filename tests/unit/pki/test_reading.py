@@ -129,6 +129,11 @@ PROBLEMS = [
         "tls.crt: certificate 2 of 2 cannot be read",
     ),
     (
+        "a chain of hundreds",
+        secret(tls_crt=PAIR.leaf * 21),
+        "tls.crt holds 21 certificates, more than 20",
+    ),
+    (
         "a certificate of enormous size",
         secret(tls_crt=PAIR.leaf * 2000),
         "tls.crt is larger than 1048576 bytes",

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -21,6 +24,7 @@ from cnpg_plugin_operator.decide.restart import Pace
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconciler import Reconciler
+from cnpg_plugin_operator.reconciler.slots import Lane
 from cnpg_plugin_operator.reconciler.tools import Policy, Tools
 from cnpg_plugin_operator.telemetry import Metrics
 from tests.support.builders import resource
@@ -64,6 +68,9 @@ class Stage:
         self.world = self.make_world(version)
         self.kubelet = Kubelet(self.client, self.clock)
         self.handshaker = FakeHandshaker(self.kubelet)
+        self.metrics = Metrics()
+        self.lanes: Counter[Lane] = Counter()
+        """How often passes stepped aside, and what for."""
         self.reconciler = self.operator()
 
     def make_world(self, version: str) -> World:
@@ -71,7 +78,7 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
-        gatherer = Gatherer(self.client, (NAMESPACE,), self.grant_prefix)
+        gatherer = Gatherer(self.client, (NAMESPACE,), self.clock, self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         binds = bool(self.grants.cluster_roles)
         return Reconciler(
@@ -90,10 +97,17 @@ class Stage:
                     grants=self.grants,
                     gate=self.gate,
                 ),
-                metrics=Metrics(),
+                metrics=self.metrics,
                 clock=self.clock,
+                aside=self.aside,
             )
         )
+
+    @asynccontextmanager
+    async def aside(self, lane: Lane) -> AsyncIterator[None]:
+        """Count what passes step aside for."""
+        self.lanes[lane] += 1
+        yield
 
     def create(self, name: str = "hello", **spec: Any) -> None:
         self.client.put(kinds.PLUGIN, resource(name, **spec))

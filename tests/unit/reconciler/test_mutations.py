@@ -8,6 +8,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.reconciler.slots import Lane
 from tests.unit.reconciler.stage import Stage
 
 
@@ -22,7 +23,7 @@ async def stage() -> Stage:
 
 
 def mutate(body: dict[str, Any], change: dict[str, Any]) -> None:
-    """Change an object as somebody else would: None removes."""
+    """Change an object as another program would: None removes."""
     for key, value in change.items():
         if value is None:
             body.pop(key, None)
@@ -171,3 +172,92 @@ async def test_a_deleted_resource_takes_what_lost_its_owner_with_it(stage: Stage
 
     left = {kind for kind, _, name in stage.client.objects if name == "hello"}
     assert left.isdisjoint({"Service", "Deployment", "CNPGPlugin"})
+
+
+FUTURE = "2099-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [names.ANNOTATION_ANNOUNCED_AT, names.ANNOTATION_CHANGED_AT],
+    ids=["announced", "changed"],
+)
+async def test_a_time_of_the_future_on_the_service_is_replaced(stage: Stage, key: str) -> None:
+    mutate(stage.client.the(SERVICE, "hello"), {"metadata": {"annotations": {key: FUTURE}}})
+    await stage.settle(passes=4)
+
+    assert FUTURE not in stage.service()["annotations"].values()
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_a_trust_that_changes_in_the_future_holds_no_certificate_up(stage: Stage) -> None:
+    secret = stage.client.the(kinds.SECRET, "hello-trust")
+    secret["metadata"]["annotations"][names.ANNOTATION_TRUST_CHANGED] = FUTURE
+    await stage.settle(passes=4)
+
+    assert secret["metadata"]["annotations"].get(names.ANNOTATION_TRUST_CHANGED) != FUTURE
+    assert stage.condition() == ("True", "Ready")
+
+
+@pytest.mark.parametrize("where", ["status", "CloudNativePG's Deployment"])
+async def test_a_restart_of_the_future_blocks_no_restart(where: str) -> None:
+    stage = Stage()
+    stage.create()
+    await stage.settle()
+    if where == "status":
+        stage.client.the(kinds.PLUGIN, "hello")["status"]["cnpg"]["lastRestart"] = {
+            "time": FUTURE, "reason": "x", "revisions": {"x": "y"}, "attempt": "many",
+            "generation": -1,
+        }  # fmt: skip
+    else:
+        template = stage.client.the(kinds.DEPLOYMENT, "cnpg")["spec"]["template"]
+        template["metadata"] = {"annotations": {names.ANNOTATION_RESTARTED_AT: FUTURE}}
+    stage.edit(restartPolicy="Always", podAnnotations={"example.com/changed": "1"})
+    await stage.settle(passes=30)
+
+    restarted = stage.restarted.get(names.ANNOTATION_RESTARTED_AT)
+    assert restarted not in (None, FUTURE)
+
+
+def series(stage: Stage, metric: str) -> set[str]:
+    """What a metric tells of, by its last label."""
+    registry = stage.metrics.registry
+    return {
+        sample.labels.get("role", "")
+        for found in registry.collect()
+        for sample in found.samples
+        if sample.name == metric
+    }
+
+
+async def test_a_foreign_server_name_gets_no_certificate(stage: Stage) -> None:
+    before = stage.leaf("hello-server-tls")
+    mutate(stage.client.the(SERVICE, "hello"), annotations(**{"cnpg.io__pluginServerName": "x"}))
+    await stage.settle(passes=4)
+
+    wanted = stage.client.the(kinds.CERTIFICATE, "hello-server-tls")["spec"]["dnsNames"]
+    assert "x" not in wanted
+    assert stage.leaf("hello-server-tls") == before
+
+
+async def test_the_metrics_of_certificates_end_with_them(stage: Stage) -> None:
+    expiry = "cnpg_plugin_certificate_expiry_timestamp_seconds"
+    assert series(stage, expiry) == {"server", "client"}
+    del stage.client.the(kinds.PLUGIN, "hello")["status"]["certificates"]["client"]
+    stage.edit(suspend=True)
+    await stage.visit()
+    assert series(stage, expiry) == {"server"}
+    stage.edit(suspend=False)
+    stage.delete()
+    await stage.settle(passes=4)
+    assert series(stage, expiry) == set()
+    assert series(stage, "cnpg_plugin_ready") == set()
+
+
+async def test_a_key_of_another_kind_is_made_aside(stage: Stage) -> None:
+    stage.edit(tls={"provider": "SelfManaged", "privateKey": {"algorithm": "RSA"}})
+    await stage.settle(passes=20)
+
+    assert stage.condition() == ("True", "Ready")
+    assert stage.lanes[Lane.KEY] == 2
+    assert stage.lanes[Lane.PEER] >= 1
