@@ -104,6 +104,7 @@ def host_pod(
         sidecars={"hello": "r1"},
         verdicts={"hello.example.org": identified()},
         gate_ended=ago(3500),
+        gate_started=True,
     )
     return replace(usual, **facts)
 

@@ -251,6 +251,154 @@ class TestAtTheDeadline:
         assert "Nobody expected moon" in outcomes[NAME].message
 
 
+# The links
+
+
+@pytest.fixture
+def links(directory: Path) -> Path:
+    """Where CloudNativePG looks."""
+    found = directory / "l"
+    found.mkdir()
+    return found
+
+
+def own(directory: Path, *names: str) -> list[Path]:
+    """Sockets in directories of their own, as sidecars open them."""
+    paths = [directory / name[0] / name for name in names]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+    return paths
+
+
+def linked(links: Path) -> dict[str, str]:
+    return {path.name: str(path.readlink()) for path in links.iterdir()}
+
+
+async def shown(directory: Path, links: Path, *declared: str) -> Watch:
+    """Let the gate wait for a moment, and do what it does in the end."""
+    watch = Watch(directory, declared, 0.3, links)
+    async with asyncio.timeout(20):
+        await watch.run()
+    watch.show()
+    return watch
+
+
+@pytest.mark.usefixtures("said")
+class TestLinks:
+    async def test_lead_to_declared_plugins_in_directories_of_their_own(
+        self, directory: Path, links: Path
+    ) -> None:
+        first, second = own(directory, NAME, OTHER)
+        async with (
+            socket_plugin(Plugin(), first),
+            socket_plugin(Plugin(OTHER), second),
+            socket_plugin(Plugin(OTHER), first.parent / OTHER),
+            socket_plugin(Plugin("ghost"), first.parent / "ghost"),
+        ):
+            watch = await shown(directory, links, f"{NAME[0]}/{NAME}", f"{OTHER[0]}/{OTHER}")
+            assert linked(links) == {NAME: str(first), OTHER: str(second)}
+            async with asyncio.timeout(5):
+                outcome = await watch._handshaker.shake(links / OTHER, OTHER, 5)
+        assert outcome.succeeded
+        assert all(outcome.succeeded for outcome in watch.outcomes.values())
+
+    async def test_outlive_a_plugin_that_starts_again(self, directory: Path, links: Path) -> None:
+        (path,) = own(directory, NAME)
+        async with socket_plugin(Plugin(), path):
+            watch = await shown(directory, links, f"{NAME[0]}/{NAME}")
+        path.unlink(missing_ok=True)
+        async with socket_plugin(Plugin(version="2.0.0"), path):
+            outcome = await watch._handshaker.shake(links / NAME, NAME, 5)
+        assert outcome.identity is not None
+        assert outcome.identity.version == "2.0.0"
+
+    async def test_of_an_earlier_run_are_replaced(self, directory: Path, links: Path) -> None:
+        (path,) = own(directory, NAME)
+        (links / NAME).symlink_to(directory / "nowhere")
+        (links / OTHER).symlink_to(path)
+        (links / "plain").write_text("")
+        async with socket_plugin(Plugin(), path):
+            await shown(directory, links, f"{NAME[0]}/{NAME}")
+            assert linked(links) == {NAME: str(path)}
+            await shown(directory, links, f"{NAME[0]}/{NAME}")
+            assert linked(links) == {NAME: str(path)}
+
+    async def test_are_withheld_from_a_plugin_of_another_name(
+        self, directory: Path, links: Path
+    ) -> None:
+        (path,) = own(directory, NAME)
+        async with socket_plugin(Plugin(OTHER), path):
+            watch = await shown(directory, links, f"{NAME[0]}/{NAME}")
+        assert watch.outcomes[NAME].reason is Reason.IDENTITY_MISMATCH
+        assert linked(links) == {}
+
+    async def test_are_made_for_a_plugin_that_is_only_late(
+        self, directory: Path, links: Path
+    ) -> None:
+        silent, unready = own(directory, NAME, OTHER)
+        with socket.socket(socket.AF_UNIX) as former:
+            former.bind(str(silent))
+            async with socket_plugin(Plugin(OTHER, answers={PROBE: b"\x08\x00"}), unready):
+                watch = await shown(directory, links, f"{NAME[0]}/{NAME}", f"{OTHER[0]}/{OTHER}")
+        reasons = {name: outcome.reason for name, outcome in watch.outcomes.items()}
+        assert reasons == {NAME: Reason.UNREACHABLE, OTHER: Reason.NOT_SERVING}
+        assert linked(links) == {NAME: str(silent), OTHER: str(unready)}
+
+    @pytest.mark.parametrize("kind", ["nothing", "a file", "a directory", "a link"])
+    async def test_are_made_to_sockets_only(self, kind: str, directory: Path, links: Path) -> None:
+        path, other = own(directory, NAME, OTHER)
+        async with socket_plugin(Plugin(), other):
+            match kind:
+                case "a file":
+                    path.write_text("")
+                case "a directory":
+                    path.mkdir()
+                case "a link":
+                    path.symlink_to(other)
+            await shown(directory, links, f"{NAME[0]}/{NAME}")
+        assert linked(links) == {}
+
+    async def test_that_cannot_be_made_are_told_of(self, directory: Path) -> None:
+        (path,) = own(directory, NAME)
+        async with socket_plugin(Plugin(), path):
+            watch = await shown(directory, directory / "nowhere", f"{NAME[0]}/{NAME}")
+        outcome = watch.outcomes[NAME]
+        assert outcome.reason is Reason.UNREACHABLE
+        assert "cannot be linked for CloudNativePG: No such file or directory" in outcome.message
+
+    async def test_give_sockets_the_paths_that_their_plugins_know(
+        self, directory: Path, links: Path
+    ) -> None:
+        (path,) = own(directory, NAME)
+        async with socket_plugin(Plugin("moon"), path.parent / "moon"):
+            watch = await shown(directory, links, f"{NAME[0]}/{NAME}", f"o/{OTHER}")
+        assert f"open the socket {links / NAME} within" in watch.outcomes[NAME].message
+        assert f"but {links / 'moon'}, where" in watch.outcomes[NAME].message
+        assert str(links / OTHER) in watch.outcomes[OTHER].message
+
+
+def test_the_program_makes_links_even_where_its_own_code_blocks(directory: Path) -> None:
+    log, links = directory / "termination-log", directory / "l"
+    links.mkdir()
+    (path,) = own(directory, NAME)
+    program = f"""
+import sys, time
+from cnpg_plugin_operator import __main__
+from cnpg_plugin_operator.commands import await_sockets
+
+await_sockets.find_sockets = lambda *_: time.sleep(50)
+await_sockets.STUCK = 1
+arguments = ["--directory", {str(directory)!r}, "--termination-log", {str(log)!r}]
+arguments += ["--links", {str(links)!r}, "--deadline", "0s"]
+names = [{f"{NAME[0]}/{NAME}"!r}, "nowhere/other"]
+sys.exit(__main__.main(["await-sockets", *arguments, *names]))
+"""
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        subprocess.run([sys.executable, "-c", program], timeout=40, check=True)
+    assert linked(links) == {NAME: str(path)}
+
+
 # The whole program
 
 

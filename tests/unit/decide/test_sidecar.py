@@ -7,20 +7,21 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason, Status
+from cnpg_plugin_operator.api.conditions import Reason, Status, no
 from cnpg_plugin_operator.api.sidecar_note import Held, SidecarNote
 from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts
 from cnpg_plugin_operator.decide.facts import ContainerFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
 from cnpg_plugin_operator.decide.placing import Move, Placing
-from cnpg_plugin_operator.decide.roster import Seat
+from cnpg_plugin_operator.decide.roster import Seat, note_trouble
 from cnpg_plugin_operator.decide.sidecar import decide_sidecar
 from cnpg_plugin_operator.decide.sidecar_trouble import (
     HOLD_AFTER,
     HOLD_SPARE_AFTER,
-    find_culprits,
+    Cause,
+    History,
+    find_blockade,
     hold_time,
-    note_trouble,
 )
 from tests.support.builders import NOW, ago, cnpg, container, leader
 from tests.support.hosts import SEEN, WANTED, host, host_pod, sidecar_container, situation
@@ -60,6 +61,14 @@ def starting(*containers: ContainerFacts, seconds: float = 61, **facts: Any) -> 
 
 def pair(**facts: Any) -> dict[str, Any]:
     return {"sidecars": {"hello": "r1", "other": "r1"}, **facts}
+
+
+WORKED = {name: History(registered="r1") for name in ("hello", "other")}
+"""Sidecars that have worked before: they are not suspected for long."""
+
+
+def find_causes(given: HostFacts) -> dict[str, Cause]:
+    return dict(find_blockade(given, WORKED, NOW).causes)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +127,7 @@ def pair(**facts: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_who_keeps_cloudnativepg_from_starting(given: HostFacts, found: dict[str, Reason]) -> None:
-    assert {name: reason for name, (reason, _) in find_culprits(given, NOW).items()} == found
+    assert {name: cause.reason for name, cause in find_causes(given).items()} == found
 
 
 FORMER = host_pod(name="former", sidecars={})
@@ -138,7 +147,7 @@ def test_how_long_a_sidecar_may_take(
 ) -> None:
     def found(seconds: float) -> bool:
         crashing = starting(sidecar_container(**CRASH), seconds=seconds)
-        return bool(find_culprits(host(pods=(*pods, crashing), available=available), NOW))
+        return bool(find_causes(host(pods=(*pods, crashing), available=available)))
 
     assert not found(patience.total_seconds() - 1)
     assert found(patience.total_seconds())
@@ -148,14 +157,14 @@ def test_how_long_a_sidecar_may_take(
 def test_once_the_gate_is_over_a_former_pod_is_not_risked() -> None:
     crashing = replace(starting(sidecar_container(**CRASH), seconds=3), gate_ended=ago(1))
 
-    assert find_culprits(host(pods=(FORMER, crashing)), NOW)
+    assert find_causes(host(pods=(FORMER, crashing)))
 
 
 def test_a_sidecar_that_has_run_for_long_is_given_time_to_come_back() -> None:
     def found(seconds: float) -> bool:
         crashed = host_pod(sidecar_container(**CRASH), ready=False)
         crashed = replace(crashed, pod=replace(crashed.pod, unready_since=ago(seconds)))
-        return bool(find_culprits(host(pods=(crashed,), available=False), NOW))
+        return bool(find_causes(host(pods=(crashed,), available=False)))
 
     assert not found(HOLD_AFTER.total_seconds() - 1)
     assert found(HOLD_AFTER.total_seconds())
@@ -164,7 +173,7 @@ def test_a_sidecar_that_has_run_for_long_is_given_time_to_come_back() -> None:
 def test_the_cause_is_told_in_the_last_words_of_the_container() -> None:
     where = host(pods=(starting(sidecar_container(**CRASH)),))
 
-    (_, words) = find_culprits(where, NOW)["hello"]
+    words = find_causes(where)["hello"].message
 
     assert words == (
         "Container cnpg-plugin-hello of pod cnpg-2 ends with exit code 2: panic: no lease."
@@ -201,7 +210,7 @@ TROUBLED = host(pods=(starting(sidecar_container(**CRASH)),))
     ],
 )  # fmt: skip
 def test_what_trouble_is_noted(seat: Seat, where: HostFacts, times: int) -> None:
-    note = note_trouble("hello", seat, where, NOW)
+    note = note_trouble("hello", seat, find_causes(where).get("hello"), where, NOW)
 
     assert (note.held.times if note.held else 0) == times
     if times and seat.note.held != note.held:
@@ -249,8 +258,22 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
     ("it crashed once in a pod that is ready", {"host": host(pods=(
         host_pod(sidecar_container(**{**CRASH, "ready": True})),))},
      Status.TRUE, Reason.AVAILABLE, "runs"),
-    ("its pod finds no node", {"host": host(pods=(starting(unschedulable="too little memory"),))},
-     Status.FALSE, Reason.UNSCHEDULABLE, "too little memory"),
+    ("its pod cannot be scheduled",
+     {"host": host(pods=(starting(
+         unschedulable="too little memory", gate_started=False),))},
+     Status.FALSE, Reason.UNSCHEDULABLE, "cannot be scheduled: too little memory"),
+    ("its pods are refused", {"host": host(
+        pods=(FORMER,), refused="exceeded quota", part={"metadata": {"annotations": {
+            names.ANNOTATION_SIDECARS: '{"hello": "r1"}'}}})},
+     Status.FALSE, Reason.PODS_REFUSED, "are refused: exceeded quota."),
+    ("its pod did not start in time", {"host": host(pods=(starting(gate_started=False),))},
+     Status.FALSE, Reason.CNPG_BLOCKED, "did not start its containers within 60 s"),
+    ("the API server refuses it",
+     {"seat": replace(OUT, refused=no(Reason.PODS_REFUSED, "says the policy"))},
+     Status.FALSE, Reason.PODS_REFUSED, "says the policy"),
+    ("it was taken out with others",
+     {"seat": replace(OUT, note=replace(SEEN, held=replace(HELD, times=0)), held=True)},
+     Status.FALSE, Reason.CRASH_LOOP, "each is tried again alone"),
     ("its pod is being started",
      {"host": host(pods=(FORMER, starting())), "cnpg": cnpg(rolling=True)},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "its new pods are being started"),
