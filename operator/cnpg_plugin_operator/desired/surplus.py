@@ -12,6 +12,9 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.desired.objects import Object
 
+NOTES: Final = frozenset({names.ANNOTATION_DISTURBED})
+"""Keys of our families that a manager of their own keeps on a child."""
+
 FAMILIES: Final = (f"{names.CNPG_DOMAIN}/", f"{names.GROUP}/")
 """Prefixes of the keys that are this operator's on its children."""
 
@@ -73,7 +76,7 @@ def _keys(desired: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[tuple
         wanted = (desired.get("metadata") or {}).get(section) or {}
         found = (live.get("metadata") or {}).get(section) or {}
         ours = (key for key in sorted(found) if key.startswith(FAMILIES))
-        gone = {key: None for key in ours if key not in wanted}
+        gone = {key: None for key in ours if key not in wanted and key not in NOTES}
         if gone:
             yield section, gone
 

@@ -90,6 +90,7 @@ def _is_hosted(candidate: Candidate, host: HostFacts) -> bool:
 
 def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Policy) -> Candidate:
     socket = str(mapping(body.get("spec")).get("pluginName", ""))
+    accepted = used = False
     try:
         plugin = parse_plugin(body, policy.tls_provider)
     except errors.InvalidSpecError:

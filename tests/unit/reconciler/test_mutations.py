@@ -73,6 +73,7 @@ def settled(body: dict[str, Any]) -> dict[str, Any]:
         kept["metadata"].pop(field, None)
     kept["metadata"]["annotations"].pop(names.ANNOTATION_CHANGED_AT, None)
     kept["metadata"]["annotations"].pop(names.ANNOTATION_ANNOUNCED_AT, None)
+    kept["metadata"]["annotations"].pop(names.ANNOTATION_REPLACES, None)
     kept["metadata"]["annotations"].pop(names.ANNOTATION_DESIRED, None)
     kept.pop("status", None)
     return kept

@@ -7,6 +7,7 @@ import pytest
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.admission import Grants
+from cnpg_plugin_operator.reconciler.failing import PATIENCE
 from tests.unit.reconciler.stage import Stage
 from tests.unit.reconciler.world import NAMESPACE
 
@@ -112,7 +113,8 @@ async def test_without_the_object_that_grants_a_role_nothing_is_bound(stage: Sta
         ("ClusterRoleBinding", None, WIDE),
     ):
         del stage.client.objects[kind, where, name]
-    await stage.visit()
+    for _ in range(PATIENCE):
+        await stage.visit()
 
     assert stage.condition("Accepted") == ("False", "ClusterError")
     assert f"ClusterRole {GRANTS}viewer" in stage.message("Accepted")
