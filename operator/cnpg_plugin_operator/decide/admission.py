@@ -168,7 +168,7 @@ def _ungranted(given: AdmissionInput) -> Verdict | None:
 
 
 def _private_secret(given: AdmissionInput) -> Verdict | None:
-    """The resource names a Secret whose keys are somebody else's."""
+    """The resource names a Secret whose keys belong to others."""
     return judge_secrets(given.plugin, given.private)
 
 
