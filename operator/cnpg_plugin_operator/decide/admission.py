@@ -211,7 +211,7 @@ def _confusing_labels(given: AdmissionInput) -> Verdict | None:
 
 
 def _private_secret(given: AdmissionInput) -> Verdict | None:
-    """The resource names a Secret whose keys are somebody else's."""
+    """The resource names a Secret whose keys belong to others."""
     return judge_secrets(given.plugin, given.private)
 
 

@@ -1,6 +1,6 @@
 """For which names a resource may have certificates from which issuers.
 
-A certificate of a company's issuer is believed by the company's programs. Who may create a
+A certificate of a company's issuer is believed by the company's programs. The author of a
 `CNPGPlugin` gets one for the names of its own Service; further names only from issuers that the
 chart grants, or from the operator's own chain, which nothing but CloudNativePG and plugins trusts.
 """

@@ -1,8 +1,8 @@
 """Which Secrets hold keys that a plugin must not read: a fact of the cluster, not of their names.
 
 Private is what CloudNativePG's own pod uses, what plugins and CloudNativePG authenticate each other
-with, what issuers sign with, tokens of accounts, and what this operator keeps. Whoever may create a
-`CNPGPlugin` must not come by any of them, wherever the resource names them.
+with, what issuers sign with, tokens of accounts, and what this operator keeps. An author of a
+`CNPGPlugin` must not gain any of them, wherever the resource names them.
 """
 
 from collections.abc import Iterator, Mapping
