@@ -15,7 +15,7 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.gather import OWN, Gatherer
 from cnpg_plugin_operator.cluster.ownership import is_own, is_owned
 from cnpg_plugin_operator.desired.objects import Object
-from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, without_account
+from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, proves_account, without_account
 
 
 class Remover:
@@ -95,12 +95,12 @@ class Remover:
     async def revoke_account(self, resource: Resource, accounts: Collection[str]) -> list[str]:
         """Take a plugin's pods out of an existing account other than these; return what changed.
 
-        They go on running, without rights and without a token.
+        They go on running, without rights and without a token, be it that of the default account.
         """
         for live in await self._gatherer.children(kinds.DEPLOYMENT, resource):
             template = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
             account = template.get("serviceAccountName") or DEFAULT_ACCOUNT
-            if account == DEFAULT_ACCOUNT or account in accounts:
+            if account in accounts or not proves_account(template):
                 continue
             made = await self._gatherer.children(kinds.SERVICE_ACCOUNT, resource)
             if account in {body["metadata"]["name"] for body in made}:

@@ -107,6 +107,16 @@ def _settle_account(plugin: Plugin, pod: Object) -> None:
     pod["automountServiceAccountToken"] = account is not None and not declined
 
 
+def proves_account(pod: Mapping[str, Any]) -> bool:
+    """Whether a running pod template has an account that was chosen, or a token of any."""
+    without = without_account(pod)
+    return (
+        (pod.get("serviceAccountName") or DEFAULT_ACCOUNT) != DEFAULT_ACCOUNT
+        or pod.get("automountServiceAccountToken") is not False
+        or (pod.get("volumes") or []) != without["volumes"]
+    )
+
+
 def without_account(pod: Mapping[str, Any]) -> Object:
     """Build the fields of a running pod template that take its account and tokens away."""
     volumes = []

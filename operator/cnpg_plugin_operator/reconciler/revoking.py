@@ -32,8 +32,8 @@ class Revoking:
         try:
             gone = await tools.remover.revoke(resource, grants.roles, grants.cluster_roles)
             gone += await tools.remover.revoke_account(resource, grants.service_accounts)
-        except errors.ForbiddenError as error:
-            # Only where the rights are the administrator's own: the next pass tries again.
+        except (errors.ForbiddenError, errors.RejectedError) as error:
+            # Only where rights or rules are the administrator's own: the next pass tries again.
             logger.warning("rights are not looked after: %s", error, extra=reference)
             return
         self._done[key] = resource.uid

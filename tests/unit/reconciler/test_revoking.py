@@ -178,6 +178,49 @@ async def test_an_account_that_leaves_the_list_is_not_used_any_more(state: Any) 
     assert "serviceAccountToken" in str(pod(stage)["volumes"])
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param({"automountServiceAccountToken": None}, id="null for the token"),
+        pytest.param({"automountServiceAccountToken": True}, id="the default account was granted"),
+        pytest.param({"volumes": [TOKEN]}, id="a projected token"),
+    ],
+)
+async def test_a_token_of_the_default_account_is_taken_back_too(before: dict[str, Any]) -> None:
+    """Pods of an earlier version of this operator may hold one, and their resource is refused."""
+    stage = Stage()
+    stage.create(podTemplate={"spec": {"hostNetwork": True}})
+    labels = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_PLUGIN: "hello"}
+    stage.client.put(
+        kinds.DEPLOYMENT,
+        {
+            "metadata": {
+                "name": "hello",
+                "namespace": NAMESPACE,
+                "labels": labels,
+                "ownerReferences": [{"kind": names.KIND, "uid": "uid-of-hello"}],
+            },
+            "spec": {"template": {"spec": {"automountServiceAccountToken": False, **before}}},
+        },
+    )
+    await stage.visit()
+
+    assert stage.condition("Accepted") == ("False", "InvalidSpec")
+    assert pod(stage)["automountServiceAccountToken"] is False
+    assert "serviceAccountToken" not in str(pod(stage)["volumes"])
+
+
+async def test_pods_without_a_token_are_left_alone() -> None:
+    stage = Stage()
+    stage.create()
+    await stage.settle()
+    before = len(stage.client.writes)
+    restart(stage, accounts())
+    await stage.visit()
+
+    assert stage.client.writes[before:] == []
+
+
 async def test_an_account_that_was_made_needs_no_list() -> None:
     stage = Stage()
     restart(stage, accounts())
