@@ -19,6 +19,7 @@ from cnpg_plugin_operator.api.conditions import (
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.status import Report, build_status
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.decide.sidecar_trouble import LOOK_WHILE_BLOCKED
 from cnpg_plugin_operator.reconciler.placing import place
 from cnpg_plugin_operator.reconciler.proof import Proofs
 from cnpg_plugin_operator.reconciler.pruning import Pruning
@@ -76,10 +77,9 @@ class Reconciler:
         try:
             plugin = parse_plugin(body, self._tools.policy.tls_provider)
         except errors.InvalidSpecError as error:
-            if self._tools.gatherer.manages(namespace):
-                # Its sidecar, if it has one, must not keep CloudNativePG from starting.
-                await place(self._tools, resource)
-            return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
+            blocked = await self._unblock(body, resource)
+            refused = await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
+            return Requeue(LOOK_WHILE_BLOCKED.total_seconds()) if blocked else refused
         if not self._tools.gatherer.manages(namespace):
             return await self._refuse(body, plugin, await self._misplaced(plugin))
         if resource.deleting:
@@ -87,6 +87,17 @@ class Reconciler:
         if names.FINALIZER not in (body["metadata"].get("finalizers") or []):
             await self._tools.writer.hold(resource)
         return await self._pass(body, plugin)
+
+    async def _unblock(self, body: Mapping[str, Any], resource: Resource) -> bool:
+        """Take the sidecar of a spec that cannot be read out, if it blocks CloudNativePG.
+
+        Says whether to look again soon.
+        """
+        had_sidecar = bool((body.get("status") or {}).get("sidecar"))
+        if not had_sidecar or not self._tools.gatherer.manages(resource.namespace):
+            return False
+        placed = await place(self._tools, resource)
+        return placed.roster is not None and bool(placed.roster.blockade.suspects)
 
     async def _misplaced(self, plugin: Plugin) -> Verdict:
         """Say where a resource belongs that was created outside the managed namespaces."""

@@ -7,6 +7,7 @@ import pytest
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.hosting import read_facts, read_host, read_host_pods
@@ -354,3 +355,81 @@ async def test_what_was_withdrawn_is_read(noted: str | None, found: set[str]) ->
     (cnpg_found,) = await locate(client, NAMESPACE)
 
     assert cnpg_found.withdrawn.keys() == found
+
+
+def test_an_evicted_pod_is_none_of_the_pods_that_stay() -> None:
+    annotations = {names.ANNOTATION_SIDECARS: '{"hello": "r1"}'}
+    evicted = pod("cnpg-1", "11:00", metadata={"annotations": annotations})
+    disrupted = {"type": "DisruptionTarget", "lastTransitionTime": "2026-03-01T11:30:00Z"}
+    evicted["status"] = {
+        "phase": "Failed",
+        "reason": "Evicted",
+        "message": "it used too much",
+        "conditions": [disrupted],
+    }
+    other = pod("cnpg-2", "11:10", status={"phase": "Failed", "reason": "NodeShutdown"})
+    newest = pod("cnpg-3", "11:20")
+
+    facts = read_facts(body(), [evicted, other, newest])
+
+    assert [each.pod.name for each in facts.pods] == ["cnpg-3"]
+    (eviction,) = facts.evictions
+    assert (eviction.pod, eviction.sidecars) == ("cnpg-1", {"hello": "r1"})
+    assert eviction.message == "it used too much"
+    assert eviction.created < eviction.ended == read_time("2026-03-01T11:30:00Z")
+
+
+def test_pods_that_are_refused_are_told_of() -> None:
+    found = body()
+    condition = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": "exceeded quota",
+        "lastTransitionTime": "2026-03-01T11:00:00Z",
+    }
+    found["status"] = {"conditions": [condition]}
+
+    facts = read_facts(found, [])
+
+    assert facts.refused == "exceeded quota"
+    assert facts.refused_since == read_time("2026-03-01T11:00:00Z")
+    condition["status"] = "False"
+    assert read_facts(found, []).refused == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        pytest.param({}, "no such ConfigMap", id="a pod that waits for its volumes"),
+        pytest.param({"podIP": "10.0.0.1"}, "", id="a pod that has them"),
+        pytest.param(
+            {"conditions": [{"type": "PodScheduled", "status": "False"}]}, "", id="without a node"
+        ),
+        pytest.param({"conditions": [{"type": "Ready", "status": "True"}]}, "", id="ready"),
+    ],
+)
+async def test_why_a_volume_is_not_mounted_is_read_from_events(
+    status: dict[str, Any], words: str
+) -> None:
+    client = FakeClient()
+    client.put(kinds.POD, pod(status=status))
+    for number, (reason, message) in enumerate(
+        [
+            ("FailedMount", "MountVolume.SetUp failed for volume: no such ConfigMap"),
+            ("FailedMount", "Unable to attach or mount volumes: timed out"),
+            ("Pulled", "MountVolume.SetUp failed, says an image"),
+        ]
+    ):
+        metadata = {"name": f"event-{number}", "namespace": NAMESPACE}
+        stamp = f"2026-03-01T11:0{number}:00Z"
+        client.put(
+            kinds.EVENT,
+            {"metadata": metadata, "reason": reason, "message": message, "lastTimestamp": stamp},
+        )
+
+    facts = await read_host(client, body(), configured=False)
+
+    assert facts.newest is not None
+    assert words in facts.newest.unmounted
+    assert bool(facts.newest.unmounted) is bool(words)
