@@ -367,7 +367,7 @@ async def test_a_sidecar_that_admission_refuses_keeps_no_other_sidecar_out(
     assert stage.applies == 1
     assert stage.world.live["metadata"]["generation"] == 2, "one roll"
 
-    # Whoever welcomes it is noticed after a while, and a spec that is welcome at once.
+    # It is tried again after a while, and gets in once the policy is gone.
     stage.client.forbidden = ""
     await stage.until("a", seconds=60)
     assert stage.sidecars.keys() == {"a", "b", "c"}
