@@ -357,26 +357,44 @@ async def test_what_was_withdrawn_is_read(noted: str | None, found: set[str]) ->
     assert cnpg_found.withdrawn.keys() == found
 
 
-def test_an_evicted_pod_is_none_of_the_pods_that_stay() -> None:
-    annotations = {names.ANNOTATION_SIDECARS: '{"hello": "r1"}'}
-    evicted = pod("cnpg-1", "11:00", metadata={"annotations": annotations})
-    disrupted = {"type": "DisruptionTarget", "lastTransitionTime": "2026-03-01T11:30:00Z"}
-    evicted["status"] = {
-        "phase": "Failed",
-        "reason": "Evicted",
-        "message": "it used too much",
-        "conditions": [disrupted],
-    }
-    other = pod("cnpg-2", "11:10", status={"phase": "Failed", "reason": "NodeShutdown"})
-    newest = pod("cnpg-3", "11:20")
+SAYING = {"phase": "Failed", "reason": "Evicted", "message": "it used too much"}
 
-    facts = read_facts(body(), [evicted, other, newest])
 
-    assert [each.pod.name for each in facts.pods] == ["cnpg-3"]
-    (eviction,) = facts.evictions
-    assert (eviction.pod, eviction.sidecars) == ("cnpg-1", {"hello": "r1"})
-    assert eviction.message == "it used too much"
-    assert eviction.created < eviction.ended == read_time("2026-03-01T11:30:00Z")
+@pytest.mark.parametrize(
+    ("status", "told", "words"),
+    [
+        pytest.param(SAYING, False, "it used too much", id="as the pod says"),
+        pytest.param(SAYING, True, "it used too much", id="as both say"),
+        pytest.param({"phase": "Succeeded"}, True, "says the Event", id="as only an Event says"),
+        pytest.param({"phase": "Succeeded"}, False, None, id="by nothing that tells"),
+        pytest.param({"phase": "Failed", "reason": "NodeShutdown"}, False, None, id="otherwise"),
+    ],
+)
+async def test_a_pod_that_was_ended(
+    status: dict[str, Any], *, told: bool, words: str | None
+) -> None:
+    client = FakeClient()
+    client.put(kinds.POD, pod("cnpg-1", "11:00", status=status))
+    client.put(kinds.POD, pod("cnpg-2", "11:20"))
+    if told:
+        client.put(
+            kinds.EVENT,
+            {
+                "metadata": {"name": "event", "namespace": NAMESPACE},
+                "involvedObject": {"kind": "Pod", "uid": "cnpg-1"},
+                "reason": "Evicted",
+                "message": "says the Event",
+                "lastTimestamp": "2026-03-01T11:30:00Z",
+            },
+        )
+
+    facts = await read_host(client, body(), configured=False)
+
+    assert [each.pod.name for each in facts.pods] == ["cnpg-2"]
+    assert [each.message for each in facts.evictions] == ([words] if words else [])
+    for eviction in facts.evictions:
+        assert (eviction.pod, eviction.sidecars) == ("cnpg-1", {"hello": "r1"})
+        assert eviction.ended == (read_time("2026-03-01T11:30:00Z") if told else eviction.created)
 
 
 def test_pods_that_are_refused_are_told_of() -> None:
