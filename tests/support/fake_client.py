@@ -46,6 +46,8 @@ class FakeClient(Client):
         self.forbidden = ""
         """A text that an admission policy lets no object hold."""
         self.dry_runs = 0
+        self.refused: Callable[[], None] = _look_away
+        """Is called when an admission policy refuses."""
         self.kubernetes = "v1.33.4"
         """The version that the API server tells."""
         self._parts: dict[tuple[str, str], dict[str, Any]] = {}
@@ -123,6 +125,7 @@ class FakeClient(Client):
         if self.invalid and subresource is None and self.invalid in json.dumps(body):
             raise errors.RejectedError(f"{kind.kind} {key[2]} is invalid: {self.invalid}")
         if self.forbidden and subresource is None and self.forbidden in json.dumps(body):
+            self.refused()
             raise errors.ForbiddenError(f"{kind.kind} {key[2]} is forbidden: {self.forbidden}")
         if dry_run:
             return _copy(dict(body))

@@ -49,6 +49,7 @@ async def read_host(
         _read_kubernetes(client),
     )
     facts = read_facts(deployment, pods, directory, kubernetes)
+    facts = replace(facts, evictions=await _read_evictions(client, namespace, pods))
     newest = facts.newest
     if newest is None or newest.pod.ready or newest.pod.address or not newest.scheduled:
         return facts
@@ -99,7 +100,6 @@ def read_facts(
         refused=str(refused.get("message") or ""),
         refused_since=read_time(refused.get("lastTransitionTime")),
         pods=read_host_pods(pods),
-        evictions=_read_evictions(pods),
         kubernetes=kubernetes,
     )
 
@@ -110,21 +110,40 @@ def _read_refusal(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return condition if condition.get("status") == "True" else {}
 
 
-def _read_evictions(bodies: list[dict[str, Any]]) -> tuple[Eviction, ...]:
-    """Read what the kubelet said of pods that it evicted, oldest first."""
+async def _read_evictions(
+    client: Client, namespace: str, bodies: list[dict[str, Any]]
+) -> tuple[Eviction, ...]:
+    """Read what the kubelet said of pods that it evicted, oldest first.
+
+    Where all containers end with status 0, the pod itself no longer says that it was evicted (its
+    phase is Succeeded, seen with Kubernetes 1.34): only an Event does.
+    """
+    ended = [b for b in bodies if _phase(b) in _ENDED and read_sidecars(b)]
+    if not ended:
+        return ()
+    events = await client.list(
+        kinds.EVENT, namespace, fields="involvedObject.kind=Pod,reason=Evicted"
+    )
+    told = {
+        str((e.get("involvedObject") or {}).get("uid")): observe.read_event(e)
+        for e in events
+        if e.get("reason") == "Evicted"
+    }
     found = []
-    for body in bodies:
-        status = body.get("status") or {}
-        if status.get("phase") == "Failed" and status.get("reason") == "Evicted":
-            metadata = body["metadata"]
-            created = read_time(metadata.get("creationTimestamp"))
-            message = str(status.get("message") or "")
-            told = find_condition(status, "DisruptionTarget").get("lastTransitionTime")
-            if created is not None:
-                ended = read_time(told) or created
-                sidecars = read_sidecars(body)
-                found.append(Eviction(metadata["name"], created, ended, sidecars, message))
-    return tuple(sorted(found, key=lambda eviction: (eviction.created, eviction.pod)))
+    for pod in observe.read_pods(ended):
+        body = next(b for b in ended if b["metadata"]["uid"] == pod.uid)
+        status, event = body["status"], told.get(pod.uid)
+        if status.get("reason") != "Evicted" and event is None:
+            continue
+        since = find_condition(status, "DisruptionTarget").get("lastTransitionTime")
+        when = event.at if event is not None else read_time(since) or pod.created
+        message = str(status.get("message") or (event.message if event is not None else ""))
+        found.append(Eviction(pod.name, pod.created, when, read_sidecars(body), message))
+    return tuple(found)
+
+
+def _phase(body: Mapping[str, Any]) -> str:
+    return str((body.get("status") or {}).get("phase") or "")
 
 
 def read_host_pods(bodies: list[dict[str, Any]]) -> tuple[HostPod, ...]:
@@ -134,7 +153,7 @@ def read_host_pods(bodies: list[dict[str, Any]]) -> tuple[HostPod, ...]:
     for pod in observe.read_pods(bodies):
         body = by_name[pod.name]
         status = body.get("status") or {}
-        if pod.deleting or status.get("phase") in _ENDED:
+        if pod.deleting or _phase(body) in _ENDED:
             continue
         state = _gate_state(body)
         gate = _gate_ending(state)

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -119,7 +119,6 @@ class Watch:
     async def run(self) -> None:
         """Wait for all plugins."""
         self._ends = asyncio.get_running_loop().time() + self.deadline
-        self.link({})
         say(f"waiting {self._patience} at most for {', '.join(self.sockets)} in {self.directory}")
         async with asyncio.TaskGroup() as group:
             for name in self.sockets:
@@ -187,15 +186,12 @@ class Watch:
 
     def show(self) -> None:
         """Let CloudNativePG see the declared plugins, as far as it may."""
-        known = {name: self.outcomes.get(name, UNSEEN) for name in self.sockets}
-        self.link({n: path for n, path in self.sockets.items() if gate.is_shown(known[n])})
-
-    def link(self, sockets: Mapping[str, Path]) -> None:
-        """Make links to these sockets only; what cannot be linked is told of."""
         if self.links is None:
             return
-        for name, problem in link_sockets(self.links, sockets).items():
-            self.outcomes[name] = gate.judge_unlinked(str(self._shown(sockets[name])), problem)
+        known = {name: self.outcomes.get(name, UNSEEN) for name in self.sockets}
+        allowed = {n: path for n, path in self.sockets.items() if gate.is_shown(known[n])}
+        for name, problem in link_sockets(self.links, allowed).items():
+            self.outcomes[name] = gate.judge_unlinked(str(self._shown(allowed[name])), problem)
             self._tell(name)
 
     def _tell(self, name: str) -> None:

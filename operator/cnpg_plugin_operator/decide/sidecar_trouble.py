@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.decide.evictions import name_evicted
 from cnpg_plugin_operator.decide.facts import ContainerFacts
-from cnpg_plugin_operator.decide.host_facts import Eviction, HostFacts, HostPod
+from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
 from cnpg_plugin_operator.decide.workload import (
     IMAGE_REASONS,
     describe_missing_image,
@@ -127,35 +128,13 @@ def _find_evicted(
 ) -> Iterator[tuple[str, Cause]]:
     """Find the sidecars that pods were evicted for since they were taken out last."""
     for eviction in host.evictions:
-        for name in _name_evicted(eviction, host.template):
+        for name in name_evicted(eviction, host.template):
             held_at = histories.get(name, History()).held_at
             known = held_at is not None and eviction.created <= held_at
             same = eviction.sidecars[name] == standing.get(name)
             if same and not known and now - eviction.ended < RECENT:
                 words = eviction.message.strip().rstrip(".")
                 yield name, Cause(Reason.EVICTED, f"Pod {eviction.pod} was evicted: {words}.")
-
-
-_VOLUME: Final = re.compile(r'EmptyDir volume "([^"]+)"')
-_OVER_LIMIT: Final = re.compile(r"Container (\S+) exceeded")
-_USING: Final = re.compile(r"Container (\S+) was using (\d+)([KMGTP]?)i?\b")
-"""What the kubelet's eviction manager writes (`pkg/kubelet/eviction/helpers.go`)."""
-
-
-def _name_evicted(eviction: Eviction, template: Mapping[str, Any]) -> Iterator[str]:
-    """Name the sidecars that a pod was evicted for; on a node that ran short, the biggest user."""
-    volumes = set(_VOLUME.findall(eviction.message))
-    containers = set(_OVER_LIMIT.findall(eviction.message))
-    usage = {
-        c: int(n) << 10 * " KMGTP".index(u or " ") for c, n, u in _USING.findall(eviction.message)
-    }
-    if usage:
-        containers.add(max(usage, key=lambda name: usage[name]))
-    for name in eviction.sidecars:
-        sidecar = keep_sidecar(name, "", template)
-        own = {str(volume.get("name")) for volume in sidecar.volumes} if sidecar else set()
-        if names.sidecar_container(name) in containers or not own.isdisjoint(volumes):
-            yield name
 
 
 def _find_certain(host: HostFacts, standing: Mapping[str, str]) -> dict[str, Cause]:

@@ -53,27 +53,34 @@ def find_sockets(directory: Path) -> frozenset[str] | None:
 def link_sockets(directory: Path, sockets: Mapping[str, Path]) -> dict[str, str]:
     """Make the directory hold one link to each of these sockets, by name, and nothing else.
 
-    What is no socket gets no link: a link of the plugin's own could lead to another one's. Returns
-    what could not be done, in the system's words. Links of an earlier run are replaced.
+    What is no socket gets no link: a link of the plugin's own could lead to another one's. Links of
+    an earlier run that are right stay as they are. Returns what could not be done, in the system's
+    words.
     """
     failed: dict[str, str] = {}
     try:
-        former = [path for path in directory.iterdir() if path.name not in sockets]
+        unknown = [path for path in directory.iterdir() if path.name not in sockets]
     except OSError as error:
         return dict.fromkeys(sockets, _system(error))
-    for path in former:
+    for path in unknown:
         with contextlib.suppress(OSError):
             path.unlink()
     for name, target in sockets.items():
         try:
-            (directory / name).unlink(missing_ok=True)
-            if stat.S_ISSOCK(target.lstat().st_mode):
-                (directory / name).symlink_to(target)
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            failed[name] = _system(error) if isinstance(error, OSError) else str(error)
+            _link(directory / name, target)
+        except OSError as error:
+            failed[name] = _system(error)
     return failed
+
+
+def _link(link: Path, target: Path) -> None:
+    """Have a link lead to a socket, or not be there."""
+    there = stat.S_ISSOCK(target.lstat().st_mode) if os.path.lexists(target) else False
+    if there and link.is_symlink() and link.readlink() == target:
+        return
+    link.unlink(missing_ok=True)
+    if there:
+        link.symlink_to(target)
 
 
 async def _shake(path: Path, shown: Path, plugin_name: str, progress: Progress) -> HandshakeOutcome:

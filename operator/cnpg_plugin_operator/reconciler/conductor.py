@@ -20,7 +20,9 @@ from cnpg_plugin_operator.api.leaving import Leaving, read_leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.status import Report, build_status, own_part, read_status
 from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
+from cnpg_plugin_operator.decide.sidecar_trouble import LOOK_WHILE_BLOCKED
 from cnpg_plugin_operator.reconciler.failing import (
     Failures,
     condition_of,
@@ -112,10 +114,9 @@ class Reconciler:
         try:
             plugin = parse_plugin(body, self._tools.policy.tls_provider)
         except errors.InvalidSpecError as error:
-            if managed:
-                # Its sidecar, if it has one, must not keep CloudNativePG from starting.
-                await place(self._tools, read_leaving(body))
-            return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
+            blocked = managed and await self._unblock(body)
+            refused = await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
+            return Requeue(LOOK_WHILE_BLOCKED.total_seconds()) if blocked else refused
         if not managed:
             await self._refuse(body, plugin, await self._misplaced(plugin))
             return Requeue(None)
@@ -138,6 +139,16 @@ class Reconciler:
         except errors.ForbiddenError as error:
             logger.warning("%s", error, extra={"namespace": namespace, "plugin": name})
             return Requeue(None)
+
+    async def _unblock(self, body: Mapping[str, Any]) -> bool:
+        """Take the sidecar of a spec that cannot be read out, if it blocks CloudNativePG.
+
+        Says whether to look again soon.
+        """
+        if not mapping(body.get("status")).get("sidecar"):
+            return False
+        placed = await place(self._tools, read_leaving(body))
+        return placed.roster is not None and bool(placed.roster.blockade.suspects)
 
     async def _misplaced(self, plugin: Plugin) -> Verdict:
         """Say where a resource belongs that was created outside the managed namespaces."""

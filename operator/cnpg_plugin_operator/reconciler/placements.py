@@ -77,6 +77,11 @@ class Placements:
             if where == namespace and now < each.until
         }
 
+    def last_refusal(self, namespace: str, name: str, revision: str) -> Verdict | None:
+        """Say why a sidecar did not get in at its last try; it may be due again."""
+        known = self._refused.get((namespace, name))
+        return known.verdict if known is not None and known.revision == revision else None
+
     def accept(self, namespace: str, name: str) -> None:
         """Note that a sidecar got in, or went."""
         self._refused.pop((namespace, name), None)

@@ -132,7 +132,8 @@ async def _isolate(
 def _judge(host: HostFacts, error: Exception) -> Verdict:
     """Say why a sidecar cannot be put into CloudNativePG's Deployment."""
     target = f"Deployment {host.deployment} cannot take the sidecar"
-    if isinstance(error, errors.ForbiddenError):
+    # A ValidatingAdmissionPolicy refuses with status 422, like a schema, but says "is forbidden".
+    if isinstance(error, errors.ForbiddenError) or "is forbidden:" in str(error):
         return no(Reason.PODS_REFUSED, f"{target}: {error}")
     if isinstance(error, errors.ClusterError):
         return no(Reason.INVALID_SPEC, f"{target}: {error}")

@@ -75,7 +75,7 @@ def seat(
 
 
 def _history(body: Mapping[str, Any]) -> History:
-    """Read what a status says of a sidecar; one in another mode has none."""
+    """Read which revision has worked, and when a sidecar was taken out last."""
     status = body.get("status") or {}
     held = read_note(status).held
     registered = str((status.get("cnpg") or {}).get("registeredRevision") or "")

@@ -24,7 +24,7 @@ from cnpg_plugin_operator.decide.cnpg_facts import Announcement, ClusterFacts, R
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.moving import MovingInput, find_seen, may_leave
 from cnpg_plugin_operator.decide.placing import Move, Placing
-from cnpg_plugin_operator.decide.roster import note_trouble, retry_time
+from cnpg_plugin_operator.decide.roster import Seat, note_trouble, retry_time
 from cnpg_plugin_operator.decide.sidecar import SidecarInput, decide_sidecar
 from cnpg_plugin_operator.decide.sidecar_registration import (
     find_forgotten,
@@ -153,7 +153,7 @@ class SidecarPass:
             namespace=self.plugin.namespace,
             name=name,
             socket=self.plugin.spec.plugin_name,
-            seat=replace(roster.seats[name], note=note),
+            seat=self._describe(roster.seats[name], note),
             placing=placed.placing if placed is not None else Placing(Move.NOTHING),
             pending=name in roster.changed,
             host=host,
@@ -163,6 +163,13 @@ class SidecarPass:
             registered=self._registered,
         )
         return decide_sidecar(self._given)
+
+    def _describe(self, seat: Seat, note: SidecarNote) -> Seat:
+        """Add what was noted to a seat; a refusal is told of until a try succeeds."""
+        revision = seat.wanted.revision if seat.wanted is not None else ""
+        plugin = self.plugin
+        last = self.tools.placements.last_refusal(plugin.namespace, plugin.name, revision)
+        return replace(seat, note=note, refused=seat.refused or last)
 
     async def _change(self, note: SidecarNote) -> Placed:
         """Have the set changed; what was seen is noted first, where nobody takes it back."""

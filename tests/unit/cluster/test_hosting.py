@@ -7,6 +7,7 @@ import pytest
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.hosting import read_facts, read_host, read_host_pods
@@ -355,3 +356,99 @@ async def test_what_was_withdrawn_is_read(noted: str | None, found: set[str]) ->
     (cnpg_found,) = await locate(client, NAMESPACE)
 
     assert cnpg_found.withdrawn.keys() == found
+
+
+SAYING = {"phase": "Failed", "reason": "Evicted", "message": "it used too much"}
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "words"),
+    [
+        pytest.param(SAYING, False, "it used too much", id="as the pod says"),
+        pytest.param(SAYING, True, "it used too much", id="as both say"),
+        pytest.param({"phase": "Succeeded"}, True, "says the Event", id="as only an Event says"),
+        pytest.param({"phase": "Succeeded"}, False, None, id="by nothing that tells"),
+        pytest.param({"phase": "Failed", "reason": "NodeShutdown"}, False, None, id="otherwise"),
+    ],
+)
+async def test_a_pod_that_was_ended(
+    status: dict[str, Any], *, told: bool, words: str | None
+) -> None:
+    client = FakeClient()
+    client.put(kinds.POD, pod("cnpg-1", "11:00", status=status))
+    client.put(kinds.POD, pod("cnpg-2", "11:20"))
+    if told:
+        client.put(
+            kinds.EVENT,
+            {
+                "metadata": {"name": "event", "namespace": NAMESPACE},
+                "involvedObject": {"kind": "Pod", "uid": "cnpg-1"},
+                "reason": "Evicted",
+                "message": "says the Event",
+                "lastTimestamp": "2026-03-01T11:30:00Z",
+            },
+        )
+
+    facts = await read_host(client, body(), configured=False)
+
+    assert [each.pod.name for each in facts.pods] == ["cnpg-2"]
+    assert [each.message for each in facts.evictions] == ([words] if words else [])
+    for eviction in facts.evictions:
+        assert (eviction.pod, eviction.sidecars) == ("cnpg-1", {"hello": "r1"})
+        assert eviction.ended == (read_time("2026-03-01T11:30:00Z") if told else eviction.created)
+
+
+def test_pods_that_are_refused_are_told_of() -> None:
+    found = body()
+    condition = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": "exceeded quota",
+        "lastTransitionTime": "2026-03-01T11:00:00Z",
+    }
+    found["status"] = {"conditions": [condition]}
+
+    facts = read_facts(found, [])
+
+    assert facts.refused == "exceeded quota"
+    assert facts.refused_since == read_time("2026-03-01T11:00:00Z")
+    condition["status"] = "False"
+    assert read_facts(found, []).refused == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        pytest.param({}, "no such ConfigMap", id="a pod that waits for its volumes"),
+        pytest.param({"podIP": "10.0.0.1"}, "", id="a pod that has them"),
+        pytest.param(
+            {"conditions": [{"type": "PodScheduled", "status": "False"}]}, "", id="without a node"
+        ),
+        pytest.param({"conditions": [{"type": "Ready", "status": "True"}]}, "", id="ready"),
+    ],
+)
+async def test_why_a_volume_is_not_mounted_is_read_from_events(
+    status: dict[str, Any], words: str
+) -> None:
+    client = FakeClient()
+    client.put(kinds.POD, pod(status=status))
+    for number, (reason, message) in enumerate(
+        [
+            ("FailedMount", "MountVolume.SetUp failed for volume: no such ConfigMap"),
+            ("FailedMount", "Unable to attach or mount volumes: timed out"),
+            ("Pulled", "MountVolume.SetUp failed, says an image"),
+        ]
+    ):
+        metadata = {"name": f"event-{number}", "namespace": NAMESPACE}
+        stamp = f"2026-03-01T11:0{number}:00Z"
+        client.put(
+            kinds.EVENT,
+            {"metadata": metadata, "reason": reason, "message": message, "lastTimestamp": stamp},
+        )
+
+    facts = await read_host(client, body(), configured=False)
+
+    assert facts.newest is not None
+    assert words in facts.newest.unmounted
+    assert bool(facts.newest.unmounted) is bool(words)

@@ -355,6 +355,8 @@ class TestLinks:
                     path.mkdir()
                 case "a link":
                     path.symlink_to(other)
+                case _:
+                    pass
             await shown(directory, links, f"{NAME[0]}/{NAME}")
         assert linked(links) == {}
 

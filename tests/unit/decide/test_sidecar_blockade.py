@@ -201,6 +201,7 @@ def test_who_is_taken_out_for(given: HostFacts, out: set[str], reason: Reason | 
     assert {cause.shared for cause in causes.values()} <= {len(out) > 1}
 
 
+ENDED = "Container manager of pod cnpg-9 ends with exit code 1: listen tcp :8080: address in use."
 WORDS = [
     (without_room(SPARE, serving("old")), "new", f"Pod cnpg-9 cannot be scheduled: {SCHEDULER}"),
     (having("settings", pods=(made("settings", seconds=SPARE, unmounted=UNMOUNTED),)), "settings",
@@ -208,8 +209,7 @@ WORDS = [
     (refused(SPARE, QUOTA, "large"), "large",
      f"Pods of Deployment cnpg-controller-manager are refused: {QUOTA}."),
     (having("new", pods=(passed("new", seconds=SOON, with_manager=CRASHING),)), "new",
-     "CloudNativePG does not stay up beside it. Container manager of pod cnpg-9 ends with exit "
-     "code 1: listen tcp :8080: address in use."),
+     f"CloudNativePG does not stay up beside it. {ENDED}"),
 ]  # fmt: skip
 
 

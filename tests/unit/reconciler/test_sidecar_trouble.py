@@ -1,5 +1,6 @@
 """Sidecars that crash, that somebody takes out, and that come from a Service or go back to one."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -347,6 +348,100 @@ async def test_a_spec_that_the_api_server_rejects_keeps_no_other_sidecar_out(
     assert "no such quantity" in stage.message(name="a")
     assert [stage.state(name) for name in ("b", "c")] == [("True", "Ready")] * 2
     assert stage.client.writes == []
+
+
+async def test_a_sidecar_that_admission_refuses_keeps_no_other_sidecar_out(
+    stage: HostingStage,
+) -> None:
+    stage.client.forbidden = "unwelcome"
+    stage.create("a", image="example.org/unwelcome:1")
+    for name in ("b", "c"):
+        stage.create(name)
+    await stage.until("b", "c")
+    await stage.pass_by(30, "a", "b", "c")
+
+    assert stage.sidecars.keys() == {"b", "c"}
+    assert stage.state("a") == ("False", "PodsRefused")
+    assert "unwelcome" in stage.message(name="a")
+    assert stage.client.dry_runs == 3, "each was tried alone, once"
+    assert stage.applies == 1
+    assert stage.world.live["metadata"]["generation"] == 2, "one roll"
+
+    # It is tried again after a while, and gets in once the policy is gone.
+    stage.client.forbidden = ""
+    await stage.until("a", seconds=60)
+    assert stage.sidecars.keys() == {"a", "b", "c"}
+
+
+async def test_what_is_refused_is_tried_again_ever_more_rarely(stage: HostingStage) -> None:
+    stage.client.forbidden = "unwelcome"
+    stage.create(image="example.org/unwelcome:1")
+    tries = []
+    stage.client.refused = lambda: tries.append(stage.clock())
+    await stage.pass_by(3600)
+
+    pauses = [(later - earlier).total_seconds() for earlier, later in pairwise(tries)]
+    assert len(tries) <= 12, pauses
+    assert pauses == sorted(pauses)
+    stage.edit(image="example.org/welcome:1")
+    await stage.until()
+
+
+async def test_a_removal_is_not_held_up_by_one_that_is_refused(stage: HostingStage) -> None:
+    stage.create("gone")
+    await stage.until("gone")
+    stage.client.forbidden = "unwelcome"
+    stage.create("a", image="example.org/unwelcome:1")
+    stage.delete("gone")
+    await stage.pass_by(90, "a", "gone")
+
+    assert stage.sidecars == {}
+    assert ("CNPGPlugin", NAMESPACE, "gone") not in stage.client.objects
+    assert stage.state("a") == ("False", "PodsRefused")
+
+
+async def test_a_spec_that_is_nested_too_deep_keeps_no_other_sidecar_out(
+    stage: HostingStage,
+) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"x": deep}
+    stage.create("b")
+    stage.create("a")
+    stage.client.the(kinds.PLUGIN, "a")["spec"]["volumes"] = [{"name": "v", "csi": _Deep(deep)}]
+    await stage.until("b")
+    await stage.pass_by(60, "a", "b")
+
+    assert stage.sidecars.keys() == {"b"}
+    assert stage.state("a") == ("False", "InvalidSpec")
+    assert "nested too deep" in stage.message(name="a")
+
+
+class _Deep(dict[str, Any]):
+    """Copies of it are shallow: the tests' cluster copies what it hands out."""
+
+    def __deepcopy__(self, _: object) -> "_Deep":
+        return self
+
+
+async def test_deleting_a_sidecar_that_is_not_proven_takes_effect_while_cloudnativepg_starts(
+    stage: HostingStage,
+) -> None:
+    stage.create(image=BAD, deletionProtection=True)
+    stage.client.put(
+        kinds.CLUSTER,
+        {
+            "metadata": {"name": "db", "namespace": "app"},
+            "spec": {"plugins": [{"name": "hello.example.org"}]},
+        },
+    )
+    while "hello" not in stage.sidecars:
+        await stage.pass_by(1)
+    stage.delete()
+    await stage.pass_by(8)
+
+    assert stage.sidecars == {}
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
 
 
 async def test_a_sidecar_that_turns_into_one_that_is_rejected_stays_as_it_is(

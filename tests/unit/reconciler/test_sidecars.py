@@ -386,3 +386,37 @@ async def test_a_manual_change_waits_for_its_approval_and_costs_one_roll(
     assert waiting[:2] == (before, ("Unknown", "AwaitingApproval"))
     assert stage.sidecars != before
     assert stage.applies == 2
+
+
+def name_the_same_plugin(stage: HostingStage) -> None:
+    """Put a Service there that CloudNativePG takes for the plugin."""
+    labels = {names.CNPG_PLUGIN_NAME: "hello.example.org"}
+    metadata = {"name": "by-hand", "namespace": NAMESPACE, "labels": labels}
+    stage.client.put(kinds.SERVICE, {"metadata": metadata, "spec": {}})
+
+
+async def test_a_foreign_service_of_the_same_plugin_name_keeps_a_sidecar_out(
+    stage: HostingStage,
+) -> None:
+    name_the_same_plugin(stage)
+    stage.create()
+    await stage.pass_by(60)
+
+    assert stage.state() == ("False", "NameConflict")
+    assert "by-hand" in stage.message()
+    assert stage.sidecars == {}
+
+
+async def test_a_foreign_service_that_comes_later_takes_no_sidecar_out(
+    stage: HostingStage,
+) -> None:
+    stage.create()
+    await stage.until()
+    name_the_same_plugin(stage)
+    await stage.pass_by(60)
+
+    assert stage.state() == ("False", "NameConflict")
+    assert stage.sidecars.keys() == {"hello"}
+    del stage.client.objects["Service", NAMESPACE, "by-hand"]
+    await stage.until()
+    assert stage.applies == 1
