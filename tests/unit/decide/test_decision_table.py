@@ -192,7 +192,7 @@ SITUATIONS: list[Row] = [
     ("connections that were closed are used for ever until a restart", KEEPING,
      {"announcement": NEW, "clusters": (BROKEN,), "registered_revision": "r1"},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("connections that were closed are rebuilt by others, or nobody knows why not", SILENT,
+    ("connections that were closed are rebuilt by others, or Clusters are named", SILENT,
      {"announcement": NEW, "clusters": (BROKEN,)}, Reason.CLUSTERS_BLOCKED, None),
     ("Clusters that are blocked for a moment may be so", EVENTFUL,
      {"announcement": announcement("r1", at=ago(20)), "event": CNPGEvent(
