@@ -1,6 +1,6 @@
 """A plugin that a Cluster uses changes its mode again and again, on a slow and busy machine.
 
-Each of the operator's requests takes three seconds more, and two processes keep the machine busy:
+Each of the operator's requests takes seconds more, and two processes keep the machine busy:
 no step of a move may depend on how fast anything is.
 """
 
@@ -22,9 +22,10 @@ from tests.support.thorough import times
 
 NAME, CLUSTER = "wanderer", "e2e-wanderer"
 MOVES = times(20, 2)
-SLOWNESS = 3.0
-MOVED_WITHIN = 300.0
-"""Seconds; a pass alone takes half a minute at that pace."""
+SLOWNESS = float(times(3, 1))
+"""Seconds; with three, a pass takes half a minute."""
+
+MOVED_WITHIN = 120.0 * SLOWNESS
 
 NOT_RECONCILED = 15.0
 """Seconds for which a move may stop a Cluster. A new leader of CloudNativePG knows no Service at

@@ -24,6 +24,9 @@ from tests.support.resources import (
 )
 
 NAME, CLUSTER, OTHER = "rivalled", "e2e-rivalled", "rivalled-former"
+NO_GAP = 5.0
+"""Seconds between two reconciles that nothing disturbs; the test asks for two in a second."""
+
 RECONCILED_WITHIN = 25.0
 """Seconds until a Cluster that was blocked is reconciled: CloudNativePG looks at it every ten."""
 
@@ -47,12 +50,15 @@ def heart(used: Plugins) -> Iterator[Heartbeat]:
         yield beating
 
 
-def other(plugins: Plugins, **annotations: str) -> Manifest:
-    """What somebody else's manifest of the same plugin would look like; nobody serves it."""
-    own = plugins.get("Service", NAME)["metadata"]["annotations"]
+def other(plugins: Plugins, *, working: bool = False) -> Manifest:
+    """A Service as another manifest of the same plugin has it; pods are behind one that works."""
+    own = plugins.get("Service", NAME)
     manifest = service(OTHER, labels={LABEL: plugin_name(NAME)})
-    announced = {key: value for key, value in own.items() if key.startswith("cnpg.io/")}
-    manifest["metadata"]["annotations"] = {**announced, **annotations}
+    told = own["metadata"]["annotations"].items()
+    annotations = {key: value for key, value in told if key.startswith("cnpg.io/")}
+    manifest["metadata"]["annotations"] = {**annotations, "cnpg.io/pluginServerName": NAME}
+    if working:
+        manifest["spec"]["selector"] = own["spec"]["selector"]
     return manifest
 
 
@@ -125,17 +131,39 @@ def test_it_comes_and_goes_while_the_operator_sees_nothing(
     until_reconciled(used, heart)
 
 
+def test_a_service_hands_its_plugin_over_as_the_message_says_without_a_gap(used: Plugins) -> None:
+    with Heartbeat(used.api, CLUSTER) as heart:
+        wait.until("the Cluster is reconciled", heart.beating, within=60)
+        used.apply(other(used, working=True))
+        until_registered(used)
+        hand_over(used)
+        until_reconciled(used, heart)
+        assert heart.longest_pause() < NO_GAP
+
+
 def test_without_its_label_cloudnativepg_dials_the_plugins_own_again(
     used: Plugins, heart: Heartbeat
 ) -> None:
     used.apply(other(used))
-    until_conflict(used)
     until_registered(used)
-    # Whoever follows the message: nothing fails from then on, whatever comes of the other Service.
-    used.kubectl("label", "service", OTHER, "-n", NAMESPACE, f"{LABEL}-")
+    hand_over(used)
     until_reconciled(used, heart)
-    used.kubectl("delete", "service", OTHER, "-n", NAMESPACE, "--wait=false")
-    freed = '{"metadata":{"finalizers":null}}'
-    used.kubectl("patch", "service", OTHER, "-n", NAMESPACE, "--type=merge", "-p", freed)
-    used.until_gone("Service", OTHER, within=15)
-    until_reconciled(used, heart)
+
+
+def hand_over(plugins: Plugins) -> None:
+    """Do what the message says, once it knows of CloudNativePG's finalizer."""
+    unlabel = f"label service {OTHER} -n {NAMESPACE} {LABEL}-"
+    unhold, freed = (
+        f"patch service {OTHER} -n {NAMESPACE} --type=merge -p",
+        '{"metadata":{"finalizers":null}}',
+    )
+
+    def told() -> bool:
+        message = plugins.condition(NAME, "Accepted")["message"]
+        return f"kubectl {unlabel}" in message and f"kubectl {unhold} '{freed}'" in message
+
+    wait.until("the message says how", told, within=15, explain=lambda: plugins.explain(NAME))
+    plugins.kubectl(*unlabel.split())
+    plugins.until_ready(NAME, within=RECONCILED_WITHIN)
+    plugins.kubectl(*unhold.split(), freed)
+    plugins.kubectl("delete", "service", OTHER, "-n", NAMESPACE)

@@ -42,7 +42,7 @@ def test_a_service_wakes_the_resource_whose_plugin_it_names() -> None:
     assert woken(("u1", "hello.example.org", True)) == ["cnpg-system/hello"]
 
 
-def test_a_service_without_a_label_wakes_nobody() -> None:
+def test_a_service_without_a_label_wakes_no_resource() -> None:
     assert woken(("u1", "", False)) == []
 
 

@@ -2,7 +2,7 @@
 
 CloudNativePG keeps its connection when only the label is taken off a Service, and a process that
 starts later never sees it (1.24.0 to 1.30.1). So the Service loses its label right before
-CloudNativePG is rolled: the former leader goes on with it, the new one knows the socket alone. Pods
+CloudNativePG is rolled: the old leader goes on with it, the new one knows the socket alone. Pods
 that may have seen the label are noted by name; no step depends on how long anything takes.
 """
 
@@ -19,7 +19,7 @@ AGAIN: Final = "@service/"
 
 
 class Sight(StrEnum):
-    """What becomes of the label of the former Service."""
+    """What is done about the label of the old Service."""
 
     SHOW = "Show"
     """CloudNativePG is to find the plugin through it."""

@@ -49,7 +49,7 @@ async def hide_services(
 
 
 async def follow_move(tools: Tools, plugin: Plugin, seen: SidecarSnapshot) -> list[str]:
-    """Let CloudNativePG see the former Service, or not, as it is right now."""
+    """Show the old Service to CloudNativePG or hide it, as its state asks for now."""
     move = read_move(plugin, seen)
     if move is None or decide_sight(move) is Sight.KEEP:
         return []

@@ -87,8 +87,14 @@ class Placements:
         self._refused.pop((namespace, name), None)
 
     def note(self, namespace: str, wanted: str, now: datetime) -> tuple[datetime, datetime]:
-        """Note that a set is wanted; say since when any is, and since when this one."""
-        known = self._current(namespace, now) or _Pending(wanted, now, now, now)
+        """Note that a set is wanted; say since when any is, and since when this one.
+
+        The same set goes on waiting however long a pass takes: on a slow machine it would begin to
+        wait again each time.
+        """
+        known = self._pending.get(namespace)
+        if known is None or (known.wanted != wanted and self._current(namespace, now) is None):
+            known = _Pending(wanted, now, now, now)
         last = known.last if known.wanted == wanted else now
         self._pending[namespace] = replace(known, wanted=wanted, last=last, seen=now)
         return known.first, last

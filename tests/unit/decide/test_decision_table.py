@@ -181,9 +181,6 @@ SITUATIONS: list[Row] = [
      {"announcement": replace(NEW, disturbed="Service other"), "registered_revision": "r1",
       "clusters": (user(CURRENT, "Unknown plugin", blocked=True),)},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("Clusters that another plugin Service does not block need none", KEEPING,
-     {"announcement": replace(NEW, disturbed="Service other"), "registered_revision": "r1",
-      "clusters": (user(CURRENT),)}, Reason.REGISTERED, None),
     ("a new image that Clusters do not show yet is no reason for a restart", MODERN,
      {"announcement": UPGRADED, "clusters": (user(FORMER),), "event": REGISTERED},
      Reason.REGISTERED, None),
@@ -192,7 +189,7 @@ SITUATIONS: list[Row] = [
     ("connections that were closed are used for ever until a restart", KEEPING,
      {"announcement": NEW, "clusters": (BROKEN,), "registered_revision": "r1"},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("connections that were closed are rebuilt by others, or nobody knows why not", SILENT,
+    ("connections that were closed are rebuilt by others, or Clusters are named", SILENT,
      {"announcement": NEW, "clusters": (BROKEN,)}, Reason.CLUSTERS_BLOCKED, None),
     ("Clusters that are blocked for a moment may be so", EVENTFUL,
      {"announcement": announcement("r1", at=ago(20)), "event": CNPGEvent(

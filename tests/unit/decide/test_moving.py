@@ -42,7 +42,7 @@ def after(*pods: Any) -> Any:
 
 
 def situation(**facts: Any) -> MovingInput:
-    """The sidecar is in the Deployment, the former leader leads, the label is off."""
+    """The sidecar is in the Deployment, the old leader leads, the label is off."""
     usual = MovingInput("hello", SOCKET, HIDDEN, after(FORMER, STARTING), led_by("cnpg-1"))
     return replace(usual, **facts)
 
@@ -53,9 +53,9 @@ ROWS = [
     ("the sidecar was taken out again", {"host": host(pods=(PROVEN,))}, Sight.SHOW),
     ("a Service that says nothing shows nothing",
      {"host": BEFORE, "service": replace(HIDDEN, announced=False)}, Sight.KEEP),
-    ("the former leader goes on", {}, Sight.KEEP),
-    ("somebody labels it while the new pod starts", {"service": SHOWN}, Sight.HIDE),
-    ("nobody leads", {"leader": None, "service": SHOWN}, Sight.KEEP),
+    ("the old leader goes on", {}, Sight.KEEP),
+    ("another tool labels it while the new pod starts", {"service": SHOWN}, Sight.HIDE),
+    ("there is no leader", {"leader": None, "service": SHOWN}, Sight.KEEP),
     ("the leader is on its way out",
      {"host": after(STARTING), "service": SHOWN}, Sight.KEEP),
     ("the new leader has the socket",
@@ -84,7 +84,7 @@ NEW: dict[str, Any] = {"host": after(PROVEN), "leader": led_by("cnpg-2")}
 @pytest.mark.parametrize(
     ("facts", "leaves", "restarts"),
     [
-        pytest.param({}, False, False, id="the former leader leads"),
+        pytest.param({}, False, False, id="the old leader leads"),
         pytest.param(NEW, True, False, id="the new leader never saw the label"),
         pytest.param({**NEW, "service": SHOWN}, False, True, id="the new leader sees it"),
         pytest.param(

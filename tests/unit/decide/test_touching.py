@@ -54,7 +54,7 @@ ROWS = [
         "a Cluster is blocked for a moment by a new leader",
         {"clusters": (STUCK,), "cnpg": cnpg(leader=leader(ago(29)))}, None,
     ),
-    ("nobody leads", {"clusters": (STUCK,), "cnpg": cnpg(leader=None)}, None),
+    ("there is no leader", {"clusters": (STUCK,), "cnpg": cnpg(leader=None)}, None),
     ("a touch has had no time", {"clusters": (STUCK,), "live": touched(29, BLOCKED)}, None),
     ("a touch did not help", {"clusters": (STUCK,), "live": touched(31, BLOCKED)}, BLOCKED),
     ("the second has more time", {"clusters": (STUCK,), "live": touched(59, BLOCKED, 2)}, None),
@@ -119,11 +119,11 @@ def test_one_identity_is_touched_for_once() -> None:
 
 def test_touches_for_the_same_reason_are_counted_until_it_is_long_ago() -> None:
     again = decide(clusters=(STUCK,), live=touched(900, BLOCKED, 3))
-    anew = decide(clusters=(STUCK,), live=touched(6 * 3600, BLOCKED, 3))
+    later = decide(clusters=(STUCK,), live=touched(6 * 3600, BLOCKED, 3))
 
     assert again is not None
-    assert anew is not None
-    assert (again.times, anew.times) == (4, 1)
+    assert later is not None
+    assert (again.times, later.times) == (4, 1)
 
 
 def test_a_touch_is_read_as_it_was_written() -> None:
@@ -135,11 +135,11 @@ def test_a_touch_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "text", [None, 3, "", "r1", "[]", "{}", '{"at": "x", "for": "y", "times": 1}', "[" * 5000]
 )
-def test_what_somebody_else_wrote_is_no_touch(text: object) -> None:
+def test_what_others_wrote_is_no_touch(text: object) -> None:
     assert read_touch(text) is None
 
 
-OTHER = ForeignObject("Service", "other", "somebody", uid="uid-2", published=True)
+OTHER = ForeignObject("Service", "other", "Helm", uid="uid-2", published=True)
 
 
 def test_another_service_is_noted_once_until_the_touch_for_it() -> None:

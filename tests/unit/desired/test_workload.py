@@ -85,3 +85,18 @@ def test_only_a_restart_for_certificates_changes_the_pods() -> None:
     assert annotations.pop(names.ANNOTATION_RELOADED) == "some certificates"
     assert names.ANNOTATION_RELOADED not in never["spec"]["template"]["metadata"]["annotations"]
     assert once["spec"] == never["spec"]
+
+
+@pytest.mark.parametrize(
+    ("own", "policy"),
+    [
+        ({}, "FallbackToLogsOnError"),
+        ({"terminationMessagePolicy": "File"}, "File"),
+    ],
+    ids=["as it is", "as the user wants it"],
+)
+def test_the_end_of_the_log_tells_why_a_plugin_ended(own: dict[str, str], policy: str) -> None:
+    template = {"spec": {"containers": [{"name": names.CONTAINER, **own}]}}
+    pod = build_deployment(plugin(podTemplate=template))["spec"]["template"]["spec"]
+
+    assert pod["containers"][0]["terminationMessagePolicy"] == policy

@@ -185,7 +185,7 @@ async def test_a_leader_that_saw_the_label_is_replaced_once(stage: HostingStage)
         await move(stage, registry, 1)
         live = service(stage)
         if stage.sidecars and live is not None and registry.leader == "cnpg-1":
-            # Somebody else's tool, while the new pod starts.
+            # Another tool, while the new pod starts.
             live["metadata"]["labels"][names.CNPG_PLUGIN_NAME] = PLUGIN
             stage.turn(1)
             stage.turn(1)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from cnpg_plugin_operator.reconciler.placements import STALE, Placements
-from tests.support.builders import NOW
+from tests.support.builders import NOW, ago
 
 A_WHILE = timedelta(seconds=5)
 HERE = "cnpg-system"
@@ -43,3 +43,10 @@ def test_a_change_that_nobody_wants_any_more_holds_no_restart_up() -> None:
     assert placements.is_waiting(HERE, NOW + STALE - A_WHILE)
     assert not placements.is_waiting(HERE, NOW + STALE)
     assert placements.note(HERE, "two", NOW + STALE) == (NOW + STALE, NOW + STALE)
+
+
+def test_the_same_set_goes_on_waiting_however_long_a_pass_takes() -> None:
+    placements = Placements()
+    placements.note("cnpg-system", "a", ago(600))
+
+    assert placements.note("cnpg-system", "a", NOW) == (ago(600), ago(600))

@@ -101,7 +101,7 @@ async def test_a_label_that_is_taken_off_again_is_a_disturbance_as_well(stage: S
     assert touches(stage)
 
 
-async def test_a_second_service_that_nobody_saw_is_known_from_cloudnativepgs_events(
+async def test_a_second_service_that_no_pass_saw_is_known_from_cloudnativepgs_events(
     stage: Stage,
 ) -> None:
     stage.client.put(
