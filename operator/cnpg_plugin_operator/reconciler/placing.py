@@ -51,7 +51,7 @@ async def place(tools: Tools, plugin: Plugin | Leaving) -> Placed:
             return Placed(placing, roster)
         try:
             await tools.sidecars.apply(plugin.namespace, seen.host, roster.template)
-        except errors.RejectedError:
+        except (errors.RejectedError, errors.ForbiddenError):
             # By somebody's spec. If it is this one's, it is refused alone as well.
             roster = seat(seen, seen.host, tools.policy, now, alone=plugin.name)
             if roster.drift is None or roster.forbidden:
