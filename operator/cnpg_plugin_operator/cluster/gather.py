@@ -115,12 +115,10 @@ class Gatherer:
         own = f"{names.LABEL_PLUGIN}={plugin.name}"
         async with asyncio.TaskGroup() as reads:
             live = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
-            shared = reads.create_task(
-                concerning(Type.CERTIFICATES_READY, self._chain(namespace, chain))
-            )
-            pods = reads.create_task(
-                concerning(Type.AVAILABLE, self._client.list(kinds.POD, namespace, labels=own))
-            )
+            parts = concerning(Type.CERTIFICATES_READY, self._chain(namespace, chain))
+            shared = reads.create_task(parts)
+            own_pods = self._client.list(kinds.POD, namespace, labels=own)
+            pods = reads.create_task(concerning(Type.AVAILABLE, own_pods))
             cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
             siblings = reads.create_task(self.siblings(namespace))
             labelled = reads.create_task(self._client.list(kinds.SERVICE, namespace, labels=named))
