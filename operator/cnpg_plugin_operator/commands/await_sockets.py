@@ -22,6 +22,7 @@ from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.durations import parse_duration
+from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.decide import gate
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome
 from cnpg_plugin_operator.handshake.sockets import SocketHandshaker, find_sockets
@@ -155,7 +156,7 @@ class Watch:
     def _tell(self, name: str) -> None:
         outcome = self.outcomes[name]
         mark = "ok" if outcome.succeeded else "FAILED"
-        say(f"{name}: {mark}. {outcome.reason}: {outcome.message}")
+        say(printable(f"{name}: {mark}. {outcome.reason}: {outcome.message}"))
 
     def _left(self) -> float:
         return self._ends - asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""JSON as nobody would write it, and where to put it."""
+"""JSON that no author would write, and where to put it."""
 
 import json
 import sys

@@ -149,7 +149,7 @@ def test_any_spec_ends_in_a_status(mode: str, path: tuple[str, ...], value: Any,
 
 @settings(QUICK, max_examples=400)
 @given(MODES, st.sampled_from(STATUSES), JSON, st.sampled_from(["change", "delete"]))
-def test_any_former_status_is_replaced(
+def test_any_previous_status_is_replaced(
     mode: str, path: tuple[str | int, ...], value: Any, what: str
 ) -> None:
     stage = restored(mode)
