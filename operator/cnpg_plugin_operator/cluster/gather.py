@@ -63,6 +63,8 @@ class Snapshot:
     event: CNPGEvent | None
     approval: str
     """Which change of the plugin's pods a person approved, or empty."""
+    orphans: frozenset[str] = frozenset()
+    """Sidecars in CloudNativePG's Deployment whose resources are gone."""
 
 
 class Gatherer:
@@ -146,6 +148,7 @@ class Gatherer:
                 (find_approval(b) for b in siblings.result() if b["metadata"]["uid"] == plugin.uid),
                 "",
             ),
+            orphans=find_orphans(found, siblings.result()),
         )
 
     async def _chain(self, namespace: str, wanted: list[Object]) -> Live:
@@ -290,6 +293,14 @@ def with_record(
     """Add the newest restart that a resource of the namespace has noted."""
     bodies = tuple(siblings)
     return tuple(replace(cnpg, record=find_record(bodies, cnpg.deployment)) for cnpg in found)
+
+
+def find_orphans(
+    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
+) -> frozenset[str]:
+    """Name the sidecars that no resource stands for: a finalizer was removed by hand."""
+    known = {body["metadata"]["name"] for body in siblings}
+    return frozenset(found[0].sidecars) - known if len(found) == 1 else frozenset()
 
 
 def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

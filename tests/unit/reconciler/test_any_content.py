@@ -22,7 +22,7 @@ from tests.unit.reconciler.world import NAMESPACE
 
 Key = tuple[str, str | None, str]
 PASSES = 3
-STATUS_LIMIT = 64 * 1024
+STATUS_LIMIT = 128 * 1024
 
 
 def settled(stage: Stage) -> Stage:
