@@ -19,7 +19,7 @@ _RESTART: Final = Section(
     {
         "time": _TIME,
         "reason": Text(),
-        "revisions": Named(64),
+        "revisions": Named(256, limit=128),
         "attempt": Number(),
         "generation": Number(2**53),
     }
@@ -73,8 +73,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
         }
     ),
 }
-"""What a status may hold beside its conditions, all bounded: together less than 64 KiB, so that it
-can always be written."""
+"""What a status may hold beside its conditions, all bounded: together less than 128 KiB, so that
+it can always be written."""
 
 STATUS: Final = Section(
     {"observedGeneration": Number(2**53), "conditions": Many(_CONDITION, 32), **SECTIONS}

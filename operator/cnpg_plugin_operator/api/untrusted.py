@@ -51,6 +51,11 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def objects(value: object) -> list[Mapping[str, Any]]:
+    """Give the JSON objects in a list, none where the value is something else."""
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
 def read_json(text: object) -> Mapping[str, Any]:
     """Read a JSON object from a text such as an annotation; empty where it holds none."""
     if not isinstance(text, str) or not text:

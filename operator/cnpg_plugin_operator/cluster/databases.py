@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.untrusted import mapping, objects
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.cnpg_facts import ClusterFacts, PluginStatusFacts
@@ -62,7 +63,7 @@ def read_cluster(body: Mapping[str, Any], plugin_name: str, name: str = "") -> C
     if plugin_name not in used:
         return None
     reported = next(
-        (p for p in status.get("pluginStatus") or [] if p.get("name") == plugin_name), None
+        (p for p in objects(status.get("pluginStatus")) if p.get("name") == plugin_name), None
     )
     annotations = metadata.get("annotations") or {}
     return ClusterFacts(
@@ -79,10 +80,11 @@ def read_cluster(body: Mapping[str, Any], plugin_name: str, name: str = "") -> C
 
 
 def _read_plugin_status(reported: Mapping[str, Any]) -> PluginStatusFacts:
+    capabilities = reported.get("capabilities")
     return PluginStatusFacts(
         name=str(reported.get("name", "")),
         version=str(reported.get("version", "")),
-        capabilities=tuple(str(c) for c in reported.get("capabilities") or []),
+        capabilities=tuple(map(str, capabilities if isinstance(capabilities, list) else ())),
     )
 
 
@@ -99,8 +101,9 @@ def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
 
     Enabled ones count, and those that its external clusters are restored with.
     """
-    used = [p for p in spec.get("plugins") or [] if p.get("enabled", True)]
-    used += [c["plugin"] for c in spec.get("externalClusters") or [] if c.get("plugin")]
+    used = [p for p in objects(spec.get("plugins")) if p.get("enabled", True)]
+    restored = objects(spec.get("externalClusters"))
+    used += [mapping(each["plugin"]) for each in restored if each.get("plugin")]
     return frozenset(str(p.get("name", "")) for p in used)
 
 

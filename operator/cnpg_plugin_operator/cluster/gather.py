@@ -84,6 +84,8 @@ class Snapshot:
     """What it said last of the plugin's name, if it said it of another Service."""
     approval: str
     """Which change of the plugin's pods a person approved, or empty."""
+    orphans: frozenset[str] = frozenset()
+    """Sidecars in CloudNativePG's Deployment whose resources are gone."""
 
 
 class Gatherer:
@@ -151,12 +153,10 @@ class Gatherer:
         own = label_selector({names.LABEL_PLUGIN: plugin.name})
         async with asyncio.TaskGroup() as reads:
             live = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
-            shared = reads.create_task(
-                concerning(Type.CERTIFICATES_READY, self._chain(namespace, chain))
-            )
-            pods = reads.create_task(
-                concerning(Type.AVAILABLE, self._client.list(kinds.POD, namespace, labels=own))
-            )
+            parts = concerning(Type.CERTIFICATES_READY, self._chain(namespace, chain))
+            shared = reads.create_task(parts)
+            own_pods = self._client.list(kinds.POD, namespace, labels=own)
+            pods = reads.create_task(concerning(Type.AVAILABLE, own_pods))
             cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
             siblings = reads.create_task(self.siblings(namespace))
             clusters = reads.create_task(concerning(Type.REGISTERED, self.clusters(plugin)))
@@ -189,6 +189,7 @@ class Gatherer:
                 (find_approval(b) for b in siblings.result() if b["metadata"]["uid"] == plugin.uid),
                 "",
             ),
+            orphans=find_orphans(found, siblings.result()),
         )
 
     async def _private(
@@ -404,6 +405,14 @@ def with_record(
         )
         for cnpg in found
     )
+
+
+def find_orphans(
+    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
+) -> frozenset[str]:
+    """Name the sidecars that no resource stands for: a finalizer was removed by hand."""
+    known = {body["metadata"]["name"] for body in siblings}
+    return frozenset(found[0].sidecars) - known if len(found) == 1 else frozenset()
 
 
 def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

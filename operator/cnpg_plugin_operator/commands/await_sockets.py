@@ -23,6 +23,7 @@ from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.durations import parse_duration
+from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.decide import gate
 from cnpg_plugin_operator.decide.facts import HandshakeOutcome
 from cnpg_plugin_operator.handshake.sockets import SocketHandshaker, find_sockets, link_sockets
@@ -197,7 +198,7 @@ class Watch:
     def _tell(self, name: str) -> None:
         outcome = self.outcomes[name]
         mark = "ok" if outcome.succeeded else "FAILED"
-        say(f"{name}: {mark}. {outcome.reason}: {outcome.message}")
+        say(printable(f"{name}: {mark}. {outcome.reason}: {outcome.message}"))
 
     def _left(self) -> float:
         return self._ends - asyncio.get_running_loop().time()

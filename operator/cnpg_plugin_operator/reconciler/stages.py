@@ -245,9 +245,12 @@ class Pass:
         return step.verdict
 
     async def _leave_cnpg_pod(self) -> None:
-        """Take out the sidecar that this plugin once was; until it was Ready, it had its use."""
+        """Take out the sidecar that this plugin once was; until it was Ready, it had its use.
+
+        Orphans go with it, for no pass of their own takes them out.
+        """
         work = self.work
-        if self.plugin.name not in work.seen.cnpg[0].sidecars:
+        if self.plugin.name not in work.seen.cnpg[0].sidecars and not work.seen.orphans:
             return
         placed = await place(self.tools, self.plugin)
         work.wrote += placed.wrote

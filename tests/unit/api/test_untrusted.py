@@ -88,5 +88,5 @@ def test_the_largest_status_can_be_written() -> None:
     }
     status = build_status(read_status({"status": previous}), Report({}), generation=1, now=NOW)
 
-    assert len(json.dumps(status, ensure_ascii=False).encode()) < 64 * 1024
+    assert len(json.dumps(status, ensure_ascii=False).encode()) < 128 * 1024
     assert len(status["plugin"]["capabilities"]) == 32

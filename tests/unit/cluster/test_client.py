@@ -1,47 +1,141 @@
-"""The client: what it asks the API server for."""
+"""What the API server answers, as this program's own errors."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.aio import client as library
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import incluster_config
 
-from cnpg_plugin_operator.cluster import client as subject
+from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.gather import Gatherer
-from cnpg_plugin_operator.cluster.kinds import Kind
-from tests.support.fake_client import FakeClient
-from tests.unit.reconciler.world import Clock
+from cnpg_plugin_operator.cluster.client import Client, well_formed
+
+CAUSES = {"details": {"causes": [{"field": "spec.template.spec.containers[0].image"}]}}
+POLICY = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"
+WEBHOOK = 'admission webhook "w.example.com" denied the request: no'
+SCHEMA = "failed to create typed patch object (ns/n; apps/v1, Kind=Deployment): .spec.noSuchField"
+ANSWERS = [
+    (400, "injected", {}, errors.ForbiddenError),
+    (400, 'strict decoding error: unknown field "spec.x"', {}, errors.RejectedError),
+    (400, "Deployment in version v1 cannot be handled as a Deployment", {}, errors.RejectedError),
+    (401, "Unauthorized", {}, errors.UnauthorizedError),
+    (403, "cannot patch resource", {}, errors.ForbiddenError),
+    (403, WEBHOOK, {}, errors.ForbiddenError),
+    (404, "not found", {}, errors.NotFoundError),
+    (409, "conflict", {}, errors.ConflictError),
+    (409, "Apply failed with 1 conflict", CAUSES, errors.ConflictError),
+    (422, "is invalid: image: Required value", CAUSES, errors.RejectedError),
+    (422, POLICY, CAUSES, errors.ForbiddenError),
+    (422, "injected", {}, errors.ForbiddenError),
+    (500, SCHEMA, {}, errors.RejectedError),
+    (500, "failed calling webhook", {}, errors.UnavailableError),
+    (503, "overloaded", {"details": []}, errors.UnavailableError),
+]
 
 
-class Paging(FakeClient):
-    """Answers lists as pages of one name each."""
+class Answer:
+    """An answer of the API server."""
 
-    def __init__(self, *names: str) -> None:
-        super().__init__()
-        self.asked: list[list[tuple[str, str]]] = []
-        self._names = names
-
-    async def _request(
-        self, method: str, kind: Kind, namespace: str | None, name: str | None = None, **given: Any
-    ) -> dict[str, Any]:
-        assert (method, kind, name) == ("get", kinds.PLUGIN, None)
-        self.asked.append(given["query_params"])
-        number = int(dict(given["query_params"]).get("continue", "0"))
-        left = number + 1 < len(self._names)
-        return {
-            "metadata": {"continue": str(number + 1) if left else ""},
-            "items": [{"metadata": {"name": f"{namespace}-{self._names[number]}"}}],
-        }
-
-    names = subject.Client.names
+    async def json(self) -> dict[str, Any]:
+        return {"metadata": {"name": "hello"}}
 
 
-async def test_resources_are_listed_page_by_page_in_every_managed_namespace(
-    monkeypatch: pytest.MonkeyPatch,
+class Dynamic:
+    """Answers with errors first."""
+
+    def __init__(self, *answers: ApiException) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def request(self, *_: object, **__: object) -> Answer:
+        self.asked += 1
+        if self.answers:
+            raise self.answers.pop(0)
+        return Answer()
+
+
+def refusal(status: int, message: str = "", more: dict[str, Any] | None = None) -> ApiException:
+    error = ApiException(status=status, reason="reason")
+    error.body = json.dumps({"message": message, **(more or {})})
+    return error
+
+
+async def connected(*answers: ApiException, in_cluster: bool = False) -> tuple[Client, Dynamic]:
+    api = library.ApiClient(library.Configuration())
+    client = Client(api, in_cluster=in_cluster)
+    await client.close()
+    dynamic = Dynamic(*answers)
+    client._dynamic = dynamic
+    return client, dynamic
+
+
+@pytest.mark.parametrize(("status", "message", "more", "expected"), ANSWERS)
+async def test_an_answer_becomes_one_of_our_errors(
+    status: int, message: str, more: dict[str, Any], expected: type[errors.ClusterError]
 ) -> None:
-    monkeypatch.setattr(subject, "PAGE", 1)
-    client = Paging("a", "b")
+    client, _ = await connected(refusal(status, message, more))
+    with pytest.raises(errors.ClusterError) as raised:
+        await client.get(kinds.DEPLOYMENT, "hello", "ns")
 
-    keys = await Gatherer(client, ("one", "two"), Clock()).keys()
+    assert type(raised.value) is expected
+    assert message in str(raised.value)
 
-    assert keys == [("one", "one-a"), ("one", "one-b"), ("two", "two-a"), ("two", "two-b")]
-    assert client.asked[:2] == [[("limit", "1")], [("limit", "1"), ("continue", "1")]]
+
+@pytest.fixture
+def pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The files of a pod's account; returns that of the token."""
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    token.write_text("old")
+    authority.write_text("ca")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    return token
+
+
+def rotate(token: Path) -> None:
+    """Replace the token, as the kubelet does."""
+    token.write_text("new")
+
+
+async def test_a_token_that_is_refused_is_read_again_at_once(pod: Path) -> None:
+    client, dynamic = await connected(refusal(401), in_cluster=True)
+    rotate(pod)
+    await client.get(kinds.DEPLOYMENT, "hello", "ns")
+
+    assert dynamic.asked == 2
+    assert client._api.configuration.api_key["BearerToken"] == "bearer new"
+
+
+async def test_a_token_that_is_refused_twice_is_tried_again_later(pod: Path) -> None:
+    client, dynamic = await connected(refusal(401), refusal(401), in_cluster=True)
+    with pytest.raises(errors.UnauthorizedError):
+        await client.get(kinds.DEPLOYMENT, "hello", "ns")
+
+    assert dynamic.asked == 2
+
+
+def test_an_object_of_a_wrong_shape_is_read_as_far_as_it_has_the_right_one() -> None:
+    metadata = {
+        "name": "hello",
+        "labels": {"a": "b", "c": 7},
+        "annotations": [],
+        "ownerReferences": ["x", {"uid": "u"}],
+        "finalizers": "none",
+    }
+
+    assert well_formed({"metadata": metadata, "spec": [1], "status": "x"}) == {
+        "metadata": {
+            "name": "hello",
+            "labels": {"a": "b"},
+            "annotations": {},
+            "ownerReferences": [{"uid": "u"}],
+            "finalizers": [],
+        },
+        "spec": {},
+        "status": {},
+    }

@@ -269,3 +269,16 @@ async def test_a_sidecar_whose_finalizer_was_removed_by_hand_is_taken_out() -> N
 
     assert stage.sidecars == {}
     assert names.ANNOTATION_SIDECARS not in str(stage.client.the(kinds.DEPLOYMENT, CNPG)["spec"])
+
+
+async def test_an_orphaned_sidecar_is_taken_out_by_the_pass_of_a_plugin_of_another_mode() -> None:
+    stage = HostingStage()
+    stage.create()
+    await stage.until()
+    del stage.client.objects["CNPGPlugin", NAMESPACE, "hello"]
+    stage.reconciler = stage.operator()
+    stage.create("other", mode="Standalone")
+    await stage.pass_by(120, "other")
+
+    assert stage.condition(name="other") == ("True", "Ready")
+    assert stage.sidecars == {}
