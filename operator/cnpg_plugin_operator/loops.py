@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -32,6 +34,13 @@ BACKOFF_MOST: Final = 60.0
 
 WORKERS: Final = 4
 """Passes that run at the same time: enough to overlap their waiting for the API server."""
+
+MOST_PASSES: Final = 120
+"""Passes of one resource within a minute, however often it is woken; even the waiting for a new
+leader of CloudNativePG takes no more."""
+
+REST: Final = 2.0
+"""Seconds between two passes of a resource that is woken more often than that."""
 
 RESYNC: Final = (45.0, 60.0)
 """Seconds after which a resource is looked at though nothing happened; spread by chance."""
@@ -103,6 +112,7 @@ class Loops:
         failures = 0
         while True:
             await loop.woken.wait()
+            await asyncio.sleep(loop.rest(time.monotonic()))
             async with self._slots if self._is_managed(key[0]) else self._others:
                 loop.woken.clear()
                 pause = await self._pass(key, failures)
@@ -110,10 +120,11 @@ class Loops:
             if pause.after is None and not loop.woken.is_set():
                 del self._loops[key]
                 return
-            with contextlib.suppress(TimeoutError):
+            if not loop.woken.is_set():
                 after = min(pause.after or 0.0, _spread(*RESYNC))
-                await asyncio.wait_for(loop.woken.wait(), after)
-            loop.woken.set()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(loop.woken.wait(), after)
+                loop.woken.set()
 
     async def _pass(self, key: Key, failures: int) -> "_Pause":
         controller = names.PLURAL
@@ -151,6 +162,17 @@ class _Loop:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     marks: frozenset[str] = frozenset()
+    starts: deque[float] = field(default_factory=deque)
+    """When the passes of the last minute began."""
+
+    def rest(self, now: float) -> float:
+        """Give the seconds until the next pass may begin, and note it."""
+        while self.starts and self.starts[0] <= now - 60:
+            self.starts.popleft()
+        tired = len(self.starts) >= MOST_PASSES
+        begins = max(now, self.starts[-1] + REST) if tired else now
+        self.starts.append(begins)
+        return begins - now
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -208,3 +209,26 @@ async def test_no_more_passes_than_there_are_slots_work_at_a_time() -> None:
     await subject.stop()
 
     assert most == 2
+
+
+async def test_a_resource_that_is_woken_without_end_rests_between_its_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cnpg_plugin_operator.loops.MOST_PASSES", 5)
+    monkeypatch.setattr("cnpg_plugin_operator.loops.REST", 0.05)
+    times: list[float] = []
+
+    async def reconcile(namespace: str, name: str) -> Requeue:
+        times.append(asyncio.get_running_loop().time())
+        if len(times) < 8:
+            subject.wake((namespace, name))
+        return await seen.reconcile(namespace, name)
+
+    seen, subject = Recorder(), Loops(reconcile, Metrics())
+    subject.wake(KEY)
+    await seen.until(lambda: len(seen.passes) == 8)
+    await subject.stop()
+
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert max(pauses[:4]) < 0.04
+    assert min(pauses[4:]) > 0.04

@@ -17,7 +17,7 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.cluster.write_guard import Key, WriteGuard
 from cnpg_plugin_operator.desired.drift import find_drift, first_difference
-from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.surplus import find_surplus
 
 CERT_MANAGER_MARKS: Final = "cert-manager.io/"
@@ -39,15 +39,15 @@ class Writer:
         drift = find_drift(desired, live)
         if live is not None and surplus is None and drift is None:
             return live, False
-        key, digest = _identity(desired)
+        key, wanted = _identity(desired)
         differs = drift or (surplus.field if surplus else "")
-        self._guard.admit(key, digest, differs.removeprefix("."), live)
+        self._guard.admit(key, wanted, differs.removeprefix("."), live)
         if live is not None and surplus is not None:
             metadata = live["metadata"]
             live = await self._client.merge_patch(
                 kinds.kind_of(desired), metadata["name"], metadata.get("namespace"), surplus.patch
             )
-            self._guard.note(key, digest)
+            self._guard.note(key, wanted)
             if find_drift(desired, live) is None:
                 return live, True
         if live is not None and _must_drop_rolling_update(desired, live):
@@ -59,7 +59,7 @@ class Writer:
                 {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}},
             )
         applied = await self._client.apply(kinds.kind_of(desired), desired, manager=names.MANAGER)
-        self._guard.note(key, digest)
+        self._guard.note(key, wanted)
         return applied, True
 
     async def write_secret(self, desired: Object, live: Secret | None) -> None:
@@ -193,7 +193,13 @@ class Writer:
         )
 
     async def report(self, plugin: Resource, status: Mapping[str, Any]) -> None:
-        """Write the status."""
+        """Write the status.
+
+        Raises `WriteLoopError` where it goes back and forth; the pass is then repeated ever more
+        seldom.
+        """
+        key, told = (names.KIND, plugin.namespace, plugin.name), digest(status)
+        self._guard.admit(key, told, "status", None)
         await self._client.apply(
             kinds.PLUGIN,
             {
@@ -207,6 +213,7 @@ class Writer:
             manager=names.STATUS_MANAGER,
             subresource="status",
         )
+        self._guard.note(key, told)
 
     async def event(
         self, plugin: Resource, *, warning: bool, reason: str, message: str, now: datetime

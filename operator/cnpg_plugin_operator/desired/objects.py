@@ -42,7 +42,7 @@ def build_child(
     **fields: object,
 ) -> Object:
     """Build a namespaced child with its owner; user's labels never displace the operator's."""
-    return stamp(
+    child = stamp(
         {
             "apiVersion": api_version,
             "kind": kind,
@@ -50,12 +50,15 @@ def build_child(
                 "name": name,
                 "namespace": plugin.namespace,
                 "labels": {**(labels or {}), **child_labels(plugin)},
-                "annotations": {**(annotations or {}), names.ANNOTATION_UID: plugin.uid},
+                "annotations": dict(annotations or {}),
                 "ownerReferences": [dict(plugin.owner_reference)],
             },
             **fields,
         }
     )
+    # Not part of the digest: the owner reference is, and says the same.
+    child["metadata"]["annotations"][names.ANNOTATION_UID] = plugin.uid
+    return child
 
 
 def stamp(body: Object) -> Object:
