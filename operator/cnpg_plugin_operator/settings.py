@@ -40,12 +40,14 @@ FLAGS: Final[Mapping[str, str]] = {
     "SIDECARS": "whether plugins may run in CloudNativePG's own pod",
     "SIDECAR_GATE_IMAGE": "image of the gate before CloudNativePG's start: the operator's own",
     "SIDECAR_GATE_PULL_POLICY": "when that image is pulled",
+    "SIDECAR_GATE_PULL_SECRETS": "names of the Secrets that it is pulled with",
     "SIDECAR_DEADLINE": "how long CloudNativePG's start waits for sidecars",
     "LOG_LEVEL": "debug, info, warning or error",
     "LOG_FORMAT": "json or text",
     "HTTP_ADDRESS": "[host]:port of /healthz, /readyz and /metrics",
 }
 """Every variable, without its prefix, and what it sets: `run` has a flag for each."""
+
 _ISSUER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*\.[a-z0-9][-a-z0-9.]*/[a-z0-9][-a-z0-9.]*")
 
 PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")

@@ -76,9 +76,9 @@ def seat(
 
 def _history(body: Mapping[str, Any]) -> History:
     """Read which revision has worked, and when a sidecar was taken out last."""
-    status = body.get("status") or {}
+    status = read_status(body)
     held = read_note(status).held
-    registered = str((status.get("cnpg") or {}).get("registeredRevision") or "")
+    registered = str(mapping(status.get("cnpg")).get("registeredRevision") or "")
     return History(registered, held.at if held is not None else None)
 
 

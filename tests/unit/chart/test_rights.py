@@ -178,7 +178,7 @@ def test_the_role_grants_what_the_work_needs(group: str, resource: str, expected
         ("cnpgplugin.dev", "cnpgplugins", LOOKED_AT),
         ("cnpgplugin.dev", "cnpgplugins/status", {"patch"}),
         ("postgresql.cnpg.io", "clusters", {"list", "watch"}),
-        ("cert-manager.io", "clusterissuers", {"get"}),
+        ("cert-manager.io", "clusterissuers", {"get", "list"}),
         ("rbac.authorization.k8s.io", "clusterrolebindings", set()),
         ("rbac.authorization.k8s.io", "clusterroles", set()),
         ("", "namespaces", set()),

@@ -55,6 +55,7 @@ FLAG_VALUES: dict[str, str] = {
     "RESTART_SETTLE": "3s",
     "RESTART_SETTLE_MAX": "4s",
     "RESTART_COOLDOWN": "5s",
+    "ALLOWED_ISSUERS": "ClusterIssuer.cert-manager.io/company",
     "NUDGE_CLUSTERS": "true",
     "SIDECARS": "false",
     "SIDECAR_GATE_PULL_POLICY": "Always",

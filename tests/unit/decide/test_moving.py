@@ -50,7 +50,7 @@ def situation(**facts: Any) -> MovingInput:
 ROWS = [
     ("nothing is placed yet", {"host": BEFORE, "service": SHOWN}, Sight.KEEP),
     ("a process died before it placed the sidecar", {"host": BEFORE}, Sight.SHOW),
-    ("the sidecar was taken out again", {"host": host(pods=(PROVEN,))}, Sight.SHOW),
+    ("the sidecar was taken out again", {"host": host({}, pods=(PROVEN,))}, Sight.SHOW),
     ("a Service that says nothing shows nothing",
      {"host": BEFORE, "service": replace(HIDDEN, announced=False)}, Sight.KEEP),
     ("the old leader goes on", {}, Sight.KEEP),

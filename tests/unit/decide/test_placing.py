@@ -96,7 +96,7 @@ SITUATIONS: list[tuple[str, dict[str, Any], Move, str]] = [
      Move.WAIT, "was last rolled"),
     ("a roll long ago is not waited for", {"cnpg": cnpg(rolled_at=ago(300))}, Move.APPLY, ""),
     ("a roll in the future is not waited for", {"cnpg": cnpg(rolled_at=ago(-9))}, Move.APPLY, ""),
-    ("what cures does not wait for a roll", {"mending": True, "cnpg": cnpg(rolled_at=NOW)},
+    ("what cures does not wait for a roll", {"unblocking": True, "cnpg": cnpg(rolled_at=NOW)},
      Move.APPLY, ""),
     ("without replicas no roll makes it wait", {"replicas": 0, "cnpg": cnpg(rolled_at=NOW)},
      Move.APPLY, ""),
