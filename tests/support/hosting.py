@@ -52,10 +52,11 @@ def template(api: Api) -> Object:
 
 
 def pods(api: Api) -> list[Object]:
-    """CloudNativePG's pods, those on their way out left aside."""
+    """CloudNativePG's pods; those on their way out, and what an eviction left, not counted."""
     label = "app.kubernetes.io/name=cloudnative-pg"
     found = api.list(collection("Pod"), labelSelector=label)
-    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+    staying = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+    return [pod for pod in staying if pod["status"].get("phase") not in ("Failed", "Succeeded")]
 
 
 def until_rolled(plugins: Plugins) -> None:

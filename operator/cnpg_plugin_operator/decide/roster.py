@@ -135,7 +135,7 @@ def compose(
     place = Place(host.directory, host.user)
     blockade = blockade or Blockade()
     seats = {name: _seat(each, host, place, now) for name, each in known.items()}
-    seats |= _postpone(seats, host)
+    seats |= _postpone(known, seats, host)
     for name, seat in seats.items():
         # No pass of its own takes out what is only kept; and who deletes it is not kept waiting.
         kept = name in blockade.causes and seat.placed is not seat.wanted
@@ -158,8 +158,13 @@ def compose(
     )
 
 
-def _postpone(seats: Mapping[str, Seat], host: HostFacts) -> dict[str, Seat]:
-    """Keep out what was taken out and is due again, all but one: so it shows which one it was."""
+def _postpone(
+    known: Mapping[str, Candidate], seats: Mapping[str, Seat], host: HostFacts
+) -> dict[str, Seat]:
+    """Keep out what was taken out and is due again, all but one: so it shows which one it was.
+
+    One that may not roll CloudNativePG comes last, for it may never get its turn.
+    """
     trials = {
         name: seat
         for name, seat in seats.items()
@@ -174,8 +179,10 @@ def _postpone(seats: Mapping[str, Seat], host: HostFacts) -> dict[str, Seat]:
         for n, seat in trials.items()
         if seat.note.held and standing.get(n) == seat.note.held.revision
     }
-    first = sorted(trials, key=lambda name: (_times(trials[name]), name))[:1]
-    chosen = running or set(first)
+    order = sorted(
+        (known[n].policy is RestartPolicy.NEVER, _times(seat), n) for n, seat in trials.items()
+    )
+    chosen = running or {name for _, _, name in order[:1]}
     return {n: replace(s, placed=None, held=True) for n, s in trials.items() if n not in chosen}
 
 

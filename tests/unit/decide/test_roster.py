@@ -404,6 +404,12 @@ def trial(name: str, times: int, seconds: float = 7 * 3600) -> Candidate:
         ),
         pytest.param([trial("a", 0, 29), trial("b", 0, 30)], EMPTY, {"b"}, id="one that is due"),
         pytest.param([trial("a", 0), candidate("b")], EMPTY, {"a", "b"}, id="beside a new one"),
+        pytest.param(
+            [replace(trial("a", 0), policy=NEVER), trial("b", 1)],
+            EMPTY,
+            {"b"},
+            id="one that may roll CloudNativePG first",
+        ),
     ],
 )
 def test_what_was_taken_out_is_tried_again_one_by_one(
