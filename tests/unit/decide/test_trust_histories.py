@@ -79,11 +79,13 @@ class History:
         self.now += timedelta(minutes=minutes)
         self._note()
         self.server = server if self._lives(server) else self.server
+        if not self._lives(self.server):
+            # A pass ends at the expired pair: nothing is announced or decided any more.
+            return
         client = client if self._lives(client) else self.told
         self.told = client if follows or not self._lives(self.told) else self.told
         self._note()
-        if self._lives(self.server):
-            self._decide(client, settled=settled)
+        self._decide(client, settled=settled)
 
     def _decide(self, client: PairFacts, *, settled: bool) -> None:
         in_use = None if self.told is client else self.told
