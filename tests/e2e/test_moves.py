@@ -25,7 +25,7 @@ MOVES = times(20, 2)
 SLOWNESS = float(times(3, 1))
 """Seconds; with three, a pass takes half a minute."""
 
-MOVED_WITHIN = 120.0 * SLOWNESS
+MOVED_WITHIN = 240.0 * SLOWNESS
 
 NOT_RECONCILED = 15.0
 """Seconds for which a move may stop a Cluster. A new leader of CloudNativePG knows no Service at

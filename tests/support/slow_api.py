@@ -56,24 +56,36 @@ class _Proxy:
 
     def _run(self) -> None:
         enter_network(self._cluster.layout.netns)
-        self._loop.run_until_complete(self._listen())
+        server = self._loop.run_until_complete(self._listen())
         self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        server.close()
+        self._loop.run_until_complete(self._end())
         self._loop.close()
 
-    async def _listen(self) -> None:
+    async def _end(self) -> None:
+        """End every connection, and wait until its sockets are closed."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.1)
+
+    async def _listen(self) -> asyncio.Server:
         server = await asyncio.start_server(self._serve, NODE_ADDRESS, 0)
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
+        return server
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
             upstream, sink = await asyncio.open_connection(NODE_ADDRESS, API_PORT)
-            await asyncio.gather(
-                self._forward(reader, sink, self._delay), self._forward(upstream, writer, 0)
-            )
+            try:
+                await asyncio.gather(
+                    self._forward(reader, sink, self._delay), self._forward(upstream, writer, 0)
+                )
+            finally:
+                sink.close()
+                writer.close()
 
     async def _forward(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay: float
@@ -99,6 +111,5 @@ class _Proxy:
                 if not data:
                     break
             await draining
-        except OSError:
+        finally:
             draining.cancel()
-            sink.close()
