@@ -22,10 +22,10 @@ from tests.support.thorough import times
 
 NAME, CLUSTER = "wanderer", "e2e-wanderer"
 MOVES = times(20, 2)
-SLOWNESS = float(times(3, 1))
+SLOWNESS = times(30, 5) / 10
 """Seconds; with three, a pass takes half a minute."""
 
-MOVED_WITHIN = 240.0 * SLOWNESS
+MOVED_WITHIN = 60 + 220 * SLOWNESS
 
 NOT_RECONCILED = 15.0
 """Seconds for which a move may stop a Cluster. A new leader of CloudNativePG knows no Service at

@@ -22,6 +22,7 @@ _RESTART: Final = Section(
         "revisions": Named(256, limit=128),
         "attempt": Number(),
         "generation": Number(2**53),
+        "givenUp": Many(_WORD, 128),
     }
 )
 _HELD: Final = Section(
@@ -118,6 +119,7 @@ class RestartStatus:
     revisions: Mapping[str, str] = field(default_factory=dict)
     attempt: int = 0
     generation: int = 0
+    given_up: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +274,8 @@ def build_restart(restart: RestartStatus) -> dict[str, Any]:
         section["revisions"] = dict(sorted(restart.revisions.items()))
         section["attempt"] = restart.attempt
         section["generation"] = restart.generation
+    if restart.given_up:
+        section["givenUp"] = sorted(restart.given_up)
     return section
 
 

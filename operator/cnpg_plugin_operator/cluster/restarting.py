@@ -110,4 +110,5 @@ def _read_record(body: Mapping[str, Any], deployment: str, now: datetime) -> Res
         revisions=revisions,
         attempt=read_noted_count(noted.get("attempt"), FIRST_ATTEMPT),
         generation=read_noted_count(noted.get("generation")),
+        given_up=frozenset(str(name) for name in noted.get("givenUp") or ()),
     )

@@ -37,6 +37,8 @@ class RestartRecord:
     """The how many-eth restart for one of these revisions."""
     generation: int
     """Of the Deployment, before: unchanged, the asking itself never happened."""
+    given_up: frozenset[str] = frozenset()
+    """Plugins among `revisions` whose own restarts were reverted too often: it is not for them."""
 
 
 @dataclass(frozen=True, slots=True)

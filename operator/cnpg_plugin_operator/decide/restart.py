@@ -204,15 +204,16 @@ def _settling(given: RestartInput) -> RestartDecision | None:
 def _restart(given: RestartInput) -> RestartDecision | None:
     """Restart for everything that is published."""
     uncovered, cnpg = _uncovered(given), given.cnpg
-    reverts = [count_reverts(name, each.revision, cnpg) for name, each in uncovered.items()]
+    reverts = {n: count_reverts(n, each.revision, cnpg) for n, each in given.published.items()}
     return RestartDecision(
         Action.RESTART,
         f"{len(uncovered)} announced revisions are new to CloudNativePG",
         record=RestartRecord(
             at=given.now.replace(microsecond=0),
             revisions=_revisions(given.published),
-            attempt=1 + max(reverts, default=0),
+            attempt=1 + max((reverts[name] for name in uncovered), default=0),
             generation=cnpg.generation,
+            given_up=frozenset(n for n, times in reverts.items() if times >= MOST_ATTEMPTS),
         ),
     )
 

@@ -28,6 +28,8 @@ def count_reverts(name: str, revision: str, cnpg: CNPGFacts) -> int:
     record = cnpg.record
     if cnpg.olm or record is None or record.revisions.get(name) != revision:
         return 0
+    if name in record.given_up:
+        return MOST_ATTEMPTS
     if cnpg.restarted_at == record.at or not is_carried_out(record, cnpg):
         return record.attempt - 1
     return record.attempt

@@ -89,4 +89,5 @@ def note_restart(record: RestartRecord) -> RestartStatus:
         revisions=record.revisions,
         attempt=record.attempt,
         generation=record.generation,
+        given_up=record.given_up,
     )

@@ -42,6 +42,8 @@ class World:
     records: list[RestartRecord] = field(default_factory=list)
     rolls: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often CloudNativePG was told to roll for a revision."""
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """The same, without the revisions that it was not for."""
     reverted: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def pass_by(self, seconds: int) -> None:
@@ -135,13 +137,17 @@ class World:
         lead = self.facts.leader
         assert lead is None or lead.created <= self.published[name].announced_at, "it was read"
         assert self.rolls[key] <= self.reverted[key], "twice for one announcement"
-        resumed = record in self.records
-        assert resumed or self.rolls[key] < MOST_ATTEMPTS, "again and again for one announcement"
+        if record not in self.records:
+            assert name not in record.given_up, "it is left to people"
+            assert self.asked[key] < MOST_ATTEMPTS, "again and again for one announcement"
         self.records.append(record)
         if self.dies:
             self.dies = False
             return
         self.rolls.update(record.revisions.items())
+        self.asked.update(
+            item for item in record.revisions.items() if item[0] not in record.given_up
+        )
         self.facts = replace(
             self.facts,
             rolling=True,
