@@ -7,7 +7,7 @@ be the first one after a crash.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -15,12 +15,11 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.leaving import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
-from cnpg_plugin_operator.api.times import is_over, read_time
-from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import databases, kinds, locating, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
 from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.cnpg_events import find_event, find_rival
 from cnpg_plugin_operator.cluster.issuing import read_issuer
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.leases import find_rival_leases
@@ -32,8 +31,13 @@ from cnpg_plugin_operator.cluster.ownership import (
     is_own,
 )
 from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
-from cnpg_plugin_operator.cluster.restarting import find_record
 from cnpg_plugin_operator.cluster.secrets import Secret
+from cnpg_plugin_operator.cluster.siblings import (
+    find_orphans,
+    find_own_approval,
+    find_rivals,
+    with_record,
+)
 from cnpg_plugin_operator.decide.cnpg_facts import (
     Announcement,
     ClusterFacts,
@@ -45,13 +49,8 @@ from cnpg_plugin_operator.decide.issuing import IssuerFacts
 from cnpg_plugin_operator.decide.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.desired.objects import Object
 
-SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
-"""What CloudNativePG 1.29.0 to 1.30.0 also writes on a Service; neither tells of a registration."""
-
 OWN: Final = {names.LABEL_MANAGED_BY: names.OPERATOR}
 """The label of everything that this operator made."""
-ENTRY_EVENTS: Final = frozenset({"PluginRegistered", "PluginCleanup"})
-"""These change or end the entry of a plugin's name (1.29.0 to 1.30.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +183,7 @@ class Gatherer:
             clusters=clusters.result(),
             event=find_event(plugin, events.result()),
             rival=find_rival(plugin, events.result(), labelled),
-            # This resource is among those of its namespace.
-            approval=next(
-                (find_approval(b) for b in siblings.result() if b["metadata"]["uid"] == plugin.uid),
-                "",
-            ),
+            approval=find_own_approval(plugin, siblings.result()),
             orphans=find_orphans(found, siblings.result()),
         )
 
@@ -352,28 +347,6 @@ class Gatherer:
         return await self._client.list(kinds.EVENT, namespace, fields=fields)
 
 
-def find_event(plugin: Plugin, bodies: Iterable[Mapping[str, Any]]) -> CNPGEvent | None:
-    """Find CloudNativePG's newest Event on the plugin's own Service."""
-    events = (observe.read_event(b) for b in bodies if b.get("reason") not in SIDE_EVENTS)
-    own = (event for event in events if event.service == plugin.service_name)
-    return max(own, key=_recency, default=None)
-
-
-def find_rival(
-    plugin: Plugin, bodies: Iterable[Mapping[str, Any]], labelled: Iterable[Mapping[str, Any]]
-) -> CNPGEvent | None:
-    """Find what CloudNativePG said last of the plugin's name, if it said it of another Service.
-
-    Its messages name the plugin; a Service that has the label needs no message.
-    """
-    name = plugin.spec.plugin_name
-    bearing = {plugin.service_name, *(body["metadata"]["name"] for body in labelled)}
-    events = (observe.read_event(b) for b in bodies if b.get("reason") in ENTRY_EVENTS)
-    about = (e for e in events if e.service in bearing or f"plugin {name} " in e.message)
-    newest = max(about, key=_recency, default=None)
-    return newest if newest is not None and newest.service != plugin.service_name else None
-
-
 Found = TypeVar("Found")
 
 
@@ -384,57 +357,3 @@ async def concerning(condition: Type, read: Awaitable[Found]) -> Found:
     except errors.ClusterError as error:
         error.condition = condition
         raise
-
-
-def with_record(
-    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]], now: datetime
-) -> tuple[CNPGFacts, ...]:
-    """Add the newest restart that a resource of the namespace has noted.
-
-    What was noted on CloudNativePG's Deployment for a time in the future counts as none, too.
-    """
-    bodies = tuple(siblings)
-    return tuple(
-        replace(
-            cnpg,
-            record=find_record(bodies, cnpg.deployment, now),
-            restarted_at=(
-                cnpg.restarted_at if cnpg.restarted_at and is_over(cnpg.restarted_at, now) else None
-            ),
-            withdrawn={name: at for name, at in cnpg.withdrawn.items() if is_over(at, now)},
-        )
-        for cnpg in found
-    )
-
-
-def find_orphans(
-    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
-) -> frozenset[str]:
-    """Name the sidecars that no resource stands for: a finalizer was removed by hand."""
-    known = {body["metadata"]["name"] for body in siblings}
-    return frozenset(found[0].sidecars) - known if len(found) == 1 else frozenset()
-
-
-def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Name the resources that had the plugin's name before this one."""
-    mine = (plugin.created, plugin.name)
-    rivals = []
-    for body in siblings:
-        metadata = body["metadata"]
-        same = mapping(body.get("spec")).get("pluginName") == plugin.spec.plugin_name
-        if same and metadata["uid"] != plugin.uid and not metadata.get("deletionTimestamp"):
-            created = read_time(metadata["creationTimestamp"]) or plugin.created
-            if (created, metadata["name"]) < mine:
-                rivals.append(metadata["name"])
-    return tuple(sorted(rivals))
-
-
-def find_approval(body: Mapping[str, Any]) -> str:
-    """Read which change of a plugin a person approved, or empty."""
-    annotations = body["metadata"].get("annotations") or {}
-    return str(annotations.get(names.ANNOTATION_APPROVE, ""))
-
-
-def _recency(event: CNPGEvent) -> tuple[datetime, int]:
-    """Order Events by time; within a second, by the order in which the API server stored them."""
-    return event.at, event.number

@@ -16,10 +16,11 @@ from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import databases, kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import Gatherer, concerning, with_record
+from cnpg_plugin_operator.cluster.gather import Gatherer, concerning
 from cnpg_plugin_operator.cluster.hosting import read_host
 from cnpg_plugin_operator.cluster.locating import locate_deployments, selector_of
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
+from cnpg_plugin_operator.cluster.siblings import with_record
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
 from cnpg_plugin_operator.decide.host_facts import HostFacts

@@ -11,7 +11,7 @@ from cnpg_plugin_operator.api.spec import Mode
 from cnpg_plugin_operator.api.status import build_restart, read_status
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
-from cnpg_plugin_operator.cluster.gather import with_record
+from cnpg_plugin_operator.cluster.siblings import with_record
 from cnpg_plugin_operator.decide.cnpg_facts import Announcement, CNPGFacts, RestartRecord
 from cnpg_plugin_operator.decide.registration import refuse_deletion
 from cnpg_plugin_operator.decide.restart import (

@@ -11,8 +11,8 @@ from cnpg_plugin_operator.api.sidecar_note import read_note
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.databases import read_clusters
-from cnpg_plugin_operator.cluster.gather import find_approval, find_rivals
 from cnpg_plugin_operator.cluster.ownership import find_foreign
+from cnpg_plugin_operator.cluster.siblings import find_approval, find_rivals
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.admission import AdmissionInput, decide_admission
 from cnpg_plugin_operator.decide.host_facts import HostFacts
