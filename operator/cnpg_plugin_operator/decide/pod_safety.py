@@ -17,6 +17,7 @@ def find_pod_problems(plugin: Plugin, template: Mapping[str, Any]) -> Iterator[s
     """Name what a plugin's pod must not do."""
     try:
         yield from _check_account(plugin)
+        yield from _check_metadata(template["metadata"])
         yield from find_security_problems(template)
         yield from _check_pod(plugin, template["spec"])
     except (AttributeError, TypeError, KeyError):
@@ -31,6 +32,12 @@ def _check_account(plugin: Plugin) -> Iterator[str]:
             yield "gets its account from spec.serviceAccount, not from podTemplate"
     if pod.get("automountServiceAccountToken") and own is None:
         yield "has no account of its own whose token could be mounted"
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Pods inherit the finalizers of their template, and would outlive the plugin."""
+    for field_name in sorted(metadata.keys() - {"labels", "annotations"}):
+        yield f"template can only have labels and annotations, not metadata.{show(field_name)}"
 
 
 def _check_pod(plugin: Plugin, pod: Mapping[str, Any]) -> Iterator[str]:

@@ -117,3 +117,20 @@ def test_what_an_author_wrote_is_repeated_in_part_only() -> None:
 
     assert len(problems) == 5
     assert all(len(problem) < 3 * SHOWN for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "field", [{"finalizers": ["example.com/never"]}, {"ownerReferences": [{}]}, {"name": "x"}]
+)
+def test_a_template_has_nothing_that_its_pods_would_inherit_but_labels_and_annotations(
+    field: dict[str, Any],
+) -> None:
+    verdict = decide_admission(given(plugin(podTemplate={"metadata": field})))
+
+    assert verdict.reason is Reason.INVALID_SPEC
+    assert f"metadata.{next(iter(field))}" in verdict.message
+
+
+def test_an_exported_template_without_a_time_is_taken() -> None:
+    metadata = {"creationTimestamp": None, "labels": {"a": "b"}}
+    assert decide_admission(given(plugin(podTemplate={"metadata": metadata}))).is_true
