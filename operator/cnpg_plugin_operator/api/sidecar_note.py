@@ -65,7 +65,7 @@ def _read_held(section: Mapping[str, Any]) -> Held | None:
         reason=_read_reason(section.get("reason")),
         message=str(section.get("message", "")),
         at=at,
-        times=max(read_noted_count(section.get("times")), 1),
+        times=read_noted_count(section.get("times"), 1),
     )
 
 
