@@ -70,6 +70,15 @@ class Uses:
     granted: frozenset[Granted]
     refused: frozenset[Refusal]
 
+    def find_unused(self, granted: Iterable[Granted]) -> set[Granted]:
+        """What was not used of what is granted.
+
+        The API server looks for `bind` while it creates a binding, and no log says in which role it
+        found it.
+        """
+        bound = {use.right for use in self.granted if use.right.verb == "bind"}
+        return {each for each in granted if each not in self.granted and each.right not in bound}
+
 
 def expand(rules: Iterable[Mapping[str, Any]]) -> Iterator[Right]:
     """Each single right of a role's rules."""

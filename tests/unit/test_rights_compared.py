@@ -68,6 +68,15 @@ def test_each_use_counts_for_the_binding_that_allowed_it(log: Path) -> None:
     }
 
 
+def test_what_was_not_used_is_found_and_a_role_may_be_bound_by_another_binding(log: Path) -> None:
+    group, uses = BINDINGS["apiGroup"], read_uses(log, USER, 0)
+    bind = Granted(Right(group, "roles", "bind"), CLUSTER_ROLE)
+    other = Granted(Right(group, "clusterroles", "bind"), CLUSTER_ROLE)
+    idle = Granted(Right("", "pods", "delete"), CLUSTER_ROLE)
+
+    assert uses.find_unused({bind, other, idle, *uses.granted}) == {other, idle}
+
+
 def test_a_request_without_the_right_to_it_is_told_apart_from_one_that_failed(log: Path) -> None:
     assert read_uses(log, USER, 0).refused == {Refusal(Right("", "secrets", "create"), "app")}
 

@@ -206,18 +206,8 @@ def _said_by_event(given: RegistrationInput) -> Verdict | None:
     )
 
 
-def _registered_before(given: RegistrationInput) -> Verdict | None:
-    """It was seen registered; Events are kept for an hour only."""
-    if not given.is_known:
-        return None
-    return yes(
-        Reason.REGISTERED,
-        f"CloudNativePG has registered Service {given.service}.{_lagging(given)}",
-    )
-
-
 def _silent_version(given: RegistrationInput) -> Verdict | None:
-    """This version registers by itself and gives no sign of it."""
+    """This version registers by itself and gives no sign of it, neither now nor later."""
     version = parse_version(given.cnpg.version)
     if version is None or not discovers(version) or reports_events(version):
         return None
@@ -225,6 +215,16 @@ def _silent_version(given: RegistrationInput) -> Verdict | None:
         Reason.ANNOUNCED,
         f"CloudNativePG {given.cnpg.version} reads Service {given.service} by itself and reports "
         f"nothing until a Cluster uses the plugin.{_lagging(given)}",
+    )
+
+
+def _registered_before(given: RegistrationInput) -> Verdict | None:
+    """It was seen registered; Events are kept for an hour only."""
+    if not given.is_known:
+        return None
+    return yes(
+        Reason.REGISTERED,
+        f"CloudNativePG has registered Service {given.service}.{_lagging(given)}",
     )
 
 
@@ -285,8 +285,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     _touched,
     _said_by_event,
     _reported_by_cluster,
-    _registered_before,
     _silent_version,
+    _registered_before,
     _started_later,
     _awaiting,
 )

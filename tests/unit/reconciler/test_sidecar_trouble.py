@@ -8,6 +8,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from tests.support.hosts import deployment
+from tests.unit.reconciler.anything import as_deep_as_the_operator
 from tests.unit.reconciler.hosting import HostingStage
 from tests.unit.reconciler.world import NAMESPACE
 
@@ -408,20 +409,14 @@ async def test_a_spec_that_is_nested_too_deep_keeps_no_other_sidecar_out(
         deep = {"x": deep}
     stage.create("b")
     stage.create("a")
-    stage.client.the(kinds.PLUGIN, "a")["spec"]["volumes"] = [{"name": "v", "csi": _Deep(deep)}]
-    await stage.until("b")
-    await stage.pass_by(60, "a", "b")
+    stage.client.the(kinds.PLUGIN, "a")["spec"]["volumes"] = [{"name": "v", "csi": deep}]
+    with as_deep_as_the_operator():
+        await stage.until("b")
+        await stage.pass_by(60, "a", "b")
 
     assert stage.sidecars.keys() == {"b"}
     assert stage.state("a") == ("False", "InvalidSpec")
     assert "more than 32 levels" in stage.message(name="a")
-
-
-class _Deep(dict[str, Any]):
-    """Copies of it are shallow: the tests' cluster copies what it hands out."""
-
-    def __deepcopy__(self, _: object) -> "_Deep":
-        return self
 
 
 async def test_deleting_a_sidecar_that_is_not_proven_takes_effect_while_cloudnativepg_starts(
