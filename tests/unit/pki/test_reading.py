@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ ROOT = authority()
 INTERMEDIATE = authority("intermediate", ROOT)
 PAIR = issue(INTERMEDIATE, dns=("hello-world", "hello-world.cnpg-system"), usages=(SERVER, CLIENT))
 OTHER = self_signed("other")
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 ENCODED = PAIR.certificate.public_bytes(serialization.Encoding.DER)
 
 
@@ -175,6 +177,36 @@ def test_a_key_after_its_parameters_is_found_as_openssl_writes_it() -> None:
     )
     parameters = armour(b"\x06\x08*\x86H\xce=\x03\x01\x07", "EC PARAMETERS")
     assert read_pair("a", secret(tls_key=parameters + traditional)).key_matches
+
+
+def rsa_key(change: int = 0) -> tuple[bytes, bytes]:
+    """An RSA key in PEM, its private exponent changed, and its public part."""
+    numbers = RSA_KEY.private_numbers()
+    changed = rsa.RSAPrivateNumbers(
+        **{part: getattr(numbers, part) for part in ("p", "q", "dmp1", "dmq1", "iqmp")},
+        d=numbers.d + change,
+        public_numbers=numbers.public_numbers,
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    written = changed.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    public = RSA_KEY.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return written, public
+
+
+def test_an_rsa_key_is_read() -> None:
+    key, public = rsa_key()
+    assert reading._public_part(key) == public
+
+
+def test_an_rsa_key_whose_parts_do_not_belong_together_is_refused_as_go_does() -> None:
+    pair = read_pair("a", secret(tls_key=rsa_key(change=2)[0]))
+    assert pair.problem is not None
+    assert "cannot be read" in pair.problem
 
 
 def test_an_unreadable_authority_is_left_out() -> None:
