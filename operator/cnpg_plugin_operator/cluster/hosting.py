@@ -10,6 +10,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import find_condition
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster.addresses import field_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.locating import selector_of
@@ -63,7 +64,9 @@ async def _read_mount_failure(client: Client, namespace: str, pod: HostPod) -> s
     events = await client.list(
         kinds.EVENT,
         namespace,
-        fields=f"involvedObject.kind=Pod,involvedObject.uid={pod.pod.uid}",
+        fields=field_selector(
+            {"involvedObject.kind": kinds.POD.kind, "involvedObject.uid": pod.pod.uid}
+        ),
     )
     failures = [e for e in events if e.get("reason") in _MOUNT_REASONS]
     # The kubelet also complains of volumes that are only not yet mounted; a cause says more.
@@ -122,7 +125,9 @@ async def _read_evictions(
     if not ended:
         return ()
     events = await client.list(
-        kinds.EVENT, namespace, fields="involvedObject.kind=Pod,reason=Evicted"
+        kinds.EVENT,
+        namespace,
+        fields=field_selector({"involvedObject.kind": kinds.POD.kind, "reason": "Evicted"}),
     )
     told = {
         str((e.get("involvedObject") or {}).get("uid")): observe.read_event(e)

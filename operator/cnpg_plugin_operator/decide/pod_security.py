@@ -171,11 +171,16 @@ def _probe_hosts(template: Template) -> Iterator[str]:
                     yield f"must not set {field}.{action}.host (container {name})"
 
 
-def _app_armor(template: Template) -> Iterator[str]:
+def _profiles(template: Template, field: str) -> Iterator[str]:
+    """Find profiles other than those that AppArmor and seccomp may have alike."""
     for where, security in _security(template):
-        profile = security.get("appArmorProfile")
+        profile = security.get(field)
         if profile and profile.get("type") not in PROFILES:
-            yield f"must not set appArmorProfile.type {show(profile.get('type'))} ({where})"
+            yield f"must not set {field}.type {show(profile.get('type'))} ({where})"
+
+
+def _app_armor(template: Template) -> Iterator[str]:
+    yield from _profiles(template, "appArmorProfile")
     for key, value in _annotations(template).items():
         if key.startswith(APPARMOR_ANNOTATION):
             allowed = value in ("", "runtime/default") or value.startswith("localhost/")
@@ -201,10 +206,7 @@ def _proc_mount(template: Template) -> Iterator[str]:
 
 
 def _seccomp(template: Template) -> Iterator[str]:
-    for where, security in _security(template):
-        profile = security.get("seccompProfile")
-        if profile and profile.get("type") not in PROFILES:
-            yield f"must not set seccompProfile.type {show(profile.get('type'))} ({where})"
+    yield from _profiles(template, "seccompProfile")
     for key, value in _annotations(template).items():
         if key == SECCOMP_POD or key.startswith(SECCOMP_CONTAINER):
             allowed = value in ("runtime/default", "docker/default")
