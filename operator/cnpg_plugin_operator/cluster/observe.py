@@ -6,7 +6,7 @@ Parsing is tolerant: any object may hold anything, and a missing field must neve
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
@@ -97,7 +97,16 @@ def _read_pod(body: Mapping[str, Any]) -> PodFacts:
             (metadata.get("annotations") or {}).get(names.ANNOTATION_REFRESHED) or ""
         ),
         unready_since=None if ready else read_time(readiness.get("lastTransitionTime")),
+        deleted_at=_read_deletion(metadata),
     )
+
+
+def _read_deletion(metadata: Mapping[str, Any]) -> datetime | None:
+    """Read when a deletion was requested: `deletionTimestamp` is when the grace period ends."""
+    ends = read_time(metadata.get("deletionTimestamp"))
+    if ends is None:
+        return None
+    return ends - timedelta(seconds=int(metadata.get("deletionGracePeriodSeconds") or 0))
 
 
 def _read_container(status: Mapping[str, Any]) -> ContainerFacts:

@@ -186,6 +186,8 @@ class PodFacts:
     """The certificates it was last told of; see `names.ANNOTATION_REFRESHED`."""
     unready_since: datetime | None = None
     """When it was last found not to be ready; None while it is."""
+    deleted_at: datetime | None = None
+    """When its deletion was requested; it may serve until its grace period ends."""
 
 
 @dataclass(frozen=True, slots=True)

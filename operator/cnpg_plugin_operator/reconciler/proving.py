@@ -7,7 +7,7 @@ what it was told last, and whether it could with what it is to be told next.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, unknown
@@ -31,6 +31,10 @@ from cnpg_plugin_operator.reconciler.proof import Proof, Proofs
 from cnpg_plugin_operator.reconciler.slots import Lane
 from cnpg_plugin_operator.reconciler.work import Work
 
+STILL_ROUTED: Final = timedelta(seconds=10)
+"""How long after its deletion was requested a pod may still receive calls. The Service excludes it
+at once, kube-proxy on each node follows later; on a busy machine half a second was measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proven:
@@ -53,7 +57,8 @@ async def prove(work: Work, proofs: Proofs, certified: Certified, restarted_for:
         server_name=plugin.server_name,
         plugin_name=plugin.spec.plugin_name,
     )
-    pods = [pod for pod in observe.read_pods(work.seen.pods) if pod.ready and not pod.deleting]
+    found = observe.read_pods(work.seen.pods)
+    pods = [pod for pod in found if pod.ready and not pod.deleting]
     rounds = _Rounds(work, proofs, certified, restarted_for)
     newest = await rounds.shake(wanted, plugin.client_secret, pods)
     behind = _behind(certified, newest, pods)
@@ -61,8 +66,10 @@ async def prove(work: Work, proofs: Proofs, certified: Certified, restarted_for:
     if step is Step.WAIT:
         await _refresh(work, certified, behind, pods)
     succeeded = newest.outcome.succeeded
-    former = None if succeeded else _former(work, certified, wanted)
-    if former is not None:
+    former = _former(work, certified, wanted)
+    ends = _end_of_calls(found, work.now)
+    if former is not None and (ends is not None or not succeeded):
+        work.wake += [ends] if ends is not None else []
         present = await rounds.shake(former, work.announced_client, [])
         return Proven(present.verdict(), present.outcome.identity, takes_new=False, step=step)
     verdict = newest.verdict()
@@ -85,6 +92,16 @@ def _former(work: Work, certified: Certified, wanted: Endpoint) -> Endpoint | No
     if certified.in_use is None and server_name == wanted.server_name:
         return None
     return Endpoint(wanted.host, wanted.port, server_name, wanted.plugin_name)
+
+
+def _end_of_calls(pods: Sequence[PodFacts], now: datetime) -> datetime | None:
+    """Say when no pod that is being deleted receives calls any more; None if none does now.
+
+    Such a pod may accept only what CloudNativePG was told last, and no handshake with the Service
+    shows that: other pods answer most of them.
+    """
+    ends = [pod.deleted_at + STILL_ROUTED for pod in pods if pod.deleted_at is not None]
+    return max((moment for moment in ends if moment > now), default=None)
 
 
 @dataclass(frozen=True, slots=True)

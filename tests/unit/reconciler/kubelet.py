@@ -42,6 +42,8 @@ class Pod:
     refreshed: str
     files: Files
     loaded: Files
+    ends: datetime | None = None
+    """When it ends, once its deletion is requested."""
 
 
 @dataclass
@@ -58,6 +60,8 @@ class Kubelet:
     """Whether servers take notice of changed files."""
     stuck: bool = False
     """Whether servers present for ever what they presented first, even after a restart."""
+    grace: timedelta = timedelta()
+    """For how long a pod that is replaced still receives calls beside its successor."""
     follows: Callable[[], None] = _look_away
     """Called whenever pods have been brought up to date."""
     pods: dict[str, Pod] = field(default_factory=dict)
@@ -75,9 +79,9 @@ class Kubelet:
         for pod in list(self.pods.values()):
             template = wanted.get(pod.plugin, {}).get("spec", {}).get("template")
             if json.dumps(template) != pod.template:
-                del self.pods[pod.name], self.client.objects["Pod", NAMESPACE, pod.name]
+                self._end(pod)
         for plugin, body in wanted.items():
-            running = [pod for pod in self.pods.values() if pod.plugin == plugin]
+            running = [p for p in self.pods.values() if p.plugin == plugin and p.ends is None]
             for _ in range(len(running), body["spec"].get("replicas", 1)):
                 self._start(plugin, body["spec"]["template"])
         for pod in self.pods.values():
@@ -114,7 +118,18 @@ class Kubelet:
         status = {"podIP": pod.address, "conditions": ready}
         self.client.put(kinds.POD, {"metadata": metadata, "status": status})
 
+    def _end(self, pod: Pod) -> None:
+        pod.ends = pod.ends or self.clock() + self.grace
+        if self.clock() >= pod.ends:
+            del self.pods[pod.name], self.client.objects["Pod", NAMESPACE, pod.name]
+            return
+        metadata = self.client.the(kinds.POD, pod.name)["metadata"]
+        metadata["deletionTimestamp"] = pod.ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["deletionGracePeriodSeconds"] = int(self.grace.total_seconds())
+
     def _sync(self, pod: Pod) -> None:
+        if pod.ends is not None:
+            return
         live = self.client.the(kinds.POD, pod.name)["metadata"]
         told = live.get("annotations", {}).get(names.ANNOTATION_REFRESHED, "")
         touched = self.refreshes and told != pod.refreshed
@@ -141,7 +156,8 @@ class Kubelet:
         found = [p for p in self.pods.values() if endpoint.host == p.address or plugin == p.plugin]
         if not found:
             return HandshakeOutcome(Reason.UNREACHABLE, "there is no pod")
-        return self._shake(found[0], endpoint, material)
+        # Most calls go to the newest pod; those that still go to its predecessor are `complain`'s.
+        return self._shake(found[-1], endpoint, material)
 
     def _shake(self, pod: Pod, endpoint: Endpoint, material: Material) -> HandshakeOutcome:
         server, clients = pod.loaded

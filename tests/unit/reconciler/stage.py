@@ -157,6 +157,9 @@ class Stage:
             requeue = await self.reconciler.reconcile(NAMESPACE, name)
         except errors.ClusterError:
             return 0.0
+        if isinstance(requeue.error, AssertionError):
+            # A watcher of the world complained during the pass, which takes it for its own error.
+            raise requeue.error
         return requeue.after if requeue.error is None else 0.0
 
     async def visit_all(self, *names: str) -> None:

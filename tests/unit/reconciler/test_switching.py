@@ -153,6 +153,36 @@ async def test_the_former_pair_is_announced_until_the_pods_accept_the_new_one(
     assert former not in stage.secrets()
 
 
+@pytest.mark.parametrize("grace", [3, 8], ids="{} s".format)
+@pytest.mark.parametrize(
+    ("before", "after"), [(BROUGHT, OWN), (OWN, BROUGHT), (BROUGHT, CERT_MANAGER)]
+)
+async def test_no_call_fails_while_a_replaced_pod_still_receives_some(
+    stage: Stage, before: dict[str, Any], after: dict[str, Any], grace: int
+) -> None:
+    """It accepts only what CloudNativePG was told last, and its successor answers the Service."""
+    stage.kubelet.grace = timedelta(seconds=grace)
+    await ready(stage, before)
+    former = stage.announced
+    switch(stage, after)
+    await wait(stage)
+
+    assert stage.announced != former
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_a_pod_that_ends_for_long_holds_nothing_back(stage: Stage) -> None:
+    stage.kubelet.grace = timedelta(hours=1)
+    stage.client.watch = lambda: None
+    await ready(stage, BROUGHT)
+    former = stage.announced
+    switch(stage, OWN)
+    await stage.pass_by(20)
+
+    assert stage.announced != former
+    assert stage.condition() == ("True", "Ready")
+
+
 async def test_there_and_back_again_ends_where_it_began(stage: Stage) -> None:
     await ready(stage, CERT_MANAGER)
     await stage.settle(passes=3)
