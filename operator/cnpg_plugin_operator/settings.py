@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
-from cnpg_plugin_operator.decide.admission import Grants
-from cnpg_plugin_operator.decide.issuer_grants import ANY
-from cnpg_plugin_operator.decide.restart import Pace
+from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
+from cnpg_plugin_operator.decide.acceptance.issuer_grants import ANY
+from cnpg_plugin_operator.decide.registration.restart import Pace
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.errors import SettingsError
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from cnpg_plugin_operator.decide.facts import HandshakeOutcome
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from tests.support.go_verdict import GoProgram, go_program
 from tests.support.tls_cases import PATIENCE, Row, shake, verdict
 from tests.support.tls_cases_go import ACCEPTED_IN_GO, REFUSED_IN_GO

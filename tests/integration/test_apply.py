@@ -17,9 +17,9 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.locating import read_cnpg
-from cnpg_plugin_operator.cluster.restarting import Restarter
-from cnpg_plugin_operator.decide.cnpg_facts import RestartRecord
+from cnpg_plugin_operator.cluster.cnpg import read_cnpg
+from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
+from cnpg_plugin_operator.decide.facts.cnpg import RestartRecord
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.certificates import (
     build_chain,
@@ -156,7 +156,7 @@ def path_of(body: Object) -> str:
 
 
 def children(described: Plugin) -> list[Object]:
-    published = {**build_endpoint(described), names.ANNOTATION_REVISION: "1"}
+    published = {**build_endpoint(described), names.annotations.REVISION: "1"}
     return [
         *build_chain(described.namespace),
         build_server_certificate(described, [described.service_name]),
@@ -222,8 +222,8 @@ def deployed(run: Run, api: Api, described: Plugin) -> Object:
     [
         pytest.param({"spec": {"replicas": 3}}, ".spec.replicas", id="number"),
         pytest.param(
-            {"metadata": {"labels": {names.LABEL_MANAGED_BY: "x"}}},
-            f".metadata.labels.{names.LABEL_MANAGED_BY}",
+            {"metadata": {"labels": {names.labels.MANAGED_BY: "x"}}},
+            f".metadata.labels.{names.labels.MANAGED_BY}",
             id="label",
         ),
         pytest.param(
@@ -233,8 +233,8 @@ def deployed(run: Run, api: Api, described: Plugin) -> Object:
             {"spec": {"strategy": {"type": "RollingUpdate"}}}, ".spec.strategy.type", id="string"
         ),
         pytest.param(
-            {"metadata": {"annotations": {names.ANNOTATION_DESIRED: "0"}}},
-            f"metadata.annotations.{names.ANNOTATION_DESIRED}",
+            {"metadata": {"annotations": {names.annotations.DESIRED: "0"}}},
+            f"metadata.annotations.{names.annotations.DESIRED}",
             id="digest",
         ),
     ],
@@ -365,18 +365,18 @@ def test_a_restart_owns_two_annotations_and_nothing_else(run: Run, api: Api, sta
     annotations = after["spec"]["template"]["metadata"]["annotations"]
     assert annotations == {
         "example.com/theirs": "1",
-        names.ANNOTATION_RESTARTED_AT: "2026-01-02T03:04:05Z",
-        names.ANNOTATION_RESTARTED_FOR: '{"a": "1"}',
+        names.annotations.RESTARTED_AT: "2026-01-02T03:04:05Z",
+        names.annotations.RESTARTED_FOR: '{"a": "1"}',
     }
     [owned] = [
         entry["fieldsV1"]
         for entry in after["metadata"]["managedFields"]
-        if entry["manager"] == names.RESTART_MANAGER
+        if entry["manager"] == names.managers.RESTART
     ]
     fields = owned["f:spec"]["f:template"]["f:metadata"]["f:annotations"]
     assert set(fields) == {
-        f"f:{names.ANNOTATION_RESTARTED_AT}",
-        f"f:{names.ANNOTATION_RESTARTED_FOR}",
+        f"f:{names.annotations.RESTARTED_AT}",
+        f"f:{names.annotations.RESTARTED_FOR}",
     }
     del owned["f:spec"]["f:template"]["f:metadata"]["f:annotations"]
     assert owned == {"f:spec": {"f:template": {"f:metadata": {}}}}
@@ -423,7 +423,7 @@ def test_a_finalizer_and_a_status_are_owned_apart(run: Run, api: Api, resource: 
 
     run(hold)
     held = api.get(path)
-    assert set(held["metadata"]["finalizers"]) == {"example.com/theirs", names.FINALIZER}
+    assert set(held["metadata"]["finalizers"]) == {"example.com/theirs", names.resource.FINALIZER}
     assert held["status"]["observedGeneration"] == 1
     run(release)
     released = api.get(path)

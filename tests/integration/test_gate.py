@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
-from cnpg_plugin_operator.decide.gate import decode_verdicts
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.sidecar.gate import decode_verdicts
 from tests.cluster.builds import SAMPLE_VERSIONS, build, sample_plugin
 
 VERSION = SAMPLE_VERSIONS[0]

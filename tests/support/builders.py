@@ -7,19 +7,19 @@ from typing import Any
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.cnpg_facts import (
+from cnpg_plugin_operator.decide.facts.cnpg import (
     Announcement,
     CNPGFacts,
     LeaderFacts,
 )
-from cnpg_plugin_operator.decide.facts import (
+from cnpg_plugin_operator.decide.facts.plugin import (
     CertificateFacts,
     ContainerFacts,
     PairFacts,
     PodFacts,
     WorkloadFacts,
 )
-from cnpg_plugin_operator.decide.need import RegistrationInput
+from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 """The present of all unit tests."""
@@ -32,8 +32,8 @@ def ago(seconds: float) -> datetime:
 def resource(name: str = "hello", **spec: Any) -> dict[str, Any]:
     """A CNPGPlugin as the API server returns it."""
     return {
-        "apiVersion": names.API_VERSION,
-        "kind": names.KIND,
+        "apiVersion": names.resource.API_VERSION,
+        "kind": names.resource.KIND,
         "metadata": {
             "name": name,
             "namespace": "cnpg-system",

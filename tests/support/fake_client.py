@@ -18,7 +18,7 @@ from tests.support.server_side_apply import apply_part
 
 JSON = TypeVar("JSON")
 
-PART_MANAGERS = frozenset({names.RESTART_MANAGER, names.SIDECAR_MANAGER, names.NOTE_MANAGER})
+PART_MANAGERS = frozenset({names.managers.RESTART, names.managers.SIDECARS, names.managers.NOTES})
 """Who applies a part of somebody else's object."""
 
 
@@ -135,7 +135,7 @@ class FakeClient(Client):
             live["metadata"]["generation"] = 1
         elif subresource:
             live["status"] = _copy(body["status"])
-        elif manager == names.FINALIZER_MANAGER:
+        elif manager == names.managers.FINALIZER:
             live["metadata"]["finalizers"] = list(body["metadata"]["finalizers"])
         elif manager in PART_MANAGERS:
             self._apply_part(live, body, manager)

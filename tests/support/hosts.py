@@ -12,13 +12,13 @@ import yaml
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.sidecar_note import SidecarNote
+from cnpg_plugin_operator.api.sidecar_status import SidecarNote
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.facts import ContainerFacts, HandshakeOutcome, Identity
-from cnpg_plugin_operator.decide.host_facts import HostFacts, HostPod
-from cnpg_plugin_operator.decide.placing import Move, Placing
-from cnpg_plugin_operator.decide.roster import Candidate, Seat
-from cnpg_plugin_operator.decide.sidecar import SidecarInput
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing
+from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Candidate, Seat
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, Sidecar
 from tests.support.builders import NOW, ago, cnpg, container, leader, plugin, pod
 from tests.support.server_side_apply import apply_part
@@ -47,7 +47,7 @@ def host(part: dict[str, Any] | None = None, **facts: Any) -> HostFacts:
     if part is None and facts.get("pods"):
         # It was rolled out: the newest pod was made of it.
         stands = json.dumps(dict(facts["pods"][-1].sidecars))
-        live["metadata"]["annotations"] = {names.ANNOTATION_SIDECARS: stands}
+        live["metadata"]["annotations"] = {names.annotations.SIDECARS: stands}
     usual = HostFacts(
         deployment="cnpg-controller-manager",
         uid="uid-of-cnpg",
@@ -110,7 +110,7 @@ def host_pod(
 
 
 def sidecar_container(name: str = "hello", **facts: Any) -> ContainerFacts:
-    usual = container(name=names.sidecar_container(name), running_since=ago(3550), ready=True)
+    usual = container(name=names.sidecars.container(name), running_since=ago(3550), ready=True)
     return replace(usual, **facts)
 
 

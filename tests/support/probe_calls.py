@@ -23,7 +23,7 @@ from typing import Any, Final, TextIO
 
 import aiohttp
 
-from cnpg_plugin_operator.decide.facts import Endpoint, Material
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 
 CALL_SECONDS: Final = 30.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.handshake.errors import HandshakeError
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.handshake.material import usable

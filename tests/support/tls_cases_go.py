@@ -149,7 +149,7 @@ _NOT_IN_GRPC = "which this operator's gRPC library cannot use"
 
 DIFFERENCES: Final = [
     # gRPC's C-core, with which the plugin is called once TLS is as Go wants it, brings BoringSSL.
-    # It knows fewer keys of servers (`decide.key_types`), and keeps a key to its usage.
+    # It knows fewer keys of servers (`decide.certificates.tls_rules`); a key keeps to its usage.
     Row(
         "an Ed25519 key of the server",
         a_plugin(_ED25519),

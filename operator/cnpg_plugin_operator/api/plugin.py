@@ -33,7 +33,7 @@ class Resource:
     created: datetime
     deleting: bool
     renew_requested_at: datetime | None
-    """When somebody asked for new certificates; see `names.ANNOTATION_RENEW`."""
+    """When somebody asked for new certificates; see `names.annotations.RENEW`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,15 @@ class Plugin(Resource):
     def server_secret(self) -> str:
         """Name of the Secret with the pair that the plugin presents."""
         own = self.spec.tls.secrets
-        return own.server if own is not None else names.server_secret(self.name)
+        return own.server if own is not None else names.children.server_secret(self.name)
 
     @property
     def client_secret(self) -> str:
         """Name of the Secret with the pair that CloudNativePG is to present."""
         own = self.spec.tls.secrets
-        return own.client if own is not None else names.client_secret(self.name, self._issuer)
+        return (
+            own.client if own is not None else names.children.client_secret(self.name, self._issuer)
+        )
 
     @property
     def authorities(self) -> tuple[str, ...]:
@@ -105,14 +107,14 @@ class Plugin(Resource):
         if not self.shares_chain:
             return ()
         own = self.provider is Provider.SELF_MANAGED
-        root = names.OWN_ROOT if own else names.CHAIN_ROOT
-        shared = names.OWN_INTERMEDIATE if own else names.CHAIN_INTERMEDIATE
-        return root, names.authority(self.name) if self.has_own_authority else shared
+        root = names.children.OWN_ROOT if own else names.children.CHAIN_ROOT
+        shared = names.children.OWN_INTERMEDIATE if own else names.children.CHAIN_INTERMEDIATE
+        return root, names.children.authority(self.name) if self.has_own_authority else shared
 
     @property
     def secrets(self) -> frozenset[str]:
         """Names of all Secrets that it uses."""
-        own = {self.server_secret, self.client_secret, names.trust_secret(self.name)}
+        own = {self.server_secret, self.client_secret, names.children.trust_secret(self.name)}
         return frozenset({*own, *self.authorities})
 
     @property
@@ -129,8 +131,8 @@ class Plugin(Resource):
     def owner_reference(self) -> Mapping[str, Any]:
         """The controller reference that every child carries."""
         return {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
+            "apiVersion": names.resource.API_VERSION,
+            "kind": names.resource.KIND,
             "name": self.name,
             "uid": self.uid,
             "controller": True,
@@ -163,7 +165,7 @@ def parse_resource(body: Mapping[str, Any]) -> Resource:
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         deleting=bool(metadata.get("deletionTimestamp")),
         # What is no time asks for nothing.
-        renew_requested_at=read_time(annotations.get(names.ANNOTATION_RENEW)),
+        renew_requested_at=read_time(annotations.get(names.annotations.RENEW)),
     )
 
 
@@ -230,10 +232,14 @@ def _find_contradictions(spec: Spec) -> list[str]:
     )
     found = [f"spec.tls.{says}" for broken, says in rules if broken]
     account = spec.service_account
-    if account.create and account.name and not account.name.startswith(names.ACCOUNT_PREFIX):
+    if (
+        account.create
+        and account.name
+        and not account.name.startswith(names.children.ACCOUNT_PREFIX)
+    ):
         found.append(
             "spec.serviceAccount.name: with create: true it must begin with "
-            f"{names.ACCOUNT_PREFIX}, as the names of all accounts that the operator makes"
+            f"{names.children.ACCOUNT_PREFIX}, as the names of all accounts that the operator makes"
         )
     found += _find_excesses(spec)
     if spec.mode is Mode.SIDECAR:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Type, Verdict, merge
-from cnpg_plugin_operator.api.sidecar_note import SidecarNote, build_note
+from cnpg_plugin_operator.api.sidecar_status import SidecarNote, build_note
 from cnpg_plugin_operator.api.times import format_time, read_time
 from cnpg_plugin_operator.api.untrusted import Flag, Many, Named, Number, Section, Text, mapping
 

@@ -58,7 +58,9 @@ class Writer:
                 live["metadata"]["namespace"],
                 {"spec": {"strategy": {"type": "Recreate", "rollingUpdate": None}}},
             )
-        applied = await self._client.apply(kinds.kind_of(desired), desired, manager=names.MANAGER)
+        applied = await self._client.apply(
+            kinds.kind_of(desired), desired, manager=names.managers.CHILDREN
+        )
         self._guard.note(key, wanted)
         return applied, True
 
@@ -75,17 +77,17 @@ class Writer:
         else:
             version = live.metadata["resourceVersion"]
             body = {**desired, "metadata": {**metadata, "resourceVersion": version}}
-            await self._client.apply(kinds.SECRET, body, manager=names.MANAGER)
+            await self._client.apply(kinds.SECRET, body, manager=names.managers.CHILDREN)
         # A new key each time: every write counts as the same.
         self._guard.note(key, "")
 
     async def restore_marks(self, desired: Object, live: Secret) -> bool:
         """Put labels, owner and uid on a Secret whose key stays; tell whether that was needed."""
         wanted = desired["metadata"]
-        uid = wanted["annotations"][names.ANNOTATION_UID]
+        uid = wanted["annotations"][names.annotations.UID]
         marks = {
             "labels": wanted["labels"],
-            "annotations": {names.ANNOTATION_UID: uid},
+            "annotations": {names.annotations.UID: uid},
             "ownerReferences": wanted["ownerReferences"],
         }
         differs = first_difference(marks, live.metadata)
@@ -113,7 +115,7 @@ class Writer:
         marks = {
             key: None
             for key, value in secret.annotations.items()
-            if key.startswith(CERT_MANAGER_MARKS) and value != names.OPERATOR
+            if key.startswith(CERT_MANAGER_MARKS) and value != names.resource.OPERATOR
         }
         owners = secret.metadata.get("ownerReferences") or []
         kept = [owner for owner in owners if owner.get("kind") != kinds.CERTIFICATE.kind]
@@ -130,7 +132,7 @@ class Writer:
 
     async def refresh(self, plugin: Plugin, pod: str, certificates: str) -> None:
         """Make the kubelet bring a pod's mounted Secrets up to date at once."""
-        annotations = {names.ANNOTATION_REFRESHED: certificates}
+        annotations = {names.annotations.REFRESHED: certificates}
         await self._client.merge_patch(
             kinds.POD, pod, plugin.namespace, {"metadata": {"annotations": annotations}}
         )
@@ -141,23 +143,25 @@ class Writer:
         With the uid, a Service that is gone is not created again.
         """
         metadata = {key: service["metadata"][key] for key in ("name", "namespace", "uid")}
-        metadata["annotations"] = {names.ANNOTATION_DISTURBED: note}
-        await self._client.apply(kinds.SERVICE, {"metadata": metadata}, manager=names.NOTE_MANAGER)
+        metadata["annotations"] = {names.annotations.DISTURBED: note}
+        await self._client.apply(
+            kinds.SERVICE, {"metadata": metadata}, manager=names.managers.NOTES
+        )
 
     async def hide_service(self, service: Mapping[str, Any]) -> None:
         """Take CloudNativePG's label off a Service; what was noted of an earlier time goes too."""
-        labels = dict.fromkeys((names.CNPG_PLUGIN_NAME, names.CNPG_PLUGIN_DOCUMENTED))
-        await self._annotate(service, {names.ANNOTATION_SEEN_BY: None}, labels)
+        labels = dict.fromkeys((names.cnpg.PLUGIN_NAME, names.cnpg.PLUGIN_DOCUMENTED))
+        await self._annotate(service, {names.annotations.SEEN_BY: None}, labels)
 
     async def note_seen(self, service: Mapping[str, Any], pods: Iterable[str]) -> None:
         """Note which of CloudNativePG's pods may have seen the label of a Service."""
-        await self._annotate(service, {names.ANNOTATION_SEEN_BY: ",".join(sorted(pods))}, {})
+        await self._annotate(service, {names.annotations.SEEN_BY: ",".join(sorted(pods))}, {})
 
     async def show_service(self, plugin: Plugin, service: Mapping[str, Any]) -> None:
         """Put CloudNativePG's label back on a Service."""
-        keys = (names.CNPG_PLUGIN_NAME, names.CNPG_PLUGIN_DOCUMENTED)
+        keys = (names.cnpg.PLUGIN_NAME, names.cnpg.PLUGIN_DOCUMENTED)
         labels = dict.fromkeys(keys, plugin.spec.plugin_name)
-        await self._annotate(service, {names.ANNOTATION_SEEN_BY: None}, labels)
+        await self._annotate(service, {names.annotations.SEEN_BY: None}, labels)
 
     async def _annotate(
         self,
@@ -175,7 +179,7 @@ class Writer:
 
     async def hold(self, plugin: Resource) -> None:
         """Put this operator's finalizer on the resource."""
-        await self._set_finalizers(plugin, [names.FINALIZER])
+        await self._set_finalizers(plugin, [names.resource.FINALIZER])
 
     async def release(self, plugin: Resource) -> None:
         """Take this operator's finalizer off: the resource may go."""
@@ -189,7 +193,7 @@ class Writer:
             "finalizers": finalizers,
         }
         await self._client.apply(
-            kinds.PLUGIN, {"metadata": metadata}, manager=names.FINALIZER_MANAGER
+            kinds.PLUGIN, {"metadata": metadata}, manager=names.managers.FINALIZER
         )
 
     async def report(self, plugin: Resource, status: Mapping[str, Any]) -> None:
@@ -198,7 +202,7 @@ class Writer:
         Raises `WriteLoopError` where it goes back and forth; the pass is then repeated ever more
         seldom.
         """
-        key, told = (names.KIND, plugin.namespace, plugin.name), digest(status)
+        key, told = (names.resource.KIND, plugin.namespace, plugin.name), digest(status)
         self._guard.admit(key, told, "status", None)
         await self._client.apply(
             kinds.PLUGIN,
@@ -210,7 +214,7 @@ class Writer:
                 },
                 "status": status,
             },
-            manager=names.STATUS_MANAGER,
+            manager=names.managers.STATUS,
             subresource="status",
         )
         self._guard.note(key, told)
@@ -230,8 +234,8 @@ class Writer:
                     "namespace": plugin.namespace,
                 },
                 "involvedObject": {
-                    "apiVersion": names.API_VERSION,
-                    "kind": names.KIND,
+                    "apiVersion": names.resource.API_VERSION,
+                    "kind": names.resource.KIND,
                     "name": plugin.name,
                     "namespace": plugin.namespace,
                     "uid": plugin.uid,
@@ -239,8 +243,8 @@ class Writer:
                 "type": "Warning" if warning else "Normal",
                 "reason": reason,
                 "message": printable(message),
-                "source": {"component": names.OPERATOR},
-                "reportingComponent": names.OPERATOR,
+                "source": {"component": names.resource.OPERATOR},
+                "reportingComponent": names.resource.OPERATOR,
                 "action": "Reconcile",
                 "firstTimestamp": stamp,
                 "lastTimestamp": stamp,
@@ -253,7 +257,7 @@ def _identity(desired: Object) -> tuple[Key, str]:
     """Say which object is written, and which state of it is wanted."""
     metadata = desired["metadata"]
     key = (desired["kind"], metadata.get("namespace", ""), metadata["name"])
-    return key, (metadata.get("annotations") or {}).get(names.ANNOTATION_DESIRED, "")
+    return key, (metadata.get("annotations") or {}).get(names.annotations.DESIRED, "")
 
 
 def _must_drop_rolling_update(desired: Object, live: Mapping[str, Any]) -> bool:

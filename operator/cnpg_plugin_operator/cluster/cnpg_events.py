@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import observe
-from cnpg_plugin_operator.decide.cnpg_facts import CNPGEvent
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGEvent
 
 SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
 """What CloudNativePG 1.29.0 to 1.30.0 also writes on a Service; neither tells of a registration."""

@@ -39,7 +39,7 @@ class Kind:
         return "/" + "/".join(parts)
 
 
-PLUGIN: Final = Kind(names.API_VERSION, names.KIND, names.PLURAL)
+PLUGIN: Final = Kind(names.resource.API_VERSION, names.resource.KIND, names.resource.PLURAL)
 DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 REPLICA_SET: Final = Kind("apps/v1", "ReplicaSet", "replicasets")
 POD: Final = Kind("v1", "Pod", "pods")
@@ -61,7 +61,7 @@ ISSUER: Final = Kind("cert-manager.io/v1", "Issuer", "issuers")
 CLUSTER_ISSUER: Final = Kind(
     "cert-manager.io/v1", "ClusterIssuer", "clusterissuers", namespaced=False
 )
-CLUSTER: Final = Kind(f"{names.CNPG_GROUP}/v1", "Cluster", "clusters")
+CLUSTER: Final = Kind(f"{names.cnpg.GROUP}/v1", "Cluster", "clusters")
 
 CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE, ISSUER)
 """Kinds of children that are pruned when the spec no longer asks for them."""

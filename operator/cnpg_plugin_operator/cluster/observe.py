@@ -14,18 +14,18 @@ from cnpg_plugin_operator.api.conditions import Type, find_condition
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import read_noted_time, read_time
 from cnpg_plugin_operator.api.untrusted import mapping
-from cnpg_plugin_operator.decide.announcing import read_touch
-from cnpg_plugin_operator.decide.cnpg_facts import (
+from cnpg_plugin_operator.decide.facts.cnpg import (
     Announcement,
     CNPGEvent,
     ServiceFacts,
 )
-from cnpg_plugin_operator.decide.facts import (
+from cnpg_plugin_operator.decide.facts.plugin import (
     ContainerFacts,
     PodFacts,
     WorkloadFacts,
 )
-from cnpg_plugin_operator.decide.moving import FormerService
+from cnpg_plugin_operator.decide.registration.announcement import read_touch
+from cnpg_plugin_operator.decide.sidecar.mode_change import FormerService
 
 
 def read_secret(body: Mapping[str, Any] | None) -> dict[str, bytes] | None:
@@ -94,7 +94,7 @@ def _read_pod(body: Mapping[str, Any]) -> PodFacts:
         containers=tuple(_read_container(container) for container in statuses),
         address=str(status.get("podIP") or ""),
         refreshed_for=str(
-            (metadata.get("annotations") or {}).get(names.ANNOTATION_REFRESHED) or ""
+            (metadata.get("annotations") or {}).get(names.annotations.REFRESHED) or ""
         ),
         unready_since=None if ready else read_time(readiness.get("lastTransitionTime")),
         deleted_at=_read_deletion(metadata),
@@ -133,7 +133,7 @@ def read_service(body: Mapping[str, Any], now: datetime) -> ServiceFacts:
     metadata = body["metadata"]
     return ServiceFacts(
         announcement=_read_announcement(metadata, now),
-        cnpg_finalizer=names.CNPG_SERVICE_FINALIZER in (metadata.get("finalizers") or []),
+        cnpg_finalizer=names.cnpg.SERVICE_FINALIZER in (metadata.get("finalizers") or []),
         deleting=bool(metadata.get("deletionTimestamp")),
     )
 
@@ -142,45 +142,45 @@ def read_former_service(body: Mapping[str, Any]) -> FormerService:
     """Read the Service of a plugin that becomes a sidecar."""
     metadata = body["metadata"]
     annotations = metadata.get("annotations") or {}
-    seen_by = annotations.get(names.ANNOTATION_SEEN_BY)
+    seen_by = annotations.get(names.annotations.SEEN_BY)
     return FormerService(
         name=metadata["name"],
-        labelled=names.CNPG_PLUGIN_NAME in (metadata.get("labels") or {}),
-        announced=names.CNPG_PLUGIN_PORT in annotations and not metadata.get("deletionTimestamp"),
+        labelled=names.cnpg.PLUGIN_NAME in (metadata.get("labels") or {}),
+        announced=names.cnpg.PLUGIN_PORT in annotations and not metadata.get("deletionTimestamp"),
         seen_by=frozenset(seen_by.split(",")) if isinstance(seen_by, str) else None,
     )
 
 
 _ANNOUNCING: Final = (
-    names.CNPG_PLUGIN_PORT,
-    names.CNPG_SERVER_SECRET,
-    names.CNPG_CLIENT_SECRET,
-    names.CNPG_SERVER_NAME,
-    names.ANNOTATION_REVISION,
-    names.ANNOTATION_ENDPOINT,
-    names.ANNOTATION_ANNOUNCED_AT,
-    names.ANNOTATION_CHANGED_AT,
-    names.ANNOTATION_REPLACES,
-    names.ANNOTATION_TOUCHED,
+    names.cnpg.PLUGIN_PORT,
+    names.cnpg.SERVER_SECRET,
+    names.cnpg.CLIENT_SECRET,
+    names.cnpg.SERVER_NAME,
+    names.annotations.REVISION,
+    names.annotations.ENDPOINT,
+    names.annotations.ANNOUNCED_AT,
+    names.annotations.CHANGED_AT,
+    names.annotations.REPLACES,
+    names.annotations.TOUCHED,
 )
 """The annotations that together are an announcement."""
 
 
 def _read_announcement(metadata: Mapping[str, Any], now: datetime) -> Announcement | None:
-    if names.CNPG_PLUGIN_NAME not in (metadata.get("labels") or {}):
+    if names.cnpg.PLUGIN_NAME not in (metadata.get("labels") or {}):
         return None
     annotations = metadata.get("annotations") or {}
-    announced_at = read_noted_time(annotations.get(names.ANNOTATION_ANNOUNCED_AT), now)
+    announced_at = read_noted_time(annotations.get(names.annotations.ANNOUNCED_AT), now)
     return Announcement(
         # Without its time an announcement is none: it is made again.
-        revision=annotations.get(names.ANNOTATION_REVISION, "") if announced_at else "",
-        endpoint=annotations.get(names.ANNOTATION_ENDPOINT, ""),
+        revision=annotations.get(names.annotations.REVISION, "") if announced_at else "",
+        endpoint=annotations.get(names.annotations.ENDPOINT, ""),
         announced_at=announced_at or datetime.min.replace(tzinfo=UTC),
-        changed_at=read_noted_time(annotations.get(names.ANNOTATION_CHANGED_AT), now),
+        changed_at=read_noted_time(annotations.get(names.annotations.CHANGED_AT), now),
         annotations={key: annotations[key] for key in _ANNOUNCING if key in annotations},
-        replaces=str(annotations.get(names.ANNOTATION_REPLACES, "")),
-        touch=read_touch(annotations.get(names.ANNOTATION_TOUCHED)),
-        disturbed=str(annotations.get(names.ANNOTATION_DISTURBED, "")),
+        replaces=str(annotations.get(names.annotations.REPLACES, "")),
+        touch=read_touch(annotations.get(names.annotations.TOUCHED)),
+        disturbed=str(annotations.get(names.annotations.DISTURBED, "")),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
-from cnpg_plugin_operator.decide.facts import ForeignObject, SelectingService
+from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
 
 Live = Mapping[tuple[str, str], Mapping[str, Any] | None]
 """Objects as they are, by kind and name; None where there is none."""
@@ -31,14 +31,14 @@ def find_foreign(
 
 def _describe(plugin: Plugin, kind: str, body: Mapping[str, Any]) -> ForeignObject:
     metadata = body["metadata"]
-    label = (metadata.get("labels") or {}).get(names.CNPG_PLUGIN_NAME)
+    label = (metadata.get("labels") or {}).get(names.cnpg.PLUGIN_NAME)
     return ForeignObject(
         kind=kind,
         name=metadata["name"],
         owner=owner_of(body),
         uid=str(metadata.get("uid", "")),
         published=kind == "Service" and label == plugin.spec.plugin_name,
-        cnpg_finalizer=names.CNPG_SERVICE_FINALIZER in (metadata.get("finalizers") or []),
+        cnpg_finalizer=names.cnpg.SERVICE_FINALIZER in (metadata.get("finalizers") or []),
     )
 
 
@@ -48,7 +48,7 @@ def find_labelled(plugin: Plugin, services: list[dict[str, Any]]) -> list[dict[s
     return [
         body
         for body in services
-        if (body["metadata"].get("labels") or {}).get(names.CNPG_PLUGIN_NAME) == name
+        if (body["metadata"].get("labels") or {}).get(names.cnpg.PLUGIN_NAME) == name
     ]
 
 
@@ -72,13 +72,13 @@ def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
         return True
     metadata = body["metadata"]
     labels = metadata.get("labels") or {}
-    if labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR:
+    if labels.get(names.labels.MANAGED_BY) != names.resource.OPERATOR:
         return False
-    if names.LABEL_CHAIN in labels:
+    if names.labels.CHAIN in labels:
         return True
     return (
-        labels.get(names.LABEL_PLUGIN) == plugin.name
-        and labels.get(names.LABEL_NAMESPACE) == plugin.namespace
+        labels.get(names.labels.PLUGIN) == plugin.name
+        and labels.get(names.labels.NAMESPACE) == plugin.namespace
     )
 
 
@@ -91,7 +91,7 @@ def is_owned(plugin: Resource, body: Mapping[str, Any]) -> bool:
 def has_uid(plugin: Resource, body: Mapping[str, Any]) -> bool:
     """Whether an object carries the uid of this resource."""
     annotations = body["metadata"].get("annotations") or {}
-    return bool(annotations.get(names.ANNOTATION_UID) == plugin.uid)
+    return bool(annotations.get(names.annotations.UID) == plugin.uid)
 
 
 def owner_of(body: Mapping[str, Any]) -> str:
@@ -100,6 +100,8 @@ def owner_of(body: Mapping[str, Any]) -> str:
     for reference in metadata.get("ownerReferences") or []:
         return f"{reference.get('kind')} {reference.get('name')}"
     labels = metadata.get("labels") or {}
-    if labels.get(names.LABEL_MANAGED_BY) == names.OPERATOR and labels.get(names.LABEL_PLUGIN):
-        return f"a former CNPGPlugin {labels[names.LABEL_PLUGIN]}"
-    return str(labels.get(names.LABEL_MANAGED_BY) or "somebody else")
+    if labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR and labels.get(
+        names.labels.PLUGIN
+    ):
+        return f"a former CNPGPlugin {labels[names.labels.PLUGIN]}"
+    return str(labels.get(names.labels.MANAGED_BY) or "somebody else")

@@ -15,11 +15,15 @@ from cnpg_plugin_operator.api.secret_places import EXCEPTED, find_secrets
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.hosting import flag_values
+from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
+from cnpg_plugin_operator.cluster.cnpg_pod import flag_values
 from cnpg_plugin_operator.cluster.kinds import Kind
-from cnpg_plugin_operator.cluster.locating import looks_like_cnpg
-from cnpg_plugin_operator.decide.private_secrets import SECRETS_LIMIT, Claim, PrivateSecrets
-from cnpg_plugin_operator.decide.versions import manager_of
+from cnpg_plugin_operator.decide.acceptance.private_secrets import (
+    SECRETS_LIMIT,
+    Claim,
+    PrivateSecrets,
+)
+from cnpg_plugin_operator.decide.facts.cnpg_versions import manager_of
 
 ACCOUNT_TOKEN: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secret
 BOOTSTRAP_TOKEN: Final = "bootstrap.kubernetes.io/token"  # noqa: S105 - a type of Secret
@@ -69,7 +73,7 @@ async def read_private_secrets(
     )
     own = [body for body in deployments if _name(body) in cnpg or _is_cnpg(body)]
     found = (
-        *((name, "it is CloudNativePG's own") for name in names.CNPG_PRIVATE_SECRETS),
+        *((name, "it is CloudNativePG's own") for name in names.cnpg.PRIVATE_SECRETS),
         *(pair for body in own for pair in _used_by_cnpg(body)),
         *(pair for body in services for pair in _announced(body)),
         *(pair for body in issuers for pair in _used_by_issuer("Issuer", body)),
@@ -100,7 +104,9 @@ def _name(body: Object) -> str:
 def _is_cnpg(deployment: Object) -> bool:
     """Whether a Deployment is CloudNativePG's; a plugin's may be made to look like it."""
     labels = deployment["metadata"].get("labels") or {}
-    return labels.get(names.LABEL_MANAGED_BY) != names.OPERATOR and looks_like_cnpg(deployment)
+    return labels.get(names.labels.MANAGED_BY) != names.resource.OPERATOR and looks_like_cnpg(
+        deployment
+    )
 
 
 def _used_by_cnpg(deployment: Object) -> Iterator[tuple[str, str]]:
@@ -124,16 +130,16 @@ def _used_by_cnpg(deployment: Object) -> Iterator[tuple[str, str]]:
 def _is_sidecars(item: object) -> bool:
     """Whether a container or volume of CloudNativePG's pod is one that this operator put there."""
     name = str(item.get("name") or "") if isinstance(item, Mapping) else ""
-    return name.startswith(names.SIDECAR_PREFIX)
+    return name.startswith(names.sidecars.PREFIX)
 
 
 def _announced(service: Object) -> Iterator[tuple[str, str]]:
     """Find the pairs of a plugin that was deployed by hand; this operator's are claimed."""
     metadata = service["metadata"]
-    if (metadata.get("labels") or {}).get(names.LABEL_MANAGED_BY) == names.OPERATOR:
+    if (metadata.get("labels") or {}).get(names.labels.MANAGED_BY) == names.resource.OPERATOR:
         return
     annotations = metadata.get("annotations") or {}
-    for key in (names.CNPG_CLIENT_SECRET, names.CNPG_SERVER_SECRET):
+    for key in (names.cnpg.CLIENT_SECRET, names.cnpg.SERVER_SECRET):
         if annotations.get(key):
             yield str(annotations[key]), f"Service {_name(service)} names it for another plugin"
 
@@ -156,8 +162,8 @@ def _read_reason(secret: Object) -> str:
         return "it holds a token by which nodes join the cluster"
     if kind.startswith(HELM_RELEASE):
         return "Helm keeps a release in it"
-    if labels.get(names.LABEL_MANAGED_BY) == names.OPERATOR:
-        plugin = labels.get(names.LABEL_PLUGIN)
+    if labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR:
+        plugin = labels.get(names.labels.PLUGIN)
         return "the operator keeps it" + (f" for CNPGPlugin {plugin}" if plugin else "")
     if labels.get(NEXT_KEY) == "true":
         return "cert-manager keeps a new private key in it"
@@ -167,7 +173,7 @@ def _read_reason(secret: Object) -> str:
 def _read_owner(reference: Object) -> str:
     group = str(reference.get("apiVersion") or "").partition("/")[0]
     kind, name = reference.get("kind"), reference.get("name")
-    if group in (names.CNPG_GROUP, names.GROUP):
+    if group in (names.cnpg.GROUP, names.resource.GROUP):
         return f"{kind} {name} owns it"
     return ""
 

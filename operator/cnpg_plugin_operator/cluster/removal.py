@@ -12,8 +12,8 @@ from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import OWN, Gatherer
 from cnpg_plugin_operator.cluster.ownership import is_own, is_owned
+from cnpg_plugin_operator.cluster.snapshot import OWN, Gatherer
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, proves_account, without_account
 
@@ -49,7 +49,7 @@ class Remover:
 
     async def prune_chains(self, plugin: Resource, used: Collection[str]) -> list[str]:
         """Delete the parts of the namespace's chains that no plugin uses any more."""
-        selector = label_selector(OWN, names.LABEL_CHAIN)
+        selector = label_selector(OWN, names.labels.CHAIN)
         return [
             await self._delete(kind, body, plugin.namespace)
             # Certificates go first, or cert-manager would issue the Secrets again.
@@ -123,7 +123,7 @@ class Remover:
         if not self._binds_cluster_roles:
             return []
         labels = label_selector(
-            {**OWN, names.LABEL_PLUGIN: resource.name, names.LABEL_NAMESPACE: resource.namespace}
+            {**OWN, names.labels.PLUGIN: resource.name, names.labels.NAMESPACE: resource.namespace}
         )
         return await self._gatherer.children(kinds.CLUSTER_ROLE_BINDING, resource, labels)
 
@@ -138,7 +138,7 @@ class Remover:
         Only 1.29.0 to 1.30.0 put a finalizer on it.
         """
         metadata = live["metadata"]
-        kept = [f for f in metadata.get("finalizers") or [] if f != names.CNPG_SERVICE_FINALIZER]
+        kept = [f for f in metadata.get("finalizers") or [] if f != names.cnpg.SERVICE_FINALIZER]
         await self._client.merge_patch(
             kinds.SERVICE,
             metadata["name"],

@@ -10,7 +10,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import read_noted_time, read_time
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned
-from cnpg_plugin_operator.decide.facts import Trust
+from cnpg_plugin_operator.decide.facts.plugin import Trust
 from cnpg_plugin_operator.pki.reading import read_certificates
 
 
@@ -39,7 +39,7 @@ class Secret:
     @property
     def renew_requested_at(self) -> datetime | None:
         """When somebody asked for this authority to be renewed."""
-        return read_time(self.annotations.get(names.ANNOTATION_RENEW))
+        return read_time(self.annotations.get(names.annotations.RENEW))
 
     @property
     def annotations(self) -> Mapping[str, str]:
@@ -61,7 +61,7 @@ def read(body: Mapping[str, Any]) -> Secret:
 def find_owner(plugin: Plugin, secret: Secret) -> str | None:
     """Name who owns a Secret that a plugin's certificates need, None where the plugin may use it.
 
-    Which of the Secrets that users bring are private is judged before (`decide.private_secrets`).
+    Which of the users' Secrets are private is judged before (`decide.acceptance.private_secrets`).
     """
     if belongs_to(plugin, secret) or plugin.spec.tls.secrets is not None:
         return None
@@ -71,8 +71,8 @@ def find_owner(plugin: Plugin, secret: Secret) -> str | None:
 def belongs_to(plugin: Plugin, secret: Secret) -> bool:
     """Whether the Secret was made for this resource: by its labels, its owner or its uid."""
     labels, body = secret.labels, secret.body
-    managed = labels.get(names.LABEL_MANAGED_BY) == names.OPERATOR
-    labelled = managed and labels.get(names.LABEL_PLUGIN) == plugin.name
+    managed = labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR
+    labelled = managed and labels.get(names.labels.PLUGIN) == plugin.name
     return labelled or is_owned(plugin, body) or has_uid(plugin, body)
 
 
@@ -80,7 +80,7 @@ def read_trust(secret: Secret | None, now: datetime) -> Trust | None:
     """Read the Secret of trusted certificates; None where there is none, or nothing in it."""
     if secret is None:
         return None
-    servers = read_certificates(secret.data.get(names.TRUSTED_SERVERS, b""))
-    clients = read_certificates(secret.data.get(names.TRUSTED_CLIENTS, b""))
-    changed_at = read_noted_time(secret.annotations.get(names.ANNOTATION_TRUST_CHANGED), now)
+    servers = read_certificates(secret.data.get(names.children.TRUSTED_SERVERS, b""))
+    clients = read_certificates(secret.data.get(names.children.TRUSTED_CLIENTS, b""))
+    changed_at = read_noted_time(secret.annotations.get(names.annotations.TRUST_CHANGED), now)
     return Trust(servers, clients, changed_at) if servers and clients else None

@@ -8,23 +8,24 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Type
-from cnpg_plugin_operator.api.leaving import Leaving
+from cnpg_plugin_operator.api.deletion import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import Mode
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.api.untrusted import mapping
-from cnpg_plugin_operator.cluster import databases, kinds
+from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import Gatherer, concerning
-from cnpg_plugin_operator.cluster.hosting import read_host
-from cnpg_plugin_operator.cluster.locating import locate_deployments, selector_of
+from cnpg_plugin_operator.cluster.clusters import list_clusters
+from cnpg_plugin_operator.cluster.cnpg import locate_deployments, selector_of
+from cnpg_plugin_operator.cluster.cnpg_pod import read_host
+from cnpg_plugin_operator.cluster.plugins import with_record
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
-from cnpg_plugin_operator.cluster.siblings import with_record
+from cnpg_plugin_operator.cluster.snapshot import Gatherer, concerning
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
-from cnpg_plugin_operator.decide.cnpg_facts import CNPGFacts
-from cnpg_plugin_operator.decide.host_facts import HostFacts
-from cnpg_plugin_operator.decide.private_secrets import PrivateSecrets
+from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.desired.objects import Object, digest
 
 
@@ -72,10 +73,10 @@ class Sidecars:
         located, siblings, clusters, services, published = await asyncio.gather(
             locate_deployments(self._client, namespace, plugin.cnpg_reference),
             self._gatherer.siblings(namespace),
-            concerning(Type.REGISTERED, databases.list_clusters(self._client)),
+            concerning(Type.REGISTERED, list_clusters(self._client)),
             self._gatherer.children(kinds.SERVICE, plugin),
             self._client.list(
-                kinds.SERVICE, namespace, labels=label_selector({}, names.CNPG_PLUGIN_NAME)
+                kinds.SERVICE, namespace, labels=label_selector({}, names.cnpg.PLUGIN_NAME)
             ),
         )
         found = with_record(tuple(facts for facts, _ in located), siblings, self._gatherer.clock())
@@ -126,7 +127,7 @@ class Sidecars:
         wanted = digest(template)
         if not dry_run:
             self._guard.admit(key, wanted, "its sidecars", None)
-        noted = {names.ANNOTATION_ROLLED_AT: format_time(rolled_at)} if rolled_at else {}
+        noted = {names.annotations.ROLLED_AT: format_time(rolled_at)} if rolled_at else {}
         await self._client.apply(
             kinds.DEPLOYMENT,
             {
@@ -138,7 +139,7 @@ class Sidecars:
                 },
                 "spec": {"template": template} if template else {},
             },
-            manager=names.SIDECAR_MANAGER,
+            manager=names.managers.SIDECARS,
             dry_run=dry_run,
         )
         if not dry_run:

@@ -112,7 +112,7 @@ def _other_manager(live: Mapping[str, Any] | None) -> str:
     others: list[Mapping[str, Any]] = [
         entry
         for entry in entries
-        if not str(entry.get("manager", "")).startswith(names.OPERATOR)
+        if not str(entry.get("manager", "")).startswith(names.resource.OPERATOR)
         and entry.get("subresource") != "status"
     ]
     return str(max(others, key=lambda e: str(e.get("time", "")), default={}).get("manager", ""))

@@ -24,8 +24,8 @@ from typing import Final
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.untrusted import printable
-from cnpg_plugin_operator.decide import gate
-from cnpg_plugin_operator.decide.facts import HandshakeOutcome
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
+from cnpg_plugin_operator.decide.sidecar import gate
 from cnpg_plugin_operator.handshake.sockets import SocketHandshaker, find_sockets, link_sockets
 
 ATTEMPT: Final = 5.0

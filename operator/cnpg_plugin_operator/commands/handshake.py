@@ -17,7 +17,7 @@ from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.settings import Settings, read_settings
 
@@ -77,8 +77,8 @@ async def _from_cluster(
         labels, found = metadata.get("labels") or {}, metadata.get("annotations") or {}
         secrets = {}
         for role, key in (
-            ("server", names.CNPG_SERVER_SECRET),
-            ("client", names.CNPG_CLIENT_SECRET),
+            ("server", names.cnpg.SERVER_SECRET),
+            ("client", names.cnpg.CLIENT_SECRET),
         ):
             if key not in found:
                 raise errors.SettingsError(
@@ -89,11 +89,11 @@ async def _from_cluster(
             secrets[role] = observe.read_secret(body) or {}
     finally:
         await client.close()
-    address = arguments.address or f"{service}.{namespace}.svc:{found.get(names.CNPG_PLUGIN_PORT)}"
+    address = arguments.address or f"{service}.{namespace}.svc:{found.get(names.cnpg.PLUGIN_PORT)}"
     endpoint = _endpoint(
         address,
-        arguments.server_name or found.get(names.CNPG_SERVER_NAME) or service,
-        arguments.plugin_name or labels.get(names.CNPG_PLUGIN_NAME) or "",
+        arguments.server_name or found.get(names.cnpg.SERVER_NAME) or service,
+        arguments.plugin_name or labels.get(names.cnpg.PLUGIN_NAME) or "",
     )
     client_pair = secrets["client"]
     return endpoint, Material(

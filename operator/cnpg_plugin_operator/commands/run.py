@@ -13,20 +13,20 @@ from aiohttp import web
 
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import Gatherer
+from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.removal import Remover
-from cnpg_plugin_operator.cluster.restarting import Restarter
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.cluster.snapshot import Gatherer
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
-from cnpg_plugin_operator.handlers import Watches
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
-from cnpg_plugin_operator.loops import WORKERS, Loops
-from cnpg_plugin_operator.reconciler.conductor import Reconciler
-from cnpg_plugin_operator.reconciler.slots import Slots
-from cnpg_plugin_operator.reconciler.tools import Policy, Tools
+from cnpg_plugin_operator.reconcile.environment import Environment, Policy
+from cnpg_plugin_operator.reconcile.plugin import Reconciler
+from cnpg_plugin_operator.reconcile.workers import Slots
 from cnpg_plugin_operator.settings import FLAGS, PREFIX, LogFormat, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
+from cnpg_plugin_operator.watch.handlers import Watches
+from cnpg_plugin_operator.watch.loops import WORKERS, Loops
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def build_reconciler(
     guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
     return Reconciler(
-        Tools(
+        Environment(
             gatherer=gatherer,
             writer=Writer(client, guard),
             remover=remover,

@@ -1,6 +1,6 @@
 """The plugin's service account and what it may do: existing roles, bound by name.
 
-The operator never writes rules. What it may bind is named in its chart; see `decide.admission`.
+The operator never writes rules. What it may bind is named in its chart; see `decide.acceptance`.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ def account_name(plugin: Plugin) -> str | None:
     """Name the account of the plugin's pods; None for the namespace's default without a token."""
     account = plugin.spec.service_account
     if creates_account(plugin):
-        return account.name or names.account(plugin.name)
+        return account.name or names.children.account(plugin.name)
     return account.name
 
 
@@ -88,7 +88,7 @@ def _build_cluster_binding(
                 "name": f"{plugin.namespace}-{plugin.name}-{role}",
                 "labels": {
                     **child_labels(plugin),
-                    names.LABEL_NAMESPACE: plugin.namespace,
+                    names.labels.NAMESPACE: plugin.namespace,
                 },
                 "annotations": {},
                 **({"ownerReferences": [owner]} if owner else {}),

@@ -30,26 +30,38 @@ def build_chain(namespace: str) -> list[Object]:
     No owner: it outlives any single plugin and is removed with the last.
     """
     return [
-        _build_part(namespace, "Issuer", names.CHAIN_SELF_SIGNED, {"selfSigned": {}}),
-        _build_ca(namespace, names.CHAIN_ROOT, names.CHAIN_SELF_SIGNED, ROOT_LIFETIME),
-        _build_part(
-            namespace, "Issuer", names.CHAIN_ROOT, {"ca": {"secretName": names.CHAIN_ROOT}}
+        _build_part(namespace, "Issuer", names.children.CHAIN_SELF_SIGNED, {"selfSigned": {}}),
+        _build_ca(
+            namespace, names.children.CHAIN_ROOT, names.children.CHAIN_SELF_SIGNED, ROOT_LIFETIME
         ),
-        _build_ca(namespace, names.CHAIN_INTERMEDIATE, names.CHAIN_ROOT, INTERMEDIATE_LIFETIME),
         _build_part(
             namespace,
             "Issuer",
-            names.CHAIN_INTERMEDIATE,
-            {"ca": {"secretName": names.CHAIN_INTERMEDIATE}},
+            names.children.CHAIN_ROOT,
+            {"ca": {"secretName": names.children.CHAIN_ROOT}},
+        ),
+        _build_ca(
+            namespace,
+            names.children.CHAIN_INTERMEDIATE,
+            names.children.CHAIN_ROOT,
+            INTERMEDIATE_LIFETIME,
+        ),
+        _build_part(
+            namespace,
+            "Issuer",
+            names.children.CHAIN_INTERMEDIATE,
+            {"ca": {"secretName": names.children.CHAIN_INTERMEDIATE}},
         ),
     ]
 
 
 def build_own_authority(plugin: Plugin) -> list[Object]:
     """Build the intermediate of a plugin that shares none, signed by the namespace's root."""
-    name = names.authority(plugin.name)
-    labels = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_PLUGIN: plugin.name}
-    spec = _ca_spec(plugin.namespace, name, names.CHAIN_ROOT, INTERMEDIATE_LIFETIME, labels)
+    name = names.children.authority(plugin.name)
+    labels = {names.labels.MANAGED_BY: names.resource.OPERATOR, names.labels.PLUGIN: plugin.name}
+    spec = _ca_spec(
+        plugin.namespace, name, names.children.CHAIN_ROOT, INTERMEDIATE_LIFETIME, labels
+    )
     return [
         build_child(plugin, API_VERSION, "Certificate", name, spec=spec),
         build_child(plugin, API_VERSION, "Issuer", name, spec={"ca": {"secretName": name}}),
@@ -57,7 +69,7 @@ def build_own_authority(plugin: Plugin) -> list[Object]:
 
 
 def _build_ca(namespace: str, name: str, issuer: str, lifetime: timedelta) -> Object:
-    labels = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_CHAIN: name}
+    labels = {names.labels.MANAGED_BY: names.resource.OPERATOR, names.labels.CHAIN: name}
     spec = _ca_spec(namespace, name, issuer, lifetime, labels)
     return _build_part(namespace, "Certificate", name, spec)
 
@@ -91,8 +103,8 @@ def _build_part(namespace: str, kind: str, name: str, spec: Object) -> Object:
                 "name": name,
                 "namespace": namespace,
                 "labels": {
-                    names.LABEL_MANAGED_BY: names.OPERATOR,
-                    names.LABEL_CHAIN: name,
+                    names.labels.MANAGED_BY: names.resource.OPERATOR,
+                    names.labels.CHAIN: name,
                 },
                 "annotations": {},
             },
@@ -150,8 +162,8 @@ def _build_leaf(plugin: Plugin, secret: str, purpose: Object) -> Object:
         "issuerRef": issuer_reference(plugin),
         "secretTemplate": {
             "labels": {
-                names.LABEL_MANAGED_BY: names.OPERATOR,
-                names.LABEL_PLUGIN: plugin.name,
+                names.labels.MANAGED_BY: names.resource.OPERATOR,
+                names.labels.PLUGIN: plugin.name,
             }
         },
     }
@@ -168,5 +180,9 @@ def issuer_reference(plugin: Plugin) -> dict[str, str]:
     if own is not None:
         return {"name": own.name, "kind": own.kind, "group": own.group}
     own_authority = plugin.has_own_authority
-    name = names.authority(plugin.name) if own_authority else names.CHAIN_INTERMEDIATE
+    name = (
+        names.children.authority(plugin.name)
+        if own_authority
+        else names.children.CHAIN_INTERMEDIATE
+    )
     return {"name": name, "kind": "Issuer", "group": "cert-manager.io"}

@@ -45,9 +45,9 @@ def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
     """
     if live is None:
         return "missing"
-    applied = (live["metadata"].get("annotations") or {}).get(names.ANNOTATION_DESIRED)
-    if applied != desired["metadata"]["annotations"][names.ANNOTATION_DESIRED]:
-        return f"metadata.annotations.{names.ANNOTATION_DESIRED}"
+    applied = (live["metadata"].get("annotations") or {}).get(names.annotations.DESIRED)
+    if applied != desired["metadata"]["annotations"][names.annotations.DESIRED]:
+        return f"metadata.annotations.{names.annotations.DESIRED}"
     return first_difference(desired, live)
 
 

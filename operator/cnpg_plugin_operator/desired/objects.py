@@ -25,9 +25,9 @@ def digest(value: object) -> str:
 def child_labels(plugin: Plugin) -> dict[str, str]:
     """Labels by which children are found again."""
     return {
-        names.LABEL_NAME: plugin.name,
-        names.LABEL_MANAGED_BY: names.OPERATOR,
-        names.LABEL_PLUGIN: plugin.name,
+        names.labels.NAME: plugin.name,
+        names.labels.MANAGED_BY: names.resource.OPERATOR,
+        names.labels.PLUGIN: plugin.name,
     }
 
 
@@ -57,7 +57,7 @@ def build_child(
         }
     )
     # Not part of the digest: the owner reference is, and says the same.
-    child["metadata"]["annotations"][names.ANNOTATION_UID] = plugin.uid
+    child["metadata"]["annotations"][names.annotations.UID] = plugin.uid
     return child
 
 
@@ -67,5 +67,5 @@ def stamp(body: Object) -> Object:
     A removed field leaves no trace in the wanted state; only a digest shows that it was once
     applied.
     """
-    body["metadata"]["annotations"][names.ANNOTATION_DESIRED] = digest(body)
+    body["metadata"]["annotations"][names.annotations.DESIRED] = digest(body)
     return body

@@ -14,7 +14,7 @@ TYPE: Final = "kubernetes.io/tls"
 
 def build_pair(plugin: Plugin, name: str, data: Mapping[str, bytes]) -> Object:
     """Build a Secret that is the plugin's own and goes with it."""
-    issuer = {names.CERT_MANAGER_ISSUER: names.OPERATOR}
+    issuer = {names.annotations.CERT_MANAGER_ISSUER: names.resource.OPERATOR}
     return build_child(
         plugin, "v1", "Secret", name, annotations=issuer, type=TYPE, data=_encode(data)
     )
@@ -25,7 +25,7 @@ def build_shared_authority(namespace: str, name: str, data: Mapping[str, bytes])
 
     No owner: it outlives any single plugin and is removed with the last.
     """
-    labels = {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_CHAIN: name}
+    labels = {names.labels.MANAGED_BY: names.resource.OPERATOR, names.labels.CHAIN: name}
     return {
         "apiVersion": "v1",
         "kind": "Secret",

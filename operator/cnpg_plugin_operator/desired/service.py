@@ -28,11 +28,11 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
     service = plugin.spec.service
     labels = dict(service.labels)
     if announcement is not None:
-        labels[names.CNPG_PLUGIN_NAME] = plugin.spec.plugin_name
-        labels[names.CNPG_PLUGIN_DOCUMENTED] = plugin.spec.plugin_name
+        labels[names.cnpg.PLUGIN_NAME] = plugin.spec.plugin_name
+        labels[names.cnpg.PLUGIN_DOCUMENTED] = plugin.spec.plugin_name
     spec: dict[str, object] = {
         **REACHED_INSIDE,
-        "selector": {names.LABEL_PLUGIN: plugin.name},
+        "selector": {names.labels.PLUGIN: plugin.name},
         "ports": [
             {
                 "name": "grpc",
@@ -63,10 +63,10 @@ def build_endpoint(plugin: Plugin) -> dict[str, str]:
     Of its "server Secret" CloudNativePG reads nothing but whom to trust.
     """
     endpoint = {
-        names.CNPG_PLUGIN_PORT: str(plugin.spec.port),
-        names.CNPG_SERVER_SECRET: names.trust_secret(plugin.name),
-        names.CNPG_CLIENT_SECRET: plugin.client_secret,
+        names.cnpg.PLUGIN_PORT: str(plugin.spec.port),
+        names.cnpg.SERVER_SECRET: names.children.trust_secret(plugin.name),
+        names.cnpg.CLIENT_SECRET: plugin.client_secret,
     }
     if plugin.server_name != plugin.service_name:
-        endpoint[names.CNPG_SERVER_NAME] = plugin.server_name
+        endpoint[names.cnpg.SERVER_NAME] = plugin.server_name
     return endpoint

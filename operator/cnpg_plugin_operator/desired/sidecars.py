@@ -27,12 +27,12 @@ _TINY: Final[Object] = {"medium": "Memory", "sizeLimit": "1Mi"}
 """For sockets and links. The kernel keeps writers within it: such a volume never fills the node's
 disk, nor is the pod evicted for it."""
 
-LINKS: Final[Object] = {"name": names.VOLUME_SOCKETS, "emptyDir": _TINY}
-NO_TOKEN: Final[Object] = {"name": names.VOLUME_NO_TOKEN, "emptyDir": {}}
+LINKS: Final[Object] = {"name": names.sidecars.VOLUME_SOCKETS, "emptyDir": _TINY}
+NO_TOKEN: Final[Object] = {"name": names.sidecars.VOLUME_NO_TOKEN, "emptyDir": {}}
 
 NO_TOKEN_MOUNT: Final[Object] = {
-    "name": names.VOLUME_NO_TOKEN,
-    "mountPath": names.TOKEN_DIRECTORY,
+    "name": names.sidecars.VOLUME_NO_TOKEN,
+    "mountPath": names.sidecars.TOKEN_DIRECTORY,
     "readOnly": True,
 }
 """Takes the place of the token that every container of the pod would get (the API server's
@@ -83,7 +83,7 @@ def build_sidecar(plugin: Plugin, place: Place) -> Sidecar:
     """Build what a plugin is to be in CloudNativePG's pod."""
     container = _build_container(plugin, place)
     volumes = tuple(
-        {**volume, "name": names.sidecar_volume(plugin.name, str(volume.get("name")))}
+        {**volume, "name": names.sidecars.volume(plugin.name, str(volume.get("name")))}
         for volume in plugin.spec.volumes
     )
     secrets = plugin.spec.image_pull_secrets
@@ -98,13 +98,13 @@ def _build_container(plugin: Plugin, place: Place) -> Object:
     spec = plugin.spec
     flags = [f"--plugin-path={place.directory}"] if spec.server_arguments == "Machinery" else []
     mounts = [
-        {**mount, "name": names.sidecar_volume(plugin.name, str(mount.get("name")))}
+        {**mount, "name": names.sidecars.volume(plugin.name, str(mount.get("name")))}
         for mount in spec.volume_mounts
     ]
     # Whoever names CloudNativePG's account, and may, gets its token.
     hiding = [] if spec.service_account.name else [NO_TOKEN_MOUNT]
     container: Object = {
-        "name": names.sidecar_container(plugin.name),
+        "name": names.sidecars.container(plugin.name),
         "image": spec.image,
         "restartPolicy": "Always",
         "args": [*spec.args, *flags],
@@ -135,19 +135,19 @@ def _build_container(plugin: Plugin, place: Place) -> Object:
 
 def _own_socket_mount(name: str, directory: str) -> Object:
     """Mount a sidecar's own directory where it would look for CloudNativePG's."""
-    return {"name": names.socket_volume(name), "mountPath": directory}
+    return {"name": names.sidecars.socket_volume(name), "mountPath": directory}
 
 
 def _links_mount(place: Place) -> Object:
-    return {"name": names.VOLUME_SOCKETS, "mountPath": place.directory}
+    return {"name": names.sidecars.VOLUME_SOCKETS, "mountPath": place.directory}
 
 
 def _directory_mounts(sidecars: Sequence[Sidecar]) -> list[Object]:
     """Mount all sidecars' directories; a socket can be connected to on a read-only mount."""
     return [
         {
-            "name": names.socket_volume(sidecar.name),
-            "mountPath": names.socket_directory(sidecar.name),
+            "name": names.sidecars.socket_volume(sidecar.name),
+            "mountPath": names.sidecars.socket_directory(sidecar.name),
             "readOnly": True,
         }
         for sidecar in sidecars
@@ -161,17 +161,21 @@ def keep_sidecar(name: str, socket: str, template: Mapping[str, Any]) -> Sidecar
     """
     revision = read_sidecars(template).get(name)
     pod = template.get("spec") or {}
-    named = names.sidecar_container(name)
+    named = names.sidecars.container(name)
     container = next((c for c in pod.get("initContainers") or [] if c.get("name") == named), None)
     if revision is None or container is None:
         return None
     mounts: list[Object] = container.get("volumeMounts") or []
-    shared = {names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN, names.socket_volume(name)}
+    shared = {
+        names.sidecars.VOLUME_SOCKETS,
+        names.sidecars.VOLUME_NO_TOKEN,
+        names.sidecars.socket_volume(name),
+    }
     mounted = {mount.get("name") for mount in mounts} - shared
     volumes = tuple(v for v in pod.get("volumes") or [] if v.get("name") in mounted)
     own: list[Object] = [
         _own_socket_mount(name, str(mount.get("mountPath")))
-        if mount.get("name") == names.VOLUME_SOCKETS
+        if mount.get("name") == names.sidecars.VOLUME_SOCKETS
         else mount
         for mount in mounts
     ]
@@ -197,17 +201,17 @@ def build_template(
     mounts = [{**_links_mount(place), "readOnly": True}, *_directory_mounts(ordered)]
     pod: Object = {
         "initContainers": [*(sidecar.container for sidecar in ordered), container],
-        "containers": [{"name": names.CNPG_CONTAINER, "volumeMounts": mounts}],
+        "containers": [{"name": names.cnpg.CONTAINER, "volumeMounts": mounts}],
         "volumes": [
             LINKS,
             NO_TOKEN,
-            *({"name": names.socket_volume(s.name), "emptyDir": _TINY} for s in ordered),
+            *({"name": names.sidecars.socket_volume(s.name), "emptyDir": _TINY} for s in ordered),
             *(v for sidecar in ordered for v in sidecar.volumes),
         ],
     }
     if pull:
         pod["imagePullSecrets"] = list(pull.values())
-    annotations = {names.ANNOTATION_SIDECARS: json.dumps(revisions, sort_keys=True)}
+    annotations = {names.annotations.SIDECARS: json.dumps(revisions, sort_keys=True)}
     return {"metadata": {"annotations": annotations}, "spec": pod}
 
 
@@ -234,15 +238,15 @@ def _places(container: Mapping[str, Any]) -> set[tuple[str, str]]:
 
 def _build_gate(sidecars: Sequence[Sidecar], place: Place, gate: Gate) -> Object:
     return {
-        "name": names.GATE,
+        "name": names.sidecars.GATE,
         "image": gate.image,
         "imagePullPolicy": gate.pull_policy,
         "args": [
             "await-sockets",
-            f"--directory={names.SOCKET_DIRECTORIES}",
+            f"--directory={names.sidecars.SOCKET_DIRECTORIES}",
             f"--links={place.directory}",
             f"--deadline={int(gate.deadline.total_seconds())}s",
-            *(f"{names.socket_subdirectory(s.name)}/{s.socket}" for s in sidecars),
+            *(f"{names.sidecars.socket_subdirectory(s.name)}/{s.socket}" for s in sidecars),
         ],
         "resources": GATE_RESOURCES,
         "securityContext": {**CONTAINER_SECURITY, **POD_SECURITY, **place.user},
@@ -253,13 +257,13 @@ def _build_gate(sidecars: Sequence[Sidecar], place: Place, gate: Gate) -> Object
 def _standing_gate(template: Mapping[str, Any]) -> Object | None:
     """Find the gate as it is; the API server's defaults in it do no harm when applied."""
     containers = (template.get("spec") or {}).get("initContainers") or []
-    return next((dict(c) for c in containers if c.get("name") == names.GATE), None)
+    return next((dict(c) for c in containers if c.get("name") == names.sidecars.GATE), None)
 
 
 def read_sidecars(template: Mapping[str, Any]) -> dict[str, str]:
     """Read which sidecars a pod template (or a pod) says it holds; nonsense counts as none."""
     annotations = (template.get("metadata") or {}).get("annotations") or {}
-    found = read_json(annotations.get(names.ANNOTATION_SIDECARS))
+    found = read_json(annotations.get(names.annotations.SIDECARS))
     return {name: printable(revision) for name, revision in found.items()}
 
 
@@ -273,4 +277,6 @@ def find_template_drift(wanted: Object, live: Mapping[str, Any]) -> str | None:
 def _has_remains(template: Mapping[str, Any]) -> bool:
     """Whether anything of this operator's is left in a template that is to hold no sidecar."""
     containers = (template.get("spec") or {}).get("initContainers") or []
-    return bool(read_sidecars(template)) or any(c.get("name") == names.GATE for c in containers)
+    return bool(read_sidecars(template)) or any(
+        c.get("name") == names.sidecars.GATE for c in containers
+    )

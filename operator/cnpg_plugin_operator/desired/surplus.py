@@ -12,10 +12,10 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.desired.objects import Object
 
-NOTES: Final = frozenset({names.ANNOTATION_DISTURBED})
+NOTES: Final = frozenset({names.annotations.DISTURBED})
 """Keys of our families that a manager of their own keeps on a child."""
 
-FAMILIES: Final = (f"{names.CNPG_DOMAIN}/", f"{names.GROUP}/")
+FAMILIES: Final = (f"{names.cnpg.DOMAIN}/", f"{names.resource.GROUP}/")
 """Prefixes of the keys that are this operator's on its children."""
 
 ABSENT: Final[Mapping[str, frozenset[str]]] = {

@@ -1,4 +1,4 @@
-"""The Secret that says whom CloudNativePG and a plugin trust; see `decide.trust`.
+"""The Secret that says whom CloudNativePG and a plugin trust; see `decide.certificates.trust`.
 
 It is a Secret and no ConfigMap because CloudNativePG reads one. It holds public certificates only.
 """
@@ -16,17 +16,17 @@ def build_trust(
     plugin: Plugin, servers: Iterable[bytes], clients: Iterable[bytes], changed_at: str | None
 ) -> Object:
     """Build the Secret of trusted certificates, given as DER."""
-    annotations = {} if changed_at is None else {names.ANNOTATION_TRUST_CHANGED: changed_at}
+    annotations = {} if changed_at is None else {names.annotations.TRUST_CHANGED: changed_at}
     return build_child(
         plugin,
         "v1",
         "Secret",
-        names.trust_secret(plugin.name),
+        names.children.trust_secret(plugin.name),
         annotations=annotations,
         type="Opaque",
         data={
-            names.TRUSTED_SERVERS: _encode(servers),
-            names.TRUSTED_CLIENTS: _encode(clients),
+            names.children.TRUSTED_SERVERS: _encode(servers),
+            names.children.TRUSTED_CLIENTS: _encode(clients),
         },
     )
 

@@ -46,7 +46,7 @@ def build_deployment(plugin: Plugin, reloaded_for: str = "") -> Object:
     template = build_pod_template(plugin)
     if reloaded_for:
         annotations = template.setdefault("metadata", {}).setdefault("annotations", {})
-        annotations[names.ANNOTATION_RELOADED] = reloaded_for
+        annotations[names.annotations.RELOADED] = reloaded_for
     strategy: dict[str, Any] = {"type": spec.strategy.type}
     if spec.strategy.rolling_update is not None:
         strategy["rollingUpdate"] = spec.strategy.rolling_update
@@ -58,7 +58,7 @@ def build_deployment(plugin: Plugin, reloaded_for: str = "") -> Object:
         spec={
             "replicas": spec.replicas,
             "strategy": strategy,
-            "selector": {"matchLabels": {names.LABEL_PLUGIN: plugin.name}},
+            "selector": {"matchLabels": {names.labels.PLUGIN: plugin.name}},
             "template": template,
         },
     )
@@ -137,15 +137,23 @@ def _build_container(plugin: Plugin) -> Object:
     spec = plugin.spec
     facts = server_environment(plugin)
     container: Object = {
-        "name": names.CONTAINER,
+        "name": names.children.CONTAINER,
         "image": spec.image,
         "args": [*spec.args, *_server_arguments(plugin)],
         "ports": [{"name": "grpc", "containerPort": spec.port, "protocol": "TCP"}],
         "env": [{"name": name, "value": value} for name, value in facts.items()] + list(spec.env),
         "securityContext": {**CONTAINER_SECURITY, **spec.security_context},
         "volumeMounts": [
-            {"name": names.VOLUME_SERVER, "mountPath": spec.tls.mounts.server, "readOnly": True},
-            {"name": names.VOLUME_CLIENT, "mountPath": spec.tls.mounts.client, "readOnly": True},
+            {
+                "name": names.children.VOLUME_SERVER,
+                "mountPath": spec.tls.mounts.server,
+                "readOnly": True,
+            },
+            {
+                "name": names.children.VOLUME_CLIENT,
+                "mountPath": spec.tls.mounts.client,
+                "readOnly": True,
+            },
             *spec.volume_mounts,
         ],
         # The end of the log says why a plugin ended, where it says nothing else.
@@ -214,14 +222,16 @@ def tls_volumes(plugin: Plugin) -> list[Object]:
     """
     return [
         {
-            "name": names.VOLUME_SERVER,
+            "name": names.children.VOLUME_SERVER,
             "secret": {"secretName": plugin.server_secret},
         },
         {
-            "name": names.VOLUME_CLIENT,
+            "name": names.children.VOLUME_CLIENT,
             "secret": {
-                "secretName": names.trust_secret(plugin.name),
-                "items": [{"key": names.TRUSTED_CLIENTS, "path": path} for path in CLIENT_FILES],
+                "secretName": names.children.trust_secret(plugin.name),
+                "items": [
+                    {"key": names.children.TRUSTED_CLIENTS, "path": path} for path in CLIENT_FILES
+                ],
             },
         },
     ]

@@ -1,7 +1,7 @@
 """The one way in which a step of a handshake ends early; it never leaves the package."""
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Identity
+from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.errors import OperatorError
 
 

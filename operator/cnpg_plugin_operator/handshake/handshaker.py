@@ -7,8 +7,8 @@ when to look again.
 from functools import partial
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
-from cnpg_plugin_operator.decide.key_types import is_usable
+from cnpg_plugin_operator.decide.certificates.tls_rules import is_usable
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 
 from .channels import open_tls
 from .errors import HandshakeError

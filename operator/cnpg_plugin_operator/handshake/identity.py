@@ -14,7 +14,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Identity
+from cnpg_plugin_operator.decide.facts.plugin import Identity
 
 from . import identity_pb2
 from .channels import MOST_RECEIVED

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import CertificateFacts, Material
+from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, Material
 from cnpg_plugin_operator.pki import pem
 from cnpg_plugin_operator.pki.reading import read_certificates
 
@@ -66,8 +66,8 @@ def build_context(material: Usable) -> ssl.SSLContext:
     """Build a context for one connection: CloudNativePG's `tls.Config`, in OpenSSL's terms.
 
     The name is not checked by OpenSSL but right after the handshake by
-    `decide.certificates.covers`, for OpenSSL's rules for wildcards are not Go's, and for a message
-    that lists the names.
+    `decide.certificates.tls_rules.covers`, for OpenSSL's rules for wildcards are not Go's, and for
+    a message that lists the names.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

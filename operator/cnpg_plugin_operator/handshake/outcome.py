@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 
 from .errors import HandshakeError
 from .progress import Progress

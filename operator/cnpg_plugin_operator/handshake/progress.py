@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Identity
+from cnpg_plugin_operator.decide.facts.plugin import Identity
 
 from .errors import HandshakeError
 

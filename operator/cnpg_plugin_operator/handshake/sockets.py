@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import HandshakeOutcome
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 
 from .channels import open_socket
 from .errors import HandshakeError

@@ -15,9 +15,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import CertificateFacts, Endpoint
-from cnpg_plugin_operator.decide.hostnames import covers
-from cnpg_plugin_operator.decide.key_types import RSA_BITS, USABLE_CURVES
+from cnpg_plugin_operator.decide.certificates.tls_rules import RSA_BITS, USABLE_CURVES, covers
+from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, Endpoint
 from cnpg_plugin_operator.pki.reading import read_certificate
 
 from .material import ALPN, Usable, build_context

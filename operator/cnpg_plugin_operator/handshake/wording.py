@@ -14,9 +14,9 @@ from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.times import format_time
-from cnpg_plugin_operator.decide.certificates import ANY_USAGE, SERVER_AUTH
-from cnpg_plugin_operator.decide.facts import CertificateFacts
-from cnpg_plugin_operator.decide.key_types import is_usable
+from cnpg_plugin_operator.decide.certificates.certificates import ANY_USAGE, SERVER_AUTH
+from cnpg_plugin_operator.decide.certificates.tls_rules import is_usable
+from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts
 
 from .errors import HandshakeError
 

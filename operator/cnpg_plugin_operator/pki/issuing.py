@@ -15,8 +15,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from cnpg_plugin_operator.decide.key_types import is_usable
-from cnpg_plugin_operator.decide.renewing import BACKDATE
+from cnpg_plugin_operator.decide.certificates.renewal import BACKDATE
+from cnpg_plugin_operator.decide.certificates.tls_rules import is_usable
 
 from . import pem, profiles
 from .reading import AUTHORITIES, TLS_CERTIFICATE, TLS_KEY, read_certificate, read_pair

@@ -23,7 +23,7 @@ Algorithm: TypeAlias = Literal["ECDSA", "RSA"]
 """Algorithm of a leaf's key, as `spec.tls.privateKey` names it."""
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-"""A private key that every side can verify signatures of (`decide.key_types`)."""
+"""A private key that every side can verify signatures of (`decide.certificates.tls_rules`)."""
 
 Extension: TypeAlias = tuple[x509.ExtensionType, bool]
 """An extension, and whether it is critical."""

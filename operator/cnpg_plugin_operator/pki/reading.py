@@ -16,7 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-from cnpg_plugin_operator.decide.facts import CertificateFacts, PairFacts
+from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
 from . import der, pem
 

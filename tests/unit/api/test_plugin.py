@@ -44,13 +44,15 @@ def test_the_certificates_are_made_by(
     assert parse_plugin(resource(tls=tls), default).provider is provider
 
 
-CHAIN = (names.CHAIN_ROOT, names.CHAIN_INTERMEDIATE)
+CHAIN = (names.children.CHAIN_ROOT, names.children.CHAIN_INTERMEDIATE)
 AUTHORITIES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("cert-manager by the shared chain", {}, CHAIN),
-    ("cert-manager by an intermediate of its own", ALONE, (names.CHAIN_ROOT, "hello-plugin-ca")),
-    ("the operator by its shared chain", OWN, (names.OWN_ROOT, names.OWN_INTERMEDIATE)),
+    ("cert-manager by an intermediate of its own", ALONE,
+     (names.children.CHAIN_ROOT, "hello-plugin-ca")),
+    ("the operator by its shared chain", OWN,
+     (names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE)),
     ("the operator by an intermediate of its own", {**OWN, **ALONE},
-     (names.OWN_ROOT, "hello-plugin-ca")),
+     (names.children.OWN_ROOT, "hello-plugin-ca")),
     ("the user's issuer by none that is known", MINE, ()),
     ("the user by none that is known", BROUGHT, ()),
 ]  # fmt: skip
@@ -100,7 +102,7 @@ def test_each_issuer_has_another_client_secret() -> None:
         issuer(kind="ClusterIssuer"),
         issuer(group="example.org"),
         issuer(group="example.org", kind="ClusterIssuer"),
-        issuer(name=names.CHAIN_INTERMEDIATE),
+        issuer(name=names.children.CHAIN_INTERMEDIATE),
         BROUGHT,
     ]
     found = [plugin("hello", tls=tls).client_secret for tls in issuers]
@@ -143,7 +145,7 @@ def test_names_of_two_parts_are_never_the_same(name: str, tls: dict[str, Any]) -
 
 
 def secrets_of(subject: Plugin) -> list[str]:
-    trust = names.trust_secret(subject.name)
+    trust = names.children.trust_secret(subject.name)
     return [subject.server_secret, subject.client_secret, trust, *subject.authorities]
 
 
@@ -171,7 +173,7 @@ REQUESTS: list[tuple[str, Any, datetime | None]] = [
 )
 def test_a_request_for_new_certificates(text: Any, moment: datetime | None) -> None:
     body = resource()
-    body["metadata"]["annotations"] = {names.ANNOTATION_RENEW: text}
+    body["metadata"]["annotations"] = {names.annotations.RENEW: text}
 
     assert parse_resource(body).renew_requested_at == moment
     assert parse_plugin(body).renew_requested_at == moment
@@ -188,7 +190,7 @@ def test_without_the_annotation_nothing_is_requested(annotations: dict[str, str]
 @given(st.text())
 def test_any_text_asks_for_a_time_or_for_nothing(text: str) -> None:
     body = resource()
-    body["metadata"]["annotations"] = {names.ANNOTATION_RENEW: text}
+    body["metadata"]["annotations"] = {names.annotations.RENEW: text}
     found = parse_resource(body).renew_requested_at
 
     assert found is None or found.astimezone(timezone(timedelta(hours=1))) == found

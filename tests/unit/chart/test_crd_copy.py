@@ -59,12 +59,12 @@ def test_the_crd_can_be_left_to_others() -> None:
 
 def test_the_names_are_those_of_the_program() -> None:
     crd = source()
-    assert crd["metadata"]["name"] == f"{names.PLURAL}.{names.GROUP}"
-    assert crd["spec"]["group"] == names.GROUP
-    assert crd["spec"]["names"]["kind"] == names.KIND
+    assert crd["metadata"]["name"] == f"{names.resource.PLURAL}.{names.resource.GROUP}"
+    assert crd["spec"]["group"] == names.resource.GROUP
+    assert crd["spec"]["names"]["kind"] == names.resource.KIND
     assert crd["spec"]["names"]["shortNames"] == ["cnpgp"]
     assert crd["spec"]["names"]["categories"] == ["cnpg", "all"]
-    assert [version["name"] for version in crd["spec"]["versions"]] == [names.VERSION]
+    assert [version["name"] for version in crd["spec"]["versions"]] == [names.resource.VERSION]
 
 
 def walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from cnpg_plugin_operator import handlers, names
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.watch import handlers
 from tests.unit.chart.rendering import (
     CHART,
     FULLNAME,
@@ -219,7 +220,7 @@ def test_each_allowed_cluster_role_has_an_object_that_the_operator_finds(role: s
     """Bindings are owned by it: without it in the chart, they go."""
     objects = render({"allowedClusterRoles": [role]})
     prefix = environment(objects)["CNPGP_CLUSTER_ROLE_GRANT_PREFIX"]
-    name = names.grant(prefix, role)
+    name = names.children.grant(prefix, role)
 
     assert len(name) <= 253
     [rule] = one(objects, "ClusterRole", name)["rules"]

@@ -14,10 +14,10 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import parse_plugin
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import field_selector, is_name, label_selector
+from cnpg_plugin_operator.cluster.cert_manager import read_issuer
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.gather import Gatherer
-from cnpg_plugin_operator.cluster.issuing import read_issuer
-from cnpg_plugin_operator.cluster.locating import selector_of
+from cnpg_plugin_operator.cluster.cnpg import selector_of
+from cnpg_plugin_operator.cluster.snapshot import Gatherer
 from tests.support.builders import plugin, resource
 
 Call: TypeAlias = Callable[[Client, str], Awaitable[Any]]
@@ -196,7 +196,7 @@ def test_a_selector_holds_what_was_asked_for_and_nothing_else() -> None:
 def test_no_value_adds_a_condition_to_a_selector(value: str) -> None:
     deployment = {"spec": {"selector": {"matchLabels": {"app": value}}}}
     with pytest.raises(errors.RejectedError):
-        label_selector({names.LABEL_PLUGIN: value})
+        label_selector({names.labels.PLUGIN: value})
     with pytest.raises(errors.RejectedError):
         label_selector({}, value)
     with pytest.raises(errors.RejectedError):

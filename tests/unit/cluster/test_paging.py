@@ -6,10 +6,10 @@ import pytest
 
 from cnpg_plugin_operator.cluster import client as subject
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.gather import Gatherer
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.snapshot import Gatherer
 from tests.support.fake_client import FakeClient
-from tests.unit.reconciler.world import Clock
+from tests.unit.reconcile.world import Clock
 
 
 class Paging(FakeClient):

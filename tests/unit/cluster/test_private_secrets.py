@@ -8,8 +8,8 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
-from cnpg_plugin_operator.decide.private_secrets import SECRETS_LIMIT, PrivateSecrets
-from cnpg_plugin_operator.handlers import marks_of, plugin_mark, secret_mark
+from cnpg_plugin_operator.decide.acceptance.private_secrets import SECRETS_LIMIT, PrivateSecrets
+from cnpg_plugin_operator.watch.handlers import marks_of, plugin_mark, secret_mark
 from tests.support.builders import resource
 from tests.support.fake_client import FakeClient
 
@@ -40,7 +40,7 @@ def meta(name: str, **fields: Any) -> dict[str, Any]:
 def cnpg(name: str = "cnpg", labels: dict[str, str] | None = None, **pod: Any) -> dict[str, Any]:
     manager = {"name": "manager", "args": pod.pop("args", []), "env": pod.pop("env", [])}
     return {
-        "metadata": meta(name, labels=labels or {names.LABEL_NAME: names.CNPG_APP}),
+        "metadata": meta(name, labels=labels or {names.labels.NAME: names.cnpg.APP}),
         "spec": {"template": {"spec": {"containers": [manager], **pod}}},
     }
 
@@ -69,9 +69,9 @@ USERS: list[Any] = [
                  id="the same in one argument"),
     pytest.param(kinds.DEPLOYMENT, cnpg(imagePullSecrets=[{"name": LOOT}]), "image is pulled",
                  id="CloudNativePG's pull secret"),
-    pytest.param(kinds.SERVICE, service(names.CNPG_CLIENT_SECRET), "Service barman names it",
+    pytest.param(kinds.SERVICE, service(names.cnpg.CLIENT_SECRET), "Service barman names it",
                  id="the client pair of a plugin deployed by hand"),
-    pytest.param(kinds.SERVICE, service(names.CNPG_SERVER_SECRET), "Service barman names it",
+    pytest.param(kinds.SERVICE, service(names.cnpg.SERVER_SECRET), "Service barman names it",
                  id="the server pair of a plugin deployed by hand"),
     pytest.param(kinds.ISSUER, issuer(**CA), "Issuer company signs with it", id="a CA Issuer"),
     pytest.param(kinds.CLUSTER_ISSUER, issuer(**CA), "ClusterIssuer company signs with it",
@@ -107,22 +107,22 @@ async def test_a_deployment_that_was_found_to_be_cloudnativepgs_counts_whatever_
         pytest.param(kinds.DEPLOYMENT, cnpg("x", {"app": "x"}, volumes=MOUNTED), id="a Deployment"),
         pytest.param(
             kinds.DEPLOYMENT,
-            cnpg("x", {names.LABEL_MANAGED_BY: names.OPERATOR}, volumes=MOUNTED,
-                 env=[{"name": names.CNPG_IMAGE_VARIABLE}]),
+            cnpg("x", {names.labels.MANAGED_BY: names.resource.OPERATOR}, volumes=MOUNTED,
+                 env=[{"name": names.cnpg.IMAGE_VARIABLE}]),
             id="a plugin that looks like CloudNativePG",
         ),
         pytest.param(
             kinds.DEPLOYMENT,
             cnpg(
-                volumes=[{**MOUNTED[0], "name": names.sidecar_volume("hello", "cert")}],
-                initContainers=[{"name": names.sidecar_container("hello"), "envFrom": [
+                volumes=[{**MOUNTED[0], "name": names.sidecars.volume("hello", "cert")}],
+                initContainers=[{"name": names.sidecars.container("hello"), "envFrom": [
                     {"secretRef": {"name": LOOT}}]}],
             ),
             id="a sidecar in CloudNativePG's pod",
         ),
         pytest.param(
             kinds.SERVICE,
-            service(names.CNPG_CLIENT_SECRET, **{names.LABEL_MANAGED_BY: names.OPERATOR}),
+            service(names.cnpg.CLIENT_SECRET, **{names.labels.MANAGED_BY: names.resource.OPERATOR}),
             id="a Service of this operator",
         ),
         pytest.param(kinds.ISSUER, issuer(selfSigned={}), id="an Issuer without a Secret"),
@@ -134,7 +134,7 @@ async def test_what_does_not_make_a_secret_private(kind: Kind, body: dict[str, A
     assert LOOT not in (await read(client)).used
 
 
-OPERATORS = {names.LABEL_MANAGED_BY: names.OPERATOR}
+OPERATORS = {names.labels.MANAGED_BY: names.resource.OPERATOR}
 SECRETS: list[Any] = [
     pytest.param(
         {"type": "kubernetes.io/service-account-token"},
@@ -145,7 +145,7 @@ SECRETS: list[Any] = [
     pytest.param({"type": "helm.sh/release.v1"}, {}, "Helm keeps a release", id="a Helm release"),
     pytest.param({}, {"labels": OPERATORS}, "the operator keeps it", id="the operator's"),
     pytest.param(
-        {}, {"labels": {**OPERATORS, names.LABEL_PLUGIN: "other"}}, "for CNPGPlugin other",
+        {}, {"labels": {**OPERATORS, names.labels.PLUGIN: "other"}}, "for CNPGPlugin other",
         id="another plugin's",
     ),
     pytest.param(
@@ -223,7 +223,7 @@ async def test_secrets_are_read_one_by_one_and_never_listed() -> None:
 async def test_without_cert_manager_there_are_no_issuers() -> None:
     client = FakeClient()
     client.missing = {"Issuer", "ClusterIssuer"}
-    assert set((await read(client)).used) == names.CNPG_PRIVATE_SECRETS
+    assert set((await read(client)).used) == names.cnpg.PRIVATE_SECRETS
 
 
 def test_a_resource_is_woken_by_every_secret_that_it_names() -> None:

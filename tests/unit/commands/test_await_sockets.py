@@ -21,8 +21,8 @@ import pytest
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.commands import await_sockets
 from cnpg_plugin_operator.commands.await_sockets import Watch
-from cnpg_plugin_operator.decide.facts import HandshakeOutcome, Identity
-from cnpg_plugin_operator.decide.gate import decode_verdicts
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.sidecar.gate import decode_verdicts
 from tests.support.servers import IDENTITY, Answer, Plugin, socket_plugin
 
 NAME = Plugin().name

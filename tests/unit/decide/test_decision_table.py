@@ -14,7 +14,7 @@ import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.cnpg_facts import (
+from cnpg_plugin_operator.decide.facts.cnpg import (
     ClusterFacts,
     CNPGEvent,
     CNPGFacts,
@@ -22,11 +22,16 @@ from cnpg_plugin_operator.decide.cnpg_facts import (
     RestartRecord,
     Touch,
 )
-from cnpg_plugin_operator.decide.facts import Identity, PodFacts
-from cnpg_plugin_operator.decide.need import RegistrationInput, insists
-from cnpg_plugin_operator.decide.registration import decide_registration
-from cnpg_plugin_operator.decide.restart import Action, Pace, RestartInput, decide_restart
-from cnpg_plugin_operator.decide.touching import BLOCKED
+from cnpg_plugin_operator.decide.facts.plugin import Identity, PodFacts
+from cnpg_plugin_operator.decide.registration.registration import decide_registration
+from cnpg_plugin_operator.decide.registration.restart import (
+    Action,
+    Pace,
+    RestartInput,
+    decide_restart,
+)
+from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput, insists
+from cnpg_plugin_operator.decide.registration.touch import BLOCKED
 from tests.support.builders import NOW, ago, announcement, cnpg, leader, pod, registration
 
 KEEPING = ("1.24.0", "1.24.3", "1.25.0", "1.25.1")

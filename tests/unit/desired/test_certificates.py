@@ -41,12 +41,12 @@ def test_a_pair_is_the_plugins_own_and_goes_with_it() -> None:
     assert (body["kind"], body["type"]) == ("Secret", "kubernetes.io/tls")
     assert body["metadata"]["name"] == "hello-server-tls"
     assert body["metadata"]["ownerReferences"][0]["uid"] == "uid-of-hello"
-    assert body["metadata"]["labels"][names.LABEL_MANAGED_BY] == names.OPERATOR
-    assert body["metadata"]["labels"][names.LABEL_PLUGIN] == "hello"
+    assert body["metadata"]["labels"][names.labels.MANAGED_BY] == names.resource.OPERATOR
+    assert body["metadata"]["labels"][names.labels.PLUGIN] == "hello"
 
 
 def test_a_shared_authority_is_nobodys_and_stays() -> None:
-    assert build_shared_authority("cnpg-system", names.OWN_ROOT, DATA) == {
+    assert build_shared_authority("cnpg-system", names.children.OWN_ROOT, DATA) == {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
@@ -119,8 +119,11 @@ def test_common_names_fit_into_a_certificate() -> None:
     assert client_subject(plugin("hello")) == "hello-client"
     assert len(client_subject(long)) <= 64
     assert client_subject(long).endswith("-client")
-    assert authority_subject("cnpg-system", names.OWN_ROOT) == f"{names.OWN_ROOT}.cnpg-system"
-    assert len(authority_subject(LONG, names.OWN_INTERMEDIATE)) == 64
+    assert (
+        authority_subject("cnpg-system", names.children.OWN_ROOT)
+        == f"{names.children.OWN_ROOT}.cnpg-system"
+    )
+    assert len(authority_subject(LONG, names.children.OWN_INTERMEDIATE)) == 64
 
 
 # cert-manager's objects
@@ -132,21 +135,23 @@ def test_the_shared_chain_is_a_root_and_an_intermediate_that_issues() -> None:
     certificates = {b["metadata"]["name"]: b["spec"] for b in chain if b["kind"] == "Certificate"}
 
     assert issuers == {
-        names.CHAIN_SELF_SIGNED: {"selfSigned": {}},
-        names.CHAIN_ROOT: {"ca": {"secretName": names.CHAIN_ROOT}},
-        names.CHAIN_INTERMEDIATE: {"ca": {"secretName": names.CHAIN_INTERMEDIATE}},
+        names.children.CHAIN_SELF_SIGNED: {"selfSigned": {}},
+        names.children.CHAIN_ROOT: {"ca": {"secretName": names.children.CHAIN_ROOT}},
+        names.children.CHAIN_INTERMEDIATE: {
+            "ca": {"secretName": names.children.CHAIN_INTERMEDIATE}
+        },
     }
     signed_by = {name: spec["issuerRef"]["name"] for name, spec in certificates.items()}
     assert signed_by == {
-        names.CHAIN_ROOT: names.CHAIN_SELF_SIGNED,
-        names.CHAIN_INTERMEDIATE: names.CHAIN_ROOT,
+        names.children.CHAIN_ROOT: names.children.CHAIN_SELF_SIGNED,
+        names.children.CHAIN_INTERMEDIATE: names.children.CHAIN_ROOT,
     }
     for body in chain:
         assert "ownerReferences" not in body["metadata"]
-        assert body["metadata"]["labels"][names.LABEL_CHAIN] == body["metadata"]["name"]
+        assert body["metadata"]["labels"][names.labels.CHAIN] == body["metadata"]["name"]
     for spec in certificates.values():
         assert spec["isCA"]
-        assert spec["secretTemplate"]["labels"][names.LABEL_CHAIN] == spec["secretName"]
+        assert spec["secretTemplate"]["labels"][names.labels.CHAIN] == spec["secretName"]
 
 
 def test_an_authority_of_its_own_is_the_plugins_and_signed_by_the_shared_root() -> None:
@@ -154,19 +159,26 @@ def test_an_authority_of_its_own_is_the_plugins_and_signed_by_the_shared_root() 
 
     assert certificate["metadata"]["name"] == issuer["metadata"]["name"] == "hello-plugin-ca"
     assert certificate["spec"]["isCA"]
-    assert certificate["spec"]["issuerRef"]["name"] == names.CHAIN_ROOT
+    assert certificate["spec"]["issuerRef"]["name"] == names.children.CHAIN_ROOT
     assert certificate["spec"]["secretName"] == "hello-plugin-ca"
     assert issuer["spec"] == {"ca": {"secretName": "hello-plugin-ca"}}
     for body in (certificate, issuer):
         assert body["metadata"]["ownerReferences"][0]["uid"] == "uid-of-hello"
-        assert names.LABEL_CHAIN not in body["metadata"]["labels"]
+        assert names.labels.CHAIN not in body["metadata"]["labels"]
     # By its label the Secret is found when the plugin goes: no owner reference removes it.
     labels = certificate["spec"]["secretTemplate"]["labels"]
-    assert labels == {names.LABEL_MANAGED_BY: names.OPERATOR, names.LABEL_PLUGIN: "hello"}
+    assert labels == {
+        names.labels.MANAGED_BY: names.resource.OPERATOR,
+        names.labels.PLUGIN: "hello",
+    }
 
 
 ISSUERS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
-    ("the namespace's intermediate", {}, {"name": names.CHAIN_INTERMEDIATE, "kind": "Issuer"}),
+    (
+        "the namespace's intermediate",
+        {},
+        {"name": names.children.CHAIN_INTERMEDIATE, "kind": "Issuer"},
+    ),
     ("the plugin's own intermediate", OWN, {"name": "hello-plugin-ca", "kind": "Issuer"}),
     ("the user's issuer", {"issuerRef": MINE}, MINE),
 ]

@@ -113,7 +113,7 @@ def test_the_order_of_resources_changes_nothing() -> None:
 def test_the_gate_comes_last_and_waits_for_every_socket() -> None:
     *sidecars, gate = part(TRIO)["spec"]["initContainers"]
 
-    assert gate["name"] == names.GATE
+    assert gate["name"] == names.sidecars.GATE
     assert gate["args"][4:] == [f"{name}/{name}.example.org" for name in sorted(TRIO)]
     assert all(container["restartPolicy"] == "Always" for container in sidecars)
     assert "restartPolicy" not in gate
@@ -128,14 +128,14 @@ def test_each_sidecar_has_a_socket_directory_of_its_own_that_nothing_else_can_wr
             if not mount.get("readOnly") and mount["name"].startswith("cnpg-plugins-"):
                 writers.setdefault(mount["name"], []).append(container["name"])
 
-    own = {names.socket_volume(name): [names.sidecar_container(name)] for name in TRIO}
-    assert writers == {**own, names.VOLUME_SOCKETS: [names.GATE]}
+    own = {names.sidecars.socket_volume(name): [names.sidecars.container(name)] for name in TRIO}
+    assert writers == {**own, names.sidecars.VOLUME_SOCKETS: [names.sidecars.GATE]}
     (manager,) = spec["containers"]
     for container in (manager, gate):
         seen = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
-        assert seen["/plugins"] == names.VOLUME_SOCKETS
+        assert seen["/plugins"] == names.sidecars.VOLUME_SOCKETS
         for name in TRIO:
-            assert seen[f"/cnpg-plugins/{name}"] == names.socket_volume(name)
+            assert seen[f"/cnpg-plugins/{name}"] == names.sidecars.socket_volume(name)
     paths = {m["mountPath"] for c in sidecars for m in c["volumeMounts"]}
     assert not [path for path in paths if path.startswith("/cnpg-plugins")]
 
@@ -143,13 +143,13 @@ def test_each_sidecar_has_a_socket_directory_of_its_own_that_nothing_else_can_wr
 def test_sockets_and_links_can_fill_no_disk() -> None:
     volumes = {volume["name"]: volume for volume in part(TRIO)["spec"]["volumes"]}
 
-    for name in (names.VOLUME_SOCKETS, *map(names.socket_volume, TRIO)):
+    for name in (names.sidecars.VOLUME_SOCKETS, *map(names.sidecars.socket_volume, TRIO)):
         assert volumes[name]["emptyDir"] == {"medium": "Memory", "sizeLimit": "1Mi"}
 
 
 @pytest.mark.parametrize("name", ["a", "a" * 29, "a" * 30, "a" * 253])
 def test_the_path_of_every_socket_can_be_connected_to(name: str) -> None:
-    path = f"{names.socket_directory(name)}/{'p' * 63}"
+    path = f"{names.sidecars.socket_directory(name)}/{'p' * 63}"
 
     assert len(path) <= 107
 
@@ -158,16 +158,16 @@ def shared(live: dict[str, Any]) -> dict[str, Any]:
     """The same template as version 0.1 had it: one directory for all."""
     live = deepcopy(live)
     pod = live["spec"]
-    mount = {"name": names.VOLUME_SOCKETS, "mountPath": "/plugins"}
+    mount = {"name": names.sidecars.VOLUME_SOCKETS, "mountPath": "/plugins"}
     for container in [*pod["initContainers"], *pod["containers"]]:
         others = [
             m
             for m in container["volumeMounts"]
-            if not m["name"].startswith(("cnpg-plugins-socket-", names.VOLUME_SOCKETS))
+            if not m["name"].startswith(("cnpg-plugins-socket-", names.sidecars.VOLUME_SOCKETS))
         ]
         container["volumeMounts"] = [dict(mount), *others]
     pod["volumes"] = [
-        {"name": names.VOLUME_SOCKETS, "emptyDir": {}},
+        {"name": names.sidecars.VOLUME_SOCKETS, "emptyDir": {}},
         *(v for v in pod["volumes"] if not v["name"].startswith("cnpg-plugins-socket")),
     ]
     return live
@@ -223,13 +223,13 @@ def test_only_who_names_cloudnativepgs_account_gets_its_token(account: str) -> N
     (sidecar,) = build({"hello": {**HELLO, **spec}})
 
     paths = [mount["mountPath"] for mount in sidecar.container["volumeMounts"]]
-    assert (names.TOKEN_DIRECTORY in paths) is not bool(account)
+    assert (names.sidecars.TOKEN_DIRECTORY in paths) is not bool(account)
 
 
 def test_the_gate_never_gets_a_token() -> None:
     gate = part({"barman": BARMAN})["spec"]["initContainers"][-1]
 
-    assert names.TOKEN_DIRECTORY in [mount["mountPath"] for mount in gate["volumeMounts"]]
+    assert names.sidecars.TOKEN_DIRECTORY in [mount["mountPath"] for mount in gate["volumeMounts"]]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,9 @@ def change(live: dict[str, Any], what: str) -> None:
         case "the mount of the manager is gone":
             pod["containers"][0]["volumeMounts"] = []
         case "a volume is gone":
-            pod["volumes"] = [v for v in pod["volumes"] if v["name"] != names.VOLUME_SOCKETS]
+            pod["volumes"] = [
+                v for v in pod["volumes"] if v["name"] != names.sidecars.VOLUME_SOCKETS
+            ]
         case "the annotation is gone":
             live["metadata"].pop("annotations")
         case "everything is gone":
@@ -335,7 +337,7 @@ def test_what_somebody_takes_away_is_drift(what: str) -> None:
         pytest.param(template(), None, id="nothing of it"),
         pytest.param(template(part(TRIO)), "metadata.annotations", id="all of it"),
         pytest.param(
-            {"spec": {"initContainers": [{"name": names.GATE}]}}, "metadata.annotations",
+            {"spec": {"initContainers": [{"name": names.sidecars.GATE}]}}, "metadata.annotations",
             id="a gate alone",
         ),
         pytest.param({}, None, id="no template at all"),
@@ -378,7 +380,7 @@ def test_a_set_that_is_kept_is_the_set_that_stands_there() -> None:
         pytest.param({}, id="no template"),
         pytest.param(template(), id="no sidecar"),
         pytest.param(
-            {"metadata": {"annotations": {names.ANNOTATION_SIDECARS: '{"hello": "r1"}'}}},
+            {"metadata": {"annotations": {names.annotations.SIDECARS: '{"hello": "r1"}'}}},
             id="an annotation alone",
         ),
         pytest.param(
@@ -392,7 +394,7 @@ def test_what_does_not_stand_there_is_not_kept(live: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"x"'])
 def test_an_annotation_that_makes_no_sense_counts_as_none(text: str) -> None:
-    assert read_sidecars({"metadata": {"annotations": {names.ANNOTATION_SIDECARS: text}}}) == {}
+    assert read_sidecars({"metadata": {"annotations": {names.annotations.SIDECARS: text}}}) == {}
 
 
 LONG = [
@@ -410,12 +412,12 @@ LONG = [
 
 
 def test_the_longest_names_stay_labels_and_apart() -> None:
-    containers = {name: names.sidecar_container(name) for name, _ in LONG}
-    volumes = {each: names.sidecar_volume(*each) for each in LONG}
+    containers = {name: names.sidecars.container(name) for name, _ in LONG}
+    volumes = {each: names.sidecars.volume(*each) for each in LONG}
 
     for label in (*containers.values(), *volumes.values()):
         assert len(label) <= 63
-        assert label.startswith(names.SIDECAR_PREFIX)
+        assert label.startswith(names.sidecars.PREFIX)
         assert label[-1].isalnum()
     assert len(set(containers.values())) == len(containers)
     assert len(set(volumes.values())) == len(volumes)
@@ -423,8 +425,16 @@ def test_the_longest_names_stay_labels_and_apart() -> None:
 
 @pytest.mark.parametrize("name", ["gate", "s-gate", "s-sockets"])
 def test_no_plugins_name_meets_the_operators_own(name: str) -> None:
-    own = {names.GATE, names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN, names.socket_volume(name)}
+    own = {
+        names.sidecars.GATE,
+        names.sidecars.VOLUME_SOCKETS,
+        names.sidecars.VOLUME_NO_TOKEN,
+        names.sidecars.socket_volume(name),
+    }
 
-    assert names.socket_volume(name) not in {names.VOLUME_SOCKETS, names.VOLUME_NO_TOKEN}
-    assert names.sidecar_container(name) not in own
-    assert names.sidecar_volume(name, "x") not in own
+    assert names.sidecars.socket_volume(name) not in {
+        names.sidecars.VOLUME_SOCKETS,
+        names.sidecars.VOLUME_NO_TOKEN,
+    }
+    assert names.sidecars.container(name) not in own
+    assert names.sidecars.volume(name, "x") not in own

@@ -22,7 +22,7 @@ def decode(body: dict[str, Any], key: str) -> bytes:
 
 def test_the_secret_of_trusted_certificates_looks_like_this() -> None:
     body = build_trust(plugin("hello"), [b"one"], [b"two", b"three"], CHANGED)
-    stamp = body["metadata"]["annotations"].pop(names.ANNOTATION_DESIRED)
+    stamp = body["metadata"]["annotations"].pop(names.annotations.DESIRED)
     encode = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n".format
 
     assert len(stamp) == 16
@@ -62,14 +62,14 @@ def test_the_secret_of_trusted_certificates_looks_like_this() -> None:
 def test_a_trust_that_never_changed_says_no_time() -> None:
     annotations = build_trust(plugin(), [b"a"], [b"b"], None)["metadata"]["annotations"]
 
-    assert annotations.keys() == {names.ANNOTATION_DESIRED, names.ANNOTATION_UID}
+    assert annotations.keys() == {names.annotations.DESIRED, names.annotations.UID}
 
 
 def test_certificates_are_written_as_others_write_them() -> None:
     certificate = self_signed().leaf
     body = build_trust(plugin(), pem.certificates(certificate), [], None)
 
-    assert decode(body, names.TRUSTED_SERVERS) == certificate
+    assert decode(body, names.children.TRUSTED_SERVERS) == certificate
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_every_difference_is_seen_without_comparing_data(
     servers: list[bytes], clients: list[bytes], since: str | None
 ) -> None:
     stamps = {
-        build_trust(plugin(), *given)["metadata"]["annotations"][names.ANNOTATION_DESIRED]
+        build_trust(plugin(), *given)["metadata"]["annotations"][names.annotations.DESIRED]
         for given in (([b"a"], [b"c"], None), (servers, clients, since))
     }
 

@@ -66,8 +66,8 @@ def test_cloudnativepg_is_told_of_trust_and_client_with_certificates(
     subject = plugin("hello", tls=tls)
     endpoint = build_endpoint(subject)
 
-    assert endpoint[names.CNPG_SERVER_SECRET] == "hello-trust"
-    assert endpoint[names.CNPG_CLIENT_SECRET] == subject.client_secret
+    assert endpoint[names.cnpg.SERVER_SECRET] == "hello-trust"
+    assert endpoint[names.cnpg.CLIENT_SECRET] == subject.client_secret
     assert server not in endpoint.values()
 
 
@@ -82,8 +82,8 @@ def test_only_a_restart_for_certificates_changes_the_pods() -> None:
     never, once = build_deployment(subject), build_deployment(subject, "some certificates")
     annotations = once["spec"]["template"]["metadata"]["annotations"]
 
-    assert annotations.pop(names.ANNOTATION_RELOADED) == "some certificates"
-    assert names.ANNOTATION_RELOADED not in never["spec"]["template"]["metadata"]["annotations"]
+    assert annotations.pop(names.annotations.RELOADED) == "some certificates"
+    assert names.annotations.RELOADED not in never["spec"]["template"]["metadata"]["annotations"]
     assert once["spec"] == never["spec"]
 
 
@@ -96,7 +96,7 @@ def test_only_a_restart_for_certificates_changes_the_pods() -> None:
     ids=["as it is", "as the user wants it"],
 )
 def test_the_end_of_the_log_tells_why_a_plugin_ended(own: dict[str, str], policy: str) -> None:
-    template = {"spec": {"containers": [{"name": names.CONTAINER, **own}]}}
+    template = {"spec": {"containers": [{"name": names.children.CONTAINER, **own}]}}
     pod = build_deployment(plugin(podTemplate=template))["spec"]["template"]["spec"]
 
     assert pod["containers"][0]["terminationMessagePolicy"] == policy

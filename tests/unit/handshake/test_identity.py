@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Identity, Material
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Identity, Material
 from cnpg_plugin_operator.handshake import handshaker, identity_pb2
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from tests.support.certificates import CLIENT, self_signed

@@ -10,7 +10,7 @@ import socket
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Endpoint, Material
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from tests.support.certificates import ANY, self_signed
 from tests.support.servers import HOST, no_server, polite, raw_server, server_context

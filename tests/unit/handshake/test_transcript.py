@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.handshake import tls
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.handshake.transcript import Transcript

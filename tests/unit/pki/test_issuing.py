@@ -16,8 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.conditions import Status
-from cnpg_plugin_operator.decide.certificates import CertificateInput, decide_certificates
-from cnpg_plugin_operator.decide.renewing import BACKDATE
+from cnpg_plugin_operator.decide.certificates.certificates import (
+    CertificateInput,
+    decide_certificates,
+)
+from cnpg_plugin_operator.decide.certificates.renewal import BACKDATE
 from cnpg_plugin_operator.pki import profiles
 from cnpg_plugin_operator.pki.issuing import (
     Authority,

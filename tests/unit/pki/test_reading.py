@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnpg_plugin_operator.decide.facts import PairFacts
+from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.pki import der, pem, reading
 from cnpg_plugin_operator.pki.reading import read_certificate, read_certificates, read_pair
 from tests.support.certificates import CLIENT, SERVER, Pair, authority, issue, self_signed

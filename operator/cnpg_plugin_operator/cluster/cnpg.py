@@ -1,0 +1,265 @@
+"""Finding the CloudNativePG operator of a namespace, whatever installed it.
+
+Looked for by its label, as CloudNativePG's own tools do (internal/cmd/plugin/report, 1.30.0); by
+the holder of its leader Lease, which Helm's `nameOverride` cannot rename
+(internal/cmd/manager/controller, 1.24.0 to 1.30.0); and among all Deployments. What is found counts
+by its own properties only: its container, or a pod of its that holds the Lease. Neither a label nor
+the name in a resource makes a Deployment CloudNativePG's, and none that this operator made is.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.untrusted import printable, read_json
+from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster.addresses import label_selector
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, LeaderFacts
+from cnpg_plugin_operator.decide.facts.cnpg_versions import manager_of, version_of
+from cnpg_plugin_operator.decide.facts.plugin import PodFacts
+from cnpg_plugin_operator.decide.workload.workload import describe_cnpg_trouble
+from cnpg_plugin_operator.desired.sidecars import read_sidecars
+
+SELECTOR: Final = label_selector({names.labels.NAME: names.cnpg.APP})
+
+Object = Mapping[str, Any]
+
+
+async def locate(client: Client, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
+    """Read the CloudNativePG operators of a namespace, each with its leader.
+
+    With a reference there is at most the one of that name, if it is CloudNativePG's.
+    """
+    return tuple(facts for facts, _ in await locate_deployments(client, namespace, reference))
+
+
+async def locate_deployments(
+    client: Client, namespace: str, reference: str = ""
+) -> list[tuple[CNPGFacts, Object]]:
+    """Do as `locate`, and give each one's Deployment as it was read."""
+    deployments, leader = await _find(client, namespace, reference)
+    owner = leader.owner if leader else ""
+    pods = await asyncio.gather(*(_pods(client, body) for body in deployments))
+    return [
+        (read_cnpg(body, leader if body["metadata"]["name"] == owner else None, own), body)
+        for body, own in zip(deployments, pods, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The pod that holds the Lease."""
+
+    pod: Object
+    owner: str
+    """Name of its Deployment."""
+    since: datetime | None
+    """When it took the Lease."""
+
+
+async def _find(
+    client: Client, namespace: str, reference: str
+) -> tuple[list[Object], Leader | None]:
+    deployments: list[Object]
+    if reference:
+        named = await client.find(kinds.DEPLOYMENT, reference, namespace)
+        deployments = [named] if named else []
+    else:
+        deployments = list(await client.list(kinds.DEPLOYMENT, namespace, labels=SELECTOR))
+    if reference and not deployments:
+        return [], None
+    leader = await _read_leader(client, namespace, {d["metadata"]["name"] for d in deployments})
+    known = {body["metadata"]["name"] for body in deployments}
+    owner = leader.owner if leader else ""
+    if not reference and owner and owner not in known:
+        led = await client.find(kinds.DEPLOYMENT, owner, namespace)
+        deployments += [led] if led else []
+    found = [body for body in deployments if _is_cnpg(body, owner)]
+    if not reference and not found:
+        every = await client.list(kinds.DEPLOYMENT, namespace)
+        found = [body for body in every if _is_cnpg(body, owner)]
+    return found, leader
+
+
+async def _read_leader(client: Client, namespace: str, known: set[str]) -> Leader | None:
+    """Read the holder of the Lease and find its Deployment; None while nobody holds it."""
+    lease = await client.find(kinds.LEASE, names.cnpg.LEASE, namespace)
+    held = (lease or {}).get("spec") or {}
+    holder, since = str(held.get("holderIdentity") or ""), read_time(held.get("acquireTime"))
+    name = holder.partition("_")[0]
+    pod = await client.find(kinds.POD, name, namespace) if name else None
+    if pod is None:
+        return None
+    replica_set = _owner(pod, "ReplicaSet")
+    # A ReplicaSet is called after its Deployment: where that one is known, nothing else is read.
+    guessed = replica_set.rpartition("-")[0] or pod["metadata"]["name"].rpartition("-")[0]
+    if guessed in known:
+        return Leader(pod, guessed, since)
+    body = await client.find(kinds.REPLICA_SET, replica_set, namespace) if replica_set else None
+    owner = _owner(body, "Deployment") if body else ""
+    return Leader(pod, owner, since) if owner else None
+
+
+def _owner(body: Object, kind: str) -> str:
+    references = body["metadata"].get("ownerReferences") or []
+    return next((str(ref.get("name")) for ref in references if ref.get("kind") == kind), "")
+
+
+async def _pods(client: Client, deployment: Object) -> tuple[PodFacts, ...]:
+    """Read the pods where they matter: of a rollout under way, or of what OLM owns."""
+    selector = selector_of(deployment)
+    if not selector or (_is_settled(deployment) and not _olm_owner(deployment)):
+        return ()
+    namespace = deployment["metadata"]["namespace"]
+    return observe.read_pods(await client.list(kinds.POD, namespace, labels=selector))
+
+
+def selector_of(deployment: Object) -> str:
+    """Give the label selector of a Deployment's pods."""
+    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return label_selector({str(key): str(value) for key, value in sorted(labels.items())})
+
+
+def looks_like_cnpg(deployment: Object) -> bool:
+    """Whether a Deployment may be CloudNativePG's, by its label or by its container.
+
+    Good enough to look again; what it is, `locate` finds out.
+    """
+    labels = deployment["metadata"].get("labels") or {}
+    return labels.get(names.labels.NAME) == names.cnpg.APP or _runs_cnpg(deployment)
+
+
+def _is_cnpg(deployment: Object, leading: str) -> bool:
+    """Whether a Deployment is CloudNativePG's; `leading` names that of the Lease's holder."""
+    metadata = deployment["metadata"]
+    if (metadata.get("labels") or {}).get(names.labels.MANAGED_BY) == names.resource.OPERATOR:
+        return False
+    if _owner(deployment, names.resource.KIND):
+        return False
+    return metadata["name"] == leading or _runs_cnpg(deployment)
+
+
+def _runs_cnpg(deployment: Object) -> bool:
+    variables = {e.get("name") for e in manager_of(deployment).get("env") or []}
+    return names.cnpg.IMAGE_VARIABLE in variables
+
+
+def read_cnpg(
+    deployment: Object, leader: Leader | None, pods: tuple[PodFacts, ...] = ()
+) -> CNPGFacts:
+    """Read CloudNativePG's Deployment and the pod that leads."""
+    metadata, status = deployment["metadata"], deployment.get("status") or {}
+    template = _template_annotations(deployment)
+    settled = _is_settled(deployment)
+    facts = CNPGFacts(
+        deployment=metadata["name"],
+        uid=metadata["uid"],
+        version=version_of(deployment),
+        rolling=not settled,
+        available=status.get("availableReplicas", 0) > 0,
+        leader=_leader_facts(leader) if leader else None,
+        restarted_at=read_time(template.get(names.annotations.RESTARTED_AT)),
+        restarted_for=read_revisions(template.get(names.annotations.RESTARTED_FOR)),
+        namespace=metadata.get("namespace", ""),
+        generation=int(metadata.get("generation", 0)),
+        olm=_olm_owner(deployment),
+        watches=_watches(deployment),
+        changed_by=_changed_by(metadata.get("managedFields") or []),
+        withdrawn=_withdrawn(metadata.get("annotations") or {}),
+        pods=pods,
+        rolled_at=read_time((metadata.get("annotations") or {}).get(names.annotations.ROLLED_AT)),
+        sidecars=read_sidecars((deployment.get("spec") or {}).get("template") or {}),
+    )
+    return replace(facts, stuck=_stuck(deployment, pods, settled=settled))
+
+
+def _is_settled(deployment: Object) -> bool:
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    wanted = spec.get("replicas", 1)
+    return bool(
+        status.get("observedGeneration", -1) >= deployment["metadata"].get("generation", 0)
+        and status.get("updatedReplicas", 0) == wanted
+        and status.get("replicas", 0) == wanted
+        and status.get("unavailableReplicas", 0) == 0
+    )
+
+
+def _stuck(deployment: Object, pods: tuple[PodFacts, ...], *, settled: bool) -> str:
+    """Say why a rollout does not get on: it is paused, a pod fails, or its time is over."""
+    if (deployment.get("spec") or {}).get("paused"):
+        return f"Deployment {deployment['metadata']['name']} is paused"
+    if settled:
+        return ""
+    trouble = describe_cnpg_trouble(pods)
+    if trouble:
+        return trouble
+    for condition in (deployment.get("status") or {}).get("conditions") or []:
+        refused = condition.get("type") == "ReplicaFailure" and condition.get("status") == "True"
+        if refused or condition.get("reason") == "ProgressDeadlineExceeded":
+            return f"{condition.get('reason')}: {condition.get('message')}"
+    return ""
+
+
+def _template_annotations(deployment: Object) -> Mapping[str, Any]:
+    template = (deployment.get("spec") or {}).get("template") or {}
+    annotations: Mapping[str, Any] = (template.get("metadata") or {}).get("annotations") or {}
+    return annotations
+
+
+def _olm_owner(deployment: Object) -> str:
+    """Name the ClusterServiceVersion that owns the Deployment, by label or owner reference."""
+    labels = deployment["metadata"].get("labels") or {}
+    return str(labels.get(names.labels.OLM_OWNER) or _owner(deployment, "ClusterServiceVersion"))
+
+
+def _watches(deployment: Object) -> tuple[str, ...]:
+    """Read which namespaces it watches; OLM hands them in through an annotation of the pod."""
+    for variable in manager_of(deployment).get("env") or []:
+        if variable.get("name") == names.cnpg.WATCH_VARIABLE:
+            path = ((variable.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath", "")
+            value = variable.get("value") or ""
+            if path == "metadata.namespace":
+                value = deployment["metadata"]["namespace"]
+            elif path.startswith("metadata.annotations['"):
+                key = path.partition("'")[2].rpartition("'")[0]
+                value = _template_annotations(deployment).get(key) or ""
+            return tuple(part.strip() for part in str(value).split(",") if part.strip())
+    return ()
+
+
+def _changed_by(managed: list[Object]) -> str:
+    """Name who changed the spec last, other than this operator and the status's writer."""
+    others = [
+        entry
+        for entry in managed
+        if entry.get("manager") not in (names.managers.RESTART, names.managers.SIDECARS)
+        and "f:spec" in (entry.get("fieldsV1") or {})
+    ]
+    return str(max(others, key=lambda e: str(e.get("time", "")), default={}).get("manager", ""))
+
+
+def _leader_facts(leader: Leader) -> LeaderFacts:
+    pod, metadata = leader.pod, leader.pod["metadata"]
+    annotations = metadata.get("annotations") or {}
+    return LeaderFacts(
+        pod=metadata["name"],
+        created=observe.read_pods([pod])[0].created,
+        restarted_for=read_revisions(annotations.get(names.annotations.RESTARTED_FOR)),
+        since=leader.since,
+    )
+
+
+def _withdrawn(annotations: Mapping[str, Any]) -> dict[str, datetime]:
+    noted = read_revisions(annotations.get(names.annotations.WITHDRAWN))
+    times = ((name, read_time(text)) for name, text in noted.items())
+    return {name: moment for name, moment in times if moment is not None}
+
+
+def read_revisions(text: object) -> dict[str, str]:
+    """Read names with a text each from JSON; what another writer left counts as none."""
+    return {name: printable(value) for name, value in read_json(text).items()}

@@ -1,0 +1,89 @@
+"""What the resources of a namespace say of each other, and of the last restart."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.times import is_over, read_time
+from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.addresses import label_selector
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.cnpg_restart import find_record
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+
+
+def with_record(
+    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]], now: datetime
+) -> tuple[CNPGFacts, ...]:
+    """Add the newest restart that a resource of the namespace has noted.
+
+    What was noted on CloudNativePG's Deployment for a time in the future counts as none, too.
+    """
+    bodies = tuple(siblings)
+    return tuple(
+        replace(
+            cnpg,
+            record=find_record(bodies, cnpg.deployment, now),
+            restarted_at=(
+                cnpg.restarted_at if cnpg.restarted_at and is_over(cnpg.restarted_at, now) else None
+            ),
+            withdrawn={name: at for name, at in cnpg.withdrawn.items() if is_over(at, now)},
+        )
+        for cnpg in found
+    )
+
+
+def find_orphans(
+    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
+) -> frozenset[str]:
+    """Name the sidecars that no resource stands for: a finalizer was removed by hand."""
+    known = {body["metadata"]["name"] for body in siblings}
+    return frozenset(found[0].sidecars) - known if len(found) == 1 else frozenset()
+
+
+def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Name the resources that had the plugin's name before this one."""
+    mine = (plugin.created, plugin.name)
+    rivals = []
+    for body in siblings:
+        metadata = body["metadata"]
+        same = mapping(body.get("spec")).get("pluginName") == plugin.spec.plugin_name
+        if same and metadata["uid"] != plugin.uid and not metadata.get("deletionTimestamp"):
+            created = read_time(metadata["creationTimestamp"]) or plugin.created
+            if (created, metadata["name"]) < mine:
+                rivals.append(metadata["name"])
+    return tuple(sorted(rivals))
+
+
+def find_approval(body: Mapping[str, Any]) -> str:
+    """Read which change of a plugin a person approved, or empty."""
+    annotations = body["metadata"].get("annotations") or {}
+    return str(annotations.get(names.annotations.APPROVE, ""))
+
+
+def find_own_approval(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> str:
+    """Read the same for a plugin, from the resources of its namespace."""
+    own = (body for body in siblings if body["metadata"]["uid"] == plugin.uid)
+    return next((find_approval(body) for body in own), "")
+
+
+async def find_rival_leases(client: Client, namespace: str, plugin: str) -> list[tuple[str, str]]:
+    """Find Leases that other plugins' pods hold: the Lease and the `CNPGPlugin` of its holder.
+
+    Plugins made from one template share a leader election's name: then only one of them serves, and
+    the others wait silently (plugin-barman-cloud #395: `822e3f5c.cnpg.io`, copied into several).
+    """
+    pods = await client.list(kinds.POD, namespace, labels=label_selector({}, names.labels.PLUGIN))
+    owners = {
+        body["metadata"]["name"]: body["metadata"]["labels"][names.labels.PLUGIN] for body in pods
+    }
+    found = []
+    for lease in await client.list(kinds.LEASE, namespace):
+        holder = str((lease.get("spec") or {}).get("holderIdentity") or "").partition("_")[0]
+        if owners.get(holder, plugin) != plugin:
+            found.append((lease["metadata"]["name"], owners[holder]))
+    return sorted(found)

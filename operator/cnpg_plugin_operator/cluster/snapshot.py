@@ -1,0 +1,361 @@
+"""Gather what one pass decides from: everything is read here, at once, into one frozen snapshot.
+
+The requests of a snapshot run side by side; nothing is cached between passes, so every pass could
+be the first one after a crash.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.api.deletion import Leaving
+from cnpg_plugin_operator.api.plugin import Plugin, Resource
+from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster import secrets as secret_reading
+from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
+from cnpg_plugin_operator.cluster.cert_manager import read_issuer
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.clusters import list_clusters, name_busy, read_clusters
+from cnpg_plugin_operator.cluster.cnpg import locate
+from cnpg_plugin_operator.cluster.cnpg_events import find_event, find_rival
+from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.ownership import (
+    Live,
+    find_foreign,
+    find_labelled,
+    find_selecting,
+    is_own,
+)
+from cnpg_plugin_operator.cluster.plugins import (
+    find_orphans,
+    find_own_approval,
+    find_rival_leases,
+    find_rivals,
+    with_record,
+)
+from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
+from cnpg_plugin_operator.cluster.secrets import Secret
+from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
+from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
+from cnpg_plugin_operator.decide.facts.cnpg import (
+    Announcement,
+    ClusterFacts,
+    CNPGEvent,
+    CNPGFacts,
+)
+from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
+from cnpg_plugin_operator.desired.objects import Object
+
+OWN: Final = {names.labels.MANAGED_BY: names.resource.OPERATOR}
+"""The label of everything that this operator made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The world of one resource, as it was when the pass began."""
+
+    live: Live
+    """The objects that are wanted, as they are."""
+    pods: tuple[dict[str, Any], ...]
+    secrets: Mapping[str, Secret | None]
+    """Pairs, trusted certificates and authorities, by name."""
+    cnpg: tuple[CNPGFacts, ...]
+    cnpg_elsewhere: tuple[str, ...]
+    reference_exists: bool
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+    foreign: tuple[ForeignObject, ...]
+    services: tuple[SelectingService, ...]
+    """The Services of the namespace, but for this plugin's own."""
+    rivals: tuple[str, ...]
+    cert_manager: bool
+    """Whether cert-manager's kinds are served."""
+    issuer: IssuerFacts | None
+    """The user's issuer; None where it is not cert-manager's or not named."""
+    clusters: tuple[ClusterFacts, ...]
+    event: CNPGEvent | None
+    private: PrivateSecrets
+    """What is known of the Secrets that the resource names; nothing is read where it names none."""
+    """What CloudNativePG said last of the plugin's Service."""
+    rival: CNPGEvent | None
+    """What it said last of the plugin's name, if it said it of another Service."""
+    approval: str
+    """Which change of the plugin's pods a person approved, or empty."""
+    orphans: frozenset[str] = frozenset()
+    """Sidecars in CloudNativePG's Deployment whose resources are gone."""
+
+
+class Gatherer:
+    """Reads the cluster for the reconciler."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespaces: tuple[str, ...],
+        clock: Callable[[], datetime],
+        grant_prefix: str = "",
+    ) -> None:
+        self.clock = clock
+        self._client = client
+        self._namespaces = namespaces
+        self._grant_prefix = grant_prefix
+
+    async def resource(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Read the `CNPGPlugin`, or None where it is gone."""
+        return await self._client.find(kinds.PLUGIN, name, namespace)
+
+    async def confirmed(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Read the `CNPGPlugin`, or None where a list does not hold it either.
+
+        A single wrong answer must not end its loop. Raises `UnavailableError` where the two
+        answers contradict each other.
+        """
+        body = await self.resource(namespace, name)
+        if body is None and any(
+            each["metadata"]["name"] == name for each in await self.siblings(namespace)
+        ):
+            raise errors.UnavailableError(
+                f"CNPGPlugin {namespace}/{name}: the API server lists it, but does not find it"
+            )
+        return body
+
+    async def keys(self) -> list[tuple[str, str]]:
+        """List the resources of the managed namespaces."""
+        return [
+            (namespace, name)
+            for namespace in self._namespaces
+            for name in await self._client.names(kinds.PLUGIN, namespace)
+        ]
+
+    def manages(self, namespace: str) -> bool:
+        """Whether this operator has rights in the namespace."""
+        return namespace in self._namespaces
+
+    async def snapshot(
+        self, plugin: Plugin, chain: Iterable[Object], children: Iterable[Object]
+    ) -> Snapshot:
+        """Read all that a pass of this plugin looks at.
+
+        Raises the first `ClusterError` that a read ended in.
+        """
+        try:
+            return await self._snapshot(plugin, list(chain), list(children))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+
+    async def _snapshot(
+        self, plugin: Plugin, chain: list[Object], children: list[Object]
+    ) -> Snapshot:
+        namespace = plugin.namespace
+        own = label_selector({names.labels.PLUGIN: plugin.name})
+        async with asyncio.TaskGroup() as reads:
+            live = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
+            parts = concerning(Type.CERTIFICATES_READY, self._chain(namespace, chain))
+            shared = reads.create_task(parts)
+            own_pods = self._client.list(kinds.POD, namespace, labels=own)
+            pods = reads.create_task(concerning(Type.AVAILABLE, own_pods))
+            cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
+            siblings = reads.create_task(self.siblings(namespace))
+            clusters = reads.create_task(concerning(Type.REGISTERED, self.clusters(plugin)))
+            events = reads.create_task(concerning(Type.REGISTERED, self._events(namespace)))
+            services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
+            served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
+        found = with_record(cnpg.result(), siblings.result(), self.clock())
+        objects = {**shared.result(), **live.result()}
+        served_here = kinds.CERTIFICATE.plural in served.result()
+        labelled = find_labelled(plugin, services.result())
+        return Snapshot(
+            live=objects,
+            pods=tuple(pods.result()),
+            # Read last: a Certificate that was seen Ready has its Secret.
+            secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, objects)),
+            cnpg=found,
+            cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
+            reference_exists=bool(found) or await self.reference_exists(plugin),
+            foreign=find_foreign(plugin, objects, labelled),
+            services=find_selecting(plugin, services.result()),
+            rivals=find_rivals(plugin, siblings.result()),
+            cert_manager=served_here,
+            issuer=await read_issuer(self._client, plugin) if served_here else None,
+            private=await self._private(plugin, siblings.result(), found),
+            clusters=clusters.result(),
+            event=find_event(plugin, events.result()),
+            rival=find_rival(plugin, events.result(), labelled),
+            approval=find_own_approval(plugin, siblings.result()),
+            orphans=find_orphans(found, siblings.result()),
+        )
+
+    async def _private(
+        self, plugin: Plugin, siblings: list[dict[str, Any]], cnpg: tuple[CNPGFacts, ...]
+    ) -> PrivateSecrets:
+        """Read what is known of the Secrets that a resource names."""
+        named = bound({name for _, name in find_named(plugin)})
+        own = {facts.deployment for facts in cnpg}
+        return await read_private_secrets(self._client, plugin.namespace, named, siblings, own)
+
+    async def _chain(self, namespace: str, wanted: list[Object]) -> Live:
+        """Read the parts of the namespace's chain in two requests."""
+        found: dict[tuple[str, str], Mapping[str, Any] | None] = {
+            (body["kind"], body["metadata"]["name"]): None for body in wanted
+        }
+        if not wanted:
+            return found
+        selector = label_selector(OWN, names.labels.CHAIN)
+        for kind in (kinds.ISSUER, kinds.CERTIFICATE):
+            with contextlib.suppress(errors.KindMissingError):
+                for body in await self._client.list(kind, namespace, labels=selector):
+                    found[kind.kind, body["metadata"]["name"]] = body
+        return found
+
+    async def cnpg_namespaces(self) -> tuple[str, ...]:
+        """Name the managed namespaces in which CloudNativePG runs."""
+        found = await asyncio.gather(*(self.cnpg(namespace) for namespace in self._namespaces))
+        return tuple(
+            namespace for namespace, each in zip(self._namespaces, found, strict=True) if each
+        )
+
+    async def cnpg(self, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
+        """Read the CloudNativePG operators of a namespace, each with its leader."""
+        return await locate(self._client, namespace, reference)
+
+    async def reference_exists(self, plugin: Plugin | Leaving) -> bool:
+        """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+        reference = plugin.cnpg_reference
+        if not reference:
+            return False
+        return await self._client.find(kinds.DEPLOYMENT, reference, plugin.namespace) is not None
+
+    async def clusters(self, plugin: Plugin | Leaving) -> tuple[ClusterFacts, ...]:
+        """Read the Clusters, of any namespace, that use a plugin."""
+        bodies = await list_clusters(self._client)
+        return read_clusters(bodies, plugin.plugin_name, plugin.name)
+
+    async def rival_leases(self, plugin: Plugin) -> list[tuple[str, str]]:
+        """Find Leases that pods of other plugins hold, with the name of each one's resource."""
+        return await find_rival_leases(self._client, plugin.namespace, plugin.name)
+
+    async def busy_clusters(self, watched: tuple[str, ...]) -> list[str]:
+        """Name the Clusters that CloudNativePG is amid a change of; empty `watched` means all."""
+        return name_busy(await list_clusters(self._client), watched)
+
+    async def published(self, namespace: str) -> dict[str, Announcement]:
+        """Read what all plugins of a namespace have announced, by the name of the resource."""
+        services = await self.published_services(namespace)
+        now = self.clock()
+        found = {name: observe.read_service(body, now) for name, body in services.items()}
+        return {name: s.announcement for name, s in found.items() if s.announcement is not None}
+
+    async def published_services(self, namespace: str) -> dict[str, dict[str, Any]]:
+        """Read the Services that CloudNativePG sees, by the name of the resource."""
+        selector = label_selector(OWN, names.cnpg.PLUGIN_NAME)
+        bodies = await self._client.list(kinds.SERVICE, namespace, labels=selector)
+        return {body["metadata"]["labels"].get(names.labels.PLUGIN, ""): body for body in bodies}
+
+    async def children(
+        self, kind: Kind, plugin: Resource, labels: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Read what was made of one kind for a plugin, wanted or not."""
+        selector = labels or label_selector({**OWN, names.labels.PLUGIN: plugin.name})
+        try:
+            return await self._client.list(
+                kind, plugin.namespace if kind.namespaced else None, labels=selector
+            )
+        except errors.KindMissingError:
+            return []
+
+    async def grants(self, roles: Iterable[str]) -> dict[str, Object]:
+        """Refer to the chart's ClusterRoles that let these be bound, as to owners of bindings.
+
+        None where the chart makes none. Raises `ForbiddenError` where one is gone: without an owner
+        a binding would outlive what grants it.
+        """
+        if not self._grant_prefix:
+            return {}
+        return {role: await self._grant(role) for role in roles}
+
+    async def _grant(self, role: str) -> Object:
+        kind, name = kinds.CLUSTER_ROLE, names.children.grant(self._grant_prefix, role)
+        body = await self._client.find(kind, name)
+        if body is None:
+            raise errors.ForbiddenError(
+                f"ClusterRole {name}, by which the operator's chart grants {role}, does not exist: "
+                "upgrade the chart's release to have it made"
+            )
+        return {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "name": name,
+            "uid": body["metadata"]["uid"],
+            "blockOwnerDeletion": False,
+        }
+
+    async def siblings(self, namespace: str) -> list[dict[str, Any]]:
+        """Read all resources of a namespace."""
+        return await self._client.list(kinds.PLUGIN, namespace)
+
+    async def own_services(self, plugin: Leaving) -> list[dict[str, Any]]:
+        """Read the Services of a resource: what its labels find, and the one that it asks for."""
+        found = await self.children(kinds.SERVICE, plugin)
+        asked = await self._client.find(kinds.SERVICE, plugin.service_name, plugin.namespace)
+        known = {body["metadata"]["uid"] for body in found}
+        if asked is not None and asked["metadata"]["uid"] not in known:
+            found.append(asked)
+        return [body for body in found if is_own(plugin, body)]
+
+    async def live(self, body: Object) -> dict[str, Any] | None:
+        """Read a wanted object as it is now."""
+        return await self._live_or_missing_kind(body)
+
+    async def _live(self, bodies: list[Object]) -> Live:
+        found = await asyncio.gather(*(self._live_or_missing_kind(body) for body in bodies))
+        return {
+            (body["kind"], body["metadata"]["name"]): live
+            for body, live in zip(bodies, found, strict=True)
+        }
+
+    async def _live_or_missing_kind(self, body: Object) -> dict[str, Any] | None:
+        metadata = body["metadata"]
+        try:
+            return await self._client.find(
+                kinds.kind_of(body), metadata["name"], metadata.get("namespace")
+            )
+        except errors.KindMissingError:
+            return None
+
+    async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
+        """Read the Secrets of a plugin, the client pair that was announced last among them."""
+        service = live.get(("Service", plugin.service_name))
+        announcement = observe.read_service(service, self.clock()).announcement if service else None
+        announced = announcement.annotations if announcement else {}
+        told = announced.get(names.cnpg.CLIENT_SECRET, plugin.client_secret)
+        wanted = {*plugin.secrets, told}
+        found = await asyncio.gather(*(self.secret(plugin.namespace, name) for name in wanted))
+        return dict(zip(wanted, found, strict=True))
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        """Read one Secret, or None where there is none."""
+        body = await self._client.find(kinds.SECRET, name, namespace)
+        return secret_reading.read(body) if body is not None else None
+
+    async def _events(self, namespace: str) -> list[dict[str, Any]]:
+        """Read CloudNativePG's Events on the Services of a namespace."""
+        fields = field_selector(
+            {"involvedObject.kind": kinds.SERVICE.kind, "source": names.cnpg.EVENT_SOURCE}
+        )
+        return await self._client.list(kinds.EVENT, namespace, fields=fields)
+
+
+Found = TypeVar("Found")
+
+
+async def concerning(condition: Type, read: Awaitable[Found]) -> Found:
+    """Read what one condition is judged by; where that fails, the error says so."""
+    try:
+        return await read
+    except errors.ClusterError as error:
+        error.condition = condition
+        raise

@@ -1,0 +1,1 @@
+"""Accepted: whether the operator may do what a resource asks for."""

@@ -1,0 +1,280 @@
+"""Whether a resource is valid here: what the CRD's schema cannot see.
+
+This is also where a `CNPGPlugin` author is kept within what the operator's chart grants by name:
+somebody who may create the resource must not gain another account's rights, the node, or
+CloudNativePG's keys.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide.acceptance.cnpg_installation import LocatingInput, decide_locating
+from cnpg_plugin_operator.decide.acceptance.issuer_grants import IssuerInput, judge_issuer
+from cnpg_plugin_operator.decide.acceptance.labels import find_label_problems
+from cnpg_plugin_operator.decide.acceptance.pods import find_pod_problems
+from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, judge_secrets
+from cnpg_plugin_operator.decide.acceptance.sidecars import judge_host
+from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
+from cnpg_plugin_operator.desired.access import account_name, creates_account
+from cnpg_plugin_operator.desired.sidecars import Gate
+from cnpg_plugin_operator.desired.workload import build_pod_template
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What the chart lets plugins use, by name."""
+
+    cluster_roles: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    service_accounts: frozenset[str] = frozenset()
+    """Existing accounts that a plugin may run under."""
+    issuers: frozenset[str] = frozenset()
+    """Issuers that may issue for names beyond a Service's own; see `issuer_grants`."""
+    nudging: bool = False
+    """Whether Clusters may be annotated for a plugin."""
+    sidecars: bool = True
+    """Whether plugins may run in CloudNativePG's own pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceInput:
+    """What the checks look at."""
+
+    plugin: Plugin
+    managed_namespaces: tuple[str, ...]
+    """Where this operator has rights, and hence expects CloudNativePG."""
+    cnpg: tuple[CNPGFacts, ...]
+    """The CloudNativePG operators of the resource's namespace."""
+    cnpg_elsewhere: tuple[str, ...]
+    """Managed namespaces in which CloudNativePG does run."""
+    foreign: tuple[ForeignObject, ...]
+    """Somebody else's objects under names that this resource needs."""
+    rivals: tuple[str, ...]
+    """Older resources of the namespace with the same plugin name."""
+    services: tuple[SelectingService, ...] = ()
+    """The Services of the namespace, but for this plugin's own."""
+    reference_exists: bool = False
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+    grants: Grants = field(default_factory=Grants)
+    host: HostFacts | None = None
+    """CloudNativePG's pod; read only for sidecars."""
+    gate: Gate = field(default_factory=Gate)
+    private: PrivateSecrets = field(default_factory=PrivateSecrets)
+    """What is known of the Secrets that the resource names."""
+    issuer: IssuerFacts | None = None
+    """The issuer that the resource names; None where it cannot be read."""
+    announced_name: str | None = None
+    """The name that CloudNativePG verifies the plugin for; None before the first."""
+    cluster_domain: str = "cluster.local"
+
+
+Check = Callable[[AcceptanceInput], Verdict | None]
+"""A check speaks up or stays silent; the first to speak decides."""
+
+
+def decide_acceptance(given: AcceptanceInput) -> Verdict:
+    """Judge whether anything may be done for this resource."""
+    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+
+
+def _suspended(given: AcceptanceInput) -> Verdict | None:
+    """The user wants nothing touched."""
+    if given.plugin.spec.suspend:
+        return no(Reason.SUSPENDED, "spec.suspend is set: nothing is touched until it is removed.")
+    return None
+
+
+def _confusing_name(given: AcceptanceInput) -> Verdict | None:
+    """Children carry the name as a label that CloudNativePG's own webhook Service selects by."""
+    if given.plugin.name == names.cnpg.APP:
+        return no(
+            Reason.INVALID_SPEC,
+            f"metadata.name: {names.cnpg.APP} is CloudNativePG's own; choose another name.",
+        )
+    return None
+
+
+def _cnpg_out_of_place(given: AcceptanceInput) -> Verdict | None:
+    """There is not exactly one CloudNativePG here that can see the plugin."""
+    return decide_locating(
+        LocatingInput(
+            plugin=given.plugin,
+            managed_namespaces=given.managed_namespaces,
+            found=given.cnpg,
+            elsewhere=given.cnpg_elsewhere,
+            reference_exists=given.reference_exists,
+        )
+    )
+
+
+def _rival(given: AcceptanceInput) -> Verdict | None:
+    """An older resource has the plugin's name; CloudNativePG would flip between the two."""
+    if given.rivals:
+        return no(
+            Reason.NAME_CONFLICT,
+            f"CNPGPlugin {given.rivals[0]} already provides {given.plugin.spec.plugin_name} in "
+            f"namespace {given.plugin.namespace}: delete one of the two.",
+        )
+    return None
+
+
+def _foreign_object(given: AcceptanceInput) -> Verdict | None:
+    """Somebody else owns an object that this resource needs; nothing is adopted silently."""
+    if not given.foreign:
+        return None
+    other, namespace = given.foreign[0], given.plugin.namespace
+    if other.published:
+        return no(Reason.NAME_CONFLICT, _describe_handover(given.plugin, other))
+    cure = (
+        "choose another spec.service.name or delete it"
+        if other.kind == "Service"
+        else "rename this resource or delete it"
+    )
+    return no(
+        Reason.NAME_CONFLICT,
+        f"{other.kind} {namespace}/{other.name} belongs to {other.owner}: {cure}.",
+    )
+
+
+def _describe_handover(plugin: Plugin, other: ForeignObject) -> str:
+    """Say how a published Service hands its plugin over without an outage.
+
+    CloudNativePG keeps its connection when only the label goes; a deletion ends it (1.29.0 to
+    1.30.1).
+    """
+    namespace, label = plugin.namespace, f"{names.cnpg.PLUGIN_NAME}={plugin.spec.plugin_name}"
+    begin = f"Label {label} of Service {namespace}/{other.name} conflicts with this resource"
+    if other.name == plugin.service_name:
+        begin += "; choose another spec.service.name"
+    finish = f"then delete it: kubectl delete service {other.name} -n {namespace}"
+    if other.cnpg_finalizer:
+        finish = (
+            f"then take CloudNativePG's finalizer off and delete it: kubectl patch service "
+            f"{other.name} -n {namespace} --type=merge "
+            """-p '{"metadata":{"finalizers":null}}'"""
+            f" && kubectl delete service {other.name} -n {namespace}"
+        )
+    return (
+        f"{begin}. Do not delete that Service first, CloudNativePG would forget the plugin. Take "
+        f"the label off: kubectl label service {other.name} -n {namespace} "
+        f"{names.cnpg.PLUGIN_NAME}-. CloudNativePG keeps its connection until this resource is "
+        f"Ready; {finish}"
+    )
+
+
+def _ungranted(given: AcceptanceInput) -> Verdict | None:
+    """The resource asks for rights that the operator's chart does not name."""
+    spec, grants = given.plugin.spec, given.grants
+    account = account_name(given.plugin)
+    runs_as_other = account is not None and not creates_account(given.plugin)
+    asked = (
+        ("clusterRoles", spec.cluster_roles, grants.cluster_roles, "allowedClusterRoles"),
+        ("roles", spec.roles, grants.roles, "allowedRoles"),
+        (
+            "serviceAccount.name",
+            (account,) if runs_as_other and account else (),
+            grants.service_accounts,
+            "allowedServiceAccounts",
+        ),
+    )
+    for path, wanted, granted, value in asked:
+        for name in wanted:
+            if name not in granted:
+                return no(
+                    Reason.INVALID_SPEC,
+                    f"spec.{path}: {name} is not granted to plugins; an administrator can name it "
+                    f"in the chart value {value}.",
+                )
+    if spec.nudge_clusters and not grants.nudging:
+        return no(
+            Reason.INVALID_SPEC,
+            "spec.nudgeClusters: the operator may not annotate Clusters; an administrator can "
+            "allow it with the chart value nudgeClusters.",
+        )
+    return None
+
+
+def _confusing_labels(given: AcceptanceInput) -> Verdict | None:
+    """The pods would receive what is sent to others, or say what only CloudNativePG says."""
+    if given.plugin.is_sidecar:
+        return None
+    template = build_pod_template(given.plugin)
+    problem = next(find_label_problems(given.plugin, template, given.services), None)
+    return no(Reason.INVALID_SPEC, f"{problem}.") if problem else None
+
+
+def _private_secret(given: AcceptanceInput) -> Verdict | None:
+    """The resource names a Secret whose keys belong to others."""
+    return judge_secrets(given.plugin, given.private)
+
+
+def _ungranted_certificate(given: AcceptanceInput) -> Verdict | None:
+    """The resource asks for a certificate that would be believed elsewhere."""
+    return judge_issuer(
+        IssuerInput(
+            plugin=given.plugin,
+            issuer=given.issuer,
+            granted=given.grants.issuers,
+            announced=given.announced_name,
+            domain=given.cluster_domain,
+        )
+    )
+
+
+def _dangerous_pod(given: AcceptanceInput) -> Verdict | None:
+    """The pod, with the user's template merged in, would reach beyond itself."""
+    if given.plugin.is_sidecar:
+        return None
+    template = build_pod_template(given.plugin)
+    problem = next(find_pod_problems(given.plugin, template), None)
+    return no(Reason.INVALID_SPEC, f"The pod {problem}.") if problem else None
+
+
+def _impossible_sidecar(given: AcceptanceInput) -> Verdict | None:
+    """CloudNativePG's pod cannot, or must not, take it."""
+    if not given.plugin.is_sidecar:
+        return None
+    if not given.grants.sidecars:
+        return no(
+            Reason.INVALID_SPEC,
+            "spec.mode: Sidecar is not granted to plugins; an administrator can allow it with the "
+            "chart value sidecars.allowed.",
+        )
+    if given.host is None:
+        return None
+    return judge_host(given.plugin, given.cnpg[0], given.host, given.gate)
+
+
+def _accepted(given: AcceptanceInput) -> Verdict | None:
+    """Nothing speaks against it."""
+    cnpg = given.cnpg[0]
+    version = cnpg.version or "of unknown version"
+    owner = f", managed by OLM's {cnpg.olm}" if cnpg.olm else ""
+    return yes(
+        Reason.ACCEPTED,
+        f"The spec is valid for CloudNativePG {version} (Deployment {cnpg.deployment}{owner}).",
+    )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _suspended,
+    _confusing_name,
+    _cnpg_out_of_place,
+    _rival,
+    _foreign_object,
+    _ungranted,
+    _private_secret,
+    _ungranted_certificate,
+    _dangerous_pod,
+    _confusing_labels,
+    _impossible_sidecar,
+    _accepted,
+)
+"""In order: what the user asked for, the place, the names, the rights."""

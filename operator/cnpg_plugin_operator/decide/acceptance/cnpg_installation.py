@@ -1,0 +1,116 @@
+"""Whether there is exactly one CloudNativePG for a resource, and whether it can see plugins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+
+
+@dataclass(frozen=True, slots=True)
+class LocatingInput:
+    """What was found, and where."""
+
+    plugin: Plugin
+    managed_namespaces: tuple[str, ...]
+    """Where this operator has rights, and hence expects CloudNativePG."""
+    found: tuple[CNPGFacts, ...]
+    """The CloudNativePG operators of the resource's namespace; with a reference, the named one."""
+    elsewhere: tuple[str, ...]
+    """Managed namespaces in which CloudNativePG does run."""
+    reference_exists: bool = False
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+
+
+Check = Callable[[LocatingInput], Verdict | None]
+"""A check speaks up or stays silent; the first to speak decides."""
+
+
+def decide_locating(given: LocatingInput) -> Verdict | None:
+    """Say what is wrong with CloudNativePG's place; None where it is found and sees plugins."""
+    return next((verdict for check in CHECKS if (verdict := check(given)) is not None), None)
+
+
+def _named_missing(given: LocatingInput) -> Verdict | None:
+    """The Deployment that the resource names does not exist, or is something else."""
+    reference = given.plugin.cnpg_reference
+    if given.found or not reference:
+        return None
+    if given.reference_exists:
+        return no(
+            Reason.CNPG_NOT_FOUND,
+            f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpgRef names, is not "
+            f"CloudNativePG's: it has no container {names.cnpg.CONTAINER} with the variable "
+            f"{names.cnpg.IMAGE_VARIABLE}, and none of its pods holds Lease {names.cnpg.LEASE}. "
+            "Name CloudNativePG's Deployment, or leave spec.cnpgRef out.",
+        )
+    return no(
+        Reason.CNPG_NOT_FOUND,
+        f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpgRef names, does not "
+        "exist: correct the name, or leave spec.cnpgRef out where one CloudNativePG runs in the "
+        "namespace.",
+    )
+
+
+def _missing(given: LocatingInput) -> Verdict | None:
+    """No CloudNativePG here: it discovers plugins in its own namespace only."""
+    if given.found:
+        return None
+    namespace = given.plugin.namespace
+    message = f"No CloudNativePG operator runs in namespace {namespace}"
+    if given.elsewhere:
+        message += (
+            f"; it runs in {', '.join(given.elsewhere)}: create the resource there. "
+            "CloudNativePG finds plugins in its own namespace only."
+        )
+    elif namespace not in given.managed_namespaces:
+        message += (
+            " that this operator could see: its chart value cnpg.namespaces names "
+            f"{', '.join(given.managed_namespaces)}."
+        )
+    else:
+        message += (
+            f": no Deployment has a container {names.cnpg.CONTAINER} with the variable "
+            f"{names.cnpg.IMAGE_VARIABLE}, and no pod holds Lease {names.cnpg.LEASE}. Install it "
+            "there."
+        )
+    return no(Reason.CNPG_NOT_FOUND, message)
+
+
+def _ambiguous(given: LocatingInput) -> Verdict | None:
+    """More than one CloudNativePG could be meant."""
+    if len(given.found) < 2:  # noqa: PLR2004 - one is right, more are too many
+        return None
+    found = ", ".join(sorted(cnpg.deployment for cnpg in given.found))
+    return no(
+        Reason.CNPG_AMBIGUOUS,
+        f"Namespace {given.plugin.namespace} holds several CloudNativePG Deployments: {found}. "
+        "Name one in spec.cnpgRef.name, or run one of them per namespace.",
+    )
+
+
+def _not_watching(given: LocatingInput) -> Verdict | None:
+    """It watches other namespaces only: neither a Service here nor a restart reaches it.
+
+    Its informers cover the namespaces of WATCH_NAMESPACE and nothing else (pkg/multicache, 1.30.0).
+    """
+    cnpg, namespace = given.found[0], given.plugin.namespace
+    if not cnpg.watches or namespace in cnpg.watches:
+        return None
+    return no(
+        Reason.CNPG_NOT_WATCHING,
+        f"Deployment {cnpg.deployment} of CloudNativePG watches {', '.join(cnpg.watches)} only and "
+        f"so never sees a plugin in its own namespace: add {namespace} to "
+        f"{names.cnpg.WATCH_VARIABLE}{_where(cnpg)}.",
+    )
+
+
+def _where(cnpg: CNPGFacts) -> str:
+    return " (targetNamespaces of its OperatorGroup)" if cnpg.olm else " in its environment"
+
+
+CHECKS: Final[tuple[Check, ...]] = (_named_missing, _missing, _ambiguous, _not_watching)
+"""In order: whether there is one, only one, and one that looks."""

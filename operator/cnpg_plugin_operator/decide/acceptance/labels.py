@@ -1,0 +1,85 @@
+"""What a plugin's labels and annotations must not say: they decide whose calls its pods receive.
+
+A Service sends to every pod that its selector matches. So whoever chooses labels freely can take a
+share of the calls to CloudNativePG's webhooks, or to a database.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide.acceptance.pod_security import show
+from cnpg_plugin_operator.decide.facts.plugin import SelectingService
+from cnpg_plugin_operator.desired.objects import child_labels
+
+CNPG_DOMAIN: Final = "cnpg.io"
+"""CloudNativePG gives a meaning to labels and annotations under it."""
+
+
+def find_label_problems(
+    plugin: Plugin, template: Mapping[str, Any], services: tuple[SelectingService, ...]
+) -> Iterator[str]:
+    """Name the labels and annotations that are CloudNativePG's or draw in others' calls.
+
+    `template` is the pod template with everything merged, `services` are all of the namespace but
+    the plugin's own.
+    """
+    try:
+        yield from _find_foreign_keys(plugin)
+        labels = (template.get("metadata") or {}).get("labels") or {}
+        for service in services:
+            if matches(service.selector, labels) and not _is_meant(plugin, service.selector):
+                yield _describe(plugin, service)
+    except (AttributeError, TypeError):
+        yield "spec.podTemplate.metadata cannot be read: labels and annotations are texts by name"
+
+
+def matches(selector: Mapping[str, str], labels: Mapping[str, Any]) -> bool:
+    """Whether a selector picks a pod with these labels; an empty one picks none."""
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
+
+
+def _find_foreign_keys(plugin: Plugin) -> Iterator[str]:
+    spec, metadata = plugin.spec, plugin.spec.pod_template.get("metadata") or {}
+    for path, keys in (
+        ("podLabels", spec.pod_labels),
+        ("podAnnotations", spec.pod_annotations),
+        ("podTemplate.metadata.labels", metadata.get("labels") or {}),
+        ("podTemplate.metadata.annotations", metadata.get("annotations") or {}),
+        ("service.labels", spec.service.labels),
+        ("service.annotations", spec.service.annotations),
+    ):
+        for key in keys:
+            domain = key.partition("/")[0] if "/" in key else ""
+            if domain == CNPG_DOMAIN or domain.endswith(f".{CNPG_DOMAIN}"):
+                yield f"spec.{path}: {show(key)} is CloudNativePG's; leave it out"
+
+
+def _is_meant(plugin: Plugin, selector: Mapping[str, str]) -> bool:
+    """Whether a Service can only have been made for this plugin, or for all: for its metrics, say.
+
+    By these labels nothing else is found: the operator alone sets them, whatever the spec holds.
+    """
+    own = child_labels(plugin)
+    if selector.get(names.labels.PLUGIN) == plugin.name:
+        return True
+    return selector.get(names.labels.MANAGED_BY) == names.resource.OPERATOR and matches(
+        selector, own
+    )
+
+
+def _describe(plugin: Plugin, service: SelectingService) -> str:
+    """Name the Service and the labels; which field they come from, where it is the name alone."""
+    own = child_labels(plugin)
+    pairs = ", ".join(f"{show(k)}={show(v)}" for k, v in sorted(service.selector.items()))
+    cure = (
+        "choose another metadata.name"
+        if matches(service.selector, own)
+        else "choose other labels in spec.podLabels or spec.podTemplate"
+    )
+    return (
+        f"Service {show(service.name)} selects pods by {pairs}, which this plugin's pods would "
+        f"have: they would receive its calls; {cure}. A Service that is meant for this plugin "
+        f"selects by {names.labels.PLUGIN}={plugin.name}"
+    )

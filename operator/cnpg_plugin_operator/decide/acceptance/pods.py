@@ -1,0 +1,55 @@
+"""What a plugin's containers must not do: reach the node, or have a foreign account.
+
+The author of a `CNPGPlugin` must not gain the node (`pod_security`) or the rights of another
+account; the keys of others are the subject of `private_secrets`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide.acceptance.pod_security import find_security_problems, show
+from cnpg_plugin_operator.desired.access import account_name
+from cnpg_plugin_operator.desired.workload import TOKEN_SOURCES
+
+
+def find_pod_problems(plugin: Plugin, template: Mapping[str, Any]) -> Iterator[str]:
+    """Name what a plugin's pod must not do."""
+    try:
+        yield from _check_account(plugin)
+        yield from _check_metadata(template["metadata"])
+        yield from find_security_problems(template)
+        yield from _check_pod(plugin, template["spec"])
+    except (AttributeError, TypeError, KeyError):
+        yield "template cannot be read: a list or an object stands where the other belongs"
+
+
+def _check_account(plugin: Plugin) -> Iterator[str]:
+    """What podTemplate says of the account has no effect; so it must not say anything else."""
+    pod, own = plugin.spec.pod_template.get("spec") or {}, account_name(plugin)
+    for field_name in ("serviceAccountName", "serviceAccount"):
+        if pod.get(field_name) not in (None, own):
+            yield "gets its account from spec.serviceAccount, not from podTemplate"
+    if pod.get("automountServiceAccountToken") and own is None:
+        yield "has no account of its own whose token could be mounted"
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
+    """Pods inherit the finalizers of their template, and would outlive the plugin."""
+    for field_name in sorted(metadata.keys() - {"labels", "annotations"}):
+        yield f"template can only have labels and annotations, not metadata.{show(field_name)}"
+
+
+def _check_pod(plugin: Plugin, pod: Mapping[str, Any]) -> Iterator[str]:
+    for volume in pod.get("volumes") or []:
+        if account_name(plugin) is None and holds_token(volume):
+            yield (
+                f"has no account of its own whose token volume {show(volume.get('name'))} could "
+                "hold; name one in spec.serviceAccount"
+            )
+
+
+def holds_token(volume: Mapping[str, Any]) -> bool:
+    """Whether a volume holds a token, or a certificate, of the pod's account."""
+    sources = (volume.get("projected") or {}).get("sources") or []
+    return any(not TOKEN_SOURCES.isdisjoint(source) for source in sources)

@@ -1,0 +1,1 @@
+"""CertificatesReady: whether both ends of the connection have certificates that fit."""

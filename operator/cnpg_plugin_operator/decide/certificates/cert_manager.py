@@ -1,0 +1,66 @@
+"""Why cert-manager has not delivered yet, in its own words."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
+from cnpg_plugin_operator.decide.facts.cert_manager import IssuingFacts
+
+OVERDUE: Final = timedelta(seconds=10)
+"""Issuing from a CA in the cluster takes a second or two. After this, cert-manager's own words are
+shown; earlier they would only make the status flicker."""
+
+Check = Callable[[IssuingFacts, datetime], Verdict | None]
+"""A check speaks up or stays silent; the first to speak decides."""
+
+
+def decide_issuing(facts: IssuingFacts, now: datetime) -> Verdict | None:
+    """Say what certificates are waited for, or None where cert-manager calls them ready."""
+    return next((v for check in CHECKS if (v := check(facts, now)) is not None), None)
+
+
+def _not_installed(facts: IssuingFacts, _: datetime) -> Verdict | None:
+    """cert-manager's kinds are not served."""
+    if not facts.served:
+        return no(
+            Reason.CERT_MANAGER_NOT_INSTALLED,
+            "The cluster has no cert-manager (cert-manager.io/v1): install it; this is noticed.",
+        )
+    return None
+
+
+def _issuer_not_ready(facts: IssuingFacts, _: datetime) -> Verdict | None:
+    """The issuer is missing, or says why it cannot issue."""
+    issuer = facts.issuer
+    if issuer is None or issuer.ready:
+        return None
+    if not issuer.exists:
+        return no(Reason.ISSUER_NOT_READY, f"{issuer.reference} does not exist: create it.")
+    return no(Reason.ISSUER_NOT_READY, f"{issuer.reference} is not ready: {issuer.message}")
+
+
+def _failed(facts: IssuingFacts, _: datetime) -> Verdict | None:
+    """An attempt failed; cert-manager waits longer and longer between attempts."""
+    for request in facts.requests:
+        if request.failed and not request.ready:
+            return no(
+                Reason.ISSUING_FAILED, f"Certificate {request.name} failed: {request.message}"
+            )
+    return None
+
+
+def _issuing(facts: IssuingFacts, now: datetime) -> Verdict | None:
+    """It is on its way."""
+    for request in facts.requests:
+        if not request.ready:
+            overdue = request.since is not None and now - request.since >= OVERDUE
+            words = f": {request.message}" if overdue else "."
+            return unknown(
+                Reason.ISSUING, f"cert-manager is issuing Certificate {request.name}{words}"
+            )
+    return None
+
+
+CHECKS: Final[tuple[Check, ...]] = (_not_installed, _issuer_not_ready, _failed, _issuing)
+"""In order: what explains the rest first."""

@@ -1,0 +1,293 @@
+"""Whether two Secrets can carry CloudNativePG's connection to a plugin, told before it is tried.
+
+Exists because CloudNativePG registers a plugin whatever its certificates are, fails later and says
+little. Each check is one rule of Go's TLS (CloudNativePG and nearly every plugin are Go programs),
+in the order in which a person would look. Pure: signatures are not verified here, the handshake
+does.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
+from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.decide.certificates.expiry import find_expiring
+from cnpg_plugin_operator.decide.certificates.tls_rules import RSA_BITS, covers, is_usable
+from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
+
+ClientCA = Literal["tls.crt", "ca.crt"]
+"""The key of the client Secret whose certificates the plugin trusts."""
+
+SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
+"""Extended key usage of a TLS server (RFC 5280)."""
+
+CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
+"""Extended key usage of a TLS client (RFC 5280)."""
+
+ANY_USAGE: Final = "2.5.29.37.0"
+"""`anyExtendedKeyUsage`: no restriction (RFC 5280)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateInput:
+    """What the checks look at."""
+
+    server: PairFacts
+    """The pair the plugin presents; its `tls.crt` is CloudNativePG's whole trust pool."""
+    client: PairFacts
+    """The pair CloudNativePG presents."""
+    server_name: str
+    """The name CloudNativePG verifies the plugin for."""
+    client_ca: ClientCA
+    """Which certificates of the client Secret the plugin trusts."""
+    now: datetime
+    renewals: tuple[datetime | None, datetime | None] = (None, None)
+    """When each certificate is due for renewal, server first; None where that is not known."""
+
+    @property
+    def pairs(self) -> tuple[PairFacts, PairFacts]:
+        """Both pairs, in the order in which they are judged."""
+        return self.server, self.client
+
+    @property
+    def leaves(self) -> Iterable[tuple[PairFacts, CertificateFacts]]:
+        """Both pairs with the certificate that is presented."""
+        return ((pair, pair.leaf) for pair in self.pairs if pair.leaf is not None)
+
+    @property
+    def pool(self) -> tuple[CertificateFacts, ...]:
+        """What the plugin trusts clients by."""
+        return self.client.chain if self.client_ca == "tls.crt" else self.client.authorities
+
+
+Check = Callable[[CertificateInput], Verdict | None]
+"""Names what is wrong, or nothing."""
+
+
+def decide_certificates(seen: CertificateInput) -> Verdict:
+    """Decide `CertificatesReady`: the first check that objects wins."""
+    for check in CHECKS:
+        verdict = check(seen)
+        if verdict is not None:
+            return verdict
+    return find_expiring(seen.pairs, seen.renewals, seen.now) or yes(
+        Reason.ISSUED,
+        f"Secrets {seen.server.secret} and {seen.client.secret} are usable until "
+        f"{format_time(min(leaf.not_after for _, leaf in seen.leaves))}.",
+    )
+
+
+def secrets_are_free(seen: CertificateInput) -> Verdict | None:
+    """Demand that nobody else owns the Secrets: his would be overwritten, or his key be used."""
+    for pair in seen.pairs:
+        if pair.owner is not None:
+            return foreign_secret(pair.secret, pair.owner)
+    return None
+
+
+def foreign_secret(name: str, owner: str) -> Verdict:
+    """Say that a Secret which this resource needs is somebody else's."""
+    return no(
+        Reason.FOREIGN_SECRET,
+        f"Secret {name} belongs to {owner}: rename this resource, name another Secret in "
+        "spec.tls.secrets, or delete that Secret.",
+    )
+
+
+def secrets_exist(seen: CertificateInput) -> Verdict | None:
+    """Demand both Secrets: CloudNativePG forgets a plugin whose Secret is missing."""
+    for pair in seen.pairs:
+        if not pair.exists:
+            return no(
+                Reason.SECRET_MISSING,
+                f"Secret {pair.secret} does not exist: create it, or let its issuer create it.",
+            )
+    return None
+
+
+def secrets_are_complete(seen: CertificateInput) -> Verdict | None:
+    """Demand a readable certificate and key in both, and what the plugin is to trust."""
+    for pair in seen.pairs:
+        if pair.problem is not None or pair.leaf is None:
+            problem = pair.problem or "tls.crt holds no certificate"
+            return no(
+                Reason.SECRET_INCOMPLETE,
+                f"Secret {pair.secret}: {problem}. It needs tls.crt and tls.key in PEM: issue the "
+                "certificate again.",
+            )
+    if not seen.pool:
+        return no(
+            Reason.SECRET_INCOMPLETE,
+            f"Secret {seen.client.secret}: {seen.client_ca} holds no certificate, but the plugin "
+            "is to trust clients by it. Add the issuer's certificate, or let it trust tls.crt.",
+        )
+    return None
+
+
+def keys_match(seen: CertificateInput) -> Verdict | None:
+    """Demand that a key belongs to the first certificate beside it (Go's `X509KeyPair`)."""
+    for pair in seen.pairs:
+        if not pair.key_matches:
+            return no(
+                Reason.KEY_MISMATCH,
+                f"Secret {pair.secret}: tls.key does not belong to the first certificate of "
+                "tls.crt. Put the certificate of this key first, or issue the certificate again.",
+            )
+    return None
+
+
+def not_expired(seen: CertificateInput) -> Verdict | None:
+    """Demand that a certificate's time is not over (Go's `x509.Verify`)."""
+    for pair, leaf in seen.leaves:
+        if seen.now > leaf.not_after:
+            return no(
+                Reason.EXPIRED,
+                f"Secret {pair.secret}: the certificate expired at {format_time(leaf.not_after)}. "
+                "Renew it; if it should have been renewed, ask its issuer why it was not.",
+            )
+    return None
+
+
+def already_valid(seen: CertificateInput) -> Verdict | None:
+    """Demand that a certificate's time has come (Go's `x509.Verify`)."""
+    for pair, leaf in seen.leaves:
+        if seen.now < leaf.not_before:
+            return no(
+                Reason.NOT_YET_VALID,
+                f"Secret {pair.secret}: the certificate is valid from "
+                f"{format_time(leaf.not_before)} on. Wait, or compare the clocks of the issuer and "
+                "of this node.",
+            )
+    return None
+
+
+def name_covered(seen: CertificateInput) -> Verdict | None:
+    """Demand a DNS name of the server's SAN for what CloudNativePG verifies."""
+    leaf = seen.server.leaf
+    if leaf is None or covers(leaf.dns_names, seen.server_name):
+        return None
+    names = f"is for [{', '.join(leaf.dns_names)}]" if leaf.dns_names else "has no DNS name (SAN)"
+    return no(
+        Reason.NAME_NOT_COVERED,
+        f"Secret {seen.server.secret}: the certificate {names}, but CloudNativePG verifies "
+        f"{seen.server_name}. Add that DNS name to the certificate; the common name does not "
+        "count.",
+    )
+
+
+def usages_fit(seen: CertificateInput) -> Verdict | None:
+    """Demand that an extended key usage, if any, allows the purpose (Go's `x509.Verify`)."""
+    wanted = (
+        (seen.server, SERVER_AUTH, "server auth"),
+        (seen.client, CLIENT_AUTH, "client auth"),
+    )
+    for pair, usage, name in wanted:
+        usages = pair.leaf.extended_key_usages if pair.leaf is not None else None
+        if usages is not None and usages.isdisjoint({usage, ANY_USAGE}):
+            return no(
+                Reason.WRONG_KEY_USAGE,
+                f"Secret {pair.secret}: the certificate's extended key usage does not allow "
+                f"'{name}'. Issue it with that usage.",
+            )
+    return None
+
+
+def keys_supported(seen: CertificateInput) -> Verdict | None:
+    """Demand keys that both sides and the handshake can use.
+
+    Ed25519 is refused although Go takes it: gRPC's C-core, which every Python or C++ plugin and
+    this operator's handshake use, does not, so such a plugin could never be proven.
+    """
+    for pair, leaf in seen.leaves:
+        if not is_usable(leaf.key_type):
+            return no(
+                Reason.UNSUPPORTED_KEY,
+                f"Secret {pair.secret}: the certificate's key is {leaf.key_type}, which not every "
+                "side of the connection can use. Issue it with ECDSA P-256 (or P-384, or RSA with "
+                f"{RSA_BITS.start} to {RSA_BITS.stop - 1} bits).",
+            )
+    return None
+
+
+def issuer_is_acceptable(seen: CertificateInput) -> Verdict | None:
+    """Demand that CloudNativePG would send its certificate at all.
+
+    A server names the subjects of its pool; Go sends a certificate only if a certificate of its
+    chain has one of them as its issuer (`CertificateRequestInfo.SupportsCertificate` in
+    `crypto/tls`), else it sends none and the plugin answers `tls: certificate required`.
+    """
+    acceptable = {certificate.subject_der for certificate in seen.pool}
+    if any(certificate.issuer_der in acceptable for certificate in seen.client.chain):
+        return None
+    issuer = seen.client.chain[0].issuer
+    return no(
+        Reason.INCOMPATIBLE_ISSUER,
+        f"Secret {seen.client.secret}: its certificate is issued by {issuer}, which is not in its "
+        f"{seen.client_ca}, by which the plugin trusts clients; CloudNativePG would send no "
+        f"certificate. {_cure(seen)}",
+    )
+
+
+def client_is_trusted(seen: CertificateInput) -> Verdict | None:
+    """Demand a way from CloudNativePG's certificate to one that the plugin trusts."""
+    if _trusted(seen.client.chain, seen.pool, seen.now):
+        return None
+    return no(
+        Reason.INCOMPATIBLE_ISSUER,
+        f"Secret {seen.client.secret}: no valid CA of its {seen.client_ca}, by which the plugin "
+        f"trusts clients, leads to its certificate (issued by {seen.client.chain[0].issuer}). "
+        f"{_cure(seen)}",
+    )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    secrets_are_free,
+    secrets_exist,
+    secrets_are_complete,
+    keys_match,
+    not_expired,
+    already_valid,
+    name_covered,
+    usages_fit,
+    keys_supported,
+    issuer_is_acceptable,
+    client_is_trusted,
+)
+"""In this order; each may take for granted what the ones before it have checked."""
+
+
+def _cure(seen: CertificateInput) -> str:
+    """Say what a person can do about an issuer that cannot work."""
+    if seen.client_ca == "tls.crt":
+        return (
+            "Let the plugin trust ca.crt (spec.tls.clientCA), or use an issuer that is an "
+            "intermediate CA and so comes with tls.crt, or a self-signed certificate."
+        )
+    return "Put the certificate of that issuer into ca.crt, or issue the certificate again."
+
+
+def _trusted(
+    chain: tuple[CertificateFacts, ...], pool: tuple[CertificateFacts, ...], now: datetime
+) -> bool:
+    """Whether a chain of names leads into the pool, by Go's rules for roots and intermediates.
+
+    A leaf that is itself in the pool is trusted as it is (`crypto/x509/verify.go`).
+    """
+    leaf, *rest = chain
+    if any(certificate.fingerprint == leaf.fingerprint for certificate in pool):
+        return True
+    roots = {c.subject_der for c in pool if _may_issue(c, now)}
+    issuers = {c.subject_der: c for c in rest if _may_issue(c, now)}
+    current: CertificateFacts | None = leaf
+    while current is not None:
+        if current.issuer_der in roots:
+            return True
+        current = issuers.pop(current.issuer_der, None)
+    return False
+
+
+def _may_issue(certificate: CertificateFacts, now: datetime) -> bool:
+    """Whether a certificate is a CA whose time it is."""
+    return certificate.is_ca and certificate.not_before <= now <= certificate.not_after

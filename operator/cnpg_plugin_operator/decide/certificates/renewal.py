@@ -1,0 +1,134 @@
+"""When the operator, as its own certificate authority, issues a certificate again, and why.
+
+The rules are cert-manager's where it has one: whoever knows those knows these.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
+
+BACKDATE: Final = timedelta(minutes=5)
+"""How long before its making a certificate begins: clocks differ."""
+
+PROPAGATION: Final = timedelta(minutes=3)
+"""How long a new authority is trusted before it signs: a kubelet brings a changed Secret within a
+minute or two (`syncFrequency` 1 min, and its cache)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalInput:
+    """What is known of a pair, and what is wanted of it."""
+
+    pair: PairFacts
+    issuer: CertificateFacts | None
+    """The authority that would sign it; None for a root."""
+    lifetime: timedelta
+    renew_before: timedelta | None
+    """None: a third of its life."""
+    requested_at: datetime | None
+    """When somebody asked for a new one."""
+    now: datetime
+    key_type: str = ""
+    """Wanted type of key; empty where any will do."""
+    dns_names: frozenset[str] = frozenset()
+    """Names that it has to have at least."""
+    issuer_settled: bool = True
+    """Whether everybody trusts the authority already."""
+
+
+Check = Callable[[RenewalInput, CertificateFacts], str | None]
+"""Says why a readable certificate has to be issued again, or nothing."""
+
+
+def decide_renewal(given: RenewalInput) -> str | None:
+    """Say why a certificate has to be issued now, or None where it is good as it is."""
+    leaf = given.pair.leaf
+    if not given.pair.exists:
+        return "it does not exist"
+    if leaf is None or not given.pair.key_matches:
+        return given.pair.problem or "its key does not belong to it"
+    passed_over = MAY_WAIT if _may_wait(given, leaf) else frozenset()
+    checks = (check for check in CHECKS if check not in passed_over)
+    return next((why for check in checks if (why := check(given, leaf)) is not None), None)
+
+
+def renewal_time(leaf: CertificateFacts, renew_before: timedelta | None) -> datetime:
+    """Say when a certificate is renewed.
+
+    As with cert-manager, what leaves no life before the renewal does not count: an issuer may have
+    cut a certificate short, and it would be issued again and again.
+    """
+    life = leaf.not_after - leaf.not_before
+    if renew_before is None or renew_before >= life - BACKDATE:
+        renew_before = life / 3
+    return leaf.not_after - renew_before
+
+
+def _may_wait(given: RenewalInput, leaf: CertificateFacts) -> bool:
+    """Whether to wait until everybody trusts a renewed authority; not to the last moment."""
+    return not given.issuer_settled and given.now + 10 * PROPAGATION < leaf.not_after
+
+
+def _due(given: RenewalInput, leaf: CertificateFacts) -> str | None:
+    if given.now >= renewal_time(leaf, given.renew_before):
+        return f"it ends at {format_time(leaf.not_after)}"
+    return None
+
+
+def _requested(given: RenewalInput, leaf: CertificateFacts) -> str | None:
+    requested = given.requested_at
+    if requested is not None and leaf.not_before + BACKDATE < requested <= given.now:
+        return "somebody asked for it"
+    return None
+
+
+def _issued_by_another(given: RenewalInput, leaf: CertificateFacts) -> str | None:
+    """A certificate follows its renewed authority as soon as everybody trusts that."""
+    issuer = given.issuer
+    if issuer is None or not given.issuer_settled:
+        return None
+    known = {c.fingerprint for c in (*given.pair.chain[1:], *given.pair.authorities)}
+    if leaf.issuer_der != issuer.subject_der or issuer.fingerprint not in known:
+        return "its authority is another one now"
+    return None
+
+
+def _other_names(given: RenewalInput, leaf: CertificateFacts) -> str | None:
+    missing = sorted(given.dns_names.difference(leaf.dns_names))
+    return f"it lacks the name {missing[0]}" if missing else None
+
+
+def _other_key(given: RenewalInput, leaf: CertificateFacts) -> str | None:
+    if given.key_type and leaf.key_type != given.key_type:
+        return f"its key is {leaf.key_type}"
+    return None
+
+
+def _other_lifetime(given: RenewalInput, leaf: CertificateFacts) -> str | None:
+    """The wanted lifetime changed; what its authority cut short is as long as it can be."""
+    issuer = given.issuer
+    if issuer is not None and leaf.not_after >= issuer.not_after:
+        return None
+    # Certificates know whole seconds only.
+    lifetime = leaf.not_after - leaf.not_before - BACKDATE
+    if abs(lifetime - given.lifetime) >= timedelta(seconds=1):
+        return "another duration is wanted"
+    return None
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _due,
+    _requested,
+    _issued_by_another,
+    _other_names,
+    _other_key,
+    _other_lifetime,
+)
+"""In order: what cannot wait first."""
+
+MAY_WAIT: Final = frozenset({_due, _requested, _other_key, _other_lifetime})
+"""What is put off until everybody trusts a renewed authority: the certificate still works."""

@@ -1,0 +1,163 @@
+"""Whom CloudNativePG and a plugin trust: kept by the operator, apart from the pairs they present.
+
+Exists so that no certificate has to change on both sides at the same moment. CloudNativePG loads a
+changed Secret at once, a plugin's pod sees it when the kubelet brings it, a minute later or more;
+between the two, each side has to accept what the other shows, the former and the new one. So both
+sides are given authorities rather than single certificates wherever there are any, and what becomes
+superfluous stays until everybody has followed.
+
+Sources: CloudNativePG takes every certificate of the server Secret's `tls.crt` as a root, and no
+other (internal/controller/plugin_controller.go, 1.24.0 to 1.30.0); Go accepts any certificate of a
+pool as a root, self-signed or not (crypto/x509, `Verify`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cnpg_plugin_operator.decide.certificates.certificates import ClientCA
+from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts, Trust
+
+OVERLAP: Final = timedelta(minutes=10)
+"""How long former certificates stay trusted at least, also where all pods are known to have
+followed: CloudNativePG may be a moment behind, and an older one is restarted first."""
+
+Certificates = tuple[CertificateFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustInput:
+    """What the decision is made from."""
+
+    server: PairFacts
+    """The pair that the plugin is to present."""
+    client: PairFacts
+    """The pair that CloudNativePG is to present."""
+    in_use: PairFacts | None
+    """The pair that CloudNativePG was told to present, where that is another one."""
+    client_ca: ClientCA
+    keeps_root: bool
+    """Whether the plugin trusts clients by the root that the operator keeps for the namespace.
+    A foreign root would let in everybody whom it has certified."""
+    one_issuer: bool
+    """Whether one issuer signs both pairs, CloudNativePG's first."""
+    signers: Certificates
+    """The authorities of which the next certificates come, as far as they are kept for this."""
+    live: Trust | None
+    """What is trusted now."""
+    settled: bool
+    """Whether all pods present the newest certificate and accept CloudNativePG's."""
+    now: datetime
+
+
+def decide_trust(given: TrustInput) -> Trust:
+    """Say whom both sides have to trust now.
+
+    What is presented now comes first: where that changes, the overlap begins anew.
+    """
+    servers, clients = find_needed(given)
+    live = given.live
+    if live is None:
+        return Trust(servers, clients)
+    moved = not (_leads(servers, live.servers) and _leads(clients, live.clients))
+    if moved or not _overlap_is_over(given, live):
+        servers += _missing(_valid(live.servers, given.now), servers)
+        clients += _missing(_valid(live.clients, given.now), clients)
+    same = _same(servers, live.servers) and _same(clients, live.clients)
+    return live if same else Trust(servers, clients, given.now)
+
+
+def find_needed(given: TrustInput) -> tuple[Certificates, Certificates]:
+    """Name what servers and clients are known by from now on, former certificates left out."""
+    signers = _valid(given.signers, given.now)
+    servers = _anchors(given.server.chain, given.server.authorities, given.now)
+    servers += _next_signers(given)
+    in_use = _clients(given, given.in_use) if given.in_use is not None else ()
+    return _distinct(servers, signers), _distinct(in_use, _clients(given, given.client), signers)
+
+
+def _next_signers(given: TrustInput) -> Certificates:
+    """Name the authorities of whoever signs for CloudNativePG, and for the plugin next.
+
+    A new issuer's have to be trusted before there is a certificate for the plugin: a kubelet may
+    bring it to the pod the moment it is issued, when nobody has read it yet.
+    """
+    if not given.one_issuer:
+        return ()
+    found = _anchors(given.client.chain, given.client.authorities, given.now)
+    return tuple(c for c in found if c.is_ca)
+
+
+def overlap_ends(trust: Trust, server: PairFacts, client: PairFacts) -> datetime | None:
+    """Say when former certificates may go, None where there are none."""
+    former = _missing(trust.servers, _anchors(server.chain, server.authorities))
+    former += _missing(trust.clients, _anchors(client.chain, client.authorities))
+    return trust.changed_at + OVERLAP if former and trust.changed_at is not None else None
+
+
+def _overlap_is_over(given: TrustInput, live: Trust) -> bool:
+    """Whether former certificates may go: everybody has followed, and some time has passed."""
+    since = live.changed_at
+    return given.settled and (since is None or given.now >= since + OVERLAP)
+
+
+def _same(one: Certificates, other: Certificates) -> bool:
+    return [c.fingerprint for c in one] == [c.fingerprint for c in other]
+
+
+def _leads(present: Certificates, pool: Certificates) -> bool:
+    """Whether a pool begins with what is presented: the rest of it was left before."""
+    return _same(present, pool[: len(present)])
+
+
+def _clients(given: TrustInput, pair: PairFacts) -> Certificates:
+    """By what the plugin trusts a pair of CloudNativePG's."""
+    if given.client_ca == "ca.crt":
+        return _valid(pair.authorities, given.now)
+    found = _anchors(pair.chain, pair.authorities if given.keeps_root else (), given.now)
+    return _valid(found, given.now)
+
+
+def _anchors(
+    chain: Certificates, authorities: Certificates, now: datetime | None = None
+) -> Certificates:
+    """Give the certificates by which a chain is trusted: its authorities, else its leaf itself.
+
+    Of `ca.crt` only what has issued the chain counts: users put whole bundles there.
+    """
+    if not chain:
+        return ()
+    above = (*chain[1:], *_issuers(chain[-1], authorities))
+    above = _valid(above, now) if now is not None else above
+    issued = any(c.is_ca and c.subject_der == chain[0].issuer_der for c in above)
+    return above if issued else (chain[0], *above)
+
+
+def _issuers(certificate: CertificateFacts, authorities: Certificates) -> Certificates:
+    """Walk from a certificate up to its root; several with one name are all taken."""
+    found: list[CertificateFacts] = []
+    wanted = {certificate.issuer_der}
+    while wanted:
+        issuers = [c for c in authorities if c.is_ca and c.subject_der in wanted and c not in found]
+        found += [c for c in issuers if c.fingerprint != certificate.fingerprint]
+        wanted = {c.issuer_der for c in issuers if c.issuer_der != c.subject_der}
+    return tuple(found)
+
+
+def _distinct(*groups: Iterable[CertificateFacts]) -> Certificates:
+    """Join groups in their order, each certificate once."""
+    return tuple({c.fingerprint: c for group in groups for c in group}.values())
+
+
+def _missing(
+    certificates: Iterable[CertificateFacts], pool: Iterable[CertificateFacts]
+) -> Certificates:
+    """Name the certificates that are not in a pool."""
+    known = {c.fingerprint for c in pool}
+    return tuple(c for c in certificates if c.fingerprint not in known)
+
+
+def _valid(certificates: Iterable[CertificateFacts], now: datetime) -> Certificates:
+    """Drop what has expired: nobody accepts it, nobody needs it."""
+    return tuple(c for c in certificates if now <= c.not_after)

@@ -1,0 +1,1 @@
+"""What decisions look at: frozen facts about plugins, CloudNativePG and its pods."""

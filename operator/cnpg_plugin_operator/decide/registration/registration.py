@@ -1,0 +1,293 @@
+"""Whether CloudNativePG uses the announced revision of a plugin, and what is in the way if not.
+
+The cheapest action that works: nothing, a touch of our own Service (CloudNativePG rebuilds its
+connection), or a restart. Everything is decided from what the cluster holds: an operator that was
+killed at any point neither forgets an announcement nor repeats a restart.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_versions import discovers, parse_version, reports_events
+from cnpg_plugin_operator.decide.registration.cluster_reports import (
+    ANOTHER_IDENTITY,
+    STALE_GRACE,
+    describe_blocked,
+    describe_report,
+    find_outdated,
+    list_names,
+)
+from cnpg_plugin_operator.decide.registration.restart_need import (
+    DISCOVERY_GRACE,
+    RegistrationInput,
+    is_covered,
+    restart_reason,
+)
+from cnpg_plugin_operator.decide.registration.reverts import MOST_ATTEMPTS, count_reverts, suspect
+from cnpg_plugin_operator.decide.registration.touch import (
+    BLOCKED,
+    REMEDY_TAKES,
+    describe_touch,
+    find_blocked,
+)
+
+Check = Callable[[RegistrationInput], Verdict | None]
+"""A check speaks up or stays silent; the first to speak decides."""
+
+
+def decide_registration(given: RegistrationInput) -> Verdict:
+    """Judge whether CloudNativePG uses the announced revision."""
+    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+
+
+def _down(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG does not run; a rollout alone changes nothing."""
+    cnpg = given.cnpg
+    if cnpg.available or cnpg.rolling:
+        return None
+    return no(
+        Reason.CNPG_UNAVAILABLE,
+        f"Deployment {cnpg.deployment} of CloudNativePG has no available replica.",
+    )
+
+
+def _leaderless(given: RegistrationInput) -> Verdict | None:
+    """Nobody leads at the moment, and it is not a restart of ours that is the cause."""
+    cnpg = given.cnpg
+    if given.is_known or given.was_asked or (cnpg.leader is not None and cnpg.available):
+        return None
+    if cnpg.stuck:
+        return no(
+            Reason.CNPG_UNAVAILABLE,
+            f"Deployment {cnpg.deployment} of CloudNativePG does not come up: {cnpg.stuck}.",
+        )
+    return unknown(
+        Reason.CNPG_UNAVAILABLE,
+        f"Deployment {cnpg.deployment} of CloudNativePG has no leader at the moment.",
+    )
+
+
+def _restart_needed(given: RegistrationInput) -> Verdict | None:
+    """Only a restart makes CloudNativePG use this revision."""
+    reason = restart_reason(given)
+    if reason is None:
+        return None
+    cnpg, target = given.cnpg, f"Deployment {given.cnpg.deployment}"
+    if given.policy is RestartPolicy.NEVER:
+        return no(
+            Reason.RESTART_FORBIDDEN,
+            f"{target} has to be restarted ({reason}), but restartPolicy is Never: "
+            f"{restart_command(cnpg)}",
+        )
+    if cnpg.stuck:
+        return no(
+            Reason.RESTART_STUCK,
+            f"{target} has to be restarted ({reason}), but a rollout of it does not get on: "
+            f"{cnpg.stuck}. Its former pod goes on; nothing more is done until that is mended.",
+        )
+    if given.was_asked:
+        return unknown(Reason.RESTARTING, f"{target} is being restarted: {reason}.")
+    if count_reverts(given.name, given.announcement.revision, cnpg) >= MOST_ATTEMPTS:
+        return _reverted(given, reason)
+    return unknown(Reason.RESTART_PENDING, f"{target} will be restarted: {reason}.")
+
+
+def _reverted(given: RegistrationInput, reason: str) -> Verdict:
+    """Somebody takes the restart back; a third try would not end otherwise."""
+    cnpg = given.cnpg
+    return no(
+        Reason.RESTART_REVERTED,
+        f"Deployment {cnpg.deployment} has to be restarted ({reason}), but whoever manages it took "
+        f"annotation {names.annotations.RESTARTED_AT} off its pod template {MOST_ATTEMPTS} "
+        f"times{suspect(cnpg)}. Let it ignore that annotation, or delete CloudNativePG's pods "
+        f"yourself: {_deletion(cnpg)}",
+    )
+
+
+def refuse_deletion(cnpg: CNPGFacts, namespace: str, pod: str, words: str) -> Verdict:
+    """Say that the API server does not let the operator delete a pod, as under OLM it has to."""
+    return no(
+        Reason.RESTART_FORBIDDEN,
+        f"Deployment {cnpg.deployment} has to be restarted. OLM's {cnpg.olm} owns it, so its pods "
+        f"are deleted instead, which is refused: {words.removesuffix('.')}. Set cnpg.olm: true in "
+        f"the values of this operator's chart, or delete the pod yourself: kubectl delete pod "
+        f"{pod} -n {namespace}",
+    )
+
+
+def restart_command(cnpg: CNPGFacts) -> str:
+    """What a person can run instead; OLM takes a `rollout restart` back (its issue #3392)."""
+    if cnpg.olm:
+        return _deletion(cnpg)
+    return f"kubectl rollout restart deployment {cnpg.deployment} -n {cnpg.namespace}"
+
+
+def _deletion(cnpg: CNPGFacts) -> str:
+    leader = cnpg.leader.pod if cnpg.leader else f"-l {names.labels.NAME}={names.cnpg.APP}"
+    return f"kubectl delete pod {leader} -n {cnpg.namespace}"
+
+
+def _rejected(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG says that it could not register the plugin."""
+    event = given.event
+    if event is not None and event.warning and event.at >= given.announcement.told_at:
+        return no(
+            Reason.CNPG_REJECTED,
+            f"CloudNativePG refuses Service {given.service}: {event.reason}: {event.message}",
+        )
+    return None
+
+
+def _blocked(given: RegistrationInput) -> Verdict | None:
+    """Clusters are not reconciled because of the plugin, and what helps was done."""
+    blocked, touch = find_blocked(given.clusters), given.announcement.touch
+    if not blocked:
+        return None
+    state = f"{describe_blocked(blocked).strip()}"
+    again = touch is not None and touch.reason == BLOCKED and touch.times > 1
+    if again or given.waiting >= REMEDY_TAKES:
+        return no(
+            Reason.CLUSTERS_BLOCKED,
+            f"{state} Touching Service {given.service} does not change that: look at the log of "
+            f"the plugin and of Deployment {given.cnpg.deployment}.",
+        )
+    return _touched_for(given, state) if touch is not None else None
+
+
+def _touched(given: RegistrationInput) -> Verdict | None:
+    """The Service was touched because CloudNativePG may use another; it has not answered yet."""
+    version, event = parse_version(given.cnpg.version), given.event
+    touch = given.announcement.touch
+    if touch is None or touch.reason.startswith(ANOTHER_IDENTITY) or version is None:
+        return None
+    answered = event is not None and event.at >= touch.at
+    if answered or not reports_events(version) or given.waiting >= REMEDY_TAKES:
+        return None
+    return _touched_for(given, "")
+
+
+def _touched_for(given: RegistrationInput, state: str) -> Verdict:
+    touch = given.announcement.touch
+    because = f" ({describe_touch(touch)})" if touch is not None else ""
+    words = f" {state}" if state else ""
+    return unknown(
+        Reason.REREGISTERING,
+        f"Service {given.service} was touched so that CloudNativePG registers it again{because}."
+        f"{words}",
+    )
+
+
+def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
+    """A Cluster's status shows what the handshake saw: CloudNativePG has really talked to it.
+
+    It may have been before this announcement; where CloudNativePG writes Events, these are waited
+    for first.
+    """
+    version = parse_version(given.cnpg.version)
+    eventful = version is not None and reports_events(version)
+    if eventful and given.waiting < DISCOVERY_GRACE:
+        return None
+    report = describe_report(given.clusters, given.identity)
+    return yes(Reason.REGISTERED, f"{report}{_lagging(given)}") if report else None
+
+
+def _said_by_event(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG wrote an Event after the announcement."""
+    event = given.event
+    if event is None or event.warning or event.at < given.announcement.told_at:
+        return None
+    return yes(
+        Reason.REGISTERED,
+        f"CloudNativePG registered Service {given.service}: {event.reason}.{_lagging(given)}",
+    )
+
+
+def _silent_version(given: RegistrationInput) -> Verdict | None:
+    """This version registers by itself and gives no sign of it, neither now nor later."""
+    version = parse_version(given.cnpg.version)
+    if version is None or not discovers(version) or reports_events(version):
+        return None
+    return yes(
+        Reason.ANNOUNCED,
+        f"CloudNativePG {given.cnpg.version} reads Service {given.service} by itself and reports "
+        f"nothing until a Cluster uses the plugin.{_lagging(given)}",
+    )
+
+
+def _registered_before(given: RegistrationInput) -> Verdict | None:
+    """It was seen registered; Events are kept for an hour only."""
+    if not given.is_known:
+        return None
+    return yes(
+        Reason.REGISTERED,
+        f"CloudNativePG has registered Service {given.service}.{_lagging(given)}",
+    )
+
+
+def _started_later(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG started after the announcement and had time enough; its Events are gone."""
+    covered = is_covered(given.name, given.announcement, given.cnpg)
+    if not covered or given.waiting < DISCOVERY_GRACE:
+        return None
+    return yes(
+        Reason.ANNOUNCED,
+        f"CloudNativePG has started since Service {given.service} was published, and read it then."
+        f"{_lagging(given)}",
+    )
+
+
+def _awaiting(given: RegistrationInput) -> Verdict | None:
+    """The Service is published; the rest is CloudNativePG's."""
+    hint = (
+        f" It has had {DISCOVERY_GRACE.seconds} s: look at the log of Deployment "
+        f"{given.cnpg.deployment}."
+        if given.waiting >= DISCOVERY_GRACE
+        else ""
+    )
+    if given.registered_revision:
+        return unknown(
+            Reason.REREGISTERING,
+            f"Service {given.service} was touched; CloudNativePG has not said yet that it "
+            f"rebuilt its connection.{hint}",
+        )
+    return unknown(
+        Reason.AWAITING_REGISTRATION,
+        f"Service {given.service} is published; CloudNativePG has not said yet that it took "
+        f"it.{hint}",
+    )
+
+
+def _lagging(given: RegistrationInput) -> str:
+    """Name the Clusters that do not show, or do not get, what is registered; empty for none."""
+    if given.waiting < STALE_GRACE:
+        return ""
+    words = ""
+    if outdated := find_outdated(given.clusters, given.identity):
+        versions = sorted({c.plugin_status.version for c in outdated if c.plugin_status})
+        words += (
+            f" Still shown with version {', '.join(versions)} or other capabilities by "
+            f"{list_names(outdated)}, until CloudNativePG looks at them again (within 10 h; see "
+            "spec.nudgeClusters)."
+        )
+    return words + describe_blocked(given.clusters)
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _down,
+    _leaderless,
+    _restart_needed,
+    _rejected,
+    _blocked,
+    _touched,
+    _said_by_event,
+    _reported_by_cluster,
+    _silent_version,
+    _registered_before,
+    _started_later,
+    _awaiting,
+)
+"""In order: what forbids first, then the proofs from the strongest to none."""

@@ -1,0 +1,231 @@
+"""When CloudNativePG is restarted: once for all plugins that became ready together.
+
+A restart reads every published Service anew, whoever asked for it; so it is noted as being for all
+of them, and the waiting looks at all of them. It never adds to trouble: neither to a rollout that
+runs or is stuck, nor to a Cluster that is failing over, switching over or upgrading.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from cnpg_plugin_operator.api.times import tell_time
+from cnpg_plugin_operator.decide.facts.cnpg import (
+    Announcement,
+    CNPGFacts,
+    RestartRecord,
+)
+from cnpg_plugin_operator.decide.facts.plugin import PodFacts
+from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, Obstacle, find_obstacle
+from cnpg_plugin_operator.decide.registration.restart_need import is_covered
+from cnpg_plugin_operator.decide.registration.reverts import (
+    MOST_ATTEMPTS,
+    count_reverts,
+    find_unfinished,
+    is_carried_out,
+)
+
+
+class Action(StrEnum):
+    """What to do about CloudNativePG now."""
+
+    NOTHING = "Nothing"
+    WAIT = "Wait"
+    RESTART = "Restart"
+    """Note `record` unless it is noted, then change the pod template's annotations."""
+    DELETE_POD = "DeletePod"
+    """Delete `pod`: OLM would take a change of the template back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How restarts are spaced; all are settings of the operator."""
+
+    settle: timedelta = timedelta(seconds=10)
+    """Wait until no further plugin became ready for so long."""
+    settle_max: timedelta = timedelta(seconds=60)
+    """But never longer than this after the first."""
+    cooldown: timedelta = timedelta(minutes=5)
+    """Between two restarts."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartInput:
+    """What the decision is made from."""
+
+    cnpg: CNPGFacts
+    published: Mapping[str, Announcement]
+    """Every published plugin of the namespace, by the name of its `CNPGPlugin`."""
+    coming: int
+    """How many others of the namespace are on their way to being published."""
+    pace: Pace
+    now: datetime
+    busy: tuple[str, ...] = ()
+    """The Clusters that are failing over, switching over or upgrading."""
+    asking: str = ""
+    """The plugin that needs the restart."""
+    insisting: bool = False
+    """Whether CloudNativePG's leader did read that plugin, and has spoiled it since."""
+    known: frozenset[str] = frozenset()
+    """Plugins whose announced revision was seen registered: they need nothing."""
+    placing: bool = False
+    """Whether sidecars are about to be placed, which restarts CloudNativePG as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDecision:
+    """An action with its reason, and when to decide again."""
+
+    action: Action
+    reason: str
+    after: timedelta = timedelta(0)
+    record: RestartRecord | None = None
+    """What is noted before the act."""
+    pod: str = ""
+    """The pod to delete."""
+
+
+def find_pause(cnpg: CNPGFacts, pace: Pace, now: datetime) -> Obstacle | None:
+    """Say how long to wait since this operator last rolled CloudNativePG, whatever for.
+
+    A time to come, of a clock that was ahead, counts as none.
+    """
+    times = [at for at in (cnpg.restarted_at, cnpg.rolled_at) if at is not None]
+    if cnpg.record is not None and (cnpg.olm or is_carried_out(cnpg.record, cnpg)):
+        times.append(cnpg.record.at)
+    last = max((at for at in times if at <= now), default=None)
+    if last is None or last + pace.cooldown <= now:
+        return None
+    reason = f"CloudNativePG was last rolled at {tell_time(last)}"
+    return Obstacle(reason, last + pace.cooldown - now)
+
+
+Check = Callable[[RestartInput], RestartDecision | None]
+
+
+def decide_restart(given: RestartInput) -> RestartDecision:
+    """Decide for a namespace in which at least one plugin needs CloudNativePG restarted."""
+    return next(decision for check in CHECKS if (decision := check(given)) is not None)
+
+
+def _uncovered(given: RestartInput) -> dict[str, Announcement]:
+    """Pick what neither the leader has read nor a restart under way will make it read."""
+    insisting = given.asking if given.insisting else None
+    return {
+        name: announcement
+        for name, announcement in given.published.items()
+        if name == given.asking or name not in given.known
+        if name == insisting or not is_covered(name, announcement, given.cnpg)
+        if given.cnpg.restarted_for.get(name) != announcement.revision
+        if count_reverts(name, announcement.revision, given.cnpg) < MOST_ATTEMPTS
+    }
+
+
+def _revisions(announcements: Mapping[str, Announcement]) -> dict[str, str]:
+    return {name: each.revision for name, each in sorted(announcements.items())}
+
+
+def _nothing_left(given: RestartInput) -> RestartDecision | None:
+    """Every announcement was read, will be, or is left to people."""
+    if _uncovered(given):
+        return None
+    return RestartDecision(Action.NOTHING, "every announced revision is covered or given up")
+
+
+def _obstructed(given: RestartInput) -> RestartDecision | None:
+    """A rollout is under way, or a Cluster amid a change."""
+    obstacle = find_obstacle(given.cnpg, given.busy)
+    return RestartDecision(Action.WAIT, obstacle.reason, obstacle.after) if obstacle else None
+
+
+def _placing(given: RestartInput) -> RestartDecision | None:
+    """Sidecars are about to change: one roll serves both."""
+    if not given.placing:
+        return None
+    return RestartDecision(
+        Action.WAIT, "sidecars are about to be placed, which restarts it anyway", LOOK_AGAIN
+    )
+
+
+def _replacing_pods(given: RestartInput) -> RestartDecision | None:
+    """Under OLM: the next pod from before the restart that was noted, the leader last."""
+    record = given.cnpg.record
+    if not given.cnpg.olm or record is None:
+        return None
+    noted = record.revisions
+    if not any(noted.get(name) == each.revision for name, each in _uncovered(given).items()):
+        return None
+    old = [pod for pod in given.cnpg.pods if pod.created <= record.at]
+    if not old:
+        return None
+    return RestartDecision(
+        Action.DELETE_POD,
+        "OLM would take a change of its pod template back, so its pods are deleted one by one",
+        pod=_next_pod(old, given.cnpg).name,
+    )
+
+
+def _next_pod(old: list[PodFacts], cnpg: CNPGFacts) -> PodFacts:
+    """Pick the leader last: so the Lease changes hands only once."""
+    leader = cnpg.leader.pod if cnpg.leader else ""
+    return min(old, key=lambda pod: (pod.name == leader, pod.created, pod.name))
+
+
+def _resuming(given: RestartInput) -> RestartDecision | None:
+    """The operator died between its note of a restart and the restart."""
+    record = find_unfinished(_revisions(_uncovered(given)), given.cnpg)
+    if record is None:
+        return None
+    return RestartDecision(Action.RESTART, "a restart that was noted is carried out", record=record)
+
+
+def _cooling_down(given: RestartInput) -> RestartDecision | None:
+    """The last restart was a short while ago."""
+    pause = find_pause(given.cnpg, given.pace, given.now)
+    return RestartDecision(Action.WAIT, pause.reason, pause.after) if pause is not None else None
+
+
+def _settling(given: RestartInput) -> RestartDecision | None:
+    """Another plugin became ready just now, or is about to; more may follow."""
+    times = sorted(announcement.announced_at for announcement in _uncovered(given).values())
+    latest = times[0] + given.pace.settle_max
+    due = latest if given.coming else min(times[-1] + given.pace.settle, latest)
+    if due <= given.now:
+        return None
+    return RestartDecision(
+        Action.WAIT,
+        f"{len(times)} plugins became ready, {given.coming} more are on their way",
+        min(due - given.now, LOOK_AGAIN),
+    )
+
+
+def _restart(given: RestartInput) -> RestartDecision | None:
+    """Restart for everything that is published."""
+    uncovered, cnpg = _uncovered(given), given.cnpg
+    reverts = {n: count_reverts(n, each.revision, cnpg) for n, each in given.published.items()}
+    return RestartDecision(
+        Action.RESTART,
+        f"{len(uncovered)} announced revisions are new to CloudNativePG",
+        record=RestartRecord(
+            at=given.now.replace(microsecond=0),
+            revisions=_revisions(given.published),
+            attempt=1 + max((reverts[name] for name in uncovered), default=0),
+            generation=cnpg.generation,
+            given_up=frozenset(n for n, times in reverts.items() if times >= MOST_ATTEMPTS),
+        ),
+    )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _nothing_left,
+    _obstructed,
+    _placing,
+    _replacing_pods,
+    _resuming,
+    _cooling_down,
+    _settling,
+    _restart,
+)
+"""In order: whether there is anything to do, what forbids it, what was begun, what waits."""

@@ -1,0 +1,282 @@
+"""What the gate before CloudNativePG makes of its handshakes, and how it hands that on.
+
+The gate is an init container that proves the plugins in CloudNativePG's own pod. The one thing that
+leaves it is its termination message, which the kubelet cuts off; so there is one form of the
+verdicts, written and read here, that loses in order what can be done without.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
+
+MESSAGE_LIMIT: Final = 4096
+"""Bytes of a termination message that the kubelet keeps."""
+
+_POD_LIMIT: Final = 12 * 1024
+"""Bytes that the kubelet keeps of all termination messages of a pod: each container of any kind
+may have its equal share (`normalizeStatus` in its `status_manager.go`)."""
+
+_OTHERS: Final = 2
+"""Containers of the pod beside the plugins: CloudNativePG's manager and the gate."""
+
+_PERMANENT: Final = frozenset(
+    {Reason.IDENTITY_MISMATCH, Reason.NOT_A_PLUGIN, Reason.CAPABILITY_FAILED}
+)
+"""What a plugin that listens does not outgrow: a gRPC server has its services before its port (Go's
+ends the process that adds one later), and CNPG-I's answers are constants of the program."""
+
+
+def share(plugins: int) -> int:
+    """Compute how many bytes the gate's message may have in a pod with so many plugins."""
+    return min(MESSAGE_LIMIT, _POD_LIMIT // (plugins + _OTHERS))
+
+
+def is_final(outcome: HandshakeOutcome, before: HandshakeOutcome | None) -> bool:
+    """Tell whether looking at a plugin again could change nothing.
+
+    A fault that does not pass is believed when it was seen twice in a row: a plugin that ends in
+    the middle of a handshake looks like one that lacks a service. Waiting for it would only keep
+    CloudNativePG from starting.
+    """
+    if outcome.succeeded:
+        return True
+    return outcome.reason in _PERMANENT and before is not None and before.reason is outcome.reason
+
+
+def is_shown(outcome: HandshakeOutcome) -> bool:
+    """Tell whether CloudNativePG may see the socket of a declared plugin, should there be one.
+
+    It connects when a Cluster needs the plugin, so one that is only late is not kept from it; but
+    one that answers in the name of another never gets near it.
+    """
+    return outcome.reason is not Reason.IDENTITY_MISMATCH
+
+
+def judge_unlinked(socket: str, problem: str) -> HandshakeOutcome:
+    """Say that CloudNativePG does not see a plugin that may well work."""
+    return HandshakeOutcome(
+        Reason.UNREACHABLE,
+        f"socket {socket} cannot be linked for CloudNativePG: {problem}. Delete CloudNativePG's "
+        "pod: a new one starts with an empty directory.",
+    )
+
+
+def judge_missing(path: str, waited: str, others: Collection[str] | None) -> HandshakeOutcome:
+    """Say that a socket was not opened in time, and what lies beside it that nobody expected.
+
+    None stands for a directory that cannot be looked into.
+    """
+    message = f"The plugin did not open the socket {path} within {waited}. "
+    if others is None:
+        message += "Its directory is not there either, or cannot be read: is the volume mounted?"
+    elif others:
+        message += (
+            f"Nobody expected {', '.join(sorted(others))} beside it: a plugin names its socket "
+            "after itself, so compare the names."
+        )
+    else:
+        message += "Its log may say why; is it started with this directory (--plugin-path)?"
+    return HandshakeOutcome(Reason.SOCKET_MISSING, message)
+
+
+def judge_stray(path: str, stray: str, waited: str, identity: Identity) -> HandshakeOutcome:
+    """Say that the plugin opened a socket under another name, the only one that nobody expected."""
+    expected = path.rpartition("/")[2]
+    message = f"The plugin did not open the socket {path} within {waited}, but {stray}, where it "
+    if identity.name == expected:
+        message += (
+            "answers under its own name. CloudNativePG takes the name of the socket for that of "
+            "the plugin: correct its arguments."
+        )
+    else:
+        message += (
+            f"calls itself {identity.name!r}, not {expected!r}: correct spec.image, or delete this "
+            "resource and create it with that name (spec.pluginName never changes)."
+        )
+    return HandshakeOutcome(Reason.IDENTITY_MISMATCH, message, identity)
+
+
+# The termination message
+
+_IDENTITY_KEYS: Final = {
+    "version": "version",
+    "displayName": "display_name",
+    "vendor": "vendor",
+    "license": "license",
+    "maturity": "maturity",
+    "url": "url",
+}
+"""Keys of the message and the fields they stand for; what is empty is left out, and so is the name
+where it is the expected one."""
+
+
+def encode_verdicts(outcomes: Mapping[str, HandshakeOutcome], limit: int = MESSAGE_LIMIT) -> str:
+    """Write the verdicts as one JSON document of at most so many bytes of UTF-8.
+
+    Each plugin has a line of its own: where the kubelet cuts the text off all the same, because the
+    pod has more containers than was thought, the lines before can still be read.
+    """
+    kept = dict(outcomes)
+    text = _write(kept)
+    for shorten in _LOSSES:
+        if _size(text) <= limit:
+            return text
+        kept = {name: shorten(outcome) for name, outcome in kept.items()}
+        text = _write(kept)
+    # Not even the reasons fit: of those that are left out nothing is known, which is least bad for
+    # plugins that are fine.
+    for name in sorted(kept, key=lambda name: (kept[name].succeeded, name), reverse=True):
+        if _size(text) <= limit:
+            break
+        del kept[name]
+        text = _write(kept)
+    return text
+
+
+def decode_verdicts(text: str) -> dict[str, HandshakeOutcome]:
+    """Read what can be read of a termination message; anything at all may stand in one."""
+    entries = (_read_line(line) for line in text.split("\n"))
+    return dict(entry for entry in entries if entry is not None)
+
+
+def _write(outcomes: Mapping[str, HandshakeOutcome]) -> str:
+    lines = (
+        json.dumps(_entry(name, outcomes[name]), ensure_ascii=False, separators=(",", ":"))
+        for name in sorted(outcomes)
+    )
+    return _well_formed('{"plugins":[\n' + ",\n".join(lines) + "\n]}\n")
+
+
+def _entry(name: str, outcome: HandshakeOutcome) -> dict[str, Any]:
+    """Write one verdict, what matters most first: a person may read it, too."""
+    entry: dict[str, Any] = {"plugin": name, "reason": outcome.reason.value}
+    said = outcome.identity
+    if said is not None:
+        spoken = {key: getattr(said, field) for key, field in _IDENTITY_KEYS.items()}
+        spoken["capabilities"] = list(said.capabilities)
+        entry["identity"] = {key: value for key, value in spoken.items() if value}
+        if said.name != name:
+            entry["identity"]["name"] = said.name
+    if outcome.message:
+        entry["message"] = outcome.message
+    if outcome.served:
+        entry["served"] = outcome.served
+    return entry
+
+
+def _read_line(line: str) -> tuple[str, HandshakeOutcome] | None:
+    """Read the verdict in a line, or nothing where it holds none."""
+    try:
+        entry = json.loads(line.strip().removesuffix(","))
+        reason = Reason(entry["reason"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    name = _text(entry, "plugin")
+    if not name:
+        return None
+    identity = _read_identity(name, entry.get("identity"))
+    message, served = _text(entry, "message"), _text(entry, "served")
+    return name, HandshakeOutcome(reason, message, identity, served)
+
+
+def _read_identity(expected: str, said: object) -> Identity | None:
+    if not isinstance(said, dict):
+        return None
+    name = _text(said, "name") if "name" in said else expected
+    capabilities = said.get("capabilities")
+    known = capabilities if isinstance(capabilities, list) else []
+    return Identity(
+        name,
+        **{field: _text(said, key) for key, field in _IDENTITY_KEYS.items()},
+        capabilities=tuple(_well_formed(word) for word in known if isinstance(word, str)),
+    )
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    """Return a text, empty where there is something else."""
+    value = entry.get(key)
+    return _well_formed(value) if isinstance(value, str) else ""
+
+
+def _well_formed(text: str) -> str:
+    """Replace what no UTF-8 stands for: half a surrogate pair, as file names can have."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8"))
+
+
+# What can be lived without
+
+_LINE: Final = 240
+"""Characters of a message that still says what is wrong and where."""
+
+_PHRASE: Final = 80
+"""Characters of a message that says what it is about."""
+
+_WORD: Final = 63
+"""Characters of a name or version: the protocol gives a name no more."""
+
+
+def _drop_details(outcome: HandshakeOutcome) -> HandshakeOutcome:
+    said = outcome.identity
+    if said is None:
+        return replace(outcome, served="")
+    kept = Identity(said.name, said.version, capabilities=said.capabilities)
+    return replace(outcome, identity=kept, served="")
+
+
+def _drop_good_news(outcome: HandshakeOutcome) -> HandshakeOutcome:
+    """Drop the message of a success: the identity says the same."""
+    return replace(outcome, message="") if outcome.succeeded else outcome
+
+
+def _keep_lines(outcome: HandshakeOutcome) -> HandshakeOutcome:
+    return replace(outcome, message=_shorten(outcome.message, _LINE))
+
+
+def _keep_phrases(outcome: HandshakeOutcome) -> HandshakeOutcome:
+    return replace(outcome, message=_shorten(outcome.message, _PHRASE))
+
+
+def _drop_message(outcome: HandshakeOutcome) -> HandshakeOutcome:
+    return replace(outcome, message="")
+
+
+def _drop_capabilities(outcome: HandshakeOutcome) -> HandshakeOutcome:
+    said = outcome.identity
+    return replace(outcome, identity=said and replace(said, capabilities=()))
+
+
+def _shorten_identity(outcome: HandshakeOutcome) -> HandshakeOutcome:
+    said = outcome.identity
+    if said is None:
+        return outcome
+    kept = Identity(_shorten(said.name, _WORD), _shorten(said.version, _WORD))
+    return replace(outcome, identity=kept)
+
+
+def _drop_identity(outcome: HandshakeOutcome) -> HandshakeOutcome:
+    return replace(outcome, identity=None)
+
+
+def _shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+_LOSSES: Final[tuple[Callable[[HandshakeOutcome], HandshakeOutcome], ...]] = (
+    _drop_details,
+    _drop_good_news,
+    _keep_lines,
+    _drop_capabilities,
+    _keep_phrases,
+    _shorten_identity,
+    _drop_message,
+    _drop_identity,
+)
+"""Each takes a little more away than the one before."""

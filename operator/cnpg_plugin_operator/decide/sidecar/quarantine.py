@@ -1,0 +1,331 @@
+"""Which sidecars keep CloudNativePG from starting, and so are taken out for a while.
+
+Native sidecars start before CloudNativePG's own container: one that cannot be made stops the whole
+pod, and one that stays down keeps it from being ready. Others do it from a distance: they take a
+port, or more than any node has. So whatever is wrong with a new pod is put down to what changed
+last, unless it is plainly CloudNativePG's own.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
+from cnpg_plugin_operator.decide.sidecar.evictions import name_evicted
+from cnpg_plugin_operator.decide.workload.workload import (
+    IMAGE_REASONS,
+    describe_missing_image,
+    name_ending,
+    stays_down,
+)
+from cnpg_plugin_operator.desired.sidecars import Sidecar, keep_sidecar, read_sidecars
+
+HOLD_AFTER: Final = timedelta(seconds=20)
+"""How long a container may keep CloudNativePG from starting before it is taken out."""
+
+HOLD_SPARE_AFTER: Final = timedelta(seconds=60)
+"""The same while an older pod serves on: what passes by itself may do so."""
+
+READY_WITHIN: Final = timedelta(seconds=45)
+"""After the gate ended, CloudNativePG is ready: its startup probe gives it 30 s (1.25.0 to
+1.30.0)."""
+
+TRUST_PROVEN_FOR: Final = timedelta(minutes=2)
+"""How much longer it may take where all sidecars have worked before: then the cause is elsewhere,
+as a rule, but CloudNativePG matters more."""
+
+SETTLED: Final = timedelta(seconds=10)
+"""A pod that has been ready for so long proves its sidecars; one that crashes is ready for a moment
+each time."""
+
+RECENT: Final = timedelta(minutes=4)
+"""For which an evicted pod counts: less than the first pause before another try."""
+
+LOOPS_AFTER: Final = 2
+"""Restarts of a container that the kubelet backs off from: whatever it is, it does not pass."""
+
+LOOK_WHILE_BLOCKED: Final = timedelta(seconds=5)
+"""How often it is looked at while CloudNativePG's newest pod is not ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a sidecar is taken out."""
+
+    reason: Reason
+    message: str
+    shared: bool = False
+    """Whether others are taken out for the same, though one of them may be the only cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the status of a resource says of its sidecar."""
+
+    registered: str = ""
+    """The revision that CloudNativePG has used."""
+    held_at: datetime | None = None
+    """When it was taken out last; None where it has worked since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blockade:
+    """What sidecars do to CloudNativePG's rollout."""
+
+    causes: Mapping[str, Cause] = field(default_factory=dict)
+    """The sidecars that are to be taken out now."""
+    suspects: frozenset[str] = frozenset()
+    """Those that may be what CloudNativePG's pod is not ready for, from the first moment on. Their
+    change or removal waits for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What is wrong with the newest pod, or with making one."""
+
+    reason: Reason
+    message: str
+    due: datetime
+    """From when on it counts."""
+    certain: bool = False
+    """Whether the API server, the scheduler or the kubelet says so, rather than the clock."""
+    own: bool = False
+    """Whether it is plainly no sidecar's doing."""
+
+
+def is_blocked(host: HostFacts) -> bool:
+    """Whether CloudNativePG's newest pod is not ready, or cannot be made."""
+    if not host.replicas or host.paused:
+        return False
+    return bool(host.refused) or (host.newest is not None and not host.newest.pod.ready)
+
+
+def find_blockade(host: HostFacts, histories: Mapping[str, History], now: datetime) -> Blockade:
+    """Name the sidecars that keep CloudNativePG from starting, each with the cause."""
+    standing = read_sidecars(host.template)
+    evicted = dict(_find_evicted(host, standing, histories, now))
+    if not standing or not is_blocked(host):
+        return Blockade(evicted)
+    certain = _find_certain(host, standing)
+    unproven = _find_unproven(host, standing, histories, now)
+    suspects = unproven | frozenset(certain) or frozenset(standing)
+    due = hold_time(host)
+    if evicted or (certain and (_loops(host, certain) or (due is not None and now >= due))):
+        return Blockade({**certain, **evicted}, suspects)
+    return Blockade(_suspect(host, standing, unproven, now) if not certain else {}, suspects)
+
+
+def _find_evicted(
+    host: HostFacts,
+    standing: Mapping[str, str],
+    histories: Mapping[str, History],
+    now: datetime,
+) -> Iterator[tuple[str, Cause]]:
+    """Find the sidecars that pods were evicted for since they were taken out last."""
+    for eviction in host.evictions:
+        for name in name_evicted(eviction, host.template):
+            held_at = histories.get(name, History()).held_at
+            known = held_at is not None and eviction.created <= held_at
+            same = eviction.sidecars[name] == standing.get(name)
+            if same and not known and now - eviction.ended < RECENT:
+                words = eviction.message.strip().rstrip(".")
+                yield name, Cause(Reason.EVICTED, f"Pod {eviction.pod} was evicted: {words}.")
+
+
+def _find_certain(host: HostFacts, standing: Mapping[str, str]) -> dict[str, Cause]:
+    """Name the sidecars that do not stay up, or cannot be made.
+
+    If the gate itself cannot be made, all sidecars stand in the way.
+    """
+    newest = host.newest
+    if newest is None or newest.pod.ready:
+        return {}
+    here = [name for name, revision in newest.sidecars.items() if standing.get(name) == revision]
+    found = {}
+    for name in here:
+        container = newest.container(names.sidecars.container(name))
+        if container is not None and (cause := find_cause(newest, container)):
+            found[name] = Cause(*cause)
+    gate = newest.container(names.sidecars.GATE)
+    if not found and gate is not None and (cause := find_cause(newest, gate)):
+        return dict.fromkeys(here, Cause(*cause))
+    return found
+
+
+def _loops(host: HostFacts, certain: Collection[str]) -> bool:
+    """Whether a sidecar crashes again and again in the only kind of pod that there is."""
+    newest = host.newest
+    if newest is None or _has_spare(host, newest):
+        return False
+    found = (newest.container(names.sidecars.container(name)) for name in certain)
+    return any(
+        c is not None and c.waiting_reason == "CrashLoopBackOff" and c.restarts >= LOOPS_AFTER
+        for c in found
+    )
+
+
+def _has_spare(host: HostFacts, newest: HostPod) -> bool:
+    """Whether an older pod, without what is new, serves on."""
+    return host.available and any(pod.sidecars != newest.sidecars for pod in host.pods)
+
+
+def hold_time(host: HostFacts) -> datetime | None:
+    """Say from when on a sidecar that keeps the newest pod from starting is taken out.
+
+    While an older pod serves on, there is time; but none once the gate is over. From then on the
+    new pod is ready whenever what crashes is up, and the first such moment ends the older one.
+    """
+    newest = host.newest
+    if newest is None:
+        return None
+    if _has_spare(host, newest):
+        return newest.gate_ended or newest.pod.created + HOLD_SPARE_AFTER
+    return max(newest.pod.created, newest.pod.unready_since or newest.pod.created) + HOLD_AFTER
+
+
+def find_cause(pod: HostPod, container: ContainerFacts) -> tuple[Reason, str] | None:
+    """Say why a container cannot be made, or does not stay up; None where neither is so."""
+    if container.waiting_reason in IMAGE_REASONS:
+        return Reason.IMAGE_PULL_ERROR, describe_missing_image(pod.pod, container)
+    if stays_down(container):
+        return Reason.CRASH_LOOP, name_ending(pod.pod, container)
+    return None
+
+
+def _find_unproven(
+    host: HostFacts,
+    standing: Mapping[str, str],
+    histories: Mapping[str, History],
+    now: datetime,
+) -> frozenset[str]:
+    """Name the sidecars whose revision has not been seen in a pod that was ready."""
+    ready = [pod for pod in host.pods if is_settled(pod, now)]
+    unknown = History()
+    return frozenset(
+        name
+        for name, revision in standing.items()
+        if not any(pod.sidecars.get(name) == revision for pod in ready)
+        and (
+            (known := histories.get(name, unknown)).registered != revision
+            or known.held_at is not None
+        )
+    )
+
+
+def is_settled(pod: HostPod, now: datetime) -> bool:
+    """Whether a pod is ready, and not for a moment only."""
+    return pod.pod.ready and (pod.ready_since is None or now - pod.ready_since >= SETTLED)
+
+
+def _suspect(
+    host: HostFacts, standing: Mapping[str, str], unproven: frozenset[str], now: datetime
+) -> dict[str, Cause]:
+    """Put what is wrong with the newest pod down to what has not worked yet, in the end to all."""
+    symptom = find_symptom(host)
+    if symptom is None or symptom.own or now < symptom.due:
+        return {}
+    if not unproven and now < symptom.due + TRUST_PROVEN_FOR:
+        return {}
+    chosen = _narrow(unproven or frozenset(standing), symptom, host.template)
+    cause = Cause(symptom.reason, symptom.message, shared=len(chosen) > 1)
+    return dict.fromkeys(chosen, cause)
+
+
+def find_symptom(host: HostFacts) -> Symptom | None:
+    """Say what is wrong with the newest pod, or with making one; None while it merely starts."""
+    newest = host.newest
+    if host.refused:
+        since = host.refused_since or datetime.min.replace(tzinfo=UTC)
+        patience = HOLD_SPARE_AFTER if host.available else HOLD_AFTER
+        said = f"Pods of Deployment {host.deployment} are refused: {host.refused.rstrip('.')}."
+        return Symptom(Reason.PODS_REFUSED, said, since + patience, certain=True)
+    if newest is None or newest.pod.ready or newest.sidecars != read_sidecars(host.template):
+        return None
+    if newest.gate_ended is not None:
+        return _find_late_symptom(newest, newest.gate_ended)
+    return None if newest.gate_started else _find_early_symptom(host, newest)
+
+
+def _find_early_symptom(host: HostFacts, newest: HostPod) -> Symptom:
+    """Say why a pod's first containers were not started."""
+    pod = newest.pod
+    due = hold_time(host) or pod.created + HOLD_SPARE_AFTER
+    if pod.unschedulable:
+        said = f"Pod {pod.name} cannot be scheduled: {pod.unschedulable.rstrip('.')}."
+        return Symptom(Reason.UNSCHEDULABLE, said, due, certain=True)
+    if newest.unmounted:
+        said = f"A volume of pod {pod.name} cannot be mounted: {newest.unmounted.rstrip('.')}."
+        return Symptom(Reason.MOUNT_FAILED, said, due, certain=True)
+    said = f"Pod {pod.name} did not start its containers within {_seconds(HOLD_SPARE_AFTER)}."
+    return Symptom(Reason.CNPG_BLOCKED, said, pod.created + HOLD_SPARE_AFTER)
+
+
+def _find_late_symptom(newest: HostPod, gate_ended: datetime) -> Symptom | None:
+    """Say why a pod is not ready although its sidecars run."""
+    since = max(gate_ended, newest.pod.unready_since or gate_ended)
+    manager = newest.container(names.cnpg.CONTAINER)
+    if manager is None or manager.ready:
+        return None
+    if manager.waiting_reason in IMAGE_REASONS:
+        said = describe_missing_image(newest.pod, manager)
+        return Symptom(Reason.IMAGE_PULL_ERROR, said, since, certain=True, own=True)
+    if stays_down(manager):
+        said = f"CloudNativePG does not stay up beside it. {name_ending(newest.pod, manager)}"
+        return Symptom(Reason.CNPG_BLOCKED, said, since + HOLD_AFTER, certain=True)
+    said = (
+        f"CloudNativePG does not get ready beside it: container {manager.name} of pod "
+        f"{newest.pod.name} was not ready within {_seconds(READY_WITHIN)}."
+    )
+    return Symptom(Reason.CNPG_BLOCKED, said, since + READY_WITHIN)
+
+
+def _seconds(time: timedelta) -> str:
+    return f"{time.total_seconds():g} s"
+
+
+def _narrow(
+    suspects: frozenset[str], symptom: Symptom, template: Mapping[str, Any]
+) -> frozenset[str]:
+    """Keep the suspects that the symptom names, else those that it can be about, else all."""
+    found = ((name, keep_sidecar(name, "", template)) for name in suspects)
+    parts = {name: sidecar for name, sidecar in found if sidecar is not None}
+    named = {name for name, sidecar in parts.items() if _is_named(sidecar, symptom.message)}
+    asks = {name for name, sidecar in parts.items() if _asks(sidecar, symptom.reason)}
+    return frozenset(named or asks) or suspects
+
+
+def _is_named(sidecar: Sidecar, message: str) -> bool:
+    """Whether a message names a container, one of its volumes, or what such a volume holds."""
+    container = re.escape(str(sidecar.container["name"]))
+    if re.search(rf"(?<![\w.-]){container}(?![\w.-]*[\w-])", message):
+        return True
+    quoted = set(re.findall(r'"([^"]+)"', message))
+    return not quoted.isdisjoint(_texts(list(sidecar.volumes)))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Walk through the texts in a JSON value; how deep it may be is limited elsewhere."""
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, Mapping):
+            pending.extend(each.values())
+        elif isinstance(each, list | tuple):
+            pending.extend(each)
+        elif isinstance(each, str):
+            yield each
+
+
+def _asks(sidecar: Sidecar, reason: Reason) -> bool:
+    """Whether a sidecar asks for what the pod does not get: room, or volumes."""
+    if reason is Reason.MOUNT_FAILED:
+        return bool(sidecar.volumes)
+    if reason in (Reason.UNSCHEDULABLE, Reason.PODS_REFUSED):
+        claims = any("persistentVolumeClaim" in v or "ephemeral" in v for v in sidecar.volumes)
+        return bool(sidecar.container.get("resources")) or claims
+    return False

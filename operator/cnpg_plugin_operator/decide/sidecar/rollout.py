@@ -1,0 +1,130 @@
+"""When the set of sidecars is applied: once for all changes that come together, and safely.
+
+Applying it rolls CloudNativePG. So it adds to no trouble, except to trouble that a sidecar may
+make: what changes or removes that one is applied at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, find_obstacle
+from cnpg_plugin_operator.decide.registration.restart import Pace, find_pause
+
+
+class Move(StrEnum):
+    """What to do about the set of sidecars now."""
+
+    NOTHING = "Nothing"
+    FORBIDDEN = "Forbidden"
+    WAIT = "Wait"
+    APPLY = "Apply"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacingInput:
+    """What the decision is made from."""
+
+    differs: bool
+    """Whether the Deployment holds something else than it is to hold."""
+    forbidden: bool
+    """Whether nobody who wants a change allows CloudNativePG to be rolled."""
+    unblocking: bool
+    """Whether CloudNativePG's newest pod is not ready, or cannot be made, and this changes or
+    removes a sidecar that may be the cause."""
+    expecting: bool
+    """Whether others that keep it from starting are about to be taken out, too."""
+    replicas: int
+    cnpg: CNPGFacts
+    busy: tuple[str, ...]
+    """The Clusters that are failing over, switching over or upgrading."""
+    first: datetime
+    """When the Deployment was first seen to differ."""
+    last: datetime
+    """When the difference last changed."""
+    pace: Pace
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """A move with its reason, and when to decide again."""
+
+    move: Move
+    reason: str = ""
+    after: timedelta = timedelta(0)
+
+
+Check = Callable[[PlacingInput], Placing | None]
+
+
+def decide_placing(given: PlacingInput) -> Placing:
+    """Decide whether the set of sidecars is applied now."""
+    found = next((placing for check in CHECKS if (placing := check(given)) is not None), None)
+    return found or Placing(Move.APPLY)
+
+
+def _nothing_differs(given: PlacingInput) -> Placing | None:
+    """The Deployment holds what it is to hold."""
+    return None if given.differs else Placing(Move.NOTHING)
+
+
+def _forbidden(given: PlacingInput) -> Placing | None:
+    """The users of all that would change forbid it."""
+    if not given.forbidden:
+        return None
+    return Placing(Move.FORBIDDEN, "restartPolicy is Never")
+
+
+def _expecting(given: PlacingInput) -> Placing | None:
+    """Their own passes are about to say so; one by one, each would take a new pod to fail."""
+    if not given.expecting:
+        return None
+    return Placing(Move.WAIT, "other sidecars that fail are taken out with it", LOOK_AGAIN)
+
+
+def _unblocking(given: PlacingInput) -> Placing | None:
+    """CloudNativePG's new pod is not ready as it is: nothing could be made worse."""
+    return Placing(Move.APPLY) if given.unblocking else None
+
+
+def _resting(given: PlacingInput) -> Placing | None:
+    """CloudNativePG is scaled down: nothing rolls."""
+    return Placing(Move.APPLY) if given.replicas == 0 else None
+
+
+def _obstructed(given: PlacingInput) -> Placing | None:
+    """A rollout is under way, or a Cluster amid a change."""
+    obstacle = find_obstacle(given.cnpg, given.busy)
+    return Placing(Move.WAIT, obstacle.reason, obstacle.after) if obstacle else None
+
+
+def _cooling_down(given: PlacingInput) -> Placing | None:
+    """This operator rolled CloudNativePG a short while ago."""
+    pause = find_pause(given.cnpg, given.pace, given.now)
+    return Placing(Move.WAIT, pause.reason, pause.after) if pause is not None else None
+
+
+def _settling(given: PlacingInput) -> Placing | None:
+    """Another sidecar changed just now; more may follow."""
+    due = min(given.last + given.pace.settle, given.first + given.pace.settle_max)
+    if due <= given.now:
+        return None
+    left = due - given.now
+    return Placing(Move.WAIT, "other sidecars may change as well", min(left, LOOK_AGAIN))
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _nothing_differs,
+    _forbidden,
+    _expecting,
+    _unblocking,
+    _resting,
+    _obstructed,
+    _cooling_down,
+    _settling,
+)
+"""In order: whether there is anything to do, what forbids, what unblocks, what waits."""

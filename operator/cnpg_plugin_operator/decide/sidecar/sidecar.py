@@ -1,0 +1,208 @@
+"""Whether CloudNativePG's pods run a sidecar as it is wanted; if not, why, in their own words."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
+from cnpg_plugin_operator.api.times import is_over, tell_time
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
+from cnpg_plugin_operator.decide.registration.reverts import suspect
+from cnpg_plugin_operator.decide.sidecar.quarantine import find_cause, find_symptom
+from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Seat, retry_time
+from cnpg_plugin_operator.decide.workload.upgrade import await_approval
+from cnpg_plugin_operator.desired.sidecars import read_sidecars
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarInput:
+    """What is known of one sidecar."""
+
+    namespace: str
+    name: str
+    """Of the `CNPGPlugin`."""
+    socket: str
+    seat: Seat
+    placing: Placing
+    """What becomes of the difference between the Deployment and what it is to hold."""
+    pending: bool
+    """Whether this sidecar is part of that difference."""
+    host: HostFacts
+    cnpg: CNPGFacts
+    clusters: tuple[ClusterFacts, ...]
+    now: datetime
+    registered: str = ""
+    """The revision that the status already calls registered."""
+
+    @property
+    def revision(self) -> str:
+        """The revision that is to stand in the Deployment."""
+        return self.seat.placed.revision if self.seat.placed else ""
+
+    @property
+    def was_restarted(self) -> bool:
+        """Whether CloudNativePG was restarted for this revision already."""
+        return self.cnpg.restarted_for.get(self.name) == self.revision
+
+    @property
+    def witness(self) -> HostPod | None:
+        """The pod that tells of this revision: the one that leads.
+
+        What is registered stays so while pods are replaced for other reasons, leader or not: the
+        newest that has started tells then.
+        """
+        name = self.cnpg.leader.pod if self.cnpg.leader else ""
+        leading = [pod for pod in self.hosting if pod.pod.name == name]
+        started = [pod for pod in self.hosting if pod.gate_ended is not None]
+        known = bool(self.revision) and self.registered == self.revision
+        return next(iter(leading or (reversed(started) if known else ())), None)
+
+    @property
+    def hosting(self) -> tuple[HostPod, ...]:
+        """The pods that were started with this revision."""
+        return tuple(
+            pod
+            for pod in self.host.pods
+            if self.revision and pod.sidecars.get(self.name) == self.revision
+        )
+
+
+Check = Callable[[SidecarInput], Verdict | None]
+
+
+def decide_sidecar(given: SidecarInput) -> Verdict:
+    """Judge `Available`: whether CloudNativePG's pods run the wanted sidecar."""
+    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+
+
+def _held(given: SidecarInput) -> Verdict | None:
+    """It was taken out, for CloudNativePG could not start with it, or is being tried again."""
+    held = given.seat.note.held
+    if held is None or not is_over(held.at, given.now):
+        return None
+    if held.times < 1:
+        return no(
+            held.reason,
+            f"{held.message} It was taken out of Deployment {given.host.deployment} with all "
+            "sidecars that may be the cause; each is tried again alone.",
+        )
+    again = tell_time(retry_time(given.seat.note))
+    return no(
+        held.reason,
+        f"{held.message} It was taken out of Deployment {given.host.deployment}, which could not "
+        f"start with it; it is tried again once its spec changes, else at {again}.",
+    )
+
+
+def _refused(given: SidecarInput) -> Verdict | None:
+    """The API server does not take the Deployment with it."""
+    return given.seat.refused
+
+
+def _reverted(given: SidecarInput) -> Verdict | None:
+    """Somebody takes it out; another try would not end otherwise."""
+    if not given.seat.reverted:
+        return None
+    cnpg, note = given.cnpg, given.seat.note
+    return no(
+        Reason.SIDECAR_REVERTED,
+        f"Whoever manages Deployment {cnpg.deployment} took the sidecar out {note.reverts} "
+        f"times{suspect(cnpg)}. Let it ignore what field manager {names.managers.SIDECARS} owns, "
+        "then change the spec of this resource; or use mode: Standalone.",
+    )
+
+
+def _awaiting(given: SidecarInput) -> Verdict | None:
+    """A change that Clusters would feel waits for a person."""
+    token = given.seat.awaiting
+    if not token:
+        return None
+    return await_approval(
+        given.namespace,
+        given.name,
+        f"The sidecar is to change; Clusters use it ({list_names(given.clusters)}), and "
+        "CloudNativePG may roll the pods of what it injects into.",
+        token,
+    )
+
+
+def _pending(given: SidecarInput) -> Verdict | None:
+    """The Deployment does not hold it yet."""
+    if not given.pending:
+        return None
+    target = f"Deployment {given.host.deployment}"
+    if given.placing.move is Move.FORBIDDEN:
+        return no(
+            Reason.RESTART_FORBIDDEN,
+            f"{target} has to be rolled to take the sidecar, but restartPolicy is Never: set it to "
+            "IfNeeded for as long as that takes.",
+        )
+    waits = f" It waits: {given.placing.reason}." if given.placing.reason else ""
+    return unknown(Reason.SIDECAR_PENDING, f"{target} is to take the sidecar.{waits}")
+
+
+def _resting(given: SidecarInput) -> Verdict | None:
+    """CloudNativePG is scaled down."""
+    if given.host.replicas:
+        return None
+    return no(
+        Reason.CNPG_UNAVAILABLE,
+        f"Deployment {given.host.deployment} of CloudNativePG is scaled to 0.",
+    )
+
+
+def _failing(given: SidecarInput) -> Verdict | None:
+    """The newest pod says what is wrong with it."""
+    for pod in reversed(given.hosting):
+        container = pod.container(names.sidecars.container(given.name))
+        if container is not None and not pod.pod.ready and (cause := find_cause(pod, container)):
+            return no(*cause)
+    return None
+
+
+def _blocking(given: SidecarInput) -> Verdict | None:
+    """CloudNativePG's newest pod is to have it, and does not get on."""
+    stands = read_sidecars(given.host.template).get(given.name)
+    symptom = find_symptom(given.host) if stands == given.revision else None
+    if symptom is None or given.witness is not None:
+        return None
+    if symptom.certain or given.now >= symptom.due:
+        return no(symptom.reason, symptom.message)
+    return None
+
+
+def _rolling(given: SidecarInput) -> Verdict | None:
+    """CloudNativePG's new pods are on their way."""
+    cnpg = given.cnpg
+    if given.witness is not None:
+        return None
+    words = cnpg.stuck or "its new pods are being started"
+    if not cnpg.rolling:
+        words = "its new pod does not lead yet"
+    return unknown(Reason.ROLLOUT_IN_PROGRESS, f"Deployment {cnpg.deployment}: {words}.")
+
+
+def _running(given: SidecarInput) -> Verdict | None:
+    """All pods run it."""
+    # Without numbers or names of pods: the message stays while CloudNativePG's pods come and go.
+    return yes(Reason.AVAILABLE, f"Deployment {given.host.deployment} runs the sidecar.")
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    _held,
+    _refused,
+    _reverted,
+    _awaiting,
+    _pending,
+    _resting,
+    _failing,
+    _blocking,
+    _rolling,
+    _running,
+)
+"""In order: what keeps it out, what it waits for, how its pods are; the last always speaks."""

@@ -1,0 +1,329 @@
+"""Which plugins' sidecars CloudNativePG's Deployment is to hold, decided for all of them at once.
+
+All sidecars of a namespace are one apply, so each pass composes the same set, from the same facts,
+whoever's pass it is. What must not be changed now stays as it is; bad input loses nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cnpg_plugin_operator.api.conditions import Reason, Status, Type, Verdict, find_condition
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote
+from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
+from cnpg_plugin_operator.api.status import read_status
+from cnpg_plugin_operator.api.times import is_over
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.sidecar.quarantine import Blockade, Cause, is_settled
+from cnpg_plugin_operator.decide.workload.upgrade import TOKEN_DIGITS
+from cnpg_plugin_operator.desired.drift import first_difference
+from cnpg_plugin_operator.desired.sidecars import (
+    Gate,
+    Place,
+    Sidecar,
+    build_sidecar,
+    build_template,
+    find_template_drift,
+    keep_sidecar,
+    read_sidecars,
+)
+
+MOST_REVERTS: Final = 3
+"""Times that somebody takes a sidecar out before it is left to people. Each costs CloudNativePG two
+rolls."""
+
+FIRST_RETRY: Final = timedelta(minutes=5)
+"""After which a sidecar that was taken out is tried again; doubled each time. A failing try leaves
+CloudNativePG's former pod in charge."""
+
+LAST_RETRY: Final = timedelta(hours=6)
+
+TRIAL_AFTER: Final = timedelta(seconds=30)
+"""After which one that was taken out together with others is tried again, alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One resource of the namespace, as far as sidecars are concerned."""
+
+    name: str
+    socket: str
+    """The CNPG-I name."""
+    plugin: Plugin | None
+    """None where its spec cannot be read."""
+    accepted: bool
+    """Whether the spec is valid here."""
+    note: SidecarNote
+    policy: RestartPolicy
+    leaving: bool = False
+    """Whether its sidecar is to go: it is deleted, or has become reachable otherwise."""
+    deleting: bool = False
+    """Whether it is being deleted; while Clusters use the plugin, its sidecar stays."""
+    refused: Mapping[str, Verdict] = field(default_factory=dict)
+    """Why the API server does not let the sidecar in, by revision."""
+    used: bool = False
+    """Whether Clusters use the plugin."""
+    approval: str = ""
+    """The change that a person approved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What becomes of one candidate."""
+
+    note: SidecarNote
+    """Brought up to date."""
+    wanted: Sidecar | None = None
+    """As the spec wants it."""
+    placed: Sidecar | None = None
+    """As it is to stand in the Deployment now; None: not at all."""
+    reverted: bool = False
+    """Whether it is left to people, for it was taken out again and again."""
+    awaiting: str = ""
+    """The token of a change that waits for approval, or empty."""
+    held: bool = False
+    """Whether it stays out for a while, for it kept CloudNativePG from starting."""
+    refused: Verdict | None = None
+    """Why the API server does not let it in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """All seats, and the pod template that follows."""
+
+    seats: Mapping[str, Seat]
+    template: dict[str, Any] = field(repr=False)
+    """This operator's part of it."""
+    blockade: Blockade = field(repr=False)
+    """What sidecars do to CloudNativePG's rollout."""
+    drift: str | None
+    """The first field in which the Deployment differs, or None."""
+    changed: frozenset[str]
+    """The resources whose sidecars are to come, change or go."""
+    forbidden: bool
+    """Whether nobody who wants a change allows a restart."""
+
+    @property
+    def expecting(self) -> bool:
+        """Whether sidecars that are to be taken out are left to their own passes to say why."""
+        return any(self.may_be_held(name) for name in self.blockade.causes)
+
+    @property
+    def unblocking(self) -> bool:
+        """Whether a change is about what keeps CloudNativePG's rollout from completing."""
+        named = self.blockade.suspects | frozenset(self.blockade.causes)
+        return not self.changed.isdisjoint(named)
+
+    def may_be_held(self, name: str) -> bool:
+        """Whether a sidecar stands as it is wanted, so that its own pass may take it out."""
+        seat = self.seats.get(name)
+        standing = seat is not None and seat.placed is not None and seat.placed is seat.wanted
+        return standing and name not in self.changed
+
+
+def compose(
+    candidates: Iterable[Candidate],
+    host: HostFacts,
+    gate: Gate,
+    now: datetime,
+    blockade: Blockade | None = None,
+) -> Roster:
+    """Compose the set of sidecars, without those that keep CloudNativePG from starting."""
+    known = {candidate.name: candidate for candidate in candidates}
+    place = Place(host.directory, host.user)
+    blockade = blockade or Blockade()
+    seats = {name: _seat(each, host, place, now) for name, each in known.items()}
+    seats |= _postpone(known, seats, host)
+    for name, seat in seats.items():
+        # No pass of its own takes out what is only kept; and who deletes it is not kept waiting.
+        kept = name in blockade.causes and seat.placed is not seat.wanted
+        if kept or (known[name].deleting and name in blockade.suspects):
+            seats[name] = replace(seat, placed=None)
+    placed = [seat.placed for seat in seats.values() if seat.placed is not None]
+    template = build_template(placed, place, gate, host.template)
+    changed = _find_changed(placed, host.template)
+    drift = find_template_drift(template, host.template)
+    # What belongs to all of them (the gate, the mount) is everybody's to have put back.
+    asking = changed or ({sidecar.name for sidecar in placed} if drift else set())
+    return Roster(
+        seats=seats,
+        template=template,
+        blockade=blockade,
+        drift=drift,
+        changed=changed,
+        forbidden=bool(asking)
+        and not any(_allows(known.get(name), seats.get(name)) for name in asking),
+    )
+
+
+def _postpone(
+    known: Mapping[str, Candidate], seats: Mapping[str, Seat], host: HostFacts
+) -> dict[str, Seat]:
+    """Keep out what was taken out and is due again, all but one: so it shows which one it was.
+
+    One that may not roll CloudNativePG comes last, for it may never get its turn.
+    """
+    trials = {
+        name: seat
+        for name, seat in seats.items()
+        if seat.placed is not None
+        and seat.placed is seat.wanted
+        and (held := seat.note.held) is not None
+        and held.revision == seat.placed.revision
+    }
+    standing = read_sidecars(host.template)
+    running = {
+        n
+        for n, seat in trials.items()
+        if seat.note.held and standing.get(n) == seat.note.held.revision
+    }
+    order = sorted(
+        (known[n].policy is RestartPolicy.NEVER, _times(seat), n) for n, seat in trials.items()
+    )
+    chosen = running or {name for _, _, name in order[:1]}
+    return {n: replace(s, placed=None, held=True) for n, s in trials.items() if n not in chosen}
+
+
+def _times(seat: Seat) -> int:
+    return seat.note.held.times if seat.note.held is not None else 0
+
+
+def _allows(candidate: Candidate | None, seat: Seat | None) -> bool:
+    """Whether a change of this sidecar may roll CloudNativePG; a removal always may."""
+    if candidate is None or seat is None or seat.placed is None:
+        return True
+    return candidate.policy is not RestartPolicy.NEVER
+
+
+def _find_changed(placed: Iterable[Sidecar], live: Mapping[str, Any]) -> frozenset[str]:
+    """Name what differs, one by one; what somebody edited counts as well."""
+    wanted = {sidecar.name: sidecar for sidecar in placed}
+    standing = read_sidecars(live)
+    found = {name for name in standing if name not in wanted}
+    for name, sidecar in wanted.items():
+        if standing.get(name) != sidecar.revision or not is_intact(sidecar, live):
+            found.add(name)
+    return frozenset(found)
+
+
+def is_intact(sidecar: Sidecar, live: Mapping[str, Any]) -> bool:
+    """Whether a pod template holds a sidecar as it was applied."""
+    own = {
+        "spec": {"initContainers": [sidecar.container], "volumes": list(sidecar.volumes)},
+    }
+    containers = (live.get("spec") or {}).get("initContainers") or []
+    there = any(c.get("name") == sidecar.container["name"] for c in containers)
+    return there and first_difference(own, live) is None
+
+
+def _seat(candidate: Candidate, host: HostFacts, place: Place, now: datetime) -> Seat:
+    plugin, live = candidate.plugin, host.template
+    standing = keep_sidecar(candidate.name, candidate.socket, live)
+    if candidate.leaving:
+        return Seat(candidate.note)
+    if plugin is None or not plugin.is_sidecar or plugin.deleting or not candidate.accepted:
+        return Seat(candidate.note, placed=standing)
+    wanted = build_sidecar(plugin, place)
+    note = bring_up_to_date(candidate.note, plugin.generation, wanted, live)
+    if refused := candidate.refused.get(wanted.revision):
+        return Seat(note, wanted, placed=standing, refused=refused)
+    return _take_seat(candidate, plugin, Seat(note, wanted, placed=wanted), standing, now)
+
+
+def _take_seat(
+    candidate: Candidate, plugin: Plugin, seat: Seat, standing: Sidecar | None, now: datetime
+) -> Seat:
+    """Let the wanted sidecar in, unless something keeps it as it is, or out."""
+    wanted, note = seat.wanted, seat.note
+    if wanted is None or plugin.spec.suspend:
+        return replace(seat, placed=standing)
+    if note.reverts >= MOST_REVERTS:
+        return replace(seat, placed=standing, reverted=True)
+    if is_held(note, wanted.revision, now):
+        return replace(seat, placed=None, held=True)
+    token = wanted.revision[:TOKEN_DIGITS]
+    manual = plugin.spec.upgrade_policy is UpgradePolicy.MANUAL and candidate.used
+    changes = standing is not None and standing.revision != wanted.revision
+    if manual and changes and candidate.approval != token:
+        return replace(seat, placed=standing, awaiting=token)
+    return seat
+
+
+def bring_up_to_date(
+    note: SidecarNote, generation: int, wanted: Sidecar, live: Mapping[str, Any]
+) -> SidecarNote:
+    """Compare what was seen before with what is there; what somebody took out is counted."""
+    revision = read_sidecars(live).get(wanted.name, "")
+    if note.generation != generation:
+        note = replace(note, generation=generation, reverts=0)
+    if note.held is not None and note.held.revision != wanted.revision:
+        note = replace(note, held=None)
+    if note.held is not None:
+        # Taken out by this operator, or about to be: that is nobody's revert.
+        return replace(note, present=False)
+    lost = not revision or (revision == wanted.revision and not is_intact(wanted, live))
+    if note.present and lost:
+        return replace(note, present=False, reverts=note.reverts + 1)
+    if not lost:
+        return replace(note, present=True, revision=revision)
+    return note
+
+
+def is_held(note: SidecarNote, revision: str, now: datetime) -> bool:
+    """Whether a sidecar that kept CloudNativePG from starting stays out for now."""
+    held = note.held
+    return held is not None and held.revision == revision and _keeps_out(note, now)
+
+
+def _keeps_out(note: SidecarNote, now: datetime) -> bool:
+    return note.held is not None and is_over(note.held.at, now) and now < retry_time(note)
+
+
+def retry_time(note: SidecarNote) -> datetime:
+    """Say when a sidecar that was taken out is tried again."""
+    if note.held is None:
+        raise ValueError("nothing was taken out")
+    if note.held.times < 1:
+        return note.held.at + TRIAL_AFTER
+    return note.held.at + min(FIRST_RETRY * (1 << min(note.held.times - 1, 16)), LAST_RETRY)
+
+
+def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
+    """Whether a resource's own status says that its sidecar has nothing left to do.
+
+    It is deleted and nothing holds that up; or it is reached through a Service by now.
+    """
+    status = read_status(body)
+    accepted = find_condition(status, Type.ACCEPTED)
+    if body["metadata"].get("deletionTimestamp"):
+        return bool(accepted.get("reason") == Reason.DELETING)
+    if plugin is None or plugin.is_sidecar:
+        return False
+    ready = find_condition(status, Type.READY)
+    current = ready.get("observedGeneration") == plugin.generation
+    return bool(ready.get("status") == Status.TRUE and current)
+
+
+def note_trouble(
+    name: str, seat: Seat, cause: Cause | None, host: HostFacts, now: datetime
+) -> SidecarNote:
+    """Note that a sidecar has to be taken out, or that it has proven itself since it was."""
+    note, wanted = seat.note, seat.wanted
+    standing = read_sidecars(host.template).get(name)
+    if wanted is None or standing != wanted.revision or seat.held:
+        return note
+    if cause is None:
+        newest = host.newest
+        proven = (
+            newest is not None
+            and newest.sidecars.get(name) == standing
+            and newest.gate_ended is not None
+            and is_settled(newest, now)
+        )
+        return replace(note, held=None) if proven else note
+    # Of several that are taken out together, each is tried alone before it counts as its own fault.
+    times = 0 if cause.shared else 1 + (note.held.times if note.held is not None else 0)
+    held = Held(standing, cause.reason, cause.message, now.replace(microsecond=0), times)
+    return replace(note, held=held, present=False)

@@ -1,0 +1,1 @@
+"""Available: whether the plugin's pods run the wanted revision."""

@@ -1,0 +1,61 @@
+"""CloudNativePG's side of the contract (pkg/utils/labels_annotations.go, 1.24.0 to 1.30.0)."""
+
+from typing import Final
+
+PLUGIN_NAME: Final = "cnpg.io/pluginName"
+"""Service label that CloudNativePG's code registers plugins by."""
+
+PLUGIN_DOCUMENTED: Final = "cnpg.io/plugin"
+"""Service label that CloudNativePG's documentation names instead; set too, for those who select by
+it."""
+
+PLUGIN_PORT: Final = "cnpg.io/pluginPort"
+"""Service annotation: the port CloudNativePG dials."""
+
+CLIENT_SECRET: Final = "cnpg.io/pluginClientSecret"  # noqa: S105 - the name of an annotation
+"""Service annotation: Secret with the pair CloudNativePG presents."""
+
+SERVER_SECRET: Final = "cnpg.io/pluginServerSecret"  # noqa: S105 - the name of an annotation
+"""Service annotation: Secret whose `tls.crt` is CloudNativePG's whole trust pool."""
+
+SERVER_NAME: Final = "cnpg.io/pluginServerName"
+"""Service annotation: TLS server name (1.26.3, 1.27.2, 1.28.0 and newer; ignored before)."""
+
+SERVICE_FINALIZER: Final = "cnpg.io/cleanupPlugin"
+"""Finalizer that CloudNativePG 1.29.0 to 1.30.0 puts on a plugin's Service."""
+
+APP: Final = "cloudnative-pg"
+"""Value of `app.kubernetes.io/name` on CloudNativePG's Deployment."""
+
+CONTAINER: Final = "manager"
+"""CloudNativePG's container in its Deployment, whatever installed it."""
+
+IMAGE_VARIABLE: Final = "OPERATOR_IMAGE_NAME"
+"""Environment variable of CloudNativePG's container: all ways to install it set it
+(config/manager/manager.yaml, the chart's deployment.yaml, OLM's bundle; 1.24.0 to 1.30.0)."""
+
+SOCKET_VARIABLE: Final = "PLUGIN_SOCKET_DIR"
+"""Where CloudNativePG looks for sockets of plugins, once, at its start: a key of its Secret or
+ConfigMap, else an environment variable (internal/configuration, 1.24.0 to 1.30.0)."""
+
+SOCKET_DIRECTORY: Final = "/plugins"
+"""The same where nothing names another."""
+
+WATCH_VARIABLE: Final = "WATCH_NAMESPACE"
+"""Environment variable of CloudNativePG's container: the namespaces it watches, comma-separated;
+empty or absent: all."""
+
+LEASE: Final = "db9c8771.cnpg.io"
+"""CloudNativePG's leader election Lease; its holder is `<pod>_<uuid>`."""
+
+EVENT_SOURCE: Final = "cloudnative-pg-plugin"
+"""Component of the Events that CloudNativePG 1.29.0 and newer writes on a plugin's Service."""
+
+PRIVATE_SECRETS: Final = frozenset({"cnpg-ca-secret", "cnpg-webhook-cert"})
+"""CloudNativePG's own Secrets: no plugin has any business in them."""
+
+DOMAIN: Final = "cnpg.io"
+"""Prefix of the labels and annotations by which CloudNativePG knows plugins."""
+
+GROUP: Final = "postgresql.cnpg.io"
+"""API group of CloudNativePG's `Cluster`."""

@@ -1,0 +1,24 @@
+"""The resource type, and this program as others see it."""
+
+from typing import Final
+
+GROUP: Final = "cnpgplugin.dev"
+"""API group of the resource."""
+
+VERSION: Final = "v1alpha1"
+"""The served and stored version of the resource."""
+
+KIND: Final = "CNPGPlugin"
+"""Kind of the resource."""
+
+PLURAL: Final = "cnpgplugins"
+"""Plural of the resource, as in URLs."""
+
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+"""`apiVersion` of the resource."""
+
+OPERATOR: Final = "cnpg-plugin-operator"
+"""This program, as the value of `app.kubernetes.io/managed-by` and as the reporter of events."""
+
+FINALIZER: Final = f"{GROUP}/finalizer"
+"""Holds a deleted resource until its Service is withdrawn, so that no deletion goes unseen."""

@@ -1,0 +1,1 @@
+"""CertificatesReady: provides the certificates of a plugin, one module per provider."""

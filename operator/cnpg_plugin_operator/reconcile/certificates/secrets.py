@@ -1,0 +1,35 @@
+"""`tls.provider: Secrets`: the user brings both pairs; they are looked at and never written."""
+
+from datetime import datetime
+
+from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide.facts.plugin import PairFacts
+from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.reconcile.context import Context
+
+
+class Brought:
+    """Reads the user's Secrets."""
+
+    def objects(self, _plugin: Plugin, _domain: str) -> tuple[list[Object], list[Object]]:
+        """Keep nothing: all of it is the user's."""
+        return [], []
+
+    async def provide_client(self, context: Context) -> PairFacts:
+        """Read the pair of CloudNativePG."""
+        return context.pair(context.plugin.client_secret)
+
+    async def provide_server(self, context: Context) -> PairFacts:
+        """Read the pair of the plugin."""
+        return context.pair(context.plugin.server_secret)
+
+    def explain(self, _: Context) -> Verdict | None:
+        """Nothing is under way: what the checks say is all there is."""
+        return None
+
+    def renewals(
+        self, _work: Context, _server: PairFacts, _client: PairFacts
+    ) -> tuple[datetime | None, datetime | None]:
+        """Only the user knows."""
+        return None, None

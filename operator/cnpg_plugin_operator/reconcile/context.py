@@ -1,0 +1,113 @@
+"""What the stages of one pass share: the plugin, the snapshot, and what was written since."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.cluster import kinds, observe
+from cnpg_plugin_operator.cluster import secrets as secret_reading
+from cnpg_plugin_operator.cluster.secrets import Secret
+from cnpg_plugin_operator.cluster.snapshot import Snapshot
+from cnpg_plugin_operator.decide.certificates.tls_rules import covers
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement
+from cnpg_plugin_operator.decide.facts.plugin import PairFacts
+from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.pki.reading import read_pair
+from cnpg_plugin_operator.reconcile.environment import Environment
+
+
+@dataclass(slots=True)
+class Context:
+    """One pass over one resource, while it runs."""
+
+    env: Environment
+    plugin: Plugin
+    seen: Snapshot
+    now: datetime
+    live: dict[tuple[str, str], Mapping[str, Any] | None] = field(init=False)
+    """The wanted objects as they are, kept up with what this pass writes."""
+    secrets: dict[str, Secret | None] = field(init=False)
+    """The Secrets as they are, kept up likewise."""
+    wrote: list[str] = field(default_factory=list)
+    """What this pass wrote, for the log."""
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    """What to tell in Events: reason and message."""
+    wake: list[datetime] = field(default_factory=list)
+    """Times at which the world changes by itself."""
+
+    _pairs: dict[str, tuple[Secret | None, PairFacts]] = field(init=False, default_factory=dict)
+    """What was read of the Secrets, beside the Secret that it was read of."""
+
+    def __post_init__(self) -> None:
+        self.live, self.secrets = dict(self.seen.live), dict(self.seen.secrets)
+        for name, secret in self.secrets.items():
+            self.live["Secret", name] = secret.body if secret is not None else None
+
+    async def apply(self, body: Object) -> Mapping[str, Any]:
+        """Apply one object where it differs from what is known of it."""
+        key = (body["kind"], body["metadata"]["name"])
+        live, written = await self.env.writer.apply(body, self.live.get(key))
+        if written:
+            self.live[key] = live
+            if key[0] == kinds.SECRET.kind:
+                self.secrets[key[1]] = secret_reading.read(live)
+            self.wrote.append(f"{key[0]} {key[1]}")
+        return live
+
+    async def apply_shared(self, body: Object) -> None:
+        """Apply a part of the shared chain, unless another plugin's pass has just done it."""
+        live = self.live.get((body["kind"], body["metadata"]["name"]))
+        if live is None:
+            live = await self.env.gatherer.live(body)
+        _, written = await self.env.writer.apply(body, live)
+        if written:
+            self.wrote.append(f"{body['kind']} {body['metadata']['name']}")
+
+    async def refresh_secret(self, name: str) -> Secret | None:
+        """Read a Secret again: somebody else may just have written it."""
+        self.secrets[name] = await self.env.gatherer.secret(self.plugin.namespace, name)
+        return self.secrets[name]
+
+    def pair(self, name: str) -> PairFacts:
+        """Read what one of the Secrets holds; each is read once, until it is written."""
+        secret = self.secrets.get(name)
+        known, pair = self._pairs.get(name, (None, None))
+        if pair is None or known is not secret:
+            pair = self._read_pair(name, secret)
+            self._pairs[name] = (secret, pair)
+        return pair
+
+    def _read_pair(self, name: str, secret: Secret | None) -> PairFacts:
+        owner = secret_reading.find_owner(self.plugin, secret) if secret is not None else None
+        written_at = secret.written_at if secret is not None else None
+        data = secret.data if secret is not None else None
+        return read_pair(name, data, owner=owner, written_at=written_at)
+
+    @property
+    def announcement(self) -> Announcement | None:
+        """What the Service says to CloudNativePG; None where it is not published."""
+        live = self.live.get(("Service", self.plugin.service_name))
+        return observe.read_service(live, self.now).announcement if live is not None else None
+
+    @property
+    def announced_client(self) -> str:
+        """Name of the Secret that CloudNativePG was told to present; empty before the first."""
+        announcement = self.announcement
+        told = announcement.annotations if announcement is not None else {}
+        return told.get(names.cnpg.CLIENT_SECRET, "")
+
+    @property
+    def announced_name(self) -> str | None:
+        """The name that CloudNativePG verifies the plugin for; None before the first.
+
+        A name that the plugin's certificate does not have was never announced: whoever may annotate
+        the Service must not get a certificate for any name.
+        """
+        announcement, leaf = self.announcement, self.pair(self.plugin.server_secret).leaf
+        if announcement is None or leaf is None:
+            return None
+        name = announcement.annotations.get(names.cnpg.SERVER_NAME, self.plugin.service_name)
+        return name if covers(leaf.dns_names, name) else None

@@ -1,0 +1,144 @@
+"""What happens when a resource is deleted.
+
+The Service goes first, while CloudNativePG lives and the plugin still answers; then what no owner
+reference removes; the finalizer last. The spec need not be valid: what there is to remove is read
+from the cluster.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, find_condition, no, unknown
+from cnpg_plugin_operator.api.deletion import Leaving
+from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
+from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
+from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
+from cnpg_plugin_operator.reconcile.environment import RETRY, Environment
+from cnpg_plugin_operator.reconcile.pruning import chains_in_use
+from cnpg_plugin_operator.reconcile.sidecar.rollout import place
+
+
+async def tear_down(
+    env: Environment, leaving: Leaving, status: Mapping[str, Any]
+) -> Verdict | None:
+    """Go one step further in the removal; None once nothing is left to wait for."""
+    services = await env.gatherer.own_services(leaving)
+    leaving = _named(leaving, services, status)
+    waiting = await _leave_cnpg_pod(env, leaving, status)
+    waiting = waiting or await _withdraw(env, leaving, services)
+    if waiting is not None:
+        return waiting
+    await env.remover.prune_cluster_bindings(leaving)
+    await env.remover.discard_certificates(leaving)
+    await env.remover.discard_unowned(leaving)
+    used = await chains_in_use(env, leaving.namespace, leaving=leaving.uid)
+    await env.remover.prune_chains(leaving, used)
+    await env.writer.release(leaving)
+    return None
+
+
+async def sweep(env: Environment, namespace: str, name: str) -> float | None:
+    """Take out what a resource left behind whose finalizer was removed by hand.
+
+    Returns after how many seconds to look again; None once nothing is left.
+    """
+    epoch = datetime.fromtimestamp(0, UTC)
+    gone = Leaving(namespace, name, "", 0, epoch, True, None, "", name, "", False)  # noqa: FBT003
+    await env.remover.prune_cluster_bindings(gone)
+    if not any(name in cnpg.sidecars for cnpg in await env.gatherer.cnpg(namespace)):
+        return None
+    await place(env, gone)
+    return RETRY[Reason.SIDECAR_PENDING]
+
+
+def _named(leaving: Leaving, services: list[dict[str, Any]], status: Mapping[str, Any]) -> Leaving:
+    """Add the plugin's name where the spec does not tell it: as it was announced, or answered."""
+    if leaving.plugin_name:
+        return leaving
+    labels = [mapping(body["metadata"].get("labels")) for body in services]
+    announced = next((str(n) for each in labels if (n := each.get(names.cnpg.PLUGIN_NAME))), "")
+    answered = str(mapping(status.get("plugin")).get("name", ""))
+    return replace(leaving, plugin_name=announced or answered)
+
+
+async def _withdraw(
+    env: Environment, leaving: Leaving, services: list[dict[str, Any]]
+) -> Verdict | None:
+    """Have CloudNativePG forget the plugin; a verdict while that takes time or must not be."""
+    now = env.clock()
+    seen = [(body, observe.read_service(body, now)) for body in services]
+    if any(facts.announcement is not None and not facts.deleting for _, facts in seen):
+        clusters = await env.gatherer.clusters(leaving)
+        if clusters and leaving.protected:
+            return _in_use(leaving, clusters)
+        await _note_withdrawal(env, leaving)
+    for body, _ in seen:
+        await env.remover.withdraw_service(leaving, body)
+    if not any(facts.cnpg_finalizer for _, facts in seen):
+        return None
+    cnpg = await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference)
+    # CloudNativePG never looks at the end of a Service without its label.
+    held = ", ".join(
+        body["metadata"]["name"]
+        for body, facts in seen
+        if facts.cnpg_finalizer and facts.announcement is not None
+    )
+    if held and any(operator.available for operator in cnpg):
+        return unknown(
+            Reason.DELETING, f"Service {held} is deleted; CloudNativePG forgets the plugin."
+        )
+    # As they are since their deletion: the patch holds for one version only.
+    for body in await env.gatherer.own_services(leaving):
+        await env.remover.strip_cnpg_finalizer(leaving, body)
+    return None
+
+
+async def _leave_cnpg_pod(
+    env: Environment, leaving: Leaving, status: Mapping[str, Any]
+) -> Verdict | None:
+    """Have the plugin's sidecar taken out, with whatever else is to change in that pod.
+
+    The status says first that nothing holds the removal up: the set is composed from it.
+    """
+    cnpg = await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference)
+    hosts = [each for each in cnpg if leaving.name in each.sidecars]
+    if not hosts:
+        return None
+    clusters = await env.gatherer.clusters(leaving)
+    if clusters and leaving.protected:
+        # It goes all the same where it keeps CloudNativePG from starting.
+        await place(env, leaving)
+        return _in_use(leaving, clusters)
+    waits = ""
+    if find_condition(status, Type.ACCEPTED).get("reason") == Reason.DELETING:
+        placed = await place(env, leaving)
+        waits = f" It waits: {placed.placing.reason}." if placed.placing.reason else ""
+    return unknown(
+        Reason.DELETING,
+        f"The sidecar is taken out of Deployment {hosts[0].deployment}.{waits}",
+    )
+
+
+async def _note_withdrawal(env: Environment, leaving: Leaving) -> None:
+    """Note what CloudNativePG will not forget by itself: a successor needs a restart of it."""
+    async with env.locks[leaving.namespace]:
+        for cnpg in await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference):
+            version = parse_version(cnpg.version)
+            if version is not None and not reregisters(version):
+                await env.restarter.note_withdrawal(
+                    leaving.namespace, cnpg, leaving.plugin_name, env.clock()
+                )
+
+
+def _in_use(leaving: Leaving, clusters: tuple[ClusterFacts, ...]) -> Verdict:
+    return no(
+        Reason.IN_USE,
+        f"Clusters still use {leaving.plugin_name}: {list_names(clusters)}. An unreachable "
+        "plugin stops their reconciliation, failover included: remove it from their spec.plugins "
+        "first, or set spec.deletionProtection to false.",
+    )

@@ -1,0 +1,111 @@
+"""What a pass works with, made once by the composition root, and when passes come back."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
+
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
+from cnpg_plugin_operator.cluster.apply import Writer
+from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
+from cnpg_plugin_operator.cluster.removal import Remover
+from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.cluster.snapshot import Gatherer
+from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.decide.registration.restart import Pace
+from cnpg_plugin_operator.desired.sidecars import Gate
+from cnpg_plugin_operator.reconcile.sidecar.pending import Placements
+from cnpg_plugin_operator.reconcile.workers import Lane
+from cnpg_plugin_operator.telemetry import Metrics
+
+
+class Handshaker(Protocol):
+    """Talks to a plugin as CloudNativePG would; a failure is an outcome, never an exception."""
+
+    async def shake(
+        self,
+        endpoint: Endpoint,
+        material: Material,
+        timeout: float,  # noqa: ASYNC109 - a value
+    ) -> HandshakeOutcome:
+        """Perform one handshake within `timeout` seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that passes depend on."""
+
+    namespaces: tuple[str, ...]
+    restart_policy: RestartPolicy
+    pace: Pace
+    cluster_domain: str
+    grants: Grants
+    tls_provider: Provider = Provider.CERT_MANAGER
+    gate: Gate = field(default_factory=Gate)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Ports and settings of every pass."""
+
+    gatherer: Gatherer
+    writer: Writer
+    remover: Remover
+    restarter: Restarter
+    handshaker: Handshaker
+    sidecars: Sidecars
+    policy: Policy
+    metrics: Metrics
+    clock: Callable[[], datetime]
+    locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    """One per namespace: what its plugins share (chain, CloudNativePG) is written by one at a
+    time."""
+    placements: Placements = field(default_factory=Placements)
+    aside: Callable[[Lane], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
+    """Steps aside while the pass waits for something slow; see `Slots.aside`."""
+
+
+IN_PASSING: Final = 1.0
+"""Progress that is looked at again within this many seconds is not worth a write of the status."""
+
+ON_ITS_WAY: Final = frozenset(
+    {Reason.ISSUING, Reason.ROLLOUT_IN_PROGRESS, Reason.UNREACHABLE, Reason.AWAITING_REGISTRATION}
+)
+"""What every new plugin goes through; it says nothing that a user could act on."""
+
+PROGRESS: Final = 10.0
+"""Seconds for which such progress is not reported again: most plugins are Ready before."""
+
+WORTH_TELLING: Final = frozenset({Reason.RESTARTING})
+"""Progress that is looked at often, yet takes so long that it is reported."""
+
+FALLBACK_RETRY: Final = 10.0
+"""Seconds until a resource that is not Ready is looked at again, where no reason says otherwise.
+Events wake it earlier; this covers what no watch reports."""
+
+RETRY: Final[Mapping[Reason, float]] = {
+    Reason.ISSUING: 2.0,
+    Reason.CERT_MANAGER_NOT_INSTALLED: 5.0,
+    Reason.ISSUER_NOT_READY: 5.0,
+    Reason.ROLLOUT_IN_PROGRESS: 3.0,
+    Reason.AWAITING_REGISTRATION: 0.5,
+    Reason.AWAITING_PODS: 2.0,
+    Reason.REREGISTERING: 0.5,
+    Reason.RESTARTING: 0.5,
+    Reason.RESTART_STUCK: 10.0,
+    Reason.RESTART_PENDING: 2.0,
+    Reason.SIDECAR_PENDING: 2.0,
+    Reason.CNPG_UNAVAILABLE: 2.0,
+    Reason.DELETING: 1.0,
+    Reason.AWAITING_APPROVAL: 600.0,
+    Reason.SUSPENDED: 600.0,
+    Reason.INVALID_SPEC: 60.0,
+    Reason.CNPG_NOT_FOUND: 30.0,
+}
+"""Seconds until the next look, by the reason that ended the pass."""

@@ -1,0 +1,126 @@
+"""What becomes of a pass that an error ended: whose verdict it is, and when it is told.
+
+Every error lands on the condition whose stage it ended. The conditions before it were just judged,
+those after it keep their last verdicts: nothing was found out about them.
+"""
+
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.conditions import SUMMED_UP, Reason, Type, Verdict, no, read_verdict
+from cnpg_plugin_operator.api.status import Report
+from cnpg_plugin_operator.api.untrusted import printable
+from cnpg_plugin_operator.reconcile.stages import Failure
+
+logger = logging.getLogger(__name__)
+
+PATIENCE: Final = 3
+"""Failed passes in a row before a request that may succeed the next time is told of."""
+
+WORDS_LIMIT: Final = 800
+"""Bytes of the API server's words in a message: what to do about it has to fit behind them."""
+
+Key = tuple[str, str]
+"""Namespace and name of a resource."""
+
+
+@dataclass(slots=True)
+class Failures:
+    """How many passes of each resource failed in a row; it only matters to when that is told."""
+
+    _count: dict[Key, int] = field(default_factory=dict)
+
+    def note(self, key: Key) -> int:
+        """Count one more, and say how many there are."""
+        self._count[key] = self._count.get(key, 0) + 1
+        return self._count[key]
+
+    def forget(self, key: Key) -> None:
+        """Begin to count from zero: a pass succeeded, or the resource is gone."""
+        self._count.pop(key, None)
+
+
+def judge_failure(failure: Failure, count: int) -> Verdict | None:
+    """Give the verdict of the stage that failed; None while the next try may well succeed."""
+    error = failure.error
+    words = printable(error, WORDS_LIMIT).rstrip(".")
+    match error:
+        case errors.WriteLoopError():
+            return no(Reason.WRITE_LOOP_STOPPED, f"{words}.")
+        case errors.InvalidSpecError() | errors.RejectedError():
+            return no(Reason.INVALID_SPEC, f"{words}.")
+        case errors.ForbiddenError():
+            return no(
+                Reason.CLUSTER_ERROR,
+                f"{words}. Grant the operator what it lacks, or change the policy that refuses "
+                "the request; the operator repeats it.",
+            )
+        case errors.ClusterError():
+            if count < PATIENCE:
+                return None
+            return no(Reason.CLUSTER_ERROR, f"{words}. The operator repeats the request.")
+        case _:
+            return no(
+                Reason.INTERNAL_ERROR,
+                f"The operator failed unexpectedly ({type(error).__name__}); its log says where. "
+                "Please report that. The operator tries again.",
+            )
+
+
+def judge_unread(failure: Failure, count: int) -> Verdict | None:
+    """Judge a pass that could not even read the cluster: nothing was refused by that."""
+    told = judge_failure(failure, count)
+    return None if isinstance(failure.error, errors.ClusterError) and count < PATIENCE else told
+
+
+def log_failure(failure: Failure, reference: Mapping[str, str]) -> None:
+    """Log an unexpected error with where it was raised, but not with the values that it names."""
+    error = failure.error
+    if isinstance(error, errors.OperatorError):
+        return
+    logger.error(
+        "%s: %s",
+        failure.condition,
+        type(error).__name__,
+        extra={**reference, "trace": where(error)},
+    )
+
+
+def where(error: Exception) -> str:
+    """Name the innermost calls that an error came through."""
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return " < ".join(f"{f.name} {f.filename.rpartition('/')[2]}:{f.lineno}" for f in frames[::-1])
+
+
+def settle(
+    previous: Mapping[str, Any], report: Report, failure: Failure, told: Verdict | None
+) -> Report:
+    """Complete the report of a pass that failed.
+
+    Until the failure is told of, all conditions stay as they are. Where an earlier condition is not
+    True, the failure is told there, for `Ready` repeats the first such condition.
+    """
+    verdicts = dict(report.verdicts) if told is not None else {}
+    kept = set()
+    for kind in SUMMED_UP:
+        known = read_verdict(previous, kind) if kind not in verdicts else None
+        if known is not None:
+            verdicts[kind] = known
+            kept.add(kind)
+    if told is not None:
+        earlier = SUMMED_UP[: SUMMED_UP.index(failure.condition)]
+        open_ones = (k for k in earlier if k not in verdicts or not verdicts[k].is_true)
+        place = next(open_ones, failure.condition)
+        verdicts[place] = told
+        kept.discard(place)
+    return replace(report, verdicts=verdicts, kept=frozenset(kept))
+
+
+def condition_of(error: Exception) -> Type:
+    """Tell which condition a failed read is about; `Accepted` where nothing says so."""
+    about = error.condition if isinstance(error, errors.ClusterError) else ""
+    return Type(about) if about else Type.ACCEPTED

@@ -1,0 +1,1 @@
+"""HandshakeSucceeded: calls the plugin as CloudNativePG would."""

@@ -1,0 +1,251 @@
+"""The stage of the handshake: what CloudNativePG finds, at the Service and at every pod.
+
+While certificates change there are two questions: whether CloudNativePG can talk to the plugin with
+what it was told last, and whether it could with what it is to be told next.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, unknown
+from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.decide.certificates.reload import (
+    LOOK_AGAIN,
+    FollowInput,
+    Step,
+    decide_following,
+)
+from cnpg_plugin_operator.decide.facts.plugin import (
+    Endpoint,
+    HandshakeOutcome,
+    Identity,
+    Material,
+    PodFacts,
+)
+from cnpg_plugin_operator.desired.objects import digest
+from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
+from cnpg_plugin_operator.reconcile.context import Context
+from cnpg_plugin_operator.reconcile.handshake.schedule import Proof, Proofs
+from cnpg_plugin_operator.reconcile.workers import Lane
+
+STILL_ROUTED: Final = timedelta(seconds=10)
+"""How long after its deletion was requested a pod may still receive calls. The Service excludes it
+at once, kube-proxy on each node follows later; on a busy machine half a second was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What the handshakes found."""
+
+    verdict: Verdict
+    identity: Identity | None
+    takes_new: bool
+    """Whether the plugin can be announced with its newest certificates and name."""
+    step: Step
+    """What to do about pods that have not followed a change of certificates."""
+
+
+async def prove(
+    context: Context, proofs: Proofs, certified: Certified, restarted_for: str
+) -> Proven:
+    """Shake hands where that is due; tell pods that are behind of their new certificates."""
+    plugin = context.plugin
+    wanted = Endpoint(
+        host=plugin.host,
+        port=plugin.spec.port,
+        server_name=plugin.server_name,
+        plugin_name=plugin.spec.plugin_name,
+    )
+    found = observe.read_pods(context.seen.pods)
+    pods = [pod for pod in found if pod.ready and not pod.deleting]
+    rounds = _Rounds(context, proofs, certified, restarted_for)
+    newest = await rounds.shake(wanted, plugin.client_secret, pods)
+    behind = _behind(certified, newest, pods)
+    step = rounds.decide(behind)
+    if step is Step.WAIT:
+        await _refresh(context, certified, behind, pods)
+    succeeded = newest.outcome.succeeded
+    former = _former(context, certified, wanted)
+    ends = _end_of_calls(found, context.now)
+    if former is not None and (ends is not None or not succeeded):
+        context.wake += [ends] if ends is not None else []
+        present = await rounds.shake(former, context.announced_client, [])
+        return Proven(present.verdict(), present.outcome.identity, takes_new=False, step=step)
+    verdict = newest.verdict()
+    if not succeeded and step is Step.WAIT:
+        verdict = unknown(
+            Reason.AWAITING_PODS,
+            f"The pods have not taken their renewed certificates yet: {verdict.message}",
+        )
+    return Proven(verdict, newest.outcome.identity, succeeded, step)
+
+
+def _former(context: Context, certified: Certified, wanted: Endpoint) -> Endpoint | None:
+    """What CloudNativePG dials at present, where that differs from what it is to dial."""
+    announcement = context.announcement
+    if announcement is None or announcement.annotations.get(names.cnpg.PLUGIN_PORT) != str(
+        wanted.port
+    ):
+        return None
+    server_name = context.announced_name or wanted.server_name
+    if certified.in_use is None and server_name == wanted.server_name:
+        return None
+    return Endpoint(wanted.host, wanted.port, server_name, wanted.plugin_name)
+
+
+def _end_of_calls(pods: Sequence[PodFacts], now: datetime) -> datetime | None:
+    """Say when no pod that is being deleted receives calls any more; None if none does now.
+
+    Such a pod may accept only what CloudNativePG was told last, and no handshake with the Service
+    shows that: other pods answer most of them.
+    """
+    ends = [pod.deleted_at + STILL_ROUTED for pod in pods if pod.deleted_at is not None]
+    return max((moment for moment in ends if moment > now), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """The handshakes of one pass, and what follows from pods that are behind."""
+
+    context: Context
+    proofs: Proofs
+    certified: Certified
+    restarted_for: str
+
+    def decide(self, behind: tuple[str, ...]) -> Step:
+        """Decide about pods that have not followed."""
+        certified = self.certified
+        return decide_following(
+            FollowInput(
+                mode=self.context.plugin.spec.tls.reload,
+                behind=behind,
+                certificates=certified.material,
+                restarted_for=self.restarted_for,
+                changed_at=_changed_at(certified),
+                now=self.context.now,
+            )
+        )
+
+    async def shake(
+        self, endpoint: Endpoint, client_secret: str, pods: Sequence[PodFacts]
+    ) -> Proof:
+        """Give the last proof, or shake hands with the Service and, where several, each pod."""
+        context, plugin = self.context, self.context.plugin
+        material = _material(context, client_secret)
+        restarts = sorted((p["metadata"]["uid"], _restarts(p)) for p in context.seen.pods)
+        certificates = [self.certified.material, _public(material)]
+        fingerprint = digest([asdict(endpoint), certificates, restarts, len(pods)])
+        key = (plugin.namespace, plugin.name, client_secret)
+        interval = self._interval(self.proofs.behind(key))
+        proof = self.proofs.current(key, fingerprint, interval, context.now)
+        if proof is None:
+            lane = Lane.FAILING_PEER if self.proofs.has_failed(key) else Lane.PEER
+            async with context.env.aside(lane):
+                outcomes = await _ask_all(context, endpoint, material, pods)
+            outcome = next((o for o in outcomes.values() if not o.succeeded), outcomes[""])
+            behind = _outdated(outcomes, self.certified, pods)
+            proof = self.proofs.note(key, fingerprint, outcome, behind, context.env.clock())
+        context.wake.append(proof.due(self._interval(proof.behind)))
+        return proof
+
+    def _interval(self, behind: tuple[str, ...]) -> timedelta:
+        """Say how soon to look again after a success: soon where pods are expected to follow."""
+        expecting = self.decide(behind) is Step.WAIT
+        return LOOK_AGAIN if expecting else self.context.plugin.spec.handshake.interval
+
+
+async def _ask_all(
+    context: Context, endpoint: Endpoint, material: Material, pods: Sequence[PodFacts]
+) -> dict[str, HandshakeOutcome]:
+    """Shake hands at the Service (under the empty name), and with each of several pods."""
+    timeout = context.plugin.spec.handshake.timeout.total_seconds()
+    targets = {"": endpoint}
+    if len(pods) > 1:
+        targets |= {
+            pod.name: Endpoint(
+                pod.address, endpoint.port, endpoint.server_name, endpoint.plugin_name
+            )
+            for pod in pods
+            if pod.address
+        }
+    metrics, outcomes = context.env.metrics, {}
+    for name, target in targets.items():
+        with metrics.handshake_seconds.time():
+            outcomes[name] = await context.env.handshaker.shake(target, material, timeout)
+        metrics.handshakes.labels(outcomes[name].reason.value).inc()
+    return outcomes
+
+
+def _outdated(
+    outcomes: Mapping[str, HandshakeOutcome], certified: Certified, pods: Sequence[PodFacts]
+) -> tuple[str, ...]:
+    """Name the pods that showed another certificate than the newest; a single one by the Service.
+
+    A pod that showed none was not reached, and something else is wrong with it.
+    """
+    newest = certified.server.leaf.fingerprint if certified.server.leaf else ""
+    alone = pods[0].name if len(pods) == 1 else ""
+    found = {
+        name or alone
+        for name, outcome in outcomes.items()
+        if outcome.served and outcome.served != newest
+    }
+    return tuple(sorted(found - {""}))
+
+
+def _behind(certified: Certified, proof: Proof, pods: Sequence[PodFacts]) -> tuple[str, ...]:
+    """Name the pods that have not followed.
+
+    Where a certificate is refused, or one shown that is not trusted, all pods may have former
+    files that are older than the newest.
+    """
+    refused = proof.outcome.reason in (Reason.CLIENT_CERTIFICATE_REFUSED, Reason.TLS_REJECTED)
+    changed = _changed_at(certified)
+    if refused and changed is not None:
+        return tuple(pod.name for pod in pods if pod.created < changed)
+    return proof.behind
+
+
+def _changed_at(certified: Certified) -> datetime | None:
+    """Say when what the pods are to have was last changed."""
+    trusted_at = certified.trust.changed_at if certified.trust else None
+    changes = [moment for moment in (certified.server.written_at, trusted_at) if moment]
+    return max(changes, default=None)
+
+
+async def _refresh(
+    context: Context, certified: Certified, behind: Sequence[str], pods: Sequence[PodFacts]
+) -> None:
+    """Have the kubelet bring pods up to date at once."""
+    for pod in pods:
+        if pod.name in behind and pod.refreshed_for != certified.material:
+            await context.env.writer.refresh(context.plugin, pod.name, certified.material)
+            context.wrote.append(f"Pod {pod.name}")
+
+
+def _material(context: Context, client_secret: str) -> Material:
+    """What CloudNativePG would read."""
+    trust, client = (
+        secret.data if secret is not None else {}
+        for secret in (
+            context.secrets.get(names.children.trust_secret(context.plugin.name)),
+            context.secrets.get(client_secret),
+        )
+    )
+    return Material(
+        trust=trust.get(names.children.TRUSTED_SERVERS, b""),
+        certificate=client.get("tls.crt", b""),
+        key=client.get("tls.key", b""),
+    )
+
+
+def _public(material: Material) -> list[str]:
+    return [material.trust.decode(errors="replace"), material.certificate.decode(errors="replace")]
+
+
+def _restarts(pod: Mapping[str, Any]) -> int:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or []
+    return sum(int(status.get("restartCount", 0)) for status in statuses)

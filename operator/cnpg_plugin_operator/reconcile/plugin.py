@@ -1,0 +1,338 @@
+"""From a key to a report: fetch, run the pass or the removal, report, say when to come back."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import (
+    Reason,
+    Status,
+    Type,
+    Verdict,
+    find_condition,
+    no,
+    summarize,
+)
+from cnpg_plugin_operator.api.deletion import Leaving, read_leaving
+from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
+from cnpg_plugin_operator.api.status import Report, build_status, own_part, read_status
+from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
+from cnpg_plugin_operator.decide.sidecar.quarantine import LOOK_WHILE_BLOCKED
+from cnpg_plugin_operator.reconcile.deletion import sweep, tear_down
+from cnpg_plugin_operator.reconcile.environment import (
+    FALLBACK_RETRY,
+    IN_PASSING,
+    ON_ITS_WAY,
+    PROGRESS,
+    RETRY,
+    WORTH_TELLING,
+    Environment,
+)
+from cnpg_plugin_operator.reconcile.failures import (
+    Failures,
+    condition_of,
+    judge_failure,
+    judge_unread,
+    log_failure,
+    settle,
+)
+from cnpg_plugin_operator.reconcile.grants import Revoking
+from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
+from cnpg_plugin_operator.reconcile.pruning import Pruning
+from cnpg_plugin_operator.reconcile.sidecar.rollout import place
+from cnpg_plugin_operator.reconcile.sidecar.sidecar import SidecarPass
+from cnpg_plugin_operator.reconcile.stages import Failure
+from cnpg_plugin_operator.reconcile.standalone import Pass
+
+logger = logging.getLogger(__name__)
+
+ECHO: Final = 0.3
+"""Seconds after which a pass that wrote looks again: the events of its own writes wake it, as a
+rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """When to come back, should nothing happen before."""
+
+    after: float | None
+    """Seconds; None where nothing but an event of the resource changes anything: it is gone, or in
+    a namespace that is not managed."""
+    error: Exception | None = None
+    """What the pass failed with: it is repeated ever more seldom instead."""
+
+
+class Reconciler:
+    """Reconciles one resource at a time; the caller keeps passes of one resource apart."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._proofs = Proofs()
+        self._pruning = Pruning()
+        self._failures = Failures()
+        self._revoking = Revoking()
+        self._reported: dict[tuple[str, str], datetime] = {}
+        """When each status was last written, to spare users and the API server mere progress."""
+
+    async def reconcile(self, namespace: str, name: str) -> Requeue:
+        """Run one pass; an error that no status can tell of is in what it returns."""
+        try:
+            return await self._reconcile(namespace, name)
+        except Exception as error:  # noqa: BLE001 - the loop repeats the pass
+            reference = {"namespace": namespace, "plugin": name}
+            log_failure(Failure(condition_of(error), error), reference)
+            return Requeue(FALLBACK_RETRY, error)
+
+    async def _reconcile(self, namespace: str, name: str) -> Requeue:
+        body = await self._env.gatherer.confirmed(namespace, name)
+        if body is None:
+            return await self._forget(namespace, name)
+        resource = parse_resource(body)
+        try:
+            return await self._advance(body, resource)
+        except Exception as error:  # noqa: BLE001 - it becomes a verdict
+            return await self._fail(resource, Report({}), Failure(condition_of(error), error))
+
+    async def _advance(self, body: Mapping[str, Any], resource: Resource) -> Requeue:
+        """Do what a resource needs next."""
+        held = names.resource.FINALIZER in (body["metadata"].get("finalizers") or [])
+        managed = self._env.gatherer.manages(resource.namespace)
+        if managed:
+            # Before anything can be wrong with its spec.
+            await self._revoking.revoke(self._env, resource)
+        if resource.deleting:
+            if held and managed:
+                return await self._remove(body)
+            if held:
+                await self._env.writer.release(resource)
+            return Requeue(FALLBACK_RETRY)
+        try:
+            plugin = parse_plugin(body, self._env.policy.tls_provider)
+        except errors.InvalidSpecError as error:
+            blocked = managed and await self._unblock(body)
+            refused = await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
+            return Requeue(LOOK_WHILE_BLOCKED.total_seconds()) if blocked else refused
+        if not managed:
+            await self._refuse(body, plugin, await self._misplaced(plugin))
+            return Requeue(None)
+        if not held:
+            await self._env.writer.hold(resource)
+        return await self._pass(body, plugin)
+
+    async def _forget(self, namespace: str, name: str) -> Requeue:
+        """Drop what is known of a resource that is gone, and take out what it left behind."""
+        self._proofs.forget(namespace, name)
+        self._pruning.forget(namespace, name)
+        self._revoking.forget(namespace, name)
+        self._failures.forget((namespace, name))
+        self._reported.pop((namespace, name), None)
+        self._env.metrics.forget(namespace, name)
+        if not self._env.gatherer.manages(namespace):
+            return Requeue(None)
+        try:
+            return Requeue(await sweep(self._env, namespace, name))
+        except errors.ForbiddenError as error:
+            logger.warning("%s", error, extra={"namespace": namespace, "plugin": name})
+            return Requeue(None)
+
+    async def _unblock(self, body: Mapping[str, Any]) -> bool:
+        """Take the sidecar of a spec that cannot be read out, if it blocks CloudNativePG.
+
+        Says whether to look again soon.
+        """
+        if not mapping(body.get("status")).get("sidecar"):
+            return False
+        placed = await place(self._env, read_leaving(body))
+        return placed.roster is not None and bool(placed.roster.blockade.suspects)
+
+    async def _misplaced(self, plugin: Plugin) -> Verdict:
+        """Say where a resource belongs that was created outside the managed namespaces."""
+        policy = self._env.policy
+        return decide_acceptance(
+            AcceptanceInput(
+                plugin=plugin,
+                managed_namespaces=policy.namespaces,
+                cnpg=(),
+                cnpg_elsewhere=await self._env.gatherer.cnpg_namespaces(),
+                foreign=(),
+                rivals=(),
+            )
+        )
+
+    async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
+        status = read_status(body)
+        run: Pass | SidecarPass
+        if plugin.is_sidecar:
+            run = SidecarPass(self._env, self._pruning, plugin, status)
+        else:
+            run = Pass(self._env, self._proofs, self._pruning, plugin, status)
+        try:
+            report = await run.run()
+        except Exception as error:  # noqa: BLE001 - it becomes a verdict
+            failure = Failure(condition_of(error), error)
+            return await self._fail(plugin, Report({}), failure, reading=True)
+        if run.wrote:
+            logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
+        for reason, message in run.notes:
+            await self._tell(plugin, warning=False, reason=reason, message=message, now=run.now)
+        if run.failure is not None:
+            return await self._fail(plugin, report, run.failure)
+        self._failures.forget((plugin.namespace, plugin.name))
+        ready = summarize(report.verdicts)
+        in_progress = ready.status is Status.UNKNOWN
+        after = run.retry_after()
+        if run.wrote and in_progress:
+            after = min(after, ECHO)
+        if in_progress and status.get("observedGeneration") == plugin.generation:
+            # The next pass reports: it follows at once, or before anybody misses it.
+            quiet = self._quiet_for(plugin, run.now) if ready.reason in ON_ITS_WAY else 0.0
+            passing = after <= IN_PASSING and ready.reason not in WORTH_TELLING
+            if passing or quiet > 0:
+                return Requeue(after)
+        await self._report(body, plugin, report)
+        return Requeue(after)
+
+    async def _fail(
+        self, resource: Resource, report: Report, failure: Failure, *, reading: bool = False
+    ) -> Requeue:
+        """Report a pass that an error ended, with all that it did before; have it repeated."""
+        log_failure(failure, _reference(resource))
+        count = self._failures.note((resource.namespace, resource.name))
+        told = (judge_unread if reading else judge_failure)(failure, count)
+        # The pass may have noted something in the status before it failed.
+        body = await self._env.gatherer.resource(resource.namespace, resource.name)
+        if body is not None and body["metadata"]["uid"] == resource.uid:
+            previous = read_status(body)
+            settled = settle(previous, report, failure, told)
+            if settled.verdicts:
+                seen = previous.get("observedGeneration", resource.generation)
+                generation = seen if told is None else resource.generation
+                await self._report(body, replace(resource, generation=generation), settled)
+        error = failure.error
+        transient = isinstance(error, errors.ClusterError) and not isinstance(
+            error, errors.ForbiddenError | errors.RejectedError | errors.WriteLoopError
+        )
+        if transient or told is None or told.reason is Reason.INTERNAL_ERROR:
+            return Requeue(FALLBACK_RETRY, error)
+        return Requeue(RETRY.get(told.reason, FALLBACK_RETRY))
+
+    def _quiet_for(self, plugin: Plugin, now: datetime) -> float:
+        """Seconds for which mere progress is not worth another write of the status."""
+        last = self._reported.get((plugin.namespace, plugin.name))
+        return PROGRESS - (now - last).total_seconds() if last is not None else 0.0
+
+    async def _remove(self, body: Mapping[str, Any]) -> Requeue:
+        """Go on with the deletion; whatever its spec holds, it is the same for every resource."""
+        leaving = read_leaving(body)
+        try:
+            waiting = await tear_down(self._env, leaving, read_status(body))
+        except errors.ClusterError as error:
+            return await self._hold_up(body, leaving, error)
+        self._failures.forget((leaving.namespace, leaving.name))
+        if waiting is None:
+            logger.info("withdrawn", extra=_reference(leaving))
+            return Requeue(FALLBACK_RETRY)
+        await self._report(body, leaving, Report({Type.ACCEPTED: waiting}))
+        return Requeue(RETRY.get(waiting.reason, FALLBACK_RETRY))
+
+    async def _hold_up(
+        self, body: Mapping[str, Any], leaving: Leaving, error: errors.ClusterError
+    ) -> Requeue:
+        """Report what keeps a deletion from going on; it goes on by itself once nothing does."""
+        count = self._failures.note((leaving.namespace, leaving.name))
+        told = judge_failure(Failure(Type.ACCEPTED, error), count)
+        if told is None:
+            return Requeue(FALLBACK_RETRY, error)
+        verdict = no(Reason.DELETING, f"The deletion cannot go on: {told.message}")
+        await self._report(body, leaving, Report({Type.ACCEPTED: verdict}))
+        return Requeue(FALLBACK_RETRY, None if isinstance(error, errors.ForbiddenError) else error)
+
+    async def _refuse(
+        self, body: Mapping[str, Any], resource: Resource, verdict: Verdict
+    ) -> Requeue:
+        """Report that nothing can be done for a resource as it stands."""
+        await self._report(body, resource, Report({Type.ACCEPTED: verdict}))
+        return Requeue(RETRY.get(verdict.reason, FALLBACK_RETRY))
+
+    async def _tell(
+        self, resource: Resource, *, warning: bool, reason: str, message: str, now: datetime
+    ) -> None:
+        """Write an Event; one that is refused costs nothing else."""
+        try:
+            await self._env.writer.event(
+                resource, warning=warning, reason=reason, message=message, now=now
+            )
+        except errors.ClusterError as error:
+            logger.warning("an Event was not written: %s", error, extra=_reference(resource))
+
+    async def _report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
+        """Write the status if it changed; tell of a transition to trouble and back."""
+        previous = read_status(body)
+        now = self._env.clock()
+        status = build_status(previous, report, generation=resource.generation, now=now)
+        self._measure(resource, report, status)
+        if status == own_part(body.get("status")):
+            return
+        await self._env.writer.report(resource, status)
+        self._reported[resource.namespace, resource.name] = now
+        ready = summarize(report.verdicts)
+        before = _ready_before(previous)
+        logger.info(
+            "%s: %s",
+            ready.reason,
+            ready.message,
+            extra={**_reference(resource), "ready": ready.status},
+        )
+        wanted = ready.reason is Reason.SUSPENDED
+        changed = before != (Status.FALSE, ready.reason)
+        trouble = ready.status is Status.FALSE and changed and not wanted
+        recovered = ready.is_true and before[0] == Status.FALSE
+        await self._warn_of_end(resource, previous, report, now)
+        # Outside the managed namespaces only the status may be written.
+        if (trouble or recovered) and self._env.gatherer.manages(resource.namespace):
+            await self._tell(
+                resource,
+                warning=trouble,
+                reason=ready.reason,
+                message=ready.message,
+                now=now,
+            )
+
+    async def _warn_of_end(
+        self, resource: Resource, previous: Mapping[str, Any], report: Report, now: datetime
+    ) -> None:
+        """Warn once of a certificate that nobody renews, while it still works."""
+        verdict = report.verdicts.get(Type.CERTIFICATES_READY)
+        if verdict is None or verdict.reason is not Reason.EXPIRING:
+            return
+        if find_condition(previous, Type.CERTIFICATES_READY).get("reason") != Reason.EXPIRING:
+            await self._tell(
+                resource, warning=True, reason=verdict.reason, message=verdict.message, now=now
+            )
+
+    def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
+        """Set the metrics as the status says it; series of what it no longer tells go."""
+        metrics, labels = self._env.metrics, (resource.namespace, resource.name)
+        metrics.forget(*labels)
+        metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)
+        for role, certificate in (status.get("certificates") or {}).items():
+            ends = read_time(certificate.get("notAfter"))
+            if ends is not None:
+                metrics.certificate_expiry.labels(*labels, role).set(ends.timestamp())
+        said = status.get("plugin") or {}
+        if said:
+            metrics.info.labels(*labels, said.get("name", ""), said.get("version", "")).set(1)
+
+
+def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:
+    ready = find_condition(status, Type.READY)
+    return str(ready.get("status", "")), str(ready.get("reason", ""))
+
+
+def _reference(resource: Resource) -> dict[str, str]:
+    return {"namespace": resource.namespace, "plugin": resource.name}

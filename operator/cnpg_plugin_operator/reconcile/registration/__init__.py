@@ -1,0 +1,1 @@
+"""Registered: tells CloudNativePG of the plugin, and restarts it where it has to be."""

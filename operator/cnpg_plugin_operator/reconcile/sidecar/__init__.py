@@ -1,0 +1,1 @@
+"""Mode Sidecar: runs plugins in CloudNativePG's pods."""

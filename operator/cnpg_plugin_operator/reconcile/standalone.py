@@ -1,0 +1,284 @@
+"""The stages of a pass, one per condition, in the order of the product.
+
+Validate, certificates, workload, Service and handshake, announcement and registration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.status import Report
+from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster.ownership import is_own
+from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
+from cnpg_plugin_operator.decide.certificates.reload import Step
+from cnpg_plugin_operator.decide.facts.cnpg import RestartRecord
+from cnpg_plugin_operator.decide.facts.plugin import Identity
+from cnpg_plugin_operator.decide.registration.announcement import keep_announcing
+from cnpg_plugin_operator.decide.registration.touch import note_rivals
+from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, decide_workload
+from cnpg_plugin_operator.desired.access import build_access
+from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.service import build_endpoint, build_service
+from cnpg_plugin_operator.desired.workload import build_deployment
+from cnpg_plugin_operator.errors import ConflictError
+from cnpg_plugin_operator.reconcile.certificates.certificates import PROVIDERS, Certified, certify
+from cnpg_plugin_operator.reconcile.context import Context
+from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.handshake.handshake import Proven, prove
+from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
+from cnpg_plugin_operator.reconcile.pruning import Pruning
+from cnpg_plugin_operator.reconcile.registration.registration import announcing, dial_hash, judge
+from cnpg_plugin_operator.reconcile.sidecar.rollout import place
+from cnpg_plugin_operator.reconcile.stages import Failure, Stage, next_look, walk
+from cnpg_plugin_operator.reconcile.status import build_certificates, build_report
+from cnpg_plugin_operator.reconcile.workload import EVENT_REASON, explain_silence, weigh_upgrade
+
+MOMENT: Final = timedelta(seconds=0.5)
+"""Within which the cluster's own controllers answer a change."""
+
+
+@dataclass(slots=True)
+class Pass:
+    """One pass over one resource."""
+
+    env: Environment
+    proofs: Proofs
+    pruning: Pruning
+    plugin: Plugin
+    status: Mapping[str, Any]
+    """The status as it is, for what was registered before."""
+    now: datetime = field(init=False)
+    """Later than everything that was seen: a certificate may be a moment old."""
+    verdicts: dict[Type, Verdict] = field(default_factory=dict)
+    context: Context = field(init=False)
+    _certified: Certified = field(init=False)
+    _proven: Proven = field(init=False)
+    _desired: list[Object] = field(init=False)
+    _deployment: Object = field(init=False)
+    _overdue: bool = field(init=False, default=False)
+    """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
+    _registered: str = field(init=False, default="")
+    _record: RestartRecord | None = field(init=False, default=None)
+    """The note of a restart that this pass asked for, which the report must not lose."""
+    failure: Failure | None = field(init=False, default=None)
+    """What ended the pass early."""
+
+    async def run(self) -> Report:
+        """Go through the stages until one is not True."""
+        plugin = self.plugin
+        self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
+        bindable = self.env.policy.grants.cluster_roles
+        owners = await self.env.gatherer.grants(bindable.intersection(plugin.spec.cluster_roles))
+        access = build_access(plugin, bindable, owners)
+        domain = self.env.policy.cluster_domain
+        certificates, chain = PROVIDERS[plugin.provider].objects(plugin, domain)
+        service, deployment = build_service(plugin, None), build_deployment(plugin)
+        self._desired = [*certificates, *access, deployment, service]
+        snapshot = await self.env.gatherer.snapshot(plugin, chain, self._desired)
+        self.now = self.env.clock()
+        self.context = Context(self.env, plugin, snapshot, self.now)
+        stages: dict[Type, Stage] = {
+            Type.ACCEPTED: self._accept,
+            Type.CERTIFICATES_READY: self._certify,
+            Type.AVAILABLE: partial(self._deploy, access),
+            Type.HANDSHAKE_SUCCEEDED: self._shake,
+            Type.REGISTERED: self._register,
+        }
+        self.failure = await walk(stages, self.verdicts)
+        report = build_report(
+            self.verdicts,
+            snapshot.cnpg,
+            snapshot.clusters,
+            self._identity,
+            self._registered,
+            self._record,
+        )
+        certified = getattr(self, "_certified", None)
+        hosted = any(plugin.name in cnpg.sidecars for cnpg in snapshot.cnpg)
+        return replace(
+            report,
+            certificates=build_certificates(self.verdicts, certified),
+            obsolete=frozenset() if hosted else frozenset({"sidecar"}),
+        )
+
+    @property
+    def wrote(self) -> list[str]:
+        """What this pass wrote, for the log."""
+        return self.context.wrote
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """What to tell in Events: reason and message."""
+        return self.context.notes
+
+    def retry_after(self) -> float:
+        """Seconds until the next pass, should nothing wake it earlier."""
+        return next_look(self.verdicts, self.context.wake, self.now, overdue=self._overdue)
+
+    @property
+    def _identity(self) -> Identity | None:
+        proven: Proven | None = getattr(self, "_proven", None)
+        return proven.identity if proven is not None else None
+
+    async def _accept(self) -> Verdict:
+        seen = self.context.seen
+        await self._note_rivals()
+        return decide_acceptance(
+            AcceptanceInput(
+                plugin=self.plugin,
+                managed_namespaces=self.env.policy.namespaces,
+                cnpg=seen.cnpg,
+                cnpg_elsewhere=seen.cnpg_elsewhere,
+                foreign=seen.foreign,
+                rivals=seen.rivals,
+                services=seen.services,
+                reference_exists=seen.reference_exists,
+                grants=self.env.policy.grants,
+                private=seen.private,
+                issuer=seen.issuer,
+                announced_name=self.context.announced_name,
+                cluster_domain=self.env.policy.cluster_domain,
+            )
+        )
+
+    async def _note_rivals(self) -> None:
+        """Note that other Services have the plugin's name; it outlives them and this process."""
+        plugin, context = self.plugin, self.context
+        note = note_rivals(context.announcement, context.seen.foreign, self.now)
+        service = context.live.get(("Service", plugin.service_name))
+        if note is None or service is None or plugin.spec.suspend or not is_own(plugin, service):
+            return
+        await self.env.writer.note_disturbance(service, note)
+        context.wrote.append(f"Service {plugin.service_name}")
+
+    async def _certify(self) -> Verdict:
+        plugin = self.plugin
+        key = (plugin.namespace, plugin.name, plugin.client_secret)
+        followed = self.proofs.followed(key)
+        self._certified = await certify(self.context, self.status, followed=followed)
+        return self._certified.verdict
+
+    async def _deploy(self, access: list[Object]) -> Verdict:
+        plugin, context = self.plugin, self.context
+        self._deployment = deployment = build_deployment(plugin, self._restarted_for())
+        held, telling = weigh_upgrade(
+            plugin,
+            self.status,
+            context.seen,
+            deployment,
+            published=context.announcement is not None,
+        )
+        if held is not None:
+            return held
+        context.notes += [(EVENT_REASON, telling)] if telling else []
+        for body in access:
+            await context.apply(body)
+        await context.apply(build_service(plugin, self._announcing()))
+        live = await context.apply(deployment)
+        facts = observe.read_workload(live, list(context.seen.pods))
+        if not facts.up_to_date:
+            # Its controller looks at any change of it, be it of an annotation, within a moment.
+            context.wake.append(self.now + MOMENT)
+        verdict = decide_workload(
+            WorkloadInput(plugin.namespace, plugin.name, plugin.spec.port, facts, self.now)
+        )
+        return await explain_silence(self.env, plugin, verdict)
+
+    async def _shake(self) -> Verdict:
+        plugin, context = self.plugin, self.context
+        self._proven = await prove(context, self.proofs, self._certified, self._restarted_for())
+        if self._proven.step is Step.RESTART:
+            self._deployment = build_deployment(plugin, self._certified.material)
+            await context.apply(self._deployment)
+            message = (
+                f"Deployment {plugin.name} is restarted: its pods have not taken their renewed "
+                "certificates. A server that reloads its files needs no restart."
+            )
+            context.notes.append(("RestartingPods", message))
+        return self._proven.verdict
+
+    async def _register(self) -> Verdict:
+        plugin, context = self.plugin, self.context
+        if not self._proven.takes_new:
+            return self._await_pods()
+        identity = self._proven.identity
+        annotations = announcing(
+            plugin,
+            context.seen,
+            context.announcement,
+            dialled=dial_hash(plugin, context.seen.cnpg[0], self._certified),
+            template=self._deployment["spec"]["template"],
+            identity=identity,
+            now=self.now,
+        )
+        live = await context.apply(build_service(plugin, annotations))
+        announcement = observe.read_service(live, self.now).announcement
+        if announcement is None:
+            raise ConflictError(
+                f"Service {plugin.service_name} lost its label while it was applied"
+            )
+        step = await judge(
+            self.env,
+            plugin,
+            self.status,
+            context.seen,
+            announcement,
+            identity,
+            self._registered,
+            self.now,
+        )
+        context.notes += [("RestartingCNPG", step.restarted)] if step.restarted else []
+        self._record = step.record
+        context.wrote += step.nudged
+        context.wake += [self.now + step.after] if step.after is not None else []
+        self._overdue = step.overdue
+        if step.verdict.is_true:
+            self._registered = announcement.revision
+            context.wrote += await self.pruning.prune(
+                self.env, plugin, self._desired, plugin.secrets
+            )
+            await self._leave_cnpg_pod()
+        return step.verdict
+
+    async def _leave_cnpg_pod(self) -> None:
+        """Take out the sidecar that this plugin once was; until it was Ready, it had its use.
+
+        Orphans go with it, for no pass of their own takes them out.
+        """
+        context = self.context
+        if self.plugin.name not in context.seen.cnpg[0].sidecars and not context.seen.orphans:
+            return
+        placed = await place(self.env, self.plugin)
+        context.wrote += placed.wrote
+        context.wake += [self.now + placed.after] if placed.after else []
+
+    def _await_pods(self) -> Verdict:
+        """Keep announcing what CloudNativePG uses; the pods do not take the new yet."""
+        return unknown(
+            Reason.AWAITING_PODS,
+            f"Pods of Deployment {self.plugin.name} do not take the new certificates yet; "
+            f"CloudNativePG keeps Secret {self.context.announced_client} until they do.",
+        )
+
+    def _announcing(self) -> Mapping[str, str] | None:
+        """What the published Service says, to be kept: CloudNativePG forgets a withdrawn one."""
+        announcement = self.context.announcement
+        if announcement is None:
+            return None
+        dialled = dial_hash(self.plugin, self.context.seen.cnpg[0], self._certified)
+        return keep_announcing(announcement, build_endpoint(self.plugin), dialled)
+
+    def _restarted_for(self) -> str:
+        """The certificates that the pods are, or are to be, restarted for."""
+        if self.plugin.spec.tls.reload == "Restart":
+            return self._certified.material
+        live = self.context.live.get(("Deployment", self.plugin.name)) or {}
+        template = ((live.get("spec") or {}).get("template") or {}).get("metadata") or {}
+        return str((template.get("annotations") or {}).get(names.annotations.RELOADED) or "")

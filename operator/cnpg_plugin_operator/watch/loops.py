@@ -1,0 +1,183 @@
+"""One serial loop per resource: wakes coalesce, failures back off, passes never overlap.
+
+Whatever a resource holds, only its own loop may suffer from it. Events make passes prompt, but
+nothing depends on them: kopf does not report what was deleted while its watch was down, and an
+object whose labels were removed leaves a watch that selects by label. So every resource is looked
+at within a minute, and resources without a loop are listed and picked up.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.reconcile.plugin import Requeue
+from cnpg_plugin_operator.reconcile.workers import Slots
+from cnpg_plugin_operator.telemetry import Metrics
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""Namespace and name of a resource."""
+
+BACKOFF_FIRST: Final = 1.0
+"""Seconds after the first failed pass."""
+
+BACKOFF_MOST: Final = 60.0
+"""Seconds between failed passes at most."""
+
+WORKERS: Final = 4
+"""Passes that run at the same time: enough to overlap their waiting for the API server."""
+
+MOST_PASSES: Final = 120
+"""Passes of one resource within a minute, however often it is woken; even the waiting for a new
+leader of CloudNativePG takes no more."""
+
+REST: Final = 2.0
+"""Seconds between two passes of a resource that is woken more often than that."""
+
+RESYNC: Final = (45.0, 60.0)
+"""Seconds after which a resource is looked at though nothing happened; spread by chance."""
+
+
+class Loops:
+    """One loop per resource: wakes coalesce, passes of one resource never overlap.
+
+    Resources that `is_managed` does not know share one worker: however many there are, the others
+    do not wait for them.
+    """
+
+    def __init__(
+        self,
+        reconcile: Callable[[str, str], Awaitable[Requeue]],
+        metrics: Metrics,
+        *,
+        slots: Slots | None = None,
+        is_managed: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._reconcile = reconcile
+        self._metrics = metrics
+        self._loops: dict[Key, _Loop] = {}
+        self._slots = slots or Slots(WORKERS)
+        self._others = Slots(1)
+        self._is_managed = is_managed
+
+    async def pick_up(self, list_keys: Callable[[], Awaitable[Iterable[Key]]]) -> None:
+        """List the resources again and again, and start loops for those that have none."""
+        while True:
+            await asyncio.sleep(_spread(*RESYNC))
+            try:
+                found = await list_keys()
+            except errors.ClusterError as error:
+                logger.warning("the resources could not be listed: %s", error)
+                continue
+            for key in found:
+                if key not in self._loops:
+                    self.wake(key)
+
+    def wake(self, key: Key) -> None:
+        """Run a pass of this resource soon; start its loop where there is none."""
+        loop = self._loops.get(key)
+        if loop is None:
+            loop = self._loops[key] = _Loop()
+            loop.task = asyncio.create_task(self._run(key, loop), name=f"loop {key}")
+        loop.woken.set()
+
+    def wake_where(self, matches: Callable[[Key, frozenset[str]], bool]) -> None:
+        """Wake the known resources that a predicate over key and marks picks."""
+        for key, loop in list(self._loops.items()):
+            if matches(key, loop.marks):
+                loop.woken.set()
+
+    def learn(self, key: Key, marks: frozenset[str]) -> None:
+        """Note by what else a resource is known, so that what names it can wake it."""
+        loop = self._loops.get(key)
+        if loop is not None:
+            loop.marks = marks
+
+    async def stop(self) -> None:
+        """End all loops; passes under way are cut off, which any pass can stand."""
+        tasks = [loop.task for loop in self._loops.values() if loop.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, key: Key, loop: "_Loop") -> None:
+        failures = 0
+        while True:
+            await loop.woken.wait()
+            await asyncio.sleep(loop.rest(time.monotonic()))
+            async with self._slots if self._is_managed(key[0]) else self._others:
+                loop.woken.clear()
+                pause = await self._pass(key, failures)
+            failures = failures + 1 if pause.failed else 0
+            if pause.after is None and not loop.woken.is_set():
+                del self._loops[key]
+                return
+            if not loop.woken.is_set():
+                after = min(pause.after or 0.0, _spread(*RESYNC))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(loop.woken.wait(), after)
+                loop.woken.set()
+
+    async def _pass(self, key: Key, failures: int) -> "_Pause":
+        controller = names.resource.PLURAL
+        with self._metrics.reconcile_seconds.labels(controller).time():
+            result, pause = await self._guarded(key, failures)
+        self._metrics.reconciles.labels(controller, result).inc()
+        return pause
+
+    async def _guarded(self, key: Key, failures: int) -> tuple[str, "_Pause"]:
+        reference = {"namespace": key[0], "plugin": key[1]}
+        try:
+            requeue = await self._reconcile(*key)
+        except errors.ClusterError as error:
+            logger.warning("the pass is repeated: %s", error, extra=reference)
+        except Exception:
+            # Whatever a resource holds, only its own loop may suffer from it.
+            logger.exception("the pass failed unexpectedly and is repeated", extra=reference)
+        else:
+            if requeue.error is None:
+                return "success", _Pause(requeue.after)
+            logger.warning("the pass is repeated: %s", requeue.error, extra=reference)
+        after = min(BACKOFF_FIRST * 2 ** min(failures, 16), BACKOFF_MOST) * _spread(0.8, 1.2)
+        return "error", _Pause(after, failed=True)
+
+
+def _spread(least: float, most: float) -> float:
+    """Pick a number by chance, so that what began together does not go on together."""
+    return random.uniform(least, most)  # noqa: S311 - protects nothing
+
+
+@dataclass(slots=True)
+class _Loop:
+    """The state of one resource's loop."""
+
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    marks: frozenset[str] = frozenset()
+    starts: deque[float] = field(default_factory=deque)
+    """When the passes of the last minute began."""
+
+    def rest(self, now: float) -> float:
+        """Give the seconds until the next pass may begin, and note it."""
+        while self.starts and self.starts[0] <= now - 60:
+            self.starts.popleft()
+        tired = len(self.starts) >= MOST_PASSES
+        begins = max(now, self.starts[-1] + REST) if tired else now
+        self.starts.append(begins)
+        return begins - now
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """How long a loop rests."""
+
+    after: float | None
+    failed: bool = False

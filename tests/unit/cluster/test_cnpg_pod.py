@@ -1,0 +1,456 @@
+"""CloudNativePG's own objects as the host of sidecars: as its manifest has them, and otherwise."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.cnpg import locate
+from cnpg_plugin_operator.cluster.cnpg_pod import read_facts, read_host, read_host_pods
+from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.cluster.snapshot import Gatherer
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.sidecar.gate import encode_verdicts
+from tests.support.fake_client import FakeClient
+from tests.support.hosts import deployment, identified, sidecar_spec
+from tests.unit.reconcile.world import Clock
+
+NAMESPACE = "cnpg-system"
+CONFIGURATION = "cnpg-controller-manager-config"
+KEY = names.cnpg.SOCKET_VARIABLE
+
+
+def body(**manager: Any) -> dict[str, Any]:
+    """CloudNativePG's Deployment with some fields of its container replaced."""
+    found = deployment()
+    found["metadata"]["uid"] = "uid-of-cnpg"
+    found["spec"]["template"]["spec"]["containers"][0].update(manager)
+    return found
+
+
+def test_the_manifest_is_read() -> None:
+    facts = read_facts(body(), [])
+
+    assert facts == HostFacts(
+        deployment="cnpg-controller-manager",
+        uid="uid-of-cnpg",
+        template=deployment()["spec"]["template"],
+        directory="/plugins",
+        user={"runAsUser": 10001, "runAsGroup": 10001},
+        account="cnpg-manager",
+        ports=frozenset({8080, 9443}),
+        available=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pod", "container", "user"),
+    [
+        pytest.param({}, {}, {}, id="nobody says it"),
+        pytest.param(None, None, {}, id="nulls"),
+        pytest.param({"runAsUser": 26}, {}, {"runAsUser": 26}, id="the pod says it"),
+        pytest.param({}, {"runAsGroup": 0}, {"runAsGroup": 0}, id="the container says it"),
+        pytest.param(
+            {"runAsUser": 26, "runAsGroup": 26, "fsGroup": 26}, {"runAsUser": 10001},
+            {"runAsUser": 10001, "runAsGroup": 26}, id="the container's word counts first",
+        ),
+    ],
+)  # fmt: skip
+def test_as_whom_cloudnativepg_runs(
+    pod: dict[str, Any] | None, container: dict[str, Any] | None, user: dict[str, int]
+) -> None:
+    given = body(securityContext=container)
+    given["spec"]["template"]["spec"]["securityContext"] = pod
+
+    assert read_facts(given, []).user == user
+
+
+@pytest.mark.parametrize(
+    ("mounts", "found"),
+    [
+        pytest.param([], "", id="nothing"),
+        pytest.param(None, "", id="null"),
+        pytest.param([{"name": "x", "mountPath": "/plugins"}], "x", id="a volume of somebody's"),
+        pytest.param([{"name": "x", "mountPath": "/plugins/"}], "x", id="with a slash"),
+        pytest.param(
+            [{"name": names.sidecars.VOLUME_SOCKETS, "mountPath": "/plugins"}], "", id="our own"
+        ),
+        pytest.param([{"name": "x", "mountPath": "/plugins-2"}], "", id="another directory"),
+    ],
+)
+def test_what_somebody_else_mounts_there(mounts: list[Any] | None, found: str) -> None:
+    assert read_facts(body(volumeMounts=mounts), []).mounted == found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"metadata": {"name": "x", "uid": "1"}},
+        {"metadata": {"name": "x", "uid": "1"}, "spec": None, "status": None},
+        {"metadata": {"name": "x", "uid": "1"}, "spec": {"template": {"spec": None}}},
+    ],
+    ids=["no spec", "nulls", "a template without a spec"],
+)
+def test_a_deployment_that_says_nothing_is_read(given: dict[str, Any]) -> None:
+    facts = read_facts(given, [])
+
+    assert (facts.user, facts.account, facts.replicas) == ({}, "default", 1)
+    assert facts.newest is None
+
+
+def test_a_deployment_that_is_scaled_down_is_read() -> None:
+    given = body()
+    given["spec"]["replicas"] = 0
+
+    assert read_facts(given, []).replicas == 0
+
+
+# Where CloudNativePG looks for sockets
+
+ENVIRONMENT = [{"name": KEY, "value": "/from-env"}]
+
+
+def put(client: FakeClient, kind: kinds.Kind, directory: str, name: str = CONFIGURATION) -> None:
+    text = base64.b64encode(directory.encode()).decode() if kind is kinds.SECRET else directory
+    meta = {"name": name, "namespace": NAMESPACE}
+    client.put(kind, {"metadata": meta, "data": {KEY: text}})
+
+
+async def read(client: FakeClient, given: dict[str, Any], *, configured: bool = True) -> HostFacts:
+    return await read_host(client, given, configured=configured)
+
+
+@pytest.mark.parametrize(
+    ("secret", "config_map", "env", "directory"),
+    [
+        pytest.param(None, None, [], "/plugins", id="nothing says it"),
+        pytest.param(None, None, ENVIRONMENT, "/from-env", id="the environment"),
+        pytest.param(None, "/from-map", ENVIRONMENT, "/from-map", id="the ConfigMap first"),
+        pytest.param("/from-secret", "/from-map", ENVIRONMENT, "/from-secret", id="the Secret"),
+        pytest.param("/from-secret", None, [], "/from-secret", id="the Secret alone"),
+        pytest.param("", "", ENVIRONMENT, "/from-env", id="empty values say nothing"),
+        pytest.param(
+            None, None, [{"name": KEY, "valueFrom": {"fieldRef": {}}}], "/plugins",
+            id="a variable without a value",
+        ),
+    ],
+)  # fmt: skip
+async def test_where_cloudnativepg_looks(
+    secret: str | None, config_map: str | None, env: list[dict[str, Any]], directory: str
+) -> None:
+    client = FakeClient()
+    for kind, text in ((kinds.SECRET, secret), (kinds.CONFIG_MAP, config_map)):
+        if text is not None:
+            put(client, kind, text)
+
+    assert (await read(client, body(env=env))).directory == directory
+
+
+@pytest.mark.parametrize(
+    ("arguments", "directory"),
+    [
+        pytest.param(["--config-map-name=mine"], "/mine", id="one argument"),
+        pytest.param(["--config-map-name", "mine"], "/mine", id="two arguments"),
+        pytest.param(["--config-map-name"], "/plugins", id="no name"),
+        pytest.param(["--config-map-name="], "/plugins", id="an empty name"),
+        pytest.param([], "/plugins", id="no flag"),
+        pytest.param(["--config-map-name=gone"], "/plugins", id="a ConfigMap that is gone"),
+        pytest.param(["--config-map-name-2=mine"], "/plugins", id="another flag"),
+    ],
+)
+@pytest.mark.parametrize("field", ["args", "command"])
+async def test_its_configuration_is_found_by_its_flags(
+    arguments: list[str], directory: str, field: str
+) -> None:
+    client = FakeClient()
+    put(client, kinds.CONFIG_MAP, "/mine", "mine")
+    given = body(**{"args": [], "command": ["/manager"], field: arguments})
+
+    assert (await read(client, given)).directory == directory
+
+
+@pytest.mark.parametrize("mounted", ["/plugins", "/elsewhere"])
+async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) -> None:
+    client = FakeClient()
+    put(client, kinds.SECRET, "/from-secret")
+    given = body(volumeMounts=[{"name": names.sidecars.VOLUME_SOCKETS, "mountPath": mounted}])
+
+    assert (await read(client, given, configured=False)).directory == mounted
+
+
+async def test_a_deployment_that_is_gone_is_no_host() -> None:
+    client = FakeClient()
+    gatherer = Gatherer(client, (NAMESPACE,), Clock())
+    seen = await Sidecars(client, gatherer, allowed=True).snapshot(sidecar_spec())
+    assert seen.host is None
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("v1.33.4", (1, 33)),
+        ("v1.29.0-eks-1", (1, 29)),
+        ("1.30+", (1, 30)),
+        ("", None),
+        ("unknown", None),
+    ],
+)
+async def test_the_version_of_kubernetes(said: str, version: tuple[int, int] | None) -> None:
+    client = FakeClient()
+    client.kubernetes = said
+
+    assert (await read(client, body())).kubernetes == version
+
+
+async def test_a_version_that_may_not_be_read_is_unknown() -> None:
+    class Silent(FakeClient):
+        async def version(self) -> str:
+            raise errors.ForbiddenError("no")
+
+    assert (await read(Silent(), body())).kubernetes is None
+
+
+# Its pods
+
+
+def pod(name: str = "cnpg-1", made: str = "10:00", **fields: Any) -> dict[str, Any]:
+    metadata = {
+        "name": name,
+        "namespace": NAMESPACE,
+        "uid": name,
+        "creationTimestamp": f"2026-03-01T{made}:00Z",
+        "labels": {names.labels.NAME: names.cnpg.APP},
+        "annotations": {names.annotations.SIDECARS: '{"hello": "r1"}'},
+    }
+    return {"metadata": {**metadata, **fields.pop("metadata", {})}, **fields}
+
+
+def gated(**state: Any) -> dict[str, Any]:
+    """The status of a pod whose gate is in a state."""
+    sidecar = {"name": "cnpg-plugin-hello", "state": {"running": {}}, "started": True}
+    gate = {"name": names.sidecars.GATE, "state": state}
+    return {"initContainerStatuses": [sidecar, gate]}
+
+
+MESSAGE = encode_verdicts({"hello.example.org": identified()})
+ENDED = {"exitCode": 0, "message": MESSAGE, "finishedAt": "2026-03-01T10:01:00Z"}
+
+
+def test_a_gate_that_ended_well_tells_what_it_found() -> None:
+    (found,) = read_host_pods([pod(status=gated(terminated=ENDED))])
+
+    assert found.sidecars == {"hello": "r1"}
+    assert found.verdicts["hello.example.org"].reason is Reason.IDENTIFIED
+    assert found.gate_ended is not None
+    assert found.gate_ended.isoformat() == "2026-03-01T10:01:00+00:00"
+    assert found.container("cnpg-plugin-hello") is not None
+    assert found.container("manager") is None
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param({}, id="no status"),
+        pytest.param({"initContainerStatuses": None}, id="no init containers"),
+        pytest.param(gated(waiting={"reason": "PodInitializing"}), id="it waits"),
+        pytest.param(gated(running={"startedAt": "2026-03-01T10:00:00Z"}), id="it runs"),
+        pytest.param(gated(terminated={**ENDED, "exitCode": 1}), id="it failed"),
+        pytest.param(gated(terminated={**ENDED, "exitCode": None}), id="it ended somehow"),
+        pytest.param(
+            {"containerStatuses": [{"name": names.sidecars.GATE, "state": {"terminated": ENDED}}]},
+            id="another container of its name",
+        ),
+    ],
+)
+def test_a_gate_that_did_not_end_well_tells_nothing(status: dict[str, Any]) -> None:
+    (found,) = read_host_pods([pod(status=status)])
+
+    assert (found.verdicts, found.gate_ended) == ({}, None)
+
+
+@pytest.mark.parametrize("message", [None, "", "cut off {", '{"plugins":[\n{"plugin":"x"}\n]}'])
+def test_a_gate_whose_words_make_no_sense_ended_all_the_same(message: str | None) -> None:
+    (found,) = read_host_pods([pod(status=gated(terminated={**ENDED, "message": message}))])
+
+    assert found.verdicts == {}
+    assert found.gate_ended is not None
+
+
+def test_pods_come_oldest_first_and_those_that_go_are_left_out() -> None:
+    going = pod("cnpg-3", "12:00", metadata={"deletionTimestamp": "2026-03-01T13:00:00Z"})
+    bodies = [pod("cnpg-2", "11:00"), going, pod("cnpg-1", "10:00")]
+
+    assert [each.pod.name for each in read_host_pods(bodies)] == ["cnpg-1", "cnpg-2"]
+
+
+async def test_only_the_pods_that_the_deployment_selects_are_its_own() -> None:
+    client = FakeClient()
+    client.put(kinds.POD, pod())
+    client.put(kinds.POD, pod("other-1", metadata={"labels": {names.labels.NAME: "other"}}))
+
+    found = await read(client, body())
+
+    assert [each.pod.name for each in found.pods] == ["cnpg-1"]
+    assert found.newest is found.pods[-1]
+
+
+# Its apply
+
+
+async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> None:
+    client = FakeClient()
+    facts = await read(client, body())
+    client.put(kinds.DEPLOYMENT, {**body(), "metadata": {**body()["metadata"], "uid": "another"}})
+    gatherer: Any = None
+    sidecars = Sidecars(client, gatherer, allowed=True)
+
+    with pytest.raises(errors.ConflictError):
+        await sidecars.apply(NAMESPACE, facts, {"metadata": {"annotations": {"a": "b"}}}, None)
+    assert client.writes == []
+
+
+# Since when its leader leads
+
+
+@pytest.mark.parametrize(
+    ("taken", "since"),
+    [
+        ("2026-03-01T10:02:00.123456Z", "2026-03-01T10:02:00.123456+00:00"),
+        ("soon", None),
+        (None, None),
+    ],
+)
+async def test_since_when_its_leader_leads(taken: str | None, since: str | None) -> None:
+    client = FakeClient()
+    client.put(kinds.DEPLOYMENT, body())
+    owner = {"kind": "ReplicaSet", "name": "cnpg-controller-manager-5d9c"}
+    client.put(kinds.POD, pod(metadata={"ownerReferences": [owner]}))
+    held = {"holderIdentity": "cnpg-1_x", "acquireTime": taken}
+    meta = {"name": names.cnpg.LEASE, "namespace": NAMESPACE}
+    client.put(kinds.LEASE, {"metadata": meta, "spec": held})
+
+    (found,) = await locate(client, NAMESPACE)
+
+    assert found.leader is not None
+    assert (found.leader.since.isoformat() if found.leader.since else None) == since
+    assert found.sidecars == {}
+
+
+@pytest.mark.parametrize(
+    ("noted", "found"),
+    [
+        ('{"a": "2026-03-01T10:00:00Z"}', {"a"}),
+        ('{"a": "2026-03-01T10:00:00Z", "b": "soon"}', {"a"}),
+        ("nonsense", set()),
+        (None, set()),
+    ],
+)
+async def test_what_was_withdrawn_is_read(noted: str | None, found: set[str]) -> None:
+    client = FakeClient()
+    given = body()
+    given["metadata"]["annotations"] = {names.annotations.WITHDRAWN: noted}
+    client.put(kinds.DEPLOYMENT, given)
+
+    (cnpg_found,) = await locate(client, NAMESPACE)
+
+    assert cnpg_found.withdrawn.keys() == found
+
+
+SAYING = {"phase": "Failed", "reason": "Evicted", "message": "it used too much"}
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "words"),
+    [
+        pytest.param(SAYING, False, "it used too much", id="as the pod says"),
+        pytest.param(SAYING, True, "it used too much", id="as both say"),
+        pytest.param({"phase": "Succeeded"}, True, "says the Event", id="as only an Event says"),
+        pytest.param({"phase": "Succeeded"}, False, None, id="by nothing that tells"),
+        pytest.param({"phase": "Failed", "reason": "NodeShutdown"}, False, None, id="otherwise"),
+    ],
+)
+async def test_a_pod_that_was_ended(
+    status: dict[str, Any], *, told: bool, words: str | None
+) -> None:
+    client = FakeClient()
+    client.put(kinds.POD, pod("cnpg-1", "11:00", status=status))
+    client.put(kinds.POD, pod("cnpg-2", "11:20"))
+    if told:
+        client.put(
+            kinds.EVENT,
+            {
+                "metadata": {"name": "event", "namespace": NAMESPACE},
+                "involvedObject": {"kind": "Pod", "uid": "cnpg-1"},
+                "reason": "Evicted",
+                "message": "says the Event",
+                "lastTimestamp": "2026-03-01T11:30:00Z",
+            },
+        )
+
+    facts = await read_host(client, body(), configured=False)
+
+    assert [each.pod.name for each in facts.pods] == ["cnpg-2"]
+    assert [each.message for each in facts.evictions] == ([words] if words else [])
+    for eviction in facts.evictions:
+        assert (eviction.pod, eviction.sidecars) == ("cnpg-1", {"hello": "r1"})
+        assert eviction.ended == (read_time("2026-03-01T11:30:00Z") if told else eviction.created)
+
+
+def test_pods_that_are_refused_are_told_of() -> None:
+    found = body()
+    condition = {
+        "type": "ReplicaFailure",
+        "status": "True",
+        "reason": "FailedCreate",
+        "message": "exceeded quota",
+        "lastTransitionTime": "2026-03-01T11:00:00Z",
+    }
+    found["status"] = {"conditions": [condition]}
+
+    facts = read_facts(found, [])
+
+    assert facts.refused == "exceeded quota"
+    assert facts.refused_since == read_time("2026-03-01T11:00:00Z")
+    condition["status"] = "False"
+    assert read_facts(found, []).refused == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        pytest.param({}, "no such ConfigMap", id="a pod that waits for its volumes"),
+        pytest.param({"podIP": "10.0.0.1"}, "", id="a pod that has them"),
+        pytest.param(
+            {"conditions": [{"type": "PodScheduled", "status": "False"}]}, "", id="without a node"
+        ),
+        pytest.param({"conditions": [{"type": "Ready", "status": "True"}]}, "", id="ready"),
+    ],
+)
+async def test_why_a_volume_is_not_mounted_is_read_from_events(
+    status: dict[str, Any], words: str
+) -> None:
+    client = FakeClient()
+    client.put(kinds.POD, pod(status=status))
+    for number, (reason, message) in enumerate(
+        [
+            ("FailedMount", "MountVolume.SetUp failed for volume: no such ConfigMap"),
+            ("FailedMount", "Unable to attach or mount volumes: timed out"),
+            ("Pulled", "MountVolume.SetUp failed, says an image"),
+        ]
+    ):
+        metadata = {"name": f"event-{number}", "namespace": NAMESPACE}
+        stamp = f"2026-03-01T11:0{number}:00Z"
+        client.put(
+            kinds.EVENT,
+            {"metadata": metadata, "reason": reason, "message": message, "lastTimestamp": stamp},
+        )
+
+    facts = await read_host(client, body(), configured=False)
+
+    assert facts.newest is not None
+    assert words in facts.newest.unmounted
+    assert bool(facts.newest.unmounted) is bool(words)

@@ -1,0 +1,169 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Status
+from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide.acceptance.acceptance import (
+    AcceptanceInput,
+    Grants,
+    decide_acceptance,
+)
+from cnpg_plugin_operator.decide.facts.plugin import ForeignObject
+from tests.support.builders import cnpg, plugin
+
+
+def given(subject: Plugin, **facts: Any) -> AcceptanceInput:
+    usual = AcceptanceInput(
+        plugin=subject,
+        managed_namespaces=("cnpg-system",),
+        cnpg=(cnpg(),),
+        cnpg_elsewhere=(),
+        foreign=(),
+        rivals=(),
+    )
+    return replace(usual, **facts)
+
+
+def test_the_shortest_resource_is_accepted() -> None:
+    assert decide_acceptance(given(plugin())).status is Status.TRUE
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "words"),
+    [
+        pytest.param(
+            {"cnpg": (), "cnpg_elsewhere": ("databases",)}, Reason.CNPG_NOT_FOUND,
+            "it runs in databases", id="CloudNativePG runs elsewhere",
+        ),
+        pytest.param(
+            {"cnpg": ()}, Reason.CNPG_NOT_FOUND, "Install it there",
+            id="CloudNativePG runs nowhere",
+        ),
+        pytest.param(
+            {"cnpg": (), "managed_namespaces": ("other",)}, Reason.CNPG_NOT_FOUND,
+            "cnpg.namespaces", id="the chart does not name the namespace",
+        ),
+        pytest.param(
+            {"cnpg": (cnpg(), cnpg(deployment="second"))}, Reason.CNPG_AMBIGUOUS, "second",
+            id="two CloudNativePGs run here",
+        ),
+        pytest.param(
+            {"rivals": ("older",)}, Reason.NAME_CONFLICT, "CNPGPlugin older",
+            id="an older resource provides the plugin",
+        ),
+        pytest.param(
+            {"foreign": (ForeignObject("Service", "hello", "Helm"),)}, Reason.NAME_CONFLICT,
+            "Service cnpg-system/hello belongs to Helm", id="a Service of that name exists",
+        ),
+    ],
+)  # fmt: skip
+def test_a_place_that_does_not_fit_is_named(
+    facts: dict[str, Any], reason: Reason, words: str
+) -> None:
+    verdict = decide_acceptance(given(plugin(), **facts))
+
+    assert (verdict.status, verdict.reason) == (Status.FALSE, reason)
+    assert words in verdict.message
+
+
+def container(**fields: Any) -> dict[str, Any]:
+    return {"podTemplate": {"spec": {"containers": [{"name": "plugin", **fields}]}}}
+
+
+def pod(**fields: Any) -> dict[str, Any]:
+    return {"podTemplate": {"spec": fields}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        pytest.param({"clusterRoles": ["cluster-admin"]}, "allowedClusterRoles", id="ClusterRole"),
+        pytest.param({"roles": ["secrets-reader"]}, "allowedRoles", id="a Role"),
+        pytest.param(
+            {"serviceAccount": {"name": "cnpg-manager"}}, "allowedServiceAccounts", id="an account"
+        ),
+        pytest.param(pod(serviceAccountName="cnpg-manager"), "account", id="account by template"),
+        pytest.param(pod(automountServiceAccountToken=True), "token", id="the default's token"),
+        pytest.param(pod(hostNetwork=True), "hostNetwork", id="the node's network"),
+        pytest.param(pod(hostPID=True), "hostPID", id="the node's processes"),
+        pytest.param(
+            {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "node's files", id="hostPath"
+        ),
+        pytest.param(
+            {"volumes": [{"name": "x", "projected": {"sources": [
+                {"secret": {"name": "cnpg-plugins-root"}}]}}]},
+            "cnpg-plugins-root", id="the chain's root in a projected volume",
+        ),
+        pytest.param(
+            {"envFrom": [{"secretRef": {"name": "cnpg-plugins"}}]}, "cnpg-plugins",
+            id="the intermediate's key as variables",
+        ),
+        pytest.param(
+            {"volumes": [{"name": "x", "secret": {"secretName": "other-client-tls"}}]},
+            "other-client-tls", id="the pair CloudNativePG presents to another plugin",
+        ),
+        pytest.param(
+            pod(volumes=[{"name": names.children.VOLUME_CLIENT, "secret": {
+                "secretName": "hello-client-tls", "items": [{"key": "tls.key", "path": "k"}]}}]),
+            "hello-client-tls", id="CloudNativePG's key by way of the operator's own volume",
+        ),
+        pytest.param({"securityContext": {"privileged": True}}, "privileged", id="privileged"),
+        pytest.param(
+            {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}, "SYS_ADMIN",
+            id="a capability beyond baseline",
+        ),
+        pytest.param(
+            container(ports=[{"containerPort": 9090, "hostPort": 9090}]), "port of the node",
+            id="a port of the node",
+        ),
+        pytest.param(
+            pod(initContainers=[{"name": "i", "securityContext": {"privileged": True}}]),
+            "privileged", id="a privileged init container",
+        ),
+        pytest.param({"podTemplate": {"spec": []}}, "cannot be read", id="a template of no shape"),
+        pytest.param(pod(containers="none"), "cannot be read", id="containers that are none"),
+    ],
+)  # fmt: skip
+def test_nobody_gains_rights_by_writing_a_resource(spec: dict[str, Any], words: str) -> None:
+    verdict = decide_acceptance(given(plugin(**spec)))
+
+    assert (verdict.status, verdict.reason) == (Status.FALSE, Reason.INVALID_SPEC)
+    assert words in verdict.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param({"clusterRoles": ["viewer"]}, id="a ClusterRole"),
+        pytest.param({"roles": ["reader"]}, id="a Role"),
+        pytest.param({"serviceAccount": {"name": "plugins"}}, id="an account"),
+        pytest.param(
+            {"securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE"]}}},
+            id="a capability of the baseline",
+        ),
+        pytest.param(
+            {"volumes": [{"name": "x", "secret": {"secretName": "own"}}]}, id="a Secret of its own"
+        ),
+    ],
+)
+def test_what_the_chart_names_is_granted(spec: dict[str, Any]) -> None:
+    grants = Grants(
+        cluster_roles=frozenset({"viewer"}),
+        roles=frozenset({"reader"}),
+        service_accounts=frozenset({"plugins"}),
+    )
+
+    assert decide_acceptance(given(plugin(**spec), grants=grants)).status is Status.TRUE
+
+
+def test_a_suspended_resource_says_so_before_anything_else() -> None:
+    verdict = decide_acceptance(given(plugin(suspend=True), cnpg=()))
+
+    assert verdict.reason is Reason.SUSPENDED
+
+
+def test_the_name_that_cloudnativepg_selects_its_own_pods_by_is_refused() -> None:
+    assert decide_acceptance(given(plugin("cloudnative-pg"))).reason is Reason.INVALID_SPEC

@@ -1,0 +1,205 @@
+"""What CloudNativePG's pod does not take: before anything rolls, and with words that help."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.decide.acceptance.sidecars import judge_host
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.desired.sidecars import Gate
+from tests.support.builders import cnpg
+from tests.support.hosts import GATE, host, sidecar_spec
+
+ASSIGNED = host(user={})
+"""A host whose user the platform assigns."""
+
+
+def judge(
+    spec: dict[str, Any],
+    where: HostFacts | None = None,
+    facts: CNPGFacts | None = None,
+    gate: Gate = GATE,
+) -> tuple[Reason, str] | None:
+    verdict = judge_host(sidecar_spec(**spec), facts or cnpg(), where or host(), gate)
+    return (verdict.reason, verdict.message) if verdict is not None else None
+
+
+@pytest.mark.parametrize(
+    ("where", "facts", "gate", "reason", "words"),
+    [
+        pytest.param(
+            host(), cnpg(olm="cnpg.v1.30.0"), GATE, Reason.UNSUPPORTED_BY_OLM, "cnpg.v1.30.0",
+            id="OLM owns the Deployment",
+        ),
+        pytest.param(
+            host(kubernetes=(1, 28)), cnpg(), GATE, Reason.UNSUPPORTED_BY_KUBERNETES,
+            "Kubernetes 1.28", id="Kubernetes has no native sidecars",
+        ),
+        pytest.param(
+            host(), cnpg(), Gate(), Reason.INVALID_SPEC, "CNPGP_SIDECAR_GATE_IMAGE",
+            id="the operator does not know its image",
+        ),
+        pytest.param(
+            host(mounted="by-hand"), cnpg(), GATE, Reason.NAME_CONFLICT, "volume by-hand",
+            id="somebody mounts a volume there",
+        ),
+        pytest.param(
+            host(mounted="by-hand", kubernetes=(1, 28)), cnpg(olm="x"), GATE,
+            Reason.UNSUPPORTED_BY_OLM, "OLM", id="what cannot be changed comes first",
+        ),
+    ],
+)  # fmt: skip
+def test_a_host_that_takes_no_sidecar_is_told_of(
+    where: HostFacts, facts: CNPGFacts, gate: Gate, reason: Reason, words: str
+) -> None:
+    found = judge({}, where, facts, gate)
+
+    assert found is not None
+    assert found[0] is reason
+    assert words in found[1]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param(host(), id="as the manifest has it"),
+        pytest.param(host(kubernetes=(1, 29)), id="the first Kubernetes with native sidecars"),
+        pytest.param(host(kubernetes=(2, 0)), id="a Kubernetes of the future"),
+        pytest.param(host(kubernetes=None), id="a Kubernetes that does not tell"),
+        pytest.param(ASSIGNED, id="a user that the platform assigns"),
+        pytest.param(host(directory="/var/run/plugins/"), id="another directory"),
+    ],
+)
+def test_a_host_that_can_takes_the_shortest_sidecar(where: HostFacts) -> None:
+    assert judge({}, where) is None
+
+
+def args(*arguments: str) -> dict[str, Any]:
+    return {"args": list(arguments)}
+
+
+def volume(**source: Any) -> dict[str, Any]:
+    return {"volumes": [{"name": "x", **source}]}
+
+
+def mount(path: str, name: str = "x") -> dict[str, Any]:
+    return {
+        "volumes": [{"name": "x", "emptyDir": {}}],
+        "volumeMounts": [{"name": name, "mountPath": path}],
+    }
+
+
+def security(**fields: Any) -> dict[str, Any]:
+    return {"securityContext": fields}
+
+
+TOKEN = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("another account", {"serviceAccount": {"name": "mine"}}, "account, cnpg-manager"),
+    ("a token without the account", volume(**TOKEN), "token of CloudNativePG's account"),
+    ("a mount over the sockets", mount("/plugins"), "would cover /plugins"),
+    ("a mount over the sockets with a slash", mount("/plugins/"), "would cover /plugins"),
+    ("a mount below the sockets", mount("/plugins/mine"), "would cover /plugins"),
+    ("a mount over everything", mount("/"), "would cover"),
+    ("a mount over the token", mount(names.sidecars.TOKEN_DIRECTORY), "would cover /var/run"),
+    ("a mount above the token", mount("/var/run"), "would cover /var/run"),
+    ("a mount below the token", mount(f"{names.sidecars.TOKEN_DIRECTORY}/x"),
+     "would cover /var/run"),
+    ("a volume that is none of its own", mount("/data", "scratch-data"), "scratch-data is none"),
+    ("the volume of the sockets by name", mount("/x", names.sidecars.VOLUME_SOCKETS), "is none of"),
+    ("another user", security(runAsUser=65532), "runs with 10001"),
+    ("another group", security(runAsGroup=65532), "runs with 10001"),
+    ("root", security(runAsUser=0), "10001"),
+    ("anybody who may be root", security(runAsNonRoot=False), "nothing as root"),
+    ("privileges", security(privileged=True), "must not be privileged"),
+    ("capabilities", security(capabilities={"add": ["SYS_ADMIN"]}), "SYS_ADMIN"),
+    ("the node's files", volume(hostPath={"path": "/"}), "node's files"),
+    ("capabilities of no shape", security(capabilities=["x"]), "cannot be read"),
+    ("all of the node's memory", volume(emptyDir={"medium": "Memory"}), "emptyDir.sizeLimit"),
+    ("a limit that is the whole pod's",
+     {"resources": {"limits": {"ephemeral-storage": "1Gi"}}}, "CloudNativePG's whole pod"),
+    *((f"the election {' '.join(words)}", args(*words), "leader-elected") for words in (
+        ("--leader-elect",), ("-leader-elect",), ("--leader-elect=true",), ("--leader-elect=1",),
+        ("--leader-elect=T",), ("--leader-elect=TRUE",), ("--leader-election",),
+        ("--leader-elect", "--verbose"), ("--leader-elect", "true"),
+        ("--leader-elect", "false"), ("--leader-elect", "0"),
+    )),
+    ("an election in the command", {"command": ["/manager", "--leader-elect"]}, "leader-elected"),
+    *((f"the port of {words}", args(words), "CloudNativePG's own") for words in (
+        "--metrics-bind-address=:8080", "--metrics-bind-address=0.0.0.0:8080",
+        "--webhook-port=9443", "--port=8080", "--addr=[::]:9443", ":8080",
+    )),
+    ("a port as the next argument", args("--metrics-bind-address", ":8080"), "8080"),
+    ("a port in the command", {"command": ["/plugin", "--port=8080"]}, "8080"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_what_a_sidecar_must_not_have_is_refused(spec: dict[str, Any], words: str) -> None:
+    found = judge(spec)
+
+    assert found is not None
+    assert found[0] is Reason.INVALID_SPEC
+    assert words in found[1]
+
+
+def test_root_is_refused_where_the_platform_assigns_the_user() -> None:
+    found = judge(security(runAsUser=0), ASSIGNED)
+
+    assert found is not None
+    assert "nothing as root" in found[1]
+
+
+def test_a_port_that_the_manager_declares_is_its_own() -> None:
+    given = args("--pprof=:6060")
+
+    assert judge(given) is None
+    assert judge(given, host(ports=frozenset({6060}))) is not None
+
+
+def test_the_directory_of_another_configuration_must_not_be_covered() -> None:
+    where = host(directory="/var/lib/plugins/")
+
+    assert judge(mount("/var/lib/plugins"), where) is not None
+    assert judge(mount("/var/lib"), where) is not None
+    assert judge(mount("/plugins"), where) is None
+
+
+ACCEPTED: list[tuple[str, dict[str, Any]]] = [
+    ("the plugin's own arguments", args("plugin", "--log-level=debug", "--zap-encoder", "json")),
+    ("CloudNativePG's account", {"serviceAccount": {"name": "cnpg-manager"}}),
+    ("a token with the account", {"serviceAccount": {"name": "cnpg-manager"}, **volume(**TOKEN)}),
+    ("a Secret of its own", volume(secret={"secretName": "mine"})),
+    ("a mount of its own", mount("/data")),
+    ("a mount beside the sockets", mount("/plugins-data")),
+    ("a mount beside the token", mount("/var/run/secrets/kubernetes.io/serviceaccounts")),
+    ("the user it gets anyway", security(runAsUser=10001, runAsGroup=10001)),
+    ("a root file system to write to", security(readOnlyRootFilesystem=False)),
+    ("a capability of the baseline", security(capabilities={"add": ["NET_BIND_SERVICE"]})),
+    *((f"no election by {' '.join(words)}", args(*words)) for words in (
+        ("--leader-elect=false",), ("--leader-elect=0",), ("--no-leader-elect",),
+        ("--leader-elect-id=x",),
+    )),
+    ("a port of its own", args("--health-probe-bind-address=:8081")),
+    ("a metrics server that is off", args("--metrics-bind-address=0")),
+    ("a number that is no port", args("--max=8080")),
+    ("a port at another host", args("--upstream=http://example.org:8080/api")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", [row[1] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED])
+def test_what_a_sidecar_may_have_is_not_refused(spec: dict[str, Any]) -> None:
+    assert judge(spec) is None
+
+
+def test_a_host_of_which_little_is_known_takes_the_shortest_sidecar() -> None:
+    bare = replace(host(), template={}, user={}, ports=frozenset())
+
+    assert judge({}, bare) is None

@@ -1,0 +1,166 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
+from cnpg_plugin_operator.decide.registration.restart import (
+    Action,
+    Pace,
+    RestartInput,
+    decide_restart,
+)
+from cnpg_plugin_operator.decide.registration.restart_need import restart_reason
+from tests.support.builders import NOW, ago, announcement, cnpg, leader, registration
+
+
+def decide(facts: CNPGFacts, *published: Announcement, coming: int = 0) -> tuple[Action, timedelta]:
+    named = {f"plugin-{number}": each for number, each in enumerate(published)}
+    decision = decide_restart(
+        RestartInput(cnpg=facts, published=named, coming=coming, pace=Pace(), now=NOW)
+    )
+    return decision.action, decision.after
+
+
+def at(seconds: float) -> Announcement:
+    return announcement(at=ago(seconds))
+
+
+REST = timedelta(0)
+ROWS = [
+    pytest.param(cnpg(), [at(11)], Action.RESTART, REST, id="one plugin has settled"),
+    pytest.param(
+        cnpg(), [at(9)], Action.WAIT, timedelta(seconds=1), id="a plugin became ready just now"
+    ),
+    pytest.param(
+        cnpg(), [at(40), at(4)], Action.WAIT, timedelta(seconds=2), id="another one followed"
+    ),
+    pytest.param(
+        cnpg(), [at(58), at(4)], Action.WAIT, timedelta(seconds=2),
+        id="the first of many will not wait longer than the most",
+    ),
+    pytest.param(
+        cnpg(), [at(61), at(1)], Action.RESTART, REST, id="the first of many waited for the most"
+    ),
+    pytest.param(
+        cnpg(rolling=True), [at(60)], Action.WAIT, timedelta(seconds=2), id="a rollout runs"
+    ),
+    pytest.param(
+        cnpg(available=False), [at(60)], Action.WAIT, timedelta(seconds=2), id="no replica"
+    ),
+    pytest.param(
+        cnpg(leader=None), [at(60)], Action.WAIT, timedelta(seconds=2), id="no leader"
+    ),
+    pytest.param(
+        cnpg(restarted_at=ago(100)), [at(60)], Action.WAIT, timedelta(seconds=200),
+        id="the last restart was a short while ago",
+    ),
+    pytest.param(
+        cnpg(rolled_at=ago(100)), [at(60)], Action.WAIT, timedelta(seconds=200),
+        id="sidecars were placed a short while ago",
+    ),
+    pytest.param(
+        cnpg(restarted_at=ago(301)), [at(60)], Action.RESTART, REST, id="it has cooled down"
+    ),
+    pytest.param(
+        cnpg(restarted_for={"plugin-0": "r1"}), [at(60)], Action.NOTHING, REST,
+        id="the restart for this revision was asked for",
+    ),
+    pytest.param(
+        cnpg(leader=leader(ago(30))), [at(60)], Action.NOTHING, REST,
+        id="CloudNativePG started after the announcement",
+    ),
+    pytest.param(cnpg(), [], Action.NOTHING, REST, id="nothing is published"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "published", "action", "after"), ROWS)
+def test_a_restart_is_timed(
+    facts: CNPGFacts, published: list[Announcement], action: Action, after: timedelta
+) -> None:
+    assert decide(facts, *published) == (action, after)
+
+
+def test_a_restart_waits_for_plugins_that_are_on_their_way_but_not_for_ever() -> None:
+    assert decide(cnpg(), at(30), coming=3) == (Action.WAIT, timedelta(seconds=2))
+    assert decide(cnpg(), at(61), coming=3) == (Action.RESTART, REST)
+
+
+def test_a_plugin_that_is_registered_since_long_does_not_cut_the_waiting_short() -> None:
+    given = RestartInput(
+        cnpg=cnpg(),
+        published={"registered": at(3000), "new": at(3)},
+        coming=0,
+        pace=Pace(),
+        now=NOW,
+        asking="new",
+        known=frozenset({"registered"}),
+    )
+
+    assert decide_restart(given).after == timedelta(seconds=2)
+
+
+def test_a_restart_is_noted_as_being_for_everything_that_is_published() -> None:
+    covered = announcement("old", at=ago(7200))
+    decision = decide_restart(
+        RestartInput(
+            cnpg=cnpg(), published={"b": at(20), "a": covered}, coming=0, pace=Pace(), now=NOW
+        )
+    )
+
+    assert decision.record is not None
+    assert decision.record.revisions == {"a": "old", "b": "r1"}
+
+
+MOMENTS = st.integers(min_value=0, max_value=4000).map(ago)
+REVISIONS = st.sampled_from(["r1", "r2"])
+STATES = st.builds(
+    cnpg,
+    version=st.sampled_from(["", "1.23.0", "1.24.0", "1.25.1", "1.25.2", "1.30.0"]),
+    rolling=st.booleans(),
+    available=st.booleans(),
+    leader=st.none() | st.builds(leader, MOMENTS),
+    restarted_at=st.none() | MOMENTS,
+    restarted_for=st.dictionaries(st.sampled_from(["plugin-0", "hello"]), REVISIONS),
+)
+ANNOUNCEMENTS = st.builds(announcement, REVISIONS, at=MOMENTS, changed_at=st.none() | MOMENTS)
+
+
+@given(STATES, st.lists(ANNOUNCEMENTS, max_size=4))
+def test_no_state_restarts_during_a_rollout_too_soon_or_twice_for_one_announcement(
+    facts: CNPGFacts, published: list[Announcement]
+) -> None:
+    action, after = decide(facts, *published)
+
+    if action is Action.RESTART:
+        assert facts.available
+        assert not facts.rolling
+        assert facts.restarted_at is None or facts.restarted_at <= NOW - Pace().cooldown
+        noted = facts.restarted_for.get("plugin-0")
+        assert len(published) > 1 or noted != published[0].revision
+    assert (action is Action.WAIT) == (after > timedelta(0))
+
+
+@given(STATES, ANNOUNCEMENTS)
+def test_an_announced_revision_that_was_registered_never_asks_for_a_restart(
+    facts: CNPGFacts, announced: Announcement
+) -> None:
+    for policy in RestartPolicy:
+        given_facts = registration(
+            policy=policy,
+            cnpg=facts,
+            announcement=announced,
+            registered_revision=announced.revision,
+        )
+        assert restart_reason(given_facts) is None
+
+
+def test_a_plugin_that_is_registered_already_hurries_nobody() -> None:
+    published = {"old": at(3600), "new": at(1)}
+    alone = RestartInput(cnpg=cnpg(), published=published, coming=3, pace=Pace(), now=NOW)
+
+    assert decide_restart(alone).action is Action.RESTART
+    assert decide_restart(replace(alone, known=frozenset({"old"}))).action is Action.WAIT

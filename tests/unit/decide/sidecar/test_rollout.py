@@ -1,0 +1,168 @@
+"""When the set of sidecars is applied: what unblocks goes first, what would disturb waits."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, LOOK_AT_CLUSTERS
+from cnpg_plugin_operator.decide.registration.restart import (
+    Action,
+    Pace,
+    RestartInput,
+    decide_restart,
+)
+from cnpg_plugin_operator.decide.sidecar.rollout import Move, PlacingInput, decide_placing
+from tests.support.builders import NOW, ago, announcement, cnpg, pod
+
+PACE = Pace()
+BUSY = ("app/db (Failing over)",)
+ROLLING = cnpg(rolling=True)
+
+
+def situation(**facts: Any) -> PlacingInput:
+    """A difference that is as old as it has to be, beside a CloudNativePG at rest."""
+    usual = PlacingInput(
+        differs=True,
+        forbidden=False,
+        unblocking=False,
+        expecting=False,
+        replicas=1,
+        cnpg=cnpg(),
+        busy=(),
+        first=ago(30),
+        last=ago(30),
+        pace=PACE,
+        now=NOW,
+    )
+    return replace(usual, **facts)
+
+
+SITUATIONS: list[tuple[str, dict[str, Any], Move, str]] = [
+    ("a difference is applied", {}, Move.APPLY, ""),
+    ("no difference is nothing to do", {"differs": False}, Move.NOTHING, ""),
+    ("no difference comes before all else",
+     {"differs": False, "forbidden": True, "expecting": True, "unblocking": True, "busy": BUSY},
+     Move.NOTHING, ""),
+    ("what is forbidden is not done", {"forbidden": True}, Move.FORBIDDEN, "restartPolicy"),
+    ("what is forbidden is not done to unblock", {"forbidden": True, "unblocking": True},
+     Move.FORBIDDEN, "restartPolicy"),
+    ("what is forbidden is not done while nothing runs", {"forbidden": True, "replicas": 0},
+     Move.FORBIDDEN, "restartPolicy"),
+    ("what unblocks is done during a rollout", {"unblocking": True, "cnpg": ROLLING},
+     Move.APPLY, ""),
+    ("what unblocks is done in a rollout that is stuck",
+     {"unblocking": True, "cnpg": cnpg(rolling=True, stuck="no image")}, Move.APPLY, ""),
+    ("what unblocks is done without a leader",
+     {"unblocking": True, "cnpg": cnpg(leader=None, available=False)}, Move.APPLY, ""),
+    ("what unblocks is done beside a busy Cluster", {"unblocking": True, "busy": BUSY},
+     Move.APPLY, ""),
+    ("what unblocks waits for what else is taken out", {"unblocking": True, "expecting": True},
+     Move.WAIT, "other sidecars that fail"),
+    ("what does not unblock waits for what is taken out", {"expecting": True, "replicas": 0},
+     Move.WAIT, "other sidecars that fail"),
+    ("what is forbidden waits for nobody", {"forbidden": True, "expecting": True},
+     Move.FORBIDDEN, "restartPolicy"),
+    ("what unblocks does not settle", {"unblocking": True, "first": NOW, "last": NOW},
+     Move.APPLY, ""),
+    ("without replicas nothing rolls", {"replicas": 0}, Move.APPLY, ""),
+    ("without replicas nothing is waited for",
+     {"replicas": 0, "cnpg": cnpg(leader=None, available=False), "busy": BUSY, "last": NOW},
+     Move.APPLY, ""),
+    ("a rollout is waited for", {"cnpg": ROLLING}, Move.WAIT, "is being rolled out"),
+    ("a rollout that is stuck is told of",
+     {"cnpg": cnpg(rolling=True, stuck="pod x finds no node")}, Move.WAIT, "pod x finds no node"),
+    ("a Deployment that is paused is told of", {"cnpg": cnpg(stuck="it is paused")},
+     Move.WAIT, "it is paused"),
+    ("a pod that still ends is waited for",
+     {"cnpg": cnpg(pods=(pod(deleting=True),))}, Move.WAIT, "is being rolled out"),
+    ("a pod that stays is not waited for", {"cnpg": cnpg(pods=(pod(),))}, Move.APPLY, ""),
+    ("a CloudNativePG that is not available is waited for", {"cnpg": cnpg(available=False)},
+     Move.WAIT, "is being rolled out"),
+    ("a CloudNativePG without a leader is waited for", {"cnpg": cnpg(leader=None)},
+     Move.WAIT, "is being rolled out"),
+    ("a rollout is told of before a busy Cluster", {"cnpg": ROLLING, "busy": BUSY},
+     Move.WAIT, "is being rolled out"),
+    ("a busy Cluster is not disturbed", {"busy": BUSY}, Move.WAIT,
+     "Cluster app/db (Failing over) must not be disturbed"),
+    ("busy Clusters are counted", {"busy": (*BUSY, "b/c (x)", "b/d (x)")}, Move.WAIT, "and 2 more"),
+    ("a busy Cluster is told of before the pause", {"busy": BUSY, "last": NOW}, Move.WAIT,
+     "must not be disturbed"),
+    ("a roll for sidecars a short while ago makes the next one wait",
+     {"cnpg": cnpg(rolled_at=ago(299))},
+     Move.WAIT, "was last rolled at 2026-03-01 11:55:01 UTC"),
+    ("a restart a short while ago makes a roll wait", {"cnpg": cnpg(restarted_at=ago(9))},
+     Move.WAIT, "was last rolled"),
+    ("a roll long ago is not waited for", {"cnpg": cnpg(rolled_at=ago(300))}, Move.APPLY, ""),
+    ("a roll in the future is not waited for", {"cnpg": cnpg(rolled_at=ago(-9))}, Move.APPLY, ""),
+    ("what cures does not wait for a roll", {"unblocking": True, "cnpg": cnpg(rolled_at=NOW)},
+     Move.APPLY, ""),
+    ("without replicas no roll makes it wait", {"replicas": 0, "cnpg": cnpg(rolled_at=NOW)},
+     Move.APPLY, ""),
+    ("what changed just now is waited for", {"last": ago(9)}, Move.WAIT, "may change as well"),
+    ("what changed long enough ago is applied", {"last": ago(10)}, Move.APPLY, ""),
+    ("what goes on changing is applied in the end", {"first": ago(60), "last": NOW},
+     Move.APPLY, ""),
+    ("what goes on changing is waited for up to then", {"first": ago(59), "last": NOW},
+     Move.WAIT, "may change as well"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "move", "words"), [row[1:] for row in SITUATIONS], ids=[row[0] for row in SITUATIONS]
+)
+def test_what_is_done_about_a_difference(facts: dict[str, Any], move: Move, words: str) -> None:
+    placing = decide_placing(situation(**facts))
+
+    assert placing.move is move
+    assert words in placing.reason
+    assert bool(placing.reason) is bool(words)
+    assert (placing.after > timedelta(0)) is (move is Move.WAIT), "only who waits comes back"
+
+
+@pytest.mark.parametrize(
+    ("facts", "after"),
+    [
+        pytest.param({"cnpg": ROLLING}, LOOK_AGAIN, id="a rollout"),
+        pytest.param({"busy": BUSY}, LOOK_AT_CLUSTERS, id="a busy Cluster"),
+        pytest.param({"last": NOW}, LOOK_AGAIN, id="a pause that is long"),
+        pytest.param({"last": ago(9)}, timedelta(seconds=1), id="the rest of a pause"),
+        pytest.param(
+            {"first": ago(59), "last": ago(1)}, timedelta(seconds=1), id="the rest of the longest"
+        ),
+    ],
+)
+def test_when_it_is_looked_at_again(facts: dict[str, Any], after: timedelta) -> None:
+    assert decide_placing(situation(**facts)).after == after
+
+
+@pytest.mark.parametrize("settle", [0, 1, 30])
+@pytest.mark.parametrize("longest", [0, 20, 40])
+@pytest.mark.parametrize("age", [0, 1, 19, 20, 29, 30, 39, 40])
+def test_the_pause_ends_after_the_last_change_or_the_longest_wait(
+    settle: int, longest: int, age: int
+) -> None:
+    pace = Pace(settle=timedelta(seconds=settle), settle_max=timedelta(seconds=longest))
+    given = situation(first=ago(age), last=ago(age), pace=pace)
+
+    waits = decide_placing(given).move is Move.WAIT
+
+    assert waits is (age < min(settle, longest))
+
+
+@pytest.mark.parametrize("placing", [True, False])
+def test_a_restart_waits_for_sidecars_that_are_about_to_be_placed(*, placing: bool) -> None:
+    given = RestartInput(
+        cnpg=cnpg(),
+        published={"hello": announcement(at=ago(60))},
+        coming=0,
+        pace=PACE,
+        now=NOW,
+        placing=placing,
+    )
+
+    decision = decide_restart(given)
+
+    assert decision.action is (Action.WAIT if placing else Action.RESTART)
+    assert decision.after == (LOOK_AGAIN if placing else timedelta(0))

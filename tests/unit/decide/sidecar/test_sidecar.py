@@ -1,0 +1,312 @@
+"""What CloudNativePG's pods tell of a sidecar: which stand in the way, and how each is judged."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Status, no
+from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
+from cnpg_plugin_operator.decide.sidecar.quarantine import (
+    HOLD_AFTER,
+    HOLD_SPARE_AFTER,
+    Cause,
+    History,
+    find_blockade,
+    hold_time,
+)
+from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing
+from cnpg_plugin_operator.decide.sidecar.sidecar import decide_sidecar
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Seat, note_trouble
+from tests.support.builders import NOW, ago, cnpg, container, leader
+from tests.support.hosts import SEEN, WANTED, host, host_pod, sidecar_container, situation
+
+HELD = Held("r1", Reason.CRASH_LOOP, "It ended.", ago(400), 1)
+CLUSTER = ClusterFacts("app", "db", healthy=True, phase="", plugin_status=None)
+
+IMAGE: dict[str, Any] = {
+    "waiting_reason": "ImagePullBackOff",
+    "waiting_message": 'Back-off: ErrImagePull: "example.org/hello:1" not found',
+    "running_since": None,
+    "ready": False,
+}
+CRASH: dict[str, Any] = {
+    "exit_code": 2,
+    "restarts": 1,
+    "ready": False,
+    "exit_message": "line one\npanic: no lease",
+}
+START: dict[str, Any] = {
+    "waiting_reason": "CreateContainerConfigError",
+    "waiting_message": 'secret "x" not found',
+    "running_since": None,
+    "ready": False,
+}
+
+
+def gate(**facts: Any) -> ContainerFacts:
+    return container(name=names.sidecars.GATE, running_since=None, exit_code=0, restarts=0, **facts)
+
+
+def starting(*containers: ContainerFacts, seconds: float = 61, **facts: Any) -> HostPod:
+    """The newest pod, so many seconds old, that is not ready."""
+    usual = {"name": "cnpg-2", "ready": False, "gate_ended": None, "verdicts": {}}
+    return host_pod(*containers, created=ago(seconds), **{**usual, **facts})
+
+
+def pair(**facts: Any) -> dict[str, Any]:
+    return {"sidecars": {"hello": "r1", "other": "r1"}, **facts}
+
+
+WORKED = {name: History(registered="r1") for name in ("hello", "other")}
+"""Sidecars that have worked before: they are not suspected for long."""
+
+
+def find_causes(given: HostFacts) -> dict[str, Cause]:
+    return dict(find_blockade(given, WORKED, NOW).causes)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        pytest.param(host(), {}, id="there is no pod"),
+        pytest.param(host(pods=(host_pod(),)), {}, id="the pod is ready"),
+        pytest.param(host(pods=(starting(),)), {}, id="the sidecar runs and the pod only starts"),
+        pytest.param(
+            host(pods=(starting(sidecar_container(**IMAGE)),)),
+            {"hello": Reason.IMAGE_PULL_ERROR}, id="no image",
+        ),
+        pytest.param(
+            host(pods=(starting(sidecar_container(**CRASH)),)),
+            {"hello": Reason.CRASH_LOOP}, id="a crash",
+        ),
+        pytest.param(
+            host(pods=(starting(sidecar_container(**START)),)),
+            {"hello": Reason.CRASH_LOOP}, id="a container that cannot be made",
+        ),
+        pytest.param(
+            host(pods=(host_pod(sidecar_container(**CRASH)),)), {},
+            id="a crash in a pod that is ready all the same",
+        ),
+        pytest.param(
+            host(pods=(starting(sidecar_container(**CRASH)), host_pod(name="cnpg-3"))), {},
+            id="a crash in a former pod",
+        ),
+        pytest.param(
+            host(pods=(starting(
+                sidecar_container(**CRASH), sidecar_container("other"), **pair()),)),
+            {"hello": Reason.CRASH_LOOP}, id="one of two",
+        ),
+        pytest.param(
+            host(pods=(starting(
+                sidecar_container(**CRASH), sidecar_container("other", **IMAGE), **pair()),)),
+            {"hello": Reason.CRASH_LOOP, "other": Reason.IMAGE_PULL_ERROR}, id="both",
+        ),
+        pytest.param(
+            host(pods=(starting(
+                sidecar_container(), sidecar_container("other"), gate(**{
+                    k: v for k, v in IMAGE.items() if k != "running_since"}), **pair()),)),
+            {"hello": Reason.IMAGE_PULL_ERROR, "other": Reason.IMAGE_PULL_ERROR},
+            id="the gate itself",
+        ),
+        pytest.param(
+            host(pods=(starting(
+                sidecar_container(**CRASH), sidecar_container("other"),
+                gate(waiting_reason="ErrImagePull"), **pair()),)),
+            {"hello": Reason.CRASH_LOOP}, id="a sidecar before the gate",
+        ),
+        pytest.param(
+            host(pods=(starting(sidecar_container("ghost", **CRASH)),)), {},
+            id="a container that is nobody's sidecar",
+        ),
+    ],
+)  # fmt: skip
+def test_who_keeps_cloudnativepg_from_starting(given: HostFacts, found: dict[str, Reason]) -> None:
+    assert {name: cause.reason for name, cause in find_causes(given).items()} == found
+
+
+FORMER = host_pod(name="former", sidecars={})
+
+
+@pytest.mark.parametrize(
+    ("pods", "available", "patience"),
+    [
+        pytest.param((FORMER,), True, HOLD_SPARE_AFTER, id="a former pod serves on"),
+        pytest.param((FORMER,), False, HOLD_AFTER, id="a former pod serves no more"),
+        pytest.param((), False, HOLD_AFTER, id="nobody serves"),
+        pytest.param((host_pod(name="same"),), True, HOLD_AFTER, id="another one has it as well"),
+    ],
+)
+def test_how_long_a_sidecar_may_take(
+    pods: tuple[HostPod, ...], *, available: bool, patience: timedelta
+) -> None:
+    def found(seconds: float) -> bool:
+        crashing = starting(sidecar_container(**CRASH), seconds=seconds)
+        return bool(find_causes(host(pods=(*pods, crashing), available=available)))
+
+    assert not found(patience.total_seconds() - 1)
+    assert found(patience.total_seconds())
+    assert hold_time(host()) is None
+
+
+def test_once_the_gate_is_over_a_former_pod_is_not_risked() -> None:
+    crashing = replace(starting(sidecar_container(**CRASH), seconds=3), gate_ended=ago(1))
+
+    assert find_causes(host(pods=(FORMER, crashing)))
+
+
+def test_a_sidecar_that_has_run_for_long_is_given_time_to_come_back() -> None:
+    def found(seconds: float) -> bool:
+        crashed = host_pod(sidecar_container(**CRASH), ready=False)
+        crashed = replace(crashed, pod=replace(crashed.pod, unready_since=ago(seconds)))
+        return bool(find_causes(host(pods=(crashed,), available=False)))
+
+    assert not found(HOLD_AFTER.total_seconds() - 1)
+    assert found(HOLD_AFTER.total_seconds())
+
+
+def test_the_cause_is_told_in_the_last_words_of_the_container() -> None:
+    where = host(pods=(starting(sidecar_container(**CRASH)),))
+
+    words = find_causes(where)["hello"].message
+
+    assert words == (
+        "Container cnpg-plugin-hello of pod cnpg-2 ends with exit code 2: panic: no lease."
+    )
+
+
+TROUBLED = host(pods=(starting(sidecar_container(**CRASH)),))
+
+
+@pytest.mark.parametrize(
+    ("seat", "where", "times"),
+    [
+        pytest.param(Seat(SEEN, WANTED), TROUBLED, 1, id="for the first time"),
+        pytest.param(Seat(replace(SEEN, held=HELD), WANTED), TROUBLED, 2, id="again"),
+        pytest.param(
+            Seat(replace(SEEN, held=HELD), WANTED), host(pods=(host_pod(),)), 0, id="proven"
+        ),
+        pytest.param(
+            Seat(replace(SEEN, held=HELD), WANTED),
+            host(pods=(host_pod(gate_ended=None, ready=False),)), 1, id="not proven yet",
+        ),
+        pytest.param(
+            Seat(replace(SEEN, held=HELD), WANTED, held=True), TROUBLED, 1, id="held already"
+        ),
+        pytest.param(
+            Seat(replace(SEEN, held=HELD), WANTED), host(pods=(host_pod(sidecars={}),)), 1,
+            id="a pod without it proves nothing",
+        ),
+        pytest.param(Seat(SEEN, None), TROUBLED, 0, id="not wanted"),
+        pytest.param(Seat(SEEN, WANTED), host(), 0, id="no pod"),
+        pytest.param(
+            Seat(SEEN, replace(WANTED, revision="r2")), TROUBLED, 0, id="of a former revision"
+        ),
+    ],
+)  # fmt: skip
+def test_what_trouble_is_noted(seat: Seat, where: HostFacts, times: int) -> None:
+    note = note_trouble("hello", seat, find_causes(where).get("hello"), where, NOW)
+
+    assert (note.held.times if note.held else 0) == times
+    if times and seat.note.held != note.held:
+        assert note.held is not None
+        assert (note.held.revision, note.held.reason, note.held.at) == (
+            "r1", Reason.CRASH_LOOP, NOW,
+        )  # fmt: skip
+        assert not note.present
+
+
+OUT = Seat(SEEN, WANTED)
+FORMER = host_pod(name="cnpg-0", sidecars={}, created=ago(7200))
+WAITING = Placing(Move.WAIT, "CloudNativePG is being rolled out", timedelta(seconds=2))
+FORBIDDEN = Placing(Move.FORBIDDEN, "restartPolicy is Never")
+
+JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
+    ("it runs", {}, Status.TRUE, Reason.AVAILABLE, "runs the sidecar"),
+    ("it was taken out", {"seat": replace(OUT, note=replace(SEEN, held=HELD), held=True)},
+     Status.FALSE, Reason.CRASH_LOOP, "It ended. It was taken out of Deployment"),
+    ("it is tried again", {"seat": Seat(replace(SEEN, held=HELD), WANTED, placed=WANTED)},
+     Status.FALSE, Reason.CRASH_LOOP, "once its spec changes, else at 2026-03-01 11:58:20 UTC"),
+    ("somebody takes it out",
+     {"seat": replace(OUT, reverted=True, note=SidecarNote(1, "r1", reverts=3)),
+      "cnpg": cnpg(changed_by="argocd")},
+     Status.FALSE, Reason.SIDECAR_REVERTED, "3 times (argocd changed its spec last)"),
+    ("somebody unknown takes it out", {"seat": replace(OUT, reverted=True)},
+     Status.FALSE, Reason.SIDECAR_REVERTED, names.managers.SIDECARS),
+    ("its change waits for a person",
+     {"seat": replace(OUT, awaiting="abcd1234"), "clusters": (CLUSTER,)},
+     Status.UNKNOWN, Reason.AWAITING_APPROVAL, "cnpgplugin.dev/approve=abcd1234"),
+    ("it is placed right now", {"pending": True, "placing": Placing(Move.APPLY)},
+     Status.UNKNOWN, Reason.SIDECAR_PENDING, "is to take the sidecar."),
+    ("it waits to be placed", {"pending": True, "placing": WAITING},
+     Status.UNKNOWN, Reason.SIDECAR_PENDING, "It waits: CloudNativePG is being rolled out."),
+    ("it must not be placed", {"pending": True, "placing": FORBIDDEN},
+     Status.FALSE, Reason.RESTART_FORBIDDEN, "restartPolicy is Never: set it to IfNeeded"),
+    ("another one waits to be placed", {"pending": False, "placing": WAITING},
+     Status.TRUE, Reason.AVAILABLE, "runs the sidecar"),
+    ("CloudNativePG is scaled down", {"host": host(replicas=0)},
+     Status.FALSE, Reason.CNPG_UNAVAILABLE, "scaled to 0"),
+    ("its image cannot be had", {"host": host(pods=(starting(sidecar_container(**IMAGE)),))},
+     Status.FALSE, Reason.IMAGE_PULL_ERROR, '"example.org/hello:1" not found'),
+    ("it crashes", {"host": host(pods=(starting(sidecar_container(**CRASH)),))},
+     Status.FALSE, Reason.CRASH_LOOP, "panic: no lease"),
+    ("it crashed once in a pod that is ready", {"host": host(pods=(
+        host_pod(sidecar_container(**{**CRASH, "ready": True})),))},
+     Status.TRUE, Reason.AVAILABLE, "runs"),
+    ("its pod cannot be scheduled",
+     {"host": host(pods=(starting(
+         unschedulable="too little memory", gate_started=False),))},
+     Status.FALSE, Reason.UNSCHEDULABLE, "cannot be scheduled: too little memory"),
+    ("its pods are refused", {"host": host(
+        pods=(FORMER,), refused="exceeded quota", part={"metadata": {"annotations": {
+            names.annotations.SIDECARS: '{"hello": "r1"}'}}})},
+     Status.FALSE, Reason.PODS_REFUSED, "are refused: exceeded quota."),
+    ("its pod did not start in time", {"host": host(pods=(starting(gate_started=False),))},
+     Status.FALSE, Reason.CNPG_BLOCKED, "did not start its containers within 60 s"),
+    ("the API server refuses it",
+     {"seat": replace(OUT, refused=no(Reason.PODS_REFUSED, "says the policy"))},
+     Status.FALSE, Reason.PODS_REFUSED, "says the policy"),
+    ("it was taken out with others",
+     {"seat": replace(OUT, note=replace(SEEN, held=replace(HELD, times=0)), held=True)},
+     Status.FALSE, Reason.CRASH_LOOP, "each is tried again alone"),
+    ("its pod is being started",
+     {"host": host(pods=(FORMER, starting())), "cnpg": cnpg(rolling=True)},
+     Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "its new pods are being started"),
+    ("its rollout is stuck",
+     {"host": host(pods=(FORMER, starting())), "cnpg": cnpg(rolling=True, stuck="no quota")},
+     Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "no quota"),
+    ("its pod does not lead yet", {"cnpg": cnpg(leader=None)},
+     Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
+    ("a former pod leads", {"host": host(pods=(FORMER, host_pod())),
+                            "cnpg": cnpg(leader=replace(leader(ago(1)), pod="cnpg-0"))},
+     Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
+    ("its pod leads while another is made of the same template",
+     {"host": host(pods=(host_pod(), starting()))}, Status.TRUE, Reason.AVAILABLE, "runs"),
+    ("it was registered and nobody leads for a moment",
+     {"cnpg": cnpg(leader=None), "registered": "r1"}, Status.TRUE, Reason.AVAILABLE, "runs"),
+    ("another revision was registered and nobody leads",
+     {"cnpg": cnpg(leader=None), "registered": "r0"},
+     Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
+    ("its trouble is told before its wait",
+     {"seat": replace(OUT, note=replace(SEEN, held=HELD)), "pending": True, "placing": WAITING},
+     Status.FALSE, Reason.CRASH_LOOP, "taken out"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "status", "reason", "words"),
+    [row[1:] for row in JUDGED],
+    ids=[row[0] for row in JUDGED],
+)
+def test_how_a_sidecar_is_judged(
+    facts: dict[str, Any], status: Status, reason: Reason, words: str
+) -> None:
+    verdict = decide_sidecar(situation(**facts))
+
+    assert (verdict.status, verdict.reason) == (status, reason)
+    assert words in verdict.message

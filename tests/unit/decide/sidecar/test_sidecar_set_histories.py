@@ -1,0 +1,235 @@
+"""Whatever happens, and in whatever order: the same set of sidecars is composed twice.
+
+Neither bad input nor other people nor time change a sidecar that is to stay as it is.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
+from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
+    MOST_REVERTS,
+    Candidate,
+    Roster,
+    Seat,
+    compose,
+)
+from cnpg_plugin_operator.desired.sidecars import read_sidecars
+from tests.support.builders import NOW, resource
+from tests.support.hosts import GATE, host, template
+from tests.support.server_side_apply import apply_part
+
+NAMES = ("a", "b", "c")
+
+
+@dataclass
+class Resource:
+    """One resource as its author left it."""
+
+    generation: int = 1
+    suspended: bool = False
+    readable: bool = True
+    accepted: bool = True
+    leaving: bool = False
+    manual: bool = False
+    note: SidecarNote = field(default_factory=SidecarNote)
+
+    def plugin(self, name: str) -> Plugin | None:
+        if not self.readable:
+            return None
+        policy = "Manual" if self.manual else "Automatic"
+        body = resource(
+            name,
+            mode="Sidecar",
+            image=f"example.org/{name}:{self.generation}",
+            suspend=self.suspended,
+            upgradePolicy=policy,
+        )
+        body["metadata"]["generation"] = self.generation
+        return parse_plugin(body)
+
+
+@dataclass
+class World:
+    """CloudNativePG's Deployment, the resources, and whoever meddles."""
+
+    now: timedelta = timedelta(0)
+    live: dict[str, Any] = field(default_factory=template)
+    part: dict[str, Any] = field(default_factory=dict)
+    resources: dict[str, Resource] = field(default_factory=dict)
+    out: set[tuple[str, int]] = field(default_factory=set)
+    """Generations of resources that were left to people."""
+
+    def candidates(self) -> list[Candidate]:
+        return [
+            Candidate(
+                name=name,
+                socket=f"{name}.example.org",
+                plugin=each.plugin(name),
+                accepted=each.accepted,
+                note=each.note,
+                policy=RestartPolicy.IF_NEEDED,
+                leaving=each.leaving,
+                used=True,
+            )
+            for name, each in self.resources.items()
+        ]
+
+    def compose(self) -> Roster:
+        where = replace(host(), template=deepcopy(self.live))
+        first, second = (
+            compose(given, where, GATE, NOW + self.now)
+            for given in (self.candidates(), self.candidates()[::-1])
+        )
+        assert first.template == second.template, "it depends on the order"
+        assert (first.drift is None) == (not first.changed) or not first.template
+        return first
+
+    def look(self) -> None:
+        """Run a pass: note what was seen, and apply the set where it differs."""
+        before = deepcopy(self.live)
+        roster = self.compose()
+        for name, seat in roster.seats.items():
+            self._check(name, seat, before)
+            self.resources[name].note = seat.note
+        again = self.compose()
+        assert again.template == roster.template, "what is noted changes what is composed"
+        if again.drift is not None:
+            apply_part(self.live, self.part, again.template)
+            self.part = deepcopy(again.template)
+        last = self.compose()
+        assert last.drift is None, last.drift
+        assert not last.changed
+        assert read_sidecars(self.live).keys() <= self.resources.keys()
+
+    def _check(self, name: str, seat: Seat, before: dict[str, Any]) -> None:
+        each, standing = self.resources[name], read_sidecars(before).get(name)
+        kept = each.suspended or not each.readable or not each.accepted
+        if kept and not each.leaving:
+            placed = seat.placed.revision if seat.placed else None
+            assert placed == standing, "one that is to stay as it is changes"
+        if seat.reverted:
+            self.out.add((name, each.generation))
+        given_up = (name, each.generation) in self.out and each.readable
+        if given_up and standing is None and not each.leaving:
+            assert seat.placed is None, "one that was left to people comes back by itself"
+
+    def note_of(self, name: str) -> SidecarNote:
+        return self.resources[name].note if name in self.resources else SidecarNote()
+
+    def make(self, name: str) -> None:
+        self.resources.setdefault(name, Resource())
+
+    def edit(self, name: str) -> None:
+        if name in self.resources:
+            self.resources[name].generation += 1
+
+    def toggle(self, name: str, what: str) -> None:
+        if name in self.resources:
+            each = self.resources[name]
+            setattr(each, what, not getattr(each, what))
+
+    def leave(self, name: str) -> None:
+        """Delete a resource: first its sidecar goes, then itself."""
+        each = self.resources.get(name)
+        if each is not None and each.leaving and name not in read_sidecars(self.live):
+            del self.resources[name]
+            self.out = {key for key in self.out if key[0] != name}
+        elif each is not None:
+            each.leaving = True
+
+    def hold(self, name: str) -> None:
+        """Let a sidecar keep CloudNativePG from starting."""
+        standing = read_sidecars(self.live).get(name)
+        if name in self.resources and standing:
+            each = self.resources[name]
+            times = 1 + (each.note.held.times if each.note.held else 0)
+            held = Held(standing, Reason.CRASH_LOOP, "it ends", NOW + self.now, times)
+            each.note = replace(each.note, held=held, present=False)
+
+    def revert(self) -> None:
+        """Put the Deployment back, as whoever manages it may do."""
+        self.live = template()
+
+    def pass_by(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+FLAGS = ("suspended", "readable", "accepted", "manual")
+STEPS = st.sampled_from(
+    [
+        *[("look",)] * 12,
+        *[("revert",)] * 3,
+        *(("pass_by", seconds) for seconds in (1, 299, 301, 7 * 3600)),
+        *((act, name) for act in ("make", "make", "edit", "hold", "leave") for name in NAMES),
+        *(("toggle", name, flag) for name in NAMES for flag in FLAGS),
+    ]
+)
+HISTORIES = st.lists(STEPS, min_size=20, max_size=60)
+
+
+def play(world: World, steps: list[tuple[Any, ...]]) -> World:
+    for name in NAMES:
+        world.make(name)
+    for act, *given_to in steps:
+        getattr(world, act)(*given_to)
+    world.look()
+    return world
+
+
+@settings(max_examples=50, deadline=None)
+@given(HISTORIES)
+def test_no_history_makes_the_set_flap_or_changes_what_is_to_stay(
+    steps: list[tuple[Any, ...]],
+) -> None:
+    world = play(World(), steps)
+    before = deepcopy(world.live)
+    world.look()
+
+    assert world.live == before
+
+
+@settings(max_examples=25, deadline=None)
+@given(HISTORIES)
+def test_after_any_history_nothing_is_left_once_all_are_gone(
+    steps: list[tuple[Any, ...]],
+) -> None:
+    world = play(World(), steps)
+    for each in world.resources.values():
+        each.leaving = True
+    world.look()
+
+    assert world.live == template()
+
+
+@settings(max_examples=25, deadline=None)
+@given(HISTORIES)
+def test_after_any_history_another_spec_gets_in(steps: list[tuple[Any, ...]]) -> None:
+    world = play(World(), steps)
+    world.resources["a"] = Resource(generation=1000, note=world.note_of("a"))
+    world.look()
+
+    assert read_sidecars(world.live).get("a") is not None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sampled_from([1, 60, 3600]), min_size=6, max_size=30))
+def test_whoever_takes_a_sidecar_out_every_time_sees_it_three_times(pauses: list[int]) -> None:
+    world, seen = World(), 0
+    world.make("a")
+    for pause in pauses:
+        world.look()
+        seen += bool(read_sidecars(world.live))
+        world.look()
+        world.revert()
+        world.pass_by(pause)
+
+    assert seen == MOST_REVERTS

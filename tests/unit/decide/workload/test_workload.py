@@ -1,0 +1,115 @@
+import pytest
+
+from cnpg_plugin_operator.api.conditions import Reason, Status
+from cnpg_plugin_operator.decide.facts.plugin import WorkloadFacts
+from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, decide_workload
+from tests.support.builders import NOW, ago, container, pod, workload
+
+BACK_OFF = "Back-off pulling image"
+
+ROWS = [
+    pytest.param(
+        workload(available=1), Status.TRUE, Reason.AVAILABLE, "1 of 1",
+        id="all replicas are updated and available",
+    ),
+    pytest.param(
+        WorkloadFacts(exists=False), Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "0 of 1",
+        id="the Deployment was made just now",
+    ),
+    pytest.param(
+        workload(available=1, up_to_date=False), Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "",
+        id="the Deployment's controller has not seen the newest generation",
+    ),
+    pytest.param(
+        workload(available=1, replicas=2), Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "",
+        id="a pod of the former revision is left",
+    ),
+    pytest.param(
+        workload(refused="violates PodSecurity"), Status.FALSE, Reason.PODS_REFUSED,
+        "violates PodSecurity", id="the API server lets no pod be made",
+    ),
+    pytest.param(
+        workload(pod(container(running_since=None, waiting_reason="ErrImagePull",
+                               waiting_message="no such host"))),
+        Status.FALSE, Reason.IMAGE_PULL_ERROR, "no such host", id="the image cannot be pulled",
+    ),
+    pytest.param(
+        workload(pod(container(running_since=None, waiting_reason="ImagePullBackOff",
+                               waiting_message=BACK_OFF))),
+        Status.FALSE, Reason.IMAGE_PULL_ERROR, "spec.image", id="the kubelet backs off pulling",
+    ),
+    pytest.param(
+        workload(pod(container(running_since=None, waiting_reason="CrashLoopBackOff",
+                               exit_code=3, restarts=4, exit_message="panic"))),
+        Status.FALSE, Reason.CRASH_LOOP, "exit code 3", id="the container ends again and again",
+    ),
+    pytest.param(
+        workload(pod(container(running_since=None, exit_code=1, restarts=1))),
+        Status.FALSE, Reason.CRASH_LOOP,
+        "kubectl logs hello-5b9f7d6c4-abcde -n cnpg-system -c plugin --previous",
+        id="the container is between two crashes",
+    ),
+    pytest.param(
+        workload(pod(container(running_since=None, exit_code=1, restarts=0))),
+        Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "", id="the container ended for the first time",
+    ),
+    pytest.param(
+        workload(pod(container(running_since=None, waiting_reason="CreateContainerConfigError",
+                               waiting_message="image will run as root"))),
+        Status.FALSE, Reason.CRASH_LOOP, "Set spec.securityContext.runAsUser",
+        id="the container cannot be made",
+    ),
+    pytest.param(
+        workload(pod(unschedulable="0/1 nodes are available")), Status.FALSE,
+        Reason.UNSCHEDULABLE, "0/1 nodes", id="no node takes the pod",
+    ),
+    pytest.param(
+        workload(pod(container(running_since=ago(9)))), Status.FALSE, Reason.NOT_LISTENING,
+        "port 9090", id="the container runs for a while, but nothing listens",
+    ),
+    pytest.param(
+        workload(pod(container(running_since=ago(2)))), Status.UNKNOWN,
+        Reason.ROLLOUT_IN_PROGRESS, "", id="the container has just started",
+    ),
+    pytest.param(
+        workload(
+            pod(container(running_since=None, waiting_reason="ImagePullBackOff"), deleting=True),
+            pod(container(), created=ago(1)),
+        ),
+        Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "",
+        id="only a pod that is going away is in trouble",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "status", "reason", "words"), ROWS)
+def test_a_workload_is_judged_by_its_own_words(
+    facts: WorkloadFacts, status: Status, reason: Reason, words: str
+) -> None:
+    verdict = decide_workload(WorkloadInput("cnpg-system", "hello", 9090, facts, NOW))
+
+    assert (verdict.status, verdict.reason) == (status, reason)
+    assert words in verdict.message
+
+
+def test_trying_and_backing_off_tell_the_same_story() -> None:
+    waiting = {
+        "ErrImagePull": "rpc error: not found",
+        "ImagePullBackOff": 'Back-off pulling image "x": ErrImagePull: rpc error: not found',
+    }
+    told = {
+        decide_workload(
+            WorkloadInput(
+                namespace="cnpg-system",
+                name="hello",
+                port=9090,
+                facts=workload(
+                    pod(container(running_since=None, waiting_reason=r, waiting_message=m))
+                ),
+                now=NOW,
+            )
+        )
+        for r, m in waiting.items()
+    }
+
+    assert len(told) == 1

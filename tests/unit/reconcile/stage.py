@@ -1,0 +1,211 @@
+"""An operator on a stage: a cluster in memory, and the controllers and pods around it."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.apply import Writer
+from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
+from cnpg_plugin_operator.cluster.removal import Remover
+from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.cluster.snapshot import Gatherer
+from cnpg_plugin_operator.cluster.write_guard import WriteGuard
+from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
+from cnpg_plugin_operator.decide.registration.restart import Pace
+from cnpg_plugin_operator.desired.sidecars import Gate
+from cnpg_plugin_operator.pki.reading import read_pair
+from cnpg_plugin_operator.reconcile.environment import Environment, Policy
+from cnpg_plugin_operator.reconcile.plugin import Reconciler
+from cnpg_plugin_operator.reconcile.workers import Lane
+from cnpg_plugin_operator.telemetry import Metrics
+from tests.support.builders import resource
+from tests.support.fake_client import FakeClient
+from tests.unit.reconcile.kubelet import Kubelet
+from tests.unit.reconcile.world import NAMESPACE, Clock, World
+
+
+@dataclass
+class FakeHandshaker:
+    """Answers as the pods would or as it is told, and counts how often it was asked."""
+
+    kubelet: Kubelet
+    outcome: HandshakeOutcome | None = None
+    asked: list[Endpoint] = field(default_factory=list)
+
+    async def shake(
+        self,
+        endpoint: Endpoint,
+        material: Material,
+        timeout: float,  # noqa: ASYNC109 - a value
+    ) -> HandshakeOutcome:
+        self.asked.append(endpoint)
+        return self.outcome or self.kubelet.answer(endpoint, material)
+
+
+class Stage:
+    """An operator, a cluster in memory, and the controllers around it."""
+
+    gate = Gate()
+    pace = Pace()
+
+    def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
+        self.grants = Grants(cluster_roles=frozenset({"viewer"}), nudging=nudging)
+        """What the chart grants; read when the operator starts."""
+        self.grant_prefix = ""
+        """Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound."""
+        self.clock = Clock()
+        self.client = FakeClient()
+        self.client.clock = self.clock
+        self.world = self.make_world(version)
+        self.kubelet = Kubelet(self.client, self.clock)
+        self.handshaker = FakeHandshaker(self.kubelet)
+        self.metrics = Metrics()
+        self.lanes: Counter[Lane] = Counter()
+        """How often passes stepped aside, and what for."""
+        self.reconciler = self.operator()
+
+    def make_world(self, version: str) -> World:
+        return World(self.client, self.clock, version)
+
+    def operator(self) -> Reconciler:
+        """Start the operator anew: nothing but the cluster survives."""
+        gatherer = Gatherer(self.client, (NAMESPACE,), self.clock, self.grant_prefix)
+        guard = WriteGuard(clock=lambda: self.clock().timestamp())
+        binds = bool(self.grants.cluster_roles)
+        return Reconciler(
+            Environment(
+                gatherer=gatherer,
+                writer=Writer(self.client, guard),
+                remover=Remover(self.client, gatherer, binds_cluster_roles=binds),
+                restarter=Restarter(self.client),
+                sidecars=Sidecars(self.client, gatherer, allowed=True, guard=guard),
+                handshaker=self.handshaker,
+                policy=Policy(
+                    namespaces=(NAMESPACE,),
+                    restart_policy=RestartPolicy.IF_NEEDED,
+                    pace=self.pace,
+                    cluster_domain="cluster.local",
+                    grants=self.grants,
+                    gate=self.gate,
+                ),
+                metrics=self.metrics,
+                clock=self.clock,
+                aside=self.aside,
+            )
+        )
+
+    @asynccontextmanager
+    async def aside(self, lane: Lane) -> AsyncIterator[None]:
+        """Count what passes step aside for."""
+        self.lanes[lane] += 1
+        yield
+
+    def create(self, name: str = "hello", **spec: Any) -> None:
+        self.client.put(kinds.PLUGIN, resource(name, **spec))
+
+    def edit(self, name: str = "hello", **spec: Any) -> None:
+        live = self.client.the(kinds.PLUGIN, name)
+        live["spec"].update(spec)
+        live["metadata"]["generation"] += 1
+
+    def ask_to_renew(self, kind: kinds.Kind = kinds.PLUGIN, name: str = "hello") -> None:
+        """Ask for new certificates, as a person does."""
+        annotations = self.client.the(kind, name)["metadata"].setdefault("annotations", {})
+        annotations[names.annotations.RENEW] = self.clock().isoformat()
+
+    def delete(self, name: str = "hello") -> None:
+        metadata = self.client.the(kinds.PLUGIN, name)["metadata"]
+        metadata["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+
+    async def settle(self, name: str = "hello", passes: int = 12, seconds: float = 1) -> None:
+        """Let the operator and the world take turns."""
+        for _ in range(passes):
+            await self.visit(name)
+            self.turn(seconds)
+
+    def turn(self, seconds: float = 1) -> None:
+        """Let the world do what it does while time passes."""
+        self.world.issue()
+        self.world.run()
+        self.kubelet.run()
+        self.world.register()
+        self.clock.pass_by(seconds)
+        self.kubelet.run()
+
+    async def pass_by(self, seconds: float, *plugins: str) -> None:
+        """Let time go by; the operator comes back when it said so, and after its own writes."""
+        end = self.clock() + timedelta(seconds=seconds)
+        while self.clock() < end:
+            before = len(self.client.writes)
+            pauses = [await self.visit(name) or 1.0 for name in plugins or ("hello",)]
+            wrote = len(self.client.writes) > before
+            left = (end - self.clock()).total_seconds()
+            self.turn(min(1.0 if wrote else max(min(pauses), 5.0), left))
+
+    async def visit(self, name: str = "hello") -> float | None:
+        """Run one pass; a failed one is left to the next."""
+        try:
+            requeue = await self.reconciler.reconcile(NAMESPACE, name)
+        except errors.ClusterError:
+            return 0.0
+        if isinstance(requeue.error, AssertionError):
+            # A watcher of the world complained during the pass, which takes it for its own error.
+            raise requeue.error
+        return requeue.after if requeue.error is None else 0.0
+
+    async def visit_all(self, *names: str) -> None:
+        """Run one pass of each at the same time."""
+        await asyncio.gather(*(self.visit(name) for name in names))
+
+    def condition(self, kind: str = "Ready", name: str = "hello") -> tuple[str, str]:
+        status = self.client.the(kinds.PLUGIN, name)["status"]
+        found = next(c for c in status["conditions"] if c["type"] == kind)
+        return found["status"], found["reason"]
+
+    def message(self, kind: str = "Ready", name: str = "hello") -> str:
+        status = self.client.the(kinds.PLUGIN, name)["status"]
+        return str(next(c for c in status["conditions"] if c["type"] == kind)["message"])
+
+    def service(self, name: str = "hello") -> dict[str, Any]:
+        found: dict[str, Any] = self.client.the(kinds.SERVICE, name)["metadata"]
+        return found
+
+    @property
+    def announced(self) -> str:
+        """The client Secret that CloudNativePG was told of."""
+        return str(self.service()["annotations"][names.cnpg.CLIENT_SECRET])
+
+    @property
+    def restarted(self) -> dict[str, Any]:
+        template = self.client.the(kinds.DEPLOYMENT, "cnpg")["spec"]["template"]
+        found: dict[str, Any] = template.get("metadata", {}).get("annotations", {})
+        return found
+
+    def secrets(self) -> set[str]:
+        """Names of all Secrets."""
+        return {name for kind, _, name in self.client.objects if kind == "Secret"}
+
+    def leaf(self, secret: str) -> str:
+        """Fingerprint of what a Secret presents."""
+        found = read_pair(secret, self.client.read(secret)).leaf
+        assert found is not None, secret
+        return found.fingerprint
+
+    def leaves(self) -> dict[str, str]:
+        """Fingerprints of what all Secrets with a key present."""
+        bodies = {name: self.client.read(name) for name in self.secrets()}
+        return {name: self.leaf(name) for name, data in bodies.items() if "tls.key" in data}
+
+    def told(self) -> str:
+        """Everything but Secrets that anybody could read: objects and Events."""
+        public = [b for (kind, *_), b in self.client.objects.items() if kind != "Secret"]
+        return json.dumps([public, self.client.events])

@@ -1,0 +1,237 @@
+"""Passes with the user's own Secrets: they are judged and trusted, and never written."""
+
+import base64
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.decide.certificates.trust import OVERLAP
+from tests.support.certificates import CLIENT, SERVER, Pair, authority, issue, self_signed
+from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile.world import NAMESPACE
+
+SECRETS = {"server": "my-server", "client": "my-client"}
+BROUGHT = {"provider": "Secrets", "secrets": SECRETS}
+NAME = ("hello",)
+DAY = timedelta(days=1)
+
+ROOT = authority("root")
+SUB = authority("sub", ROOT)
+SERVER_PAIR = issue(SUB, "hello", dns=NAME, usages=(SERVER,))
+CLIENT_PAIR = issue(SUB, "cnpg", dns=(), usages=(CLIENT,))
+SELF_SERVER = self_signed("hello", dns=NAME)
+SELF_CLIENT = self_signed("cnpg", dns=(), usages=(CLIENT,))
+
+
+@pytest.fixture
+def stage() -> Stage:
+    made = Stage()
+    made.client.missing = {"Issuer", "Certificate", "ClusterIssuer"}
+    return made
+
+
+def bring(
+    stage: Stage, name: str, data: dict[str, bytes] | Pair, labels: dict[str, str] | None = None
+) -> None:
+    """Put a Secret into the cluster, or new content into it, as the user does."""
+    content = data.secret if isinstance(data, Pair) else data
+    encoded = {key: base64.b64encode(value).decode() for key, value in content.items()}
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels or {}}
+    live = stage.client.objects.get(("Secret", NAMESPACE, name))
+    kept = live["metadata"] if live else metadata
+    stage.client.put(kinds.SECRET, {"metadata": kept, "data": encoded})
+
+
+def touched(stage: Stage) -> list[str]:
+    """Writes to the user's Secrets."""
+    return [write for write in stage.client.writes if write.split()[-1].startswith("my-")]
+
+
+PAIRS = [
+    ("of an intermediate", SERVER_PAIR, CLIENT_PAIR, {}),
+    ("of an intermediate, trusted by ca.crt", SERVER_PAIR, CLIENT_PAIR, {"clientCA": "ca.crt"}),
+    ("that sign themselves", SELF_SERVER, SELF_CLIENT, {}),
+    (
+        "of a root, trusted by ca.crt",
+        issue(ROOT, "hello", dns=NAME),
+        issue(ROOT, "cnpg", dns=(), usages=(CLIENT,)),
+        {"clientCA": "ca.crt"},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("server", "client", "tls"), [row[1:] for row in PAIRS], ids=[row[0] for row in PAIRS]
+)
+async def test_a_plugin_becomes_ready_with_pairs(
+    stage: Stage, server: Pair, client: Pair, tls: dict[str, Any]
+) -> None:
+    bring(stage, "my-server", server)
+    bring(stage, "my-client", client)
+    stage.create(tls={**BROUGHT, **tls})
+    await stage.settle(passes=6)
+    written = len(stage.client.writes)
+    await stage.settle(passes=2)
+
+    assert stage.condition() == ("True", "Ready")
+    assert stage.announced == "my-client"
+    assert stage.secrets() == {"my-server", "my-client", "hello-trust"}
+    assert len(stage.client.writes) == written
+    assert touched(stage) == []
+
+
+async def test_the_users_secrets_outlive_the_plugin(stage: Stage) -> None:
+    bring(stage, "my-server", SERVER_PAIR)
+    bring(stage, "my-client", CLIENT_PAIR)
+    stage.create(tls=BROUGHT)
+    await stage.settle(passes=6)
+    stage.delete()
+    await stage.settle(passes=2)
+
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+    assert stage.secrets() == {"my-server", "my-client"}
+    assert touched(stage) == []
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One of the two Secrets, as it must not be."""
+
+    reason: str
+    secret: str
+    data: dict[str, bytes] | Pair | None
+
+
+BAD = [
+    ("no server", Bad("SecretMissing", "my-server", None)),
+    ("no client", Bad("SecretMissing", "my-client", None)),
+    ("nothing in it", Bad("SecretIncomplete", "my-server", {})),
+    ("no key", Bad("SecretIncomplete", "my-client", {"tls.crt": SELF_CLIENT.leaf})),
+    (
+        "garbage",
+        Bad("SecretIncomplete", "my-server", {"tls.crt": b"x", "tls.key": SELF_SERVER.key}),
+    ),
+    (
+        "a key of another",
+        Bad("KeyMismatch", "my-server", {"tls.crt": SELF_SERVER.leaf, "tls.key": SELF_CLIENT.key}),
+    ),
+    ("an end", Bad("Expired", "my-client", self_signed(usages=(CLIENT,), ends=-DAY / 48))),
+    ("a beginning to come", Bad("NotYetValid", "my-server", self_signed("hello", starts=DAY))),
+    ("another name", Bad("NameNotCovered", "my-server", self_signed("hello", dns=("other",)))),
+    ("another use", Bad("WrongKeyUsage", "my-client", self_signed(usages=(SERVER,)))),
+    (
+        "another key",
+        Bad("UnsupportedKey", "my-client", self_signed(usages=(CLIENT,), key="Ed25519")),
+    ),
+    (
+        "an issuer that is not there",
+        Bad("IncompatibleIssuer", "my-client", issue(ROOT, "cnpg", dns=(), usages=(CLIENT,))),
+    ),
+]
+
+
+@pytest.mark.parametrize("bad", [row[1] for row in BAD], ids=[row[0] for row in BAD])
+async def test_a_secret_is_refused_that_has(stage: Stage, bad: Bad) -> None:
+    # What is wrong with its use is seen before what is wrong with its key.
+    good = {"my-server": SELF_SERVER, "my-client": SELF_CLIENT}
+    for name, content in {**good, bad.secret: bad.data}.items():
+        if content is not None:
+            bring(stage, name, content)
+    stage.create(tls=BROUGHT)
+    await stage.settle(passes=2)
+    refused, said = stage.condition("CertificatesReady"), stage.message("CertificatesReady")
+    published = ("Service", NAMESPACE, "hello") in stage.client.objects
+    bring(stage, bad.secret, good[bad.secret])
+    await stage.settle(passes=5)
+
+    assert refused == ("False", bad.reason), said
+    assert bad.secret in said
+    assert not published
+    assert stage.condition() == ("True", "Ready")
+    assert touched(stage) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "owner"),
+    [
+        (
+            {names.labels.MANAGED_BY: names.resource.OPERATOR, names.labels.PLUGIN: "other"},
+            "the operator keeps it for CNPGPlugin other;",
+        ),
+        (
+            {
+                names.labels.MANAGED_BY: names.resource.OPERATOR,
+                names.labels.CHAIN: names.children.OWN_ROOT,
+            },
+            "the operator keeps it;",
+        ),
+    ],
+    ids=["of another plugin", "of all plugins"],
+)
+@pytest.mark.parametrize("secret", ["my-server", "my-client"])
+async def test_a_key_of_others_is_not_used(
+    stage: Stage, secret: str, labels: dict[str, str], owner: str
+) -> None:
+    for name, content in (("my-server", SELF_SERVER), ("my-client", SELF_CLIENT)):
+        bring(stage, name, content, labels if name == secret else None)
+    stage.create(tls=BROUGHT)
+    await stage.settle(passes=2)
+
+    assert stage.condition("Accepted") == ("False", "InvalidSpec")
+    assert f"Secret {secret} in spec.tls.secrets.{secret[3:]} " in stage.message("Accepted")
+    assert owner in stage.message("Accepted")
+    assert stage.secrets() == {"my-server", "my-client"}
+    assert touched(stage) == []
+
+
+@pytest.mark.parametrize("name", sorted(names.cnpg.PRIVATE_SECRETS))
+@pytest.mark.parametrize("role", ["server", "client"])
+async def test_a_key_of_cloudnativepg_is_not_used(stage: Stage, name: str, role: str) -> None:
+    bring(stage, "my-server", SELF_SERVER)
+    bring(stage, "my-client", SELF_CLIENT)
+    bring(stage, name, SELF_SERVER)
+    stage.create(tls={**BROUGHT, "secrets": {**SECRETS, role: name}})
+    await stage.settle(passes=2)
+
+    assert stage.condition("Accepted") == ("False", "InvalidSpec")
+    assert f"Secret {name} in spec.tls.secrets.{role} is private" in stage.message("Accepted")
+    assert "it is CloudNativePG's own" in stage.message("Accepted")
+    assert not any(write.endswith(name) for write in stage.client.writes)
+
+
+async def test_a_foreign_secret_of_trusted_certificates_is_left_alone(stage: Stage) -> None:
+    bring(stage, "my-server", SELF_SERVER)
+    bring(stage, "my-client", SELF_CLIENT)
+    bring(stage, "hello-trust", {"tls.crt": b"somebody's"})
+    stage.create(tls=BROUGHT)
+    await stage.settle(passes=3)
+
+    assert stage.condition("CertificatesReady") == ("False", "ForeignSecret")
+    assert "hello-trust" in stage.message("CertificatesReady")
+    assert stage.client.read("hello-trust") == {"tls.crt": b"somebody's"}
+
+
+@pytest.mark.parametrize("refreshes", [True, False], ids=["at once", "after a minute"])
+async def test_a_self_signed_server_is_replaced_without_a_failed_call(
+    stage: Stage, *, refreshes: bool
+) -> None:
+    stage.kubelet.refreshes = refreshes
+    bring(stage, "my-server", SELF_SERVER)
+    bring(stage, "my-client", SELF_CLIENT)
+    stage.create(tls=BROUGHT)
+    await stage.settle(passes=6)
+    anew = self_signed("hello", dns=NAME)
+    bring(stage, "my-server", anew)
+    stage.client.watch = stage.kubelet.complain
+    await stage.pass_by(OVERLAP.total_seconds() - 2)
+    between = stage.client.read("hello-trust")["tls.crt"]
+    await stage.pass_by(2 * OVERLAP.total_seconds())
+
+    assert between == anew.leaf + SELF_SERVER.leaf
+    assert stage.client.read("hello-trust")["tls.crt"] == anew.leaf
+    assert stage.condition() == ("True", "Ready")
+    assert stage.kubelet.started == ["hello"]

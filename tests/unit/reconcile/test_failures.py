@@ -1,0 +1,284 @@
+"""An error is told of where it happened; everything else of the status stays."""
+
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import SUMMED_UP, Type
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.reconcile.failures import PATIENCE
+from tests.support.fake_client import FakeClient
+from tests.unit.reconcile.hosting import CNPG, HostingStage
+from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile.world import NAMESPACE
+
+WORDS = "Deployment cnpg-system/hello: the API server's own words"
+
+
+class FailingClient(FakeClient):
+    """Fails one kind of request as long as it is told to."""
+
+    failing: tuple[str, str] | None = None
+    """Verb and kind."""
+    error: Exception = errors.UnavailableError(WORDS)
+
+    def _ask(self, verb: str, kind: kinds.Kind) -> None:
+        if self.failing == (verb, kind.kind):
+            raise type(self.error)(*self.error.args)
+
+    async def get(self, kind: kinds.Kind, name: str, namespace: str | None = None) -> Any:
+        self._ask("get", kind)
+        return await super().get(kind, name, namespace)
+
+    async def list(self, kind: kinds.Kind, namespace: str | None = None, **selectors: Any) -> Any:
+        self._ask("list", kind)
+        return await super().list(kind, namespace, **selectors)
+
+    async def apply(self, kind: kinds.Kind, body: Any, **options: Any) -> Any:
+        if options.get("subresource") is None:
+            self._ask("apply", kind)
+        return await super().apply(kind, body, **options)
+
+    async def create(self, kind: kinds.Kind, body: Any) -> Any:
+        self._ask("create", kind)
+        return await super().create(kind, body)
+
+    async def delete(self, kind: kinds.Kind, *args: Any, **options: Any) -> Any:
+        self._ask("delete", kind)
+        await super().delete(kind, *args, **options)
+
+
+def failing(stage: Stage) -> FailingClient:
+    """Make the stage's client one that can fail."""
+    stage.client.__class__ = FailingClient
+    assert isinstance(stage.client, FailingClient)
+    return stage.client
+
+
+async def ready() -> tuple[Stage, FailingClient]:
+    stage = Stage()
+    client = failing(stage)
+    stage.create()
+    await stage.settle()
+    assert stage.condition() == ("True", "Ready")
+    return stage, client
+
+
+def statuses(stage: Stage) -> dict[str, str]:
+    return {kind: stage.condition(kind)[0] for kind in SUMMED_UP}
+
+
+ALL_TRUE = dict.fromkeys(SUMMED_UP, "True")
+
+REFUSALS = [
+    (errors.ForbiddenError(WORDS), "ClusterError"),
+    (errors.RejectedError(WORDS), "InvalidSpec"),
+]
+FAILURES = [
+    errors.UnavailableError(WORDS),
+    errors.ConflictError(WORDS),
+    errors.NotFoundError(WORDS),
+    errors.KindMissingError(WORDS),
+    errors.UnauthorizedError(WORDS),
+]
+
+
+@pytest.mark.parametrize(("error", "reason"), REFUSALS)
+async def test_a_refusal_turns_its_stage_at_once_and_no_other(
+    error: Exception, reason: str
+) -> None:
+    stage, client = await ready()
+    client.failing, client.error = ("apply", "Deployment"), error
+    stage.edit(image="example.org/hello:2")
+    registered = dict(stage.client.the(kinds.PLUGIN, "hello")["status"]["cnpg"])
+    await stage.visit()
+
+    assert stage.condition("Available") == ("False", reason)
+    assert WORDS in stage.message("Available")
+    assert stage.message() == stage.message("Available")
+    assert statuses(stage) == {**ALL_TRUE, Type.AVAILABLE: "False"}
+    assert stage.client.the(kinds.PLUGIN, "hello")["status"]["cnpg"] == registered
+
+
+async def test_conditions_that_are_kept_speak_of_the_generation_they_were_found_for() -> None:
+    stage, client = await ready()
+    client.failing, client.error = ("apply", "Deployment"), errors.ForbiddenError(WORDS)
+    stage.edit(image="example.org/hello:2")
+    await stage.visit()
+    found = {
+        c["type"]: c["observedGeneration"]
+        for c in stage.client.the(kinds.PLUGIN, "hello")["status"]["conditions"]
+    }
+
+    assert found["Available"] == found["Ready"] == 2
+    assert found["Registered"] == 1
+
+
+@pytest.mark.parametrize("error", FAILURES)
+async def test_what_fails_for_good_is_told_after_a_few_tries(error: Exception) -> None:
+    stage, client = await ready()
+    client.failing, client.error = ("apply", "Deployment"), error
+    stage.edit(image="example.org/hello:2")
+    before = stage.client.the(kinds.PLUGIN, "hello")["status"]
+    for _ in range(PATIENCE - 1):
+        await stage.visit()
+    untold = stage.client.the(kinds.PLUGIN, "hello")["status"]
+    await stage.visit()
+
+    assert untold == before
+    assert stage.condition("Available") == ("False", "ClusterError")
+    assert WORDS in stage.message("Available")
+    assert statuses(stage) == {**ALL_TRUE, Type.AVAILABLE: "False"}
+    client.failing = None
+    await stage.settle()
+    assert stage.condition() == ("True", "Ready")
+
+
+@pytest.mark.parametrize("error", FAILURES)
+async def test_what_fails_for_good_is_told_on_a_new_resource(error: Exception) -> None:
+    stage = Stage()
+    client = failing(stage)
+    client.failing, client.error = ("apply", "Deployment"), error
+    stage.create()
+    await stage.settle()
+
+    assert stage.condition("Available") == ("False", "ClusterError")
+    assert stage.condition("Accepted") == ("True", "Accepted")
+    assert stage.condition("Registered") == ("Unknown", "NotYetReported")
+
+
+async def test_tries_that_succeed_in_between_are_not_counted() -> None:
+    stage, client = await ready()
+    for _ in range(PATIENCE):
+        client.failing = ("list", "Pod")
+        await stage.visit()
+        client.failing = None
+        await stage.visit()
+
+    assert stage.condition() == ("True", "Ready")
+
+
+READS = [
+    ("Pod", Type.AVAILABLE),
+    ("Cluster", Type.REGISTERED),
+    ("Event", Type.REGISTERED),
+    ("Issuer", Type.CERTIFICATES_READY),
+    ("CNPGPlugin", Type.ACCEPTED),
+]
+
+
+@pytest.mark.parametrize(("kind", "condition"), READS)
+async def test_a_read_that_fails_is_told_by_what_depends_on_it(kind: str, condition: Type) -> None:
+    stage, client = await ready()
+    client.failing = ("list", kind)
+    for _ in range(PATIENCE):
+        untold = statuses(stage)
+        await stage.visit()
+
+    assert untold == ALL_TRUE
+    assert stage.condition(condition) == ("False", "ClusterError")
+    assert statuses(stage) == {**ALL_TRUE, condition: "False"}
+    assert stage.condition()[0] == "False"
+
+
+async def test_a_read_that_fails_for_a_new_resource_is_what_ready_tells() -> None:
+    stage = Stage()
+    client = failing(stage)
+    client.failing = ("list", "Cluster")
+    stage.create()
+    await stage.settle()
+
+    assert stage.condition() == ("False", "ClusterError")
+    assert WORDS in stage.message()
+
+
+async def test_an_unexpected_error_is_told_without_the_values_it_names() -> None:
+    stage, client = await ready()
+    client.failing, client.error = ("list", "Pod"), ValueError("swordfish")
+    await stage.visit()
+
+    assert stage.condition("Accepted") == ("False", "InternalError")
+    assert "ValueError" in stage.message()
+    assert "swordfish" not in stage.told()
+
+
+async def test_an_event_that_is_refused_costs_nothing_else() -> None:
+    stage = Stage()
+    client = failing(stage)
+    client.failing, client.error = ("create", "Event"), errors.ForbiddenError(WORDS)
+    stage.create(port="none")
+    await stage.settle(passes=2)
+    stage.edit(port=9090)
+    await stage.settle()
+
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_a_deletion_says_what_is_refused_and_goes_on_by_itself() -> None:
+    stage, client = await ready()
+    client.failing, client.error = ("delete", "Service"), errors.ForbiddenError(WORDS)
+    stage.delete()
+    await stage.settle(passes=3)
+
+    assert stage.condition("Accepted") == ("False", "Deleting")
+    assert WORDS in stage.message()
+    assert stage.condition()[0] == "False"
+    client.failing = None
+    await stage.settle(passes=3)
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+
+
+async def test_a_deletion_of_a_sidecar_that_is_refused_goes_on_by_itself() -> None:
+    stage = HostingStage()
+    client = failing(stage)
+    stage.create()
+    await stage.until()
+    client.failing, client.error = ("apply", "Deployment"), errors.ForbiddenError(WORDS)
+    stage.delete()
+    await stage.pass_by(60)
+    refused, message = stage.condition("Accepted"), stage.message()
+    client.failing = None
+    await stage.pass_by(60)
+
+    assert refused == ("False", "Deleting")
+    assert WORDS in message
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+    assert stage.sidecars == {}
+
+
+async def test_a_single_wrong_answer_does_not_end_the_work_on_a_resource() -> None:
+    stage, client = await ready()
+    client.failing, client.error = ("get", "CNPGPlugin"), errors.NotFoundError(WORDS)
+    wrong = await stage.reconciler.reconcile(NAMESPACE, "hello")
+    client.failing = None
+    gone = await stage.reconciler.reconcile(NAMESPACE, "never-was")
+
+    assert wrong.after is not None
+    assert isinstance(wrong.error, errors.UnavailableError)
+    assert gone.after is None
+
+
+async def test_a_sidecar_whose_finalizer_was_removed_by_hand_is_taken_out() -> None:
+    stage = HostingStage()
+    stage.create()
+    await stage.until()
+    del stage.client.objects["CNPGPlugin", NAMESPACE, "hello"]
+    while (await stage.reconciler.reconcile(NAMESPACE, "hello")).after is not None:
+        stage.turn(2)
+
+    assert stage.sidecars == {}
+    assert names.annotations.SIDECARS not in str(stage.client.the(kinds.DEPLOYMENT, CNPG)["spec"])
+
+
+async def test_an_orphaned_sidecar_is_taken_out_by_the_pass_of_a_plugin_of_another_mode() -> None:
+    stage = HostingStage()
+    stage.create()
+    await stage.until()
+    del stage.client.objects["CNPGPlugin", NAMESPACE, "hello"]
+    stage.reconciler = stage.operator()
+    stage.create("other", mode="Standalone")
+    await stage.pass_by(120, "other")
+
+    assert stage.condition(name="other") == ("True", "Ready")
+    assert stage.sidecars == {}

@@ -1,0 +1,344 @@
+import asyncio
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
+from tests.support.builders import resource
+from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile.world import NAMESPACE
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+async def test_a_resource_becomes_ready(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+
+    assert stage.condition() == ("True", "Ready")
+    status = stage.client.the(kinds.PLUGIN, "hello")["status"]
+    assert status["plugin"]["version"] == "1.0.0"
+    assert status["cnpg"]["version"] == "1.30.0"
+    assert status["certificates"].keys() == {"server", "client"}
+
+
+async def test_a_quiet_pass_writes_nothing_and_asks_no_plugin(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.client.writes.clear()
+    asked = len(stage.handshaker.asked)
+
+    after = await stage.visit()
+
+    assert stage.client.writes == []
+    assert len(stage.handshaker.asked) == asked
+    assert after is not None
+    assert after > 500
+
+
+async def test_a_new_process_asks_the_plugin_once_and_writes_nothing(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.client.writes.clear()
+    stage.reconciler, stage.handshaker.asked = stage.operator(), []
+
+    await stage.visit()
+    await stage.visit()
+
+    assert stage.client.writes == []
+    assert len(stage.handshaker.asked) == 1
+
+
+async def test_the_first_plugin_of_a_namespace_costs_fourteen_writes_at_most(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+
+    assert len(stage.client.writes) <= 14
+
+
+async def test_cloudnativepg_never_sees_a_plugin_that_does_not_answer(stage: Stage) -> None:
+    stage.handshaker.outcome = HandshakeOutcome(Reason.IDENTITY_MISMATCH, "another name")
+    stage.create()
+    await stage.settle()
+
+    assert stage.condition() == ("False", "IdentityMismatch")
+    assert names.cnpg.PLUGIN_NAME not in stage.service()["labels"]
+
+
+async def test_a_working_plugin_keeps_its_label_while_it_fails(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    published = stage.service()
+    stage.handshaker.outcome = HandshakeOutcome(Reason.NO_ANSWER, "silence")
+    stage.clock.pass_by(700)
+    await stage.settle()
+
+    assert stage.condition() == ("False", "NoAnswer")
+    assert stage.service()["labels"] == published["labels"]
+    assert stage.service()["annotations"] == published["annotations"]
+
+
+async def test_a_failure_that_is_fixed_needs_no_help(stage: Stage) -> None:
+    stage.handshaker.outcome = HandshakeOutcome(Reason.CAPABILITY_FAILED, "WAL")
+    stage.create()
+    await stage.settle()
+    stage.handshaker.outcome = None
+    stage.clock.pass_by(20)
+    await stage.settle()
+
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_without_cert_manager_nothing_is_made_and_it_is_said(stage: Stage) -> None:
+    stage.client.missing = {"Issuer", "Certificate", "ClusterIssuer"}
+    stage.create()
+    await stage.settle(passes=3)
+    refused = stage.condition("CertificatesReady")
+    stage.client.missing = set()
+    await stage.settle()
+
+    assert refused == ("False", "CertManagerNotInstalled")
+    assert stage.condition() == ("True", "Ready")
+
+
+@pytest.mark.parametrize("kind", [kinds.DEPLOYMENT, kinds.SERVICE, kinds.CERTIFICATE])
+async def test_a_deleted_child_comes_back(stage: Stage, kind: kinds.Kind) -> None:
+    stage.create()
+    await stage.settle()
+    name = "hello-server-tls" if kind is kinds.CERTIFICATE else "hello"
+    await stage.client.delete(kind, name, NAMESPACE)
+    await stage.settle()
+
+    assert (kind.kind, NAMESPACE, name) in stage.client.objects
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_an_edited_child_is_corrected(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.client.the(kinds.SERVICE, "hello")["spec"]["ports"][0]["port"] = 1
+    stage.client.the(kinds.SERVICE, "hello")["metadata"]["labels"].pop(names.cnpg.PLUGIN_NAME)
+    await stage.settle()
+
+    assert stage.client.the(kinds.SERVICE, "hello")["spec"]["ports"][0]["port"] == 9090
+    assert names.cnpg.PLUGIN_NAME in stage.service()["labels"]
+
+
+async def test_a_renamed_service_replaces_the_former_one(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.edit(service={"name": "other"})
+    await stage.client.delete(kinds.SECRET, "hello-server-tls", NAMESPACE)
+    # The pod gets the certificate for the new name within a minute.
+    await stage.settle(seconds=10)
+
+    assert ("Service", NAMESPACE, "hello") not in stage.client.objects
+    assert names.cnpg.PLUGIN_NAME in stage.service("other")["labels"]
+
+
+async def test_a_foreign_service_is_neither_touched_nor_adopted(stage: Stage) -> None:
+    foreign = {"metadata": {"name": "hello", "namespace": NAMESPACE}, "spec": {}}
+    stage.client.put(kinds.SERVICE, foreign)
+    stage.create()
+    await stage.settle(passes=3)
+    refused = stage.condition("Accepted")
+    await stage.client.delete(kinds.SERVICE, "hello", NAMESPACE)
+    await stage.settle()
+
+    assert refused == ("False", "NameConflict")
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_the_younger_of_two_resources_with_one_plugin_name_waits(stage: Stage) -> None:
+    stage.create("hello", pluginName="same.example.org")
+    stage.create("other", pluginName="same.example.org")
+    await stage.settle("other", passes=3)
+    await stage.settle("hello")
+
+    assert stage.condition("Accepted", "other") == ("False", "NameConflict")
+    assert stage.condition("Ready", "hello") == ("True", "Ready")
+
+
+async def test_a_suspended_resource_is_left_alone(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.edit(suspend=True, image="example.org/hello:2")
+    await stage.settle()
+    containers = stage.client.the(kinds.DEPLOYMENT, "hello")["spec"]["template"]["spec"]
+
+    assert stage.condition("Accepted") == ("False", "Suspended")
+    assert containers["containers"][0]["image"] == "example.org/hello:1"
+
+
+async def test_a_spec_that_cannot_be_read_is_reported(stage: Stage) -> None:
+    stage.create(port="none")
+    await stage.settle(passes=2)
+
+    assert stage.condition("Accepted") == ("False", "InvalidSpec")
+
+
+async def test_a_new_image_is_announced_anew_once(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    before = stage.service()["annotations"][names.annotations.REVISION]
+    stage.client.writes.clear()
+    stage.edit(image="example.org/hello:2")
+    await stage.settle()
+
+    assert stage.service()["annotations"][names.annotations.REVISION] != before
+    assert stage.client.writes.count("Service hello") == 1
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_always_restarts_cloudnativepg_once_after_settling(stage: Stage) -> None:
+    stage.create(restartPolicy="Always")
+    await stage.settle(passes=8)
+    pending = stage.condition("Registered")
+    before = dict(stage.restarted)
+    stage.clock.pass_by(15)
+    await stage.settle(passes=3)
+    stage.client.writes.clear()
+    await stage.settle(passes=5)
+
+    assert pending == ("Unknown", "RestartPending")
+    assert before == {}
+    assert "hello" in stage.restarted[names.annotations.RESTARTED_FOR]
+    assert "Deployment cnpg" not in stage.client.writes
+    assert stage.condition("Registered") == ("Unknown", "Restarting")
+
+
+@pytest.mark.parametrize(("trouble_for", "annotations"), [(20, 0), (100, 2)])
+async def test_a_restart_waits_for_a_plugin_that_is_late_but_not_for_one_that_is_broken(
+    stage: Stage, trouble_for: float, annotations: int
+) -> None:
+    stage.create("late", restartPolicy="Always")
+    stage.handshaker.outcome = HandshakeOutcome(Reason.NO_ANSWER, "silence")
+    await stage.settle("late")
+    stage.clock.pass_by(trouble_for)
+    stage.handshaker.outcome = None
+    stage.create("hello", restartPolicy="Always")
+    await stage.settle("hello")
+    stage.clock.pass_by(15)
+    await stage.settle("hello", passes=2)
+
+    assert len(stage.restarted) == annotations
+
+
+async def test_if_needed_does_not_restart_cloudnativepg_1_30(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.clock.pass_by(100)
+    await stage.settle()
+
+    assert stage.restarted == {}
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("write", range(14))
+async def test_a_crash_around_any_write_ends_where_no_crash_does(write: int, side: str) -> None:
+    reference, crashed = Stage(), Stage()
+    reference.create()
+    await reference.settle()
+    crashed.create()
+    crashed.client.fail_at, crashed.client.fail_after = write, side == "after"
+    for _ in range(14):
+        await crashed.settle(passes=1)
+        if crashed.client.fail_at is None:
+            crashed.reconciler = crashed.operator()
+    await crashed.settle()
+
+    assert crashed.client.objects.keys() == reference.client.objects.keys()
+    assert crashed.condition() == ("True", "Ready")
+    assert len(crashed.client.writes) <= len(reference.client.writes) + 2
+
+
+def use_plugin(stage: Stage) -> None:
+    stage.client.put(
+        kinds.CLUSTER,
+        {
+            "metadata": {"name": "db", "namespace": "app"},
+            "spec": {"plugins": [{"name": "hello.example.org"}]},
+        },
+    )
+
+
+def own_objects(stage: Stage) -> list[tuple[str, str | None, str]]:
+    return [
+        key
+        for key, body in stage.client.objects.items()
+        if key[0] != "Pod"
+        and not any(r["uid"] == "uid-of-hello" for r in body["metadata"].get("ownerReferences", []))
+        and body["metadata"].get("labels", {}).get(names.labels.MANAGED_BY)
+        == names.resource.OPERATOR
+    ]
+
+
+async def test_a_plugin_in_use_waits_and_says_for_whom(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    use_plugin(stage)
+    stage.delete()
+    await stage.settle(passes=3)
+    waiting = stage.condition("Accepted")
+    message = stage.client.the(kinds.PLUGIN, "hello")["status"]["conditions"][0]["message"]
+    del stage.client.objects["Cluster", "app", "db"]
+    await stage.settle(passes=3)
+
+    assert waiting == ("False", "InUse")
+    assert "app/db" in message
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+    assert own_objects(stage) == []
+
+
+async def test_unprotected_deletion_does_not_wait(stage: Stage) -> None:
+    stage.create(deletionProtection=False)
+    await stage.settle()
+    use_plugin(stage)
+    stage.delete()
+    await stage.settle(passes=3)
+
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+
+
+async def test_the_finalizer_of_a_cloudnativepg_that_is_gone_holds_nothing_up(stage: Stage) -> None:
+    stage.create()
+    await stage.settle()
+    stage.client.the(kinds.SERVICE, "hello")["metadata"]["finalizers"] = [
+        names.cnpg.SERVICE_FINALIZER
+    ]
+    stage.delete()
+    await stage.visit()
+    waiting = stage.condition("Accepted")
+    del stage.client.objects["Deployment", NAMESPACE, "cnpg"]
+    await stage.visit()
+
+    assert waiting == ("Unknown", "Deleting")
+    assert ("Service", NAMESPACE, "hello") not in stage.client.objects
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+
+
+async def test_a_resource_in_a_namespace_out_of_reach_is_told_where_it_belongs(
+    stage: Stage,
+) -> None:
+    body = resource()
+    body["metadata"]["namespace"] = "elsewhere"
+    stage.client.put(kinds.PLUGIN, body)
+    await stage.reconciler.reconcile("elsewhere", "hello")
+    status = stage.client.the(kinds.PLUGIN, "hello", "elsewhere")["status"]
+
+    assert status["conditions"][0]["reason"] == "CNPGNotFound"
+    assert "it runs in cnpg-system" in status["conditions"][0]["message"]
+    assert stage.client.writes == ["CNPGPlugin hello/status"]
+
+
+async def test_passes_of_several_plugins_make_the_shared_chain_once(stage: Stage) -> None:
+    for name in ("one", "two", "three"):
+        stage.create(name)
+    await asyncio.gather(*(stage.visit(name) for name in ("one", "two", "three")))
+
+    assert stage.client.writes.count("Issuer cnpg-plugins-root") == 1

@@ -1,0 +1,174 @@
+"""Another Service takes a plugin's name: CloudNativePG keeps one entry for it; ours is touched."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
+from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile.world import NAMESPACE
+
+PLUGIN = "hello.example.org"
+LABELS = {names.cnpg.PLUGIN_NAME: PLUGIN}
+
+
+@pytest.fixture
+async def stage() -> Stage:
+    """A plugin that is Ready for a minute."""
+    made = Stage()
+    made.create()
+    await made.settle()
+    assert made.condition() == ("True", "Ready")
+    made.clock.pass_by(60)
+    return made
+
+
+def add_other(stage: Stage, **metadata: Any) -> None:
+    stage.client.put(
+        kinds.SERVICE,
+        {"metadata": {"name": "other", "namespace": NAMESPACE, "labels": LABELS, **metadata}},
+    )
+
+
+def remove_other(stage: Stage) -> None:
+    del stage.client.objects["Service", NAMESPACE, "other"]
+
+
+def touches(stage: Stage) -> dict[str, Any]:
+    noted: dict[str, Any] = json.loads(
+        stage.service()["annotations"].get(names.annotations.TOUCHED, "{}")
+    )
+    return noted
+
+
+async def test_a_second_service_is_a_conflict_that_names_the_label_and_the_way_out(
+    stage: Stage,
+) -> None:
+    add_other(stage, finalizers=[names.cnpg.SERVICE_FINALIZER])
+    await stage.visit()
+
+    assert stage.condition("Accepted") == ("False", "NameConflict")
+    message = stage.message("Accepted")
+    assert f"Label {names.cnpg.PLUGIN_NAME}={PLUGIN} of Service {NAMESPACE}/other" in message
+    assert f"kubectl label service other -n {NAMESPACE} {names.cnpg.PLUGIN_NAME}-" in message
+    assert '{"metadata":{"finalizers":null}}' in message
+    assert names.cnpg.PLUGIN_NAME in stage.service()["labels"], "the plugin stays published"
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["the same process", "another process"])
+async def test_a_second_service_that_is_gone_leads_to_one_touch(
+    stage: Stage, *, killed: bool
+) -> None:
+    add_other(stage)
+    await stage.visit()
+    await stage.visit()
+    noted = stage.service()["annotations"][names.annotations.DISTURBED]
+    assert stage.client.writes.count("Service hello") == 3, "created, published, noted once"
+    remove_other(stage)
+    if killed:
+        stage.reconciler = stage.operator()
+    await stage.visit()
+
+    assert touches(stage)["for"] == noted
+    await stage.settle()
+    assert stage.condition() == ("True", "Ready")
+    assert stage.client.writes.count("Service hello") == 4
+
+
+async def test_each_appearance_leads_to_a_touch_of_its_own(stage: Stage) -> None:
+    seen = set()
+    for _ in range(3):
+        add_other(stage)
+        await stage.visit()
+        remove_other(stage)
+        await stage.settle()
+        assert stage.condition() == ("True", "Ready")
+        seen.add(touches(stage)["for"])
+
+    assert len(seen) == 3
+
+
+async def test_a_label_that_is_taken_off_again_is_a_disturbance_as_well(stage: Stage) -> None:
+    add_other(stage)
+    await stage.visit()
+    del stage.client.the(kinds.SERVICE, "other")["metadata"]["labels"][names.cnpg.PLUGIN_NAME]
+    await stage.visit()
+
+    assert touches(stage)
+
+
+async def test_a_second_service_that_no_pass_saw_is_known_from_cloudnativepgs_events(
+    stage: Stage,
+) -> None:
+    stage.client.put(
+        kinds.EVENT,
+        {
+            "metadata": {"name": "e", "namespace": NAMESPACE, "resourceVersion": "899"},
+            "involvedObject": {"kind": "Service", "name": "other"},
+            "type": "Normal",
+            "reason": "PluginCleanup",
+            "message": f"Removing plugin {PLUGIN} from pool due to service deletion",
+            "lastTimestamp": stage.clock().isoformat(),
+        },
+    )
+    await stage.visit()
+    await stage.visit()
+
+    assert touches(stage) == {
+        "at": stage.clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "for": "Event 900 about Service other",
+        "times": 1,
+    }
+
+
+async def test_a_suspended_plugin_is_left_alone(stage: Stage) -> None:
+    stage.edit(suspend=True)
+    add_other(stage)
+    await stage.visit()
+
+    assert names.annotations.DISTURBED not in stage.service()["annotations"]
+
+
+async def test_blocked_clusters_end_ready_until_they_are_reconciled(stage: Stage) -> None:
+    status: dict[str, Any] = {"phase": "Unknown plugin", "instances": 1, "readyInstances": 1}
+    stage.client.put(
+        kinds.CLUSTER,
+        {
+            "metadata": {"name": "db", "namespace": "app"},
+            "spec": {"plugins": [{"name": PLUGIN}]},
+            "status": status,
+        },
+    )
+    await stage.settle(passes=7)
+    assert stage.condition("Registered") == ("Unknown", "Reregistering")
+    assert "app/db" in stage.message("Registered")
+    for _ in range(8):
+        stage.turn(5)
+        await stage.visit()
+    assert stage.condition() == ("False", "ClustersBlocked")
+    assert "Touching Service hello does not change that" in stage.message()
+
+    live = stage.client.the(kinds.CLUSTER, "db", "app")
+    live["status"]["phase"] = "Cluster in healthy state"
+    await stage.settle()
+    assert stage.condition() == ("True", "Ready")
+
+
+async def test_a_plugin_that_changes_its_version_with_each_call_is_announced_once(
+    stage: Stage,
+) -> None:
+    stage.edit(restartPolicy="Always", handshake={"interval": "30s"})
+    announced = stage.service()["annotations"][names.annotations.REVISION]
+    stage.client.writes.clear()
+    for number in range(30):
+        identity = Identity(PLUGIN, f"1.0.{number}")
+        stage.handshaker.outcome = HandshakeOutcome(Reason.IDENTIFIED, "answered", identity)
+        await stage.pass_by(60)
+
+    assert stage.service()["annotations"][names.annotations.REVISION] == announced
+    assert "Deployment cnpg" not in stage.client.writes
+    assert "Service hello" not in stage.client.writes

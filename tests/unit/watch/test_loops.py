@@ -1,0 +1,234 @@
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.reconcile.plugin import Requeue
+from cnpg_plugin_operator.reconcile.workers import Lane, Slots
+from cnpg_plugin_operator.telemetry import Metrics
+from cnpg_plugin_operator.watch.loops import Loops
+
+KEY = ("cnpg-system", "hello")
+OTHER = ("cnpg-system", "other")
+
+
+class Recorder:
+    """A reconciler that notes its passes and does as it is told in each."""
+
+    def __init__(self, *results: Requeue | Exception) -> None:
+        self.passes: list[tuple[str, str]] = []
+        self.running: set[tuple[str, str]] = set()
+        self.overlapped = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._results = list(results)
+        self._changed = asyncio.Condition()
+
+    async def reconcile(self, namespace: str, name: str) -> Requeue:
+        key = (namespace, name)
+        self.overlapped |= key in self.running
+        self.running.add(key)
+        async with self._changed:
+            self.passes.append(key)
+            self._changed.notify_all()
+        await self.gate.wait()
+        self.running.discard(key)
+        result = self._results.pop(0) if self._results else Requeue(600.0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5), self._changed:
+            await self._changed.wait_for(condition)
+
+
+def loops(recorder: Recorder) -> Loops:
+    return Loops(recorder.reconcile, Metrics())
+
+
+async def test_wakes_during_a_pass_coalesce_into_one_more() -> None:
+    recorder = Recorder()
+    subject = loops(recorder)
+    recorder.gate.clear()
+    subject.wake(KEY)
+    await recorder.until(lambda: len(recorder.passes) == 1)
+    for _ in range(5):
+        subject.wake(KEY)
+    recorder.gate.set()
+    await recorder.until(lambda: len(recorder.passes) == 2)
+    subject.wake(OTHER)
+    await recorder.until(lambda: OTHER in recorder.passes)
+    await subject.stop()
+
+    assert recorder.passes.count(KEY) == 2
+    assert not recorder.overlapped
+
+
+async def test_a_pass_comes_back_when_it_asked_to() -> None:
+    recorder = Recorder(Requeue(0.01))
+    subject = loops(recorder)
+    subject.wake(KEY)
+    await recorder.until(lambda: len(recorder.passes) == 2)
+    await subject.stop()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(errors.UnavailableError("no route"), id="the API server is away"),
+        pytest.param(KeyError("metadata"), id="an object without what every object has"),
+    ],
+)
+async def test_a_failing_pass_is_repeated_and_harms_no_other(failure: Exception) -> None:
+    recorder = Recorder(failure)
+    subject = loops(recorder)
+    subject.wake(KEY)
+    await recorder.until(lambda: KEY in recorder.passes)
+    subject.wake(OTHER)
+    await recorder.until(lambda: OTHER in recorder.passes)
+    await recorder.until(lambda: recorder.passes.count(KEY) == 2)
+    await subject.stop()
+
+
+async def test_a_resource_that_is_gone_has_no_loop_until_it_is_back() -> None:
+    recorder = Recorder(Requeue(None))
+    subject = loops(recorder)
+    subject.wake(KEY)
+    await recorder.until(lambda: len(recorder.passes) == 1)
+    subject.wake_where(lambda *_: True)
+    subject.wake(OTHER)
+    await recorder.until(lambda: OTHER in recorder.passes)
+    subject.wake(KEY)
+    await recorder.until(lambda: recorder.passes.count(KEY) == 2)
+    await subject.stop()
+
+
+async def test_a_cluster_wakes_the_plugins_that_it_names() -> None:
+    recorder = Recorder()
+    subject = loops(recorder)
+    for key, plugin in ((KEY, "hello.example.org"), (OTHER, "other.example.org")):
+        subject.wake(key)
+        subject.learn(key, frozenset({plugin}))
+    await recorder.until(lambda: len(recorder.passes) == 2)
+    subject.wake_where(lambda _, marks: "hello.example.org" in marks)
+    await recorder.until(lambda: len(recorder.passes) == 3)
+    await subject.stop()
+
+    assert recorder.passes.count(KEY) == 2
+
+
+async def test_a_resource_is_looked_at_again_though_nothing_happened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cnpg_plugin_operator.watch.loops.RESYNC", (0.01, 0.02))
+    recorder = Recorder()
+    subject = loops(recorder)
+    subject.wake(KEY)
+    await recorder.until(lambda: len(recorder.passes) == 3)
+    await subject.stop()
+
+
+async def test_a_resource_without_a_loop_is_picked_up_also_after_a_list_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cnpg_plugin_operator.watch.loops.RESYNC", (0.01, 0.02))
+    answers: list[list[tuple[str, str]] | Exception] = [errors.UnavailableError("away"), [KEY]]
+
+    async def list_keys() -> list[tuple[str, str]]:
+        answer = answers.pop(0) if answers else []
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    recorder = Recorder(Requeue(None))
+    subject = loops(recorder)
+    picking_up = asyncio.create_task(subject.pick_up(list_keys))
+    await recorder.until(lambda: recorder.passes == [KEY])
+    picking_up.cancel()
+    await subject.stop()
+
+
+async def test_resources_of_other_namespaces_hold_no_worker_of_the_managed_ones() -> None:
+    recorder = Recorder()
+    subject = Loops(recorder.reconcile, Metrics(), is_managed=lambda name: name == KEY[0])
+    recorder.gate.clear()
+    for number in range(50):
+        subject.wake(("elsewhere", f"flood-{number}"))
+    await recorder.until(lambda: len(recorder.passes) == 1)
+    subject.wake(KEY)
+    await recorder.until(lambda: len(recorder.passes) == 2)
+
+    assert recorder.passes == [("elsewhere", "flood-0"), KEY]
+    recorder.gate.set()
+    await subject.stop()
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+async def test_a_pass_that_waits_for_something_slow_holds_no_worker(lane: Lane) -> None:
+    slots, gate, seen = Slots(2), asyncio.Event(), Recorder()
+
+    async def reconcile(namespace: str, name: str) -> Requeue:
+        if name.startswith("slow"):
+            async with slots.aside(lane):
+                await gate.wait()
+        return await seen.reconcile(namespace, name)
+
+    subject = Loops(reconcile, Metrics(), slots=slots)
+    for number in range(lane.width + 3):
+        subject.wake((KEY[0], f"slow-{number}"))
+    subject.wake(KEY)
+    await seen.until(lambda: seen.passes == [KEY])
+    gate.set()
+    await seen.until(lambda: len(seen.passes) == lane.width + 4)
+    await subject.stop()
+
+
+async def test_no_more_passes_than_there_are_slots_work_at_a_time() -> None:
+    slots, working, most, left, done = Slots(2), 0, 0, 10, asyncio.Event()
+
+    async def reconcile(_namespace: str, _name: str) -> Requeue:
+        nonlocal working, most, left
+        async with slots.aside(Lane.PEER):
+            await asyncio.sleep(0)
+        working += 1
+        most = max(most, working)
+        await asyncio.sleep(0.001)
+        working, left = working - 1, left - 1
+        if not left:
+            done.set()
+        return Requeue(None)
+
+    subject = Loops(reconcile, Metrics(), slots=slots)
+    for number in range(10):
+        subject.wake((KEY[0], f"each-{number}"))
+    async with asyncio.timeout(5):
+        await done.wait()
+    await subject.stop()
+
+    assert most == 2
+
+
+async def test_a_resource_that_is_woken_without_end_rests_between_its_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cnpg_plugin_operator.watch.loops.MOST_PASSES", 5)
+    monkeypatch.setattr("cnpg_plugin_operator.watch.loops.REST", 0.05)
+    times: list[float] = []
+
+    async def reconcile(namespace: str, name: str) -> Requeue:
+        times.append(asyncio.get_running_loop().time())
+        if len(times) < 8:
+            subject.wake((namespace, name))
+        return await seen.reconcile(namespace, name)
+
+    seen, subject = Recorder(), Loops(reconcile, Metrics())
+    subject.wake(KEY)
+    await seen.until(lambda: len(seen.passes) == 8)
+    await subject.stop()
+
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert max(pauses[:4]) < 0.04
+    assert min(pauses[4:]) > 0.04
