@@ -1,4 +1,4 @@
-"""The command line: `python3 -m tests.demo` shows the product, `--down` removes what it started."""
+"""The command line: `python3 -m tests.demo` shows the product, `--down` removes it."""
 
 import argparse
 import sys
@@ -11,10 +11,10 @@ from tests.demo.installing import install_operator
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python3 -m tests.demo",
-        description="A real cluster, the operator, a plugin and a PostgreSQL that uses it.",
+        description="Start a real cluster, the operator, a plugin and a PostgreSQL that uses it.",
     )
     parser.add_argument("--name", default="dev", help="which cluster (default: dev)")
-    parser.add_argument("--down", action="store_true", help="remove everything that was started")
+    parser.add_argument("--down", action="store_true", help="remove everything that the demo started")
     return parser
 
 
@@ -27,7 +27,7 @@ def _show(cluster: Cluster) -> None:
 
 
 def main() -> int:
-    """Show or remove; one clear message and exit 1 when it cannot be done."""
+    """Show or remove the product; print one clear message and exit 1 on failure."""
     options = _parser().parse_args()
     cluster = Cluster(options.name)
     try:
@@ -39,7 +39,7 @@ def main() -> int:
         print(f"error: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what runs is left running (make demo-down removes it)", file=sys.stderr)
+        print("interrupted; the cluster keeps running (make demo-down removes it)", file=sys.stderr)
         return 130
     return 0
 

@@ -1,15 +1,15 @@
-"""What the cluster says when something did not become true in time."""
+"""What kubectl shows when the demo runs into a timeout."""
 
 from tests.cluster import Cluster, ClusterError
 from tests.demo import installing
 
 LOG_LINES = 20
 MOST_LINES = 30
-"""Of any one command: the newest are the last."""
+"""Of each command; the newest lines are the last."""
 
 
 def explain_plugin(cluster: Cluster, namespace: str, name: str) -> str:
-    """Everything between the resource and the plugin's own log."""
+    """Collect everything between the resource and the plugin's own log."""
     where = ["--namespace", namespace]
     pods = ["--selector", f"cnpgplugin.dev/name={name}", "--prefix", f"--tail={LOG_LINES}"]
     operator = ["--namespace", installing.NAMESPACE, f"deployment/{installing.RELEASE}"]
@@ -24,7 +24,7 @@ def explain_plugin(cluster: Cluster, namespace: str, name: str) -> str:
 
 
 def explain_database(cluster: Cluster, namespace: str) -> str:
-    """The Cluster, its pods, and what CloudNativePG logs."""
+    """Collect the Cluster, its pods, and the log of CloudNativePG."""
     where = ["--namespace", namespace]
     manager = ["--namespace", installing.CNPG_NAMESPACE, "deployment/cnpg-controller-manager"]
     return _gather(
@@ -36,12 +36,12 @@ def explain_database(cluster: Cluster, namespace: str) -> str:
 
 
 def _gather(cluster: Cluster, *commands: tuple[str, ...]) -> str:
-    """What these kubectl commands say, errors included: this is read when something is wrong."""
+    """Collect the output of these kubectl commands, errors included."""
     parts = []
     for command in commands:
         try:
             said = cluster.kubectl(*command)
-        except ClusterError as error:  # one silent witness must not hide the others
+        except ClusterError as error:  # one failed command must not hide the others
             said = str(error)
         lines = said.rstrip().splitlines()[-MOST_LINES:]
         parts.append("\n".join([f"--- kubectl {' '.join(command)}", *lines]))

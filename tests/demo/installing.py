@@ -10,18 +10,18 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "cnpg-plugin-operator"
 RELEASE = "cnpg-plugin-operator"
 NAMESPACE = "cnpg-plugin-operator"
-"""Of the operator; plugins live where CloudNativePG does."""
+"""The operator's; plugins are in CloudNativePG's namespace."""
 REGISTRY, REPOSITORY, TAG = "localhost", "cnpg-plugin-operator", "dev"
 IMAGE = f"{REGISTRY}/{REPOSITORY}:{TAG}"
 BASE_IMAGE = "localhost/python:3.13"
 IMAGE_ANNOTATION = "cnpgplugin.dev/image"
-"""On the operator's pod: the tag stays the same, this is what makes a new build roll out."""
+"""On the operator's pod. The tag stays the same, so this annotation rolls out a new build."""
 
 CNPG_NAMESPACE = "cnpg-system"
 
 
 def install_operator(cluster: Cluster) -> None:
-    """Build, load and install; over an older installation, replace it."""
+    """Build, load and install the operator, or upgrade an older installation."""
     dockerfiles.build_image(ROOT, IMAGE, {"BASE": BASE_IMAGE})
     built = _built_image()
     if built != _installed_image(cluster):
@@ -43,13 +43,13 @@ def install_operator(cluster: Cluster) -> None:
 
 
 def operator_pod(cluster: Cluster) -> str:
-    """The name of the operator's pod."""
+    """Find the name of the operator's pod."""
     where = ["--namespace", NAMESPACE, "--selector", f"app.kubernetes.io/instance={RELEASE}"]
     names = cluster.kubectl(
         "get", "pods", *where, "--field-selector=status.phase=Running", "--output=name"
     ).split()
     if len(names) != 1:
-        raise ClusterError(f"one pod of the operator is expected, not {len(names)}")
+        raise ClusterError(f"expected one pod of the operator, found {len(names)}")
     return names[0].removeprefix("pod/")
 
 
@@ -60,7 +60,7 @@ def _built_image() -> str:
 
 
 def _installed_image(cluster: Cluster) -> str:
-    """What the operator's Deployment runs; empty where there is none."""
+    """The build that the operator's Deployment runs; empty if there is no Deployment."""
     path = IMAGE_ANNOTATION.replace(".", r"\.")
     return cluster.kubectl(
         *("get", "deployment", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found"),

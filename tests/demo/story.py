@@ -1,4 +1,4 @@
-"""What the demo shows, step by step, each waiting for the next thing to be true."""
+"""What the demo shows, step by step: each step waits for a condition."""
 
 import json
 import time
@@ -24,12 +24,12 @@ DATABASE_SECONDS = 300.0
 
 
 class DemoError(Exception):
-    """Something did not become true in time; the message holds what the cluster says about it."""
+    """A step timed out; the message contains what kubectl shows about it."""
 
 
 def show_plugin(cluster: Cluster) -> Object:
     """Apply the plugin and follow its conditions until it is Ready."""
-    say(f"applying CNPGPlugin {PLUGIN_NAMESPACE}/{PLUGIN}: its conditions as they turn")
+    say(f"applying CNPGPlugin {PLUGIN_NAMESPACE}/{PLUGIN}: its conditions as they change")
     known: dict[str, tuple[str, str]] = {}
     with watch(cluster, "cnpgplugins.cnpgplugin.dev", PLUGIN_NAMESPACE, PLUGIN) as plugin:
         begun = time.monotonic()
@@ -46,7 +46,7 @@ def show_plugin(cluster: Cluster) -> Object:
 
 
 def _show_turn(known: dict[str, tuple[str, str]], condition: Object, elapsed: float) -> None:
-    """Print a condition if it turned; what was never known is no news."""
+    """Print a condition if it changed; skip conditions that were never reported."""
     kind, now = condition["type"], (condition["status"], condition["reason"])
     silent = condition["reason"] == "NotYetReported" and kind not in known
     if silent or known.get(kind) == now:
@@ -58,7 +58,7 @@ def _show_turn(known: dict[str, tuple[str, str]], condition: Object, elapsed: fl
 
 
 def show_database(cluster: Cluster) -> Object:
-    """Start a PostgreSQL that names the plugin and follow it until it is healthy."""
+    """Start a PostgreSQL that uses the plugin and follow it until it is healthy."""
     where = ["--namespace", DATABASE_NAMESPACE]
     if not cluster.kubectl("get", DATABASE_KIND, DATABASE, *where, "--ignore-not-found"):
         with heartbeat(f"loading {POSTGRES_IMAGE}"):
@@ -84,7 +84,7 @@ def show_database(cluster: Cluster) -> Object:
 
 
 def tell(cluster: Cluster, plugin: Object, database: Object) -> str:
-    """What CloudNativePG says of the plugin, and how to look around."""
+    """Describe what CloudNativePG reports about the plugin, and what to try next."""
     facts = plugin["status"]["plugin"]
     listed = next(p for p in database["status"]["pluginStatus"] if p["name"] == PLUGIN_NAME)
     events = cluster.kubectl(
@@ -102,7 +102,7 @@ def tell(cluster: Cluster, plugin: Object, database: Object) -> str:
             "",
             resource.rstrip(),
             "",
-            f"What CloudNativePG reports of it in Cluster {DATABASE} (status.pluginStatus):",
+            f"CloudNativePG reports the plugin in Cluster {DATABASE} (status.pluginStatus):",
             json.dumps(listed, indent=2),
             f"and in its Events on Service {PLUGIN}:",
             events.rstrip() or "(none: this version writes no Events)",
@@ -120,16 +120,16 @@ def _look_around(name: str) -> str:
     psql = f"-n {DATABASE_NAMESPACE} exec {DATABASE}-1 -c postgres -- psql"
     other_name = '{"spec":{"env":[{"name":"SAMPLE_NAME","value":"other.example.com"}]}}'
     lines = (
-        "Everything is left running. To look around:",
+        "Everything keeps running. To inspect it:",
         f"  {here} describe cnpgplugin {PLUGIN}",
         f"  {here} get all,certificates,issuers",
         f"  {tool} explain cnpgplugin.spec",
         f"  {tool} -n {installing.NAMESPACE} logs deployment/{installing.RELEASE}",
         f"  {tool} {psql} -c 'select version()'",
-        "Make the plugin answer under another name, see what the status says, and mend it:",
+        "To break the plugin (it answers under another name), read the status, and correct it:",
         f"  {patch} '{other_name}'",
         f"  {here} get cnpgplugin {PLUGIN} -o wide --watch",
         f"""  {patch} '{{"spec":{{"env":[]}}}}'""",
-        "To remove all of it: make demo-down",
+        "To remove everything: make demo-down",
     )
     return "\n".join(lines)

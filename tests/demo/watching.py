@@ -1,4 +1,4 @@
-"""Following Kubernetes objects as they change, through `kubectl get --watch`."""
+"""Follows Kubernetes objects as they change, through `kubectl get --watch`."""
 
 import json
 import queue
@@ -46,7 +46,7 @@ class Watch:
         self._versions.put(None)
 
     def versions(self, seconds: float) -> Iterator[Object]:
-        """Give every version that comes within so many seconds, then end."""
+        """Yield every version that arrives within so many seconds, then end."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             try:
@@ -59,7 +59,7 @@ class Watch:
 
 
 def conditions(body: Object) -> list[Object]:
-    """The conditions of any object; none before its controller has seen it."""
+    """Read the conditions of any object; none before its controller has reported any."""
     found: list[Object] = body.get("status", {}).get("conditions", [])
     return found
 
