@@ -14,7 +14,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Start a real cluster, the operator, a plugin and a PostgreSQL that uses it.",
     )
     parser.add_argument("--name", default="dev", help="which cluster (default: dev)")
-    parser.add_argument("--down", action="store_true", help="remove everything that the demo started")
+    parser.add_argument("--down", action="store_true", help="remove what the demo started")
     return parser
 
 
