@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Name of the objects: the release's, with the chart's unless the release already says it. */}}
+{{/* Name of the objects: the release's name, followed by the chart's unless it contains that already. */}}
 {{- define "cnpg-plugin-operator.fullname" -}}
 {{- $name := include "cnpg-plugin-operator.name" . }}
 {{- if .Values.fullnameOverride }}
@@ -15,7 +15,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Name of cluster-wide objects: two releases in different namespaces must not meet. */}}
+{{/* Name of cluster-wide objects: two releases in different namespaces must not conflict. */}}
 {{- define "cnpg-plugin-operator.clusterName" -}}
 {{- $fullname := include "cnpg-plugin-operator.fullname" . }}
 {{- if eq .Release.Namespace $fullname }}
@@ -25,12 +25,13 @@
 {{- end }}
 {{- end }}
 
-{{/* Begins the names of the ClusterRoles that each let one ClusterRole be bound. */}}
+{{/* Prefix of the ClusterRoles that each allow the operator to bind one ClusterRole. */}}
 {{- define "cnpg-plugin-operator.grantPrefix" -}}
 {{- include "cnpg-plugin-operator.clusterName" . }}-allows-
 {{- end }}
 
-{{/* Name of the ClusterRole that lets the ClusterRole `role` be bound; the operator composes the same. */}}
+{{/* Name of the ClusterRole that allows the operator to bind the ClusterRole `role`. The operator
+builds the same name. */}}
 {{- define "cnpg-plugin-operator.grantName" -}}
 {{- $name := printf "%s%s" (include "cnpg-plugin-operator.grantPrefix" .root) .role }}
 {{- if gt (len $name) 253 }}
@@ -39,7 +40,7 @@
 {{- $name }}
 {{- end }}
 
-{{/* What the Deployment selects its pods by; never changes within a release. */}}
+{{/* Selector of the Deployment's pods; never changes within a release. */}}
 {{- define "cnpg-plugin-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "cnpg-plugin-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -56,7 +57,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- merge dict $selector $own .Values.commonLabels | toYaml }}
 {{- end }}
 
-{{/* `annotations:` with the common ones and those given as `own`, or nothing. */}}
+{{/* `annotations:` with the common annotations and those in `own`; empty if there are none. */}}
 {{- define "cnpg-plugin-operator.annotations" -}}
 {{- with merge dict (.own | default dict) .root.Values.commonAnnotations }}
 annotations:
@@ -64,21 +65,21 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/* The operator's account. */}}
+{{/* Name of the operator's account. */}}
 {{- define "cnpg-plugin-operator.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "cnpg-plugin-operator.fullname" .) .Values.serviceAccount.name }}
 {{- else if and .Values.rbac.create (eq (default "default" .Values.serviceAccount.name) "default") }}
-{{- fail "serviceAccount.create is false and serviceAccount.name names no account of its own: the operator's rights would go to the account default, and so to every pod of the namespace that names no account. Set serviceAccount.name" }}
+{{- fail "serviceAccount.create is false and serviceAccount.name is empty or default: the account default, and so every pod of the namespace that names no account, would get the operator's rights. Set serviceAccount.name" }}
 {{- else }}
 {{- default "default" .Values.serviceAccount.name }}
 {{- end }}
 {{- end }}
 
-{{/* The image, by digest where one is given. */}}
+{{/* The operator's image, by digest if one is set. */}}
 {{- define "cnpg-plugin-operator.image" -}}
 {{- if not .Values.image.repository }}
-{{- fail "image.repository is empty: set it to where you pushed the operator's image, for example --set image.repository=registry.example.com/cnpg-plugin-operator (no image is published yet; the README says how to build it)" }}
+{{- fail "image.repository is empty: set it to where you pushed the operator's image, for example --set image.repository=registry.example.com/cnpg-plugin-operator (no image is published yet; the README explains how to build it)" }}
 {{- end }}
 {{- $registry := default .Values.image.registry (.Values.global).imageRegistry }}
 {{- $image := .Values.image.repository }}
@@ -92,7 +93,7 @@ annotations:
 {{- $image }}
 {{- end }}
 
-{{/* Pull secrets as Kubernetes wants them, from names or objects. */}}
+{{/* `imagePullSecrets:` of a pod, from names or objects. */}}
 {{- define "cnpg-plugin-operator.imagePullSecrets" -}}
 {{- $secrets := list }}
 {{- range concat ((.Values.global).imagePullSecrets | default list) .Values.imagePullSecrets }}
@@ -104,7 +105,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* The issuers that are granted, each as Kind.group/name, or *. */}}
+{{/* The allowed issuers, each as Kind.group/name, or *. */}}
 {{- define "cnpg-plugin-operator.allowedIssuers" -}}
 {{- $issuers := list }}
 {{- if kindIs "string" .Values.allowedIssuers }}
