@@ -1,34 +1,34 @@
-# The operator's image: build a virtual environment from the lock, then copy it onto the bare base.
+# The operator's image: build a virtual environment from the lock, then copy it onto the base image.
 #
-# BASE has to offer `python3` of 3.11 or newer and, for the first stage, its venv module. The official
-# slim image does; so does a Debian with python3 and python3-venv. It has no default, because a tag
-# means another image every week: pass it with its digest, as the README shows.
+# BASE must contain `python3` 3.11 or newer and, for the first stage, its venv module. The official slim
+# image does, and so does a Debian with python3 and python3-venv. BASE has no default, because a tag
+# refers to another image every week: pass it with its digest, as the README shows.
 ARG BASE
 
 FROM ${BASE} AS build
 
-# An image that comes from a registry is named by digest; one of this machine needs none.
+# An image from a registry needs a digest; an image of this machine does not.
 ARG BASE
 RUN case "${BASE}" in \
         localhost/*|*@sha256:*) ;; \
         *) echo "BASE=${BASE} has no digest: write ${BASE}@sha256:..." >&2; exit 1 ;; \
     esac
 
-# Where pip looks for packages is decided by whoever builds: by these arguments (none has a value
-# unless one is given), or by a pip.conf mounted at /etc/pip.conf.
+# You choose where pip looks for packages: with these arguments (all unset by default), or with a
+# pip.conf mounted at /etc/pip.conf.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
 ARG PIP_CERT
 
-# One timestamp for everything that is built, so that equal sources give equal files.
+# One timestamp for all built files, so that the build is reproducible.
 ARG SOURCE_DATE_EPOCH=315532800
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
     PIP_NO_COMPILE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONDONTWRITEBYTECODE=1
 
-# pip lives in an environment of its own, so that none ends up in the image.
+# pip has its own environment, so that the image contains no pip.
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/operator
 
 WORKDIR /src
@@ -36,7 +36,7 @@ COPY requirements.lock ./
 RUN /opt/build/bin/pip --python /opt/operator/bin/python install \
         --require-hashes --only-binary :all: -r requirements.lock
 
-# What builds the wheel is locked as well; an isolated build would download it without hashes.
+# The build requirements are locked, too; an isolated build would download them without hashes.
 COPY requirements-build.lock ./
 RUN /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock
 
@@ -45,9 +45,9 @@ COPY operator operator
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && /opt/build/bin/pip --python /opt/operator/bin/python install --no-deps --no-index /wheels/*.whl
 
-# Nothing can write bytecode later (read-only root file system), so it is compiled now; by content and
-# unchecked, because file times differ between two builds. Type stubs, headers and the commands of
-# libraries are of no use at run time.
+# The root file system is read-only at run time, so compile the bytecode now. Its validity does not depend
+# on file times (unchecked hashes), because these differ between two builds. Type stubs, headers and the
+# commands of libraries are not needed at run time.
 RUN find /opt/operator -depth \( -name __pycache__ -o -name '*.pyi' \) -exec rm -rf {} + \
     && find /opt/operator/bin -type f ! -name cnpg-plugin-operator -delete \
     && rm -rf /opt/operator/include \
@@ -63,9 +63,9 @@ LABEL org.opencontainers.image.title="cnpg-plugin-operator" \
 
 COPY --from=build /opt/operator /opt/operator
 
-# PYTHONDONTWRITEBYTECODE: the root file system is read-only. PYTHONUNBUFFERED: a log line is seen when
-# it is written, also the last one before a crash.
-# MALLOC_*: freed memory goes back to the node, worth some MB at rest.
+# PYTHONDONTWRITEBYTECODE: the root file system is read-only. PYTHONUNBUFFERED: log lines appear at once,
+# also the last one before a crash. MALLOC_*: return freed memory to the node, which saves some MB while
+# the operator is idle.
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     MALLOC_ARENA_MAX=1 \
@@ -73,7 +73,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_TRIM_THRESHOLD_=65536 \
     PATH=/opt/operator/bin:$PATH
 
-# Numeric, so that runAsNonRoot can be verified without a look into /etc/passwd.
+# Numeric, because the kubelet cannot verify runAsNonRoot for a user name.
 USER 65532:65532
 WORKDIR /
 

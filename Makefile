@@ -1,4 +1,4 @@
-# Every target is one command; `make` alone lists them. Nothing here decides anything.
+# Every target is one command; `make` alone lists them. The logic is in the commands, not here.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,57 +16,57 @@ LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hash
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: ## a cluster, the operator, a plugin and a database that uses it; left running
+demo: ## show the product: a cluster, the operator, a plugin and a database; keeps running
 	$(PYTHON) -m tests.demo
 
-demo-down: ## remove what `make demo` started
+demo-down: ## remove the cluster of `make demo`
 	$(PYTHON) -m tests.demo --down
 
-test: lint peers ## everything: lint, unit, integration and e2e tests (root, a real cluster)
+test: lint peers ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-unit: venv ## tests that need no cluster: seconds
+unit: venv ## run the tests that need no cluster
 	$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
-integration: venv peers ## tests against a real API server
+integration: venv peers ## run the tests against a real API server
 	$(BIN)/pytest tests/integration $(PYTEST_ARGS)
 
-e2e: venv peers ## tests of the installed operator with its real peers
+e2e: venv peers ## test the installed operator with CNPG, cert-manager and a plugin
 	$(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
-thorough: venv peers ## the end-to-end tests with all rows of their tables: hours
+thorough: venv peers ## run the e2e tests with all rows of their tables (hours)
 	CNPGP_THOROUGH=1 $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
-bench: ## measure the operator against its budgets, on a cluster of its own
+bench: ## measure the operator against its budgets, on its own cluster
 	$(PYTHON) -m tests.bench $(BENCH_ARGS)
 
-cluster: ## start a real cluster on this machine (or what it lacks)
+cluster: ## start a real cluster on this machine, or its missing parts
 	$(PYTHON) -m tests.cluster up
 
-cluster-down: ## remove every trace of it
+cluster-down: ## remove the cluster completely
 	$(PYTHON) -m tests.cluster down
 
-peers: ## build the programs and images of the cluster into the cache (10 to 15 minutes, once)
+peers: ## build the cluster's programs and images into the cache (once, 10 to 15 minutes)
 	$(PYTHON) -m tests.cluster build
 
 image: ## build the operator's image
 	$(PYTHON) -m tests.cluster build-image . $(IMAGE) --build-arg BASE=localhost/python:3.13
 
-lint: venv ## ruff, formatting, types, layering
+lint: venv ## check style, formatting, types and layering
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-format: venv ## format the code and fix what can be fixed
+format: venv ## format the code and apply automatic fixes
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-lock: ## resolve the dependencies again and lock them by hash (needs uv)
+lock: ## resolve the dependencies and lock them by hash (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
 	$(LOCK) --group build --constraints requirements-dev.lock --output-file requirements-build.lock
 
-venv: $(STAMP) ## the virtual environment of the tests, from the lock
+venv: $(STAMP) ## create the virtual environment of the tests from the lock
 
-# The editable install runs the build hook, which generates the protobuf code: with what the lock
-# holds, for an isolated build would download its requirements once more, without looking at hashes.
+# The editable install runs the build hook, which generates the protobuf code. It uses the packages of
+# the lock: an isolated build would download its requirements again, without checking hashes.
 $(STAMP): requirements-dev.lock pyproject.toml hatch_build.py operator/cnpg_plugin_operator/handshake/identity.proto
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --progress-bar off --require-hashes -r requirements-dev.lock
