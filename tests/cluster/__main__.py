@@ -13,7 +13,7 @@ from tests.cluster.cluster import DEFAULT_CNPG, Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import DEFAULT_NAME, NAME_VARIABLE
 
-# What follows these words belongs to the program they start, option-like or not.
+# All arguments after these words belong to the program that they start, options included.
 PASSED_THROUGH = ("kubectl", "helm", "exec-ns")
 
 
@@ -25,36 +25,36 @@ def _parser() -> argparse.ArgumentParser:
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("--name", default=argparse.SUPPRESS, help="which cluster")
 
-    up = commands.add_parser("up", parents=[named], help="start the cluster, or what it lacks")
+    up = commands.add_parser("up", parents=[named], help="start the cluster, or its missing parts")
     up.add_argument("--cnpg", default=DEFAULT_CNPG, choices=builds.CNPG_VERSIONS)
     up.add_argument("--no-addons", action="store_true", help="no cert-manager, no CloudNativePG")
-    commands.add_parser("down", parents=[named], help="remove every trace of the cluster")
-    status = commands.add_parser("status", parents=[named], help="tell how the cluster is")
+    commands.add_parser("down", parents=[named], help="remove the cluster completely")
+    status = commands.add_parser("status", parents=[named], help="show the state of the cluster")
     status.add_argument("-o", "--output", choices=("text", "json"), default="text")
     commands.add_parser("build", help="build every program and image the cluster needs")
 
-    load = commands.add_parser("load-image", parents=[named], help="put an image on the node")
-    load.add_argument("image", help="an OCI archive, or the name of an image made on this machine")
-    volume = commands.add_parser("add-volume", parents=[named], help="make a PersistentVolume")
+    load = commands.add_parser("load-image", parents=[named], help="load an image on the node")
+    load.add_argument("image", help="an OCI archive, or the name of an image built on this machine")
+    volume = commands.add_parser("add-volume", parents=[named], help="create a PersistentVolume")
     volume.add_argument("volume")
     volume.add_argument("--size", default="1Gi")
     build = commands.add_parser("build-image", help="build a Dockerfile (load-image loads it)")
     build.add_argument("context", type=Path)
     build.add_argument("tag", help="localhost/NAME:TAG")
     build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
-    commands.add_parser("base-image", help=f"make {images.PYTHON_IMAGE}, a base for Dockerfiles")
-    commands.add_parser("postgres-image", help=f"make {images.POSTGRES_IMAGE} for Clusters")
-    commands.add_parser("plugin-image", help="make the sample plugin's images")
+    commands.add_parser("base-image", help=f"build {images.PYTHON_IMAGE}, a base for Dockerfiles")
+    commands.add_parser("postgres-image", help=f"build {images.POSTGRES_IMAGE} for Clusters")
+    commands.add_parser("plugin-image", help="build the sample plugin's images")
 
     logs = commands.add_parser("logs", parents=[named], help="print a component's log")
     logs.add_argument("component")
     for word in PASSED_THROUGH:
-        commands.add_parser(word, help=f"{word} [--] ARGUMENTS, in the cluster's network")
+        commands.add_parser(word, help=f"run {word} [--] ARGUMENTS in the cluster's network")
     return parser
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Our own words, and those of the program that is passed through to."""
+    """Split our own arguments from those of the program that we start."""
     own = list(argv)
     for position, word in enumerate(own):
         if word in PASSED_THROUGH:
@@ -83,7 +83,7 @@ def _build_arguments(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator:
-            raise ClusterError(f"--build-arg {pair}: NAME=VALUE is expected")
+            raise ClusterError(f"--build-arg {pair}: expected NAME=VALUE")
         found[name] = value
     return found
 
@@ -96,7 +96,7 @@ def _build_everything() -> None:
 
 
 def _make(options: argparse.Namespace) -> None:
-    """The commands that need no cluster."""
+    """Run a command that needs no cluster."""
     match options.command:
         case "build":
             _build_everything()
@@ -112,7 +112,7 @@ def _make(options: argparse.Namespace) -> None:
             for version in builds.SAMPLE_VERSIONS:
                 print(images.sample_plugin(version).make())
         case unknown:
-            raise ClusterError(f"there is no command {unknown!r}")
+            raise ClusterError(f"unknown command {unknown!r}")
 
 
 def _run(options: argparse.Namespace, rest: list[str]) -> int:
@@ -147,7 +147,7 @@ def _become(argv: list[str]) -> None:
 
 
 def main() -> int:
-    """Run the command; one clear message and exit 1 when it cannot be done."""
+    """Run the command; print one clear message and exit 1 on failure."""
     own, rest = _split(sys.argv[1:])
     try:
         return _run(_parser().parse_args(own), rest)

@@ -1,8 +1,8 @@
-"""What runs on the bare node before tests begin: cert-manager and CloudNativePG.
+"""Installs cert-manager and CloudNativePG on the node before tests begin.
 
-cert-manager's controllers run as a program of the machine, like the control plane: only their
+cert-manager's controllers run as a program on the machine, like the control plane: only their
 behaviour towards the API matters here. CloudNativePG runs in pods, from its own install manifest,
-because its Deployment is what the operator under test handles.
+because the operator under test changes its Deployment.
 """
 
 import json
@@ -21,7 +21,7 @@ _CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/certificates.cer
 
 
 def apply_cert_manager(kubectl: Kubectl) -> None:
-    """Its resource types; the controllers are a component of the node."""
+    """Apply its resource types; the controllers are a component of the node."""
     crds = builds.CERT_MANAGER.asset("crds")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(crds))
     kubectl("apply", "--server-side", "-f", str(MANIFESTS / "cert-manager-namespace.yaml"))
@@ -32,17 +32,17 @@ def cert_manager_is_served(layout: Layout) -> bool:
 
 
 def cnpg_manifest(version: str) -> str:
-    """CloudNativePG's published manifest, with the image that was built here."""
+    """Read CloudNativePG's published manifest and replace the image by the one built here."""
     text = builds.cnpg(version).asset("install.yaml").read_text()
     published = f"ghcr.io/cloudnative-pg/cloudnative-pg:{version}"
     if published not in text:
-        raise ClusterError(f"CloudNativePG {version}'s manifest names no image {published}")
+        raise ClusterError(f"CloudNativePG {version}'s manifest has no image {published}")
     local = text.replace(published, cnpg_image(version).tag)
     return local.replace("imagePullPolicy: Always", "imagePullPolicy: IfNotPresent")
 
 
 def apply_cnpg(kubectl: Kubectl, version: str) -> None:
-    """CloudNativePG and, for its databases, a class of storage."""
+    """Apply CloudNativePG and a storage class for its databases."""
     kubectl("apply", "--server-side", "-f", str(MANIFESTS / "storage-class.yaml"))
     arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"]
     kubectl(*arguments, input=cnpg_manifest(version))
@@ -53,7 +53,7 @@ def cnpg_is_available(layout: Layout) -> bool:
 
 
 def cnpg_answers(layout: Layout) -> bool:
-    """Whether its admission webhook answers: proof that Services and pods really work."""
+    """Whether its admission webhook answers, which proves that Services and pods work."""
     probe = {
         "apiVersion": "postgresql.cnpg.io/v1",
         "kind": "Cluster",
@@ -65,7 +65,7 @@ def cnpg_answers(layout: Layout) -> bool:
 
 
 def cnpg_version(layout: Layout) -> str | None:
-    """The version on the node, as the Deployment's image tells."""
+    """Read the version on the node from the Deployment's image."""
     status, body = get(layout, CNPG_DEPLOYMENT)
     if status != 200:
         return None
@@ -74,5 +74,5 @@ def cnpg_version(layout: Layout) -> str | None:
 
 
 def explain_pods(kubectl: Kubectl) -> str:
-    """What a person would look at first when a pod does not come up."""
+    """Show pods and Events, which usually explain why a pod does not start."""
     return "\n" + kubectl("get", "pods,events", "--all-namespaces", "-o", "wide")

@@ -1,7 +1,7 @@
-"""A few requests to the cluster's own API server, without starting kubectl for each of them.
+"""Requests to the cluster's own API server, without starting kubectl for each of them.
 
-Waiting polls several times a second; a client of some hundred megabytes per poll would be what
-makes the start slow on two cores.
+Waits poll several times a second; on two cores, a client of some hundred megabytes per poll would
+make the start slow.
 """
 
 import http.client
@@ -41,12 +41,12 @@ def _request(
 
 
 def get(layout: Layout, path: str) -> tuple[int, bytes]:
-    """The status and body for a GET; status 0 when nobody answers."""
+    """Return the status and body of a GET; status 0 if the server does not answer."""
     return _request(layout, "GET", path, None)
 
 
 def would_accept(layout: Layout, path: str, content: dict[str, Any]) -> bool:
-    """Whether the object could be created: admission and all, but nothing is stored."""
+    """Whether the API server would create the object, admission included (a dry run)."""
     return _request(layout, "POST", f"{path}?dryRun=All", content)[0] == 201
 
 

@@ -1,7 +1,7 @@
-"""OCI image archives written with the standard library alone.
+"""Writes OCI image archives with the standard library only.
 
-An image of static binaries, or of one root file system, is a tar file with some JSON beside it;
-making it here needs no image builder, takes a second, and gives the same bytes every time.
+An image of static binaries, or of one root file system, is a tar file with some JSON. Writing it
+here needs no image builder, takes a second, and is reproducible.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Part of every cached archive's key: raise it when what is written here changes.
+# Part of every cached archive's key: increase it when the written format changes.
 FORMAT = 2
 _MEDIA = "application/vnd.oci.image"
 
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What a Dockerfile would say after its COPY lines."""
+    """The settings that a Dockerfile has after its COPY lines."""
 
     entrypoint: tuple[str, ...] = ()
     user: str = ""
@@ -29,7 +29,7 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class Blob:
-    """A part of an image that is in memory or, when large, in a file."""
+    """A part of an image, in memory or, if large, in a file."""
 
     digest: str
     size: int
@@ -52,7 +52,7 @@ def _file_blob(path: Path) -> Blob:
 
 
 def write_layer(target: Path, files: dict[str, Path]) -> None:
-    """A layer that holds each file, executable and owned by root, under its path in the image."""
+    """Write a layer with each file, executable and owned by root, at its path in the image."""
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as layer:
         for directory in sorted({str(Path(name).parent) for name in files} - {"."}):
             entry = tarfile.TarInfo(directory)
@@ -66,7 +66,7 @@ def write_layer(target: Path, files: dict[str, Path]) -> None:
 
 
 def write_image(target: Path, tag: str, layer: Path, config: ImageConfig) -> None:
-    """An OCI archive of one layer under one tag."""
+    """Write an OCI archive with one layer and one tag."""
     root = _file_blob(layer)
     settings = {
         "Entrypoint": list(config.entrypoint),
@@ -81,7 +81,7 @@ def write_image(target: Path, tag: str, layer: Path, config: ImageConfig) -> Non
             "os": "linux",
             "config": {key: value for key, value in settings.items() if value},
             "rootfs": {"type": "layers", "diff_ids": [root.digest]},
-            # buildah refuses to build on an image whose history does not explain its layers.
+            # buildah refuses a base image whose history does not describe its layers.
             "history": [{"created": "1980-01-01T00:00:00Z", "created_by": "tests.cluster"}],
         },
         f"{_MEDIA}.config.v1+json",

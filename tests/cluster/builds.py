@@ -1,8 +1,8 @@
-"""Building the cluster's programs from their pinned Go modules, once per content.
+"""Builds the cluster's programs from their pinned Go modules, once per content.
 
-The cache key is the content of go.mod, go.sum, the Go files and the flags: change any of them
-and the program is built anew, keep them and nothing is run at all. A finished program is renamed
-into place, so a killed build leaves no half of one.
+The cache key is the content of go.mod, go.sum, the Go files and the flags: if any of them changes,
+the program is built again, otherwise nothing runs. A finished program is renamed into place, so a
+killed build leaves no incomplete one.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ _KUBE_VERSION = "k8s.io/component-base/version"
 
 @dataclass(frozen=True)
 class Program:
-    """One binary: the module it is built in, the package in it, and files the module brings.
+    """One binary: its module, its package, and additional files of the module.
 
-    assets maps a path inside another module to the name it is kept under beside the binary.
+    assets maps a path inside another module to the name of the copy beside the binary.
     """
 
     name: str
@@ -76,7 +76,7 @@ def cnpg(version: str) -> Program:
 
 
 def sample_plugin(version: str) -> Program:
-    """The project's own CNPG-I plugin, which says it is of this version."""
+    """The project's own CNPG-I plugin, which reports this version."""
     return Program("sample-plugin", SAMPLE_PLUGIN, ldflags=f"-X main.version={version}")
 
 
@@ -102,7 +102,7 @@ NODE_PROGRAMS = (KUBE, ETCD, COREDNS, HELM, PAUSE)
 
 
 def build(programs: Iterable[Program]) -> None:
-    """Build what the cache lacks, one after the other (each uses every core)."""
+    """Build what the cache does not contain, one after the other (each uses every core)."""
     wanted = list(programs)
     missing = [program for program in wanted if not program.directory.exists()]
     if not missing:
@@ -118,7 +118,7 @@ def build(programs: Iterable[Program]) -> None:
 
 
 def _remove_halves() -> None:
-    """What builds that failed or were killed left behind."""
+    """Remove what failed or killed builds left behind."""
     for half in (cache_directory() / "programs").glob(f"*{_HALF}"):
         shutil.rmtree(half)
 

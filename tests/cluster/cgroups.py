@@ -1,7 +1,7 @@
-"""The cluster's control groups: kubelet's pods live below them, and so do our own processes.
+"""The cluster's control groups, which contain kubelet's pods and our own processes.
 
-Membership is what lets `down` find every process the cluster ever started, shims and containers
-included, even after everything that kept records of them was killed.
+By their members `down` finds every process that the cluster ever started, shims and containers
+included, even after every process that kept records of them was killed.
 """
 
 import errno
@@ -15,7 +15,7 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.paths import Layout
 
 ROOT = Path("/sys/fs/cgroup")
-# Our own programs; pods are in kubelet's `kubepods` beside it.
+# The group of our own programs; pods are in kubelet's `kubepods` beside it.
 SYSTEM = "system"
 _KILL_SECONDS = 20.0
 
@@ -25,7 +25,7 @@ def _is_unified() -> bool:
 
 
 def _hierarchies() -> list[Path]:
-    """Every mounted hierarchy: one in cgroup v2, one per controller in v1."""
+    """Find every mounted hierarchy: one in cgroup v2, one per controller in v1."""
     if _is_unified():
         return [ROOT]
     candidates = [entry for entry in ROOT.iterdir() if entry.is_dir() and not entry.is_symlink()]
@@ -37,7 +37,7 @@ def _tracking_hierarchy() -> Path:
 
 
 def create(layout: Layout) -> Path:
-    """Make the cluster's groups; return the file that a starting program puts its pid into."""
+    """Create the cluster's groups; return the file to which a starting program writes its pid."""
     for hierarchy in _hierarchies():
         group = hierarchy / layout.unique
         group.mkdir(exist_ok=True)
@@ -52,7 +52,7 @@ def create(layout: Layout) -> Path:
 
 
 def _delegate(hierarchy: Path, group: Path) -> None:
-    """cgroup v2 hands a controller down only where the parent says so."""
+    """In cgroup v2 a group has a controller only if its parent enables it."""
     for controller in (hierarchy / "cgroup.controllers").read_text().split():
         for parent in (hierarchy, group):
             try:
@@ -63,14 +63,14 @@ def _delegate(hierarchy: Path, group: Path) -> None:
 
 
 def members(layout: Layout) -> set[int]:
-    """The pids of every process of this cluster, in containers too."""
+    """Find the pids of every process of this cluster, containers included."""
     found: set[int] = set()
     for hierarchy in _hierarchies():
         for directory, _, files in os.walk(hierarchy / layout.unique):
             if "cgroup.procs" in files:
                 try:
                     text = (Path(directory) / "cgroup.procs").read_text()
-                except OSError:  # the group went away while we walked
+                except OSError:  # the group was removed meanwhile
                     continue
                 found.update(int(line) for line in text.split())
     return found - {0, os.getpid()}
@@ -81,7 +81,7 @@ def kill_members(layout: Layout) -> None:
     deadline = time.monotonic() + _KILL_SECONDS
     while remaining := members(layout):
         if time.monotonic() > deadline:
-            raise ClusterError(f"processes {sorted(remaining)} do not end after SIGKILL")
+            raise ClusterError(f"processes {sorted(remaining)} are still running after SIGKILL")
         for pid in remaining:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -91,7 +91,7 @@ def kill_members(layout: Layout) -> None:
 
 
 def signal_pod(layout: Layout, uid: str, number: signal.Signals) -> None:
-    """Send a signal to the processes of one pod, its containers' and the sandbox's."""
+    """Send a signal to the processes of one pod, its containers and its sandbox."""
     for pid in members(layout):
         with suppress(OSError):  # it has ended meanwhile
             if uid in Path(f"/proc/{pid}/cgroup").read_text():
@@ -117,7 +117,7 @@ def _remove_group(directory: Path) -> None:
             directory.rmdir()
         except FileNotFoundError:
             return
-        except OSError as failure:  # the kernel lets go of a dead process a moment later
+        except OSError as failure:  # the kernel releases a dead process a moment later
             if failure.errno != errno.EBUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A named cluster as tests and the demo use it: one small typed object.
+"""A named cluster for tests and the demo: one small typed object.
 
 `Cluster("test").up()` starts it, `.kubectl("get", "nodes")` talks to it, `.down()` removes it.
 """
@@ -24,7 +24,7 @@ DEFAULT_CNPG = "1.30.0"
 
 @dataclass(frozen=True)
 class Status:
-    """What `status` tells. `state` is absent, partial or running."""
+    """What `status` shows. `state` is absent, partial or running."""
 
     name: str
     state: str
@@ -48,7 +48,7 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """An administrator's; its server address holds inside the network namespace only."""
+        """The administrator's; its server address is valid only inside the network namespace."""
         return self.layout.kubeconfig()
 
     @property
@@ -62,10 +62,10 @@ class Cluster:
         return self.layout.audit_log
 
     def up(self, cnpg: str = DEFAULT_CNPG, *, addons: bool = True) -> None:
-        """Build what is lacking and start what does not run, until all of it is ready."""
+        """Build and start what is missing, and wait until everything is ready."""
         if cnpg not in builds.CNPG_VERSIONS:
             known = ", ".join(builds.CNPG_VERSIONS)
-            raise ClusterError(f"CloudNativePG {cnpg} cannot be built here; these can: {known}")
+            raise ClusterError(f"CloudNativePG {cnpg} is not among the versions to build: {known}")
         machine.require_rights()
         machine.install_debian_packages()
         version = cnpg if addons else None
@@ -76,21 +76,21 @@ class Cluster:
             image.make()
         with self._alone():
             if is_from_another_boot(self.layout):
-                say(f"cluster {self.name} is from before this machine's last boot: starting anew")
+                say(f"cluster {self.name} is from before this machine's last boot: recreating it")
                 remove_cluster(self.layout)
                 self.layout.state.mkdir(parents=True)
             Startup(self.layout, self.kubectl, version).run()
         say(f"cluster {self.name} is up")
 
     def down(self) -> None:
-        """Leave nothing of this cluster: processes, mounts, network, cgroups, files."""
+        """Remove the cluster completely: processes, mounts, network, cgroups, files."""
         machine.require_rights()
         with self._alone():
             remove_cluster(self.layout)
-        say(f"cluster {self.name} is gone")
+        say(f"cluster {self.name} is removed")
 
     def status(self) -> Status:
-        """How it is, from its processes and from its API server where that answers."""
+        """Read its state from its processes and, if it answers, from its API server."""
         supervisor = Supervisor(self.layout)
         names = expected_components(self.layout) if self.layout.state.exists() else []
         components = {name: supervisor.is_running(name) for name in names}
@@ -118,35 +118,35 @@ class Cluster:
         )
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
-        """Run kubectl as the administrator; its standard output, or an error with its own words."""
+        """Run kubectl as the administrator; return its output, or raise with its error."""
         return self._run(self.kubectl_argv(*arguments), input)
 
     def helm(self, *arguments: str) -> str:
-        """Run helm as the administrator; its standard output, or an error with its own words."""
+        """Run helm as the administrator; return its output, or raise with its error."""
         return self._run(self.helm_argv(*arguments), None)
 
     def kubectl_argv(self, *arguments: str) -> list[str]:
-        """The full command line of a kubectl inside the cluster's network."""
+        """Build the full command line of a kubectl inside the cluster's network."""
         self._require_existence()
         program = str(self.layout.programs / "kubectl")
         kubeconfig = f"--kubeconfig={self.kubeconfig}"
         return network.inside(self.layout, [program, kubeconfig, *arguments])
 
     def helm_argv(self, *arguments: str) -> list[str]:
-        """The full command line of a helm inside the cluster's network."""
+        """Build the full command line of a helm inside the cluster's network."""
         self._require_existence()
         program = str(self.layout.programs / "helm")
         return network.inside(self.layout, [program, f"--kubeconfig={self.kubeconfig}", *arguments])
 
     def in_namespace(self, argv: list[str]) -> list[str]:
-        """The command line that runs argv in the cluster's network, with its name resolution."""
+        """Build the command line that runs argv in the cluster's network, with its DNS."""
         self._require_existence()
         return network.inside(self.layout, argv, dns=True)
 
     def enter_network(self) -> None:
         """Move the calling thread, and what it starts from now on, into the cluster's network.
 
-        Addresses work from then on; names do not: the process keeps its own /etc/resolv.conf.
+        Addresses work from then on, but names do not: the process keeps its own /etc/resolv.conf.
         """
         self._require_existence()
         network.enter_network(self.layout.netns)
@@ -154,17 +154,17 @@ class Cluster:
     def build_image(
         self, context: Path, tag: str, build_args: Mapping[str, str] | None = None
     ) -> None:
-        """Build context's Dockerfile as tag and put it on the node."""
+        """Build context's Dockerfile as tag and load it on the node."""
         dockerfiles.build_image(context, tag, build_args or {})
         self.load_image(tag)
 
     def load_image(self, reference: str | Path) -> None:
-        """Put an OCI archive, or an image that was made or built on this machine, on the node."""
+        """Load an OCI archive, or an image that was built on this machine, on the node."""
         self._require_existence()
         images.load(self.layout, str(reference))
 
     def add_volume(self, name: str, size: str = "1Gi") -> None:
-        """Make an empty PersistentVolume of the default storage class for one claim."""
+        """Create an empty PersistentVolume of the default storage class for one claim."""
         self._require_existence()
         storage.add_volume(self.layout, self.kubectl, name, size)
 
@@ -174,13 +174,13 @@ class Cluster:
         Supervisor(self.layout).stop(name, kill=kill)
 
     def start_component(self, name: str) -> None:
-        """Start a component that was stopped; nothing happens to one that runs."""
+        """Start a component that was stopped; no effect if it runs."""
         self._require_component(name)
         supervisor = Supervisor(self.layout, create_cgroups(self.layout))
         supervisor.start(name, node.commands(self.layout)[name])
 
     def log(self, component: str) -> Path:
-        """The file with a component's output."""
+        """Find the file with a component's output."""
         self._require_component(component)
         return Supervisor(self.layout).log(component)
 
@@ -188,11 +188,11 @@ class Cluster:
         self._require_existence()
         known = sorted(node.commands(self.layout))
         if name not in known:
-            raise ClusterError(f"no component is called {name!r}; there are {', '.join(known)}")
+            raise ClusterError(f"unknown component {name!r}; the components are {', '.join(known)}")
 
     def _require_existence(self) -> None:
         if not self.layout.netns.exists() or not self.layout.programs.exists():
-            raise ClusterError(f"there is no cluster {self.name!r}; `up` makes it")
+            raise ClusterError(f"cluster {self.name!r} does not exist; create it with `up`")
 
     def _run(self, argv: list[str], text: str | None) -> str:
         done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
@@ -203,13 +203,13 @@ class Cluster:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the cluster against another run of this tool."""
+        """Lock the cluster against other runs of this tool."""
         while True:
             self.layout.state.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.layout.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 lock_file(descriptor, f"another run on cluster {self.name}")
-                # The run that we waited for may have been a `down`: then this is no directory.
+                # The run that we waited for may have been a `down`, which removed the directory.
                 if os.fstat(descriptor).st_nlink > 0:
                     yield
                     return

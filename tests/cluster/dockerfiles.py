@@ -1,7 +1,8 @@
-"""Building an image from a Dockerfile on a machine whose package index may be a private one.
+"""Builds an image from a Dockerfile on a machine whose package index may be private.
 
-The build trusts and uses what this machine's own pip does, through files that are mounted while it
-runs: the index's address and certificates reach `pip install` inside, and never the image.
+The build uses the index and trusts the certificates of this machine's own pip, through files that
+are mounted while it runs: they are available to `pip install` inside, but the image does not
+contain them.
 """
 
 import configparser
@@ -20,7 +21,7 @@ from tests.cluster.progress import heartbeat
 
 _CERTIFICATES = "/etc/ssl/certs"
 _BUNDLE = f"{_CERTIFICATES}/ca-certificates.crt"
-# Settings that say where packages come from; paths of this machine mean nothing inside.
+# Settings for the source of packages; paths of this machine have no meaning inside.
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
 _UV_SETTINGS = {
     "UV_DEFAULT_INDEX": "index-url",
@@ -30,7 +31,7 @@ _UV_SETTINGS = {
 
 
 def _pip_settings() -> dict[str, str]:
-    """This machine's own settings: pip's files first, its environment variables over them."""
+    """Read this machine's own settings; environment variables override pip's files."""
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     )
@@ -94,4 +95,4 @@ def build_image(context: Path, tag: str, build_args: Mapping[str, str]) -> None:
         )
     if done.returncode != 0:
         lines = "\n".join((done.stdout + done.stderr).splitlines()[-40:])
-        raise ClusterError(f"the image {tag} does not build:\n{lines}")
+        raise ClusterError(f"building the image {tag} failed:\n{lines}")

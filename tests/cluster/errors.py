@@ -1,8 +1,8 @@
-"""The one exception callers of this package need to know.
+"""The one exception that callers of this package need to handle.
 
-Its message is complete: what failed, and where it helps, the last lines of the log that say why.
+Its message is complete: what failed and, if it helps, the last lines of the log that explain it.
 """
 
 
 class ClusterError(Exception):
-    """The cluster cannot do what was asked; the message says why in words for a person."""
+    """The cluster could not do what the caller asked; the message says why."""

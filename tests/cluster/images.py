@@ -1,7 +1,7 @@
-"""Every image the cluster uses: how each is made, cached, built from a Dockerfile and loaded.
+"""The images of the cluster: how each is built, cached and loaded.
 
-No image registry is needed or asked: an image is an OCI archive in the cache, keyed by what it is
-made of, and containerd imports it from there.
+No image registry is used: an image is an OCI archive in the cache, keyed by its contents, and
+containerd imports it from there.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _DEBIAN_SUITE = "trixie"
 
 @dataclass(frozen=True)
 class ProgramImage:
-    """An image of one static binary, under one or more paths."""
+    """An image with one static binary at one or more paths."""
 
     tag: str
     program: builds.Program
@@ -52,7 +52,7 @@ class ProgramImage:
 
 @dataclass(frozen=True)
 class DebianImage:
-    """An image of a minimal Debian with some packages."""
+    """An image with a minimal Debian and some packages."""
 
     tag: str
     packages: tuple[str, ...]
@@ -69,7 +69,7 @@ class DebianImage:
             install_debian_packages()
             with (
                 tempfile.TemporaryDirectory(dir=_work_directory()) as work,
-                heartbeat(f"making {self.tag} from Debian packages"),
+                heartbeat(f"building {self.tag} from Debian packages"),
             ):
                 layer = Path(work) / "layer.tar"
                 include = f"--include={','.join(self.packages)}"
@@ -94,7 +94,7 @@ POSTGRES = DebianImage(
     ImageConfig(
         environment=(f"PATH=/usr/lib/postgresql/17/bin:{_PATH}", "LANG=C.UTF-8"), user="26"
     ),
-    # CloudNativePG's images run as uid 26, Debian's package makes another.
+    # CloudNativePG's images run as uid 26; Debian's package creates another uid.
     hooks=(
         'id=$(chroot "$1" id -u postgres); find "$1" -xdev -uid "$id" -exec chown -h 26 {} +',
         'chroot "$1" usermod -u 26 postgres',
@@ -110,14 +110,14 @@ def cnpg(version: str) -> ProgramImage:
 
 
 def sample_plugin(version: str) -> ProgramImage:
-    """The sample CNPG-I plugin as one of its versions."""
+    """One version of the sample CNPG-I plugin."""
     config = ImageConfig(("/sample-plugin",), _NON_ROOT)
     program = builds.sample_plugin(version)
     return ProgramImage(f"localhost/sample-plugin:{version}", program, ("sample-plugin",), config)
 
 
 def always_loaded(cnpg_version: str | None) -> list[Image]:
-    """What `up` puts on the node."""
+    """List the images that `up` loads on the node."""
     found: list[Image] = [PAUSE]
     if cnpg_version is not None:
         found.append(cnpg(cnpg_version))
@@ -153,13 +153,13 @@ def _run(argv: list[str]) -> str:
 
 
 def import_archive(layout: Layout, archive: Path) -> None:
-    """Put an archive's images on the node."""
+    """Load an archive's images on the node."""
     client = ["ctr", "--address", str(layout.containerd_socket), "--namespace", "k8s.io"]
     _run([*client, "images", "import", str(archive)])
 
 
 def known_archive(reference: str) -> Path | None:
-    """The cached archive of one of our own images, made if need be."""
+    """Find the cached archive of one of our own images; build it if it is missing."""
     own: list[Image] = [PYTHON, POSTGRES, *always_loaded(None)]
     for image in own:
         if image.tag == reference:
@@ -168,20 +168,20 @@ def known_archive(reference: str) -> Path | None:
 
 
 def load(layout: Layout, reference: str) -> None:
-    """Put an archive file, one of our own images or one that was built here on the node."""
+    """Load an archive file, one of our own images or one that was built here on the node."""
     archive = Path(reference) if Path(reference).is_file() else known_archive(reference)
     if archive is not None:
         import_archive(layout, archive)
         return
     with tempfile.TemporaryDirectory(dir=_work_directory()) as work:
         exported = Path(work) / "image.tar"
-        # Unlike an OCI archive it is written without compressing: a quarter of the time.
+        # Unlike an OCI archive it is not compressed, which takes a quarter of the time.
         _run(["buildah", "push", "--quiet", reference, f"docker-archive:{exported}:{reference}"])
         import_archive(layout, exported)
 
 
 def provide_base_image() -> None:
-    """Make the Python base and put it where Dockerfiles built here find it."""
+    """Build the Python base and store it where Dockerfiles built here find it."""
     archive = PYTHON.make()
     listing = ["buildah", "images", "--no-trunc", "--format", "{{.Name}}:{{.Tag}} {{.ID}}"]
 

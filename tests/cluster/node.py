@@ -1,7 +1,7 @@
 """The command line and configuration file of each component of the single node.
 
-Nothing here starts anything: `commands` says what would be run, `write_configuration` writes the
-files those commands name. Configuration is written as JSON, which every YAML reader takes.
+This module starts nothing: `commands` builds the command lines, `write_configuration` writes the
+files that they name. Configuration is written as JSON, which every YAML parser accepts.
 """
 
 import json
@@ -24,7 +24,7 @@ PAUSE_IMAGE = "localhost/pause:1"
 CERT_MANAGER = "cert-manager"
 NODE_PATH = f"/api/v1/nodes/{NODE_NAME}"
 
-# Who must be there before the API server answers, and who comes after.
+# Components that the API server needs to answer, and those that need the API server.
 FIRST = ("etcd", "kube-apiserver", "containerd")
 SECOND = ("kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns")
 
@@ -40,7 +40,7 @@ _KUBE_NAMES = (
 
 
 def link_programs(layout: Layout) -> None:
-    """Give every program the name it is to be called by."""
+    """Link every program under the name by which it is called."""
     links = dict.fromkeys(_KUBE_NAMES, builds.KUBE.binary)
     links.update(etcd=builds.ETCD.binary, coredns=builds.COREDNS.binary, helm=builds.HELM.binary)
     links[CERT_MANAGER] = builds.CERT_MANAGER.binary
@@ -51,7 +51,7 @@ def link_programs(layout: Layout) -> None:
 
 
 def commands(layout: Layout) -> dict[str, Command]:
-    """Every component's command, entering the cluster's network namespace."""
+    """Build every component's command, which enters the cluster's network namespace."""
 
     def component(name: str, *flags: str) -> Command:
         return Command(inside(layout, [str(layout.programs / name), *flags]))
@@ -135,7 +135,7 @@ def _apiserver_flags(layout: Layout) -> list[str]:
         "--allow-privileged",
         f"--audit-log-path={layout.audit_log}",
         f"--audit-policy-file={layout.config / 'audit-policy.json'}",
-        # In megabytes: tests count writes in one file, so it must not be cut while they run.
+        # In megabytes: tests count writes in one file, so it must not rotate while they run.
         "--audit-log-maxsize=4096",
     ]
 
@@ -155,7 +155,7 @@ def _controller_manager_flags(layout: Layout) -> list[str]:
 
 
 def write_configuration(layout: Layout) -> None:
-    """Write every file that the commands name."""
+    """Write every file that the commands refer to."""
     documents: dict[str, dict[str, Any]] = {
         "audit-policy.json": {
             "apiVersion": "audit.k8s.io/v1",
@@ -280,7 +280,7 @@ disabled_plugins = [
   sandbox_image = "{PAUSE_IMAGE}"
   # Lowering the score needs a right that root in a container does not have.
   restrict_oom_score_adj = true
-  # Not in /run/netns: what belongs to this cluster must go away with it.
+  # Not in /run/netns: `down` must remove everything of this cluster.
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"

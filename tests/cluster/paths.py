@@ -1,8 +1,8 @@
-"""Where everything lives: the cache that outlives clusters, and the state of one cluster.
+"""Where the files are: the cache that outlives clusters, and the state of one cluster.
 
-Nothing outside these two trees belongs to us, except the few things a kernel only offers in one
-place (named network namespaces, cgroups); their names come from here too, so that `down` and
-`up` cannot disagree about what is ours.
+We own nothing outside these two trees, except the few things that a kernel has only in one place
+(named network namespaces, cgroups). Their names are defined here, too, so that `down` and `up`
+agree about what is ours.
 """
 
 import os
@@ -22,24 +22,24 @@ STATE_VARIABLE = "CNPGP_STATE"
 NAME_VARIABLE = "CNPGP_CLUSTER"
 DEFAULT_NAME = "dev"
 
-# A network namespace, a cgroup and a directory bear this name.
+# A network namespace, a cgroup and a directory have this name.
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,20}")
 
 
 def cache_directory() -> Path:
-    """Built programs and images: safe to delete, costly to make again."""
+    """Find the directory of built programs and images: safe to delete, slow to rebuild."""
     default = Path.home() / ".cache" / "cnpg-plugin-operator"
     return Path(os.environ.get(CACHE_VARIABLE) or default)
 
 
 def state_root() -> Path:
-    """The parent of every cluster's state directory."""
+    """Find the parent of every cluster's state directory."""
     return Path(os.environ.get(STATE_VARIABLE) or "/var/lib/cnpg-plugin-operator")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The names and places of one cluster."""
+    """The names and paths of one cluster."""
 
     name: str
 
@@ -64,7 +64,7 @@ class Layout:
 
     @property
     def programs(self) -> Path:
-        """Links to the built programs, under the names they are to be called by."""
+        """Links to the built programs, under the names by which they are called."""
         return self.state / "bin"
 
     @property
@@ -102,7 +102,7 @@ class Layout:
 
 
 def write_if_changed(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write text unless it is there already: some components restart when their file is touched."""
+    """Write text unless it is there already: some components restart when their file changes."""
     if path.exists() and path.read_text() == text:
         return
     path.touch(mode=mode)

@@ -1,6 +1,6 @@
-"""The cluster's certificates and kubeconfigs, made once per cluster with the openssl program.
+"""The cluster's certificates and kubeconfigs, created once per cluster with the openssl program.
 
-The standard library cannot make certificates and this package must not need more than it.
+The standard library cannot issue certificates, and this package must not need other libraries.
 """
 
 import base64
@@ -22,7 +22,7 @@ _DAYS = "3650"
 
 @dataclass(frozen=True)
 class Leaf:
-    """A certificate to issue: who it names, and what it may be used for."""
+    """A certificate to issue: its subject and its usages."""
 
     name: str
     common_name: str
@@ -63,12 +63,12 @@ LEAVES = (
     Leaf("kube-proxy", "system:kube-proxy"),
     Leaf("front-proxy", "front-proxy"),
 )
-# Those who talk to the API server; each has a kubeconfig, so the audit log tells them apart.
+# The clients of the API server; each has its own kubeconfig, so the audit log can distinguish them.
 USERS = tuple(leaf.name for leaf in LEAVES if leaf.name not in ("apiserver", "front-proxy"))
 
 
 def create_pki(layout: Layout) -> None:
-    """Make the CA, every certificate and every kubeconfig, unless they are there."""
+    """Create the CA, every certificate and every kubeconfig, unless they exist."""
     if not layout.pki.exists():
         partial = layout.pki.with_name("pki.new")
         shutil.rmtree(partial, ignore_errors=True)
@@ -88,7 +88,7 @@ def _openssl(*argv: str) -> None:
 
 
 def _request(directory: Path, name: str, subject: list[str], extensions: list[str]) -> list[str]:
-    """The arguments that make a new P-256 key and a certificate with just these extensions."""
+    """Build the arguments for a new P-256 key and a certificate with exactly these extensions."""
     config = directory / f"{name}.cnf"
     sections = ["[req]", "distinguished_name=dn", "x509_extensions=ext", "prompt=no", "[dn]"]
     identifiers = ["subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid:always"]
@@ -120,7 +120,7 @@ def _issue(directory: Path, leaf: Leaf) -> None:
 
 
 def _kubeconfig(pki: Path, user: str) -> str:
-    """A kubeconfig with everything embedded (as JSON, which is YAML too)."""
+    """Build a kubeconfig with everything embedded (as JSON, which is also YAML)."""
 
     def embedded(name: str) -> str:
         return base64.b64encode((pki / name).read_bytes()).decode()

@@ -1,8 +1,7 @@
-"""Starting, finding and ending the cluster's own programs.
+"""Starts, finds and stops the cluster's own programs.
 
-A record on disk names each program by pid *and* start time, so that a later run of this tool can
-tell its own program from a stranger that was given the same number. Nothing is ever looked up or
-ended by name.
+A record on disk identifies each program by pid *and* start time, so that a later run of this tool
+can distinguish it from another program with the same pid. Nothing is ever found or stopped by name.
 """
 
 import json
@@ -17,13 +16,13 @@ from tests.cluster.paths import Layout
 
 _LOG_LINES = 20
 _STOP_SECONDS = 10.0
-# Joins the cgroup named first, then becomes the program: the pid stays the one we recorded.
+# Joins the cgroup in the first argument, then becomes the program: it keeps the recorded pid.
 _LAUNCH = 'echo $$ > "$0" && exec "$@"'
 
 
 @dataclass(frozen=True)
 class Command:
-    """A component's command line and the variables it needs beyond our own."""
+    """A component's command line and its additional environment variables."""
 
     argv: list[str]
     environment: dict[str, str] = field(default_factory=dict)
@@ -44,7 +43,7 @@ def boot_id() -> str:
 
 
 def _start_tick(pid: int) -> int | None:
-    """When pid started, or None if it does not run (a zombie does not)."""
+    """Read when pid started, or None if it does not run (a zombie does not run)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -54,7 +53,7 @@ def _start_tick(pid: int) -> int | None:
 
 
 class Supervisor:
-    """The programs of one cluster, as the records in its state directory tell."""
+    """The programs of one cluster, from the records in its state directory."""
 
     def __init__(self, layout: Layout, cgroup_procs: Path | None = None) -> None:
         self._layout = layout
@@ -105,7 +104,7 @@ class Supervisor:
         partial.replace(target)
 
     def stop(self, name: str, *, kill: bool = False) -> None:
-        """End the program, by SIGTERM first unless kill is asked for, and forget it."""
+        """Stop the program, with SIGTERM first unless kill is true, and delete its record."""
         record = self.record(name)
         if record is not None and self.is_running(name):
             os.kill(record.pid, signal.SIGKILL if kill else signal.SIGTERM)
@@ -120,7 +119,7 @@ class Supervisor:
         (self._layout.records / f"{name}.json").unlink(missing_ok=True)
 
     def forget_dead(self) -> list[str]:
-        """Drop the records of programs that ended by themselves; their names."""
+        """Delete the records of programs that ended by themselves; return their names."""
         dead = [name for name in self.names() if not self.is_running(name)]
         for name in dead:
             self.stop(name)
@@ -130,7 +129,7 @@ class Supervisor:
         return self._layout.logs / f"{name}.log"
 
     def require_running(self) -> None:
-        """Raise for the first recorded program that died, with the end of its log."""
+        """Raise an error for the first recorded program that died, with the end of its log."""
         for name in self.names():
             if not self.is_running(name):
                 raise ClusterError(f"{name} is not running any more.\n{self.log_tail(name)}")
@@ -144,7 +143,7 @@ class Supervisor:
 
 
 def _reap(pid: int) -> None:
-    """Take a dead child of this very process off the process table."""
+    """Remove a dead child of this process from the process table."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

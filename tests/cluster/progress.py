@@ -1,6 +1,7 @@
-"""What a person sees while they wait, and the waiting itself.
+"""Waits for conditions, and shows progress meanwhile.
 
-Everything goes to standard error, so that the output of `status -o json` or `kubectl` stays clean.
+All progress goes to standard error, so that the output of `status -o json` or `kubectl` is not
+mixed with it.
 """
 
 import fcntl
@@ -17,12 +18,12 @@ _HEARTBEAT_SECONDS = 10.0
 
 
 def say(message: str) -> None:
-    """One line with the seconds since the command began."""
+    """Print one line with the seconds since the command began."""
     print(f"[{time.monotonic() - _BEGUN:6.1f}s] {message}", file=sys.stderr, flush=True)
 
 
 def lock_file(descriptor: int, holder: str) -> None:
-    """Hold the open file alone; say whom we wait for when that takes a while."""
+    """Lock the open file; if another run holds the lock, say so and wait."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -32,7 +33,7 @@ def lock_file(descriptor: int, holder: str) -> None:
 
 @contextmanager
 def heartbeat(message: str) -> Iterator[None]:
-    """Say message now and again every few seconds until the block ends, then how long it took."""
+    """Print message now and every few seconds until the block ends, then how long it took."""
     begun = time.monotonic()
     ended = threading.Event()
 
@@ -59,14 +60,14 @@ def wait_until(
     check: Callable[[], None] = lambda: None,
     explain: Callable[[], str] = lambda: "",
 ) -> None:
-    """Poll ready; check may raise to give up early, explain adds words to the timeout's error."""
+    """Poll ready; check may raise to stop early, explain adds details to the timeout's error."""
     deadline = time.monotonic() + timeout
     next_word = time.monotonic() + _HEARTBEAT_SECONDS
     while not ready():
         check()
         now = time.monotonic()
         if now > deadline:
-            raise ClusterError(f"{what}: not within {timeout:.0f} s. {explain()}".rstrip())
+            raise ClusterError(f"{what}: not ready after {timeout:.0f} s. {explain()}".rstrip())
         if now > next_word:
             say(f"waiting for {what}")
             next_word = now + _HEARTBEAT_SECONDS

@@ -1,6 +1,6 @@
-"""Bringing a cluster from any state to running: nothing, the remains of a killed one, or all of it.
+"""Starts a cluster from any state: absent, partly killed, or running.
 
-Every step looks first and does only what is lacking, so that `up` twice costs a second.
+Every step checks first and does only what is missing, so that a second `up` takes a second.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +59,7 @@ class Startup:
         self._supervisor.require_running()
 
     def _start(self, *names: str) -> None:
-        """Start those that do not run."""
+        """Start the components that do not run."""
         lacking = [name for name in names if not self._supervisor.is_running(name)]
         commands = node.commands(self._layout)
         for name in lacking:
@@ -120,7 +120,7 @@ class Startup:
     def _wait_for_node(self, *, fresh: bool) -> None:
         def ready() -> bool:
             if fresh and not api.renewed_since(self._layout, _NODE_LEASE, self._begun):
-                return False  # what the API server tells dates from before kubelet was killed
+                return False  # the API server still has the state from before kubelet was killed
             return api.has_condition(self._layout, node.NODE_PATH, "Ready")
 
         wait_until(
@@ -144,12 +144,12 @@ class Startup:
 
 
 def _stamp(layout: Layout, what: str) -> Path:
-    """A file that holds in which form something was put into the cluster."""
+    """Find the file that records which version of something the cluster contains."""
     return layout.state / "done" / what
 
 
 def expected_components(layout: Layout) -> list[str]:
-    """The components that run when nothing is wrong: cert-manager only where it is installed."""
+    """List the components that should run: cert-manager only if it is installed."""
     known = node.commands(layout)
     if not _stamp(layout, node.CERT_MANAGER).exists():
         del known[node.CERT_MANAGER]
@@ -157,6 +157,6 @@ def expected_components(layout: Layout) -> list[str]:
 
 
 def is_from_another_boot(layout: Layout) -> bool:
-    """Whether the machine was restarted since: nothing of such a cluster is worth keeping."""
+    """Whether the machine was restarted since; such a cluster has to be recreated."""
     stamp = layout.state / "boot"
     return stamp.exists() and stamp.read_text() != boot_id()

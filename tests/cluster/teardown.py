@@ -1,7 +1,7 @@
-"""Removing every trace of a cluster, whatever state its programs are in.
+"""Removes a cluster completely, in any state of its programs.
 
-Works from what the kernel says (cgroup members, mounts, the namespace), never from what the
-cluster's own programs would have to answer: they may all be dead or hung.
+Uses what the kernel reports (cgroup members, mounts, the namespace), never the answers of the
+cluster's own programs: they may all be dead or hung.
 """
 
 import shutil
@@ -19,7 +19,7 @@ _CONTAINER_LOG_LINKS = Path("/var/log/containers")
 
 
 def remove_cluster(layout: Layout) -> None:
-    """End its processes, then take away mounts, sockets, network, cgroups and files."""
+    """Stop its processes, then remove mounts, sockets, network, cgroups and files."""
     supervisor = Supervisor(layout)
     for name in supervisor.names():
         supervisor.stop(name, kill=True)
@@ -36,13 +36,13 @@ def remove_cluster(layout: Layout) -> None:
 
 
 def _shim_sockets(layout: Layout) -> list[Path]:
-    """Container shims put their sockets in one place for the whole machine and tell us where."""
+    """Find the sockets of container shims, which are in one directory for the whole machine."""
     addresses = (layout.state / "containerd").glob("state/*/k8s.io/*/address")
     return [Path(path.read_text().removeprefix("unix://")) for path in addresses]
 
 
 def _foreign_files(layout: Layout) -> list[Path]:
-    """Files of ours in directories that the programs which write them let nobody choose."""
+    """Find our files in directories that the programs which write them do not let us configure."""
     found = []
     for result in _CNI_RESULTS.glob(f"{layout.unique}-*-eth0"):
         sandbox = result.name.removeprefix(f"{layout.unique}-").removesuffix("-eth0")
@@ -65,7 +65,7 @@ def mounts_below(directory: Path) -> list[Path]:
 
 
 def _unmount_below(directory: Path) -> None:
-    # One place can be mounted over several times: each pass takes one layer away.
+    # A directory can have several mounts: each iteration removes one layer.
     while points := mounts_below(directory):
         for point in points:
             done = subprocess.run(
