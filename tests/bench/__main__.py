@@ -24,19 +24,25 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=("all", "handshake"),
         default="all",
-        help="handshake alone needs no cluster (default: all)",
+        help="handshake needs no cluster (default: all)",
     )
     parser.add_argument("--name", default="bench", help="which cluster (default: bench)")
-    parser.add_argument("--runs", type=int, default=5, help="of applying, after a warm-up (5)")
-    parser.add_argument("--plugins", type=int, default=20, help="of the quiet window (20)")
-    parser.add_argument("--quiet-minutes", type=float, default=10, help="its length (10)")
-    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
+    parser.add_argument(
+        "--runs", type=int, default=5, help="runs of applying, after a warm-up (default: 5)"
+    )
+    parser.add_argument(
+        "--plugins", type=int, default=20, help="plugins in the quiet period (default: 20)"
+    )
+    parser.add_argument(
+        "--quiet-minutes", type=float, default=10, help="length of the quiet period (default: 10)"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the cluster running")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
     return parser
 
 
 def _moment(word: str) -> str:
-    """When, and how busy the machine is: on a busy one, times mean little."""
+    """Describe the time and the load: on a busy machine, durations mean little."""
     load = " ".join(f"{value:.2f}" for value in os.getloadavg())
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return f"{word} {when}, load {load} (1, 5, 15 minutes) on {os.cpu_count()} cores"
@@ -69,7 +75,7 @@ def _measure_on_cluster(options: argparse.Namespace) -> list[Result]:
 
 
 def main() -> int:
-    """Measure and print; exit 1 only when something could not be measured."""
+    """Measure and print; exit 1 only if a measurement failed."""
     options = _parser().parse_args()
     header = [_moment("began")]
     try:

@@ -1,4 +1,4 @@
-"""The operator's requests as the API server's audit log tells them."""
+"""The operator's requests in the API server's audit log."""
 
 import json
 from collections.abc import Iterable
@@ -18,11 +18,11 @@ class Request:
 
     verb: str
     path: str
-    """Without its query."""
+    """Without the query."""
     subject: str
-    """Resource, subresource and name, for a person."""
+    """Resource, subresource and name, for display."""
     at: datetime
-    """When the answer, or the stream of a watch, began."""
+    """When the response, or the stream of a watch, began."""
 
     @property
     def writes(self) -> bool:
@@ -30,7 +30,7 @@ class Request:
 
 
 class AuditLog:
-    """The log from a moment on; `restart` chooses the moment anew."""
+    """The part of the log after an offset; `restart` moves the offset to the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,7 +40,7 @@ class AuditLog:
         self._offset = self._path.stat().st_size
 
     def requests(self) -> list[Request]:
-        """Each request since the moment once; a watch when it begins, not when it ends."""
+        """Each request after the offset, once; a watch counts when it begins, not when it ends."""
         with self._path.open("rb") as log:
             log.seek(self._offset)
             lines = [line for line in log if USER.encode() in line and line.endswith(b"\n")]
@@ -69,7 +69,7 @@ def _request(event: dict[str, object]) -> Request:
 
 
 def counted(requests: Iterable[Request]) -> str:
-    """The requests by kind, for a person: `3 patch certificates, …`."""
+    """Count the requests by kind, for display: `3 patch certificates, …`."""
     kinds: dict[str, int] = {}
     for request in requests:
         kind = f"{request.verb} {'/'.join(request.subject.split('/')[:-1]) or request.subject}"

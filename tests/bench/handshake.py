@@ -1,7 +1,7 @@
-"""How long the verdict on a plugin's TLS takes, beside Go's: no cluster, seconds.
+"""How long the verdict on a plugin's TLS takes, compared with Go: no cluster, seconds.
 
-What is timed needs the operator's own packages, so it runs in the tests' environment, apart from
-the bench.
+The timed code needs the operator's own packages, so it runs in the tests' environment, in another
+process than the bench.
 """
 
 import json
@@ -16,18 +16,18 @@ from tests.demo.installing import ROOT
 
 VERDICT_MILLISECONDS: Final = 50.0
 RUNS: Final = 11
-"""Of each row."""
+"""Number of runs of each row."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """The milliseconds of one row, or of several."""
+    """The milliseconds of one or several rows."""
 
     row: str
     ours: Series
     go: Series
     whole: Series
-    """Of the handshake that goes on after TLS: gRPC's calls to a plugin."""
+    """Of the whole handshake: TLS and the gRPC calls to a plugin."""
 
     @property
     def result(self) -> Result:
@@ -37,7 +37,7 @@ class Timed:
 
 
 def measure_handshake(runs: int = RUNS) -> tuple[list[Result], list[Result]]:
-    """Time the rows of the handshake's tests: the summary, and each row."""
+    """Time the rows of the handshake's tests; return the summary, and each row."""
     timed = _run(runs)
     every = [value for row in timed for value in row.ours.values]
     gos = [value for row in timed for value in row.go.values]
@@ -46,18 +46,18 @@ def measure_handshake(runs: int = RUNS) -> tuple[list[Result], list[Result]]:
     summary = [
         Timed(f"{label}: median", Series(tuple(every)), Series(tuple(gos)), whole).result,
         Result(f"{label}: slowest", max(every), "ms", VERDICT_MILLISECONDS, f"Go {max(gos):.1f}"),
-        Result("TLS verdict and gRPC's calls: median", whole.median, "ms", None, _brief(whole)),
+        Result("TLS verdict and gRPC calls: median", whole.median, "ms", None, _brief(whole)),
     ]
     return summary, [row.result for row in timed]
 
 
 def _run(runs: int) -> list[Timed]:
-    """Run `tests.bench.tls` and read what it says."""
+    """Run `tests.bench.tls` and read its output."""
     python = ROOT / ".venv" / "bin" / "python"
     made = subprocess.run(["make", "--silent", "venv"], cwd=ROOT, stdout=sys.stderr, check=False)
     if made.returncode != 0:
-        raise BenchError("the tests' environment could not be made; see above")
-    with heartbeat("handshakes beside Go's"):
+        raise BenchError("`make venv` failed; see above")
+    with heartbeat("timing handshakes, ours and Go's"):
         done = subprocess.run(
             [python, "-m", "tests.bench.tls", str(runs)],
             cwd=ROOT,
@@ -66,7 +66,7 @@ def _run(runs: int) -> list[Timed]:
             check=False,
         )
     if done.returncode != 0:
-        raise BenchError("the handshakes could not be timed; see above")
+        raise BenchError("timing the handshakes failed; see above")
     return [_timed(json.loads(line)) for line in done.stdout.splitlines()]
 
 

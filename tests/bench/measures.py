@@ -1,4 +1,4 @@
-"""The measurements. Each says in its docstring what is measured, from where to where."""
+"""The measurements. The docstring of each says what is measured, and from when to when."""
 
 import threading
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ QUIET_MEGABYTES = 110.0
 START_SECONDS = 2.0
 
 AFTERMATH_SECONDS = 5.0
-"""After Ready a plugin's last writes may still come."""
+"""The last writes for a plugin can follow its Ready by this much."""
 SETTLE_SECONDS = 30.0
-"""Before a window that has to be quiet."""
+"""Wait before a quiet period begins."""
 RESTARTS = 3
 TOUCHES = 10
 TOUCH_SECONDS = 2.0
 
 
 def pause(seconds: float) -> None:
-    """Let time pass: here it is what is measured."""
+    """Let time pass: here, the time itself is measured."""
     threading.Event().wait(seconds)
 
 
@@ -40,9 +40,9 @@ class Bench:
     audit: AuditLog
 
     def measure_applying(self, runs: int) -> list[Result]:
-        """Time and writes per plugin, in turns with the manifests applied by hand; one warm-up.
+        """Time and writes per plugin, alternating with the manifests applied by hand; one warm-up.
 
-        The first plugin of a namespace brings the certificate chain with it, the following do not.
+        The first plugin of a namespace includes the certificate chain, the following do not.
         """
         times: dict[str, list[float]] = {"static": [], "first": [], "following": []}
         writes: dict[str, list[float]] = {"first": [], "following": []}
@@ -68,11 +68,11 @@ class Bench:
         return _applying_results(times, writes, details)
 
     def measure_quiet(self, number: int, minutes: float) -> list[Result]:
-        """Writes, CPU and memory of the operator while nothing happens to many Ready plugins."""
+        """Writes, CPU and memory of the operator while many Ready plugins do not change."""
         with heartbeat(f"applying {number} plugins at once"):
             self.plugins.apply(*(f"plugin-{index:02}" for index in range(1, number + 1)))
             ready = self.plugins.await_ready(number)
-        with heartbeat(f"{SETTLE_SECONDS:.0f} s to settle, then {minutes:g} quiet minutes"):
+        with heartbeat(f"waiting {SETTLE_SECONDS:.0f} s, then measuring {minutes:g} quiet minutes"):
             pause(SETTLE_SECONDS)
             process = Process(self.cluster)
             self.audit.restart()
@@ -90,7 +90,7 @@ class Bench:
         ]
 
     def measure_passes(self) -> list[Result]:
-        """What a pass with nothing to do costs: an annotation wakes every resource each time."""
+        """The cost of a pass with nothing to do: an annotation wakes every resource each time."""
         process = Process(self.cluster)
         with heartbeat(f"{TOUCHES} rounds of passes with nothing to do"):
             self.audit.restart()
@@ -102,7 +102,7 @@ class Bench:
             after_passes, after_seconds = process.passes()
         done, requests = after_passes - passes, self.audit.requests()
         if not done:
-            raise BenchError("annotating the resources woke no pass")
+            raise BenchError("no pass ran after the resources were annotated")
         written = [request for request in requests if request.writes]
         detail = f"{done:.0f} passes"
         return [
@@ -110,15 +110,15 @@ class Bench:
             Result("a pass with nothing to do: reads", len(requests) / done, "requests"),
             Result("a pass with nothing to do: CPU", used / done * 1000, "ms"),
             Result(
-                "a pass with nothing to do: takes", (after_seconds - seconds) / done * 1000, "ms"
+                "a pass with nothing to do: duration", (after_seconds - seconds) / done * 1000, "ms"
             ),
         ]
 
     def measure_start(self) -> list[Result]:
-        """From the start of the process until the last of its watches stands."""
+        """From the start of the process until the last of its watches is open."""
         seconds = []
         for run in range(1, RESTARTS + 1):
-            with heartbeat(f"starting the operator anew: {run} of {RESTARTS}"):
+            with heartbeat(f"restarting the operator: {run} of {RESTARTS}"):
                 self.audit.restart()
                 seconds.append(self._time_start())
         series = Series(tuple(seconds))

@@ -1,4 +1,4 @@
-"""The plugins that are measured: applied by the operator, and by hand as the baseline."""
+"""The measured plugins: deployed by the operator, and by hand as the baseline."""
 
 import json
 import time
@@ -19,7 +19,7 @@ PATIENCE = 120.0
 
 
 def manifest(name: str, **spec: object) -> dict[str, object]:
-    """The sample plugin under a name of its own, as short as it can be."""
+    """Build the shortest resource for the sample plugin under another name."""
     plugin_name = f"{name}.cnpgplugin.dev"
     return {
         "apiVersion": "cnpgplugin.dev/v1alpha1",
@@ -30,7 +30,7 @@ def manifest(name: str, **spec: object) -> dict[str, object]:
             "image": IMAGE,
             "args": ["plugin"],
             "env": [{"name": "SAMPLE_NAME", "value": plugin_name}],
-            # What the static manifests ask for as well.
+            # The same as in the static manifests.
             "resources": {
                 "requests": {"cpu": "10m", "memory": "32Mi"},
                 "limits": {"memory": "128Mi"},
@@ -41,7 +41,7 @@ def manifest(name: str, **spec: object) -> dict[str, object]:
 
 
 class Plugins:
-    """Applies and removes plugins, and takes the time."""
+    """Applies and removes plugins, and measures the time."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -75,7 +75,7 @@ class Plugins:
         raise BenchError(f"{kind} {name} is not {condition} after {PATIENCE:.0f} s\n{said}")
 
     def await_ready(self, number: int) -> float:
-        """Seconds until so many plugins, applied just now, are all Ready."""
+        """Seconds until as many plugins, just applied, are all Ready."""
         begun = time.monotonic()
         self._kubectl(
             *("wait", "cnpgplugins", "--all", "--for=condition=Ready"),
@@ -84,7 +84,7 @@ class Plugins:
         return time.monotonic() - begun
 
     def touch(self, value: int) -> None:
-        """Change every resource in a way that asks for nothing: an annotation."""
+        """Annotate every resource, which wakes it but changes no desired state."""
         self._kubectl(
             "annotate", "cnpgplugins", "--all", "--overwrite", f"bench.cnpgplugin.dev/touch={value}"
         )
@@ -97,7 +97,7 @@ class Plugins:
         self._await_deletion("pod", "--selector=app=hello")
 
     def remove_all(self) -> None:
-        """Delete every CNPGPlugin and wait until the namespace's certificate chain is gone too."""
+        """Delete every CNPGPlugin and wait until the namespace's chain is deleted, too."""
         self._kubectl("delete", "cnpgplugins", "--all", f"--timeout={PATIENCE:.0f}s")
         self._await_deletion("pod", "--selector=cnpgplugin.dev/name")
         self._await_deletion(CHAIN_ISSUER)

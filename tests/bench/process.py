@@ -1,4 +1,4 @@
-"""The operator's process as the kernel's books show it, and its own metrics."""
+"""The operator's process as the kernel accounts for it, and its own metrics."""
 
 import json
 import os
@@ -24,7 +24,7 @@ class Process:
         self._pid = _find(cluster, self.pod)
 
     def cpu_seconds(self) -> float:
-        """User and system time since it started."""
+        """User and system time since the process started."""
         fields = self._stat()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -33,17 +33,17 @@ class Process:
         status = Path(f"/proc/{self._pid}/status").read_text()
         found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
         if found is None:
-            raise BenchError("the operator's process is gone")
+            raise BenchError("the operator's process has ended")
         return int(found[1]) * 1024 / 1e6
 
     def started_at(self) -> datetime:
-        """When it was started, exact to a hundredth of a second."""
+        """When the process started, to a hundredth of a second."""
         uptime = float(Path("/proc/uptime").read_text().split()[0])
         age = uptime - int(self._stat()[19]) / TICKS
         return datetime.now(UTC) - timedelta(seconds=age)
 
     def passes(self) -> tuple[float, float]:
-        """How many passes it has run, and the seconds they took."""
+        """How many passes the process has run, and the seconds they took."""
         path = f"/api/v1/namespaces/{installing.NAMESPACE}/pods/{self.pod}:{METRICS_PORT}/proxy"
         text = self._cluster.kubectl("get", "--raw", f"{path}/metrics")
         name = "controller_runtime_reconcile_time_seconds"

@@ -1,8 +1,8 @@
-"""How long a new plugin takes until a restarted CloudNativePG knows it, and whose time that is.
+"""How long it takes until a restarted CloudNativePG uses a new plugin, and who takes that time.
 
-From the Service's announcement on: the settle time is a setting, the rollout and the Lease are
-CloudNativePG's and Kubernetes', the rest is the operator's own: deciding, noting, patching, and
-noticing the new leader.
+The measurement begins with the announcement. The settle time is a setting; the rollout and the
+Lease depend on CloudNativePG and Kubernetes. The rest is the operator's own time: to decide, record
+and patch, and to detect the new leader.
 """
 
 import json
@@ -30,10 +30,10 @@ RESTARTED_FOR = "cnpgplugin.dev/restarted-for"
 
 @dataclass(frozen=True)
 class Course:
-    """When what happened; monotonic seconds."""
+    """When each step happened, in monotonic seconds."""
 
     settled: float
-    """The announcement, and the time that others are waited for."""
+    """The announcement plus the settle time."""
     patched: float
     led: float
     """A new pod holds the Lease."""
@@ -43,14 +43,14 @@ class Course:
 
     @property
     def own(self) -> float:
-        """What the operator itself needed: to decide and patch, then to notice."""
+        """The operator's own time: to decide and patch, then to detect the new leader."""
         return max(self.patched - self.settled, 0) + self.ready - max(self.led, self.registered)
 
 
 def measure_restart(cluster: Cluster, plugins: Plugins) -> list[Result]:
     """Apply a plugin with `restartPolicy: Always` and follow it until it is Ready."""
     api = Api(cluster)
-    with heartbeat("a plugin that asks for a restart of CloudNativePG"):
+    with heartbeat("a plugin that needs a restart of CloudNativePG"):
         course = _follow(api, plugins)
     api.close()
     detail = (
@@ -62,12 +62,12 @@ def measure_restart(cluster: Cluster, plugins: Plugins) -> list[Result]:
         Result(
             "restart: announced and settled to the new leader", course.led - course.settled, "s"
         ),
-        Result("restart: the operator's own part", course.own, "s", OWN_SECONDS, detail),
+        Result("restart: the operator's own time", course.own, "s", OWN_SECONDS, detail),
     ]
 
 
 def _follow(api: Api, plugins: Plugins) -> Course:
-    former = _holder(api.get(f"{LEASES}/{LEASE}"))
+    previous = _holder(api.get(f"{LEASES}/{LEASE}"))
     with (
         Recorder(api, f"{CORE}/namespaces/{CNPG_NAMESPACE}/services") as services,
         Recorder(api, f"{APPS}/namespaces/{CNPG_NAMESPACE}/deployments") as deployments,
@@ -79,7 +79,7 @@ def _follow(api: Api, plugins: Plugins) -> Course:
         ready = wait.until("it is Ready", lambda: resources.first(_is_ready), within=PATIENCE)
         announced = services.first(lambda body: _announced(body) is not None)
         patched = deployments.first(_is_restarted)
-        led = leases.first(lambda body: _holder(body) not in ("", former))
+        led = leases.first(lambda body: _holder(body) not in ("", previous))
         assert announced is not None
         assert patched is not None
         assert led is not None
@@ -95,7 +95,7 @@ def _follow(api: Api, plugins: Plugins) -> Course:
 
 
 def _holder(lease: Object) -> str:
-    """The pod that holds CloudNativePG's Lease, empty for other Leases."""
+    """Read which pod holds CloudNativePG's Lease; empty for other Leases."""
     if lease["metadata"]["name"] != LEASE:
         return ""
     return str(lease["spec"].get("holderIdentity") or "")

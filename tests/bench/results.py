@@ -1,4 +1,4 @@
-"""What was measured, beside its budget, as a table or as JSON."""
+"""The results beside their budgets, as a table or as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class BenchError(Exception):
-    """Something could not be measured."""
+    """A measurement failed."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Result:
 
     @property
     def ratio(self) -> float | None:
-        """The measured part of the budget."""
+        """The measured value as a fraction of the budget."""
         return self.measured / self.budget if self.budget else None
 
     @property
@@ -33,7 +33,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Series:
-    """Several measurements of the same thing."""
+    """Several measurements of one value."""
 
     values: tuple[float, ...]
 

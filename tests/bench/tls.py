@@ -1,8 +1,8 @@
-"""The handshake's rows, timed: `python -m tests.bench.tls RUNS`, with the tests' own environment.
+"""Times the handshake's rows: `python -m tests.bench.tls RUNS`, in the tests' own environment.
 
-Everything is on loopback: our verdict is timed in this process, which also runs most of the
-servers; Go's in its own, without the pipe in between. Both reach theirs on the same server, in
-turns, after one that does not count.
+All connections use loopback. Our verdict is timed in this process, which also runs most of the
+servers; Go's verdict is timed in its own process, without the pipe in between. Both use the same
+server, alternating, after a first run that does not count.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ Act = Callable[[Row, int], Awaitable[HandshakeOutcome]]
 
 
 async def _time(row: Row, act: Act, port: int) -> float:
-    """Milliseconds; the outcome has to be the row's."""
+    """Measure the milliseconds; the outcome must be the one that the row expects."""
     begun = time.perf_counter()
     outcome = await act(row, port)
     taken = (time.perf_counter() - begun) * 1000
@@ -32,7 +32,7 @@ async def _time(row: Row, act: Act, port: int) -> float:
 
 
 async def _measure(row: Row, runs: int, go: GoProgram, *, whole: bool) -> dict[str, object]:
-    """Time one row; `whole` where the handshake goes on after TLS, with a plugin."""
+    """Time one row; with `whole`, also the handshake that continues after TLS, with a plugin."""
     ours: list[float] = []
     gos: list[float] = []
     handshakes: list[float] = []
@@ -46,7 +46,7 @@ async def _measure(row: Row, runs: int, go: GoProgram, *, whole: bool) -> dict[s
 
 
 async def _main(runs: int) -> None:
-    # Where somebody keeps silent on purpose, it takes the time that it is given.
+    # If a peer is silent on purpose, the row takes as long as its timeout.
     answered = [row for row in MATRIX if row.timeout == PATIENCE]
     in_go = [
         replace(row, sentence=f"in Go: {row.sentence}") for row in (*ACCEPTED_IN_GO, *REFUSED_IN_GO)

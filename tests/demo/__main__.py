@@ -23,7 +23,7 @@ def _show(cluster: Cluster) -> None:
     install_operator(cluster)
     plugin = story.show_plugin(cluster)
     database = story.show_database(cluster)
-    print(story.tell(cluster, plugin, database))
+    print(story.describe(cluster, plugin, database))
 
 
 def main() -> int:

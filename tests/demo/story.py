@@ -83,7 +83,7 @@ def show_database(cluster: Cluster) -> Object:
     )
 
 
-def tell(cluster: Cluster, plugin: Object, database: Object) -> str:
+def describe(cluster: Cluster, plugin: Object, database: Object) -> str:
     """Describe what CloudNativePG reports about the plugin, and what to try next."""
     facts = plugin["status"]["plugin"]
     listed = next(p for p in database["status"]["pluginStatus"] if p["name"] == PLUGIN_NAME)
