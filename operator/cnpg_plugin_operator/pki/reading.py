@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
-from . import der, pem
+from . import pem
 
 TLS_CERTIFICATE: Final = "tls.crt"
 """The certificate and the intermediates that lead to its root, in a Secret of
@@ -153,12 +153,11 @@ def _facts(encoded: bytes) -> CertificateFacts:
     """
     try:
         certificate = x509.load_der_x509_certificate(encoded)
-        issuer_der, subject_der = der.names(certificate.tbs_certificate_bytes)
         return CertificateFacts(
             subject=certificate.subject.rfc4514_string(),
             issuer=certificate.issuer.rfc4514_string(),
-            subject_der=subject_der,
-            issuer_der=issuer_der,
+            subject_der=certificate.subject.public_bytes(),
+            issuer_der=certificate.issuer.public_bytes(),
             dns_names=_dns_names(certificate.extensions),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
