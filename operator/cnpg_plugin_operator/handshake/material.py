@@ -16,7 +16,7 @@ from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, Material
 from cnpg_plugin_operator.pki import pem
 from cnpg_plugin_operator.pki.reading import read_certificates
 
-from .errors import HandshakeError
+from .progress import HandshakeError
 
 ALPN: Final = "h2"
 """The only protocol gRPC speaks; grpc-go 1.67 and newer insists on it."""
