@@ -2,20 +2,6 @@
 
 Adapters translate what their libraries raise into this tree and chain the original; one `match` in
 the reconciler turns it into conditions and back-off.
-
-    OperatorError
-    ├── InvalidSpecError         the user has to change the resource
-    ├── SettingsError            the administrator has to change the operator's configuration
-    └── ClusterError             the Kubernetes API did not do what was asked
-        ├── NotFoundError
-        ├── ConflictError        somebody else owns the field or changed the object meanwhile
-        ├── ForbiddenError       a right is missing, or an admission plugin refused
-        ├── RejectedError        the API server finds a field of the object invalid
-        │   └── InvalidNameError a name that no object can have; no request was made
-        ├── KindMissingError     the kind is not served here
-        ├── WriteLoopError       an object was written too often to no end: no request was made
-        └── UnavailableError     timeout, throttling, connection: try again
-            └── UnauthorizedError    the token is not accepted: another one may be
 """
 
 

@@ -5,11 +5,9 @@ that cannot be used stops the start with one sentence.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from enum import StrEnum
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
@@ -21,7 +19,6 @@ from cnpg_plugin_operator.errors import SettingsError
 
 PREFIX: Final = "CNPGP_"
 """Of every variable."""
-
 
 FLAGS: Final[Mapping[str, str]] = {
     "NAMESPACES": "namespaces in which CloudNativePG runs, separated by commas",
@@ -48,168 +45,125 @@ FLAGS: Final[Mapping[str, str]] = {
 }
 """Every variable, without its prefix, and what it sets: `run` has a flag for each."""
 
-_ISSUER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*\.[a-z0-9][-a-z0-9.]*/[a-z0-9][-a-z0-9.]*")
+LogFormat = Literal["json", "text"]
+"""How log lines are written."""
 
-PULL_POLICIES: Final = ("Always", "IfNotPresent", "Never")
-"""What Kubernetes knows."""
-
-
-class LogFormat(StrEnum):
-    """How log lines are written."""
-
-    JSON = "json"
-    TEXT = "text"
-
-
-class LogLevel(StrEnum):
-    """Least severe level that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
+LogLevel = Literal["debug", "info", "warning", "error"]
+"""Least severe level that is logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The operator's configuration."""
+    """The operator's configuration; `_FIELDS` says which variable sets what."""
 
     namespaces: tuple[str, ...] = ("cnpg-system",)
-    """`CNPGP_NAMESPACES`: where CloudNativePG runs and this operator has rights."""
-    default_tls_provider: Provider = Provider.CERT_MANAGER
-    """`CNPGP_DEFAULT_TLS_PROVIDER`: for resources that name none. Never `SECRETS`: which
-    ones, only a resource can say."""
-    default_restart_policy: RestartPolicy = RestartPolicy.IF_NEEDED
-    """`CNPGP_DEFAULT_RESTART_POLICY`: for resources that name none."""
+    """Where CloudNativePG runs and this operator has rights."""
+    tls_provider: Provider = Provider.CERT_MANAGER
+    """For resources that name none. Never `SECRETS`: which ones, only a resource can say."""
+    restart_policy: RestartPolicy = RestartPolicy.IF_NEEDED
+    """For resources that name none."""
     pace: Pace = Pace()
-    """`CNPGP_RESTART_SETTLE`, `CNPGP_RESTART_SETTLE_MAX`, `CNPGP_RESTART_COOLDOWN`."""
     cluster_domain: str = "cluster.local"
-    """`CNPGP_CLUSTER_DOMAIN`: last part of a Service's full name, for the server certificate."""
+    """Last part of a Service's full name, for the server certificate."""
     grants: Grants = Grants()
-    """`CNPGP_ALLOWED_CLUSTER_ROLES`, `CNPGP_ALLOWED_ROLES`, `CNPGP_ALLOWED_SERVICE_ACCOUNTS`,
-    `CNPGP_ALLOWED_ISSUERS` (each `Kind.group/name`, or `*`), `CNPGP_NUDGE_CLUSTERS`,
-    `CNPGP_SIDECARS`."""
     grant_prefix: str = ""
-    """`CNPGP_CLUSTER_ROLE_GRANT_PREFIX`: begins the names of the chart's ClusterRoles that
-    each let one ClusterRole be bound; empty where the chart makes none."""
+    """Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound; empty
+    where the chart makes none."""
     gate: Gate = field(default_factory=Gate)
-    """`CNPGP_SIDECAR_GATE_IMAGE` (this operator's own), `CNPGP_SIDECAR_GATE_PULL_POLICY`,
-    `CNPGP_SIDECAR_GATE_PULL_SECRETS` (names, comma-separated), `CNPGP_SIDECAR_DEADLINE`."""
-    log_level: LogLevel = LogLevel.INFO
-    """`CNPGP_LOG_LEVEL`"""
-    log_format: LogFormat = LogFormat.JSON
-    """`CNPGP_LOG_FORMAT`"""
-    http_host: str = ""
-    http_port: int = 8080
-    """`CNPGP_HTTP_ADDRESS`, `[host]:port`: serves /healthz, /readyz and /metrics."""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "json"
+    http_address: tuple[str, int] = ("", 8080)
+    """Host, empty for all, and port: serves /healthz, /readyz and /metrics."""
     kubeconfig: str | None = None
     """`KUBECONFIG`; without it the pod's service account is used."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings. Raises `SettingsError` with the variable and what it may be."""
-    defaults = Settings()
-    pace = defaults.pace
-    host, port = _read_address(environment, defaults)
-    return Settings(
-        namespaces=_read_list(environment, "NAMESPACES") or defaults.namespaces,
-        default_tls_provider=_read_enum(
-            environment,
-            "DEFAULT_TLS_PROVIDER",
-            defaults.default_tls_provider,
-            never=(Provider.SECRETS,),
-        ),
-        default_restart_policy=_read_enum(
-            environment, "DEFAULT_RESTART_POLICY", defaults.default_restart_policy
-        ),
-        pace=Pace(
-            settle=_read_duration(environment, "RESTART_SETTLE", pace.settle),
-            settle_max=_read_duration(environment, "RESTART_SETTLE_MAX", pace.settle_max),
-            cooldown=_read_duration(environment, "RESTART_COOLDOWN", pace.cooldown),
-        ),
-        cluster_domain=environment.get(f"{PREFIX}CLUSTER_DOMAIN") or defaults.cluster_domain,
-        grants=Grants(
-            cluster_roles=frozenset(_read_list(environment, "ALLOWED_CLUSTER_ROLES")),
-            roles=frozenset(_read_list(environment, "ALLOWED_ROLES")),
-            service_accounts=frozenset(_read_list(environment, "ALLOWED_SERVICE_ACCOUNTS")),
-            issuers=_read_issuers(environment),
-            nudging=_read_flag(environment, "NUDGE_CLUSTERS"),
-            sidecars=_read_flag(environment, "SIDECARS", default="true"),
-        ),
-        grant_prefix=environment.get(f"{PREFIX}CLUSTER_ROLE_GRANT_PREFIX") or "",
-        gate=_read_gate(environment, defaults.gate),
-        log_level=_read_enum(environment, "LOG_LEVEL", defaults.log_level),
-        log_format=_read_enum(environment, "LOG_FORMAT", defaults.log_format),
-        http_host=host,
-        http_port=port,
-        kubeconfig=environment.get("KUBECONFIG") or None,
-    )
+    settings = Settings(kubeconfig=environment.get("KUBECONFIG") or None)
+    for name, (path, read) in _FIELDS.items():
+        text = environment.get(PREFIX + name)
+        if not text:
+            continue
+        try:
+            value = read(text)
+        except ValueError as error:
+            raise SettingsError(f"{PREFIX}{name} is {text!r}; it {error}") from error
+        section, _, key = path.rpartition(".")
+        if section:
+            key, value = section, replace(getattr(settings, section), **{key: value})
+        settings = replace(settings, **{key: value})
+    return settings
 
 
-def _read_list(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
-    parts = environment.get(PREFIX + name, "").split(",")
-    return tuple(part.strip() for part in parts if part.strip())
+def _read_list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _read_issuers(environment: Mapping[str, str]) -> frozenset[str]:
-    """Read the issuers that are granted, `Kind.group/name` each, or `*` for all."""
-    issuers = frozenset(_read_list(environment, "ALLOWED_ISSUERS"))
+def _read_namespaces(text: str) -> tuple[str, ...]:
+    return _read_list(text) or Settings().namespaces
+
+
+def _read_set(text: str) -> frozenset[str]:
+    return frozenset(_read_list(text))
+
+
+def _read_issuers(text: str) -> frozenset[str]:
+    issuers = _read_set(text)
     for issuer in issuers - {ANY}:
         if not _ISSUER.fullmatch(issuer):
-            raise SettingsError(
-                f"{PREFIX}ALLOWED_ISSUERS is {issuer!r}; it lists Kind.group/name, or * for all"
-            )
+            raise ValueError(f"lists Kind.group/name, or * for all; {issuer!r} is neither")
     return issuers
 
 
-def _read_gate(environment: Mapping[str, str], default: Gate) -> Gate:
-    variable = f"{PREFIX}SIDECAR_GATE_PULL_POLICY"
-    policy = environment.get(variable) or default.pull_policy
-    if policy not in PULL_POLICIES:
-        raise SettingsError(f"{variable} is {policy!r}; it can be: {', '.join(PULL_POLICIES)}")
-    return Gate(
-        image=environment.get(f"{PREFIX}SIDECAR_GATE_IMAGE") or default.image,
-        pull_policy=policy,
-        deadline=_read_duration(environment, "SIDECAR_DEADLINE", default.deadline),
-        pull_secrets=_read_list(environment, "SIDECAR_GATE_PULL_SECRETS"),
-    )
+def _read_flag(text: str) -> bool:
+    return _one_of("true", "false")(text) == "true"
 
 
-def _read_flag(environment: Mapping[str, str], name: str, default: str = "false") -> bool:
-    text = environment.get(PREFIX + name) or default
-    if text not in ("true", "false"):
-        raise SettingsError(f"{PREFIX}{name} is {text!r}; it can be: true, false")
-    return text == "true"
-
-
-Choice = TypeVar("Choice", bound=StrEnum)
-
-
-def _read_enum(
-    environment: Mapping[str, str], name: str, default: Choice, *, never: Sequence[Choice] = ()
-) -> Choice:
-    text = environment.get(PREFIX + name) or default.value
-    choices = {str(choice): choice for choice in type(default) if choice not in never}
-    if text not in choices:
-        raise SettingsError(f"{PREFIX}{name} is {text!r}; it can be: {', '.join(choices)}")
-    return choices[text]
-
-
-def _read_duration(environment: Mapping[str, str], name: str, default: timedelta) -> timedelta:
-    text = environment.get(PREFIX + name)
-    if not text:
-        return default
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise SettingsError(f"{PREFIX}{name} is {text!r}; it {error}") from error
-
-
-def _read_address(environment: Mapping[str, str], defaults: Settings) -> tuple[str, int]:
-    text = environment.get(f"{PREFIX}HTTP_ADDRESS")
-    if not text:
-        return defaults.http_host, defaults.http_port
+def _read_address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
-        raise SettingsError(f"{PREFIX}HTTP_ADDRESS is {text!r}; it must be [host]:port")
+    if not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - the range of ports
+        raise ValueError("must be [host]:port")
     return host.strip("[]"), int(port)
+
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def _one_of(*choices: Choice) -> Callable[[str], Choice]:
+    """Make a reader that takes one of these texts."""
+
+    def read(text: str) -> Choice:
+        if text not in choices:
+            raise ValueError(f"can be: {', '.join(choices)}")
+        return choices[choices.index(text)]
+
+    return read
+
+
+_ISSUER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*\.[a-z0-9][-a-z0-9.]*/[a-z0-9][-a-z0-9.]*")
+
+_FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "NAMESPACES": ("namespaces", _read_namespaces),
+    "DEFAULT_TLS_PROVIDER": ("tls_provider", _one_of(Provider.CERT_MANAGER, Provider.SELF_MANAGED)),
+    "DEFAULT_RESTART_POLICY": ("restart_policy", _one_of(*RestartPolicy)),
+    "RESTART_SETTLE": ("pace.settle", parse_duration),
+    "RESTART_SETTLE_MAX": ("pace.settle_max", parse_duration),
+    "RESTART_COOLDOWN": ("pace.cooldown", parse_duration),
+    "CLUSTER_DOMAIN": ("cluster_domain", str),
+    "ALLOWED_CLUSTER_ROLES": ("grants.cluster_roles", _read_set),
+    "ALLOWED_ROLES": ("grants.roles", _read_set),
+    "ALLOWED_SERVICE_ACCOUNTS": ("grants.service_accounts", _read_set),
+    "ALLOWED_ISSUERS": ("grants.issuers", _read_issuers),
+    "CLUSTER_ROLE_GRANT_PREFIX": ("grant_prefix", str),
+    "NUDGE_CLUSTERS": ("grants.nudging", _read_flag),
+    "SIDECARS": ("grants.sidecars", _read_flag),
+    "SIDECAR_GATE_IMAGE": ("gate.image", str),
+    "SIDECAR_GATE_PULL_POLICY": ("gate.pull_policy", _one_of("Always", "IfNotPresent", "Never")),
+    "SIDECAR_GATE_PULL_SECRETS": ("gate.pull_secrets", _read_list),
+    "SIDECAR_DEADLINE": ("gate.deadline", parse_duration),
+    "LOG_LEVEL": ("log_level", _one_of(*get_args(LogLevel))),
+    "LOG_FORMAT": ("log_format", _one_of(*get_args(LogFormat))),
+    "HTTP_ADDRESS": ("http_address", _read_address),
+}
+"""Every variable: the field that it sets, and how it is read."""

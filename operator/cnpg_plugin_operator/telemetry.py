@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -19,13 +20,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 from cnpg_plugin_operator.api.untrusted import printable
 
-_RECORD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {
-    "message",
-    "asctime",
-    "taskName",
-}
+_RECORD_FIELDS: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 """Fields that every log record has; the rest was given as `extra`."""
-
 
 TRACE_LINES: Final = 60
 """Lines of a trace that are logged at most."""
@@ -35,59 +31,47 @@ class Metrics:
     """All metrics, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        self.reconciles = Counter(
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
+        plugin = ("namespace", "name")
+        self.reconciles = counter(
             "controller_runtime_reconcile_total",
             "Passes by their result.",
             ("controller", "result"),
-            registry=registry,
         )
-        self.reconcile_seconds = Histogram(
-            "controller_runtime_reconcile_time_seconds",
-            "Duration of a pass.",
-            ("controller",),
-            registry=registry,
+        self.reconcile_seconds = histogram(
+            "controller_runtime_reconcile_time_seconds", "Duration of a pass.", ("controller",)
         )
-        self.ready = Gauge(
-            "cnpg_plugin_ready",
-            "1 where the plugin is Ready, else 0.",
-            ("namespace", "name"),
-            registry=registry,
-        )
-        self.info = Gauge(
+        self.ready = gauge("cnpg_plugin_ready", "1 where the plugin is Ready, else 0.", plugin)
+        self.info = gauge(
             "cnpg_plugin_info",
             "Always 1; says what the plugin said of itself.",
-            ("namespace", "name", "plugin", "version"),
-            registry=registry,
+            (*plugin, "plugin", "version"),
         )
-        self.certificate_expiry = Gauge(
+        self.certificate_expiry = gauge(
             "cnpg_plugin_certificate_expiry_timestamp_seconds",
             "When the certificate ends, in seconds since 1970.",
-            ("namespace", "name", "role"),
-            registry=registry,
+            (*plugin, "role"),
         )
-        self.handshake_seconds = Histogram(
-            "cnpg_plugin_handshake_duration_seconds", "Duration of a handshake.", registry=registry
+        self.handshake_seconds = histogram(
+            "cnpg_plugin_handshake_duration_seconds", "Duration of a handshake."
         )
-        self.handshakes = Counter(
-            "cnpg_plugin_handshakes_total",
-            "Handshakes by their reason.",
-            ("reason",),
-            registry=registry,
+        self.handshakes = counter(
+            "cnpg_plugin_handshakes_total", "Handshakes by their reason.", ("reason",)
         )
-        self.restarts = Counter(
+        self.restarts = counter(
             "cnpg_plugin_cnpg_restarts_total",
             "Restarts of CloudNativePG that were asked for.",
             ("namespace",),
-            registry=registry,
         )
-        self.write_loops = Counter(
+        self.write_loops = counter(
             "cnpg_plugin_write_loops_total",
             "Write loops that were stopped, by the object that was written again and again.",
             ("namespace", "kind"),
-            registry=registry,
         )
 
     def forget(self, namespace: str, name: str) -> None:

@@ -13,10 +13,9 @@ from typing import Final, Protocol
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
-from cnpg_plugin_operator.handshake.errors import HandshakeError
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.handshake.material import usable
-from cnpg_plugin_operator.handshake.progress import Progress
+from cnpg_plugin_operator.handshake.progress import HandshakeError, Progress
 from cnpg_plugin_operator.handshake.tls import verify
 
 from .certificates import CLIENT, Pair, authority, self_signed

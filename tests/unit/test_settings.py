@@ -8,8 +8,6 @@ from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.settings import (
     FLAGS,
     PREFIX,
-    LogFormat,
-    LogLevel,
     Settings,
     read_settings,
 )
@@ -36,13 +34,13 @@ def test_what_the_chart_writes_is_read() -> None:
     )
 
     assert settings.namespaces == ("one", "two")
-    assert settings.default_tls_provider is Provider.SELF_MANAGED
-    assert settings.default_restart_policy is RestartPolicy.NEVER
+    assert settings.tls_provider is Provider.SELF_MANAGED
+    assert settings.restart_policy is RestartPolicy.NEVER
     assert settings.grants.issuers == {"ClusterIssuer.cert-manager.io/company-ca", "*"}
     assert settings.pace.cooldown == timedelta(minutes=90)
     assert settings.grants.roles == {"a", "b"}
-    assert (settings.log_level, settings.log_format) == (LogLevel.DEBUG, LogFormat.TEXT)
-    assert (settings.http_host, settings.http_port) == ("::1", 9000)
+    assert (settings.log_level, settings.log_format) == ("debug", "text")
+    assert settings.http_address == ("::1", 9000)
 
 
 def test_every_variable_has_a_flag_and_every_flag_a_variable() -> None:

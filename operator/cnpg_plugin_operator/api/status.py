@@ -87,20 +87,6 @@ _TIMES: Final = (("cnpg", "lastRestart"), ("sidecar", "held"))
 
 
 @dataclass(frozen=True, slots=True)
-class PluginStatus:
-    """What the plugin said of itself."""
-
-    name: str
-    version: str
-    display_name: str
-    vendor: str
-    license: str
-    maturity: str
-    url: str
-    capabilities: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class CertificateStatus:
     """Times of one certificate."""
 
@@ -151,7 +137,8 @@ class Report:
     """
 
     verdicts: Mapping[Type, Verdict]
-    plugin: PluginStatus | None = None
+    plugin: Mapping[str, Any] | None = None
+    """The section that holds what the plugin said of itself."""
     certificates: Mapping[str, CertificateStatus] = field(default_factory=dict)
     """By role: `server`, `client`."""
     cnpg: CNPGStatus | None = None
@@ -211,7 +198,7 @@ def build_status(
         ),
     }
     sections = {
-        "plugin": _plugin(report.plugin),
+        "plugin": report.plugin,
         "certificates": _certificates(report.certificates),
         "cnpg": _cnpg(report.cnpg, mapping(previous.get("cnpg")).get("lastRestart")),
         "clusters": _clusters(report.clusters),
@@ -222,22 +209,6 @@ def build_status(
         if kept and section not in report.obsolete:
             status[section] = SECTIONS[section].fit(kept)
     return status
-
-
-def _plugin(plugin: PluginStatus | None) -> dict[str, Any] | None:
-    if plugin is None:
-        return None
-    section = {
-        "name": plugin.name,
-        "version": plugin.version,
-        "displayName": plugin.display_name,
-        "vendor": plugin.vendor,
-        "license": plugin.license,
-        "maturity": plugin.maturity,
-        "url": plugin.url,
-        "capabilities": list(plugin.capabilities),
-    }
-    return {key: value for key, value in section.items() if value}
 
 
 def _certificates(certificates: Mapping[str, CertificateStatus]) -> dict[str, Any]:

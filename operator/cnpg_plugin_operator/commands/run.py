@@ -20,10 +20,10 @@ from cnpg_plugin_operator.cluster.snapshot import Gatherer
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
-from cnpg_plugin_operator.reconcile.environment import Environment, Policy
+from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.plugin import Reconciler
 from cnpg_plugin_operator.reconcile.workers import Slots
-from cnpg_plugin_operator.settings import FLAGS, PREFIX, LogFormat, Settings, read_settings
+from cnpg_plugin_operator.settings import FLAGS, PREFIX, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.loops import WORKERS, Loops
@@ -63,7 +63,7 @@ async def run(settings: Settings) -> None:
 
     Raises `SettingsError` where there is no way to the API server.
     """
-    configure_logging(settings.log_level, as_json=settings.log_format is LogFormat.JSON)
+    configure_logging(settings.log_level, as_json=settings.log_format == "json")
     client = await Client.connect(settings.kubeconfig)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
@@ -74,7 +74,7 @@ async def run(settings: Settings) -> None:
     picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))
     try:
         await runner.setup()
-        await _listen(runner, settings)
+        await _listen(runner, *settings.http_address)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
         await Watches(loops, settings.namespaces, client.served).run(stop, readiness)
@@ -86,12 +86,11 @@ async def run(settings: Settings) -> None:
         await client.close()
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
     try:
-        await web.TCPSite(runner, settings.http_host or None, settings.http_port).start()
+        await web.TCPSite(runner, host or None, port).start()
     except OSError as error:
-        address = f"{settings.http_host}:{settings.http_port}"
-        raise SettingsError(f"CNPGP_HTTP_ADDRESS {address}: {error.strerror}") from error
+        raise SettingsError(f"CNPGP_HTTP_ADDRESS {host}:{port}: {error.strerror}") from error
 
 
 def utc_now() -> datetime:
@@ -113,15 +112,7 @@ def build_reconciler(
             restarter=Restarter(client),
             sidecars=Sidecars(client, gatherer, allowed=settings.grants.sidecars, guard=guard),
             handshaker=Handshaker(),
-            policy=Policy(
-                namespaces=settings.namespaces,
-                restart_policy=settings.default_restart_policy,
-                pace=settings.pace,
-                cluster_domain=settings.cluster_domain,
-                grants=settings.grants,
-                tls_provider=settings.default_tls_provider,
-                gate=settings.gate,
-            ),
+            policy=settings,
             metrics=metrics,
             clock=utc_now,
             aside=slots.aside,

@@ -11,11 +11,10 @@ from cnpg_plugin_operator.decide.certificates.tls_rules import is_usable
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 
 from .channels import open_tls
-from .errors import HandshakeError
 from .identity import Line, identify
 from .material import Usable, usable
 from .outcome import conclude, welcome
-from .progress import Progress
+from .progress import HandshakeError, Progress
 from .tls import Verified, verify
 
 

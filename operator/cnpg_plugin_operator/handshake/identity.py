@@ -18,8 +18,7 @@ from cnpg_plugin_operator.decide.facts.plugin import Identity
 
 from . import identity_pb2
 from .channels import MOST_RECEIVED
-from .errors import HandshakeError
-from .progress import Progress
+from .progress import HandshakeError, Progress
 
 _IDENTITY: Final = "cnpgi.identity.v1.Identity"
 

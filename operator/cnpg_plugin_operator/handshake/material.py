@@ -16,7 +16,7 @@ from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, Material
 from cnpg_plugin_operator.pki import pem
 from cnpg_plugin_operator.pki.reading import read_certificates
 
-from .errors import HandshakeError
+from .progress import HandshakeError
 
 ALPN: Final = "h2"
 """The only protocol gRPC speaks; grpc-go 1.67 and newer insists on it."""
@@ -44,8 +44,8 @@ class Usable:
 
 def usable(material: Material) -> Usable:
     """Reduce PEM files to their blocks, as Go reads them, or say which of them holds none."""
-    trust = _certificates(_readable(pem.certificates(material.trust)))
-    certificate = _certificates(pem.certificates(material.certificate))
+    trust = pem.encode(_readable(pem.certificates(material.trust)))
+    certificate = pem.encode(pem.certificates(material.certificate))
     key = pem.private_key(material.key)
     if not certificate or key is None:
         missing = "tls.key holds no private key" if certificate else "tls.crt holds no certificate"
@@ -133,11 +133,6 @@ def _present(context: ssl.SSLContext, material: Usable) -> None:
         "The client Secret's tls.crt or tls.key cannot be read: CloudNativePG could not load the "
         "pair. Issue the client certificate again.",
     )
-
-
-def _certificates(found: Iterable[bytes]) -> bytes:
-    """Write certificates as PEM, without anything that lies around them in a Secret."""
-    return b"".join(ssl.DER_cert_to_PEM_cert(encoded).encode("ascii") for encoded in found)
 
 
 def _words(error: ssl.SSLError) -> str:

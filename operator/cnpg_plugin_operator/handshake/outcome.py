@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 
-from .errors import HandshakeError
-from .progress import Progress
+from .progress import HandshakeError, Progress
 
 _log = logging.getLogger(__name__)
 

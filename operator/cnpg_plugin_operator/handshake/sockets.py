@@ -18,10 +18,9 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 
 from .channels import open_socket
-from .errors import HandshakeError
 from .identity import Line, identify
 from .outcome import conclude, welcome
-from .progress import Progress
+from .progress import HandshakeError, Progress
 
 
 class SocketHandshaker:

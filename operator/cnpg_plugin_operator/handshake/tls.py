@@ -17,6 +17,7 @@ from typing import Any, Final
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.certificates.tls_rules import RSA_BITS, USABLE_CURVES, covers
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, Endpoint
+from cnpg_plugin_operator.pki import pem
 from cnpg_plugin_operator.pki.reading import read_certificate
 
 from .material import ALPN, Usable, build_context
@@ -86,7 +87,7 @@ async def verify(endpoint: Endpoint, material: Usable, progress: Progress) -> Ve
         family.format(address, endpoint.port),
         leaf.key_type if leaf else "",
         leaf.fingerprint if leaf else "",
-        ssl.DER_cert_to_PEM_cert(encoded).encode("ascii"),
+        pem.encode([encoded]),
     )
 
 

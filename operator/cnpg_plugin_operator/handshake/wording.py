@@ -18,7 +18,7 @@ from cnpg_plugin_operator.decide.certificates.certificates import ANY_USAGE, SER
 from cnpg_plugin_operator.decide.certificates.tls_rules import is_usable
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts
 
-from .errors import HandshakeError
+from .progress import HandshakeError
 
 _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10

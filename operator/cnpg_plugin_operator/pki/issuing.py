@@ -5,7 +5,7 @@ fresh keys and serial numbers; when something is issued, and where it is kept, i
 What a certificate says is in `profiles`. No byte of a key is in an exception or a representation.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cnpg_plugin_operator.decide.certificates.renewal import BACKDATE
 from cnpg_plugin_operator.decide.certificates.tls_rules import is_usable
+from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts
 
 from . import pem, profiles
-from .reading import AUTHORITIES, TLS_CERTIFICATE, TLS_KEY, read_certificate, read_pair
+from .reading import AUTHORITIES, TLS_CERTIFICATE, TLS_KEY, read_certificates, read_pair
 
 _CA_KEY: Final[tuple[profiles.Algorithm, int]] = ("ECDSA", 256)
 """Of every CA, whatever the leaves are asked to have: small, and everybody verifies it."""
@@ -68,8 +69,7 @@ def read_authority(data: Mapping[str, bytes] | None) -> Authority | None:
     pair = read_pair("", data)
     if data is None or pair.leaf is None or not pair.key_matches:
         return None
-    chain = tuple(_certificates(data[TLS_CERTIFICATE]))
-    own = chain[0]
+    own = x509.load_der_x509_certificate(pair.leaf.encoded)
     key = _read_key(data[TLS_KEY])
     if key is None or not is_usable(pair.leaf.key_type) or not profiles.may_sign(own):
         return None
@@ -77,10 +77,12 @@ def read_authority(data: Mapping[str, bytes] | None) -> Authority | None:
     if _is_self_signed(own):
         if pair.leaf.fingerprint not in {trusted.fingerprint for trusted in pair.authorities}:
             # `kubectl create secret tls` writes no ca.crt; a root restored by it must not be lost.
-            authorities = _bundle([own, *_certificates(authorities)])
+            authorities = _bundle((pair.leaf, *pair.authorities))
     elif not pair.authorities:
         return None
-    between = (certificate for certificate in chain if not _is_self_signed(certificate))
+    between = (
+        c for c in pair.chain if not _is_self_signed(x509.load_der_x509_certificate(c.encoded))
+    )
     return Authority(own, key, intermediates=_bundle(between), authorities=authorities)
 
 
@@ -102,8 +104,9 @@ def issue_root(
         identifier=x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
         validity=(now - BACKDATE, now + lifetime),
     )
-    kept = (old for old in _certificates(former) if _is_authority_at(old, now))
-    return IssuedPair(_bundle([root]), _write_key(key), _bundle([root, *kept]))
+    kept = (old for old in read_certificates(former) if old.is_ca and now <= old.not_after)
+    own = root.public_bytes(_PEM)
+    return IssuedPair(own, _write_key(key), own + _bundle(kept))
 
 
 def issue_intermediate(
@@ -204,12 +207,6 @@ def _sign(
     )
 
 
-def _is_authority_at(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether a certificate is a CA that has not expired."""
-    facts = read_certificate(certificate.public_bytes(serialization.Encoding.DER))
-    return facts is not None and facts.is_ca and now <= facts.not_after
-
-
 def _is_self_signed(certificate: x509.Certificate) -> bool:
     """Whether a certificate is a root; one that is merely named like its issuer is none."""
     try:
@@ -219,16 +216,9 @@ def _is_self_signed(certificate: x509.Certificate) -> bool:
     return True
 
 
-def _certificates(data: bytes) -> Iterator[x509.Certificate]:
-    """Yield the certificates of a PEM file; what cannot be read is skipped, as Go's pools do."""
-    for encoded in pem.certificates(data):
-        if read_certificate(encoded) is not None:
-            yield x509.load_der_x509_certificate(encoded)
-
-
-def _bundle(certificates: Iterable[x509.Certificate]) -> bytes:
+def _bundle(certificates: Iterable[CertificateFacts]) -> bytes:
     """Write certificates in PEM, each once."""
-    return b"".join(dict.fromkeys(c.public_bytes(_PEM) for c in certificates))
+    return pem.encode(dict.fromkeys(c.encoded for c in certificates))
 
 
 def _read_key(data: bytes) -> profiles.Key | None:

@@ -7,8 +7,9 @@ first surprise. This module must not interpret what a block holds.
 
 import binascii
 import re
+import ssl
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -51,6 +52,11 @@ def certificates(data: bytes) -> tuple[bytes, ...]:
     """Return the DER of every certificate block whose base64 can be decoded, as Go's pool does."""
     found = (_decode(block.body) for block in blocks(data) if block.label == CERTIFICATE)
     return tuple(der for der in found if der)
+
+
+def encode(certificates: Iterable[bytes]) -> bytes:
+    """Write certificates, given as DER, one after the other."""
+    return "".join(map(ssl.DER_cert_to_PEM_cert, certificates)).encode("ascii")
 
 
 def private_key(data: bytes) -> bytes | None:

@@ -7,14 +7,14 @@ word). This module must not sign anything: that is `issuing`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
+from .reading import find_extension
 
 Usage: TypeAlias = Literal["server", "client"]
 """Which end of a connection presents a leaf."""
@@ -128,7 +128,7 @@ def subject_identifier(key: Key) -> x509.SubjectKeyIdentifier:
 
 def issuer_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     """Return the identifier of an issuer's key as the issuer states it (RFC 5280, 4.2.1.1)."""
-    own = _find(issuer, x509.SubjectKeyIdentifier)
+    own = find_extension(issuer.extensions, x509.SubjectKeyIdentifier)
     if own is None:
         own = x509.SubjectKeyIdentifier.from_public_key(issuer.public_key())
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
@@ -140,9 +140,9 @@ def may_sign(certificate: x509.Certificate) -> bool:
     Its key usage has to be there (section 4.2.1.3). Go and OpenSSL apply a CA's extended key usage,
     if it has any, to everything below it; `anyExtendedKeyUsage` satisfies Go only.
     """
-    constraints = _find(certificate, x509.BasicConstraints)
-    usage = _find(certificate, x509.KeyUsage)
-    extended = _find(certificate, x509.ExtendedKeyUsage)
+    constraints = find_extension(certificate.extensions, x509.BasicConstraints)
+    usage = find_extension(certificate.extensions, x509.KeyUsage)
+    extended = find_extension(certificate.extensions, x509.ExtendedKeyUsage)
     wanted = set(_EXTENDED_USAGES.values())
     return (
         constraints is not None
@@ -151,14 +151,6 @@ def may_sign(certificate: x509.Certificate) -> bool:
         and usage.key_cert_sign
         and (extended is None or wanted.issubset(extended))
     )
-
-
-def _find(certificate: x509.Certificate, kind: type[_Kind]) -> _Kind | None:
-    """Return an extension of a certificate, None where it has none of that kind."""
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
 
 
 def _key_usage(*allowed: str) -> x509.KeyUsage:

@@ -7,9 +7,10 @@ content, and lets no byte of a private key out: errors about keys are told in fi
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
-from . import der, pem
+from . import pem
+
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 TLS_CERTIFICATE: Final = "tls.crt"
 """The certificate and the intermediates that lead to its root, in a Secret of
@@ -76,26 +79,14 @@ def read_pair(
     """
     if data is None:
         return PairFacts(secret=secret_name)
+    found = PairFacts(secret=secret_name, exists=True, owner=owner, written_at=written_at)
     try:
         chain = _read_chain(data.get(TLS_CERTIFICATE, b""))
-        matches = _key_matches(data[TLS_CERTIFICATE], data.get(TLS_KEY, b""))
+        matches = _key_matches(chain[0].encoded, data.get(TLS_KEY, b""))
     except _UnreadableError as error:
-        return PairFacts(
-            secret=secret_name,
-            exists=True,
-            problem=str(error),
-            owner=owner,
-            written_at=written_at,
-        )
-    return PairFacts(
-        secret=secret_name,
-        exists=True,
-        chain=chain,
-        authorities=read_certificates(data.get(AUTHORITIES, b"")),
-        key_matches=matches,
-        owner=owner,
-        written_at=written_at,
-    )
+        return replace(found, problem=str(error))
+    authorities = read_certificates(data.get(AUTHORITIES, b""))
+    return replace(found, chain=chain, authorities=authorities, key_matches=matches)
 
 
 def read_certificates(data: bytes) -> tuple[CertificateFacts, ...]:
@@ -153,12 +144,11 @@ def _facts(encoded: bytes) -> CertificateFacts:
     """
     try:
         certificate = x509.load_der_x509_certificate(encoded)
-        issuer_der, subject_der = der.names(certificate.tbs_certificate_bytes)
         return CertificateFacts(
             subject=certificate.subject.rfc4514_string(),
             issuer=certificate.issuer.rfc4514_string(),
-            subject_der=subject_der,
-            issuer_der=issuer_der,
+            subject_der=certificate.subject.public_bytes(),
+            issuer_der=certificate.issuer.public_bytes(),
             dns_names=_dns_names(certificate.extensions),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
@@ -178,30 +168,30 @@ def _brief(error: Exception) -> str:
     return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
 
 
+def find_extension(extensions: x509.Extensions, kind: type[_Kind]) -> _Kind | None:
+    """Return an extension of a certificate, None where it has none of that kind."""
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
 def _dns_names(extensions: x509.Extensions) -> tuple[str, ...]:
     """Return the DNS names of the SAN extension."""
-    try:
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(names.get_values_for_type(x509.DNSName))
+    names = find_extension(extensions, x509.SubjectAlternativeName)
+    return tuple(names.get_values_for_type(x509.DNSName)) if names is not None else ()
 
 
 def _extended_key_usages(extensions: x509.Extensions) -> frozenset[str] | None:
     """Return the OIDs of the extended key usage, None without the extension."""
-    try:
-        usages = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return None
-    return frozenset(usage.dotted_string for usage in usages)
+    usages = find_extension(extensions, x509.ExtendedKeyUsage)
+    return None if usages is None else frozenset(usage.dotted_string for usage in usages)
 
 
 def _is_ca(extensions: x509.Extensions) -> bool:
     """Whether the basic constraints make this certificate an issuer."""
-    try:
-        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    constraints = find_extension(extensions, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
 def _key_type(certificate: x509.Certificate) -> str:
@@ -226,8 +216,8 @@ def _key_type(certificate: x509.Certificate) -> str:
     return name
 
 
-def _key_matches(certificates: bytes, key: bytes) -> bool:
-    """Whether the private key belongs to the first certificate.
+def _key_matches(leaf: bytes, key: bytes) -> bool:
+    """Whether a private key belongs to a certificate in DER.
 
     A leaf whose public key cannot be decoded counts as matching: what is wrong with it is the type
     of its key, and the verdict should say so.
@@ -238,8 +228,7 @@ def _key_matches(certificates: bytes, key: bytes) -> bool:
     if text is None:
         raise _UnreadableError(f"{TLS_KEY} holds no private key in PEM")
     public = _public_part(text)
-    leaf = _public_key(pem.certificates(certificates)[0])
-    return leaf is None or leaf == public
+    return _public_key(leaf) in (None, public)
 
 
 def _public_key(encoded: bytes) -> bytes | None:

@@ -9,18 +9,15 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.cluster.snapshot import Gatherer
-from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
-from cnpg_plugin_operator.decide.registration.restart import Pace
-from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.reconcile.sidecar.pending import Placements
 from cnpg_plugin_operator.reconcile.workers import Lane
+from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
 
 
@@ -38,19 +35,6 @@ class Handshaker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """The settings that passes depend on."""
-
-    namespaces: tuple[str, ...]
-    restart_policy: RestartPolicy
-    pace: Pace
-    cluster_domain: str
-    grants: Grants
-    tls_provider: Provider = Provider.CERT_MANAGER
-    gate: Gate = field(default_factory=Gate)
-
-
-@dataclass(frozen=True, slots=True)
 class Environment:
     """Ports and settings of every pass."""
 
@@ -60,7 +44,7 @@ class Environment:
     restarter: Restarter
     handshaker: Handshaker
     sidecars: Sidecars
-    policy: Policy
+    policy: Settings
     metrics: Metrics
     clock: Callable[[], datetime]
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))

@@ -1,7 +1,6 @@
 """From what a pass saw to what users read in the status."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import NOT_YET_REPORTED, Status, Type, Verdict
@@ -9,7 +8,6 @@ from cnpg_plugin_operator.api.status import (
     CertificateStatus,
     ClustersStatus,
     CNPGStatus,
-    PluginStatus,
     Report,
     RestartStatus,
 )
@@ -37,7 +35,7 @@ def build_report(
     """Build the report of a pass; what the pass did not look at is left as it is."""
     return Report(
         verdicts=verdicts,
-        plugin=PluginStatus(**asdict(identity)) if identity is not None else None,
+        plugin=identity.section() if identity is not None else None,
         cnpg=_cnpg(cnpg[0], registered, record) if len(cnpg) == 1 else None,
         clusters=_clusters(clusters, identity),
     )

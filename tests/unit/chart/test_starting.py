@@ -7,7 +7,7 @@ import pytest
 
 from cnpg_plugin_operator.__main__ import main
 from cnpg_plugin_operator.commands import run
-from cnpg_plugin_operator.settings import FLAGS, LogLevel, Settings
+from cnpg_plugin_operator.settings import FLAGS, Settings
 from tests.unit.chart.rendering import Values, container, environment, render
 from tests.unit.chart.test_rendering import EVERYTHING, MATRIX
 
@@ -44,7 +44,7 @@ def test_whatever_the_chart_renders_starts(monkeypatch: pytest.MonkeyPatch, valu
 
 def test_a_flag_in_extra_args_wins_over_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = start_rendered(monkeypatch, EVERYTHING)
-    assert settings.log_level is LogLevel.WARNING
+    assert settings.log_level == "warning"
     assert settings.pace.cooldown == timedelta(hours=2)
     assert settings.pace.settle == timedelta(seconds=1), "what no flag names is as the value says"
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
-from cnpg_plugin_operator.pki import der, pem, reading
+from cnpg_plugin_operator.pki import pem, reading
 from cnpg_plugin_operator.pki.reading import read_certificate, read_certificates, read_pair
 from tests.support.certificates import CLIENT, SERVER, Pair, authority, issue, self_signed
 
@@ -228,14 +228,32 @@ def test_the_blocks_of_a_file_show_nothing_of_what_they_hold() -> None:
     assert repr(list(pem.blocks(PAIR.key))) == "[Block(label='PRIVATE KEY')]"
 
 
-def test_a_certificate_that_ends_early_has_no_names() -> None:
-    tbs = PAIR.certificate.tbs_certificate_bytes
-    assert der.names(tbs)[1] == PAIR.certificate.subject.public_bytes()
-    for length in (0, 1, 3, 40):
-        with pytest.raises(ValueError, match="a certificate"):
-            der.names(tbs[:length])
-    with pytest.raises(ValueError, match="before its subject"):
-        der.names(b"\x30\x03\x02\x01\x00")
+@pytest.mark.parametrize(
+    ("tag", "content"),
+    [
+        pytest.param(0x0C, "Füße".encode(), id="UTF8String"),
+        pytest.param(0x12, b"1234", id="NumericString"),
+        pytest.param(0x13, b"hello", id="PrintableString"),
+        pytest.param(0x14, b"hello", id="T61String"),
+        pytest.param(0x16, b"hello", id="IA5String"),
+        pytest.param(0x1A, b"hello", id="VisibleString"),
+        pytest.param(0x1C, "hell\U0001f600".encode("utf-32-be"), id="UniversalString"),
+        pytest.param(0x1E, "hell\U0001f600".encode("utf-16-be"), id="BMPString"),
+    ],
+)
+def test_a_name_is_compared_as_it_is_encoded(tag: int, content: bytes) -> None:
+    """Go compares the bytes of names: reading must not encode them in another way."""
+    common_name = "x" * len(content)
+    encoded = self_signed(common_name).certificate.public_bytes(serialization.Encoding.DER)
+    written = bytes([tag, len(content)]) + content
+    encoded = encoded.replace(b"\x0c" + bytes([len(content)]) + common_name.encode(), written)
+
+    read = read_certificate(encoded)
+
+    assert read is not None
+    assert written in read.subject_der
+    assert encoded.count(read.subject_der) == 2
+    assert read.issuer_der == read.subject_der
 
 
 def shows_key(text: str, pair: Pair) -> bool:

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
@@ -23,9 +22,10 @@ from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome,
 from cnpg_plugin_operator.decide.registration.restart import Pace
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.pki.reading import read_pair
-from cnpg_plugin_operator.reconcile.environment import Environment, Policy
+from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.plugin import Reconciler
 from cnpg_plugin_operator.reconcile.workers import Lane
+from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
 from tests.support.builders import resource
 from tests.support.fake_client import FakeClient
@@ -89,14 +89,7 @@ class Stage:
                 restarter=Restarter(self.client),
                 sidecars=Sidecars(self.client, gatherer, allowed=True, guard=guard),
                 handshaker=self.handshaker,
-                policy=Policy(
-                    namespaces=(NAMESPACE,),
-                    restart_policy=RestartPolicy.IF_NEEDED,
-                    pace=self.pace,
-                    cluster_domain="cluster.local",
-                    grants=self.grants,
-                    gate=self.gate,
-                ),
+                policy=Settings((NAMESPACE,), pace=self.pace, grants=self.grants, gate=self.gate),
                 metrics=self.metrics,
                 clock=self.clock,
                 aside=self.aside,

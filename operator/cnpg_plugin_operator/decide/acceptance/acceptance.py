@@ -5,7 +5,6 @@ somebody who may create the resource must not gain another account's rights, the
 CloudNativePG's keys.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +17,7 @@ from cnpg_plugin_operator.decide.acceptance.labels import find_label_problems
 from cnpg_plugin_operator.decide.acceptance.pods import find_pod_problems
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, judge_secrets
 from cnpg_plugin_operator.decide.acceptance.sidecars import judge_host
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
@@ -75,13 +75,9 @@ class AcceptanceInput:
     cluster_domain: str = "cluster.local"
 
 
-Check = Callable[[AcceptanceInput], Verdict | None]
-"""A check speaks up or stays silent; the first to speak decides."""
-
-
 def decide_acceptance(given: AcceptanceInput) -> Verdict:
     """Judge whether anything may be done for this resource."""
-    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+    return first(CHECKS, given) or _accepted(given)
 
 
 def _suspended(given: AcceptanceInput) -> Verdict | None:
@@ -252,7 +248,7 @@ def _impossible_sidecar(given: AcceptanceInput) -> Verdict | None:
     return judge_host(given.plugin, given.cnpg[0], given.host, given.gate)
 
 
-def _accepted(given: AcceptanceInput) -> Verdict | None:
+def _accepted(given: AcceptanceInput) -> Verdict:
     """Nothing speaks against it."""
     cnpg = given.cnpg[0]
     version = cnpg.version or "of unknown version"
@@ -263,7 +259,7 @@ def _accepted(given: AcceptanceInput) -> Verdict | None:
     )
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     _suspended,
     _confusing_name,
     _cnpg_out_of_place,
@@ -275,6 +271,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     _dangerous_pod,
     _confusing_labels,
     _impossible_sidecar,
-    _accepted,
 )
 """In order: what the user asked for, the place, the names, the rights."""

@@ -1,12 +1,12 @@
 """Whether there is exactly one CloudNativePG for a resource, and whether it can see plugins."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 
@@ -25,13 +25,9 @@ class LocatingInput:
     """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
 
 
-Check = Callable[[LocatingInput], Verdict | None]
-"""A check speaks up or stays silent; the first to speak decides."""
-
-
 def decide_locating(given: LocatingInput) -> Verdict | None:
     """Say what is wrong with CloudNativePG's place; None where it is found and sees plugins."""
-    return next((verdict for check in CHECKS if (verdict := check(given)) is not None), None)
+    return first(CHECKS, given)
 
 
 def _named_missing(given: LocatingInput) -> Verdict | None:
@@ -112,5 +108,5 @@ def _where(cnpg: CNPGFacts) -> str:
     return " (targetNamespaces of its OperatorGroup)" if cnpg.olm else " in its environment"
 
 
-CHECKS: Final[tuple[Check, ...]] = (_named_missing, _missing, _ambiguous, _not_watching)
+CHECKS: Final = (_named_missing, _missing, _ambiguous, _not_watching)
 """In order: whether there is one, only one, and one that looks."""

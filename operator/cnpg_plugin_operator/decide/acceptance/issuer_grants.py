@@ -5,7 +5,7 @@ A certificate of a company's issuer is believed by the company's programs. The a
 chart grants, or from the operator's own chain, which nothing but CloudNativePG and plugins trusts.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import IssuerRef
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.desired.certificates import service_names
 from cnpg_plugin_operator.desired.workload import build_pod_template
@@ -43,15 +44,11 @@ class IssuerInput:
     """DNS domain of the cluster."""
 
 
-Check = Callable[[IssuerInput, IssuerRef], Verdict | None]
-"""A check speaks up or stays silent; the first to speak decides."""
-
-
 def judge_issuer(given: IssuerInput) -> Verdict | None:
     """Say why a resource may not have the certificates that it asks for; None where it may."""
     reference = given.plugin.spec.tls.issuer_ref
-    found = (check(given, reference) for check in CHECKS) if reference is not None else iter(())
-    return next((v for v in (*found, _issued_by_driver(given)) if v is not None), None)
+    found = first(CHECKS, given, reference) if reference is not None else None
+    return found or _issued_by_driver(given)
 
 
 def write_reference(kind: str, group: str, name: str) -> str:
@@ -115,7 +112,7 @@ def _find_further_names(given: IssuerInput) -> Iterator[tuple[str, str]]:
     return ((place, name) for place, name in asked if name not in own)
 
 
-CHECKS: Final[tuple[Check, ...]] = (_operators_own, _ungranted_names)
+CHECKS: Final = (_operators_own, _ungranted_names)
 """In order: whose the issuer is, then what for."""
 
 

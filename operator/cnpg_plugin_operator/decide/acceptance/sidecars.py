@@ -5,7 +5,7 @@ starting, or give an author more than a pod of their own, is refused before anyt
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.acceptance.pod_security import find_security_problems
 from cnpg_plugin_operator.decide.acceptance.pods import holds_token
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, build_sidecar
@@ -39,14 +40,10 @@ class HostingInput:
     gate: Gate
 
 
-Check = Callable[[HostingInput], Verdict | None]
-"""A check speaks up or stays silent; the first to speak decides."""
-
-
 def judge_host(plugin: Plugin, cnpg: CNPGFacts, host: HostFacts, gate: Gate) -> Verdict | None:
     """Say why CloudNativePG's pod cannot take a plugin; None where it can."""
     given = HostingInput(plugin, cnpg, host, gate)
-    return next((verdict for check in CHECKS if (verdict := check(given)) is not None), None)
+    return first(CHECKS, given)
 
 
 def _managed_by_olm(given: HostingInput) -> Verdict | None:
@@ -102,7 +99,7 @@ def _invalid(given: HostingInput) -> Verdict | None:
     return no(Reason.INVALID_SPEC, f"{problem}.") if problem else None
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     _managed_by_olm,
     _too_old,
     _gateless,

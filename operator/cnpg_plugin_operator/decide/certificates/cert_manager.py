@@ -1,23 +1,20 @@
 """Why cert-manager has not delivered yet, in its own words."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuingFacts
 
 OVERDUE: Final = timedelta(seconds=10)
 """Issuing from a CA in the cluster takes a second or two. After this, cert-manager's own words are
 shown; earlier they would only make the status flicker."""
 
-Check = Callable[[IssuingFacts, datetime], Verdict | None]
-"""A check speaks up or stays silent; the first to speak decides."""
-
 
 def decide_issuing(facts: IssuingFacts, now: datetime) -> Verdict | None:
     """Say what certificates are waited for, or None where cert-manager calls them ready."""
-    return next((v for check in CHECKS if (v := check(facts, now)) is not None), None)
+    return first(CHECKS, facts, now)
 
 
 def _not_installed(facts: IssuingFacts, _: datetime) -> Verdict | None:
@@ -62,5 +59,5 @@ def _issuing(facts: IssuingFacts, now: datetime) -> Verdict | None:
     return None
 
 
-CHECKS: Final[tuple[Check, ...]] = (_not_installed, _issuer_not_ready, _failed, _issuing)
+CHECKS: Final = (_not_installed, _issuer_not_ready, _failed, _issuing)
 """In order: what explains the rest first."""

@@ -6,7 +6,7 @@ in the order in which a person would look. Pure: signatures are not verified her
 does.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -15,6 +15,7 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.certificates.expiry import find_expiring
 from cnpg_plugin_operator.decide.certificates.tls_rules import RSA_BITS, covers, is_usable
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
 ClientCA = Literal["tls.crt", "ca.crt"]
@@ -62,17 +63,10 @@ class CertificateInput:
         return self.client.chain if self.client_ca == "tls.crt" else self.client.authorities
 
 
-Check = Callable[[CertificateInput], Verdict | None]
-"""Names what is wrong, or nothing."""
-
-
 def decide_certificates(seen: CertificateInput) -> Verdict:
     """Decide `CertificatesReady`: the first check that objects wins."""
-    for check in CHECKS:
-        verdict = check(seen)
-        if verdict is not None:
-            return verdict
-    return find_expiring(seen.pairs, seen.renewals, seen.now) or yes(
+    found = first(CHECKS, seen) or find_expiring(seen.pairs, seen.renewals, seen.now)
+    return found or yes(
         Reason.ISSUED,
         f"Secrets {seen.server.secret} and {seen.client.secret} are usable until "
         f"{format_time(min(leaf.not_after for _, leaf in seen.leaves))}.",
@@ -242,7 +236,7 @@ def client_is_trusted(seen: CertificateInput) -> Verdict | None:
     )
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     secrets_are_free,
     secrets_exist,
     secrets_are_complete,

@@ -6,11 +6,12 @@ since v0.4.0; many others read files once). So it is looked at, and a pod that s
 restarted.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal
+
+from cnpg_plugin_operator.decide.checks import first
 
 RELOAD_DEADLINE: Final = timedelta(minutes=3)
 """How long a pod may take: a kubelet's `syncFrequency` (1 min), its cache, a server that looks at
@@ -50,13 +51,9 @@ class FollowInput:
     now: datetime
 
 
-Check = Callable[[FollowInput], Step | None]
-"""A check speaks up or stays silent; the first to speak decides."""
-
-
 def decide_following(given: FollowInput) -> Step:
     """Decide what to do about the pods."""
-    return next(step for check in CHECKS if (step := check(given)) is not None)
+    return first(CHECKS, given) or Step.RESTART
 
 
 def _followed(given: FollowInput) -> Step | None:
@@ -75,9 +72,5 @@ def _in_time(given: FollowInput) -> Step | None:
     return Step.WAIT
 
 
-def _restart(_: FollowInput) -> Step | None:
-    return Step.RESTART
-
-
-CHECKS: Final[tuple[Check, ...]] = (_followed, _left_alone, _in_time, _restart)
+CHECKS: Final = (_followed, _left_alone, _in_time)
 """In order: what needs nothing first."""

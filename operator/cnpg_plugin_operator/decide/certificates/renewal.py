@@ -3,12 +3,12 @@
 The rules are cert-manager's where it has one: whoever knows those knows these.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
 BACKDATE: Final = timedelta(minutes=5)
@@ -40,10 +40,6 @@ class RenewalInput:
     """Whether everybody trusts the authority already."""
 
 
-Check = Callable[[RenewalInput, CertificateFacts], str | None]
-"""Says why a readable certificate has to be issued again, or nothing."""
-
-
 def decide_renewal(given: RenewalInput) -> str | None:
     """Say why a certificate has to be issued now, or None where it is good as it is."""
     leaf = given.pair.leaf
@@ -53,7 +49,7 @@ def decide_renewal(given: RenewalInput) -> str | None:
         return given.pair.problem or "its key does not belong to it"
     passed_over = MAY_WAIT if _may_wait(given, leaf) else frozenset()
     checks = (check for check in CHECKS if check not in passed_over)
-    return next((why for check in checks if (why := check(given, leaf)) is not None), None)
+    return first(checks, given, leaf)
 
 
 def renewal_time(leaf: CertificateFacts, renew_before: timedelta | None) -> datetime:
@@ -120,7 +116,7 @@ def _other_lifetime(given: RenewalInput, leaf: CertificateFacts) -> str | None:
     return None
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     _due,
     _requested,
     _issued_by_another,

@@ -7,6 +7,7 @@ Private keys live only in `Material`, whose representation never shows them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason
 
@@ -125,6 +126,24 @@ class Identity:
     capabilities: tuple[str, ...] = ()
     """Names of the advertised services, sorted, without their `TYPE_` prefix; a number that this
     program does not know is kept as `UNKNOWN_<n>`."""
+
+    def section(self) -> dict[str, Any]:
+        """Write it as the status and the gate's message hold it: what is empty is left out."""
+        said = {key: getattr(self, field) for key, field in IDENTITY_KEYS.items()}
+        said["capabilities"] = list(self.capabilities)
+        return {key: value for key, value in said.items() if value}
+
+
+IDENTITY_KEYS: Final[Mapping[str, str]] = {
+    "name": "name",
+    "version": "version",
+    "displayName": "display_name",
+    "vendor": "vendor",
+    "license": "license",
+    "maturity": "maturity",
+    "url": "url",
+}
+"""The texts of an identity: keys in JSON, and the fields they stand for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.times import format_time, read_time
+from cnpg_plugin_operator.api.untrusted import read_json
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts, Touch
 from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
 
@@ -87,12 +88,7 @@ def write_touch(touch: Touch) -> str:
 
 def read_touch(text: object) -> Touch | None:
     """Read a touch from the Service; what this operator did not write counts as none."""
-    try:
-        noted = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(noted, dict):
-        return None
+    noted = read_json(text)
     at, reason, times = read_time(noted.get("at")), noted.get("for"), noted.get("times")
     if at is None or not isinstance(reason, str) or not isinstance(times, int):
         return None

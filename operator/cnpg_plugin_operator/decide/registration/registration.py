@@ -5,12 +5,12 @@ connection), or a restart. Everything is decided from what the cluster holds: an
 killed at any point neither forgets an announcement nor repeats a restart.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import discovers, parse_version, reports_events
 from cnpg_plugin_operator.decide.registration.cluster_reports import (
@@ -35,13 +35,10 @@ from cnpg_plugin_operator.decide.registration.touch import (
     find_blocked,
 )
 
-Check = Callable[[RegistrationInput], Verdict | None]
-"""A check speaks up or stays silent; the first to speak decides."""
-
 
 def decide_registration(given: RegistrationInput) -> Verdict:
     """Judge whether CloudNativePG uses the announced revision."""
-    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+    return first(CHECKS, given) or _awaiting(given)
 
 
 def _down(given: RegistrationInput) -> Verdict | None:
@@ -240,7 +237,7 @@ def _started_later(given: RegistrationInput) -> Verdict | None:
     )
 
 
-def _awaiting(given: RegistrationInput) -> Verdict | None:
+def _awaiting(given: RegistrationInput) -> Verdict:
     """The Service is published; the rest is CloudNativePG's."""
     hint = (
         f" It has had {DISCOVERY_GRACE.seconds} s: look at the log of Deployment "
@@ -276,7 +273,7 @@ def _lagging(given: RegistrationInput) -> str:
     return words + describe_blocked(given.clusters)
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     _down,
     _leaderless,
     _restart_needed,
@@ -288,6 +285,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     _silent_version,
     _registered_before,
     _started_later,
-    _awaiting,
 )
 """In order: what forbids first, then the proofs from the strongest to none."""

@@ -5,13 +5,14 @@ of them, and the waiting looks at all of them. It never adds to trouble: neither
 runs or is stuck, nor to a Cluster that is failing over, switching over or upgrading.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from cnpg_plugin_operator.api.times import tell_time
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import (
     Announcement,
     CNPGFacts,
@@ -102,12 +103,9 @@ def find_pause(cnpg: CNPGFacts, pace: Pace, now: datetime) -> Obstacle | None:
     return Obstacle(reason, last + pace.cooldown - now)
 
 
-Check = Callable[[RestartInput], RestartDecision | None]
-
-
 def decide_restart(given: RestartInput) -> RestartDecision:
     """Decide for a namespace in which at least one plugin needs CloudNativePG restarted."""
-    return next(decision for check in CHECKS if (decision := check(given)) is not None)
+    return first(CHECKS, given) or _restart(given)
 
 
 def _uncovered(given: RestartInput) -> dict[str, Announcement]:
@@ -201,7 +199,7 @@ def _settling(given: RestartInput) -> RestartDecision | None:
     )
 
 
-def _restart(given: RestartInput) -> RestartDecision | None:
+def _restart(given: RestartInput) -> RestartDecision:
     """Restart for everything that is published."""
     uncovered, cnpg = _uncovered(given), given.cnpg
     reverts = {n: count_reverts(n, each.revision, cnpg) for n, each in given.published.items()}
@@ -218,7 +216,7 @@ def _restart(given: RestartInput) -> RestartDecision | None:
     )
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     _nothing_left,
     _obstructed,
     _placing,
@@ -226,6 +224,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     _resuming,
     _cooling_down,
     _settling,
-    _restart,
 )
 """In order: whether there is anything to do, what forbids it, what was begun, what waits."""

@@ -4,12 +4,12 @@ Sources: CloudNativePG's tags 1.24.0 to 1.30.0, internal/controller/plugin_contr
 internal/cnpi/plugin/repository; pull requests #5106, #7029.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.spec import RestartPolicy
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import (
     Announcement,
     ClusterFacts,
@@ -73,17 +73,13 @@ class RegistrationInput:
         return self.now - since
 
 
-Need = Callable[[RegistrationInput], str | None]
-"""Gives the reason for a restart, or None where there is none."""
-
-
 def restart_reason(given: RegistrationInput) -> str | None:
     """Say why CloudNativePG must be restarted for this plugin, or None where it need not be."""
     if insists(given):
         return f"version {given.cnpg.version} goes on using connections that it has closed"
     if is_covered(given.name, given.announcement, given.cnpg):
         return None
-    return next((reason for need in NEEDS if (reason := need(given))), None)
+    return first(NEEDS, given)
 
 
 def is_covered(name: str, announcement: Announcement, cnpg: CNPGFacts) -> bool:
@@ -178,7 +174,7 @@ def has_proof(given: RegistrationInput) -> bool:
     return said or any(cluster.plugin_status is not None for cluster in given.clusters)
 
 
-NEEDS: Final[tuple[Need, ...]] = (
+NEEDS: Final = (
     _wanted_always,
     _keeps_the_connection,
     _keeps_the_metadata,

@@ -6,12 +6,13 @@ entry, and its deletion removes it; nothing registers the first Service again un
 connection, but each must have its own reason, and the same reason counts ever more seldom.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.times import format_time, tell_time
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import (
     Announcement,
     ClusterFacts,
@@ -62,10 +63,6 @@ class TouchInput:
     now: datetime
 
 
-Check = Callable[[TouchInput], str | None]
-"""Gives a reason for a touch, or None."""
-
-
 def decide_touch(given: TouchInput, revision: str) -> Touch | None:
     """Decide whether the Service is touched now; `revision` is the one that is to be announced."""
     version = parse_version(given.cnpg.version)
@@ -75,7 +72,7 @@ def decide_touch(given: TouchInput, revision: str) -> Touch | None:
     if given.live.touch is not None and given.live.touch.at > given.now:
         # A clock was ahead.
         given = replace(given, live=replace(given.live, touch=None))
-    reason = next((why for check in CHECKS if (why := check(given)) is not None), None)
+    reason = first(CHECKS, given)
     if reason is None:
         return None
     times = _count(given, reason) + 1
@@ -150,7 +147,7 @@ def _outdated(given: TouchInput) -> str | None:
     return reason
 
 
-CHECKS: Final[tuple[Check, ...]] = (_noted, _said, _blocking, _outdated)
+CHECKS: Final = (_noted, _said, _blocking, _outdated)
 """In order: what is certain first."""
 
 

@@ -6,12 +6,11 @@ verdicts, written and read here, that loses in order what can be done without.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.facts.plugin import IDENTITY_KEYS, HandshakeOutcome, Identity
 
 MESSAGE_LIMIT: Final = 4096
 """Bytes of a termination message that the kubelet keeps."""
@@ -102,17 +101,6 @@ def judge_stray(path: str, stray: str, waited: str, identity: Identity) -> Hands
 
 # The termination message
 
-_IDENTITY_KEYS: Final = {
-    "version": "version",
-    "displayName": "display_name",
-    "vendor": "vendor",
-    "license": "license",
-    "maturity": "maturity",
-    "url": "url",
-}
-"""Keys of the message and the fields they stand for; what is empty is left out, and so is the name
-where it is the expected one."""
-
 
 def encode_verdicts(outcomes: Mapping[str, HandshakeOutcome], limit: int = MESSAGE_LIMIT) -> str:
     """Write the verdicts as one JSON document of at most so many bytes of UTF-8.
@@ -122,10 +110,10 @@ def encode_verdicts(outcomes: Mapping[str, HandshakeOutcome], limit: int = MESSA
     """
     kept = dict(outcomes)
     text = _write(kept)
-    for shorten in _LOSSES:
+    for parts in _KEPT:
         if _size(text) <= limit:
             return text
-        kept = {name: shorten(outcome) for name, outcome in kept.items()}
+        kept = {name: _reduce(outcome, *parts) for name, outcome in outcomes.items()}
         text = _write(kept)
     # Not even the reasons fit: of those that are left out nothing is known, which is least bad for
     # plugins that are fine.
@@ -156,11 +144,9 @@ def _entry(name: str, outcome: HandshakeOutcome) -> dict[str, Any]:
     entry: dict[str, Any] = {"plugin": name, "reason": outcome.reason.value}
     said = outcome.identity
     if said is not None:
-        spoken = {key: getattr(said, field) for key, field in _IDENTITY_KEYS.items()}
-        spoken["capabilities"] = list(said.capabilities)
-        entry["identity"] = {key: value for key, value in spoken.items() if value}
-        if said.name != name:
-            entry["identity"]["name"] = said.name
+        entry["identity"] = said.section() | {"name": said.name}
+        if said.name == name:
+            del entry["identity"]["name"]
     if outcome.message:
         entry["message"] = outcome.message
     if outcome.served:
@@ -186,12 +172,11 @@ def _read_line(line: str) -> tuple[str, HandshakeOutcome] | None:
 def _read_identity(expected: str, said: object) -> Identity | None:
     if not isinstance(said, dict):
         return None
-    name = _text(said, "name") if "name" in said else expected
+    texts = {field: _text(said, key) for key, field in IDENTITY_KEYS.items() if key in said}
     capabilities = said.get("capabilities")
     known = capabilities if isinstance(capabilities, list) else []
     return Identity(
-        name,
-        **{field: _text(said, key) for key, field in _IDENTITY_KEYS.items()},
+        **{"name": expected, "version": "", **texts},
         capabilities=tuple(_well_formed(word) for word in known if isinstance(word, str)),
     )
 
@@ -211,72 +196,34 @@ def _size(text: str) -> int:
     return len(text.encode("utf-8"))
 
 
-# What can be lived without
+_ALL: Final = MESSAGE_LIMIT
 
-_LINE: Final = 240
-"""Characters of a message that still says what is wrong and where."""
-
-_PHRASE: Final = 80
-"""Characters of a message that says what it is about."""
-
-_WORD: Final = 63
-"""Characters of a name or version: the protocol gives a name no more."""
-
-
-def _drop_details(outcome: HandshakeOutcome) -> HandshakeOutcome:
-    said = outcome.identity
-    if said is None:
-        return replace(outcome, served="")
-    kept = Identity(said.name, said.version, capabilities=said.capabilities)
-    return replace(outcome, identity=kept, served="")
+_KEPT: Final = (
+    (_ALL, _ALL, _ALL, _ALL),
+    (0, _ALL, _ALL, _ALL),
+    (0, 240, _ALL, _ALL),
+    (0, 240, 0, _ALL),
+    (0, 80, 0, _ALL),
+    (0, 80, 0, 63),
+    (0, 0, 0, 63),
+    (0, 0, 0, 0),
+)
+"""What is kept of each verdict, less and less: characters of a success's message, whose identity
+says the same, and of a failure's (240 say what is wrong and where, 80 what it is about);
+capabilities; characters of name and version (the protocol gives a name 63)."""
 
 
-def _drop_good_news(outcome: HandshakeOutcome) -> HandshakeOutcome:
-    """Drop the message of a success: the identity says the same."""
-    return replace(outcome, message="") if outcome.succeeded else outcome
-
-
-def _keep_lines(outcome: HandshakeOutcome) -> HandshakeOutcome:
-    return replace(outcome, message=_shorten(outcome.message, _LINE))
-
-
-def _keep_phrases(outcome: HandshakeOutcome) -> HandshakeOutcome:
-    return replace(outcome, message=_shorten(outcome.message, _PHRASE))
-
-
-def _drop_message(outcome: HandshakeOutcome) -> HandshakeOutcome:
-    return replace(outcome, message="")
-
-
-def _drop_capabilities(outcome: HandshakeOutcome) -> HandshakeOutcome:
-    said = outcome.identity
-    return replace(outcome, identity=said and replace(said, capabilities=()))
-
-
-def _shorten_identity(outcome: HandshakeOutcome) -> HandshakeOutcome:
-    said = outcome.identity
-    if said is None:
-        return outcome
-    kept = Identity(_shorten(said.name, _WORD), _shorten(said.version, _WORD))
-    return replace(outcome, identity=kept)
-
-
-def _drop_identity(outcome: HandshakeOutcome) -> HandshakeOutcome:
-    return replace(outcome, identity=None)
+def _reduce(
+    outcome: HandshakeOutcome, success: int, failure: int, capabilities: int, words: int
+) -> HandshakeOutcome:
+    """Keep so much of a verdict, and of the identity only what tells plugins apart."""
+    said, kept = outcome.identity, None
+    if said is not None and words:
+        name, version = _shorten(said.name, words), _shorten(said.version, words)
+        kept = Identity(name, version, capabilities=said.capabilities[:capabilities])
+    length = success if outcome.succeeded else failure
+    return HandshakeOutcome(outcome.reason, _shorten(outcome.message, length), kept)
 
 
 def _shorten(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-_LOSSES: Final[tuple[Callable[[HandshakeOutcome], HandshakeOutcome], ...]] = (
-    _drop_details,
-    _drop_good_news,
-    _keep_lines,
-    _drop_capabilities,
-    _keep_phrases,
-    _shorten_identity,
-    _drop_message,
-    _drop_identity,
-)
-"""Each takes a little more away than the one before."""
+    return text if len(text) <= length else f"{text[: length - 1]}…" if length else ""

@@ -4,12 +4,12 @@ Applying it rolls CloudNativePG. So it adds to no trouble, except to trouble tha
 make: what changes or removes that one is applied at once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, find_obstacle
 from cnpg_plugin_operator.decide.registration.restart import Pace, find_pause
@@ -58,13 +58,9 @@ class Placing:
     after: timedelta = timedelta(0)
 
 
-Check = Callable[[PlacingInput], Placing | None]
-
-
 def decide_placing(given: PlacingInput) -> Placing:
     """Decide whether the set of sidecars is applied now."""
-    found = next((placing for check in CHECKS if (placing := check(given)) is not None), None)
-    return found or Placing(Move.APPLY)
+    return first(CHECKS, given) or Placing(Move.APPLY)
 
 
 def _nothing_differs(given: PlacingInput) -> Placing | None:
@@ -117,7 +113,7 @@ def _settling(given: PlacingInput) -> Placing | None:
     return Placing(Move.WAIT, "other sidecars may change as well", min(left, LOOK_AGAIN))
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     _nothing_differs,
     _forbidden,
     _expecting,

@@ -1,6 +1,5 @@
 """Whether CloudNativePG's pods run a sidecar as it is wanted; if not, why, in their own words."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.times import is_over, tell_time
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
@@ -72,12 +72,9 @@ class SidecarInput:
         )
 
 
-Check = Callable[[SidecarInput], Verdict | None]
-
-
 def decide_sidecar(given: SidecarInput) -> Verdict:
     """Judge `Available`: whether CloudNativePG's pods run the wanted sidecar."""
-    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+    return first(CHECKS, given) or _running(given)
 
 
 def _held(given: SidecarInput) -> Verdict | None:
@@ -187,13 +184,13 @@ def _rolling(given: SidecarInput) -> Verdict | None:
     return unknown(Reason.ROLLOUT_IN_PROGRESS, f"Deployment {cnpg.deployment}: {words}.")
 
 
-def _running(given: SidecarInput) -> Verdict | None:
+def _running(given: SidecarInput) -> Verdict:
     """All pods run it."""
     # Without numbers or names of pods: the message stays while CloudNativePG's pods come and go.
     return yes(Reason.AVAILABLE, f"Deployment {given.host.deployment} runs the sidecar.")
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     _held,
     _refused,
     _reverted,
@@ -203,6 +200,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     _failing,
     _blocking,
     _rolling,
-    _running,
 )
-"""In order: what keeps it out, what it waits for, how its pods are; the last always speaks."""
+"""In order: what keeps it out, what it waits for, how its pods are."""

@@ -1,12 +1,13 @@
 """Whether the workload runs the wanted revision; if not, why, in the words of its own pods."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.times import tell_time
+from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, PodFacts, WorkloadFacts
 
 IMAGE_REASONS: Final = frozenset(
@@ -60,13 +61,9 @@ class WorkloadInput:
     now: datetime
 
 
-Check = Callable[[WorkloadInput], Verdict | None]
-"""A check speaks up or stays silent; the first to speak decides."""
-
-
 def decide_workload(given: WorkloadInput) -> Verdict:
     """Judge the Deployment and its newest pods."""
-    return next(verdict for check in CHECKS if (verdict := check(given)) is not None)
+    return first(CHECKS, given) or _rolling(given)
 
 
 def _available(given: WorkloadInput) -> Verdict | None:
@@ -172,7 +169,7 @@ def _not_listening(given: WorkloadInput) -> Verdict | None:
     return None
 
 
-def _rolling(given: WorkloadInput) -> Verdict | None:
+def _rolling(given: WorkloadInput) -> Verdict:
     """Pods are being started or replaced."""
     facts = given.facts
     return unknown(
@@ -181,16 +178,15 @@ def _rolling(given: WorkloadInput) -> Verdict | None:
     )
 
 
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final = (
     _available,
     _refused,
     _image_pull_failed,
     _crashing,
     _unschedulable,
     _not_listening,
-    _rolling,
 )
-"""In order: what is certain first, what is only likely later; the last always speaks."""
+"""In order: what is certain first, what is only likely later."""
 
 
 def _containers(given: WorkloadInput) -> Iterator[tuple[PodFacts, ContainerFacts]]:

@@ -18,13 +18,13 @@ from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, d
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import History, find_blockade
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import Candidate, Roster, compose, is_leaving
-from cnpg_plugin_operator.reconcile.environment import Policy
 from cnpg_plugin_operator.reconcile.sidecar.pending import Refusals
+from cnpg_plugin_operator.settings import Settings
 
 NOTHING_REFUSED: Final[Refusals] = {}
 
 
-def admit(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> AcceptanceInput:
+def admit(plugin: Plugin, seen: SidecarSnapshot, policy: Settings) -> AcceptanceInput:
     """Give what the admission of one sidecar is decided from; it has no objects of its own.
 
     CloudNativePG keys plugins by name: a Service of the same name would take the socket's place.
@@ -53,7 +53,7 @@ def _names(service: Mapping[str, Any], plugin_name: str) -> bool:
 def seat(
     seen: SidecarSnapshot,
     host: HostFacts,
-    policy: Policy,
+    policy: Settings,
     now: datetime,
     refused: Refusals = NOTHING_REFUSED,
     only: str = "",
@@ -88,7 +88,7 @@ def _is_hosted(candidate: Candidate, host: HostFacts) -> bool:
     return reference in ("", host.deployment)
 
 
-def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Policy) -> Candidate:
+def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Settings) -> Candidate:
     socket = str(mapping(body.get("spec")).get("pluginName", ""))
     accepted = used = False
     try:
@@ -113,6 +113,6 @@ def _candidate(body: Mapping[str, Any], seen: SidecarSnapshot, policy: Policy) -
     )
 
 
-def _is_admitted(plugin: Plugin, seen: SidecarSnapshot, policy: Policy) -> bool:
+def _is_admitted(plugin: Plugin, seen: SidecarSnapshot, policy: Settings) -> bool:
     """Whether its spec is valid here; one that is suspended is not looked at."""
     return plugin.spec.suspend or decide_acceptance(admit(plugin, seen, policy)).is_true
