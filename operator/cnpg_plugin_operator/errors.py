@@ -1,6 +1,6 @@
-"""The errors of this program, free of framework and transport types.
+"""The exceptions of this program, free of framework and transport types.
 
-Adapters translate what their libraries raise into this tree and chain the original; one `match` in
+Adapters translate what their libraries raise into this tree and chain the original. One `match` in
 the reconciler turns it into conditions and back-off.
 
     OperatorError
@@ -8,23 +8,23 @@ the reconciler turns it into conditions and back-off.
     ├── SettingsError            the administrator has to change the operator's configuration
     └── ClusterError             the Kubernetes API did not do what was asked
         ├── NotFoundError
-        ├── ConflictError        somebody else owns the field or changed the object meanwhile
+        ├── ConflictError        another writer owns the field or changed the object in between
         ├── ForbiddenError       a right is missing, or an admission plugin refused
         ├── RejectedError        the API server finds a field of the object invalid
         │   └── InvalidNameError a name that no object can have; no request was made
         ├── KindMissingError     the kind is not served here
-        ├── WriteLoopError       an object was written too often to no end: no request was made
+        ├── WriteLoopError       the object is written too often: no request was made
         └── UnavailableError     timeout, throttling, connection: try again
-            └── UnauthorizedError    the token is not accepted: another one may be
+            └── UnauthorizedError    the API server does not accept the token
 """
 
 
 class OperatorError(Exception):
-    """Anything this program raises on purpose."""
+    """Base class of everything this program raises on purpose."""
 
 
 class InvalidSpecError(OperatorError):
-    """The resource asks for something that cannot be; the message says what to change."""
+    """The spec asks for something impossible; the message says what to change."""
 
 
 class SettingsError(OperatorError):
@@ -35,7 +35,7 @@ class ClusterError(OperatorError):
     """The Kubernetes API did not do what was asked."""
 
     condition: str = ""
-    """Which condition a failed read is about, where that is known."""
+    """The condition that a failed read belongs to, where that is known."""
 
 
 class NotFoundError(ClusterError):
@@ -43,7 +43,7 @@ class NotFoundError(ClusterError):
 
 
 class ConflictError(ClusterError):
-    """Another writer owns the field or was faster."""
+    """Another writer owns the field or changed the object first."""
 
 
 class ForbiddenError(ClusterError):
@@ -51,11 +51,11 @@ class ForbiddenError(ClusterError):
 
 
 class RejectedError(ClusterError):
-    """The API server finds a field of the object unknown or invalid."""
+    """The API server does not know a field of the object or finds its value invalid."""
 
 
 class InvalidNameError(RejectedError):
-    """No object can have this name, or no selector hold this value: no request was made."""
+    """No object can have this name, or no selector can match this value: no request was made."""
 
 
 class KindMissingError(ClusterError):
@@ -63,7 +63,7 @@ class KindMissingError(ClusterError):
 
 
 class WriteLoopError(ClusterError):
-    """An object was written again and again to no end, so this write was left out."""
+    """The object is written too often, because another writer reverts it: no request was made."""
 
 
 class UnavailableError(ClusterError):
