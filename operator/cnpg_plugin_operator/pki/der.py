@@ -1,8 +1,8 @@
-"""Cuts the issuer and the subject out of an encoded certificate.
+"""Extracts the encoded issuer and subject from a certificate.
 
-Exists because Go compares names by their encoding (`bytes.Equal` of `RawIssuer` and `RawSubject`),
-and `cryptography` only offers names that it has decoded. This module must not be used for anything
-else: whoever wants to read a certificate has `reading`.
+Go compares names by their encoding (`bytes.Equal` of `RawIssuer` and `RawSubject`), and
+`cryptography` only offers decoded names. This module must not be used for anything else: `reading`
+reads certificates.
 """
 
 from typing import Final
@@ -17,7 +17,7 @@ _ELEMENTS: Final = 5
 def names(tbs_certificate: bytes) -> tuple[bytes, bytes]:
     """Return the encoded issuer and subject of a `TBSCertificate` (RFC 5280, section 4.1).
 
-    The input comes out of a parser that has accepted it; anything else raises `ValueError`.
+    The input must come from a parser that accepted it; anything else raises `ValueError`.
     """
     _, start, end = _element(tbs_certificate, 0)
     elements: list[bytes] = []
@@ -34,7 +34,7 @@ def names(tbs_certificate: bytes) -> tuple[bytes, bytes]:
 
 
 def _element(data: bytes, position: int) -> tuple[int, int, int]:
-    """Return tag, start and end of the content of the element at a position."""
+    """Return the tag of the element at a position, and the start and end of its content."""
     if position + 2 > len(data):
         raise ValueError("a certificate is cut short")
     tag, length, start = data[position], data[position + 1], position + 2
