@@ -1,16 +1,16 @@
-"""The errors of this program, free of framework and transport types.
+"""The exceptions of this program, free of framework and transport types.
 
-Adapters translate what their libraries raise into this tree and chain the original; one `match` in
+Adapters translate what their libraries raise into this tree and chain the original. One `match` in
 the reconciler turns it into conditions and back-off.
 """
 
 
 class OperatorError(Exception):
-    """Anything this program raises on purpose."""
+    """Base class of everything this program raises on purpose."""
 
 
 class InvalidSpecError(OperatorError):
-    """The resource asks for something that cannot be; the message says what to change."""
+    """The spec asks for something impossible; the message says what to change."""
 
 
 class SettingsError(OperatorError):
@@ -21,7 +21,7 @@ class ClusterError(OperatorError):
     """The Kubernetes API did not do what was asked."""
 
     condition: str = ""
-    """Which condition a failed read is about, where that is known."""
+    """The condition that a failed read belongs to, where that is known."""
 
 
 class NotFoundError(ClusterError):
@@ -29,7 +29,7 @@ class NotFoundError(ClusterError):
 
 
 class ConflictError(ClusterError):
-    """Another writer owns the field or was faster."""
+    """Another writer owns the field or changed the object first."""
 
 
 class ForbiddenError(ClusterError):
@@ -37,11 +37,11 @@ class ForbiddenError(ClusterError):
 
 
 class RejectedError(ClusterError):
-    """The API server finds a field of the object unknown or invalid."""
+    """The API server does not know a field of the object or finds its value invalid."""
 
 
 class InvalidNameError(RejectedError):
-    """No object can have this name, or no selector hold this value: no request was made."""
+    """No object can have this name, or no selector can match this value: no request was made."""
 
 
 class KindMissingError(ClusterError):
@@ -49,7 +49,7 @@ class KindMissingError(ClusterError):
 
 
 class WriteLoopError(ClusterError):
-    """An object was written again and again to no end, so this write was left out."""
+    """The object is written too often, because another writer reverts it: no request was made."""
 
 
 class UnavailableError(ClusterError):

@@ -70,14 +70,14 @@ def projected(source: str, **fields: object) -> dict[str, Any]:
 TOKEN = projected("serviceAccountToken", path="token")
 ATTEMPTS: dict[str, tuple[dict[str, Any], str, str]] = {
     **{name: (spec, "InvalidSpec", says) for t in REFUSED.values() for name, spec, says in t},
-    "token-projected": (TOKEN, "InvalidSpec", "whose token volume proof could hold"),
+    "token-projected": (TOKEN, "InvalidSpec", "so volume proof cannot hold its token"),
     "token-by-template": (
         {"podTemplate": {"spec": {**TOKEN, "automountServiceAccountToken": None}}},
-        "InvalidSpec", "whose token volume proof could hold",
+        "InvalidSpec", "so volume proof cannot hold its token",
     ),
     "certificate-projected": (
         projected("podCertificate", signerName="example.com/x", keyType="ED25519"),
-        "InvalidSpec", "whose token volume proof could hold",
+        "InvalidSpec", "so volume proof cannot hold its token",
     ),
     "calls-of-a-service": (
         {"podLabels": {"app": "web"}, **labelled(tier="front")}, "InvalidSpec",

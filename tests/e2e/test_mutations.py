@@ -130,7 +130,7 @@ def test_a_write_loop_is_stopped_named_and_counted(mutated: Plugins) -> None:
         ready = mutated.until_condition(ISSUED, "Ready", "WriteLoopStopped", within=60)
         wait.never("no end of it", lambda: is_ready(mutated.plugin(ISSUED)), seconds=5)
     told = ready["message"]
-    assert f"Service {NAMESPACE}/{ISSUED} is changed as fast as it is restored" in told
+    assert f"Service {NAMESPACE}/{ISSUED} is reverted as fast as the operator writes it" in told
     assert "spec.selector.app, last by field manager" in told
     writes = [w for w in operator.audit.writes(mark) if w.resource == "services"]
     assert len(writes) <= 13, writes

@@ -104,22 +104,22 @@ CLASSES: dict[str, tuple[dict[str, Any], str]] = {
     "ca-of-cnpg": (secret_volume("cnpg-ca-secret"), "it is CloudNativePG's own"),
     "webhook-of-cnpg": (secret_volume("cnpg-webhook-cert"), "it is CloudNativePG's own"),
     "configuration-of-cnpg": (
-        secret_volume("cnpg-controller-manager-config"), "CloudNativePG is configured by it",
+        secret_volume("cnpg-controller-manager-config"), "reads its configuration from it",
     ),
-    "brought-server": (secret_volume("private-server"), f"CNPGPlugin {HOLDER} has its"),
-    "brought-client": (secret_volume("private-client"), f"CNPGPlugin {HOLDER} has its"),
-    "shared-pair": (brought("private-server", "private-any"), f"CNPGPlugin {HOLDER} has its"),
+    "brought-server": (secret_volume("private-server"), f"of CNPGPlugin {HOLDER}"),
+    "brought-client": (secret_volume("private-client"), f"of CNPGPlugin {HOLDER}"),
+    "shared-pair": (brought("private-server", "private-any"), f"of CNPGPlugin {HOLDER}"),
     "by-hand-server": (secret_volume("by-hand-server"), "Service private-by-hand names it"),
     "by-hand-client": (secret_volume("by-hand-client"), "Service private-by-hand names it"),
     "by-hand-pair": (brought("by-hand-server", "by-hand-client"), "Service private-by-hand names"),
     "cluster-issuer": (
         secret_volume(ALLOWED_ISSUER), f"ClusterIssuer {ALLOWED_ISSUER} signs with it",
     ),
-    "token": (secret_volume(TOKEN), f"it holds a token of ServiceAccount {TOKEN}"),
+    "token": (secret_volume(TOKEN), f"it contains a token of ServiceAccount {TOKEN}"),
     "sidecar-token": (
-        {**SIDECAR, **secret_volume(TOKEN)}, f"it holds a token of ServiceAccount {TOKEN}",
+        {**SIDECAR, **secret_volume(TOKEN)}, f"it contains a token of ServiceAccount {TOKEN}",
     ),
-    "helm-release": (secret_volume("private-release"), "Helm keeps a release in it"),
+    "helm-release": (secret_volume("private-release"), "Helm stores a release in it"),
     "client-of-the-chain": (
         secret_volume(f"{SHARED}-client-tls"), f"the operator keeps it for CNPGPlugin {SHARED}",
     ),
@@ -128,7 +128,7 @@ CLASSES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "intermediate": (secret_volume("cnpg-plugins"), "Issuer cnpg-plugins signs with it"),
     "own-client-key": (
-        secret_volume("loot-own-client-key-client-tls"), "gives such names to its own Secrets",
+        secret_volume("loot-own-client-key-client-tls"), "reserves such names for its own Secrets",
     ),
 }  # fmt: skip
 
@@ -291,7 +291,7 @@ def test_a_name_that_is_verified_still_does_not_reach_an_issuer_by_a_detour(
     treasures.until_ready(name)
     treasures.patch(name, tls={"serverName": None, "issuerRef": {"name": COMPANY}})
     found = treasures.until_condition(name, "Accepted", "InvalidSpec", within=30)
-    assert "CloudNativePG still verifies the last serverName: www.example.com" in found["message"]
+    assert "still verifies the previous serverName: www.example.com" in found["message"]
     certificate = treasures.get("Certificate", f"{name}-server-tls")
     assert certificate["spec"]["issuerRef"]["name"] == "cnpg-plugins"
     treasures.patch(name, tls={"issuerRef": None})

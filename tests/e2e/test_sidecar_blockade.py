@@ -112,11 +112,11 @@ WAYS = (
     Way("way-eviction", ("Evicted",), "way-eviction--data",
         acting(SAMPLE_FILL="8", SAMPLE_DIRECTORY="/data"),
         spec=volume(emptyDir={"sizeLimit": "1Mi"})),
-    Way("way-memory", ("CrashLoop",), "ends with exit code",
+    Way("way-memory", ("CrashLoop",), "exits with code",
         acting(SAMPLE_ALLOCATE="400"), spec={"resources": {"limits": {"memory": "64Mi"}}}),
     Way("way-command", ("CrashLoop",), "/no-such-program",
         spec={"command": ["/no-such-program"]}),
-    Way("way-liveness", ("CrashLoop",), "ends with exit code",
+    Way("way-liveness", ("CrashLoop",), "exits with code",
         spec={"probes": {"liveness": {
             "tcpSocket": {"port": 1}, "periodSeconds": 1, "failureThreshold": 3}}}),
     Way("way-silent", ("SocketMissing",), "did not open the socket",

@@ -61,7 +61,7 @@ REFUSED: Final[dict[str, list[Row]]] = {
          "NET_RAW"),
     ],
     "HostPath Volumes": [
-        ("host-path", _volume(hostPath={"path": "/"}), "the node's files (volume loot)"),
+        ("host-path", _volume(hostPath={"path": "/"}), "files of the node (volume loot)"),
         ("host-path-template", _pod(volumes=[{"name": "node", "hostPath": {"path": "/"}}]),
          "volume node"),
     ],

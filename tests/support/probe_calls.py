@@ -31,7 +31,7 @@ CALL_SECONDS: Final = 30.0
 late and is no outage; trust that is lacking fails at once."""
 
 NOT_ANNOUNCED: Final = "NotAnnounced"
-"""CloudNativePG would forget the plugin: Service, label, annotation or Secret is missing."""
+"""CloudNativePG would drop the plugin: Service, label, annotation or Secret is missing."""
 
 NOT_READ: Final = "NotRead"
 """The API server did not answer. Counted as a failure too: no gap may hide in it."""

@@ -31,7 +31,7 @@ _ANY = self_signed("cnpg", dns=(), usages=(ANY,))
 _FOR_SERVERS = self_signed("cnpg", dns=())
 _EXPIRED = _client(starts=timedelta(days=-2), days=-1)
 _EARLY = _client(starts=timedelta(hours=1))
-_NOT_ASKED_FOR = ("names the issuers of client certificates that it accepts", "spec.tls.clientCA")
+_NOT_ASKED_FOR = ("accepts client certificates of certain issuers only", "spec.tls.clientCA")
 _OUT_OF_TIME = ("alert 'certificate expired'",)
 
 ACCEPTED_IN_GO: Final = [
@@ -145,7 +145,7 @@ _ENCIPHERS = self_signed(key="RSA 2048", extra=(usage("key_encipherment"),))
 _ONE_ROOT = self_signed("root", dns=(), usages=None, ca=True)
 _OTHER_ROOT = self_signed("root", dns=(), usages=None, ca=True)
 
-_NOT_IN_GRPC = "which this operator's gRPC library cannot use"
+_NOT_IN_GRPC = "which this operator's gRPC library does not support"
 
 DIFFERENCES: Final = [
     # gRPC's C-core, with which the plugin is called once TLS is as Go wants it, brings BoringSSL.

@@ -30,7 +30,7 @@ _ED25519 = self_signed("cnpg", dns=(), usages=(CLIENT,), key="Ed25519")
 _EXPIRED = self_signed("cnpg", dns=(), usages=(CLIENT,), ends=timedelta(minutes=-5))
 _FOR_SERVERS = self_signed("cnpg", dns=())
 
-_TOO_OLD = ("does not speak TLS 1.3", "key of a usual type")
+_TOO_OLD = ("does not support TLS 1.3", "key of a common type")
 _HANGS_UP = ("closes the connection during the TLS handshake", "TLS 1.3")
 _GONE = "EOF|connection reset by peer"
 
@@ -65,7 +65,7 @@ _CLIENTS_REFUSED = [
         "a client certificate that the plugin does not know, refused without a word",
         a_plugin(),
         Reason.CLIENT_CERTIFICATE_REFUSED,
-        ("without saying why", "--client-cert"),
+        ("without a reason", "--client-cert"),
         _GONE,
         client=STRANGER,
     ),
@@ -121,7 +121,7 @@ _CLIENTS_REFUSED = [
         "a client Secret without a certificate",
         a_plugin(),
         Reason.SECRET_INCOMPLETE,
-        ("client Secret's tls.crt holds no certificate",),
+        ("client Secret's tls.crt contains no certificate",),
         "failed to find any PEM data in certificate input",
         client=Files(b"", CNPG.key),
     ),
@@ -129,7 +129,7 @@ _CLIENTS_REFUSED = [
         "a client Secret without a key",
         a_plugin(),
         Reason.SECRET_INCOMPLETE,
-        ("client Secret's tls.key holds no private key",),
+        ("client Secret's tls.key contains no private key",),
         "failed to find any PEM data in key input",
         client=Files(CNPG.chain, b""),
     ),
@@ -137,7 +137,7 @@ _CLIENTS_REFUSED = [
         "a client Secret with something that is no certificate",
         a_plugin(),
         Reason.SECRET_INCOMPLETE,
-        ("client Secret's tls.crt or tls.key cannot be read",),
+        ("client Secret's tls.crt or tls.key is unreadable",),
         "malformed certificate",
         client=Files(NOT_READABLE, CNPG.key),
     ),
@@ -176,7 +176,7 @@ _CONNECTIONS_REFUSED = [
         "a server with a key that OpenSSL knows and Go does not",
         openssl(ed448 := self_signed(key="Ed448")),
         Reason.UNSUPPORTED_KEY,
-        ("type Ed448, which Go does not take", "ECDSA P-256"),
+        ("type Ed448, which Go does not support", "ECDSA P-256"),
         "handshake failure",
         trust=ed448.chain,
     ),

@@ -29,7 +29,7 @@ _RENEWED = issue(INTERMEDIATE)
 _PINNED, _LEAF = issue(ROOT), self_signed("leaf")
 
 _UNKNOWN = ("neither in the server Secret's tls.crt nor issued by one in it",)
-_OUTSIDE = (*_UNKNOWN, "issued by CN=intermediate", "former certificate")
+_OUTSIDE = (*_UNKNOWN, "issued by CN=intermediate", "previous certificate")
 
 ACCEPTED: Final = [
     Row("a self-signed leaf that is pinned", a_plugin(), Reason.IDENTIFIED, ("1.2.3",)),
@@ -220,7 +220,7 @@ REFUSED: Final = [
         "an IP address that the leaf has as a DNS name",
         a_plugin(texted := self_signed(dns=("10.0.0.1",))),
         Reason.TLS_REJECTED,
-        ("no IP address (SAN), not for 10.0.0.1", "not among its DNS names"),
+        ("no IP address (SAN), not for 10.0.0.1", "not with its DNS names"),
         "cannot validate certificate for 10.0.0.1 because it doesn't contain any IP SANs",
         trust=texted.chain,
         name="10.0.0.1",
@@ -270,7 +270,7 @@ REFUSED: Final = [
         "a leaf whose time has not come",
         a_plugin(early := self_signed(starts=timedelta(hours=1))),
         Reason.TLS_REJECTED,
-        ("valid from 20", "clocks"),
+        ("not valid before 20", "clocks"),
         "certificate has expired or is not yet valid: current time .* is before",
         trust=early.chain,
     ),
@@ -286,7 +286,7 @@ REFUSED: Final = [
         "a pool without certificates",
         a_plugin(),
         Reason.SECRET_INCOMPLETE,
-        ("server Secret's tls.crt holds no certificate", "Issue"),
+        ("server Secret's tls.crt contains no certificate", "Issue"),
         "no valid certificate in the server Secret",
         trust=b"nothing",
     ),
@@ -294,7 +294,7 @@ REFUSED: Final = [
         "a pool with nothing but what is no certificate",
         a_plugin(),
         Reason.SECRET_INCOMPLETE,
-        ("server Secret's tls.crt cannot be read",),
+        ("server Secret's tls.crt is unreadable",),
         "no valid certificate in the server Secret",
         trust=NOT_READABLE,
     ),

@@ -1,7 +1,7 @@
 """The conditions of a `CNPGPlugin`: their order, their reasons, and how `Ready` sums them up.
 
-Reasons are API: removing or renaming one is a breaking change. Each is explained where it is
-declared and in the README's table.
+Reasons are API: removing or renaming one is a breaking change. Each is explained at its declaration
+and in the README's table.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from cnpg_plugin_operator.api.untrusted import mapping, printable
 
 
 class Type(StrEnum):
-    """Types of conditions, in the order in which `Ready` sums them up."""
+    """Types of conditions, in the order in which `Ready` summarizes them."""
 
     ACCEPTED = "Accepted"
     """The spec is valid here."""
@@ -38,7 +38,7 @@ SUMMED_UP: Final = (
     Type.HANDSHAKE_SUCCEEDED,
     Type.REGISTERED,
 )
-"""What `Ready` sums up; the first that is not True decides its reason."""
+"""The conditions that `Ready` summarizes; the first that is not True decides its reason."""
 
 
 class Reason(StrEnum):
@@ -46,13 +46,14 @@ class Reason(StrEnum):
 
     # Any condition
     NOT_YET_REPORTED = "NotYetReported"
-    """Nothing is known yet: an earlier condition has to become True first."""
+    """An earlier condition has to become True first."""
     CLUSTER_ERROR = "ClusterError"
-    """The Kubernetes API refused or failed a request; it is repeated."""
+    """The Kubernetes API refused or failed a request; the operator repeats it."""
     INTERNAL_ERROR = "InternalError"
-    """The operator failed on something that it did not expect; its log has the trace."""
+    """The operator failed unexpectedly; its log has the trace."""
     WRITE_LOOP_STOPPED = "WriteLoopStopped"
-    """An object was written more than ten times a minute to no end; it is written seldom now."""
+    """Another writer keeps reverting an object that the operator wrote more than ten times within a
+    minute; the operator now writes it rarely."""
 
     # Accepted
     ACCEPTED = "Accepted"
@@ -66,52 +67,52 @@ class Reason(StrEnum):
     CNPG_AMBIGUOUS = "CNPGAmbiguous"
     """More than one CloudNativePG Deployment runs in this namespace, and none is named."""
     CNPG_NOT_WATCHING = "CNPGNotWatching"
-    """CloudNativePG's `WATCH_NAMESPACE` leaves its own namespace out: it sees no plugin there."""
+    """CloudNativePG's `WATCH_NAMESPACE` excludes its own namespace: it sees no plugin there."""
     UNSUPPORTED_BY_OLM = "UnsupportedByOLM"
-    """A sidecar is asked for, but OLM would take it out of CloudNativePG's Deployment at once."""
+    """The spec asks for a sidecar, but OLM would remove it from CloudNativePG's Deployment."""
     UNSUPPORTED_BY_KUBERNETES = "UnsupportedByKubernetes"
-    """A sidecar is asked for, but this Kubernetes knows no native ones (they came with 1.29)."""
+    """The spec asks for a sidecar, but this Kubernetes has no native sidecars (added in 1.29)."""
     SUSPENDED = "Suspended"
-    """`spec.suspend` is set: nothing is touched."""
+    """`spec.suspend` is set: the operator changes nothing."""
     IN_USE = "InUse"
     """The resource is being deleted, but Clusters still use the plugin."""
     DELETING = "Deleting"
-    """The resource is being deleted and its objects are being withdrawn."""
+    """The resource is being deleted and its objects are being removed."""
 
     # CertificatesReady
     ISSUED = "Issued"
     """Both Secrets are usable."""
     NOT_NEEDED = "NotNeeded"
-    """A sidecar is reached over a unix socket, without TLS."""
+    """CloudNativePG reaches a sidecar over a unix socket, without TLS."""
     CERT_MANAGER_NOT_INSTALLED = "CertManagerNotInstalled"
-    """cert-manager's kinds are not served by this cluster."""
+    """The cluster does not serve cert-manager's kinds."""
     ISSUER_NOT_READY = "IssuerNotReady"
     """The issuer does not exist or says it is not ready."""
     ISSUING = "Issuing"
     """cert-manager is issuing."""
     ISSUING_FAILED = "IssuingFailed"
-    """cert-manager tried and failed; its own words are in the message."""
+    """cert-manager failed to issue; the message quotes it."""
     EXPIRING = "Expiring"
-    """The Secrets are usable, but a certificate ends soon and nobody has renewed it. The only
-    reason of a True condition that comes with a Warning Event."""
+    """The Secrets are usable, but a certificate expires soon and was not renewed. The only reason
+    of a True condition that comes with a Warning Event."""
     FOREIGN_SECRET = "ForeignSecret"  # noqa: S105 - a reason
-    """A Secret that this resource needs belongs to somebody else."""
+    """A Secret that this resource needs belongs to another owner."""
     SECRET_MISSING = "SecretMissing"  # noqa: S105 - a reason
-    """A Secret does not exist although it should."""
+    """A required Secret does not exist."""
     SECRET_INCOMPLETE = "SecretIncomplete"  # noqa: S105 - a reason
     """A Secret lacks a key or holds unreadable PEM."""
     KEY_MISMATCH = "KeyMismatch"
     """Private key and certificate do not belong together."""
     EXPIRED = "Expired"
-    """A certificate's time is over."""
+    """A certificate has expired."""
     NOT_YET_VALID = "NotYetValid"
-    """A certificate's time has not come: look at the clocks."""
+    """A certificate is not valid yet: compare the clocks."""
     NAME_NOT_COVERED = "NameNotCovered"
     """The server certificate has no SAN for the name CloudNativePG verifies."""
     WRONG_KEY_USAGE = "WrongKeyUsage"
-    """The extended key usage forbids the purpose."""
+    """The extended key usage does not allow the purpose."""
     UNSUPPORTED_KEY = "UnsupportedKey"
-    """A key type that one of the sides cannot use."""
+    """One of the sides cannot use the key's type."""
     INCOMPATIBLE_ISSUER = "IncompatibleIssuer"
     """Go would not send the client certificate: its issuer is not in the pool the plugin trusts."""
 
@@ -121,18 +122,17 @@ class Reason(StrEnum):
     IMAGE_PULL_ERROR = "ImagePullError"
     """The image cannot be pulled."""
     CRASH_LOOP = "CrashLoop"
-    """The container ends or cannot be started."""
+    """The container exits or cannot be started."""
     UNSCHEDULABLE = "Unschedulable"
-    """No node takes the pod."""
+    """The pod cannot be scheduled."""
     PODS_REFUSED = "PodsRefused"
-    """The API server does not let the pod be made (quota, Pod Security, admission)."""
+    """The API server refuses to create the pod (quota, Pod Security, admission)."""
     NOT_LISTENING = "NotListening"
     """The container runs but its readiness probe fails: nothing serves the port."""
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     """Pods are being started or replaced."""
     AWAITING_APPROVAL = "AwaitingApproval"
-    """A change is held until somebody approves it: `upgradePolicy` is Manual and Clusters use the
-    plugin."""
+    """A change waits for approval: `upgradePolicy` is Manual and Clusters use the plugin."""
 
     MOUNT_FAILED = "MountFailed"
     """A volume of a sidecar cannot be mounted, so CloudNativePG's pod did not start."""
@@ -141,9 +141,9 @@ class Reason(StrEnum):
     CNPG_BLOCKED = "CNPGBlocked"
     """With the sidecar beside it, CloudNativePG's pod did not become ready."""
     SIDECAR_PENDING = "SidecarPending"
-    """CloudNativePG's Deployment is to take the sidecar; it is waited for the right moment."""
+    """CloudNativePG's Deployment is about to get the sidecar; the rollout has to wait."""
     SIDECAR_REVERTED = "SidecarReverted"
-    """Whoever manages CloudNativePG's Deployment took the sidecar out, again and again."""
+    """Another manager of CloudNativePG's Deployment removed the sidecar repeatedly."""
 
     # HandshakeSucceeded
     IDENTIFIED = "Identified"
@@ -151,13 +151,13 @@ class Reason(StrEnum):
     SOCKET_MISSING = "SocketMissing"
     """The plugin did not open its unix socket before the deadline."""
     UNREACHABLE = "Unreachable"
-    """No connection: name, address, port, network or socket."""
+    """No connection: check name, address, port, network or socket."""
     TLS_REJECTED = "TLSRejected"
     """The server's certificate or protocol is not what CloudNativePG accepts."""
     CLIENT_CERTIFICATE_REFUSED = "ClientCertificateRefused"
     """The plugin refuses the certificate that CloudNativePG presents."""
     NO_ANSWER = "NoAnswer"
-    """The connection stands, but a call was not answered in time."""
+    """The connection is established, but a call was not answered in time."""
     NOT_A_PLUGIN = "NotAPlugin"
     """The server does not speak CNPG-I's identity service."""
     IDENTITY_MISMATCH = "IdentityMismatch"
@@ -169,34 +169,33 @@ class Reason(StrEnum):
 
     # Registered
     REGISTERED = "Registered"
-    """CloudNativePG has taken this revision."""
+    """CloudNativePG has registered this revision."""
     ANNOUNCED = "Announced"
-    """CloudNativePG picks it up by itself; this version gives no sign of it."""
+    """CloudNativePG registers the plugin by itself; this version does not report it."""
     AWAITING_REGISTRATION = "AwaitingRegistration"
-    """The Service is published; CloudNativePG has not said yet that it took it."""
+    """The Service is published; CloudNativePG has not reported its registration yet."""
     AWAITING_PODS = "AwaitingPods"
-    """The plugin's pods have not taken new certificates yet; where CloudNativePG is to present
-    another one, it keeps the former until they have."""
+    """The plugin's pods have not loaded new certificates yet. Where CloudNativePG is to present
+    another certificate, it keeps the previous one until they have."""
     REREGISTERING = "Reregistering"
     """The Service was touched so that CloudNativePG rebuilds its connection."""
     RESTART_PENDING = "RestartPending"
-    """CloudNativePG has to be restarted; it is waited for the right moment."""
+    """CloudNativePG has to restart; the restart has to wait."""
     RESTARTING = "Restarting"
     """CloudNativePG is being restarted."""
     RESTART_FORBIDDEN = "RestartForbidden"
-    """CloudNativePG would have to be restarted, but `restartPolicy` is Never, or OLM owns it and
-    the operator may not delete pods."""
+    """CloudNativePG would have to restart, but `restartPolicy` is Never, or OLM owns it and the
+    operator may not delete pods."""
     RESTART_STUCK = "RestartStuck"
-    """A rollout of CloudNativePG that the plugin waits for does not get on."""
+    """A rollout of CloudNativePG that the plugin waits for makes no progress."""
     RESTART_REVERTED = "RestartReverted"
-    """Whoever manages CloudNativePG's Deployment took the restart back, twice."""
+    """Another manager of CloudNativePG's Deployment reverted the restart twice."""
     CNPG_UNAVAILABLE = "CNPGUnavailable"
     """CloudNativePG has no available replica."""
     CLUSTERS_BLOCKED = "ClustersBlocked"
     """The plugin answers, but CloudNativePG does not reconcile Clusters because of it."""
     CNPG_REJECTED = "CNPGRejected"
-    """CloudNativePG says that it could not register the plugin; its own words are in the
-    message."""
+    """CloudNativePG reports that it could not register the plugin; the message quotes it."""
 
     # Ready
     READY = "Ready"
@@ -213,26 +212,26 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known of one condition: a status with its reason and one sentence for a person."""
+    """The state of one condition: a status with its reason and one sentence for users."""
 
     status: Status
     reason: Reason
     message: str
 
     def __post_init__(self) -> None:
-        """Whoever the words come from, a condition holds one printable line."""
+        """Make the message one printable line, whatever its source."""
         object.__setattr__(self, "message", printable(self.message))
 
     @property
     def is_true(self) -> bool:
-        """Whether the next step may lean on this."""
+        """Whether the next stage may rely on this condition."""
         return self.status is Status.TRUE
 
 
 NOT_YET_REPORTED: Final = Verdict(
     Status.UNKNOWN, Reason.NOT_YET_REPORTED, "An earlier condition has to become True first."
 )
-"""The verdict of every condition that nothing is known about."""
+"""The verdict of every condition that was not evaluated."""
 
 
 def yes(reason: Reason, message: str) -> Verdict:
@@ -246,12 +245,12 @@ def no(reason: Reason, message: str) -> Verdict:
 
 
 def unknown(reason: Reason, message: str) -> Verdict:
-    """Build a verdict with status Unknown: it is on its way."""
+    """Build a verdict with status Unknown: not decided yet."""
     return Verdict(Status.UNKNOWN, reason, message)
 
 
 def summarize(verdicts: Mapping[Type, Verdict]) -> Verdict:
-    """Sum the conditions up as `Ready`: the first that is not True decides."""
+    """Summarize the conditions as `Ready`: the first that is not True decides."""
     for condition in SUMMED_UP:
         verdict = verdicts.get(condition, NOT_YET_REPORTED)
         if not verdict.is_true:
@@ -267,7 +266,7 @@ def find_condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 
 def read_verdict(status: Mapping[str, Any], kind: Type) -> Verdict | None:
-    """Read what a status says of one condition, or None where it says nothing that is known."""
+    """Read one condition from a status, or None where it is absent or has unknown values."""
     found = find_condition(status, kind)
     try:
         return Verdict(
@@ -289,9 +288,9 @@ def merge(
 ) -> Sequence[dict[str, Any]]:
     """Write the verdicts as the list of conditions, `Ready` last.
 
-    `lastTransitionTime` moves only when a status flips, as the API conventions ask. Whatever the
-    verdicts leave out is `Unknown`: every type is present from the first visit. What is `kept` was
-    not looked at: it stays as it was, its generation included.
+    `lastTransitionTime` changes only with the status, as the API conventions require. A type
+    without a verdict is `Unknown`, so every type is present from the first pass. The conditions in
+    `kept` were not evaluated: they stay unchanged, including their generation.
     """
     before = {condition.get("type"): condition for condition in previous}
     complete = {kind: verdicts.get(kind, NOT_YET_REPORTED) for kind in SUMMED_UP}
@@ -311,12 +310,12 @@ def merge(
 
 
 def _seen_at(before: Mapping[str, Any] | None, generation: int, *, kept: bool) -> int:
-    """Say which generation a condition speaks of."""
+    """Return the generation that a condition describes."""
     return int((before or {}).get("observedGeneration", generation)) if kept else generation
 
 
 def _since(before: Mapping[str, Any] | None, verdict: Verdict, stamp: str) -> str:
-    """Keep the time of the last flip unless this is one."""
+    """Return the time of the last transition, which is now if the status changed."""
     if before is not None and before.get("status") == verdict.status.value:
         return str(before.get("lastTransitionTime", stamp))
     return stamp

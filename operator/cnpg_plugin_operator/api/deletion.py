@@ -1,7 +1,7 @@
-"""What its deletion has to know of a `CNPGPlugin`: as much as any spec tells, parsed or not.
+"""What the deletion of a `CNPGPlugin` needs to know, read from any spec, valid or not.
 
-A resource may be stored that this version cannot parse: an older one or another schema let it in.
-Its removal is the same as any other's, so both are read here, and only here.
+A stored resource may not parse in this version: an older version or another schema accepted it. It
+is removed like any other, so both kinds are read here, and only here.
 """
 
 import re
@@ -17,16 +17,16 @@ _NAME: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Leaving(Resource):
-    """One `CNPGPlugin` that is deleted."""
+    """One `CNPGPlugin` that is being deleted."""
 
     plugin_name: str
-    """The CNPG-I name; empty where the spec does not tell."""
+    """The CNPG-I name; empty where the spec has none."""
     service_name: str
     """Name of the Service that the spec asks for."""
     cnpg_reference: str
     """Name of CloudNativePG's Deployment where the user named it, else empty."""
     protected: bool
-    """Whether its users are waited for; also where the spec says nothing sensible about it."""
+    """Whether deletion waits for the Clusters that use the plugin; true unless the spec says no."""
 
 
 def read_leaving(body: Mapping[str, Any]) -> Leaving:
@@ -42,7 +42,7 @@ def read_leaving(body: Mapping[str, Any]) -> Leaving:
 
 
 def _name(section: Mapping[str, Any]) -> str:
-    """Read the name of an object; what cannot be one names nothing."""
+    """Read the name of an object; an invalid name counts as none."""
     name = _text(section, "name")
     return name if _NAME.fullmatch(name) else ""
 

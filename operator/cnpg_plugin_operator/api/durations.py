@@ -1,4 +1,4 @@
-"""Go's duration strings (`1h30m`, `500ms`), which Kubernetes users write."""
+"""Go's duration strings (`1h30m`, `500ms`), the format that Kubernetes users write."""
 
 import re
 from datetime import timedelta
@@ -12,7 +12,7 @@ _WHOLE: Final = re.compile(rf"(?:{_PART.pattern})+")
 def parse_duration(text: object) -> timedelta:
     """Read a duration such as `2160h` or `1m30s`.
 
-    Raises `ValueError` where the text is no positive Go duration.
+    Raises `ValueError` where the text is not a positive Go duration.
     """
     if isinstance(text, timedelta):
         return text
@@ -22,11 +22,11 @@ def parse_duration(text: object) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except OverflowError as error:
-        raise ValueError("is longer than anything that could be waited for") from error
+        raise ValueError("is too long; use a shorter duration") from error
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration as cert-manager and Go do, in the largest units that fit."""
+    """Write a duration as cert-manager and Go do."""
     seconds = int(duration.total_seconds())
     hours, rest = divmod(seconds, 3600)
     minutes, seconds = divmod(rest, 60)

@@ -1,6 +1,6 @@
-"""One `CNPGPlugin` for the rest of the program: who it is, what it wants, how its parts are called.
+"""One `CNPGPlugin`: its identity, its spec and the names of its objects.
 
-Parsing repeats the rules of the CRD that the program leans on, for a resource may have been stored
+Parsing repeats the CRD's rules that the program relies on, because a resource may have been stored
 before a rule existed.
 """
 
@@ -24,7 +24,7 @@ from cnpg_plugin_operator.errors import InvalidSpecError
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """The identity of one `CNPGPlugin` in the cluster; known even where its spec cannot be read."""
+    """The identity of one `CNPGPlugin`, known even where its spec cannot be parsed."""
 
     namespace: str
     name: str
@@ -33,7 +33,7 @@ class Resource:
     created: datetime
     deleting: bool
     renew_requested_at: datetime | None
-    """When somebody asked for new certificates; see `names.annotations.RENEW`."""
+    """When a user requested new certificates; see `names.annotations.RENEW`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Plugin(Resource):
 
     spec: Spec
     provider: Provider
-    """Who makes its certificates: as the spec says, else as the operator's settings do."""
+    """Who issues its certificates: from the spec, else from the operator's settings."""
 
     @property
     def plugin_name(self) -> str:
@@ -51,7 +51,7 @@ class Plugin(Resource):
 
     @property
     def service_name(self) -> str:
-        """Name of the Service, hence of the host that CloudNativePG dials."""
+        """Name of the Service, and so of the host that CloudNativePG dials."""
         return self.spec.service.name or self.name
 
     @property
@@ -76,15 +76,15 @@ class Plugin(Resource):
 
     @property
     def shares_chain(self) -> bool:
-        """Whether it uses the authorities that the operator keeps for the whole namespace.
+        """Whether it uses the authorities that the operator keeps for the namespace.
 
-        With an intermediate of its own it still uses the namespace's root.
+        A plugin with its own intermediate still uses the namespace's root.
         """
         return self.provider is not Provider.SECRETS and self.spec.tls.issuer_ref is None
 
     @property
     def has_own_authority(self) -> bool:
-        """Whether an intermediate issues to it that issues to no other plugin."""
+        """Whether it has an intermediate that issues to no other plugin."""
         return self.shares_chain and self.spec.tls.issuer_scope == "Plugin"
 
     @property
@@ -95,7 +95,7 @@ class Plugin(Resource):
 
     @property
     def client_secret(self) -> str:
-        """Name of the Secret with the pair that CloudNativePG is to present."""
+        """Name of the Secret with the pair that CloudNativePG presents."""
         own = self.spec.tls.secrets
         return (
             own.client if own is not None else names.children.client_secret(self.name, self._issuer)
@@ -103,7 +103,7 @@ class Plugin(Resource):
 
     @property
     def authorities(self) -> tuple[str, ...]:
-        """Names of the Secrets of the operator's authorities behind its pairs, root first."""
+        """Names of the Secrets of the operator's authorities that issue its pairs, root first."""
         if not self.shares_chain:
             return ()
         own = self.provider is Provider.SELF_MANAGED
@@ -119,7 +119,7 @@ class Plugin(Resource):
 
     @property
     def _issuer(self) -> str:
-        """Tell issuers apart in a few characters; none for the chain that is the default."""
+        """A short digest of the issuer; empty for the default chain."""
         tls = self.spec.tls
         reference = tls.issuer_ref.model_dump() if tls.issuer_ref else None
         issuer = [self.provider.value, reference, tls.issuer_scope]
@@ -141,16 +141,16 @@ class Plugin(Resource):
 
 
 DEPTH_LIMIT: Final = 32
-"""Levels of a spec: a Pod's own fields have a dozen."""
+"""Maximum levels of a spec; a Pod's own fields have about a dozen."""
 
 SIZE_LIMIT: Final = 256 * 1024
-"""Bytes of a spec: an object that holds it twice still fits into etcd."""
+"""Maximum bytes of a spec; an object that holds it twice still fits into etcd."""
 NAME: Final = re.compile("[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
-"""Of a resource, which becomes the value of labels and a part of other names; the CRD allows 50
-characters."""
+"""Pattern of a resource's name, which becomes a label value and part of other names. The CRD allows
+50 characters."""
 
 LOCATION_LIMIT: Final = 3
-"""How many problems of a spec are named at once: enough to act on, short enough to read."""
+"""How many problems of a spec a message lists: enough to act on, short enough to read."""
 
 
 def parse_resource(body: Mapping[str, Any]) -> Resource:
@@ -164,7 +164,7 @@ def parse_resource(body: Mapping[str, Any]) -> Resource:
         generation=int(metadata.get("generation", 0)),
         created=datetime.fromisoformat(metadata["creationTimestamp"]),
         deleting=bool(metadata.get("deletionTimestamp")),
-        # What is no time asks for nothing.
+        # An invalid time requests nothing.
         renew_requested_at=read_time(annotations.get(names.annotations.RENEW)),
     )
 
@@ -174,19 +174,19 @@ def parse_plugin(
 ) -> Plugin:
     """Parse a resource as the API server returned it.
 
-    `default_provider` counts where the spec names none; an issuer is always cert-manager's.
-    Raises `InvalidSpecError` with the fields that cannot be read; never anything else, whatever
-    the spec's content.
+    `default_provider` applies where the spec names none; an issuer is always cert-manager's. Raises
+    `InvalidSpecError` with the fields that cannot be parsed, and nothing else, whatever the spec
+    contains.
     """
     raw = body.get("spec") or {}
     if not is_within(raw, depth=DEPTH_LIMIT, size=SIZE_LIMIT):
         raise InvalidSpecError(
-            f"spec: has more than {DEPTH_LIMIT} levels or {SIZE_LIMIT // 1024} KiB"
+            f"spec: must have at most {DEPTH_LIMIT} levels and {SIZE_LIMIT // 1024} KiB"
         )
     if not NAME.fullmatch(body["metadata"]["name"]):
         raise InvalidSpecError(
-            "metadata.name: lower-case letters, digits and hyphens, at most 50; create the "
-            "resource under another name"
+            "metadata.name: must consist of at most 50 lower-case letters, digits and hyphens; "
+            "create the resource under another name"
         )
     try:
         spec = Spec.model_validate(raw)
@@ -211,7 +211,7 @@ def _describe(error: ValidationError) -> str:
 
 
 def _find_contradictions(spec: Spec) -> list[str]:
-    """Name the fields that do not go together; the CRD says the same in CEL."""
+    """List the fields that contradict each other; the CRD has the same rules in CEL."""
     tls = spec.tls
     own = tls.provider is Provider.SECRETS
     one_secret = tls.secrets is not None and tls.secrets.server == tls.secrets.client
@@ -239,7 +239,7 @@ def _find_contradictions(spec: Spec) -> list[str]:
     ):
         found.append(
             "spec.serviceAccount.name: with create: true it must begin with "
-            f"{names.children.ACCOUNT_PREFIX}, as the names of all accounts that the operator makes"
+            f"{names.children.ACCOUNT_PREFIX}, like every account that the operator creates"
         )
     found += _find_excesses(spec)
     if spec.mode is Mode.SIDECAR:
@@ -248,7 +248,7 @@ def _find_contradictions(spec: Spec) -> list[str]:
 
 
 def _find_excesses(spec: Spec) -> list[str]:
-    """Name what would cost the operator more than a plugin may; the CRD has the same bounds."""
+    """List the values that would cost the operator too much; the CRD has the same bounds."""
     shortest, longest = TIMEOUTS
     rules = (
         (
@@ -294,14 +294,14 @@ SIDECAR_FIELDS: Final = frozenset(
         "suspend",
     }
 )
-"""What a container in somebody else's pod can have. Everything else is about a pod, a Service or a
-certificate, of which a sidecar has none of its own."""
+"""The fields of a container in CloudNativePG's pod. All others describe a pod, a Service or a
+certificate, and a sidecar has none of its own."""
 
 
 def _find_foreign_to_sidecars(spec: Spec) -> list[str]:
-    """Name the fields that mean nothing in mode Sidecar, or would keep CloudNativePG from starting.
+    """List the fields without effect in mode Sidecar, or that keep CloudNativePG from starting.
 
-    What equals its default is not minded: the API server fills it in.
+    Values that equal the default are fine: the API server fills them in.
     """
     foreign = [
         f"spec.{to_camel(field)}"
@@ -309,11 +309,14 @@ def _find_foreign_to_sidecars(spec: Spec) -> list[str]:
         if field not in SIDECAR_FIELDS
         and getattr(spec, field) != definition.get_default(call_default_factory=True)
     ]
-    meaning = "no meaning in mode Sidecar, the pod is CloudNativePG's: remove"
+    meaning = "no effect in mode Sidecar, because the pod is CloudNativePG's: remove"
     found = [f"{', '.join(foreign)}: {meaning} all of them at once"] if foreign else []
     account = spec.service_account
     if account.create or account.annotations:
-        found.append("spec.serviceAccount: in mode Sidecar the account is CloudNativePG's")
+        found.append(
+            "spec.serviceAccount: a sidecar uses CloudNativePG's account; remove create and "
+            "annotations"
+        )
     probes = spec.probes
     for name, probe, effect in (
         ("startup", probes.startup, "starting"),
@@ -321,7 +324,7 @@ def _find_foreign_to_sidecars(spec: Spec) -> list[str]:
     ):
         if probe:
             found.append(
-                f"spec.probes.{name}: would keep CloudNativePG itself from {effect}; a sidecar's "
-                "socket is waited for anyway"
+                f"spec.probes.{name}: would keep CloudNativePG itself from {effect}; remove it, "
+                "the gate checks the sidecar's socket instead"
             )
     return found

@@ -1,24 +1,24 @@
-"""Where a Pod's spec, or any other object, names Secrets: found by how the fields are called.
+"""Where the spec of a Pod, or any other object, names Secrets: found by the names of the fields.
 
-Exists because a list of places is never complete: a dozen kinds of volumes refer to a Secret, and
-CSI drivers and issuers have fields of their own. All of them call the field alike. The content may
-be anything, and as deep as the API server lets it be, so nothing here recurses.
+A list of places would never be complete: a dozen kinds of volumes refer to a Secret, and CSI
+drivers and issuers have fields of their own. All of them use similar field names. The content is
+arbitrary, and as deep as the API server allows, so nothing here recurses.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 EXCEPTED: Final = "imagePullSecrets"
-"""Read by the kubelet only, to pull images; no container sees them."""
+"""Only the kubelet reads these, to pull images; no container sees them."""
 
 PLACE_LENGTH: Final = 200
-"""Characters of a place that are told."""
+"""Maximum characters of a reported place."""
 
 _NAMES: Final = ("secretname",)
-"""Ends of the fields that hold a name: `secret.secretName`, `azureFile.secretName`."""
+"""Suffixes of fields that hold a name: `secret.secretName`, `azureFile.secretName`."""
 
 _REFERENCES: Final = ("secretref", "secretkeyref", "credentialsref")
-"""Ends of the fields that hold an object with a name: `envFrom[].secretRef`,
+"""Suffixes of fields that hold an object with a name: `envFrom[].secretRef`,
 `csi.nodePublishSecretRef`, `acme.privateKeySecretRef`, `venafi.tpp.credentialsRef`."""
 
 _SECRET: Final = "secret"  # noqa: S105 - the name of a field
@@ -26,7 +26,7 @@ _SECRET: Final = "secret"  # noqa: S105 - the name of a field
 
 
 def find_secrets(tree: object) -> Iterator[tuple[str, str]]:
-    """Find the Secrets that a part of an object names: the place of each, and its name."""
+    """Find the Secrets that part of an object names: the place and the name of each."""
     pending: list[tuple[str, object]] = [("", tree)]
     while pending:
         path, part = pending.pop()
@@ -48,17 +48,17 @@ def find_secrets(tree: object) -> Iterator[tuple[str, str]]:
 
 
 def _extend(path: str, part: str) -> str:
-    """Add to a place; beyond what a person would read, it stays as it is."""
+    """Extend a place up to the maximum length."""
     return path + part if len(path) + len(part) <= PLACE_LENGTH else path
 
 
 def _plain(key: str) -> str:
-    """Write a field's name in one way: annotations and CSI drivers have hyphens in it."""
+    """Normalize a field's name: annotations and CSI drivers use hyphens."""
     return key.lower().replace("-", "").replace("_", "")
 
 
 def _names_at(key: str, value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON of any shape
-    """Give what a field names; what is no text names nothing, and the API server refuses it."""
+    """Yield the names in a field; the API server refuses values that are not text."""
     if isinstance(value, Mapping):
         name = value.get("name")
         if isinstance(name, str) and name and (key == _SECRET or key.endswith(_REFERENCES)):
@@ -68,6 +68,6 @@ def _names_at(key: str, value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON of 
 
 
 def _label(index: int, item: object) -> str:
-    """Tell an item of a list by its name, where it has one."""
+    """Identify an item of a list by its name where it has one, else by its index."""
     name = item.get("name") if isinstance(item, Mapping) else None
     return name if isinstance(name, str) and name else str(index)

@@ -1,6 +1,6 @@
-"""What the status of a resource remembers of its sidecar in CloudNativePG's Deployment.
+"""What a resource's status records about its sidecar in CloudNativePG's Deployment.
 
-It stands out of reach of whoever manages that Deployment and may take the sidecar out.
+Other managers of that Deployment may remove the sidecar, but they do not write this status.
 """
 
 from collections.abc import Mapping
@@ -15,37 +15,37 @@ from cnpg_plugin_operator.api.untrusted import mapping, printable
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A sidecar that was taken out because it kept CloudNativePG from starting."""
+    """A sidecar in quarantine: removed because it kept CloudNativePG from starting."""
 
     revision: str
     reason: Reason
     message: str
     at: datetime
     times: int
-    """How many times this revision was taken out by itself; 0 after it was with others."""
+    """How often this revision alone was removed; 0 after a removal together with others."""
 
     def __post_init__(self) -> None:
-        """Hold the message as the status will repeat it."""
+        """Store the message as the status will repeat it."""
         object.__setattr__(self, "message", printable(self.message))
 
 
 @dataclass(frozen=True, slots=True)
 class SidecarNote:
-    """What was seen of a sidecar, and done about it."""
+    """What the operator observed of a sidecar, and did about it."""
 
     generation: int = 0
-    """Of the resource, when this was noted."""
+    """Generation of the resource when this was recorded."""
     revision: str = ""
-    """The newest that CloudNativePG's Deployment was seen to hold."""
+    """The newest revision that was observed in CloudNativePG's Deployment."""
     present: bool = False
-    """Whether it was still there at the last look."""
+    """Whether the last pass found the sidecar there."""
     reverts: int = 0
-    """How many times somebody else took it out since the spec was changed last."""
+    """How often another writer removed it since the last change of the spec."""
     held: Held | None = None
 
 
 def read_note(status: Mapping[str, Any]) -> SidecarNote:
-    """Read what a status (as `read_status` gives it) remembers; nothing gives an empty note."""
+    """Read the note from a status (as `read_status` returns it); empty where there is none."""
     section = mapping(status.get("sidecar"))
     return SidecarNote(
         generation=read_noted_count(section.get("observedGeneration")),
@@ -70,7 +70,7 @@ def _read_held(section: Mapping[str, Any]) -> Held | None:
 
 
 def _read_reason(text: object) -> Reason:
-    """Read why it was taken out; only a hand-written status says something unknown."""
+    """Read the reason; only a hand-written status contains an unknown one."""
     try:
         return Reason(str(text))
     except ValueError:

@@ -1,6 +1,6 @@
 """The spec of a `CNPGPlugin`, field by field: frozen, with defaults.
 
-The CRD's schema and CEL rules are the first gate and carry the same defaults; `api.plugin` parses.
+The CRD's schema and CEL rules are applied first and have the same defaults; `api.plugin` parses.
 """
 
 from datetime import timedelta
@@ -17,9 +17,9 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 
 
 def refuse_address(text: str) -> str:
-    """Refuse an IP address, which as a DNS name of a certificate is never matched by anything."""
+    """Refuse an IP address: no client matches one against a certificate's DNS names."""
     if all(part.isdigit() for part in text.split(".")):
-        raise ValueError("an IP address is no DNS name")
+        raise ValueError("must be a DNS name, not an IP address")
     return text
 
 
@@ -42,29 +42,29 @@ DNSPattern = Annotated[
 RSA_LEAST: Final = 2048
 RSA_MOST: Final = 4096
 ECDSA_SIZES: Final = (256, 384)
-"""Bits of keys."""
+"""Supported sizes of keys, in bits."""
 
 TIMEOUTS: Final = (timedelta(seconds=1), timedelta(seconds=30))
 """Shortest and longest time limit of a handshake."""
 
 SHORTEST_INTERVAL: Final = timedelta(seconds=10)
-"""Between two handshakes while nothing changes."""
+"""Minimum time between two handshakes while nothing changes."""
 
 Tree = dict[str, Any]
-"""A part of a Pod that is handed on as it is; the API server judges it."""
+"""A part of a Pod that is passed on unchanged; the API server validates it."""
 
 
 class Mode(StrEnum):
     """How CloudNativePG reaches the plugin."""
 
     STANDALONE = "Standalone"
-    """A Deployment and a Service beside it, over mutual TLS."""
+    """A separate Deployment and Service, over mutual TLS."""
     SIDECAR = "Sidecar"
     """A container in CloudNativePG's own pod, over a unix socket."""
 
 
 class RestartPolicy(StrEnum):
-    """What may be done to CloudNativePG."""
+    """When the operator may restart CloudNativePG."""
 
     IF_NEEDED = "IfNeeded"
     ALWAYS = "Always"
@@ -72,7 +72,7 @@ class RestartPolicy(StrEnum):
 
 
 class Provider(StrEnum):
-    """Who makes the certificates."""
+    """Who issues the certificates."""
 
     CERT_MANAGER = "CertManager"
     SELF_MANAGED = "SelfManaged"
@@ -80,14 +80,14 @@ class Provider(StrEnum):
 
 
 class UpgradePolicy(StrEnum):
-    """Whether a changed plugin reaches CloudNativePG, and so the databases, by itself."""
+    """Whether a changed plugin reaches CloudNativePG, and so the databases, without approval."""
 
     AUTOMATIC = "Automatic"
     MANUAL = "Manual"
 
 
 class _Model(BaseModel):
-    """Camel case outside, snake case inside; unknown fields are the API server's business."""
+    """Camel case outside, snake case inside; the API server handles unknown fields."""
 
     model_config = ConfigDict(
         frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore"
@@ -95,7 +95,7 @@ class _Model(BaseModel):
 
 
 class Strategy(_Model):
-    """How pods are replaced. Most plugin servers listen only on their lease holder: `Recreate`."""
+    """How pods are replaced: `Recreate`, because most plugins listen only as lease holder."""
 
     type: Literal["Recreate", "RollingUpdate"] = "Recreate"
     rolling_update: Tree | None = None
@@ -137,26 +137,26 @@ class IssuerRef(_Model):
 
 
 class PrivateKey(_Model):
-    """Key of the certificates."""
+    """Private key of the certificates."""
 
     algorithm: Literal["ECDSA", "RSA"] = "ECDSA"
     size: int | None = None
 
     @property
     def effective_size(self) -> int:
-        """Bits; the smallest size of the algorithm that nobody calls weak."""
+        """Bits; by default the smallest size of the algorithm that is considered secure."""
         return self.size or {"ECDSA": 256, "RSA": 2048}[self.algorithm]
 
     @property
     def is_usable(self) -> bool:
-        """Whether all sides can use such a key, and it is made within a second or two."""
+        """Whether all sides support such a key, and generating it takes a second or two at most."""
         if self.algorithm == "RSA":
             return RSA_LEAST <= self.effective_size <= RSA_MOST
         return self.effective_size in ECDSA_SIZES
 
 
 class Mounts(_Model):
-    """Where the TLS files are found in the container."""
+    """Directories of the TLS files in the container."""
 
     server: str = "/server"
     client: str = "/client"
@@ -172,12 +172,12 @@ class TLSSecrets(_Model):
 
 
 class TLS(_Model):
-    """Where certificates come from and what they say."""
+    """Who issues the certificates, and what they contain."""
 
     provider: Provider | None = None
     """None: the operator's default, which is never `SECRETS`."""
     secrets: TLSSecrets | None = None
-    """Given exactly where the provider is `SECRETS`."""
+    """Set if and only if the provider is `SECRETS`."""
     issuer_ref: IssuerRef | None = None
     issuer_scope: Literal["Namespace", "Plugin"] = "Namespace"
     duration: Duration = timedelta(hours=2160)
@@ -193,24 +193,24 @@ class TLS(_Model):
 
 
 class CNPGRef(_Model):
-    """The CloudNativePG operator that is meant, by the name of its Deployment.
+    """The CloudNativePG operator to use, by the name of its Deployment.
 
-    Called like the section `status.cnpg` that it decides about, and shaped like `tls.issuerRef`. No
-    namespace: CloudNativePG finds plugins in its own only.
+    Named after the section `status.cnpg`, and shaped like `tls.issuerRef`. It has no namespace:
+    CloudNativePG finds plugins only in its own.
     """
 
     name: Name
 
 
 class Handshake(_Model):
-    """Deadline and repetition of the handshake."""
+    """Timeout and interval of the handshake."""
 
     timeout: Duration = timedelta(seconds=5)
     interval: Duration = timedelta(minutes=10)
 
 
 class Spec(_Model):
-    """What the user wants. Field meanings are documented in the CRD."""
+    """What the user wants. The CRD documents the fields."""
 
     plugin_name: Annotated[Name, Field(max_length=63)]
     mode: Mode = Mode.STANDALONE
@@ -247,7 +247,7 @@ class Spec(_Model):
     restart_policy: RestartPolicy | None = None
     """None: the operator's default."""
     cnpg_ref: CNPGRef | None = None
-    """None: the only one of the namespace."""
+    """None: the only one in the namespace."""
     upgrade_policy: UpgradePolicy = UpgradePolicy.AUTOMATIC
     nudge_clusters: bool = False
     handshake: Handshake = Handshake()

@@ -1,4 +1,4 @@
-"""The status of a `CNPGPlugin`: facts beside conditions, and nothing that changes by itself."""
+"""The status of a `CNPGPlugin`: facts beside conditions. It changes only when they change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from cnpg_plugin_operator.api.times import format_time, read_time
 from cnpg_plugin_operator.api.untrusted import Flag, Many, Named, Number, Section, Text, mapping
 
 UNKNOWN: Final = "unknown"
-"""What stands for a version of CloudNativePG that nothing tells."""
+"""Reported for an unknown version of CloudNativePG."""
 
 _WORD, _TIME = Text(253), Text(40)
 _PAIR: Final = Section({"secret": _WORD, "notAfter": _TIME, "renewalTime": _TIME})
@@ -74,8 +74,8 @@ SECTIONS: Final[Mapping[str, Section]] = {
         }
     ),
 }
-"""What a status may hold beside its conditions, all bounded: together less than 128 KiB, so that
-it can always be written."""
+"""What a status may contain beside its conditions. All of it is bounded, less than 128 KiB
+together, so that the status can always be written."""
 
 STATUS: Final = Section(
     {"observedGeneration": Number(2**53), "conditions": Many(_CONDITION, 32), **SECTIONS}
@@ -83,12 +83,12 @@ STATUS: Final = Section(
 """The whole of a status."""
 
 _TIMES: Final = (("cnpg", "lastRestart"), ("sidecar", "held"))
-"""Notes that mean nothing without their time."""
+"""Records that are invalid without their time."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateStatus:
-    """Times of one certificate."""
+    """Validity of one certificate."""
 
     secret: str
     """Name of the Secret that holds it."""
@@ -98,7 +98,7 @@ class CertificateStatus:
 
 @dataclass(frozen=True, slots=True)
 class RestartStatus:
-    """A restart of CloudNativePG; one that this resource asked for is noted in full."""
+    """A restart of CloudNativePG; complete if this resource requested it."""
 
     time: datetime
     reason: str
@@ -110,13 +110,13 @@ class RestartStatus:
 
 @dataclass(frozen=True, slots=True)
 class CNPGStatus:
-    """The CloudNativePG that was told."""
+    """The CloudNativePG that the plugin is announced to."""
 
     deployment: str
     version: str
     registered_revision: str
     restart: RestartStatus | None
-    """The newest that is known; an older one than stands in the status is not written."""
+    """The newest known restart; one older than that in the status is not written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,9 @@ class ClustersStatus:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one pass found.
+    """The results of one pass.
 
-    None keeps what is there: an earlier pass knew it, this one did not look.
+    None keeps the current value: an earlier pass knew it, this one did not evaluate it.
     """
 
     verdicts: Mapping[Type, Verdict]
@@ -145,15 +145,15 @@ class Report:
     clusters: ClustersStatus | None = None
     sidecar: SidecarNote | None = None
     obsolete: frozenset[str] = frozenset()
-    """Sections that say nothing any more: the plugin runs in another way than it did."""
+    """Sections that no longer apply, because the plugin's mode changed."""
     kept: frozenset[Type] = frozenset()
-    """Conditions that this pass did not get to: their last verdicts are repeated."""
+    """Conditions that this pass did not evaluate: their last verdicts are repeated."""
 
 
 def read_status(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the status of a resource: of what it may hold, whatever has the right shape.
+    """Read the known fields of a resource's status that have the right shape.
 
-    Anybody with the right to may have written it, and any older version of this operator.
+    Any client with the right to write it, or an older version of this operator, may have done so.
     """
     status = STATUS.fit(body.get("status")) or {}
     for section, note in _TIMES:
@@ -171,7 +171,7 @@ def read_status(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_part(status: object) -> Mapping[str, Any]:
-    """Leave other writers' conditions out of a status: an apply does not remove them."""
+    """Drop other writers' conditions from a status: an apply does not remove them."""
     found = mapping(status)
     conditions = found.get("conditions")
     if not isinstance(conditions, list):
@@ -183,9 +183,9 @@ def own_part(status: object) -> Mapping[str, Any]:
 def build_status(
     previous: Mapping[str, Any], report: Report, *, generation: int, now: datetime
 ) -> dict[str, Any]:
-    """Build the whole status; equal to the previous one where nothing changed in the world.
+    """Build the whole status; it equals the previous one if nothing changed.
 
-    `previous` is what `read_status` gives.
+    `previous` is the result of `read_status`.
     """
     status: dict[str, Any] = {
         "observedGeneration": generation,
@@ -229,8 +229,8 @@ def _cnpg(cnpg: CNPGStatus | None, previous: Mapping[str, Any] | None) -> dict[s
     if cnpg.registered_revision:
         section["registeredRevision"] = cnpg.registered_revision
     restart = build_restart(cnpg.restart) if cnpg.restart is not None else None
-    # The same restart as CloudNativePG's Deployment tells of it knows less than its note, and
-    # nothing at all once somebody took its annotations back.
+    # CloudNativePG's Deployment records less of the same restart than the status does, and nothing
+    # after its annotations were removed.
     if previous and (restart is None or str(previous.get("time", "")) >= restart["time"]):
         restart = dict(previous)
     if restart:
@@ -239,7 +239,7 @@ def _cnpg(cnpg: CNPGStatus | None, previous: Mapping[str, Any] | None) -> dict[s
 
 
 def build_restart(restart: RestartStatus) -> dict[str, Any]:
-    """Build the section that tells of a restart, and notes it where its revisions are given."""
+    """Build the section about a restart; with revisions it is the record of a requested one."""
     section: dict[str, Any] = {"time": format_time(restart.time), "reason": restart.reason}
     if restart.revisions:
         section["revisions"] = dict(sorted(restart.revisions.items()))

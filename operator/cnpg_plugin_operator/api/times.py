@@ -1,21 +1,21 @@
-"""Times: as the Kubernetes API writes them (RFC 3339, UTC, whole seconds), and as people read them.
+"""Times as the Kubernetes API writes them (RFC 3339, UTC, whole seconds), and as users read them.
 
-What the operator once noted in a status or an annotation is read back here with the present time:
-others may have changed it, and a clock may have been ahead. A time in the future would hold up what
-waits for it, so it counts as none.
+Times that the operator recorded in a status or an annotation are checked against the current time:
+other clients may have changed them, and a clock may have been ahead. A time in the future would
+block whatever waits for it, so it counts as none.
 """
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
-"""By how much the clocks of a cluster may differ."""
+"""Maximum difference between the clocks of a cluster."""
 
 YEARS: Final = range(1970, 9000)
-"""Times in other years are taken for none: arithmetic with them overflows."""
+"""Times in other years count as none: arithmetic with them overflows."""
 
 MOST_COUNTED: Final = 1_000_000
-"""Larger counts were not noted by this operator."""
+"""This operator never records larger counts."""
 
 
 def format_time(moment: datetime) -> str:
@@ -24,12 +24,12 @@ def format_time(moment: datetime) -> str:
 
 
 def tell_time(moment: datetime) -> str:
-    """Write a time for people, with its date: `2026-11-26 14:05:09 UTC`."""
+    """Write a time for users, with its date: `2026-11-26 14:05:09 UTC`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def read_time(text: object) -> datetime | None:
-    """Read a time, or None where there is none; without an offset it counts as UTC."""
+    """Read a time, or None where it is invalid; without an offset it counts as UTC."""
     if not isinstance(text, str):
         return None
     try:
@@ -42,7 +42,7 @@ def read_time(text: object) -> datetime | None:
 
 
 def is_over(moment: datetime, now: datetime) -> bool:
-    """Whether a time is over, as far as clocks agree."""
+    """Whether a time has passed, allowing for clock skew."""
     try:
         return moment - now <= CLOCK_SKEW
     except OverflowError:
@@ -50,12 +50,12 @@ def is_over(moment: datetime, now: datetime) -> bool:
 
 
 def read_noted_time(text: object, now: datetime) -> datetime | None:
-    """Read a time that was noted; one in the future counts as none."""
+    """Read a recorded time; one in the future counts as none."""
     moment = read_time(text)
     return moment if moment is not None and is_over(moment, now) else None
 
 
 def read_noted_count(value: object, default: int = 0) -> int:
-    """Read a count that was noted; what is none counts as the default."""
+    """Read a recorded count; an invalid one counts as the default."""
     known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNTED
     return int(str(value)) if known else default

@@ -1,9 +1,9 @@
-"""What others wrote, made fit to be handed on: text to print, JSON of a known shape.
+"""Makes data of others safe to pass on: printable text, JSON of a known shape.
 
-Plugins, certificates, the API server, authors of resources and anybody with a right to a status
-write what this program reads. Every text that leaves in a condition, an Event, a log line or a
+Plugins, certificates, the API server, authors of resources and every client that may write a status
+produce what this program reads. Every text that leaves in a condition, an Event, a log line or a
 section of the status goes through `printable`; every status that comes in goes through `fit`.
-Nothing here raises, whatever it is given, and nothing recurses into what it was given.
+Nothing here raises or recurses, whatever the input.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 TEXT_LIMIT: Final = 1024
-"""Bytes of a text in UTF-8 at most: what Kubernetes allows the note of an Event."""
+"""Maximum bytes of a text in UTF-8: what Kubernetes allows for the note of an Event."""
 
 ELLIPSIS: Final = "…"
 
@@ -29,7 +29,7 @@ def printable(text: object, limit: int = TEXT_LIMIT) -> str:
 
     White space of any kind becomes a space; every other character without a glyph is replaced.
     """
-    # A character has at least one byte: what is cut here would not fit anyway.
+    # A character has at least one byte: whatever this cuts would not fit.
     shown = str(text)[: limit + 1]
     if not (shown.isascii() and shown.isprintable()):
         shown = "".join(map(_show, shown))
@@ -47,17 +47,17 @@ def _show(character: str) -> str:
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """Give a JSON object, empty where the value is something else."""
+    """Return a JSON object; empty where the value is something else."""
     return value if isinstance(value, Mapping) else {}
 
 
 def objects(value: object) -> list[Mapping[str, Any]]:
-    """Give the JSON objects in a list, none where the value is something else."""
+    """Return the JSON objects in a list; empty where the value is something else."""
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
 def read_json(text: object) -> Mapping[str, Any]:
-    """Read a JSON object from a text such as an annotation; empty where it holds none."""
+    """Parse a JSON object from a text such as an annotation; empty where it contains none."""
     if not isinstance(text, str) or not text:
         return {}
     try:
@@ -67,7 +67,7 @@ def read_json(text: object) -> Mapping[str, Any]:
 
 
 def is_within(value: object, *, depth: int, size: int) -> bool:
-    """Whether a JSON value has at most this many levels, and about this many bytes."""
+    """Whether a JSON value has at most `depth` levels, and about `size` bytes at most."""
     left = size
     level = [value]
     for _ in range(depth + 1):
@@ -94,18 +94,18 @@ class Text:
     limit: int = TEXT_LIMIT
 
     def fit(self, value: object) -> str | None:
-        """Give the printable text, or None."""
+        """Return the printable text, or None."""
         return printable(value, self.limit) if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A whole number that is not negative."""
+    """A non-negative integer."""
 
     most: int = 2**31 - 1
 
     def fit(self, value: object) -> int | None:
-        """Give the number, or None where it is none or out of bounds."""
+        """Return the number, or None where it is not an integer or out of bounds."""
         if not isinstance(value, int) or isinstance(value, bool):
             return None
         return value if 0 <= value <= self.most else None
@@ -116,19 +116,19 @@ class Flag:
     """True or false."""
 
     def fit(self, value: object) -> bool | None:
-        """Give the flag, or None."""
+        """Return the flag, or None."""
         return value if isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """A list of at most so many elements of one shape."""
+    """A list with a maximum number of elements of one shape."""
 
     each: "Shape"
     most: int
 
     def fit(self, value: object) -> list[Any] | None:
-        """Give the elements that fit; None where it is no list."""
+        """Return the elements that fit; None where the value is not a list."""
         if not isinstance(value, list | tuple):
             return None
         fitted = (self.each.fit(element) for element in value)
@@ -137,13 +137,13 @@ class Many:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An object with arbitrary keys and texts."""
+    """An object with arbitrary keys and text values."""
 
     most: int
     limit: int = 253
 
     def fit(self, value: object) -> dict[str, str] | None:
-        """Give the first entries that fit; None where it is no object."""
+        """Return the first entries that fit; None where the value is not an object."""
         if not isinstance(value, Mapping):
             return None
         entries = ((key, each) for key, each in value.items() if isinstance(each, str))
@@ -153,12 +153,12 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """An object with known fields; other fields, and what does not fit, are left out."""
+    """An object with known fields; other fields, and values that do not fit, are dropped."""
 
     fields: Mapping[str, "Shape"]
 
     def fit(self, value: object) -> dict[str, Any] | None:
-        """Give the fields that fit; None where it is no object."""
+        """Return the fields that fit; None where the value is not an object."""
         if not isinstance(value, Mapping):
             return None
         fitted = {key: shape.fit(value.get(key)) for key, shape in self.fields.items()}
@@ -166,4 +166,4 @@ class Section:
 
 
 Shape = Text | Number | Flag | Many | Named | Section
-"""What a value is expected to look like."""
+"""The expected shape of a value."""

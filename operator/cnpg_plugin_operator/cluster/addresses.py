@@ -1,8 +1,8 @@
-"""From names to parts of URLs and selectors: what anybody wrote stays one name in one request.
+"""Turns names into parts of URLs and selectors; each stays one name in one request.
 
-Names come from resources, annotations and other objects, and any of them may hold anything. aiohttp
-resolves `..` and cuts at `?` before it sends a request, so such a name would read another object
-with this operator's rights. Everything here refuses a value before a request is made.
+Names come from resources, annotations and other objects, and may contain anything. aiohttp resolves
+`..` and cuts at `?` before it sends a request, so such a name would read another object with this
+operator's rights. These functions refuse such values before a request is made.
 """
 
 import re
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from cnpg_plugin_operator import errors
 
 NAME_LENGTH: Final = 253
-"""No object's name is longer (Kubernetes' documentation, "Object Names and IDs")."""
+"""Maximum length of an object's name (Kubernetes' documentation, "Object Names and IDs")."""
 
 _LABEL_VALUE: Final = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _LABEL_KEY: Final = re.compile(
@@ -26,7 +26,7 @@ def is_name(text: str) -> bool:
     """Whether an object could have this name.
 
     The rule is Kubernetes' own for a segment of a path (`IsValidPathSegmentName` in
-    `k8s.io/apimachinery/pkg/api/validation/path`), and no name is empty, too long or unprintable.
+    `k8s.io/apimachinery/pkg/api/validation/path`); also, no name is empty, too long or unprintable.
     """
     return (
         0 < len(text) <= NAME_LENGTH
@@ -37,17 +37,17 @@ def is_name(text: str) -> bool:
 
 
 def path_segment(text: str, target: str) -> str:
-    """Quote a name for a URL. Raises `InvalidNameError`; `target` says what it is the name of."""
+    """Quote a name for a URL. Raises `InvalidNameError`; `target` is the kind of the object."""
     if not is_name(text):
         raise errors.InvalidNameError(f"{target} {_shorten(text)}: no object can have this name")
     return quote(text, safe="")
 
 
 def label_selector(wanted: Mapping[str, str], *present: str) -> str:
-    """Select by labels with a value, and by the presence of others.
+    """Build a selector of labels with a value, and of labels that must be present.
 
-    Raises `InvalidNameError` where a key or value is none that a label can have: a comma in it
-    would be another condition.
+    Raises `InvalidNameError` where a key or value is invalid: a comma in it would be another
+    condition.
     """
     for key in (*wanted, *present):
         _demand(_LABEL_KEY, key, "label")
@@ -57,7 +57,7 @@ def label_selector(wanted: Mapping[str, str], *present: str) -> str:
 
 
 def field_selector(wanted: Mapping[str, str]) -> str:
-    """Select by fields. Raises `InvalidNameError` where a value is no name."""
+    """Build a selector of fields. Raises `InvalidNameError` where a value is not a name."""
     for key, value in wanted.items():
         _demand(_FIELD_VALUE, value, f"field {key}:")
     return ",".join(f"{key}={value}" for key, value in wanted.items())
@@ -65,10 +65,10 @@ def field_selector(wanted: Mapping[str, str]) -> str:
 
 def _demand(pattern: re.Pattern[str], text: str, target: str) -> None:
     if not pattern.fullmatch(text):
-        raise errors.InvalidNameError(f"{target} {_shorten(text)}: nothing can be selected by it")
+        raise errors.InvalidNameError(f"{target} {_shorten(text)}: not a valid value of a selector")
 
 
 def _shorten(text: str) -> str:
-    """Show a text that may hold anything."""
+    """Quote a text with any content, up to a maximum length."""
     shown = ascii(text[:NAME_LENGTH])
     return shown if len(text) <= NAME_LENGTH else f"{shown[:40]}…"

@@ -1,6 +1,6 @@
-"""Writes: server-side applies of what differs, Secrets with new keys, reports, Events.
+"""Writes: server-side applies of what differs, Secrets with new keys, statuses, Events.
 
-Every write is idempotent and made only where it is needed: a pass with nothing to do writes none.
+Every write is idempotent and made only if it is needed: a pass without changes writes nothing.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.surplus import find_surplus
 
 CERT_MANAGER_MARKS: Final = "cert-manager.io/"
-"""Prefix of the annotations by which cert-manager knows its Secrets."""
+"""Prefix of the annotations by which cert-manager recognizes its Secrets."""
 
 
 class Writer:
@@ -34,7 +34,7 @@ class Writer:
     async def apply(
         self, desired: Object, live: Mapping[str, Any] | None
     ) -> tuple[Mapping[str, Any], bool]:
-        """Apply an object where it differs; return it as it is now, and whether it was written."""
+        """Apply an object if it differs; return the live object, and whether it was written."""
         surplus = find_surplus(desired, live) if live is not None else None
         drift = find_drift(desired, live)
         if live is not None and surplus is None and drift is None:
@@ -51,7 +51,7 @@ class Writer:
             if find_drift(desired, live) is None:
                 return live, True
         if live is not None and _must_drop_rolling_update(desired, live):
-            # Its parameters were defaulted, so they are nobody's, and an apply cannot remove them.
+            # The API server set its defaults, so no manager owns them, and no apply removes them.
             await self._client.merge_patch(
                 kinds.DEPLOYMENT,
                 live["metadata"]["name"],
@@ -65,9 +65,9 @@ class Writer:
         return applied, True
 
     async def write_secret(self, desired: Object, live: Secret | None) -> None:
-        """Write a Secret with a key that was made just now.
+        """Write a Secret with a newly generated key.
 
-        Raises `ConflictError` where somebody was faster: of two keys only one may stay.
+        Raises `ConflictError` where another writer came first: only one of two keys may stay.
         """
         metadata = desired["metadata"]
         key, _ = _identity(desired)
@@ -78,11 +78,11 @@ class Writer:
             version = live.metadata["resourceVersion"]
             body = {**desired, "metadata": {**metadata, "resourceVersion": version}}
             await self._client.apply(kinds.SECRET, body, manager=names.managers.CHILDREN)
-        # A new key each time: every write counts as the same.
+        # Every key is new, so all writes count as the same.
         self._guard.note(key, "")
 
     async def restore_marks(self, desired: Object, live: Secret) -> bool:
-        """Put labels, owner and uid on a Secret whose key stays; tell whether that was needed."""
+        """Restore labels, owner and uid of a Secret but keep its key; return whether it changed."""
         wanted = desired["metadata"]
         uid = wanted["annotations"][names.annotations.UID]
         marks = {
@@ -107,10 +107,10 @@ class Writer:
         return True
 
     async def take_over(self, plugin: Plugin, secret: Secret) -> None:
-        """Free a plugin's Secret of cert-manager's marks, then of its Certificate.
+        """Remove cert-manager's marks from a plugin's Secret, then delete its Certificate.
 
-        The Secret is in use, so it must not go with the Certificate where cert-manager is told to
-        own Secrets.
+        The Secret is in use. It must not be deleted with the Certificate where cert-manager is
+        configured to own Secrets.
         """
         marks = {
             key: None
@@ -131,16 +131,16 @@ class Writer:
             await self._client.delete(kinds.CERTIFICATE, secret.name, plugin.namespace)
 
     async def refresh(self, plugin: Plugin, pod: str, certificates: str) -> None:
-        """Make the kubelet bring a pod's mounted Secrets up to date at once."""
+        """Make the kubelet update a pod's mounted Secrets at once."""
         annotations = {names.annotations.REFRESHED: certificates}
         await self._client.merge_patch(
             kinds.POD, pod, plugin.namespace, {"metadata": {"annotations": annotations}}
         )
 
     async def note_disturbance(self, service: Mapping[str, Any], note: str) -> None:
-        """Note on a plugin's Service that others have its plugin's name; nothing else changes.
+        """Record on a plugin's Service that others have its plugin's name; change nothing else.
 
-        With the uid, a Service that is gone is not created again.
+        With the uid, a deleted Service is not created again.
         """
         metadata = {key: service["metadata"][key] for key in ("name", "namespace", "uid")}
         metadata["annotations"] = {names.annotations.DISTURBED: note}
@@ -149,16 +149,16 @@ class Writer:
         )
 
     async def hide_service(self, service: Mapping[str, Any]) -> None:
-        """Take CloudNativePG's label off a Service; what was noted of an earlier time goes too."""
+        """Remove CloudNativePG's label from a Service, and the record of who saw it earlier."""
         labels = dict.fromkeys((names.cnpg.PLUGIN_NAME, names.cnpg.PLUGIN_DOCUMENTED))
         await self._annotate(service, {names.annotations.SEEN_BY: None}, labels)
 
     async def note_seen(self, service: Mapping[str, Any], pods: Iterable[str]) -> None:
-        """Note which of CloudNativePG's pods may have seen the label of a Service."""
+        """Record which of CloudNativePG's pods may have seen the label of a Service."""
         await self._annotate(service, {names.annotations.SEEN_BY: ",".join(sorted(pods))}, {})
 
     async def show_service(self, plugin: Plugin, service: Mapping[str, Any]) -> None:
-        """Put CloudNativePG's label back on a Service."""
+        """Restore CloudNativePG's label on a Service."""
         keys = (names.cnpg.PLUGIN_NAME, names.cnpg.PLUGIN_DOCUMENTED)
         labels = dict.fromkeys(keys, plugin.spec.plugin_name)
         await self._annotate(service, {names.annotations.SEEN_BY: None}, labels)
@@ -178,11 +178,11 @@ class Writer:
         )
 
     async def hold(self, plugin: Resource) -> None:
-        """Put this operator's finalizer on the resource."""
+        """Add this operator's finalizer to the resource."""
         await self._set_finalizers(plugin, [names.resource.FINALIZER])
 
     async def release(self, plugin: Resource) -> None:
-        """Take this operator's finalizer off: the resource may go."""
+        """Remove this operator's finalizer, so that the resource can be deleted."""
         await self._set_finalizers(plugin, [])
 
     async def _set_finalizers(self, plugin: Resource, finalizers: list[str]) -> None:
@@ -199,8 +199,7 @@ class Writer:
     async def report(self, plugin: Resource, status: Mapping[str, Any]) -> None:
         """Write the status.
 
-        Raises `WriteLoopError` where it goes back and forth; the pass is then repeated ever more
-        seldom.
+        Raises `WriteLoopError` where it alternates; the caller then backs off.
         """
         key, told = (names.resource.KIND, plugin.namespace, plugin.name), digest(status)
         self._guard.admit(key, told, "status", None)
@@ -254,14 +253,14 @@ class Writer:
 
 
 def _identity(desired: Object) -> tuple[Key, str]:
-    """Say which object is written, and which state of it is wanted."""
+    """Return the key of an object, and the digest of its desired state."""
     metadata = desired["metadata"]
     key = (desired["kind"], metadata.get("namespace", ""), metadata["name"])
     return key, (metadata.get("annotations") or {}).get(names.annotations.DESIRED, "")
 
 
 def _must_drop_rolling_update(desired: Object, live: Mapping[str, Any]) -> bool:
-    """Whether a Deployment's strategy turns from `RollingUpdate` to `Recreate`."""
+    """Whether a Deployment's strategy changes from `RollingUpdate` to `Recreate`."""
     if desired["kind"] != "Deployment":
         return False
     wanted = desired["spec"]["strategy"]["type"]

@@ -1,4 +1,4 @@
-"""What cert-manager says of a plugin's certificates and of their issuer."""
+"""What cert-manager reports about a plugin's certificates and their issuer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts, RequestF
 
 
 def read_requests(plugin: Plugin, live: Live) -> tuple[RequestFacts, ...]:
-    """Read how far cert-manager got with a plugin's certificates."""
+    """Read the progress of a plugin's certificates."""
     return tuple(
         _read_request(name, live.get(("Certificate", name)))
         for name in (plugin.server_secret, plugin.client_secret)
@@ -39,7 +39,7 @@ async def read_issuer(client: Client, plugin: Plugin) -> IssuerFacts | None:
 
 
 def _is_operators(metadata: Mapping[str, Any]) -> bool:
-    """Whether this operator made an issuer, by its label or its owner."""
+    """Whether this operator created an issuer, by its label or its owner."""
     owners = metadata.get("ownerReferences") or []
     owned = any(str(o.get("apiVersion")).startswith(f"{names.resource.GROUP}/") for o in owners)
     return (
@@ -51,11 +51,11 @@ def _is_operators(metadata: Mapping[str, Any]) -> bool:
 def _ready(body: Mapping[str, Any] | None) -> tuple[bool, str]:
     """Read cert-manager's `Ready` condition."""
     ready = find_condition((body or {}).get("status") or {}, "Ready")
-    return ready.get("status") == "True", str(ready.get("message") or "it has not said why yet")
+    return ready.get("status") == "True", str(ready.get("message") or "it reports no reason yet")
 
 
 def _is_behind(body: Mapping[str, Any] | None) -> bool:
-    """Whether cert-manager's verdict is about a former generation."""
+    """Whether cert-manager's condition is about a previous generation."""
     ready = find_condition((body or {}).get("status") or {}, "Ready")
     generation = ((body or {}).get("metadata") or {}).get("generation", 0)
     return bool(ready) and ready.get("observedGeneration", 0) < generation
@@ -65,7 +65,7 @@ def _read_request(name: str, body: Mapping[str, Any] | None) -> RequestFacts:
     ready, message = _ready(body)
     status = (body or {}).get("status") or {}
     if _is_behind(body):
-        ready, message = False, "cert-manager has not seen the last change of it yet"
+        ready, message = False, "cert-manager has not processed its last change yet"
     return RequestFacts(
         name=name,
         ready=ready,

@@ -1,6 +1,6 @@
-"""A small client over `kubernetes.aio`: the verbs this program needs, with its own errors.
+"""A small client over `kubernetes.aio`: the verbs this program needs, with its own exceptions.
 
-The dynamic client is used without discovery and without its typed models: desired objects are plain
+It uses the dynamic client without discovery and without typed models: desired objects are plain
 dictionaries, which keeps server-side apply exact and the process 33 MB smaller. Every request has a
 timeout (the library's default is five minutes).
 """
@@ -18,14 +18,14 @@ from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.kinds import Kind
 
 REQUEST_TIMEOUT: Final = 20.0
-"""Seconds for one request; a pass is repeated when it fails."""
+"""Seconds for one request; a failed pass is repeated."""
 
 CONNECTIONS: Final = 4
-"""To the API server at most. Each TLS connection holds about 350 KB; the library's default of 100
-would cost more memory than all the rest of a busy operator."""
+"""Maximum connections to the API server. Each TLS connection takes about 350 KB; the library's
+default of 100 would need more memory than the rest of a busy operator."""
 
 PAGE: Final = 250
-"""Objects in one answer, where only their names are wanted."""
+"""Objects per page where only their names are needed."""
 
 _STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
     400: errors.ForbiddenError,
@@ -35,7 +35,7 @@ _STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
     409: errors.ConflictError,
     422: errors.ForbiddenError,
 }
-"""What a status code means; `_names_field` tells apart what 400 and 422 stand for."""
+"""Exceptions by status code; `_names_field` distinguishes the meanings of 400 and 422."""
 
 _FIELD_AT_FAULT: Final = (
     "failed to create typed patch object",
@@ -45,12 +45,12 @@ _FIELD_AT_FAULT: Final = (
     "cannot be handled as",
     "cannot unmarshal",
 )
-"""The API server's words (1.29 to 1.34) for a field that it does not know or cannot read. The first
-comes with status 500."""
+"""Texts of the API server (1.29 to 1.34) about a field that it does not know or cannot parse. The
+first comes with status 500."""
 
 _ADMISSION: Final = ("denied request", "denied the request")
-"""The API server's words for an admission policy's and an admission webhook's refusal, with
-whatever status these choose."""
+"""Texts of the API server about a refusal by an admission policy or an admission webhook, which
+choose the status."""
 
 _UNAUTHORIZED: Final = 401
 
@@ -65,7 +65,7 @@ class Client:
 
     @classmethod
     async def connect(cls, kubeconfig: str | None, context: str | None = None) -> "Client":
-        """Connect as the pod's service account, or as a kubeconfig says.
+        """Connect with the pod's service account, or with a kubeconfig.
 
         Raises `SettingsError` where neither works.
         """
@@ -84,7 +84,7 @@ class Client:
         return cls(client.ApiClient(configuration), in_cluster=kubeconfig is None)
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         await self._api.close()
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Client:
     async def find(
         self, kind: Kind, name: str, namespace: str | None = None
     ) -> dict[str, Any] | None:
-        """Read one object, or None where there is none, or none can have that name."""
+        """Read one object, or None where it does not exist or the name is invalid."""
         try:
             return await self.get(kind, name, namespace)
         except (errors.NotFoundError, errors.InvalidNameError):
@@ -108,14 +108,14 @@ class Client:
         labels: str | None = None,
         fields: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Read all objects that the selectors match, in one answer."""
+        """Read all objects that the selectors match, in one response."""
         listing = await self._request(
             "get", kind, namespace, label_selector=labels, field_selector=fields
         )
         return [well_formed(body) for body in listing.get("items") or []]
 
     async def names(self, kind: Kind, namespace: str) -> tuple[str, ...]:
-        """Name all objects of a namespace, read page by page."""
+        """Read the names of all objects of a namespace, page by page."""
         found: tuple[str, ...] = ()
         token = ""
         while True:
@@ -139,7 +139,7 @@ class Client:
         """Apply server-side, strictly: an unknown field is an error that names it.
 
         Raises `ConflictError` where another manager owns a field and `force` is off. A dry run
-        passes admission and changes nothing.
+        runs admission and changes nothing.
         """
         metadata = body["metadata"]
         return await self._request(
@@ -175,9 +175,9 @@ class Client:
     async def delete(
         self, kind: Kind, name: str, namespace: str | None, *, uid: str | None = None
     ) -> None:
-        """Delete an object and what it owns; one that is gone already is fine.
+        """Delete an object and its dependents; a missing object is fine.
 
-        With a uid, an object that was made anew under the same name is left alone.
+        With a uid, another object that was created under the same name stays.
         """
         options: dict[str, Any] = {"propagationPolicy": "Background"}
         if uid is not None:
@@ -188,7 +188,7 @@ class Client:
             return
 
     async def served(self, api_version: str) -> frozenset[str]:
-        """Read which kinds of an API group are served, by their plurals; none where it is not."""
+        """Read the plurals of the kinds that an API group serves; empty where it does not exist."""
         try:
             answer = await self._send("get", f"/apis/{api_version}", f"API group {api_version}")
         except (errors.NotFoundError, errors.KindMissingError):
@@ -207,7 +207,7 @@ class Client:
         name: str | None = None,
         *,
         subresource: str | None = None,
-        **parameters: Any,  # noqa: ANN401 - handed to the library as it is
+        **parameters: Any,  # noqa: ANN401 - passed on to the library
     ) -> dict[str, Any]:
         path = kind.path(namespace, name, subresource)
         target = f"{kind.kind} {namespace + '/' if namespace else ''}{name or ''}".strip()
@@ -218,9 +218,9 @@ class Client:
         method: str,
         path: str,
         target: str,
-        **parameters: Any,  # noqa: ANN401 - handed to the library as it is
+        **parameters: Any,  # noqa: ANN401 - passed on to the library
     ) -> dict[str, Any]:
-        """Send one request; `target` names for people what it is about."""
+        """Send one request; `target` describes its object in messages."""
         try:
             return await self._try(method, path, **parameters)
         except ApiException as error:
@@ -241,7 +241,7 @@ class Client:
         self,
         method: str,
         path: str,
-        **parameters: Any,  # noqa: ANN401 - handed to the library as it is
+        **parameters: Any,  # noqa: ANN401 - passed on to the library
     ) -> dict[str, Any]:
         response = await self._dynamic.request(
             method, path, serialize=False, _request_timeout=REQUEST_TIMEOUT, **parameters
@@ -264,9 +264,9 @@ class Client:
 
 
 def well_formed(body: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of an object what has not the shape that every Kubernetes object has.
+    """Drop the fields of an object that do not have the shape of every Kubernetes object.
 
-    Only a custom resource whose definition says nothing about it can hold such a thing.
+    Only a custom resource whose definition has no schema for them can contain such fields.
     """
     metadata = body["metadata"]
     for field in ("labels", "annotations"):
@@ -284,13 +284,13 @@ def well_formed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _translate(error: ApiException, target: str) -> errors.ClusterError:
-    """Turn a status code into one of this program's errors, with the API server's own sentence."""
+    """Turn a status code into one of this program's exceptions, with the API server's message."""
     try:
         answer = json.loads(error.body or "")
         message = str(answer.get("message") or error.reason)
     except (ValueError, AttributeError, RecursionError):
         answer = {}
-        # Only a path that nothing serves is answered without a Status object.
+        # Only a path that is not served is answered without a Status object.
         message = str(error.reason)
         if error.status == 404:  # noqa: PLR2004 - the HTTP status
             return errors.KindMissingError(f"{target}: the cluster does not serve this kind")
@@ -303,7 +303,7 @@ def _translate(error: ApiException, target: str) -> errors.ClusterError:
 
 
 def _names_field(answer: Mapping[str, Any], message: str) -> bool:
-    """Whether a refusal is about a field of the object, rather than about who sent it and when."""
+    """Whether a refusal is about a field of the object, not about its sender or the time."""
     causes = mapping(answer.get("details")).get("causes")
     named = isinstance(causes, list) and any(mapping(cause).get("field") for cause in causes)
     return named or any(words in message for words in _FIELD_AT_FAULT)

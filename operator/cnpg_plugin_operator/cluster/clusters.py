@@ -1,4 +1,4 @@
-"""CloudNativePG's Clusters: who uses a plugin, what they report of it, who is not to be disturbed.
+"""CloudNativePG's Clusters: which use a plugin, what they report about it, which are busy.
 
 Phases are compared as text: CloudNativePG has no other field for them (api/v1/cluster_types.go,
 1.24.0 to 1.30.0).
@@ -15,7 +15,7 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, PluginStatusFacts
 
 HEALTHY_PHASE: Final = "Cluster in healthy state"
-"""`status.phase` of a Cluster that CloudNativePG has nothing left to do for (1.24 to 1.30)."""
+"""`status.phase` of a Cluster that CloudNativePG has fully reconciled (1.24 to 1.30)."""
 
 BUSY_PHASES: Final = frozenset(
     {
@@ -29,19 +29,19 @@ BUSY_PHASES: Final = frozenset(
         "Primary instance is being restarted without a switchover",
     }
 )
-"""Phases in which CloudNativePG is amid something that ought not to lose its leader."""
+"""Phases of an operation that should not lose CloudNativePG's leader."""
 
 BLOCKED_PHASES: Final = (
     "Unknown plugin",
     "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
     "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
 )
-"""Beginnings of the phases in which a plugin keeps a Cluster from being reconciled: 1.24, since
+"""Prefixes of the phases in which a plugin blocks the reconciliation of a Cluster: 1.24, since
 1.25, since 1.27."""
 
 
 async def list_clusters(client: Client) -> list[dict[str, Any]]:
-    """Read all Clusters of all namespaces; none where CloudNativePG's kinds are not served."""
+    """Read all Clusters of all namespaces; empty where CloudNativePG's kinds are not served."""
     try:
         return await client.list(kinds.CLUSTER)
     except errors.KindMissingError:
@@ -51,7 +51,7 @@ async def list_clusters(client: Client) -> list[dict[str, Any]]:
 def read_clusters(
     bodies: Iterable[Mapping[str, Any]], plugin_name: str, name: str = ""
 ) -> tuple[ClusterFacts, ...]:
-    """Pick the Clusters that use a plugin; `name` is that of its resource."""
+    """Read the Clusters that use a plugin; `name` is that of its resource."""
     found = (read_cluster(body, plugin_name, name) for body in bodies)
     return tuple(facts for facts in found if facts is not None)
 
@@ -89,7 +89,7 @@ def _read_plugin_status(reported: Mapping[str, Any]) -> PluginStatusFacts:
 
 
 def _is_blocked(status: Mapping[str, Any], others: frozenset[str]) -> bool:
-    """Whether a plugin keeps the Cluster from being reconciled, and none but this one is named."""
+    """Whether a plugin blocks the reconciliation of a Cluster, and no other plugin is named."""
     if not str(status.get("phase") or "").startswith(BLOCKED_PHASES):
         return False
     reason = str(status.get("phaseReason") or "")
@@ -97,9 +97,9 @@ def _is_blocked(status: Mapping[str, Any], others: frozenset[str]) -> bool:
 
 
 def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
-    """Name the plugins a Cluster uses.
+    """Return the plugins that a Cluster uses.
 
-    Enabled ones count, and those that its external clusters are restored with.
+    These are the enabled ones, and those that restore its external clusters.
     """
     used = [p for p in objects(spec.get("plugins")) if p.get("enabled", True)]
     restored = objects(spec.get("externalClusters"))
@@ -108,10 +108,10 @@ def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
 
 
 def name_busy(bodies: Iterable[Mapping[str, Any]], watched: tuple[str, ...] = ()) -> list[str]:
-    """Name the Clusters that are failing over, switching over or upgrading, with what they say.
+    """List the Clusters that are failing over, switching over or upgrading, with their phases.
 
-    Those that CloudNativePG does not watch do not count. Nor do those that a plugin blocks: they
-    cannot go on by themselves, and a restart may be just what they wait for.
+    Clusters that CloudNativePG does not watch are left out. So are Clusters that a plugin blocks:
+    they cannot continue by themselves, and a restart may be what they need.
     """
     return sorted(
         f"{body['metadata']['namespace']}/{body['metadata']['name']} ({doing})"
@@ -128,7 +128,7 @@ def _activity(status: Mapping[str, Any]) -> str:
         return ""
     if phase in BUSY_PHASES:
         return phase
-    # During a failover the target is first "pending"; before the first primary there is none to
-    # change from.
+    # During a failover the target is first "pending". Before the first primary there is no
+    # current one to change from.
     moving = bool(current) and current != target
     return f"its primary changes from {current} to {target}" if moving else ""

@@ -1,10 +1,10 @@
-"""Finding the CloudNativePG operator of a namespace, whatever installed it.
+"""Finds the CloudNativePG operator of a namespace, however it was installed.
 
-Looked for by its label, as CloudNativePG's own tools do (internal/cmd/plugin/report, 1.30.0); by
-the holder of its leader Lease, which Helm's `nameOverride` cannot rename
-(internal/cmd/manager/controller, 1.24.0 to 1.30.0); and among all Deployments. What is found counts
-by its own properties only: its container, or a pod of its that holds the Lease. Neither a label nor
-the name in a resource makes a Deployment CloudNativePG's, and none that this operator made is.
+It is looked up by its label, as CloudNativePG's own tools do (internal/cmd/plugin/report, 1.30.0);
+by the holder of its leader Lease, which Helm's `nameOverride` cannot rename
+(internal/cmd/manager/controller, 1.24.0 to 1.30.0); and among all Deployments. Only the properties
+of a Deployment count: its container, or a pod that holds the Lease. Neither a label nor the name in
+a resource makes a Deployment CloudNativePG's, and no Deployment of this operator's ever is.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ Object = Mapping[str, Any]
 async def locate(client: Client, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
     """Read the CloudNativePG operators of a namespace, each with its leader.
 
-    With a reference there is at most the one of that name, if it is CloudNativePG's.
+    With a reference, return only the one of that name, if it is CloudNativePG's.
     """
     return tuple(facts for facts, _ in await locate_deployments(client, namespace, reference))
 
@@ -41,7 +41,7 @@ async def locate(client: Client, namespace: str, reference: str = "") -> tuple[C
 async def locate_deployments(
     client: Client, namespace: str, reference: str = ""
 ) -> list[tuple[CNPGFacts, Object]]:
-    """Do as `locate`, and give each one's Deployment as it was read."""
+    """Like `locate`, with the Deployment of each operator."""
     deployments, leader = await _find(client, namespace, reference)
     owner = leader.owner if leader else ""
     pods = await asyncio.gather(*(_pods(client, body) for body in deployments))
@@ -59,7 +59,7 @@ class Leader:
     owner: str
     """Name of its Deployment."""
     since: datetime | None
-    """When it took the Lease."""
+    """When it acquired the Lease."""
 
 
 async def _find(
@@ -87,7 +87,7 @@ async def _find(
 
 
 async def _read_leader(client: Client, namespace: str, known: set[str]) -> Leader | None:
-    """Read the holder of the Lease and find its Deployment; None while nobody holds it."""
+    """Read the holder of the Lease and find its Deployment; None while there is no holder."""
     lease = await client.find(kinds.LEASE, names.cnpg.LEASE, namespace)
     held = (lease or {}).get("spec") or {}
     holder, since = str(held.get("holderIdentity") or ""), read_time(held.get("acquireTime"))
@@ -96,7 +96,7 @@ async def _read_leader(client: Client, namespace: str, known: set[str]) -> Leade
     if pod is None:
         return None
     replica_set = _owner(pod, "ReplicaSet")
-    # A ReplicaSet is called after its Deployment: where that one is known, nothing else is read.
+    # A ReplicaSet's name starts with that of its Deployment. A known one needs no further reads.
     guessed = replica_set.rpartition("-")[0] or pod["metadata"]["name"].rpartition("-")[0]
     if guessed in known:
         return Leader(pod, guessed, since)
@@ -111,7 +111,7 @@ def _owner(body: Object, kind: str) -> str:
 
 
 async def _pods(client: Client, deployment: Object) -> tuple[PodFacts, ...]:
-    """Read the pods where they matter: of a rollout under way, or of what OLM owns."""
+    """Read the pods where they matter: during a rollout, or where OLM owns the Deployment."""
     selector = selector_of(deployment)
     if not selector or (_is_settled(deployment) and not _olm_owner(deployment)):
         return ()
@@ -120,7 +120,7 @@ async def _pods(client: Client, deployment: Object) -> tuple[PodFacts, ...]:
 
 
 def selector_of(deployment: Object) -> str:
-    """Give the label selector of a Deployment's pods."""
+    """Return the label selector of a Deployment's pods."""
     labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
     return label_selector({str(key): str(value) for key, value in sorted(labels.items())})
 
@@ -128,14 +128,14 @@ def selector_of(deployment: Object) -> str:
 def looks_like_cnpg(deployment: Object) -> bool:
     """Whether a Deployment may be CloudNativePG's, by its label or by its container.
 
-    Good enough to look again; what it is, `locate` finds out.
+    Enough to trigger an evaluation; `locate` decides.
     """
     labels = deployment["metadata"].get("labels") or {}
     return labels.get(names.labels.NAME) == names.cnpg.APP or _runs_cnpg(deployment)
 
 
 def _is_cnpg(deployment: Object, leading: str) -> bool:
-    """Whether a Deployment is CloudNativePG's; `leading` names that of the Lease's holder."""
+    """Whether a Deployment is CloudNativePG's; `leading` is the one of the Lease's holder."""
     metadata = deployment["metadata"]
     if (metadata.get("labels") or {}).get(names.labels.MANAGED_BY) == names.resource.OPERATOR:
         return False
@@ -152,7 +152,7 @@ def _runs_cnpg(deployment: Object) -> bool:
 def read_cnpg(
     deployment: Object, leader: Leader | None, pods: tuple[PodFacts, ...] = ()
 ) -> CNPGFacts:
-    """Read CloudNativePG's Deployment and the pod that leads."""
+    """Read CloudNativePG's Deployment and the leading pod."""
     metadata, status = deployment["metadata"], deployment.get("status") or {}
     template = _template_annotations(deployment)
     settled = _is_settled(deployment)
@@ -190,7 +190,7 @@ def _is_settled(deployment: Object) -> bool:
 
 
 def _stuck(deployment: Object, pods: tuple[PodFacts, ...], *, settled: bool) -> str:
-    """Say why a rollout does not get on: it is paused, a pod fails, or its time is over."""
+    """Return why a rollout makes no progress: it is paused, a pod fails, or its deadline passed."""
     if (deployment.get("spec") or {}).get("paused"):
         return f"Deployment {deployment['metadata']['name']} is paused"
     if settled:
@@ -212,13 +212,13 @@ def _template_annotations(deployment: Object) -> Mapping[str, Any]:
 
 
 def _olm_owner(deployment: Object) -> str:
-    """Name the ClusterServiceVersion that owns the Deployment, by label or owner reference."""
+    """Return the ClusterServiceVersion that owns the Deployment, by label or owner reference."""
     labels = deployment["metadata"].get("labels") or {}
     return str(labels.get(names.labels.OLM_OWNER) or _owner(deployment, "ClusterServiceVersion"))
 
 
 def _watches(deployment: Object) -> tuple[str, ...]:
-    """Read which namespaces it watches; OLM hands them in through an annotation of the pod."""
+    """Read the namespaces that it watches; OLM sets them in an annotation of the pod."""
     for variable in manager_of(deployment).get("env") or []:
         if variable.get("name") == names.cnpg.WATCH_VARIABLE:
             path = ((variable.get("valueFrom") or {}).get("fieldRef") or {}).get("fieldPath", "")
@@ -233,7 +233,7 @@ def _watches(deployment: Object) -> tuple[str, ...]:
 
 
 def _changed_by(managed: list[Object]) -> str:
-    """Name who changed the spec last, other than this operator and the status's writer."""
+    """Return who changed the spec last, other than this operator and the status's writer."""
     others = [
         entry
         for entry in managed
@@ -261,5 +261,5 @@ def _withdrawn(annotations: Mapping[str, Any]) -> dict[str, datetime]:
 
 
 def read_revisions(text: object) -> dict[str, str]:
-    """Read names with a text each from JSON; what another writer left counts as none."""
+    """Read a JSON object of texts, by names; other content counts as none."""
     return {name: printable(value) for name, value in read_json(text).items()}

@@ -1,4 +1,4 @@
-"""What CloudNativePG says of plugins: its Events on their Services (1.29.0 and newer)."""
+"""CloudNativePG's Events on the Services of plugins (1.29.0 and newer)."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -9,10 +9,10 @@ from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGEvent
 
 SIDE_EVENTS: Final = frozenset({"FinalizerAdded", "PluginCleanup"})
-"""What CloudNativePG 1.29.0 to 1.30.0 also writes on a Service; neither tells of a registration."""
+"""Other Events of CloudNativePG 1.29.0 to 1.30.0 on a Service; neither is about a registration."""
 
 ENTRY_EVENTS: Final = frozenset({"PluginRegistered", "PluginCleanup"})
-"""These change or end the entry of a plugin's name (1.29.0 to 1.30.1)."""
+"""Events that change or end the entry of a plugin's name (1.29.0 to 1.30.1)."""
 
 
 def find_event(plugin: Plugin, bodies: Iterable[Mapping[str, Any]]) -> CNPGEvent | None:
@@ -25,9 +25,9 @@ def find_event(plugin: Plugin, bodies: Iterable[Mapping[str, Any]]) -> CNPGEvent
 def find_rival(
     plugin: Plugin, bodies: Iterable[Mapping[str, Any]], labelled: Iterable[Mapping[str, Any]]
 ) -> CNPGEvent | None:
-    """Find what CloudNativePG said last of the plugin's name, if it said it of another Service.
+    """Find CloudNativePG's last Event about the plugin's name, if it is on another Service.
 
-    Its messages name the plugin; a Service that has the label needs no message.
+    Its messages contain the plugin's name; a Service with the label needs no message.
     """
     name = plugin.spec.plugin_name
     bearing = {plugin.service_name, *(body["metadata"]["name"] for body in labelled)}

@@ -1,4 +1,4 @@
-"""CloudNativePG's Deployment as the host of sidecars: where they go, as whom, what pods say."""
+"""CloudNativePG's Deployment as the host of sidecars: its directory, user, account and pods."""
 
 import asyncio
 import re
@@ -23,14 +23,14 @@ _CONFIGURATION: Final = (
     (kinds.SECRET, "--secret-name"),
     (kinds.CONFIG_MAP, "--config-map-name"),
 )
-"""Where CloudNativePG reads its configuration from, by the flags of its command; the Secret's word
-counts before the ConfigMap's, and both before the environment's (internal/configuration)."""
+"""Sources of CloudNativePG's configuration, by the flags of its command. The Secret takes
+precedence over the ConfigMap, and both over the environment (internal/configuration)."""
 
 _MOUNT_REASONS: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume"})
-"""Of the kubelet's and the attach-detach controller's Events on pods."""
+"""Reasons of Events that the kubelet and the attach-detach controller write on pods."""
 
 _ENDED: Final = frozenset({"Failed", "Succeeded"})
-"""Phases of pods that never come back; the ReplicaSet makes others."""
+"""Phases of pods that never run again; the ReplicaSet creates others."""
 
 _USER: Final = ("runAsUser", "runAsGroup")
 
@@ -38,10 +38,10 @@ _USER: Final = ("runAsUser", "runAsGroup")
 async def read_host(
     client: Client, deployment: Mapping[str, Any], *, configured: bool
 ) -> HostFacts:
-    """Read what belongs to CloudNativePG's Deployment, which was read just now: its pods first.
+    """Read the host facts of a Deployment of CloudNativePG's that was just read.
 
-    Where CloudNativePG's configuration may not be read, its Deployment alone says where it looks
-    for sockets; the chart withholds that right where no sidecar may be added.
+    Where the operator may not read CloudNativePG's configuration, only the Deployment tells the
+    socket directory; the chart withholds that right where sidecars are not allowed.
     """
     namespace = deployment["metadata"]["namespace"]
     directory, pods, kubernetes = await asyncio.gather(
@@ -54,13 +54,13 @@ async def read_host(
     newest = facts.newest
     if newest is None or newest.pod.ready or newest.pod.address or not newest.scheduled:
         return facts
-    # A pod gets its address once its volumes are mounted; which one is not, only an Event says.
+    # A pod gets its address once its volumes are mounted; only an Event says which one is not.
     unmounted = await _read_mount_failure(client, namespace, newest)
     return replace(facts, pods=(*facts.pods[:-1], replace(newest, unmounted=unmounted)))
 
 
 async def _read_mount_failure(client: Client, namespace: str, pod: HostPod) -> str:
-    """Read what the kubelet last said of a volume that it cannot mount, or nothing."""
+    """Read the kubelet's last Event about a volume that it cannot mount, or nothing."""
     events = await client.list(
         kinds.EVENT,
         namespace,
@@ -69,7 +69,7 @@ async def _read_mount_failure(client: Client, namespace: str, pod: HostPod) -> s
         ),
     )
     failures = [e for e in events if e.get("reason") in _MOUNT_REASONS]
-    # The kubelet also complains of volumes that are only not yet mounted; a cause says more.
+    # The kubelet also reports volumes that are just not mounted yet; a cause is more useful.
     telling = sorted(
         failures,
         key=lambda e: ("SetUp failed" in str(e.get("message")), str(e.get("lastTimestamp"))),
@@ -83,7 +83,7 @@ def read_facts(
     directory: str = names.cnpg.SOCKET_DIRECTORY,
     kubernetes: tuple[int, int] | None = None,
 ) -> HostFacts:
-    """Read what a Deployment of CloudNativePG's and its pods say."""
+    """Read the facts from a Deployment of CloudNativePG's and its pods."""
     spec, manager = deployment.get("spec") or {}, manager_of(deployment)
     template, status = spec.get("template") or {}, deployment.get("status") or {}
     pod = template.get("spec") or {}
@@ -108,7 +108,7 @@ def read_facts(
 
 
 def _read_refusal(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Find the condition that says that pods cannot be made."""
+    """Find the condition that says that pods cannot be created."""
     condition = find_condition(status, "ReplicaFailure")
     return condition if condition.get("status") == "True" else {}
 
@@ -116,10 +116,10 @@ def _read_refusal(status: Mapping[str, Any]) -> Mapping[str, Any]:
 async def _read_evictions(
     client: Client, namespace: str, bodies: list[dict[str, Any]]
 ) -> tuple[Eviction, ...]:
-    """Read what the kubelet said of pods that it evicted, oldest first.
+    """Read the kubelet's messages about pods that it evicted, oldest first.
 
-    Where all containers end with status 0, the pod itself no longer says that it was evicted (its
-    phase is Succeeded, seen with Kubernetes 1.34): only an Event does.
+    If all containers exit with status 0, the pod itself does not show the eviction (its phase is
+    Succeeded, seen with Kubernetes 1.34): only an Event does.
     """
     ended = [b for b in bodies if _phase(b) in _ENDED and read_sidecars(b)]
     if not ended:
@@ -152,7 +152,7 @@ def _phase(body: Mapping[str, Any]) -> str:
 
 
 def read_host_pods(bodies: list[dict[str, Any]]) -> tuple[HostPod, ...]:
-    """Read the pods that are to stay, oldest first, each with what its gate left."""
+    """Read the pods that are not ending, oldest first, each with the verdicts of its gate."""
     by_name = {body["metadata"]["name"]: body for body in bodies}
     found = []
     for pod in observe.read_pods(bodies):
@@ -187,13 +187,13 @@ def _gate_state(pod: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _gate_ending(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Find how the gate ended; one that failed is run again, and its end is not final."""
+    """Find the successful termination of the gate; after a failure it runs again."""
     ended: Mapping[str, Any] = state.get("terminated") or {}
     return ended if ended.get("exitCode") == 0 else {}
 
 
 def _read_user(pod: Mapping[str, Any], manager: Mapping[str, Any]) -> dict[str, int]:
-    """Read as whom CloudNativePG runs; its container's word counts before its pod's."""
+    """Read the user that CloudNativePG runs as; its container overrides its pod."""
     security = {**(pod.get("securityContext") or {}), **(manager.get("securityContext") or {})}
     return {key: int(security[key]) for key in _USER if security.get(key) is not None}
 
@@ -209,7 +209,7 @@ def _foreign_mount(manager: Mapping[str, Any], directory: str) -> str:
 async def _read_directory(
     client: Client, namespace: str, deployment: Mapping[str, Any], *, configured: bool
 ) -> str:
-    """Find out where CloudNativePG looks for sockets."""
+    """Find the directory where CloudNativePG looks for sockets."""
     manager = manager_of(deployment)
     if not configured:
         mounts = manager.get("volumeMounts") or []
@@ -237,7 +237,7 @@ def _find_directory(kind: Kind, body: Mapping[str, Any]) -> str:
 
 
 def flag_values(arguments: list[str], flag: str) -> Iterator[str]:
-    """Find the values of a flag, written as one argument or as two."""
+    """Yield the values of a flag, written as one argument or as two."""
     for index, argument in enumerate(arguments):
         if argument.startswith(f"{flag}="):
             yield argument.partition("=")[2]
@@ -246,7 +246,7 @@ def flag_values(arguments: list[str], flag: str) -> Iterator[str]:
 
 
 async def _read_kubernetes(client: Client) -> tuple[int, int] | None:
-    """Read the API server's version; None where it does not tell."""
+    """Read the API server's version; None where it is unknown."""
     try:
         said = await client.version()
     except errors.ClusterError:

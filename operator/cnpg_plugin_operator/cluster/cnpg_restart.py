@@ -1,6 +1,6 @@
-"""What is written about CloudNativePG itself: its restart, and a nudge of a Cluster.
+"""Writes that concern CloudNativePG itself: restarts, and nudges of Clusters.
 
-Each act is noted in the cluster first, so it can be repeated by whoever finds the note.
+Each action is recorded in the cluster first, so that another pass can repeat it.
 """
 
 import json
@@ -30,10 +30,10 @@ class Restarter:
         self._client = client
 
     async def restart(self, namespace: str, cnpg: CNPGFacts, record: RestartRecord) -> None:
-        """Ask for a rolling restart of CloudNativePG, noting which revisions it is for.
+        """Request a rolling restart of CloudNativePG, and record the revisions that it is for.
 
-        Only two annotations of the pod template are owned; with the uid, a Deployment that is gone
-        is not made anew.
+        The field manager owns only two annotations of the pod template. With the uid, a deleted
+        Deployment is not created again.
         """
         annotations = {
             names.annotations.RESTARTED_AT: format_time(record.at),
@@ -53,17 +53,17 @@ class Restarter:
         )
 
     async def delete_pod(self, namespace: str, cnpg: CNPGFacts, name: str) -> None:
-        """Delete one of CloudNativePG's pods; its ReplicaSet makes another."""
+        """Delete one of CloudNativePG's pods; its ReplicaSet creates another."""
         uid = next((pod.uid for pod in cnpg.pods if pod.name == name), None)
         await self._client.delete(kinds.POD, name, namespace, uid=uid)
 
     async def note_withdrawal(
         self, namespace: str, cnpg: CNPGFacts, plugin_name: str, now: datetime
     ) -> None:
-        """Note that a plugin is withdrawn which CloudNativePG will go on using.
+        """Record the withdrawal of a plugin that CloudNativePG will continue to use.
 
-        Only its leader's age matters to the note: what a newer leader never read is dropped. The
-        pod template stays as it is, so nothing rolls.
+        A record matters only until a newer leader starts, which never read the plugin; it is then
+        dropped. The pod template does not change, so nothing rolls out.
         """
         since = cnpg.leader.created if cnpg.leader else now
         kept = {name: at for name, at in cnpg.withdrawn.items() if at >= since}
@@ -92,13 +92,13 @@ class Restarter:
 def find_record(
     resources: Iterable[Mapping[str, Any]], deployment: str, now: datetime
 ) -> RestartRecord | None:
-    """Find the newest note of a restart of a Deployment in the status of resources."""
+    """Find the newest record of a restart of a Deployment in the status of resources."""
     found = (_read_record(body, deployment, now) for body in resources)
     return max((r for r in found if r is not None), key=lambda record: record.at, default=None)
 
 
 def _read_record(body: Mapping[str, Any], deployment: str, now: datetime) -> RestartRecord | None:
-    """Read a note; what stands there without revisions only tells people of a restart."""
+    """Read a record; a restart without revisions is only information for users."""
     section = mapping(read_status(body).get("cnpg"))
     noted = mapping(section.get("lastRestart"))
     at = read_noted_time(noted.get("time"), now)

@@ -1,7 +1,7 @@
-"""The kinds this program touches, with their place in the API's URLs.
+"""The kinds that this program uses, with their place in the API's URLs.
 
-A table instead of discovery: discovery costs a dozen requests at each start and a cache file on a
-file system that is read-only.
+It is a table instead of discovery, which costs a dozen requests at each start and a cache file on a
+read-only file system.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Kind:
     def path(
         self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
     ) -> str:
-        """Compose the URL of a collection, of one object, or of a part of it.
+        """Return the URL of a collection, an object, or a subresource.
 
-        Raises `InvalidNameError` where a part could lead anywhere else.
+        Raises `InvalidNameError` where a part would change the path.
         """
         root = "api" if "/" not in self.api_version else "apis"
         parts = [root, self.api_version]
@@ -64,7 +64,7 @@ CLUSTER_ISSUER: Final = Kind(
 CLUSTER: Final = Kind(f"{names.cnpg.GROUP}/v1", "Cluster", "clusters")
 
 CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE, ISSUER)
-"""Kinds of children that are pruned when the spec no longer asks for them."""
+"""Kinds of children that are pruned when the spec no longer requests them."""
 
 _BY_NAME: Final = {
     (kind.api_version, kind.kind): kind
@@ -73,5 +73,5 @@ _BY_NAME: Final = {
 
 
 def kind_of(body: dict[str, object]) -> Kind:
-    """Find the kind of a desired object."""
+    """Return the kind of a desired object."""
     return _BY_NAME[str(body["apiVersion"]), str(body["kind"])]

@@ -1,6 +1,6 @@
-"""From API objects to facts: what the rest of the program knows of the cluster passes through here.
+"""From API objects to facts: everything the program knows about the cluster is parsed here.
 
-Parsing is tolerant: any object may hold anything, and a missing field must never stop a pass.
+Parsing is tolerant: any object may contain anything, and a missing field must never stop a pass.
 """
 
 import base64
@@ -102,7 +102,7 @@ def _read_pod(body: Mapping[str, Any]) -> PodFacts:
 
 
 def _read_deletion(metadata: Mapping[str, Any]) -> datetime | None:
-    """Read when a deletion was requested: `deletionTimestamp` is when the grace period ends."""
+    """Read when the deletion was requested: `deletionTimestamp` is the end of the grace period."""
     ends = read_time(metadata.get("deletionTimestamp"))
     if ends is None:
         return None
@@ -129,7 +129,7 @@ def _read_container(status: Mapping[str, Any]) -> ContainerFacts:
 
 
 def read_service(body: Mapping[str, Any], now: datetime) -> ServiceFacts:
-    """Read the plugin's Service: what it announces, and whether CloudNativePG took hold of it."""
+    """Read the plugin's Service: what it announces, and whether CloudNativePG has a finalizer."""
     metadata = body["metadata"]
     return ServiceFacts(
         announcement=_read_announcement(metadata, now),
@@ -163,7 +163,7 @@ _ANNOUNCING: Final = (
     names.annotations.REPLACES,
     names.annotations.TOUCHED,
 )
-"""The annotations that together are an announcement."""
+"""The annotations that make up an announcement."""
 
 
 def _read_announcement(metadata: Mapping[str, Any], now: datetime) -> Announcement | None:
@@ -172,7 +172,7 @@ def _read_announcement(metadata: Mapping[str, Any], now: datetime) -> Announceme
     annotations = metadata.get("annotations") or {}
     announced_at = read_noted_time(annotations.get(names.annotations.ANNOUNCED_AT), now)
     return Announcement(
-        # Without its time an announcement is none: it is made again.
+        # An announcement without its time does not count, so that it is made again.
         revision=annotations.get(names.annotations.REVISION, "") if announced_at else "",
         endpoint=annotations.get(names.annotations.ENDPOINT, ""),
         announced_at=announced_at or datetime.min.replace(tzinfo=UTC),
@@ -185,7 +185,7 @@ def _read_announcement(metadata: Mapping[str, Any], now: datetime) -> Announceme
 
 
 def read_event(body: Mapping[str, Any]) -> CNPGEvent:
-    """Read an Event; the newest of its times counts, for repeated events are counted up."""
+    """Read an Event; the newest of its times counts, because repeated Events are aggregated."""
     series = body.get("series") or {}
     times = (body.get("lastTimestamp"), series.get("lastObservedTime"), body.get("eventTime"))
     version = str(body["metadata"].get("resourceVersion", ""))
@@ -201,9 +201,9 @@ def read_event(body: Mapping[str, Any]) -> CNPGEvent:
 
 
 def may_become_ready(body: Mapping[str, Any], since: datetime) -> bool:
-    """Whether a resource is on its way to `Ready`, or has been in trouble only since then.
+    """Whether a resource may become `Ready` soon, or has been failing only since `since`.
 
-    Under load, a pod that is late or a first connection that fails looks like trouble for a moment.
+    Under load, a late pod or a failing first connection may cause a short failure.
     """
     if body["metadata"].get("deletionTimestamp") or mapping(body.get("spec")).get("suspend"):
         return False

@@ -1,4 +1,4 @@
-"""Whose an object is: this operator adopts nothing that it did not make."""
+"""Who owns an object: this operator never adopts an object that it did not create."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,13 +8,13 @@ from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
 
 Live = Mapping[tuple[str, str], Mapping[str, Any] | None]
-"""Objects as they are, by kind and name; None where there is none."""
+"""Live objects by kind and name; None where there is none."""
 
 
 def find_foreign(
     plugin: Plugin, live: Live, labelled: list[dict[str, Any]]
 ) -> tuple[ForeignObject, ...]:
-    """Find objects that this resource needs, or that CloudNativePG would confuse with its own."""
+    """Find others' objects that this resource needs or that CloudNativePG would confuse with it."""
     named = [
         (kind, body)
         for (kind, _), body in live.items()
@@ -43,7 +43,7 @@ def _describe(plugin: Plugin, kind: str, body: Mapping[str, Any]) -> ForeignObje
 
 
 def find_labelled(plugin: Plugin, services: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Pick the Services that CloudNativePG would register this plugin by."""
+    """Return the Services by which CloudNativePG would register this plugin."""
     name = plugin.spec.plugin_name
     return [
         body
@@ -53,7 +53,7 @@ def find_labelled(plugin: Plugin, services: list[dict[str, Any]]) -> list[dict[s
 
 
 def find_selecting(plugin: Plugin, services: list[dict[str, Any]]) -> tuple[SelectingService, ...]:
-    """Read whom the Services other than this plugin's own send to."""
+    """Read the selectors of all Services except this plugin's own."""
     return tuple(
         SelectingService(body["metadata"]["name"], (body.get("spec") or {}).get("selector") or {})
         for body in services
@@ -63,10 +63,10 @@ def find_selecting(plugin: Plugin, services: list[dict[str, Any]]) -> tuple[Sele
 
 
 def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
-    """Whether a live object was made for this resource, or is the namespace's shared chain.
+    """Whether a live object was created for this resource, or is the namespace's shared chain.
 
-    Labels alone do not say so: a resource of the same name may have been there before. The uid
-    does, in the owner reference or beside it.
+    Labels are not enough, because an earlier resource may have had the same name. The uid is, in
+    the owner reference or in the annotation.
     """
     if is_owned(plugin, body) or has_uid(plugin, body):
         return True
@@ -83,19 +83,19 @@ def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
 
 
 def is_owned(plugin: Resource, body: Mapping[str, Any]) -> bool:
-    """Whether an object goes with this resource by its owner reference."""
+    """Whether this resource owns an object, by its owner reference."""
     references = body["metadata"].get("ownerReferences") or []
     return any(reference.get("uid") == plugin.uid for reference in references)
 
 
 def has_uid(plugin: Resource, body: Mapping[str, Any]) -> bool:
-    """Whether an object carries the uid of this resource."""
+    """Whether an object has the uid of this resource."""
     annotations = body["metadata"].get("annotations") or {}
     return bool(annotations.get(names.annotations.UID) == plugin.uid)
 
 
 def owner_of(body: Mapping[str, Any]) -> str:
-    """Say who made an object, as far as it tells."""
+    """Return the owner of an object, as far as the object tells."""
     metadata = body["metadata"]
     for reference in metadata.get("ownerReferences") or []:
         return f"{reference.get('kind')} {reference.get('name')}"
@@ -103,5 +103,5 @@ def owner_of(body: Mapping[str, Any]) -> str:
     if labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR and labels.get(
         names.labels.PLUGIN
     ):
-        return f"a former CNPGPlugin {labels[names.labels.PLUGIN]}"
-    return str(labels.get(names.labels.MANAGED_BY) or "somebody else")
+        return f"a previous CNPGPlugin {labels[names.labels.PLUGIN]}"
+    return str(labels.get(names.labels.MANAGED_BY) or "another owner")

@@ -1,4 +1,4 @@
-"""What the resources of a namespace say of each other, and of the last restart."""
+"""What the resources of a namespace tell about each other, and about the last restart."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,9 +19,9 @@ from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 def with_record(
     found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]], now: datetime
 ) -> tuple[CNPGFacts, ...]:
-    """Add the newest restart that a resource of the namespace has noted.
+    """Add the newest restart that a resource of the namespace has recorded.
 
-    What was noted on CloudNativePG's Deployment for a time in the future counts as none, too.
+    Times in the future on CloudNativePG's Deployment count as none, too.
     """
     bodies = tuple(siblings)
     return tuple(
@@ -40,13 +40,13 @@ def with_record(
 def find_orphans(
     found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
 ) -> frozenset[str]:
-    """Name the sidecars that no resource stands for: a finalizer was removed by hand."""
+    """Return the sidecars without a resource, whose finalizer was removed by hand."""
     known = {body["metadata"]["name"] for body in siblings}
     return frozenset(found[0].sidecars) - known if len(found) == 1 else frozenset()
 
 
 def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Name the resources that had the plugin's name before this one."""
+    """Return the resources that had the plugin's name before this one."""
     mine = (plugin.created, plugin.name)
     rivals = []
     for body in siblings:
@@ -60,13 +60,13 @@ def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[
 
 
 def find_approval(body: Mapping[str, Any]) -> str:
-    """Read which change of a plugin a person approved, or empty."""
+    """Read which change of a plugin the user approved, or empty."""
     annotations = body["metadata"].get("annotations") or {}
     return str(annotations.get(names.annotations.APPROVE, ""))
 
 
 def find_own_approval(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> str:
-    """Read the same for a plugin, from the resources of its namespace."""
+    """Read a plugin's approval from the resources of its namespace."""
     own = (body for body in siblings if body["metadata"]["uid"] == plugin.uid)
     return next((find_approval(body) for body in own), "")
 
@@ -74,7 +74,7 @@ def find_own_approval(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> 
 async def find_rival_leases(client: Client, namespace: str, plugin: str) -> list[tuple[str, str]]:
     """Find Leases that other plugins' pods hold: the Lease and the `CNPGPlugin` of its holder.
 
-    Plugins made from one template share a leader election's name: then only one of them serves, and
+    Plugins made from one template share the name of a leader election: only one of them serves, and
     the others wait silently (plugin-barman-cloud #395: `822e3f5c.cnpg.io`, copied into several).
     """
     pods = await client.list(kinds.POD, namespace, labels=label_selector({}, names.labels.PLUGIN))

@@ -1,8 +1,8 @@
-"""Reads who uses which Secrets in a namespace, for resources that name some.
+"""Reads which objects use which Secrets in a namespace, for resources that name some.
 
 Most resources name none, and then nothing is read. Otherwise the named Secrets are read one by one,
-never all of the namespace; the lists of Services, Issuers and Deployments come with one request
-each. Everything is read tolerantly: these objects are other people's.
+never all of the namespace; Services, Issuers and Deployments are listed with one request each.
+Parsing is tolerant, because these objects belong to others.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ from cnpg_plugin_operator.decide.facts.cnpg_versions import manager_of
 ACCOUNT_TOKEN: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secret
 BOOTSTRAP_TOKEN: Final = "bootstrap.kubernetes.io/token"  # noqa: S105 - a type of Secret
 HELM_RELEASE: Final = "helm.sh/release"
-"""Begins the type of Secrets in which Helm keeps a release with all its values."""
+"""Prefix of the type of Secrets in which Helm stores a release with all its values."""
 
 ACCOUNT_ANNOTATION: Final = "kubernetes.io/service-account.name"
 NEXT_KEY: Final = "cert-manager.io/next-private-key"
-"""Label of the Secret in which cert-manager keeps a key until its certificate is issued."""
+"""Label of the Secret in which cert-manager stores a key until its certificate is issued."""
 
 CNPG_USES: Final = "CloudNativePG's own pod uses it"
 
@@ -40,16 +40,16 @@ Object = Mapping[str, Any]
 
 
 def named_in(spec: object) -> frozenset[str]:
-    """Name the Secrets that the spec of a resource names, whatever it holds."""
+    """Return the Secrets that the spec of a resource names, whatever it contains."""
     spec = spec if isinstance(spec, Mapping) else {}
-    return brought_in(spec) | {name for _, name in find_secrets(spec)}
+    return provided_in(spec) | {name for _, name in find_secrets(spec)}
 
 
-def brought_in(spec: Mapping[str, Any]) -> frozenset[str]:
-    """Name the pair in `tls.secrets`, whatever the spec holds."""
+def provided_in(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Return the pair in `tls.secrets`, whatever the spec contains."""
     tls = spec.get("tls")
-    brought = tls.get("secrets") if isinstance(tls, Mapping) else None
-    found = brought.values() if isinstance(brought, Mapping) else ()
+    provided = tls.get("secrets") if isinstance(tls, Mapping) else None
+    found = provided.values() if isinstance(provided, Mapping) else ()
     return frozenset(name for name in found if isinstance(name, str) and name)
 
 
@@ -60,7 +60,7 @@ async def read_private_secrets(
     siblings: Iterable[Object],
     cnpg: Collection[str],
 ) -> PrivateSecrets:
-    """Read what is known of some Secrets; `cnpg` names CloudNativePG's Deployments."""
+    """Read the uses of some Secrets; `cnpg` are the names of CloudNativePG's Deployments."""
     if not named:
         return PrivateSecrets()
     wanted = sorted(named)
@@ -79,7 +79,7 @@ async def read_private_secrets(
         *(pair for body in issuers for pair in _used_by_issuer("Issuer", body)),
         *(pair for body in cluster_issuers for pair in _used_by_issuer("ClusterIssuer", body)),
     )
-    # The first word counts: CloudNativePG's, then a plugin's, then an issuer's.
+    # The first reason counts: CloudNativePG's, then a plugin's, then an issuer's.
     used = dict(reversed(found))
     read = {_name(body): _read_reason(body) for body in secrets if body is not None}
     return PrivateSecrets(used, read, tuple(_read_claim(body) for body in siblings))
@@ -93,7 +93,7 @@ async def _list_served(client: Client, kind: Kind, namespace: str | None) -> lis
 
 
 def bound(named: Collection[str]) -> Collection[str]:
-    """Read nothing for a resource that is refused for the number of its Secrets."""
+    """Drop the names of a resource that is refused because it names too many Secrets."""
     return named if len(named) <= SECRETS_LIMIT else ()
 
 
@@ -110,7 +110,7 @@ def _is_cnpg(deployment: Object) -> bool:
 
 
 def _used_by_cnpg(deployment: Object) -> Iterator[tuple[str, str]]:
-    """Find what CloudNativePG's pod uses, its sidecars left out: those are plugins."""
+    """Find the Secrets of CloudNativePG's pod without its sidecars, which are plugins."""
     pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
     own = {
         field: [item for item in value if not _is_sidecars(item)]
@@ -124,17 +124,17 @@ def _used_by_cnpg(deployment: Object) -> Iterator[tuple[str, str]]:
     manager = manager_of(deployment)
     arguments = [*(manager.get("command") or []), *(manager.get("args") or [])]
     for name in flag_values(arguments, "--secret-name"):
-        yield name, "CloudNativePG is configured by it"
+        yield name, "CloudNativePG reads its configuration from it"
 
 
 def _is_sidecars(item: object) -> bool:
-    """Whether a container or volume of CloudNativePG's pod is one that this operator put there."""
+    """Whether this operator added a container or volume to CloudNativePG's pod."""
     name = str(item.get("name") or "") if isinstance(item, Mapping) else ""
     return name.startswith(names.sidecars.PREFIX)
 
 
 def _announced(service: Object) -> Iterator[tuple[str, str]]:
-    """Find the pairs of a plugin that was deployed by hand; this operator's are claimed."""
+    """Find the pairs of a plugin that was deployed by hand; claims cover this operator's."""
     metadata = service["metadata"]
     if (metadata.get("labels") or {}).get(names.labels.MANAGED_BY) == names.resource.OPERATOR:
         return
@@ -153,20 +153,20 @@ def _used_by_issuer(kind: str, issuer: Object) -> Iterator[tuple[str, str]]:
 
 
 def _read_reason(secret: Object) -> str:
-    """Say why a Secret is private by what it is, or nothing."""
+    """Return why a Secret is private by its own content, or nothing."""
     metadata, kind = secret["metadata"], str(secret.get("type") or "")
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     if kind == ACCOUNT_TOKEN:
-        return f"it holds a token of ServiceAccount {annotations.get(ACCOUNT_ANNOTATION)}"
+        return f"it contains a token of ServiceAccount {annotations.get(ACCOUNT_ANNOTATION)}"
     if kind == BOOTSTRAP_TOKEN:
-        return "it holds a token by which nodes join the cluster"
+        return "it contains a token with which nodes join the cluster"
     if kind.startswith(HELM_RELEASE):
-        return "Helm keeps a release in it"
+        return "Helm stores a release in it"
     if labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR:
         plugin = labels.get(names.labels.PLUGIN)
         return "the operator keeps it" + (f" for CNPGPlugin {plugin}" if plugin else "")
     if labels.get(NEXT_KEY) == "true":
-        return "cert-manager keeps a new private key in it"
+        return "cert-manager stores a new private key in it"
     return next(filter(None, map(_read_owner, metadata.get("ownerReferences") or [])), "")
 
 
@@ -185,6 +185,6 @@ def _read_claim(resource: Object) -> Claim:
     return Claim(
         plugin=_name(resource),
         created=created or datetime.max.replace(tzinfo=UTC),
-        brought=brought_in(spec),
+        provided=provided_in(spec),
         named=named_in(spec),
     )

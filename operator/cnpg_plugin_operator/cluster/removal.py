@@ -1,7 +1,7 @@
-"""Removals: what the spec no longer asks for, what a deleted resource leaves, CloudNativePG's hold.
+"""Removals: what the spec no longer requests, what a deleted resource leaves, CNPG's finalizer.
 
-Nothing is deleted by name alone: labels or owners say that it is this operator's, the uid that it
-is still the object that was looked at.
+Nothing is deleted by name alone: labels or owners show that it belongs to this operator, and the
+uid that it is still the same object.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -29,9 +29,9 @@ class Remover:
     async def prune(
         self, plugin: Plugin, desired: Iterable[Object], secrets: Collection[str]
     ) -> list[str]:
-        """Delete what was made for this plugin and is no longer asked for; return what went.
+        """Delete this plugin's objects that are no longer wanted; return what was deleted.
 
-        `secrets` names those of its Secrets that are in use.
+        `secrets` are the names of its Secrets that are in use.
         """
         wanted = {(body["kind"], body["metadata"]["name"]) for body in desired}
         gone = []
@@ -52,7 +52,7 @@ class Remover:
         selector = label_selector(OWN, names.labels.CHAIN)
         return [
             await self._delete(kind, body, plugin.namespace)
-            # Certificates go first, or cert-manager would issue the Secrets again.
+            # Certificates first, or cert-manager would issue the Secrets again.
             for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
             for body in await self._gatherer.children(kind, plugin, selector)
             if body["metadata"]["name"] not in used
@@ -68,7 +68,7 @@ class Remover:
     async def prune_cluster_bindings(
         self, plugin: Resource, wanted: Iterable[tuple[str, str]] = ()
     ) -> list[str]:
-        """Delete cluster-wide bindings that are not wanted: no owner in a namespace does it."""
+        """Delete unwanted cluster-wide bindings, which have no owner in a namespace."""
         kind, kept = kinds.CLUSTER_ROLE_BINDING, set(wanted)
         return [
             await self._delete(kind, body, None)
@@ -79,7 +79,7 @@ class Remover:
     async def revoke(
         self, resource: Resource, roles: Collection[str], cluster_roles: Collection[str]
     ) -> list[str]:
-        """Delete the bindings of a resource to any role but these; return what went."""
+        """Delete the bindings of a resource to any other role; return what was deleted."""
         local, wide = kinds.ROLE_BINDING, kinds.CLUSTER_ROLE_BINDING
         gone = [
             await self._delete(local, body, resource.namespace)
@@ -93,9 +93,9 @@ class Remover:
         ]
 
     async def revoke_account(self, resource: Resource, accounts: Collection[str]) -> list[str]:
-        """Take a plugin's pods out of an existing account other than these; return what changed.
+        """Remove any other existing account from a plugin's pods; return what changed.
 
-        They go on running, without rights and without a token, be it that of the default account.
+        The pods keep running, without rights and without a token, even of the default account.
         """
         for live in await self._gatherer.children(kinds.DEPLOYMENT, resource):
             template = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
@@ -119,7 +119,7 @@ class Remover:
         return []
 
     async def _cluster_bindings(self, resource: Resource) -> list[dict[str, Any]]:
-        """Read the cluster-wide bindings of a resource; none where the operator may bind none."""
+        """Read the cluster-wide bindings of a resource; empty where the operator may bind none."""
         if not self._binds_cluster_roles:
             return []
         labels = label_selector(
@@ -128,14 +128,14 @@ class Remover:
         return await self._gatherer.children(kinds.CLUSTER_ROLE_BINDING, resource, labels)
 
     async def withdraw_service(self, plugin: Resource, live: Mapping[str, Any]) -> None:
-        """Delete the Service, so that CloudNativePG forgets the plugin while it still answers."""
+        """Delete the Service, so that CloudNativePG drops the plugin while it still answers."""
         if not live["metadata"].get("deletionTimestamp"):
             await self._delete(kinds.SERVICE, live, plugin.namespace)
 
     async def strip_cnpg_finalizer(self, plugin: Resource, live: Mapping[str, Any]) -> None:
-        """Free a deleted Service whose CloudNativePG is gone and cannot do it itself.
+        """Remove the finalizer of a missing CloudNativePG from a deleted Service.
 
-        Only 1.29.0 to 1.30.0 put a finalizer on it.
+        Only 1.29.0 to 1.30.0 add a finalizer.
         """
         metadata = live["metadata"]
         kept = [f for f in metadata.get("finalizers") or [] if f != names.cnpg.SERVICE_FINALIZER]
@@ -152,18 +152,18 @@ class Remover:
         )
 
     async def discard_certificates(self, plugin: Resource) -> None:
-        """Delete the plugin's certificates, and their Secrets that cert-manager would leave behind.
+        """Delete the plugin's certificates, and the Secrets that cert-manager would keep.
 
-        Certificates go first, or cert-manager would issue the Secrets again.
+        Certificates first, or cert-manager would issue the Secrets again.
         """
         for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET):
             for body in await self._gatherer.children(kind, plugin):
                 await self._delete(kind, body, plugin.namespace)
 
     async def discard_unowned(self, plugin: Resource) -> None:
-        """Delete what was made for the plugin and lost its owner reference.
+        """Delete the plugin's objects that lost their owner reference.
 
-        The API server's garbage collector removes the rest.
+        The garbage collector removes the others.
         """
         for kind in (kinds.DEPLOYMENT, kinds.ROLE_BINDING, kinds.SERVICE_ACCOUNT):
             for body in await self._gatherer.children(kind, plugin):

@@ -1,4 +1,4 @@
-"""Secrets as a pass sees them: what they hold, whose they are, when they were written."""
+"""Secrets in a pass: their content, their owner, and when they were written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Secret:
     name: str
     data: Mapping[str, bytes] = field(repr=False)
     body: Mapping[str, Any] = field(repr=False)
-    """As the API server returned it."""
+    """The object that the API server returned."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -31,14 +31,14 @@ class Secret:
 
     @property
     def written_at(self) -> datetime | None:
-        """When anything in it last changed, as the API server notes it for each writer."""
+        """When anything in it last changed, from the times of its field managers."""
         entries = self.metadata.get("managedFields") or []
         times = [read_time(entry.get("time")) for entry in entries]
         return max((moment for moment in times if moment is not None), default=None)
 
     @property
     def renew_requested_at(self) -> datetime | None:
-        """When somebody asked for this authority to be renewed."""
+        """When a user requested a renewal of this authority."""
         return read_time(self.annotations.get(names.annotations.RENEW))
 
     @property
@@ -53,23 +53,23 @@ class Secret:
 
 
 def read(body: Mapping[str, Any]) -> Secret:
-    """Read a Secret as the API server returned it."""
+    """Parse a Secret that the API server returned."""
     data = observe.read_secret(body) or {}
     return Secret(name=body["metadata"]["name"], data=data, body=body)
 
 
 def find_owner(plugin: Plugin, secret: Secret) -> str | None:
-    """Name who owns a Secret that a plugin's certificates need, None where the plugin may use it.
+    """Return the owner of a Secret for a plugin's certificates, None where the plugin may use it.
 
-    Which of the users' Secrets are private is judged before (`decide.acceptance.private_secrets`).
+    `decide.acceptance.private_secrets` has already checked which of the users' Secrets are private.
     """
     if belongs_to(plugin, secret) or plugin.spec.tls.secrets is not None:
         return None
-    return "another party (it was not made for this resource)"
+    return "another owner (it was not created for this resource)"
 
 
 def belongs_to(plugin: Plugin, secret: Secret) -> bool:
-    """Whether the Secret was made for this resource: by its labels, its owner or its uid."""
+    """Whether the Secret was created for this resource: by its labels, its owner or its uid."""
     labels, body = secret.labels, secret.body
     managed = labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR
     labelled = managed and labels.get(names.labels.PLUGIN) == plugin.name
@@ -77,7 +77,7 @@ def belongs_to(plugin: Plugin, secret: Secret) -> bool:
 
 
 def read_trust(secret: Secret | None, now: datetime) -> Trust | None:
-    """Read the Secret of trusted certificates; None where there is none, or nothing in it."""
+    """Read the Secret of trusted certificates; None where it is missing or empty."""
     if secret is None:
         return None
     servers = read_certificates(secret.data.get(names.children.TRUSTED_SERVERS, b""))

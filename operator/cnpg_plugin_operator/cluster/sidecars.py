@@ -1,4 +1,4 @@
-"""Sidecars in the cluster: one snapshot that the whole set is composed from, and its apply."""
+"""Sidecars in the cluster: one snapshot for all sidecars of a namespace, and their apply."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ class SidecarSnapshot:
     cnpg: tuple[CNPGFacts, ...]
     cnpg_elsewhere: tuple[str, ...]
     reference_exists: bool
-    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+    """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
     host: HostFacts | None
     """None unless there is exactly one CloudNativePG."""
     siblings: tuple[Mapping[str, Any], ...]
@@ -44,11 +44,11 @@ class SidecarSnapshot:
     clusters: tuple[Mapping[str, Any], ...]
     """All Clusters."""
     private: PrivateSecrets
-    """What is known of the Secrets that any of the namespace's sidecars names."""
+    """What is known of the Secrets that the namespace's sidecars name."""
     service: Mapping[str, Any] | None
     """The Service that the plugin had in mode Standalone."""
     published: tuple[dict[str, Any], ...] = ()
-    """All Services of the namespace that CloudNativePG takes for plugins."""
+    """All Services of the namespace that CloudNativePG treats as plugins."""
 
 
 class Sidecars:
@@ -68,7 +68,7 @@ class Sidecars:
         self._guard = guard or WriteGuard()
 
     async def snapshot(self, plugin: Plugin | Leaving) -> SidecarSnapshot:
-        """Read all that the set of sidecars is composed from."""
+        """Read all facts about the sidecars of a namespace."""
         namespace = plugin.namespace
         located, siblings, clusters, services, published = await asyncio.gather(
             locate_deployments(self._client, namespace, plugin.cnpg_reference),
@@ -103,7 +103,7 @@ class Sidecars:
         )
 
     async def pod_names(self, namespace: str, deployment: str) -> list[str]:
-        """Name the pods of CloudNativePG's Deployment, those on their way out included."""
+        """Return the pods of CloudNativePG's Deployment, including those that are being deleted."""
         body = await self._client.get(kinds.DEPLOYMENT, deployment, namespace)
         bodies = await self._client.list(kinds.POD, namespace, labels=selector_of(body))
         return [pod["metadata"]["name"] for pod in bodies]
@@ -117,11 +117,11 @@ class Sidecars:
         *,
         dry_run: bool = False,
     ) -> None:
-        """Apply the whole set of sidecars; without any, all of it is taken away.
+        """Apply all sidecars; an empty template removes all of them.
 
-        With the uid, a Deployment that is gone is not created again. `rolled_at` is noted on the
-        Deployment in the same write. A dry run only asks whether the API server would take it.
-        Raises `WriteLoopError` where the same set is written again and again.
+        With the uid, a deleted Deployment is not created again. The same write records `rolled_at`
+        on the Deployment. A dry run only checks whether the API server would accept it. Raises
+        `WriteLoopError` where the same sidecars are written too often.
         """
         key = (kinds.DEPLOYMENT.kind, namespace, host.deployment)
         wanted = digest(template)
@@ -147,7 +147,7 @@ class Sidecars:
 
 
 def _named_by_sidecars(siblings: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """Name the Secrets of all sidecars: the set is composed of them together."""
+    """Return the Secrets that any sidecar names: one template contains all of them."""
     specs = (mapping(body.get("spec")) for body in siblings)
     found = (bound(named_in(spec)) for spec in specs if spec.get("mode") == Mode.SIDECAR)
     return frozenset().union(*found)

@@ -1,6 +1,6 @@
-"""Gather what one pass decides from: everything is read here, at once, into one frozen snapshot.
+"""Gathers the facts of one pass: everything is read here, at once, into one frozen snapshot.
 
-The requests of a snapshot run side by side; nothing is cached between passes, so every pass could
+The requests of a snapshot run concurrently. Nothing is cached between passes, so every pass could
 be the first one after a crash.
 """
 
@@ -52,39 +52,39 @@ from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingSer
 from cnpg_plugin_operator.desired.objects import Object
 
 OWN: Final = {names.labels.MANAGED_BY: names.resource.OPERATOR}
-"""The label of everything that this operator made."""
+"""The label of everything that this operator created."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The world of one resource, as it was when the pass began."""
+    """The facts about one resource at the start of a pass."""
 
     live: Live
-    """The objects that are wanted, as they are."""
+    """The live objects for the desired ones."""
     pods: tuple[dict[str, Any], ...]
     secrets: Mapping[str, Secret | None]
     """Pairs, trusted certificates and authorities, by name."""
     cnpg: tuple[CNPGFacts, ...]
     cnpg_elsewhere: tuple[str, ...]
     reference_exists: bool
-    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+    """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
     foreign: tuple[ForeignObject, ...]
     services: tuple[SelectingService, ...]
-    """The Services of the namespace, but for this plugin's own."""
+    """The Services of the namespace, except this plugin's own."""
     rivals: tuple[str, ...]
     cert_manager: bool
     """Whether cert-manager's kinds are served."""
     issuer: IssuerFacts | None
-    """The user's issuer; None where it is not cert-manager's or not named."""
+    """The user's issuer; None where none is named, or it is not cert-manager's."""
     clusters: tuple[ClusterFacts, ...]
     event: CNPGEvent | None
+    """CloudNativePG's last Event on the plugin's Service."""
     private: PrivateSecrets
-    """What is known of the Secrets that the resource names; nothing is read where it names none."""
-    """What CloudNativePG said last of the plugin's Service."""
+    """What is known of the Secrets that the resource names; empty where it names none."""
     rival: CNPGEvent | None
-    """What it said last of the plugin's name, if it said it of another Service."""
+    """CloudNativePG's last Event about the plugin's name, if it is on another Service."""
     approval: str
-    """Which change of the plugin's pods a person approved, or empty."""
+    """The change of the plugin's pods that the user approved, or empty."""
     orphans: frozenset[str] = frozenset()
     """Sidecars in CloudNativePG's Deployment whose resources are gone."""
 
@@ -109,7 +109,7 @@ class Gatherer:
         return await self._client.find(kinds.PLUGIN, name, namespace)
 
     async def confirmed(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """Read the `CNPGPlugin`, or None where a list does not hold it either.
+        """Read the `CNPGPlugin`, or None where a list does not contain it either.
 
         A single wrong answer must not end its loop. Raises `UnavailableError` where the two
         answers contradict each other.
@@ -138,9 +138,9 @@ class Gatherer:
     async def snapshot(
         self, plugin: Plugin, chain: Iterable[Object], children: Iterable[Object]
     ) -> Snapshot:
-        """Read all that a pass of this plugin looks at.
+        """Read all facts for a pass of this plugin.
 
-        Raises the first `ClusterError` that a read ended in.
+        Raises the first `ClusterError` of a read.
         """
         try:
             return await self._snapshot(plugin, list(chain), list(children))
@@ -171,7 +171,7 @@ class Gatherer:
         return Snapshot(
             live=objects,
             pods=tuple(pods.result()),
-            # Read last: a Certificate that was seen Ready has its Secret.
+            # Read last: a Certificate that was Ready before has its Secret.
             secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, objects)),
             cnpg=found,
             cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
@@ -212,7 +212,7 @@ class Gatherer:
         return found
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
-        """Name the managed namespaces in which CloudNativePG runs."""
+        """Return the managed namespaces in which CloudNativePG runs."""
         found = await asyncio.gather(*(self.cnpg(namespace) for namespace in self._namespaces))
         return tuple(
             namespace for namespace, each in zip(self._namespaces, found, strict=True) if each
@@ -223,7 +223,7 @@ class Gatherer:
         return await locate(self._client, namespace, reference)
 
     async def reference_exists(self, plugin: Plugin | Leaving) -> bool:
-        """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+        """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
         reference = plugin.cnpg_reference
         if not reference:
             return False
@@ -239,11 +239,11 @@ class Gatherer:
         return await find_rival_leases(self._client, plugin.namespace, plugin.name)
 
     async def busy_clusters(self, watched: tuple[str, ...]) -> list[str]:
-        """Name the Clusters that CloudNativePG is amid a change of; empty `watched` means all."""
+        """List the Clusters that CloudNativePG is changing; empty `watched` means all."""
         return name_busy(await list_clusters(self._client), watched)
 
     async def published(self, namespace: str) -> dict[str, Announcement]:
-        """Read what all plugins of a namespace have announced, by the name of the resource."""
+        """Read the announcements of all plugins of a namespace, by the name of the resource."""
         services = await self.published_services(namespace)
         now = self.clock()
         found = {name: observe.read_service(body, now) for name, body in services.items()}
@@ -258,7 +258,7 @@ class Gatherer:
     async def children(
         self, kind: Kind, plugin: Resource, labels: str | None = None
     ) -> list[dict[str, Any]]:
-        """Read what was made of one kind for a plugin, wanted or not."""
+        """Read a plugin's objects of one kind, wanted or not."""
         selector = labels or label_selector({**OWN, names.labels.PLUGIN: plugin.name})
         try:
             return await self._client.list(
@@ -268,10 +268,10 @@ class Gatherer:
             return []
 
     async def grants(self, roles: Iterable[str]) -> dict[str, Object]:
-        """Refer to the chart's ClusterRoles that let these be bound, as to owners of bindings.
+        """Return references to the chart's ClusterRoles that allow binding these, as owners.
 
-        None where the chart makes none. Raises `ForbiddenError` where one is gone: without an owner
-        a binding would outlive what grants it.
+        Empty where the chart creates none. Raises `ForbiddenError` where one is missing: without an
+        owner, a binding would outlive its grant.
         """
         if not self._grant_prefix:
             return {}
@@ -283,7 +283,7 @@ class Gatherer:
         if body is None:
             raise errors.ForbiddenError(
                 f"ClusterRole {name}, by which the operator's chart grants {role}, does not exist: "
-                "upgrade the chart's release to have it made"
+                "upgrade the chart's release to create it"
             )
         return {
             "apiVersion": kind.api_version,
@@ -298,7 +298,7 @@ class Gatherer:
         return await self._client.list(kinds.PLUGIN, namespace)
 
     async def own_services(self, plugin: Leaving) -> list[dict[str, Any]]:
-        """Read the Services of a resource: what its labels find, and the one that it asks for."""
+        """Read the Services of a resource: those with its labels, and the one in its spec."""
         found = await self.children(kinds.SERVICE, plugin)
         asked = await self._client.find(kinds.SERVICE, plugin.service_name, plugin.namespace)
         known = {body["metadata"]["uid"] for body in found}
@@ -307,7 +307,7 @@ class Gatherer:
         return [body for body in found if is_own(plugin, body)]
 
     async def live(self, body: Object) -> dict[str, Any] | None:
-        """Read a wanted object as it is now."""
+        """Read the live object for a desired one."""
         return await self._live_or_missing_kind(body)
 
     async def _live(self, bodies: list[Object]) -> Live:
@@ -327,7 +327,7 @@ class Gatherer:
             return None
 
     async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
-        """Read the Secrets of a plugin, the client pair that was announced last among them."""
+        """Read the Secrets of a plugin, including the client pair that was announced last."""
         service = live.get(("Service", plugin.service_name))
         announcement = observe.read_service(service, self.clock()).announcement if service else None
         announced = announcement.annotations if announcement else {}
@@ -337,7 +337,7 @@ class Gatherer:
         return dict(zip(wanted, found, strict=True))
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
-        """Read one Secret, or None where there is none."""
+        """Read one Secret, or None where it does not exist."""
         body = await self._client.find(kinds.SECRET, name, namespace)
         return secret_reading.read(body) if body is not None else None
 
@@ -353,7 +353,7 @@ Found = TypeVar("Found")
 
 
 async def concerning(condition: Type, read: Awaitable[Found]) -> Found:
-    """Read what one condition is judged by; where that fails, the error says so."""
+    """Read facts for one condition; a failed read names the condition in its error."""
     try:
         return await read
     except errors.ClusterError as error:

@@ -1,7 +1,7 @@
-"""Ends write loops: an object that is written again and again without getting anywhere.
+"""Ends write loops: an object that is written repeatedly without effect.
 
-Whatever disagrees, two parts of this operator or this operator and another controller, costs at
-most a few writes a minute and is told. Must not know what is written, or decide what is.
+A conflict between two parts of this operator, or with another controller, costs at most a few
+writes a minute and is reported. This module must not know or decide what is written.
 """
 
 import time
@@ -16,19 +16,19 @@ WINDOW: Final = 60.0
 """Seconds over which writes are counted."""
 
 MOST_SAME: Final = 10
-"""Writes of one wanted state within that time: a person who edits an object does it less often."""
+"""Maximum writes of one desired state within that time; a user edits an object less often."""
 
 MOST_WRITES: Final = 40
-"""Writes of one object within that time, whatever was wanted."""
+"""Maximum writes of one object within that time, whatever its desired state."""
 
 FIRST_PAUSE: Final = 15.0
-"""Seconds for which a write that goes on too often is left out; each further pause is twice as
+"""Seconds for which a write that is made too often is suspended; each further pause is twice as
 long."""
 
 LONGEST_PAUSE: Final = 240.0
 
 CALM: Final = 2 * LONGEST_PAUSE
-"""Seconds without a write after which an object is forgotten."""
+"""Seconds without a write after which the record of an object is dropped."""
 
 Key = tuple[str, str, str]
 """Kind, namespace and name of an object."""
@@ -36,13 +36,13 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class _Record:
-    """What was written of one object lately."""
+    """The recent writes of one object."""
 
     writes: deque[tuple[float, str]] = field(default_factory=deque)
-    """When, and the digest of what was wanted."""
+    """The time of each write, and the digest of the desired state."""
     paused_until: float = float("-inf")
     pauses: int = 0
-    """In a row; after one, a single write shows whether it goes on."""
+    """Consecutive pauses; after each, a single write shows whether the loop continues."""
 
     def is_busy(self, digest: str) -> bool:
         """Whether one more write of this state would be too many."""
@@ -54,17 +54,17 @@ class _Record:
 
 @dataclass(slots=True)
 class WriteGuard:
-    """Counts writes by object: each asks before it happens and is noted once it did."""
+    """Counts writes by object: each is admitted before and noted after it succeeded."""
 
     stopped: Callable[[Key], None] = lambda _: None
-    """Is told of each pause."""
+    """Called for each pause."""
     clock: Callable[[], float] = time.monotonic
     _records: dict[Key, _Record] = field(default_factory=dict)
 
     def admit(self, key: Key, digest: str, what: str, live: Mapping[str, Any] | None) -> None:
-        """Let a write happen; `what` names the field that differs.
+        """Admit a write; `what` is the field that differs.
 
-        Raises `WriteLoopError` where there were too many; the message names who else writes.
+        Raises `WriteLoopError` after too many writes; the message names the other writer.
         """
         now = self.clock()
         record = self._records.get(key)
@@ -84,13 +84,13 @@ class WriteGuard:
         raise errors.WriteLoopError(_describe(key, what, live))
 
     def note(self, key: Key, digest: str) -> None:
-        """Note a write that succeeded."""
+        """Count a write that succeeded."""
         now = self.clock()
         self._forget(now)
         self._records.setdefault(key, _Record()).writes.append((now, digest))
 
     def _forget(self, now: float) -> None:
-        """Drop what has been calm for long."""
+        """Drop the records of objects that were not written for a while."""
         for key, record in list(self._records.items()):
             last = max([record.paused_until, *(at for at, _ in record.writes)])
             if last <= now - CALM:
@@ -101,13 +101,13 @@ def _describe(key: Key, what: str, live: Mapping[str, Any] | None) -> str:
     kind, namespace, name = key
     by = f", last by field manager {other}" if (other := _other_manager(live)) else ""
     return (
-        f"{kind} {namespace}/{name} is changed as fast as it is restored: {what}{by}. "
-        "The operator now restores it ever more seldom. Stop whatever changes it."
+        f"{kind} {namespace}/{name} is reverted as fast as the operator writes it: {what}{by}. "
+        "The operator now backs off. Stop the other writer of this field."
     )
 
 
 def _other_manager(live: Mapping[str, Any] | None) -> str:
-    """Name who else wrote an object last."""
+    """Return the last other writer of an object."""
     entries = ((live or {}).get("metadata") or {}).get("managedFields") or []
     others: list[Mapping[str, Any]] = [
         entry

@@ -1,1 +1,1 @@
-"""From a parsed resource to the objects it asks for: deterministic and pure."""
+"""From a parsed resource to the objects it requests: deterministic and pure."""

@@ -1,6 +1,7 @@
-"""The plugin's service account and what it may do: existing roles, bound by name.
+"""The plugin's service account and its rights: existing roles, bound by name.
 
-The operator never writes rules. What it may bind is named in its chart; see `decide.acceptance`.
+The operator never writes rules. Its chart names the roles that it may bind; see
+`decide.acceptance`.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,7 +15,7 @@ RBAC: str = "rbac.authorization.k8s.io"
 
 
 def account_name(plugin: Plugin) -> str | None:
-    """Name the account of the plugin's pods; None for the namespace's default without a token."""
+    """Return the account of the plugin's pods; None for the default account without a token."""
     account = plugin.spec.service_account
     if creates_account(plugin):
         return account.name or names.children.account(plugin.name)
@@ -22,7 +23,7 @@ def account_name(plugin: Plugin) -> str | None:
 
 
 def creates_account(plugin: Plugin) -> bool:
-    """Whether the operator makes the account: asked for, or needed for the roles."""
+    """Whether the operator creates the account: requested, or needed for the roles."""
     account = plugin.spec.service_account
     if account.create is None:
         return bool(plugin.spec.cluster_roles or plugin.spec.roles) and account.name is None
@@ -32,10 +33,10 @@ def creates_account(plugin: Plugin) -> bool:
 def build_access(
     plugin: Plugin, bindable: Collection[str], owners: Mapping[str, Object] | None = None
 ) -> list[Object]:
-    """Build the account and the bindings of a plugin; nothing where it needs no rights.
+    """Build the account and the bindings of a plugin; empty where it needs no rights.
 
-    `bindable` names the ClusterRoles that the operator's own rights let it look at and bind;
-    `owners` holds, by their names, references to the chart's objects that grant them.
+    `bindable` lists the ClusterRoles that the operator's own rights allow it to read and bind;
+    `owners` maps their names to references to the chart's objects that grant them.
     """
     objects: list[Object] = []
     account = account_name(plugin)
@@ -75,10 +76,10 @@ def build_access(
 def _build_cluster_binding(
     plugin: Plugin, role: str, subject: dict[str, str], owner: Object | None
 ) -> Object:
-    """Build a cluster-wide binding. It can have no owner in a namespace: deletion prunes it.
+    """Build a cluster-wide binding. It cannot have a namespaced owner: deletion prunes it.
 
-    Its owner is what grants the role: when the chart's values no longer name the role, Helm deletes
-    that, and Kubernetes' garbage collector the binding, whether the operator runs or not.
+    Its owner is the object that grants the role. When the chart's values no longer name the role,
+    Helm deletes that object, and the garbage collector the binding, even without the operator.
     """
     return stamp(
         {

@@ -1,10 +1,10 @@
 """cert-manager's objects: the namespace's chain, and the two certificates of a plugin.
 
-With authorities above them, certificates are trusted by those and can be renewed without anybody
-having to follow at the same moment. A self-signed leaf, as the plugins' published manifests use, is
+Certificates that an authority has signed are trusted by that authority, so they can be renewed
+without a change on the other side. A self-signed leaf, as in the manifests that plugins publish, is
 its own pool and breaks calls at every renewal.
 
-Only fields that cert-manager 1.12 knows are sent.
+The objects use only fields of cert-manager 1.12.
 """
 
 from datetime import timedelta
@@ -18,16 +18,16 @@ from cnpg_plugin_operator.desired.objects import Object, build_child, stamp
 API_VERSION: Final = "cert-manager.io/v1"
 
 ROOT_LIFETIME: Final = timedelta(days=3650)
-"""The root only signs intermediates, whoever makes it."""
+"""Lifetime of the root with every provider; it only signs intermediates."""
 
 INTERMEDIATE_LIFETIME: Final = timedelta(days=1825)
-"""Of the intermediate, whoever makes it."""
+"""Lifetime of the intermediate with every provider."""
 
 
 def build_chain(namespace: str) -> list[Object]:
     """Build the chain that all plugins of a namespace share.
 
-    No owner: it outlives any single plugin and is removed with the last.
+    It has no owner: it outlives any single plugin and is removed with the last one.
     """
     return [
         _build_part(namespace, "Issuer", names.children.CHAIN_SELF_SIGNED, {"selfSigned": {}}),
@@ -90,7 +90,7 @@ def _ca_spec(
 
 
 def authority_subject(namespace: str, name: str) -> str:
-    """Name a CA, within the 64 characters of a common name (RFC 5280, upper bounds)."""
+    """Return the subject of a CA, at most 64 characters (RFC 5280, upper bounds)."""
     return f"{name}.{namespace}"[:64]
 
 
@@ -116,8 +116,8 @@ def _build_part(namespace: str, kind: str, name: str, spec: Object) -> Object:
 def server_names(plugin: Plugin, cluster_domain: str, announced: str | None) -> list[str]:
     """List the DNS names of the server certificate.
 
-    `announced` is the name that CloudNativePG verifies at present: it stays covered until
-    CloudNativePG has been told another.
+    `announced` is the name that CloudNativePG currently verifies. It stays covered until another
+    name is announced.
     """
     found = service_names(plugin, cluster_domain)
     found += [plugin.server_name, *plugin.spec.tls.dns_names]
@@ -144,7 +144,7 @@ def build_client_certificate(plugin: Plugin) -> Object:
 
 
 def client_subject(plugin: Plugin) -> str:
-    """Name CloudNativePG as the client of a plugin, within a common name's 64 characters."""
+    """Return the subject of CloudNativePG as a plugin's client, at most 64 characters."""
     return f"{plugin.name[:57]}-client"
 
 
@@ -175,7 +175,7 @@ def _build_leaf(plugin: Plugin, secret: str, purpose: Object) -> Object:
 
 
 def issuer_reference(plugin: Plugin) -> dict[str, str]:
-    """Name the issuer of a plugin's certificates: the user's, else one of the operator's own."""
+    """Return the issuer of a plugin's certificates: the user's, else one of the operator's own."""
     own = plugin.spec.tls.issuer_ref
     if own is not None:
         return {"name": own.name, "kind": own.kind, "group": own.group}

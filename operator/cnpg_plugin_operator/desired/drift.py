@@ -1,7 +1,8 @@
-"""Whether a live object still is what was applied, without asking the API server to try.
+"""Whether a live object still matches what was applied, without a request to the API server.
 
-A server-side apply that changes nothing is still a write request. Comparing first lets a quiet pass
-write nothing; the digest finds what is no longer wanted, the comparison finds what others changed.
+A server-side apply that changes nothing is still a write request. Comparing first lets a pass
+without changes write nothing. The digest detects fields that are no longer wanted, the comparison
+detects changes by others.
 """
 
 from collections.abc import Mapping
@@ -29,19 +30,19 @@ _SHARED_LISTS: Final = frozenset(
     }
 )
 """Lists of the API whose elements may belong to several managers (`x-kubernetes-list-type: map`).
-All others are atomic: a further element changes the whole."""
+All others are atomic: another element changes the whole list."""
 
 _WHOLE_MAPS: Final = frozenset({"matchLabels", "nodeSelector", "selector"})
-"""Maps of the API that are atomic, at least where they select."""
+"""Maps of the API that are atomic, at least in selectors."""
 
 _QUANTITIES: Final = frozenset({"divisor", "limits", "requests", "sizeLimit"})
-"""Fields that hold a quantity, or a map of them."""
+"""Fields with a quantity, or a map of quantities."""
 
 
 def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
-    """Name the first field in which the live object differs from the wanted one, or None.
+    """Return the first field in which the live object differs from the desired one, or None.
 
-    Fields that are not wanted belong to others and are not looked at.
+    Fields that the desired object does not set belong to others and are ignored.
     """
     if live is None:
         return "missing"
@@ -52,7 +53,7 @@ def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
 
 
 def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:  # noqa: ANN401 - JSON
-    """Name the first wanted field that the live value has not, by its path, or None."""
+    """Return the path of the first wanted field that the live value lacks, or None."""
     if _is_empty(wanted) and _is_empty(live):
         return None
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
@@ -74,12 +75,12 @@ def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:  # n
 
 
 def _field(path: str) -> str:
-    """The name of the last field of a path."""
+    """Return the last field of a path."""
     return path.rpartition(".")[2]
 
 
 def _counterpart(wanted: Any, index: int, live: list[Any]) -> Any:  # noqa: ANN401 - any JSON
-    """Find the live element that the wanted one became: by key, else by position."""
+    """Find the live element that corresponds to the wanted one: by key, else by position."""
     if isinstance(wanted, Mapping):
         key = next((key for key in _LIST_KEYS if key in wanted), None)
         if key is not None:
@@ -88,12 +89,12 @@ def _counterpart(wanted: Any, index: int, live: list[Any]) -> Any:  # noqa: ANN4
 
 
 def _is_empty(value: object) -> bool:
-    """The API server drops empty values of optional fields."""
+    """Whether the API server drops the value from optional fields."""
     return value is None or value is False or value in ("", {}, [], ())
 
 
 def _same_scalar(wanted: object, live: object, path: str) -> bool:
-    """Compare scalars as the API server normalises them: a CPU of `1000m` comes back as `1`."""
+    """Compare scalars as the API server normalizes them: it returns a CPU of `1000m` as `1`."""
     if wanted == live:
         return True
     if _QUANTITIES.isdisjoint(path.split(".")[-2:]):

@@ -1,6 +1,6 @@
 """The merge of `spec.podTemplate` into the generated pod template.
 
-The rules are those of `kubectl patch` for the lists that matter in a Pod: named things merge by
+The rules are those of `kubectl patch` for the lists that matter in a Pod: named elements merge by
 name, null removes a field, everything else replaces.
 """
 
@@ -22,7 +22,7 @@ _KEYS: Final = {
 
 
 def merge(base: Any, overlay: Any, field: str = "") -> Any:  # noqa: ANN401 - JSON of any shape
-    """Lay `overlay` over `base` and return the result; neither is changed."""
+    """Merge `overlay` into `base` and return the result; neither is changed."""
     if isinstance(base, dict) and isinstance(overlay, dict):
         merged = {key: value for key, value in base.items() if overlay.get(key, value) is not None}
         for key, value in overlay.items():
@@ -38,12 +38,12 @@ def merge(base: Any, overlay: Any, field: str = "") -> Any:  # noqa: ANN401 - JS
 def _merge_named(base: list[Any], overlay: list[Any], key: str) -> list[Any]:
     """Merge lists of objects that `key` identifies; new ones follow in their order.
 
-    Raises `InvalidSpecError` for a key that identifies nothing.
+    Raises `InvalidSpecError` where the key is not a name.
     """
     for item in (*base, *overlay):
         if isinstance(item, dict) and isinstance(item.get(key), dict | list):
             raise InvalidSpecError(
-                f"spec.podTemplate: {key} is a list or an object, where a name has to stand"
+                f"spec.podTemplate: {key} must be a name, not a list or an object"
             )
     patches = {item.get(key): item for item in overlay if isinstance(item, dict)}
     known = {item.get(key) for item in base}

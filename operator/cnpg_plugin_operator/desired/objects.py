@@ -1,7 +1,7 @@
-"""What all children have in common: labels, owner, and the digest that shows a change.
+"""What all children share: labels, owner, and the digest that shows a change.
 
-An object is a plain dictionary in the API's own shape: it is applied as it stands, and fields that
-are left out are nobody's business but the other managers'.
+An object is a plain dictionary in the API's own shape and is applied unchanged. Fields that it does
+not set belong to other managers.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ Object = dict[str, Any]
 
 
 def digest(value: object) -> str:
-    """Shorten any JSON value to 16 hexadecimal digits that change whenever it does."""
+    """Reduce any JSON value to a digest of 16 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def child_labels(plugin: Plugin) -> dict[str, str]:
-    """Labels by which children are found again."""
+    """Return the labels that select the plugin's children."""
     return {
         names.labels.NAME: plugin.name,
         names.labels.MANAGED_BY: names.resource.OPERATOR,
@@ -41,7 +41,7 @@ def build_child(
     annotations: Mapping[str, str] | None = None,
     **fields: object,
 ) -> Object:
-    """Build a namespaced child with its owner; user's labels never displace the operator's."""
+    """Build a namespaced child with its owner; users' labels never override the operator's."""
     child = stamp(
         {
             "apiVersion": api_version,
@@ -56,16 +56,16 @@ def build_child(
             **fields,
         }
     )
-    # Not part of the digest: the owner reference is, and says the same.
+    # Not part of the digest, because the owner reference is, and means the same.
     child["metadata"]["annotations"][names.annotations.UID] = plugin.uid
     return child
 
 
 def stamp(body: Object) -> Object:
-    """Note the digest of the wanted state on the object.
+    """Record the digest of the desired state on the object.
 
-    A removed field leaves no trace in the wanted state; only a digest shows that it was once
-    applied.
+    A removed field leaves no trace in the desired state; only a digest shows that it was applied
+    before.
     """
     body["metadata"]["annotations"][names.annotations.DESIRED] = digest(body)
     return body

@@ -1,4 +1,4 @@
-"""Secrets with a key that the operator made itself, in the shape that cert-manager's have."""
+"""Secrets with a key that the operator generated, in the format of cert-manager's."""
 
 import base64
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ TYPE: Final = "kubernetes.io/tls"
 
 
 def build_pair(plugin: Plugin, name: str, data: Mapping[str, bytes]) -> Object:
-    """Build a Secret that is the plugin's own and goes with it."""
+    """Build a Secret that belongs to the plugin and is deleted with it."""
     issuer = {names.annotations.CERT_MANAGER_ISSUER: names.resource.OPERATOR}
     return build_child(
         plugin, "v1", "Secret", name, annotations=issuer, type=TYPE, data=_encode(data)
@@ -23,7 +23,7 @@ def build_pair(plugin: Plugin, name: str, data: Mapping[str, bytes]) -> Object:
 def build_shared_authority(namespace: str, name: str, data: Mapping[str, bytes]) -> Object:
     """Build the Secret of an authority that all plugins of a namespace share.
 
-    No owner: it outlives any single plugin and is removed with the last.
+    It has no owner: it outlives any single plugin and is removed with the last one.
     """
     labels = {names.labels.MANAGED_BY: names.resource.OPERATOR, names.labels.CHAIN: name}
     return {

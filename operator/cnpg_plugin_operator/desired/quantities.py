@@ -1,6 +1,6 @@
-"""Kubernetes quantities (`500m`, `1Gi`, `1e3`), read as the API server reads them.
+"""Kubernetes quantities (`500m`, `1Gi`, `1e3`), parsed as the API server parses them.
 
-The API server writes them back in another form: `1000m` as `1`, `.5` as `500m`.
+The API server returns them in another format: `1000m` as `1`, `.5` as `500m`.
 """
 
 import re
@@ -19,14 +19,14 @@ _SUFFIXES: Final = {
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
 _MOST: Final = Decimal(2**63 - 1)
-"""Larger quantities are stored as this one."""
+"""The API server stores larger quantities as this one."""
 
 _LEAST: Final = Decimal("1e-9")
-"""Finer quantities are rounded up to a multiple of this one."""
+"""The API server rounds finer quantities up to a multiple of this one."""
 
 
 def read_quantity(value: object) -> Decimal | None:
-    """Read a quantity, or None where the value is none."""
+    """Parse a quantity, or return None where the value is invalid."""
     match = _QUANTITY.match(str(value))
     if match is None or isinstance(value, bool):
         return None

@@ -1,7 +1,7 @@
-"""The Service that CloudNativePG discovers a plugin by.
+"""The Service by which CloudNativePG discovers a plugin.
 
-It is made without CloudNativePG's label first: that gives the plugin the DNS name the handshake
-needs.
+The operator creates it without CloudNativePG's label first, because the handshake needs its DNS
+name.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,15 @@ REACHED_INSIDE: Final = {
     "sessionAffinity": "None",
     "internalTrafficPolicy": "Cluster",
 }
-"""Kubernetes' defaults, stated so that they are restored: a plugin is for CloudNativePG alone."""
+"""Kubernetes' defaults, set explicitly so that they are restored: only CloudNativePG calls a
+plugin."""
 
 
 def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Object:
     """Build the Service.
 
-    `announcement` holds the annotations of a published one; None keeps it out of CloudNativePG's
-    sight.
+    `announcement` is the annotations of a published Service; with None, CloudNativePG does not
+    find it.
     """
     service = plugin.spec.service
     labels = dict(service.labels)
@@ -60,7 +61,7 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
 def build_endpoint(plugin: Plugin) -> dict[str, str]:
     """Build the annotations that tell CloudNativePG what to dial and with which Secrets.
 
-    Of its "server Secret" CloudNativePG reads nothing but whom to trust.
+    CloudNativePG reads only the trusted certificates from its "server Secret".
     """
     endpoint = {
         names.cnpg.PLUGIN_PORT: str(plugin.spec.port),

@@ -1,13 +1,13 @@
-"""Plugins as sidecars: what CloudNativePG's pod template is to hold for all of them together.
+"""Plugins as sidecars: their combined part of CloudNativePG's pod template.
 
-One server-side apply under a manager of its own owns exactly this, so an apply without it takes all
-of it away and leaves the template as it was. Native sidecars (Kubernetes 1.29) start before the
-gate, and the gate ends before CloudNativePG starts.
+One field manager owns exactly this part, so an apply without it removes all of it and leaves the
+rest of the template unchanged. Native sidecars (Kubernetes 1.29) start before the gate, and the
+gate ends before CloudNativePG starts.
 
-Each sidecar has a socket directory of its own. CloudNativePG takes every entry of its directory for
-a plugin of that name (`RegisterUnixSocketPluginsInPath`, 1.24.0 to 1.30.0), so only the gate can
-write there: it links the sockets of declared plugins. A volume per sidecar rather than a `subPath`
-of one: an eviction names the volume, and so the sidecar.
+Each sidecar has its own socket directory. CloudNativePG registers every entry of its directory as a
+plugin of that name (`RegisterUnixSocketPluginsInPath`, 1.24.0 to 1.30.0), so only the gate can
+write there: it links the sockets of declared plugins. Each sidecar has a volume, not a `subPath` of
+a shared one, because an eviction names the volume, and so the sidecar.
 """
 
 import json
@@ -24,8 +24,8 @@ from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.workload import CONTAINER_SECURITY, POD_SECURITY
 
 _TINY: Final[Object] = {"medium": "Memory", "sizeLimit": "1Mi"}
-"""For sockets and links. The kernel keeps writers within it: such a volume never fills the node's
-disk, nor is the pod evicted for it."""
+"""For sockets and links. The kernel enforces the limit: such a volume never fills the node's disk,
+and the pod is never evicted because of it."""
 
 LINKS: Final[Object] = {"name": names.sidecars.VOLUME_SOCKETS, "emptyDir": _TINY}
 NO_TOKEN: Final[Object] = {"name": names.sidecars.VOLUME_NO_TOKEN, "emptyDir": {}}
@@ -35,34 +35,34 @@ NO_TOKEN_MOUNT: Final[Object] = {
     "mountPath": names.sidecars.TOKEN_DIRECTORY,
     "readOnly": True,
 }
-"""Takes the place of the token that every container of the pod would get (the API server's
-admission plugin ServiceAccount leaves alone what has something mounted there)."""
+"""Hides the token that every container of the pod would get: the API server's admission plugin
+ServiceAccount does not mount it where something else is mounted."""
 
 GATE_RESOURCES: Final[Object] = {"requests": {"cpu": "10m", "memory": "64Mi"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a sidecar has to know of the pod it goes into."""
+    """What a sidecar needs to know about its pod."""
 
     directory: str
     """Where CloudNativePG looks for sockets."""
     user: Mapping[str, int]
     """`runAsUser` and `runAsGroup` of CloudNativePG's container; empty where the platform assigns
-    them. Only the same user may connect to a socket of mode 0755."""
+    them. Only the same user can connect to a socket of mode 0755."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The container that CloudNativePG's start waits for; settings of the operator."""
+    """The init container that starts before CloudNativePG, from the operator's settings."""
 
     image: str = ""
-    """The operator's own; empty where it does not know it."""
+    """The operator's own image; empty where it is not configured."""
     pull_policy: str = "IfNotPresent"
     deadline: timedelta = timedelta(seconds=60)
-    """After which CloudNativePG starts whatever the sidecars do."""
+    """The time after which CloudNativePG starts, whatever the sidecars do."""
     pull_secrets: tuple[str, ...] = ()
-    """Secrets in CloudNativePG's namespace that its image is pulled with."""
+    """Secrets in CloudNativePG's namespace for pulling the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Sidecar:
     """One plugin's part of the pod template."""
 
     name: str
-    """Of the `CNPGPlugin`."""
+    """Name of the `CNPGPlugin`."""
     socket: str
-    """The CNPG-I name, which is the name of its socket."""
+    """The CNPG-I name, which is also the name of its socket."""
     revision: str
     container: Object
     volumes: tuple[Object, ...]
@@ -80,14 +80,14 @@ class Sidecar:
 
 
 def build_sidecar(plugin: Plugin, place: Place) -> Sidecar:
-    """Build what a plugin is to be in CloudNativePG's pod."""
+    """Build a plugin's part of CloudNativePG's pod."""
     container = _build_container(plugin, place)
     volumes = tuple(
         {**volume, "name": names.sidecars.volume(plugin.name, str(volume.get("name")))}
         for volume in plugin.spec.volumes
     )
     secrets = plugin.spec.image_pull_secrets
-    # With the uid, a resource that is made anew is another revision than its predecessor.
+    # With the uid, a resource that is created again has another revision than the previous one.
     revision = digest([plugin.uid, container, volumes, secrets])
     return Sidecar(
         plugin.name, plugin.spec.plugin_name, revision, container, volumes, tuple(secrets)
@@ -101,7 +101,7 @@ def _build_container(plugin: Plugin, place: Place) -> Object:
         {**mount, "name": names.sidecars.volume(plugin.name, str(mount.get("name")))}
         for mount in spec.volume_mounts
     ]
-    # Whoever names CloudNativePG's account, and may, gets its token.
+    # A plugin that uses CloudNativePG's account, which needs a grant, gets its token.
     hiding = [] if spec.service_account.name else [NO_TOKEN_MOUNT]
     container: Object = {
         "name": names.sidecars.container(plugin.name),
@@ -119,7 +119,7 @@ def _build_container(plugin: Plugin, place: Place) -> Object:
             **spec.security_context,
         },
         "volumeMounts": [_own_socket_mount(plugin.name, place.directory), *hiding, *mounts],
-        # The pod may be gone, and its log with it, before anybody reads why the plugin ended.
+        # The pod and its log may be deleted before a user reads why the plugin exited.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     optional = {
@@ -134,7 +134,7 @@ def _build_container(plugin: Plugin, place: Place) -> Object:
 
 
 def _own_socket_mount(name: str, directory: str) -> Object:
-    """Mount a sidecar's own directory where it would look for CloudNativePG's."""
+    """Mount a sidecar's own directory where it would expect CloudNativePG's."""
     return {"name": names.sidecars.socket_volume(name), "mountPath": directory}
 
 
@@ -143,7 +143,7 @@ def _links_mount(place: Place) -> Object:
 
 
 def _directory_mounts(sidecars: Sequence[Sidecar]) -> list[Object]:
-    """Mount all sidecars' directories; a socket can be connected to on a read-only mount."""
+    """Mount all sidecars' directories; clients can connect to a socket on a read-only mount."""
     return [
         {
             "name": names.sidecars.socket_volume(sidecar.name),
@@ -155,9 +155,9 @@ def _directory_mounts(sidecars: Sequence[Sidecar]) -> list[Object]:
 
 
 def keep_sidecar(name: str, socket: str, template: Mapping[str, Any]) -> Sidecar | None:
-    """Take a plugin's part as it is, for a plugin that must not be changed now.
+    """Return a plugin's current part, for a plugin that must not change now.
 
-    Only its socket directory is always its own: up to 0.1 all sidecars shared one.
+    Only its socket directory may change: up to 0.1, all sidecars shared one.
     """
     revision = read_sidecars(template).get(name)
     pod = template.get("spec") or {}
@@ -179,7 +179,7 @@ def keep_sidecar(name: str, socket: str, template: Mapping[str, Any]) -> Sidecar
         else mount
         for mount in mounts
     ]
-    # Which of the pull secrets are this sidecar's, nothing says; all of them do no harm.
+    # The template does not tell which pull secrets are this sidecar's; keeping all is harmless.
     secrets = tuple(pod.get("imagePullSecrets") or [])
     return Sidecar(name, socket, revision, {**container, "volumeMounts": own}, volumes, secrets)
 
@@ -189,7 +189,7 @@ def build_template(
 ) -> Object:
     """Build this operator's part of the pod template; empty where there is no sidecar.
 
-    The gate that is there stays: a new version of this operator is no reason to roll CloudNativePG.
+    An existing gate stays: a new version of this operator must not roll out CloudNativePG.
     """
     if not sidecars:
         return {}
@@ -222,7 +222,7 @@ def _choose_gate(
     live: Mapping[str, Any],
     revisions: Mapping[str, str],
 ) -> tuple[Object, list[Object]]:
-    """Keep the gate that guards the same sidecars at the same places, with what it is pulled by."""
+    """Keep a gate for the same sidecars with the same mounts, and the secrets that pull it."""
     built = _build_gate(sidecars, place, gate)
     standing = _standing_gate(live)
     if standing is None or read_sidecars(live) != revisions or _places(standing) != _places(built):
@@ -231,7 +231,7 @@ def _choose_gate(
 
 
 def _places(container: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """Name what a container mounts, and where."""
+    """Return the volumes that a container mounts, and where."""
     mounts = container.get("volumeMounts") or []
     return {(str(m.get("name")), str(m.get("mountPath"))) for m in mounts}
 
@@ -255,27 +255,27 @@ def _build_gate(sidecars: Sequence[Sidecar], place: Place, gate: Gate) -> Object
 
 
 def _standing_gate(template: Mapping[str, Any]) -> Object | None:
-    """Find the gate as it is; the API server's defaults in it do no harm when applied."""
+    """Find the current gate; applying it with the API server's defaults changes nothing."""
     containers = (template.get("spec") or {}).get("initContainers") or []
     return next((dict(c) for c in containers if c.get("name") == names.sidecars.GATE), None)
 
 
 def read_sidecars(template: Mapping[str, Any]) -> dict[str, str]:
-    """Read which sidecars a pod template (or a pod) says it holds; nonsense counts as none."""
+    """Read the sidecars that a pod template (or a pod) declares; invalid content counts as none."""
     annotations = (template.get("metadata") or {}).get("annotations") or {}
     found = read_json(annotations.get(names.annotations.SIDECARS))
     return {name: printable(revision) for name, revision in found.items()}
 
 
 def find_template_drift(wanted: Object, live: Mapping[str, Any]) -> str | None:
-    """Name the first field in which the pod template differs from what it is to hold, or None."""
+    """Return the first field in which the pod template differs from the wanted part, or None."""
     if not wanted:
         return "metadata.annotations" if _has_remains(live) else None
     return first_difference(wanted, live)
 
 
 def _has_remains(template: Mapping[str, Any]) -> bool:
-    """Whether anything of this operator's is left in a template that is to hold no sidecar."""
+    """Whether a template that should have no sidecar still has a part of this operator's."""
     containers = (template.get("spec") or {}).get("initContainers") or []
     return bool(read_sidecars(template)) or any(
         c.get("name") == names.sidecars.GATE for c in containers

@@ -1,8 +1,8 @@
-"""What others have put on a child where nothing of others may be, and the patch that removes it.
+"""Fields that others have set on a child where only the operator may, and the patch to remove them.
 
-A server-side apply takes over a field that it names, but cannot remove one that it does not. Of a
-child's labels and annotations, the families of CloudNativePG and of this operator are exactly what
-is wanted: CloudNativePG acts on them. All other keys are left to whoever set them.
+A server-side apply takes over a field that it sets, but cannot remove one that it does not set. A
+child's labels and annotations with the prefixes of CloudNativePG and of this operator must be
+exactly as wanted, because CloudNativePG acts on them. All other keys belong to their managers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,10 +13,10 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.desired.objects import Object
 
 NOTES: Final = frozenset({names.annotations.DISTURBED})
-"""Keys of our families that a manager of their own keeps on a child."""
+"""Keys with our prefixes that another manager of this operator owns on a child."""
 
 FAMILIES: Final = (f"{names.cnpg.DOMAIN}/", f"{names.resource.GROUP}/")
-"""Prefixes of the keys that are this operator's on its children."""
+"""Prefixes of the keys that only this operator sets on its children."""
 
 ABSENT: Final[Mapping[str, frozenset[str]]] = {
     "Service": frozenset(
@@ -36,23 +36,23 @@ ABSENT: Final[Mapping[str, frozenset[str]]] = {
     ),
     "Deployment": frozenset({"minReadySeconds", "paused"}),
 }
-"""Fields of a child's `spec` that would lead its traffic elsewhere or stop its rollouts."""
+"""Fields of a child's `spec` that would redirect its traffic or stop its rollouts."""
 
 _ABSENT_FROM_PORTS: Final = frozenset({"nodePort", "appProtocol"})
 
 
 @dataclass(frozen=True, slots=True)
 class Surplus:
-    """What has to go from a live object."""
+    """What must be removed from a live object."""
 
     field: str
-    """The first of it, by its path."""
+    """The path of the first field."""
     patch: Mapping[str, Any]
-    """The JSON merge patch that removes all of it, if the object is still the one looked at."""
+    """The JSON merge patch that removes all of it, unless the object has changed since."""
 
 
 def find_surplus(desired: Object, live: Mapping[str, Any]) -> Surplus | None:
-    """Find what has to go from a live object, or None."""
+    """Find what must be removed from a live object, or None."""
     metadata, spec = dict(_keys(desired, live)), dict(_fields(desired, live))
     template = dict(_keys(_template(desired), _template(live)))
     if template:
@@ -60,7 +60,7 @@ def find_surplus(desired: Object, live: Mapping[str, Any]) -> Surplus | None:
     if not metadata and not spec:
         return None
     if desired["kind"] == "Service" and spec:
-        # What goes with another type of Service can only go together with the type.
+        # Fields of another type of Service can only be removed together with the type.
         spec["type"] = desired["spec"]["type"]
     patch: dict[str, Any] = {
         "metadata": {**metadata, "resourceVersion": live["metadata"]["resourceVersion"]}
@@ -71,7 +71,7 @@ def find_surplus(desired: Object, live: Mapping[str, Any]) -> Surplus | None:
 
 
 def _keys(desired: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Find labels and annotations of our families that are not wanted."""
+    """Find labels and annotations with our prefixes that are not wanted."""
     for section in ("labels", "annotations"):
         wanted = (desired.get("metadata") or {}).get(section) or {}
         found = (live.get("metadata") or {}).get(section) or {}
@@ -82,7 +82,7 @@ def _keys(desired: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[tuple
 
 
 def _fields(desired: Object, live: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Find fields of the spec that must be absent, and ports that are not the wanted ones."""
+    """Find fields of the spec that must be absent, and ports that differ from the wanted ones."""
     wanted, found = desired.get("spec") or {}, live.get("spec") or {}
     for field in sorted(ABSENT.get(desired["kind"], ())):
         if found.get(field) and field not in wanted:
@@ -100,7 +100,7 @@ def _template(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _first(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
-    """Name the first field that has to go."""
+    """Return the first field to remove."""
     for section, keys in metadata.items():
         return f"metadata.{section}.{next(iter(keys))}"
     field = next(iter(spec))

@@ -1,6 +1,6 @@
-"""The Secret that says whom CloudNativePG and a plugin trust; see `decide.certificates.trust`.
+"""The Secret that defines whom CloudNativePG and a plugin trust; see `decide.certificates.trust`.
 
-It is a Secret and no ConfigMap because CloudNativePG reads one. It holds public certificates only.
+It is not a ConfigMap, because CloudNativePG reads a Secret. It contains public certificates only.
 """
 
 import base64
@@ -32,12 +32,12 @@ def build_trust(
 
 
 def _encode(certificates: Iterable[bytes]) -> str:
-    """Write certificates as PEM, as a Secret wants it."""
+    """Encode certificates as PEM in base64, for a Secret."""
     text = "".join(map(_write_pem, certificates))
     return base64.b64encode(text.encode()).decode()
 
 
 def _write_pem(certificate: bytes) -> str:
-    """Write one certificate as RFC 7468 says."""
+    """Write one certificate in the format of RFC 7468."""
     lines = textwrap.wrap(base64.b64encode(certificate).decode(), 64)
     return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])

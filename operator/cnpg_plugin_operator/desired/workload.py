@@ -11,19 +11,19 @@ from cnpg_plugin_operator.desired.merge import merge
 from cnpg_plugin_operator.desired.objects import Object, build_child, child_labels
 
 POD_SECURITY: Final = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-"""What the `restricted` Pod Security level asks of a pod. No user id: the image names its own, and
-OpenShift assigns one."""
+"""Requirements of the Pod Security level `restricted` for pods. It sets no user id: the image has
+its own, and OpenShift assigns one."""
 
 CONTAINER_SECURITY: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
     "readOnlyRootFilesystem": True,
 }
-"""What the `restricted` level asks of a container, and a root file system nobody can write to."""
+"""Requirements of the level `restricted` for containers, and a read-only root file system."""
 
 CLIENT_FILES: Final = ("tls.crt", "ca.crt")
-"""Names of the file by which the plugin trusts clients: whatever a plugin's own arguments ask for,
-and whichever of them is right at the moment, it is the same."""
+"""Names of the file with the trusted client certificates: a plugin's own arguments may use either
+name, and both have the same content."""
 
 TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "podCertificate"})
 """Sources of a projected volume that prove the pod's account to others."""
@@ -32,15 +32,15 @@ DEFAULT_ACCOUNT: Final = "default"
 """The account that every namespace has."""
 
 STARTUP_SECONDS: Final = 300
-"""How long a plugin may take until it listens. A plugin that waits for a leader election Lease
-takes as long as its predecessor's Lease lasts."""
+"""How long a plugin may take to listen. A plugin that waits for a leader election Lease takes as
+long as the Lease of its predecessor."""
 
 
 def build_deployment(plugin: Plugin, reloaded_for: str = "") -> Object:
     """Build the Deployment of a standalone plugin.
 
-    `reloaded_for` tells the certificates that its pods were restarted for; empty where they never
-    were.
+    `reloaded_for` is the digest of the certificates that its pods were restarted for; empty where
+    they never were.
     """
     spec = plugin.spec
     template = build_pod_template(plugin)
@@ -65,7 +65,7 @@ def build_deployment(plugin: Plugin, reloaded_for: str = "") -> Object:
 
 
 def build_pod_template(plugin: Plugin) -> Object:
-    """Build the pod template, `spec.podTemplate` merged last."""
+    """Build the pod template; `spec.podTemplate` is merged last."""
     spec = plugin.spec
     pod: dict[str, Any] = {
         "containers": [_build_container(plugin)],
@@ -95,10 +95,10 @@ def build_pod_template(plugin: Plugin) -> Object:
 
 
 def _settle_account(plugin: Plugin, pod: Object) -> None:
-    """Decide whose token the pod holds, whatever was merged: of an account of its own, or none.
+    """Set the account after the merge: the pod gets the token of a chosen account, or none.
 
-    The account is always named: where a field manager takes `serviceAccountName` back, the API
-    server fills it in again from its deprecated alias.
+    The account is always set: when a field manager removes `serviceAccountName`, the API server
+    fills it in again from its deprecated alias.
     """
     account = account_name(plugin)
     declined = pod.get("automountServiceAccountToken") is False
@@ -108,7 +108,7 @@ def _settle_account(plugin: Plugin, pod: Object) -> None:
 
 
 def proves_account(pod: Mapping[str, Any]) -> bool:
-    """Whether a running pod template has an account that was chosen, or a token of any."""
+    """Whether a running pod template has a non-default account, or a token of any."""
     without = without_account(pod)
     return (
         (pod.get("serviceAccountName") or DEFAULT_ACCOUNT) != DEFAULT_ACCOUNT
@@ -118,7 +118,7 @@ def proves_account(pod: Mapping[str, Any]) -> bool:
 
 
 def without_account(pod: Mapping[str, Any]) -> Object:
-    """Build the fields of a running pod template that take its account and tokens away."""
+    """Build the fields of a running pod template that remove its account and tokens."""
     volumes = []
     for volume in pod.get("volumes") or []:
         projected = volume.get("projected") or {}
@@ -156,7 +156,7 @@ def _build_container(plugin: Plugin) -> Object:
             },
             *spec.volume_mounts,
         ],
-        # The end of the log says why a plugin ended, where it says nothing else.
+        # Without a termination message, the end of the log says why a plugin exited.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **_build_probes(spec.probes, spec.port),
     }
@@ -171,7 +171,7 @@ def _build_container(plugin: Plugin) -> Object:
 
 
 def server_environment(plugin: Plugin) -> dict[str, str]:
-    """Say where the server finds its files and what it listens on; usable as `$(NAME)` in args."""
+    """Return the paths of the server's files and its address; usable as `$(NAME)` in args."""
     tls = plugin.spec.tls
     return {
         "CNPG_PLUGIN_SERVER_CERT": f"{tls.mounts.server}/tls.crt",
@@ -182,7 +182,7 @@ def server_environment(plugin: Plugin) -> dict[str, str]:
 
 
 def _server_arguments(plugin: Plugin) -> list[str]:
-    """The flags of every plugin built on cnpg-i-machinery."""
+    """Return the flags of every plugin built on cnpg-i-machinery."""
     if plugin.spec.server_arguments == "None":
         return []
     facts = server_environment(plugin)
@@ -195,10 +195,10 @@ def _server_arguments(plugin: Plugin) -> list[str]:
 
 
 def _build_probes(probes: Probes, port: int) -> dict[str, Any]:
-    """Default to a TCP connection: kubelet's gRPC probes speak no TLS. An empty probe means none.
+    """Default to a TCP connection: kubelet's gRPC probes have no TLS. An empty probe is none.
 
-    The startup probe looks every second, so that a plugin is ready as soon as it listens; later
-    probes look seldom, for each leaves a broken TLS handshake in the plugin's log.
+    The startup probe runs every second, so that a plugin is ready as soon as it listens; later
+    probes run rarely, because each leaves a failed TLS handshake in the plugin's log.
     """
     tcp = {"tcpSocket": {"port": port}}
     defaults = {
@@ -216,9 +216,9 @@ def _build_probes(probes: Probes, port: int) -> dict[str, Any]:
 
 
 def tls_volumes(plugin: Plugin) -> list[Object]:
-    """Mount the server's pair, and what clients are trusted by.
+    """Build the volumes of the server's pair and of the trusted client certificates.
 
-    CloudNativePG's private key stays out of the plugin's reach.
+    The plugin has no access to CloudNativePG's private key.
     """
     return [
         {

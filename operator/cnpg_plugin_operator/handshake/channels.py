@@ -1,7 +1,7 @@
 """Opens the gRPC channels that CloudNativePG opens: TLS to a Service, or a plain unix socket.
 
-Takes bytes and names only, never certificates that somebody has read: who talks over a unix socket
-should not have to load what reads them.
+It takes bytes and names only, no parsed certificates: clients of a unix socket should not have to
+load the libraries that parse them.
 """
 
 from pathlib import Path
@@ -12,12 +12,12 @@ import grpc
 import grpc.aio
 
 MOST_RECEIVED: Final = 64 * 1024
-"""Bytes of one answer: what a plugin says of itself takes a few hundred."""
+"""Maximum bytes of one answer; a plugin's metadata has a few hundred."""
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MOST_RECEIVED),
-    ("grpc.enable_http_proxy", 0),  # the proxy of the environment is not CloudNativePG's way
-    ("grpc.use_local_subchannel_pool", 1),  # never the connection of an earlier handshake
+    ("grpc.enable_http_proxy", 0),  # CloudNativePG does not use the environment's proxy
+    ("grpc.use_local_subchannel_pool", 1),  # never reuse the connection of an earlier handshake
 )
 
 

@@ -1,8 +1,8 @@
-"""Asks a plugin what CloudNativePG asks when it loads it, in the same order, over any channel.
+"""Calls a plugin as CloudNativePG does when it loads it, in the same order, over any channel.
 
-Exists because a plugin that CloudNativePG cannot load keeps its Clusters from being reconciled: one
-failing call here would be one failing call there (`internal/cnpi/plugin/connection/connection.go`,
-`LoadPlugin`). Generated messages and gRPC's errors stay in this module.
+CloudNativePG does not reconcile the Clusters of a plugin that it cannot load: one failing call here
+would be one failing call there (`internal/cnpi/plugin/connection/connection.go`, `LoadPlugin`).
+Generated messages and gRPC's errors stay in this module.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Service:
     name: str
     """The name of that number, without `TYPE_`."""
     full_name: str | None
-    """The gRPC service whose `GetCapabilities` CloudNativePG calls, None where it calls none."""
+    """The gRPC service whose `GetCapabilities` CloudNativePG calls; None where it calls none."""
 
 
 SERVICES: Final = (
@@ -48,35 +48,34 @@ SERVICES: Final = (
     Service(8, "INSTANCE_SIDECAR_INJECTION", None),
     Service(9, "INSTANCE_JOB_SIDECAR_INJECTION", None),
 )
-"""CNPG-I v0.6.0, in the order in which CloudNativePG 1.30.0 asks; it ignores numbers it does not
-know."""
+"""CNPG-I v0.6.0, in the order of CloudNativePG 1.30.0's calls; it ignores unknown numbers."""
 
 _HEALTH: Final = "grpc.health.v1.Health"
 _HEALTH_STATUS: Final = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 _SERVING: Final = 1
 
 _MAX_TEXT: Final = 256
-"""Characters of a plugin's own words that are kept."""
+"""Maximum characters of a text that the plugin reports."""
 
 _MAX_CAPABILITIES: Final = 64
-"""Advertised services that are kept: the protocol knows eleven."""
+"""Maximum advertised services that are kept; the protocol defines eleven."""
 
 _MAX_ENTRIES: Final = 1000
-"""Advertised services that are looked at."""
+"""Maximum advertised services that are read."""
 
 _Response = TypeVar("_Response", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A channel to what should be a plugin."""
+    """A channel to an expected plugin."""
 
     channel: grpc.aio.Channel
     where: str
-    """How messages call the other end."""
+    """The name of the other end in messages."""
     unusable: Callable[[str], HandshakeError]
-    """Explains that not even the first call came through, given gRPC's status. A call makes the
-    connection, so only who opened the channel knows what that means."""
+    """Explains, from gRPC's status, why not even the first call succeeded. That call makes the
+    connection, so only the opener of the channel knows what its failure means."""
 
 
 async def identify(line: Line, plugin_name: str, progress: Progress) -> Identity:
@@ -91,7 +90,7 @@ async def identify(line: Line, plugin_name: str, progress: Progress) -> Identity
 
 
 class _Dialogue:
-    """The calls on one channel; what the plugin has said so far is kept for the outcome."""
+    """The calls on one channel; the answers so far are kept for the outcome."""
 
     def __init__(self, line: Line, progress: Progress) -> None:
         self._line = line
@@ -99,7 +98,7 @@ class _Dialogue:
         self.identity = Identity(name="", version="")
 
     async def introduce(self, expected: str) -> None:
-        """Ask for the plugin's name, which has to be the one it is registered under."""
+        """Get the plugin's name, which must be the expected one."""
         said = await self._ask("GetPluginMetadata", identity_pb2.MetadataResponse)
         self._learn(
             Identity(
@@ -121,12 +120,12 @@ class _Dialogue:
             )
 
     async def list_services(self) -> None:
-        """Ask for the advertised services, then each for its capabilities."""
+        """Get the advertised services, then the capabilities of each."""
         said = await self._ask("GetPluginCapabilities", identity_pb2.CapabilitiesResponse)
         if len(said.capabilities) > _MAX_ENTRIES:
             raise self._failure(
                 Reason.NOT_A_PLUGIN,
-                f"advertises {len(said.capabilities)} capabilities; CNPG-I knows {len(SERVICES)}. "
+                f"advertises {len(said.capabilities)} capabilities; CNPG-I has {len(SERVICES)}. "
                 "Correct the plugin.",
             )
         types = {c.service.type for c in said.capabilities if c.HasField("service")}
@@ -143,24 +142,24 @@ class _Dialogue:
         except grpc.aio.AioRpcError as error:
             raise self._failure(
                 Reason.CAPABILITY_FAILED,
-                f"advertises {name}, but {full_name}/GetCapabilities answers {_status(error)}: "
+                f"advertises {name}, but {full_name}/GetCapabilities returns {_status(error)}: "
                 "CloudNativePG would not load the plugin. Correct the plugin.",
             ) from error
 
     async def probe(self) -> None:
-        """Ask whether the plugin is ready, as CloudNativePG does before each use.
+        """Check whether the plugin is ready, as CloudNativePG does before each use.
 
-        CloudNativePG only minds the error, and the protocol says that an absent value means ready.
-        A false that was really sent is the plugin's own word that it is not.
+        CloudNativePG checks only for an error, and the protocol defines an absent value as ready.
+        An explicit false means that the plugin itself reports not to be ready.
         """
         said = await self._ask("Probe", identity_pb2.ProbeResponse)
         if said.HasField("ready") and not said.ready:
             raise self._failure(
-                Reason.NOT_SERVING, "answers Probe with ready=false. The plugin's log may say why."
+                Reason.NOT_SERVING, "answers Probe with ready=false. See the plugin's log."
             )
 
     async def check_health(self) -> None:
-        """Ask the standard health service, where the plugin has one."""
+        """Check the standard health service, where the plugin has one."""
         try:
             answer = await self._call(f"/{_HEALTH}/Check")
             status = _parse(answer, identity_pb2.HealthResponse).status
@@ -172,29 +171,29 @@ class _Dialogue:
             ) from error
         except DecodeError as error:
             raise self._failure(
-                Reason.NOT_SERVING, f"answers {_HEALTH}/Check with something unreadable."
+                Reason.NOT_SERVING, f"answers {_HEALTH}/Check with an unreadable message."
             ) from error
         if status != _SERVING:
             raise self._failure(
                 Reason.NOT_SERVING,
-                f"says {_HEALTH_STATUS.get(status, status)} at {_HEALTH}/Check. The plugin's log "
-                "may say why.",
+                f"reports {_HEALTH_STATUS.get(status, status)} at {_HEALTH}/Check. See the "
+                "plugin's log.",
             )
 
     async def _ask(self, method: str, response: type[_Response]) -> _Response:
-        """Call the identity service, without which nothing is a plugin."""
+        """Call the identity service, which every plugin has."""
         try:
             return _parse(await self._call(f"/{_IDENTITY}/{method}"), response)
         except DecodeError as error:
             raise self._failure(
-                Reason.NOT_A_PLUGIN, f"answers {_IDENTITY}/{method} with something unreadable."
+                Reason.NOT_A_PLUGIN, f"answers {_IDENTITY}/{method} with an unreadable message."
             ) from error
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 raise self._failure(
                     Reason.NOT_A_PLUGIN,
-                    f"does not know {_IDENTITY}/{method}: it is no CNPG-I plugin. Correct the "
-                    "image or its arguments.",
+                    f"does not implement {_IDENTITY}/{method}: it is not a CNPG-I plugin. Correct "
+                    "the image or its arguments.",
                 ) from error
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _is_too_long(error):
                 raise self._failure(
@@ -206,8 +205,7 @@ class _Dialogue:
                 raise self._line.unusable(_status(error)) from error
             raise self._failure(
                 Reason.NOT_SERVING,
-                f"answers {_IDENTITY}/{method} with {_status(error)}. The plugin's log may say "
-                "why.",
+                f"answers {_IDENTITY}/{method} with {_status(error)}. See the plugin's log.",
             ) from error
 
     async def _call(self, method: str) -> bytes:
@@ -245,12 +243,12 @@ def _is_too_long(error: grpc.aio.AioRpcError) -> bool:
 
 
 def _status(error: grpc.aio.AioRpcError) -> str:
-    """Write gRPC's code and the server's own words."""
+    """Format gRPC's code and the server's message."""
     details = _clip(error.details() or "")
     return f"{error.code().name} ({details})" if details else str(error.code().name)
 
 
 def _clip(text: str) -> str:
-    """Keep a plugin's words to one line of a length that fits a status."""
+    """Reduce a plugin's text to one line of a length that fits a status."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[:_MAX_TEXT]).split())
     return line if len(text) <= _MAX_TEXT else f"{line}…"

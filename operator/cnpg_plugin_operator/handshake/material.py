@@ -1,8 +1,8 @@
 """Turns CloudNativePG's TLS material into an `ssl` context with the rules of its Go client.
 
-Exists because the defaults of the standard library differ from Go's in a dozen ways that matter
-here, and because `ssl` loads keys from files only: the pair goes through memory that has a file's
-name (`memfd_create`), so no key touches a disk.
+The defaults of the standard library differ from Go's in a dozen ways that matter here. And `ssl`
+loads keys from files only, so the pair goes through a file in memory (`memfd_create`): no key
+touches a disk.
 """
 
 import os
@@ -19,16 +19,15 @@ from cnpg_plugin_operator.pki.reading import read_certificates
 from .progress import HandshakeError
 
 ALPN: Final = "h2"
-"""The only protocol gRPC speaks; grpc-go 1.67 and newer insists on it."""
+"""The only protocol of gRPC; grpc-go 1.67 and newer requires it."""
 
 CIPHERS: Final = "DEFAULT:@SECLEVEL=1"
-"""Go's floor: RSA from 1024 bits on, no SHA-1. Python's own default level refuses more than Go
-does."""
+"""Go's minimum: RSA from 1024 bits, no SHA-1. Python's default level refuses more than Go does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usable:
-    """Material that holds what a connection needs, reduced to exactly that."""
+    """Material reduced to what a connection needs."""
 
     trust: bytes = field(repr=False)
     certificate: bytes = field(repr=False)
@@ -48,10 +47,12 @@ def usable(material: Material) -> Usable:
     certificate = pem.encode(pem.certificates(material.certificate))
     key = pem.private_key(material.key)
     if not certificate or key is None:
-        missing = "tls.key holds no private key" if certificate else "tls.crt holds no certificate"
+        missing = (
+            "tls.key contains no private key" if certificate else "tls.crt contains no certificate"
+        )
         raise HandshakeError(
             Reason.SECRET_INCOMPLETE,
-            f"The client Secret's {missing} in PEM: CloudNativePG could present nothing. Issue the "
+            f"The client Secret's {missing} in PEM: CloudNativePG could not present it. Issue the "
             "client certificate again.",
         )
     return Usable(
@@ -65,9 +66,8 @@ def usable(material: Material) -> Usable:
 def build_context(material: Usable) -> ssl.SSLContext:
     """Build a context for one connection: CloudNativePG's `tls.Config`, in OpenSSL's terms.
 
-    The name is not checked by OpenSSL but right after the handshake by
-    `decide.certificates.tls_rules.covers`, for OpenSSL's rules for wildcards are not Go's, and for
-    a message that lists the names.
+    OpenSSL does not check the name. `decide.certificates.tls_rules.covers` does right after the
+    handshake, because OpenSSL's rules for wildcards differ from Go's, and to list the names.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -75,7 +75,7 @@ def build_context(material: Usable) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols([ALPN])
-    # Go takes a certificate of its pool as a root whether or not it is self-signed.
+    # Go accepts a certificate of its pool as a root whether or not it is self-signed.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.load_verify_locations(cadata=material.trust.decode("ascii"))
@@ -84,18 +84,18 @@ def build_context(material: Usable) -> ssl.SSLContext:
 
 
 def _readable(found: Iterable[bytes]) -> list[bytes]:
-    """Return CloudNativePG's pool: what cannot be read is skipped without a word, as Go does.
+    """Return CloudNativePG's pool without unreadable certificates, which Go skips silently.
 
-    Neither OpenSSL nor gRPC would skip it by themselves.
+    Neither OpenSSL nor gRPC would skip them.
     """
     scratch = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    problem = "holds no certificate in PEM: CloudNativePG would trust nobody"
+    problem = "contains no certificate in PEM: CloudNativePG would trust no server"
     pool = []
     for encoded in found:
         try:
             scratch.load_verify_locations(cadata=encoded)
         except ssl.SSLError as error:
-            problem = f"cannot be read ({_words(error)})"
+            problem = f"is unreadable ({_words(error)})"
         else:
             pool.append(encoded)
     if not pool:
@@ -107,12 +107,12 @@ def _readable(found: Iterable[bytes]) -> list[bytes]:
 
 
 def _present(context: ssl.SSLContext, material: Usable) -> None:
-    """Load the client's pair; what OpenSSL says of it is dropped, for a key is involved."""
+    """Load the client's pair. OpenSSL's message is dropped, because a key is involved."""
     descriptor = os.memfd_create("client-pair")
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
             file.write(material.certificate + material.key)
-        # The empty password keeps OpenSSL from asking the terminal for one.
+        # The empty password keeps OpenSSL from asking for one on the terminal.
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
     except ssl.SSLError as error:
         refused = error.reason or "unknown"
@@ -130,11 +130,11 @@ def _present(context: ssl.SSLContext, material: Usable) -> None:
         )
     raise HandshakeError(
         Reason.SECRET_INCOMPLETE,
-        "The client Secret's tls.crt or tls.key cannot be read: CloudNativePG could not load the "
+        "The client Secret's tls.crt or tls.key is unreadable: CloudNativePG could not load the "
         "pair. Issue the client certificate again.",
     )
 
 
 def _words(error: ssl.SSLError) -> str:
-    """Return OpenSSL's words in lower case."""
+    """Return OpenSSL's reason in lower case."""
     return (error.reason or "no reason given").lower().replace("_", " ")

@@ -1,6 +1,6 @@
-"""Turns every way in which a handshake ends into a `HandshakeOutcome`, whatever it went over.
+"""Turns every end of a handshake into a `HandshakeOutcome`, whatever the transport.
 
-One deadline for all steps, and no exception but a cancellation: a failure is a value.
+All steps share one deadline, and only cancellation is raised: a failure is a value.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ async def conclude(
     timeout: float,  # noqa: ASYNC109 - the caller's budget for all steps, kept by one timer
     steps: Callable[[Progress], Awaitable[HandshakeOutcome]],
 ) -> HandshakeOutcome:
-    """Take the steps within so many seconds. Raises nothing but `CancelledError`."""
+    """Run the steps within the timeout. Raises nothing but `CancelledError`."""
     progress = Progress.start(timeout)
     try:
         async with asyncio.timeout(timeout):
@@ -30,17 +30,17 @@ async def conclude(
     except HandshakeError as error:
         return _failed(error)
     except Exception as error:  # noqa: BLE001 - the outcome is a value, whatever happens
-        _log.exception("handshake with %s", where)
+        _log.exception("Handshake with %s failed", where)
         return HandshakeOutcome(
             Reason.NO_ANSWER,
-            f"The handshake with {where} failed in an unforeseen way ({type(error).__name__}); "
-            "the operator's log has the details.",
+            f"The handshake with {where} failed unexpectedly ({type(error).__name__}); see the "
+            "operator's log.",
             progress.identity,
         )
 
 
-def welcome(identity: Identity, where: str, served: str = "") -> HandshakeOutcome:
-    """Say who answered."""
+def succeed(identity: Identity, where: str, served: str = "") -> HandshakeOutcome:
+    """Describe the plugin that answered."""
     services = ", ".join(identity.capabilities) or "no service"
     version = identity.version or "(no version)"
     return HandshakeOutcome(

@@ -1,7 +1,6 @@
-"""Remembers what a handshake is waiting for, so that running out of time has a precise reason.
+"""Records the current step of a handshake, so that a timeout has a precise reason.
 
-One deadline covers all steps, and what ends them then is a cancellation that knows nothing of
-steps.
+All steps share one deadline, and the cancellation that ends them knows nothing about steps.
 """
 
 import asyncio
@@ -24,33 +23,33 @@ class HandshakeError(OperatorError):
 
 @dataclass(slots=True)
 class Progress:
-    """The step that a handshake is at."""
+    """The current step of a handshake."""
 
     timeout: float
-    """Seconds that all steps have together."""
+    """Seconds for all steps together."""
     deadline: float
-    """The event loop's time at which they are over."""
+    """When they are over, on the event loop's clock."""
     reason: Reason = Reason.NO_ANSWER
     missing: str = "nothing was tried"
     identity: Identity | None = None
-    """What the plugin has said so far."""
+    """What the plugin has reported so far."""
 
     @classmethod
     def start(cls, timeout: float) -> Self:
-        """Begin now."""
+        """Start the deadline now."""
         return cls(timeout=timeout, deadline=asyncio.get_running_loop().time() + timeout)
 
     def remaining(self) -> float:
-        """Seconds that are left; never so few that gRPC would take them for none at all."""
+        """Return the remaining seconds; never so few that gRPC would treat them as none."""
         return max(self.deadline - asyncio.get_running_loop().time(), 0.001)
 
     def waiting(self, reason: Reason, missing: str) -> None:
-        """Begin a step: what is missing, and for which reason, if it is never over."""
+        """Start a step, with the reason and the message for the case that it times out."""
         self.reason = reason
         self.missing = missing
 
     def out_of_time(self) -> HandshakeError:
-        """Say which step took too long."""
+        """Report the step that timed out."""
         return HandshakeError(
             self.reason, f"{self.missing} within {self.timeout:g} s.", self.identity
         )

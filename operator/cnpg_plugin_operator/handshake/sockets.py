@@ -1,8 +1,8 @@
 """The handshake over a unix socket: what CloudNativePG would find in its own pod, as a value.
 
-Exists for plugins that run beside CloudNativePG. The socket is connected to once with the standard
-library before gRPC is asked: gRPC says "unavailable" of everything, the system says exactly what is
-wrong. Loads nothing that reads certificates or talks to Kubernetes, for CloudNativePG waits for it.
+It is for plugins that run beside CloudNativePG. It first connects with the standard library: gRPC
+reports "unavailable" for every failure, the system reports the exact cause. It loads nothing that
+parses certificates or talks to Kubernetes, because CloudNativePG waits for it to start.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 
 from .channels import open_socket
 from .identity import Line, identify
-from .outcome import conclude, welcome
+from .outcome import conclude, succeed
 from .progress import HandshakeError, Progress
 
 
 class SocketHandshaker:
-    """Performs handshakes over unix sockets; keeps nothing between them."""
+    """Performs handshakes over unix sockets; has no state."""
 
     async def shake(
         self,
@@ -33,16 +33,16 @@ class SocketHandshaker:
         timeout: float,  # noqa: ASYNC109 - the caller's budget for all steps, kept by one timer
         shown: Path | None = None,
     ) -> HandshakeOutcome:
-        """Prove the plugin within so many seconds. Raises nothing but `CancelledError`.
+        """Perform one handshake within the timeout. Raises nothing but `CancelledError`.
 
-        Messages name the socket as `shown`: the plugin itself may see it at another path.
+        Messages call the socket `shown`: the plugin itself may see it at another path.
         """
         seen = shown or path
         return await conclude(f"socket {seen}", timeout, partial(_shake, path, seen, plugin_name))
 
 
 def find_sockets(directory: Path) -> frozenset[str] | None:
-    """Name the sockets that lie in a directory, None where it cannot be looked into."""
+    """Return the names of the sockets in a directory, None where it cannot be read."""
     try:
         return frozenset(path.name for path in directory.iterdir() if path.is_socket())
     except OSError:
@@ -50,11 +50,10 @@ def find_sockets(directory: Path) -> frozenset[str] | None:
 
 
 def link_sockets(directory: Path, sockets: Mapping[str, Path]) -> dict[str, str]:
-    """Make the directory hold one link to each of these sockets, by name, and nothing else.
+    """Make the directory contain one link for each of these sockets, by name, and nothing else.
 
-    What is no socket gets no link: a link of the plugin's own could lead to another one's. Links of
-    an earlier run that are right stay as they are. Returns what could not be done, in the system's
-    words.
+    A target that is not a socket gets no link: a link of the plugin could point to another plugin's
+    socket. Correct links of an earlier run stay. Returns the system's errors, by name.
     """
     failed: dict[str, str] = {}
     try:
@@ -73,7 +72,7 @@ def link_sockets(directory: Path, sockets: Mapping[str, Path]) -> dict[str, str]
 
 
 def _link(link: Path, target: Path) -> None:
-    """Have a link lead to a socket, or not be there."""
+    """Point a link to a socket, or remove the link where there is no socket."""
     there = stat.S_ISSOCK(target.lstat().st_mode) if os.path.lexists(target) else False
     if there and link.is_symlink() and link.readlink() == target:
         return
@@ -83,16 +82,16 @@ def _link(link: Path, target: Path) -> None:
 
 
 async def _shake(path: Path, shown: Path, plugin_name: str, progress: Progress) -> HandshakeOutcome:
-    """Connect, then talk."""
+    """Connect, then call the plugin."""
     where = f"socket {shown}"
     progress.waiting(Reason.UNREACHABLE, f"{where} did not accept a connection")
     await _connect(path, shown)
     line = Line(open_socket(path), where, partial(_unusable, where))
-    return welcome(await identify(line, plugin_name, progress), where)
+    return succeed(await identify(line, plugin_name, progress), where)
 
 
 async def _connect(path: Path, shown: Path) -> None:
-    """Find out whether a connection can be made at all."""
+    """Check whether a connection is possible at all."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)  # noqa: FBT003 - the standard library's signature
         try:
@@ -102,23 +101,23 @@ async def _connect(path: Path, shown: Path) -> None:
 
 
 def _unconnected(path: Path, shown: Path, error: OSError) -> HandshakeError:
-    """Say why the plugin cannot be connected to, and what to do."""
+    """Explain why a connection is impossible, and what to do."""
     if isinstance(error, FileNotFoundError):
-        return HandshakeError(Reason.SOCKET_MISSING, f"socket {shown} is not there.")
+        return HandshakeError(Reason.SOCKET_MISSING, f"socket {shown} does not exist.")
     if isinstance(error, PermissionError):
         problem = (
-            "cannot be connected to (permission denied): the plugin has to run as the same user "
-            "as CloudNativePG's manager."
+            "refuses the connection (permission denied): run the plugin as the same user as "
+            "CloudNativePG's manager."
         )
     elif isinstance(error, ConnectionRefusedError) and path.is_socket():
         problem = (
-            "is there, but nobody listens on it: the plugin has ended, or is starting again. Its "
-            "log may say why."
+            "exists, but nothing listens on it: the plugin has exited, or is starting again. See "
+            "its log."
         )
     elif isinstance(error, ConnectionRefusedError):
         problem = (
-            "is no socket: the plugin, or whatever writes into its directory, made a file of "
-            "that name. CloudNativePG does not get to see it."
+            "is not a socket: the plugin, or another writer in its directory, created a file of "
+            "that name. CloudNativePG does not see it."
         )
     else:
         problem = f"cannot be connected to: {_system(error)}."
@@ -126,14 +125,14 @@ def _unconnected(path: Path, shown: Path, error: OSError) -> HandshakeError:
 
 
 def _unusable(where: str, status: str) -> HandshakeError:
-    """Explain a connection that was accepted and that the first call cannot use."""
+    """Explain a connection that was accepted but that the first call cannot use."""
     return HandshakeError(
         Reason.NO_ANSWER,
-        f"{where} accepts connections, but the first call got no answer: {status}. Does the "
-        "plugin serve gRPC without TLS there? Its log may say why.",
+        f"{where} accepts connections, but did not answer the first call: {status}. The plugin "
+        "must serve gRPC without TLS there; see its log.",
     )
 
 
 def _system(error: OSError) -> str:
-    """Return the system's words for an error."""
+    """Return the system's message for an error."""
     return os.strerror(error.errno) if error.errno is not None else str(error)

@@ -1,8 +1,8 @@
 """Connects as CloudNativePG would and reaches the verdict of its Go TLS, with the exact reason.
 
-Exists because gRPC's own TLS is laxer than Go's (common names, key usages, TLS 1.2) and tells no
-reason when a client certificate is refused. Ends with the server's first HTTP/2 frame, which it
-sends only to clients it has accepted. No gRPC here.
+gRPC's own TLS is less strict than Go's (common names, key usages, TLS 1.2) and reports no reason
+when a client certificate is refused. The check ends with the server's first HTTP/2 frame, which it
+sends only to clients that it has accepted. This module does not use gRPC.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from .transcript import Transcript
 from .wording import Peer
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-"""What an HTTP/2 client says first: the preface and empty settings (RFC 9113, section 3.4)."""
+"""The first bytes of an HTTP/2 client: preface and empty settings (RFC 9113, section 3.4)."""
 
 _GRACE: Final = 0.25
-"""Seconds after which a server may be one that waits for the client to speak first."""
+"""Seconds after which the server may be waiting for the client's first bytes."""
 
 MOST_SHOWN: Final = 10
-"""Certificates of a refused chain that are looked at; OpenSSL takes 100 KB of them."""
+"""Maximum certificates of a refused chain that are read; OpenSSL accepts 100 KB of them."""
 
 _FRAME_HEADER: Final = 9
 _SETTINGS: Final = 4
@@ -42,22 +42,22 @@ _SETTINGS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A server that CloudNativePG would talk to."""
+    """A server that CloudNativePG would accept."""
 
     where: str
-    """How messages call it."""
+    """Its name in messages."""
     target: str
-    """The very address, as gRPC takes it."""
+    """The exact address, in gRPC's format."""
     key_type: str
-    """Of the server's certificate."""
+    """Key type of the server's certificate."""
     served: str
     """Fingerprint of the server's certificate."""
     leaf: bytes
-    """PEM of the server's certificate: what this connection found good, the next may rely on."""
+    """PEM of the server's certificate, which the next connection may trust as this one did."""
 
 
 async def verify(endpoint: Endpoint, material: Usable, progress: Progress) -> Verified:
-    """Open one connection, judge it, and close it. Raises `HandshakeError`."""
+    """Open one connection, check it, and close it. Raises `HandshakeError`."""
     context = build_context(material)
     transcript = Transcript()
     transcript.listen(context)
@@ -117,7 +117,7 @@ async def _connect(endpoint: Endpoint, progress: Progress) -> socket.socket:
 
 
 def _remote(connection: socket.socket, endpoint: Endpoint) -> str:
-    """Say which address accepted, or close the socket: the peer may be gone already."""
+    """Return the address that accepted, or close the socket: the peer may be gone already."""
     try:
         return str(connection.getpeername()[0])
     except OSError as error:
@@ -127,7 +127,7 @@ def _remote(connection: socket.socket, endpoint: Endpoint) -> str:
 
 
 def _peer(endpoint: Endpoint, address: str) -> Peer:
-    """Name the peer, with the address where that says more."""
+    """Describe the peer, with the address where it differs from the host."""
     where = f"{endpoint.host}:{endpoint.port}"
     if address != endpoint.host:
         where = f"{where} ({address})"
@@ -178,8 +178,8 @@ def _judge(session: ssl.SSLObject, peer: Peer, transcript: Transcript, material:
 def _judge_name(session: ssl.SSLObject, peer: Peer) -> None:
     """Compare the certificate's names with the one that CloudNativePG expects.
 
-    What reads as an IP address counts as nothing else: Go compares it with the certificate's
-    addresses and passes over its names (`crypto/x509/verify.go`, `VerifyHostname`).
+    A name in the form of an IP address counts as an address only: Go compares it with the
+    certificate's addresses and ignores its names (`crypto/x509/verify.go`, `VerifyHostname`).
     """
     shown: Any = (session.getpeercert() or {}).get("subjectAltName", ())
     names = tuple(str(value) for kind, value in shown if kind == "DNS")
@@ -193,9 +193,9 @@ def _judge_name(session: ssl.SSLObject, peer: Peer) -> None:
 
 
 def _go_knows(key_type: str) -> bool:
-    """Whether Go takes a signature of such a key, which may be one that gRPC cannot use.
+    """Whether Go accepts a signature of such a key, including types that gRPC cannot use.
 
-    OpenSSL knows more, and the standard library cannot tell it to know less. The source is
+    OpenSSL supports more types, and the standard library cannot restrict them. The source is
     `crypto/tls`: `defaultSupportedSignatureAlgorithms`, and `checkKeySize` for RSA.
     """
     algorithm, _, size = key_type.partition(" ")
@@ -205,7 +205,7 @@ def _go_knows(key_type: str) -> bool:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an IP address, or nothing where it is none."""
+    """Parse an IP address; None where it is invalid."""
     try:
         return ip_address(text)
     except ValueError:
@@ -217,7 +217,7 @@ async def _greet(
 ) -> None:
     """Wait for the server's settings: they show that the client's certificate was accepted.
 
-    gRPC's servers send them at once; a client that speaks first may lose the alert of a server that
+    gRPC servers send them at once. A client that sends first may lose the alert of a server that
     refuses it, because the kernel drops a connection that is closed with unread bytes.
     """
     try:
@@ -234,6 +234,6 @@ async def _greet(
 
 
 def _facts(chain: tuple[bytes, ...]) -> tuple[CertificateFacts, ...]:
-    """Read the presented certificates, as far as they can be read."""
+    """Parse the presented certificates that are readable."""
     found = (read_certificate(encoded) for encoded in chain[:MOST_SHOWN])
     return tuple(facts for facts in found if facts is not None)

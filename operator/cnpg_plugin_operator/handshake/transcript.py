@@ -1,9 +1,9 @@
-"""Listens to a TLS handshake: the certificates the server shows and the issuers it accepts.
+"""Records a TLS handshake: the certificates the server presents and the issuers it accepts.
 
-Exists because the standard library tells neither. Without the first, a refused certificate could
-not be described; without the second, one of Go's rules could not be checked: Go sends a client
-certificate only if the server names its issuer, OpenSSL always does. Nothing secret is among the
-messages listened to.
+The standard library reports neither. Without the first, a message could not describe a refused
+certificate. Without the second, one of Go's rules could not be checked: Go sends a client
+certificate only if the server names its issuer, OpenSSL always does. The recorded messages contain
+no secret.
 """
 
 import ssl
@@ -19,7 +19,7 @@ _CERTIFICATE_AUTHORITIES: Final = 47
 
 @dataclass(slots=True)
 class Transcript:
-    """What a server said during one handshake, as far as it got."""
+    """What a server sent during one handshake."""
 
     chain: tuple[bytes, ...] = ()
     """The certificates it presented, leaf first, in DER."""
@@ -27,11 +27,11 @@ class Transcript:
     """Encoded names of the issuers it accepts; none means any."""
 
     def listen(self, context: ssl.SSLContext) -> None:
-        """Take note of the handshake of the one connection that the context is made for.
+        """Record the handshake of the one connection that the context is made for.
 
-        The standard library keeps this hook for its own tests. Should it go, everything stays
-        unknown: messages get shorter, and Go's rule about issuers is left to the check of the
-        Secrets.
+        The standard library has this hook for its own tests. If it is removed, both values stay
+        empty: messages get shorter, and only the check of the Secrets applies Go's rule about
+        issuers.
         """
         context._msg_callback = self._note  # type: ignore[attr-defined] # noqa: SLF001 - see above
 
@@ -68,7 +68,7 @@ class _Reader:
         return int.from_bytes(self._take(size), "big")
 
     def vector(self, size: int) -> bytes:
-        """Read a vector whose length takes so many bytes."""
+        """Read a vector whose length has `size` bytes."""
         return self._take(self.number(size))
 
     def _take(self, size: int) -> bytes:

@@ -1,7 +1,7 @@
-"""Says in words what is wrong with a connection: which peer, what about it, what to do.
+"""Describes what is wrong with a connection: which peer, what is wrong, what to do.
 
-Exists so that every failure of the transport has a reason and a sentence of its own. `tls` finds
-out, this module tells: it opens no connection and reads no clock.
+Every failure of the transport has its own reason and sentence. `tls` detects it, this module
+describes it: it opens no connection and reads no clock.
 """
 
 import os
@@ -32,42 +32,43 @@ _TOO_OLD: Final = frozenset({"TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOC
 _ALERT: Final = re.compile("^(?:SSLV3|TLSV1|TLSV13)_ALERT_")
 
 _OTHER_SERVER: Final = (
-    "The plugin may still serve a former certificate (its files follow a renewed Secret within "
-    "about two minutes, and some plugins have to be restarted), or another server answers there."
+    "The plugin may still serve its previous certificate (its files are updated within about two "
+    "minutes after a renewal, and some plugins need a restart), or another server answers there."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The server that a connection is made to, as messages call it."""
+    """The server of a connection, as messages describe it."""
 
     where: str
     """Name and port, with the address where it differs."""
     server_name: str
-    """The name its certificate has to be for."""
+    """The name that its certificate must be valid for."""
 
     def unresolved(self, error: OSError | UnicodeError) -> HandshakeError:
-        """Say that no address belongs to the name."""
+        """Report that the name has no address."""
         return HandshakeError(
             Reason.UNREACHABLE,
-            f"{self.where}: the name does not resolve ({_system(error)}). Does the Service exist, "
-            "and does the cluster's DNS answer?",
+            f"{self.where}: the name does not resolve ({_system(error)}). Check that the Service "
+            "exists and that the cluster's DNS answers.",
         )
 
     def unconnected(self, error: OSError) -> HandshakeError:
-        """Say that nobody accepts the connection."""
+        """Report that no server accepts the connection."""
         if isinstance(error, ConnectionRefusedError):
             advice = (
-                "Does a ready pod of the plugin listen on this port (spec.port), on all addresses?"
+                "Check that a ready pod of the plugin listens on this port (spec.port), on all "
+                "addresses."
             )
         else:
-            advice = "Is there a NetworkPolicy or a firewall in between?"
+            advice = "Check for a NetworkPolicy or a firewall in between."
         return HandshakeError(
             Reason.UNREACHABLE, f"{self.where} cannot be reached: {_system(error)}. {advice}"
         )
 
     def unusable_name(self, error: ValueError) -> HandshakeError:
-        """Say that the server name fits no TLS handshake."""
+        """Report that the server name is invalid in a TLS handshake."""
         return HandshakeError(
             Reason.TLS_REJECTED,
             f"{self.server_name!r} cannot be used as a TLS server name ({error}): correct "
@@ -80,7 +81,7 @@ class Peer:
         chain: tuple[CertificateFacts, ...],
         now: datetime,
     ) -> HandshakeError:
-        """Say why CloudNativePG would not accept the server's certificate."""
+        """Explain why CloudNativePG would not accept the server's certificate."""
         code = error.verify_code
         if code == _EXPIRED:
             problem = _expired(chain, now)
@@ -101,12 +102,12 @@ class Peer:
         return HandshakeError(Reason.TLS_REJECTED, f"{shown}, {problem}")
 
     def unfit(self, error: ssl.SSLError) -> HandshakeError:
-        """Say that the server does not speak TLS as CloudNativePG does."""
+        """Report that the server does not speak TLS as CloudNativePG does."""
         reason = error.reason or ""
         if reason in _TOO_OLD:
             problem = (
-                "does not speak TLS 1.3, below which CloudNativePG does not go. Allow it in the "
-                "plugin's server, and give it a key of a usual type (ECDSA P-256)."
+                "does not support TLS 1.3, which CloudNativePG requires. Enable it in the "
+                "plugin's server, and use a key of a common type (ECDSA P-256)."
             )
         elif reason in _NOT_TLS:
             problem = (
@@ -115,23 +116,23 @@ class Peer:
             )
         elif _ALERT.match(reason):
             problem = (
-                f"ends the TLS handshake with the alert '{_alert(reason)}'. The plugin's log may "
-                "say why; can it read its certificate, key and client certificate?"
+                f"ends the TLS handshake with the alert '{_alert(reason)}'. See the plugin's log; "
+                "check that it can read its certificate, key and client certificate."
             )
         else:
             problem = f"fails the TLS handshake: {_alert(reason) or error}."
         return HandshakeError(Reason.TLS_REJECTED, f"{self.where} {problem}")
 
     def hung_up(self) -> HandshakeError:
-        """Say that the server gave up the TLS handshake."""
+        """Report that the server closed the connection during the TLS handshake."""
         return HandshakeError(
             Reason.TLS_REJECTED,
-            f"{self.where} closes the connection during the TLS handshake: it does not speak TLS "
-            "1.3, or cannot load its certificate. The plugin's log may say why.",
+            f"{self.where} closes the connection during the TLS handshake: it does not support "
+            "TLS 1.3, or cannot load its certificate. See the plugin's log.",
         )
 
     def misnamed(self, names: tuple[str, ...]) -> HandshakeError:
-        """Say whom the server's certificate is for."""
+        """Report the names that the server's certificate is for."""
         shown = f"[{', '.join(names)}]" if names else "no DNS name (SAN)"
         return HandshakeError(
             Reason.TLS_REJECTED,
@@ -140,73 +141,75 @@ class Peer:
         )
 
     def misaddressed(self, addresses: tuple[str, ...]) -> HandshakeError:
-        """Say that an IP address is expected which the server's certificate does not have."""
+        """Report that the server's certificate lacks the expected IP address."""
         shown = f"[{', '.join(addresses)}]" if addresses else "no IP address (SAN)"
         return HandshakeError(
             Reason.TLS_REJECTED,
             f"{self.where} presents a certificate for {shown}, not for {self.server_name}: "
-            "CloudNativePG looks for an IP address among the certificate's IP addresses only, not "
-            "among its DNS names. Set spec.tls.serverName to a DNS name of the certificate.",
+            "CloudNativePG compares an IP address with the certificate's IP addresses only, not "
+            "with its DNS names. Set spec.tls.serverName to a DNS name of the certificate.",
         )
 
     def unknown_key(self, key_type: str) -> HandshakeError:
-        """Say that Go knows nothing of such keys."""
+        """Report that Go does not support the type of the key."""
         return HandshakeError(
             Reason.UNSUPPORTED_KEY,
             f"{self.where} presents a certificate with a key of type {key_type}, which Go does not "
-            "take: CloudNativePG would refuse it. Issue the server certificate with ECDSA P-256.",
+            "support: CloudNativePG would refuse it. Issue the server certificate with ECDSA "
+            "P-256.",
         )
 
     def without_http2(self) -> HandshakeError:
-        """Say that the server does not agree on HTTP/2."""
+        """Report that the server does not agree on HTTP/2."""
         return HandshakeError(
             Reason.TLS_REJECTED,
             f"{self.where} does not offer HTTP/2 (ALPN 'h2') in the TLS handshake, which gRPC "
-            "needs: is it the plugin's gRPC port, and is its gRPC library up to date?",
+            "requires. Check that this is the plugin's gRPC port and its gRPC library is up to "
+            "date.",
         )
 
     def not_acceptable(self, issuer: str) -> HandshakeError:
-        """Say that Go would send no certificate: its issuer is not asked for."""
+        """Report that Go would send no certificate: the server does not accept its issuer."""
         return HandshakeError(
             Reason.CLIENT_CERTIFICATE_REFUSED,
-            f"{self.where} names the issuers of client certificates that it accepts, and {issuer}, "
-            "which issued the client Secret's, is not among them: CloudNativePG would send no "
-            "certificate and be refused. Either what the plugin trusts (the file of "
-            "--client-cert) is not from this Secret, or it has to be the Secret's ca.crt "
-            "(spec.tls.clientCA).",
+            f"{self.where} accepts client certificates of certain issuers only, and {issuer}, the "
+            "issuer of the client Secret's certificate, is not among them: CloudNativePG would "
+            "send no certificate and be refused. Either the certificates that the plugin trusts "
+            "(the file of --client-cert) are not from this Secret, or they must be the Secret's "
+            "ca.crt (spec.tls.clientCA).",
         )
 
     def refused(self, error: OSError | EOFError, key_type: str) -> HandshakeError:
-        """Say that the server hung up on the client's certificate."""
+        """Report that the server closed the connection after the client's certificate."""
         if isinstance(error, ssl.SSLError) and _ALERT.match(error.reason or ""):
             how = f"refuses the client Secret's certificate (TLS alert '{_alert(error.reason)}')"
         else:
             how = (
-                "closes the connection once the client Secret's certificate is presented, without "
-                "saying why"
+                "closes the connection without a reason after the client Secret's certificate is "
+                "presented"
             )
         advice = (
-            "Compare what the plugin trusts (the file of --client-cert) with the client Secret; "
-            "it may still hold a former certificate."
+            "Compare the certificates that the plugin trusts (the file of --client-cert) with the "
+            "client Secret; it may still have loaded a previous certificate."
         )
         if not is_usable(key_type):
             advice = (
-                f"The certificate's key is {key_type}, which not every plugin can use: issue it "
+                f"The certificate's key is {key_type}, which not every plugin supports: issue it "
                 "with ECDSA P-256."
             )
         return HandshakeError(Reason.CLIENT_CERTIFICATE_REFUSED, f"{self.where} {how}. {advice}")
 
     def other_protocol(self) -> HandshakeError:
-        """Say that the server speaks something else than HTTP/2."""
+        """Report that the server speaks another protocol than HTTP/2."""
         return HandshakeError(
             Reason.NOT_A_PLUGIN,
-            f"{self.where} speaks TLS but not HTTP/2: it is no gRPC server. Is it the plugin's "
-            "port?",
+            f"{self.where} speaks TLS but not HTTP/2: it is not a gRPC server. Check that this is "
+            "the plugin's port.",
         )
 
 
 def _certificate(chain: tuple[CertificateFacts, ...]) -> str:
-    """Describe the certificate that was presented."""
+    """Describe the presented certificate."""
     if not chain:
         return "a certificate"
     leaf = chain[0]
@@ -214,43 +217,45 @@ def _certificate(chain: tuple[CertificateFacts, ...]) -> str:
 
 
 def _expired(chain: tuple[CertificateFacts, ...], now: datetime) -> str:
-    """Say which certificate's time is over."""
+    """Describe which certificate has expired."""
     if chain and chain[0].not_after < now:
         return f"which expired at {format_time(chain[0].not_after)}: renew it. {_OTHER_SERVER}"
     return "whose issuer's certificate has expired: renew the issuer's, then issue this one again."
 
 
 def _premature(chain: tuple[CertificateFacts, ...], now: datetime) -> str:
-    """Say which certificate's time has not come."""
+    """Describe which certificate is not valid yet."""
     if chain and chain[0].not_before > now:
         since = format_time(chain[0].not_before)
-        return f"which is valid from {since} on: wait, or compare the clocks of issuer and nodes."
+        return (
+            f"which is not valid before {since}: wait, or compare the clocks of issuer and nodes."
+        )
     return "whose issuer's certificate is not valid yet: compare the clocks of issuer and nodes."
 
 
 def _wrong_purpose(chain: tuple[CertificateFacts, ...]) -> str:
-    """Say which usage is missing; OpenSSL does not take `any` for it, though Go does."""
+    """Describe which usage is missing; OpenSSL does not accept `any`, though Go does."""
     usages = chain[0].extended_key_usages if chain else frozenset()
     if usages is None or SERVER_AUTH in usages:
         return (
-            "whose issuer's certificate has a key usage that does not allow servers: take another "
+            "whose issuer's certificate has a key usage that does not allow servers: use another "
             "issuer."
         )
     if ANY_USAGE in usages:
         return (
-            "whose key usage 'any' CloudNativePG accepts, but not OpenSSL, with which this "
-            "operator checks: issue it with the usage 'server auth'."
+            "whose key usage 'any' CloudNativePG accepts, but not OpenSSL, which this operator "
+            "checks with: issue it with the usage 'server auth'."
         )
     return "whose key usage does not allow a server: issue it with the usage 'server auth'."
 
 
 def _alert(reason: str | None) -> str:
-    """Return the words of an alert or of OpenSSL's reason."""
+    """Return the text of an alert or of OpenSSL's reason."""
     return _ALERT.sub("", reason or "").lower().replace("_", " ")
 
 
 def _system(error: OSError | UnicodeError) -> str:
-    """Return the system's words for an error, without addresses and numbers."""
+    """Return the system's message for an error, without addresses and numbers."""
     if isinstance(error, socket.gaierror):
         return error.strerror or str(error)
     if isinstance(error, OSError) and error.errno is not None:

@@ -1,6 +1,6 @@
-"""Every name that other parties can see, by subject: each is found by searching once.
+"""Every name that other parties can see, by subject. Each name is defined once.
 
-No logic beyond the composition of names.
+This package composes names and holds no other logic.
 """
 
 from cnpg_plugin_operator.names import (

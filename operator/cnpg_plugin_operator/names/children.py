@@ -13,14 +13,14 @@ VOLUME_SERVER: Final = "cnpg-plugin-server-tls"
 """Volume with the plugin's server certificate."""
 
 VOLUME_CLIENT: Final = "cnpg-plugin-client-tls"
-"""Volume with what the plugin trusts client certificates by."""
+"""Volume with the certificates that the plugin trusts clients by."""
 
 ACCOUNT_PREFIX: Final = "cnpg-plugin-"
-"""Begins the names of accounts that the operator makes, so that none takes the name of an account
-that once had rights: bindings outlive the account that they name."""
+"""Prefix of the accounts that the operator creates. It keeps them from taking the name of an
+account that once had rights: bindings outlive the account that they name."""
 
 TRUSTED_SERVERS: Final = "tls.crt"
-"""Key of the certificates that CloudNativePG trusts the plugin by; CloudNativePG chose its name."""
+"""Key of the certificates that CloudNativePG trusts the plugin by. CloudNativePG chose the name."""
 
 TRUSTED_CLIENTS: Final = "clients.crt"
 """Key of the certificates that the plugin trusts CloudNativePG by."""
@@ -42,12 +42,12 @@ OWN_INTERMEDIATE: Final = "cnpg-plugins-selfmanaged"
 
 
 def account(name: str) -> str:
-    """Name the account that the operator makes for a plugin that names none."""
+    """Name the account that the operator creates for a plugin that names none."""
     return f"{ACCOUNT_PREFIX}{name}"
 
 
 def grant(prefix: str, role: str) -> str:
-    """Name the chart's ClusterRole that lets a ClusterRole be bound; the chart does the same."""
+    """Name the ClusterRole that allows binding a ClusterRole; the chart computes the same name."""
     return shorten(f"{prefix}{role}", _NAME_LENGTH)
 
 
@@ -59,14 +59,14 @@ def server_secret(name: str) -> str:
 def client_secret(name: str, issuer: str = "") -> str:
     """Name the Secret (and Certificate) that CloudNativePG presents to the plugin.
 
-    Each issuer's has a name of its own: CloudNativePG loads a changed Secret at once, so a pair in
-    use is never replaced by one that the plugin may not trust yet.
+    Every issuer gets its own name. CloudNativePG loads a changed Secret at once, so a pair in use
+    must never be replaced by one that the plugin may not trust yet.
     """
     return f"{name}-{issuer}-client-tls" if issuer else f"{name}-client-tls"
 
 
 def trust_secret(name: str) -> str:
-    """Name the Secret of the certificates by which both sides trust each other; no key is in it."""
+    """Name the Secret of the certificates by which both sides trust each other; it has no key."""
     return f"{name}-trust"
 
 
@@ -76,7 +76,7 @@ def authority(name: str) -> str:
 
 
 def shorten(text: str, length: int, parts: str = "") -> str:
-    """Shorten a name; a digest of all of it, or of `parts`, keeps long ones apart."""
+    """Shorten a name; a digest of the whole name, or of `parts`, keeps long names distinct."""
     if len(text) <= length and not parts:
         return text
     digest = hashlib.sha256((parts or text).encode()).hexdigest()[:_DIGEST_LENGTH]

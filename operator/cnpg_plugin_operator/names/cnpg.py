@@ -3,11 +3,11 @@
 from typing import Final
 
 PLUGIN_NAME: Final = "cnpg.io/pluginName"
-"""Service label that CloudNativePG's code registers plugins by."""
+"""Service label by which CloudNativePG finds plugins."""
 
 PLUGIN_DOCUMENTED: Final = "cnpg.io/plugin"
-"""Service label that CloudNativePG's documentation names instead; set too, for those who select by
-it."""
+"""Service label that CloudNativePG's documentation names instead. The operator sets it too, for
+users who select by it."""
 
 PLUGIN_PORT: Final = "cnpg.io/pluginPort"
 """Service annotation: the port CloudNativePG dials."""
@@ -28,18 +28,18 @@ APP: Final = "cloudnative-pg"
 """Value of `app.kubernetes.io/name` on CloudNativePG's Deployment."""
 
 CONTAINER: Final = "manager"
-"""CloudNativePG's container in its Deployment, whatever installed it."""
+"""CloudNativePG's container in its Deployment, however it was installed."""
 
 IMAGE_VARIABLE: Final = "OPERATOR_IMAGE_NAME"
-"""Environment variable of CloudNativePG's container: all ways to install it set it
+"""Environment variable of CloudNativePG's container. Every way to install it sets it
 (config/manager/manager.yaml, the chart's deployment.yaml, OLM's bundle; 1.24.0 to 1.30.0)."""
 
 SOCKET_VARIABLE: Final = "PLUGIN_SOCKET_DIR"
-"""Where CloudNativePG looks for sockets of plugins, once, at its start: a key of its Secret or
-ConfigMap, else an environment variable (internal/configuration, 1.24.0 to 1.30.0)."""
+"""Directory where CloudNativePG looks for plugin sockets, once, when it starts: a key of its Secret
+or ConfigMap, else an environment variable (internal/configuration, 1.24.0 to 1.30.0)."""
 
 SOCKET_DIRECTORY: Final = "/plugins"
-"""The same where nothing names another."""
+"""The directory where nothing else is configured."""
 
 WATCH_VARIABLE: Final = "WATCH_NAMESPACE"
 """Environment variable of CloudNativePG's container: the namespaces it watches, comma-separated;
@@ -52,10 +52,10 @@ EVENT_SOURCE: Final = "cloudnative-pg-plugin"
 """Component of the Events that CloudNativePG 1.29.0 and newer writes on a plugin's Service."""
 
 PRIVATE_SECRETS: Final = frozenset({"cnpg-ca-secret", "cnpg-webhook-cert"})
-"""CloudNativePG's own Secrets: no plugin has any business in them."""
+"""CloudNativePG's own Secrets. No plugin may use them."""
 
 DOMAIN: Final = "cnpg.io"
-"""Prefix of the labels and annotations by which CloudNativePG knows plugins."""
+"""Prefix of the labels and annotations by which CloudNativePG recognizes plugins."""
 
 GROUP: Final = "postgresql.cnpg.io"
 """API group of CloudNativePG's `Cluster`."""

@@ -5,7 +5,7 @@ from typing import Final
 from cnpg_plugin_operator.names.resource import GROUP
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
-"""Selects everything this operator made; watches are filtered by it."""
+"""Selects everything this operator created; watches filter by it."""
 
 NAME: Final = "app.kubernetes.io/name"
 """The workload's name; on CloudNativePG's own Deployment it is `cloudnative-pg`."""
@@ -20,4 +20,4 @@ CHAIN: Final = f"{GROUP}/chain"
 """Marks the namespace's shared certificate chain; its value is the part of the chain."""
 
 OLM_OWNER: Final = "olm.owner"
-"""Label that the Operator Lifecycle Manager puts on what a ClusterServiceVersion owns."""
+"""Label that the Operator Lifecycle Manager sets on what a ClusterServiceVersion owns."""

@@ -1,7 +1,7 @@
 """Field managers of server-side apply.
 
-Each owns one set of fields; an apply drops what it no longer lists, so two concerns never share
-one.
+Each owns one set of fields. An apply drops the fields that it no longer lists, so two concerns
+never share a manager.
 """
 
 from typing import Final
@@ -21,7 +21,7 @@ RESTART: Final = f"{OPERATOR}-restart"
 """Owns the restart annotations on the pod template of CloudNativePG's Deployment, nothing else."""
 
 NOTES: Final = f"{OPERATOR}-notes"
-"""Owns what is noted on a Service while nothing else of it may be changed."""
+"""Owns the annotations on a Service that record progress while the rest of it must not change."""
 
 SIDECARS: Final = f"{OPERATOR}-sidecars"
-"""Owns all sidecars in CloudNativePG's Deployment with what they need, nothing else."""
+"""Owns all sidecars in CloudNativePG's Deployment and what they need, nothing else."""

@@ -1,4 +1,4 @@
-"""The resource type, and this program as others see it."""
+"""The resource type and this program, as others see them."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 """`apiVersion` of the resource."""
 
 OPERATOR: Final = "cnpg-plugin-operator"
-"""This program, as the value of `app.kubernetes.io/managed-by` and as the reporter of events."""
+"""This program: the value of `app.kubernetes.io/managed-by` and the reporter of Events."""
 
 FINALIZER: Final = f"{GROUP}/finalizer"
-"""Holds a deleted resource until its Service is withdrawn, so that no deletion goes unseen."""
+"""Keeps a deleted resource until its Service is withdrawn, so that the operator sees it."""

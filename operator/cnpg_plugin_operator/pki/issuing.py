@@ -1,8 +1,8 @@
-"""Signs the certificates of `tls.provider: SelfManaged`: the operator is its own CA.
+"""Issues the certificates of `tls.provider: SelfManaged`: the operator is its own CA.
 
-Exists for clusters without cert-manager. Everything is a function of its arguments, apart from
-fresh keys and serial numbers; when something is issued, and where it is kept, is decided elsewhere.
-What a certificate says is in `profiles`. No byte of a key is in an exception or a representation.
+This is for clusters without cert-manager. Apart from fresh keys and serial numbers, every result is
+a function of its arguments; other modules decide when to issue and where to store. `profiles`
+defines the contents of certificates. No exception or representation contains a byte of a key.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,22 +23,22 @@ from . import pem, profiles
 from .reading import AUTHORITIES, TLS_CERTIFICATE, TLS_KEY, read_certificates, read_pair
 
 _CA_KEY: Final[tuple[profiles.Algorithm, int]] = ("ECDSA", 256)
-"""Of every CA, whatever the leaves are asked to have: small, and everybody verifies it."""
+"""Key of every CA, whatever key the leaves use: small, and every verifier supports it."""
 
 _PEM: Final = serialization.Encoding.PEM
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedPair:
-    """A certificate with its key, as a Secret of type kubernetes.io/tls holds it."""
+    """A certificate with its key, in the format of a Secret of type kubernetes.io/tls."""
 
     certificate: bytes
-    """PEM: the certificate, then the intermediates that lead to its root. The root is not among
-    them (RFC 8446, section 4.4.2, lets it be omitted): whom to trust is said by `ca.crt`."""
+    """PEM: the certificate, then the intermediates that lead to its root. The root is omitted
+    (RFC 8446, section 4.4.2, allows it): `ca.crt` defines whom to trust."""
     key: bytes = field(repr=False)
     """PEM of the private key (PKCS#8)."""
     authorities: bytes
-    """PEM of the roots that are trusted."""
+    """PEM of the trusted roots."""
 
     @property
     def data(self) -> dict[str, bytes]:
@@ -48,23 +48,23 @@ class IssuedPair:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A CA that can sign: read from a Secret by `read_authority`."""
+    """A CA that can sign, from a Secret (see `read_authority`)."""
 
     certificate: x509.Certificate
     key: profiles.Key = field(repr=False, compare=False)
     intermediates: bytes
-    """PEM of what follows a certificate that it signs: itself and those above, up to the root."""
+    """PEM of what follows a certificate that it signs: itself and the CAs above, without roots."""
     authorities: bytes
-    """PEM of the roots: the CA's own `ca.crt`, byte by byte, so that what it has signed can be
-    compared with it."""
+    """PEM of the roots: the CA's own `ca.crt`, byte by byte, so that it can be compared with the
+    one in the pairs that it signs."""
 
 
 def read_authority(data: Mapping[str, bytes] | None) -> Authority | None:
     """Read a CA's Secret; None where it cannot sign what all sides would accept.
 
-    That is: incomplete or unreadable, a key of another certificate, no CA, not allowed to sign
-    certificates, or a key that not every side can verify with. Whether its time is over is not
-    looked at. Never raises, never lets a byte of the key out.
+    That is: incomplete or unreadable, a key of another certificate, not a CA, not allowed to sign
+    certificates, or a key that not every side supports. Expiry is not checked. Never raises, never
+    reveals a byte of the key.
     """
     pair = read_pair("", data)
     if data is None or pair.leaf is None or not pair.key_matches:
@@ -89,10 +89,10 @@ def read_authority(data: Mapping[str, bytes] | None) -> Authority | None:
 def issue_root(
     common_name: str, *, lifetime: timedelta, now: datetime, former: bytes = b""
 ) -> IssuedPair:
-    """Make a self-signed CA.
+    """Create a self-signed CA.
 
-    `former` is PEM of roots before it: those that have not expired stay trusted, so that what they
-    have signed goes on working until it is issued anew.
+    `former` is PEM of previous roots. They stay trusted until they expire, so that the certificates
+    they have signed keep working until they are issued again.
     """
     key = profiles.generate_key(*_CA_KEY)
     subject = profiles.subject(common_name)
@@ -117,11 +117,11 @@ def issue_intermediate(
     now: datetime,
     authorities: bytes,
 ) -> IssuedPair:
-    """Make a CA below a root; `authorities` is the PEM of all roots still trusted, its `ca.crt`.
+    """Create a CA below a root; `authorities` is the PEM of all trusted roots, its `ca.crt`.
 
-    CloudNativePG's pool is a whole `tls.crt`, in which leaves come with their intermediate but
-    without the root. So it is the intermediate by which a renewed leaf is trusted where only the
-    `tls.crt` of the leaf before it is known.
+    CloudNativePG's pool is a whole `tls.crt`, which has the leaf and its intermediate but no root.
+    So where only the `tls.crt` of the previous leaf is known, a renewed leaf is trusted by its
+    intermediate.
     """
     key = profiles.generate_key(*_CA_KEY)
     subject = profiles.subject(common_name)
@@ -141,9 +141,9 @@ def issue_leaf(
     lifetime: timedelta,
     now: datetime,
 ) -> IssuedPair:
-    """Make the certificate of one end of a connection; its `ca.crt` is the issuer's own.
+    """Issue the certificate of one end of a connection; its `ca.crt` is the issuer's own.
 
-    A large RSA key takes seconds: run this in a thread (`profiles.generate_key`).
+    Generating a large RSA key takes seconds: run this in a thread (`profiles.generate_key`).
     """
     key = profiles.generate_key(algorithm, size)
     subject = profiles.subject(common_name)
@@ -155,12 +155,12 @@ def issue_leaf(
 def _builder(
     subject: x509.Name, key: profiles.Key, extensions: Iterable[profiles.Extension]
 ) -> x509.CertificateBuilder:
-    """Return a certificate that lacks what its issuer adds."""
+    """Return a builder with everything except what the issuer adds."""
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .public_key(key.public_key())
-        # 159 bits of randomness: more than the 64 that the CA/Browser Forum asks for, within the 20
+        # 159 bits of randomness: more than the 64 that the CA/Browser Forum requires, within the 20
         # octets of RFC 5280, section 4.1.2.2.
         .serial_number(x509.random_serial_number())
         .add_extension(profiles.subject_identifier(key), critical=False)
@@ -173,7 +173,7 @@ def _builder(
 def _issue(
     issuer: Authority, builder: x509.CertificateBuilder, *, lifetime: timedelta, now: datetime
 ) -> bytes:
-    """Sign and return the chain; nothing outlives its issuer, as verifiers look at all of it."""
+    """Sign and return the chain; no certificate outlives its issuer, as verifiers check both."""
     certificate = _sign(
         builder,
         issuer=issuer.certificate.subject,
@@ -192,10 +192,10 @@ def _sign(
     identifier: x509.AuthorityKeyIdentifier,
     validity: tuple[datetime, datetime],
 ) -> x509.Certificate:
-    """Add what the issuer says and sign.
+    """Add the issuer's fields and sign.
 
-    What ends before it begins, below an issuer that has expired, is a certificate that was valid
-    for no time, not an error: the verdict on its Secret says `Expired`.
+    Below an expired issuer, a certificate would end before it begins. It gets no validity at all,
+    but this is not an error: the verdict on its Secret is `Expired`.
     """
     start, end = (moment.replace(microsecond=0) for moment in validity)
     return (
@@ -208,7 +208,7 @@ def _sign(
 
 
 def _is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether a certificate is a root; one that is merely named like its issuer is none."""
+    """Whether a certificate is a root, which takes more than the same name as its issuer."""
     try:
         certificate.verify_directly_issued_by(certificate)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
@@ -222,12 +222,12 @@ def _bundle(certificates: Iterable[CertificateFacts]) -> bytes:
 
 
 def _read_key(data: bytes) -> profiles.Key | None:
-    """Read a key that `read_pair` has found to be readable; None for other kinds than ours."""
+    """Read a key that `read_pair` found readable; None for key types that we do not use."""
     text = pem.private_key(data)
     key = serialization.load_pem_private_key(text, password=None) if text is not None else None
     return key if isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) else None
 
 
 def _write_key(key: profiles.Key) -> bytes:
-    """Write a key as Go and every other library reads it: PKCS#8 in PEM, not encrypted."""
+    """Write a key in the format that every library reads: PKCS#8 in PEM, not encrypted."""
     return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

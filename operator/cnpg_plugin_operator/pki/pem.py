@@ -1,8 +1,8 @@
 """Finds the blocks of a PEM file as Go does, so that both sides see the same certificates.
 
-Exists because every library reads PEM a little differently: Go skips whatever is not a well-formed
-block, the standard library's `ssl` refuses comments that are not ASCII, `cryptography` stops at the
-first surprise. This module must not interpret what a block holds.
+Libraries read PEM differently: Go skips malformed blocks, the standard library's `ssl` refuses
+comments that are not ASCII, `cryptography` stops at the first error. This module must not interpret
+the content of blocks.
 """
 
 import binascii
@@ -34,7 +34,7 @@ class Block:
 
 
 def blocks(data: bytes) -> Iterator[Block]:
-    """Yield the blocks in their order, in one linear pass; what lies around them is skipped."""
+    """Yield the blocks in their order, in one linear pass; text around them is skipped."""
     begin: re.Match[bytes] | None = None
     for boundary in _BOUNDARY.finditer(data):
         if boundary[1] == b"BEGIN":
@@ -68,7 +68,7 @@ def private_key(data: bytes) -> bytes | None:
 
 
 def _decode(body: bytes) -> bytes:
-    """Decode base64; nothing where it is none (Go skips such a block)."""
+    """Decode base64; empty where it is invalid (Go skips such a block)."""
     try:
         return b64decode(b"".join(body.split()), validate=True)
     except binascii.Error:

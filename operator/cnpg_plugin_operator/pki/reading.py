@@ -1,8 +1,8 @@
-"""Reads what a Secret holds: certificates, their key, and whether the two belong together.
+"""Reads the content of a Secret: certificates, their key, and whether the two belong together.
 
-Exists so that verdicts are made from plain values (`CertificateFacts`, `PairFacts`) before
-CloudNativePG finds out. It judges nothing (that is `decide.certificates`), never raises on any
-content, and lets no byte of a private key out: errors about keys are told in fixed words.
+Verdicts are made from plain values (`CertificateFacts`, `PairFacts`) before CloudNativePG uses the
+Secret. This module judges nothing (`decide.certificates` does), never raises on any content, and
+reveals no byte of a private key: errors about keys have fixed texts.
 """
 
 import hashlib
@@ -24,35 +24,35 @@ from . import pem
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
 TLS_CERTIFICATE: Final = "tls.crt"
-"""The certificate and the intermediates that lead to its root, in a Secret of
-`kubernetes.io/tls`."""
+"""Key, in a Secret of type `kubernetes.io/tls`, of the certificate and the intermediates that lead
+to its root."""
 
 TLS_KEY: Final = "tls.key"
-"""The private key of the first certificate."""
+"""Key of the private key of the first certificate."""
 
 AUTHORITIES: Final = "ca.crt"
-"""Where cert-manager puts the certificate of the issuer."""
+"""Key under which cert-manager stores the certificate of the issuer."""
 
 MAX_CERTIFICATES: Final = 1024 * 1024
-"""Bytes of PEM that are read; the API server stores no Secret with more."""
+"""Maximum bytes of PEM; the API server stores no larger Secret."""
 
 MAX_CHAIN: Final = 20
-"""Certificates in `tls.crt`; a chain has two or three."""
+"""Maximum certificates in `tls.crt`; a chain has two or three."""
 
 MAX_POOL: Final = 250
-"""Certificates of a pool that are read; the roots that browsers trust are about 150."""
+"""Maximum certificates of a pool; browsers trust about 150 roots."""
 
 MAX_KEY: Final = 32 * 1024
-"""Bytes of a key that are read; RSA with 16384 bits needs less than half of it."""
+"""Maximum bytes of a key; RSA with 16384 bits needs less than half of it."""
 
 UNKNOWN_KEY: Final = "unknown"
-"""`key_type` where the algorithm of a public key is not known to this program."""
+"""`key_type` where this program does not know the algorithm of a public key."""
 
 _DER: Final = serialization.Encoding.DER
 _SPKI: Final = serialization.PublicFormat.SubjectPublicKeyInfo
 
 _BRIEF: Final = 160
-"""Characters of a library's message that a person is shown."""
+"""Maximum characters of a library's message that users see."""
 
 _CURVES: Final = {
     "secp224r1": "P-224",
@@ -60,7 +60,7 @@ _CURVES: Final = {
     "secp384r1": "P-384",
     "secp521r1": "P-521",
 }
-"""NIST's names, as Go and cert-manager spell them, by SEC's names."""
+"""NIST's names, in the spelling of Go and cert-manager, by SEC's names."""
 
 
 def read_pair(
@@ -70,12 +70,12 @@ def read_pair(
     owner: str | None = None,
     written_at: datetime | None = None,
 ) -> PairFacts:
-    """Read a Secret's decoded data; None says that the Secret does not exist.
+    """Read a Secret's decoded data; None means that the Secret does not exist.
 
-    `owner` and `written_at` are handed on: they are known beside the data.
+    `owner` and `written_at` are passed on unchanged.
 
-    Everything in `tls.crt` has to be readable, because CloudNativePG loads all of it. `ca.crt` is
-    read as far as it can be: CloudNativePG never looks at it.
+    All certificates in `tls.crt` must be readable, because CloudNativePG loads all of them.
+    Unreadable ones in `ca.crt` are skipped: CloudNativePG does not read it.
     """
     if data is None:
         return PairFacts(secret=secret_name)
@@ -90,7 +90,7 @@ def read_pair(
 
 
 def read_certificates(data: bytes) -> tuple[CertificateFacts, ...]:
-    """Read the certificates of a PEM file; what cannot be read is skipped, as Go's pools do."""
+    """Read the readable certificates of a PEM file; others are skipped, as in Go's pools."""
     if len(data) > MAX_CERTIFICATES:
         return ()
     found = (read_certificate(encoded) for encoded in pem.certificates(data)[:MAX_POOL])
@@ -99,9 +99,9 @@ def read_certificates(data: bytes) -> tuple[CertificateFacts, ...]:
 
 @lru_cache(maxsize=256)
 def read_certificate(encoded: bytes) -> CertificateFacts | None:
-    """Read one certificate in DER, or nothing where that is impossible.
+    """Read one certificate in DER; None where that is impossible.
 
-    The same few certificates are read in every pass.
+    Cached, because every pass reads the same few certificates.
     """
     try:
         return _facts(encoded)
@@ -110,21 +110,21 @@ def read_certificate(encoded: bytes) -> CertificateFacts | None:
 
 
 class _UnreadableError(Exception):
-    """The content of a Secret cannot be used; the text is meant for its owner."""
+    """The content of a Secret is unusable; the message is for its owner."""
 
 
 def _read_chain(data: bytes) -> tuple[CertificateFacts, ...]:
-    """Read `tls.crt`, every certificate of it."""
+    """Read every certificate in `tls.crt`."""
     if not data.strip():
         raise _UnreadableError(f"{TLS_CERTIFICATE} is missing or empty")
     if len(data) > MAX_CERTIFICATES:
         raise _UnreadableError(f"{TLS_CERTIFICATE} is larger than {MAX_CERTIFICATES} bytes")
     encoded = pem.certificates(data)
     if not encoded:
-        raise _UnreadableError(f"{TLS_CERTIFICATE} holds no certificate in PEM")
+        raise _UnreadableError(f"{TLS_CERTIFICATE} contains no certificate in PEM")
     if len(encoded) > MAX_CHAIN:
         raise _UnreadableError(
-            f"{TLS_CERTIFICATE} holds {len(encoded)} certificates, more than {MAX_CHAIN}"
+            f"{TLS_CERTIFICATE} contains {len(encoded)} certificates, more than {MAX_CHAIN}"
         )
     chain = []
     for number, certificate in enumerate(encoded, start=1):
@@ -139,8 +139,8 @@ def _read_chain(data: bytes) -> tuple[CertificateFacts, ...]:
 def _facts(encoded: bytes) -> CertificateFacts:
     """Read the public part of one certificate.
 
-    `cryptography` is stricter than Go in places (encodings, extensions) and decodes lazily, so that
-    any of these lines may fail in a way of its own; what it says of a certificate is not secret.
+    `cryptography` is stricter than Go in places (encodings, extensions) and decodes lazily, so any
+    of these lines may fail. Its message about a certificate is not secret.
     """
     try:
         certificate = x509.load_der_x509_certificate(encoded)
@@ -159,11 +159,11 @@ def _facts(encoded: bytes) -> CertificateFacts:
             encoded=encoded,
         )
     except Exception as error:
-        raise _UnreadableError(f"cannot be read: {_brief(error)}") from error
+        raise _UnreadableError(f"is unreadable: {_brief(error)}") from error
 
 
 def _brief(error: Exception) -> str:
-    """Return one short line of what a library says of a certificate."""
+    """Return one short line of a library's message about a certificate."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
 
@@ -219,14 +219,14 @@ def _key_type(certificate: x509.Certificate) -> str:
 def _key_matches(leaf: bytes, key: bytes) -> bool:
     """Whether a private key belongs to a certificate in DER.
 
-    A leaf whose public key cannot be decoded counts as matching: what is wrong with it is the type
-    of its key, and the verdict should say so.
+    A leaf whose public key cannot be decoded counts as matching: its problem is the type of its
+    key, and the verdict should say so.
     """
     if not key.strip():
         raise _UnreadableError(f"{TLS_KEY} is missing or empty")
     text = pem.private_key(key) if len(key) <= MAX_KEY else None
     if text is None:
-        raise _UnreadableError(f"{TLS_KEY} holds no private key in PEM")
+        raise _UnreadableError(f"{TLS_KEY} contains no private key in PEM")
     public = _public_part(text)
     return _public_key(leaf) in (None, public)
 
@@ -243,8 +243,7 @@ def _public_key(encoded: bytes) -> bytes | None:
 def _public_part(key: bytes) -> bytes:
     """Return the public part of a private key, encoded.
 
-    What the library says of a key is dropped, cause and all: nobody has promised that no byte of
-    the key is in it.
+    The library's error is dropped, including its cause: it might contain a byte of the key.
     """
     try:
         loaded = serialization.load_pem_private_key(
@@ -256,15 +255,15 @@ def _public_part(key: bytes) -> bytes:
     except TypeError:
         problem = f"{TLS_KEY} is encrypted: CloudNativePG has no password for it"
     except Exception:  # noqa: BLE001 - content of any kind, errors of many kinds
-        problem = f"{TLS_KEY} holds a private key that cannot be read"
+        problem = f"{TLS_KEY} contains an unreadable private key"
     raise _UnreadableError(problem)
 
 
 def _check_rsa(numbers: rsa.RSAPrivateNumbers) -> None:
     """Check an RSA key as Go does when it loads one (`crypto/rsa`, `PrivateKey.Validate`).
 
-    The library's own check also tests its primes: 0.2 s for 4096 bits at every look at a Secret,
-    during which no other plugin gets on. Raises `ValueError`.
+    The library's own check also tests the primes, which takes 0.2 s for 4096 bits whenever a Secret
+    is read, and blocks all other plugins. Raises `ValueError`.
     """
     public, primes = numbers.public_numbers, (numbers.p, numbers.q)
     product = numbers.p * numbers.q == public.n

@@ -298,7 +298,7 @@ STUCK = [
         {}, {"containerStatuses": [
             {"name": "manager", "image": "cnpg:no",
              "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
-        "pod cnpg-5d9c-abcde: image cnpg:no cannot be had (ImagePullBackOff)",
+        "pod cnpg-5d9c-abcde: image cnpg:no cannot be pulled (ImagePullBackOff)",
         id="the new image cannot be had",
     ),
     pytest.param(
@@ -306,12 +306,12 @@ STUCK = [
             {"name": "manager", "restartCount": 3,
              "state": {"waiting": {"reason": "CrashLoopBackOff"}},
              "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]},
-        "pod cnpg-5d9c-abcde: container manager does not stay up (OOMKilled)",
+        "pod cnpg-5d9c-abcde: container manager keeps exiting (OOMKilled)",
         id="the new pod ends again and again",
     ),
     pytest.param(
         {}, {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]},
-        "pod cnpg-5d9c-abcde finds no node: 0/3 nodes", id="no node takes the new pod",
+        "pod cnpg-5d9c-abcde cannot be scheduled: 0/3 nodes", id="no node takes the new pod",
     ),
     pytest.param(
         {}, {"conditions": [{"type": "Ready", "status": "True"}],

@@ -63,9 +63,9 @@ USERS: list[Any] = [
                  id="a volume of CloudNativePG"),
     pytest.param(kinds.DEPLOYMENT, cnpg(env=[{"name": "A", "valueFrom": KEY}]),
                  "CloudNativePG's own pod uses it", id="a variable of CloudNativePG"),
-    pytest.param(kinds.DEPLOYMENT, cnpg(args=["--secret-name", LOOT]), "configured by it",
+    pytest.param(kinds.DEPLOYMENT, cnpg(args=["--secret-name", LOOT]), "its configuration",
                  id="CloudNativePG's configuration"),
-    pytest.param(kinds.DEPLOYMENT, cnpg(args=[f"--secret-name={LOOT}"]), "configured by it",
+    pytest.param(kinds.DEPLOYMENT, cnpg(args=[f"--secret-name={LOOT}"]), "its configuration",
                  id="the same in one argument"),
     pytest.param(kinds.DEPLOYMENT, cnpg(imagePullSecrets=[{"name": LOOT}]), "image is pulled",
                  id="CloudNativePG's pull secret"),
@@ -139,10 +139,10 @@ SECRETS: list[Any] = [
     pytest.param(
         {"type": "kubernetes.io/service-account-token"},
         {"annotations": {"kubernetes.io/service-account.name": "admin"}},
-        "it holds a token of ServiceAccount admin", id="a token",
+        "it contains a token of ServiceAccount admin", id="a token",
     ),
     pytest.param({"type": "bootstrap.kubernetes.io/token"}, {}, "nodes", id="a bootstrap token"),
-    pytest.param({"type": "helm.sh/release.v1"}, {}, "Helm keeps a release", id="a Helm release"),
+    pytest.param({"type": "helm.sh/release.v1"}, {}, "Helm stores a release", id="a Helm release"),
     pytest.param({}, {"labels": OPERATORS}, "the operator keeps it", id="the operator's"),
     pytest.param(
         {}, {"labels": {**OPERATORS, names.labels.PLUGIN: "other"}}, "for CNPGPlugin other",
@@ -182,7 +182,7 @@ async def test_a_secret_that_does_not_exist_is_not_among_the_existing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "brought"),
+    ("spec", "provided"),
     [
         ({"tls": {"provider": "Secrets", "secrets": {"server": "a", "client": "b"}}}, {"a", "b"}),
         ({"tls": {"secrets": {"server": "a", "x": 1}}, "port": "none"}, {"a"}),
@@ -193,12 +193,12 @@ async def test_a_secret_that_does_not_exist_is_not_among_the_existing() -> None:
     ],
 )
 async def test_what_a_resource_claims_is_read_whatever_its_spec_holds(
-    spec: Any, brought: set[str]
+    spec: Any, provided: set[str]
 ) -> None:
     sibling = {**resource("other"), "spec": spec}
     (claim,) = (await read(FakeClient(), sibling)).claims
     assert claim.plugin == "other"
-    assert claim.brought == brought
+    assert claim.provided == provided
 
 
 async def test_nothing_is_read_for_a_resource_that_names_no_secret() -> None:

@@ -114,7 +114,7 @@ async def test_a_socket_of_a_former_run_is_waited_for_until_it_is_replaced(
         former.bind(str(directory / NAME))
     watch = Watch(directory, (NAME,), LONG)
     async with running(watch) as task:
-        await heard(said, "waiting", "Unreachable", "nobody listens")
+        await heard(said, "waiting", "Unreachable", "nothing listens")
         (directory / NAME).unlink()
         async with socket_plugin(Plugin(), directory / NAME):
             await task
@@ -456,7 +456,7 @@ def test_a_deadline_that_no_timer_can_keep_is_no_error(directory: Path) -> None:
     ) as gate:
         assert gate.stdout is not None
         assert "waiting" in gate.stdout.readline()
-        assert "is no socket" in gate.stdout.readline()
+        assert "is not a socket" in gate.stdout.readline()
         gate.send_signal(signal.SIGTERM)
         gate.communicate(timeout=50)
     assert gate.returncode == 0

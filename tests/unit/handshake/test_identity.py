@@ -104,7 +104,7 @@ WRONG = [
         "more capabilities than there are",
         Plugin(services=[1] * 1001),
         Reason.NOT_A_PLUGIN,
-        ("advertises 1001 capabilities; CNPG-I knows 11",),
+        ("advertises 1001 capabilities; CNPG-I has 11",),
     ),
     (
         "too few resources of its own",
@@ -117,19 +117,19 @@ WRONG = [
         "no identity service",
         Plugin(answers={METADATA: grpc.StatusCode.UNIMPLEMENTED}),
         Reason.NOT_A_PLUGIN,
-        ("does not know cnpgi.identity.v1.Identity/GetPluginMetadata", "no CNPG-I plugin"),
+        ("does not implement cnpgi.identity.v1.Identity/GetPluginMetadata", "not a CNPG-I plugin"),
     ),
     (
         "metadata that is no message",
         Plugin(answers={METADATA: b"\xff\xff\xff"}),
         Reason.NOT_A_PLUGIN,
-        ("something unreadable",),
+        ("an unreadable message",),
     ),
     (
         "metadata with text that is none",
         Plugin(answers={METADATA: b"\x0a\x02\xff\xfe"}),
         Reason.NOT_A_PLUGIN,
-        ("something unreadable",),
+        ("an unreadable message",),
     ),
     (
         "an internal error",
@@ -189,14 +189,14 @@ WRONG = [
         "bad health",
         Plugin(health=2),
         Reason.NOT_SERVING,
-        ("says NOT_SERVING at grpc.health.v1.Health/Check",),
+        ("reports NOT_SERVING at grpc.health.v1.Health/Check",),
     ),
-    ("unknown health", Plugin(health=0), Reason.NOT_SERVING, ("says UNKNOWN",)),
+    ("unknown health", Plugin(health=0), Reason.NOT_SERVING, ("reports UNKNOWN",)),
     (
         "health of a kind that is not known",
         Plugin(health=9),
         Reason.NOT_SERVING,
-        ("says 9 at",),
+        ("reports 9 at",),
     ),
     (
         "health that cannot be asked",
@@ -208,7 +208,7 @@ WRONG = [
         "health that cannot be read",
         Plugin(answers={HEALTH: b"\xff"}),
         Reason.NOT_SERVING,
-        ("Health/Check with something unreadable",),
+        ("Health/Check with an unreadable message",),
     ),
 ]
 

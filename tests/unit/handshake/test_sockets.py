@@ -74,10 +74,10 @@ WRONG = [
         "no identity service",
         Plugin(answers={METADATA: grpc.StatusCode.UNIMPLEMENTED}),
         Reason.NOT_A_PLUGIN,
-        "no CNPG-I plugin",
+        "not a CNPG-I plugin",
     ),
     (
-        "an advertised service that is not there",
+        "an advertised service that does not exist",
         Plugin(services=(2,), answers={WAL: grpc.StatusCode.UNKNOWN}),
         Reason.CAPABILITY_FAILED,
         "advertises WAL_SERVICE",
@@ -87,7 +87,7 @@ WRONG = [
         "metadata that is not available",
         Plugin(answers={METADATA: grpc.StatusCode.UNAVAILABLE}),
         Reason.NO_ANSWER,
-        "the first call got no answer: UNAVAILABLE (says the test)",
+        "did not answer the first call: UNAVAILABLE (says the test)",
     ),
     ("silence", Plugin(answers={METADATA: None}), Reason.NO_ANSWER, "within 0.3 s."),
 ]
@@ -111,7 +111,7 @@ async def test_a_socket_that_is_not_there_is_missing(directory: Path) -> None:
     for path in (directory / NAME, directory / "nowhere" / NAME):
         outcome = await SocketHandshaker().shake(path, NAME, 5)
         assert outcome.reason is Reason.SOCKET_MISSING
-        assert f"socket {path} is not there" in outcome.message
+        assert f"socket {path} does not exist" in outcome.message
 
 
 async def test_a_socket_that_nobody_listens_on_is_unreachable(directory: Path) -> None:
@@ -119,14 +119,14 @@ async def test_a_socket_that_nobody_listens_on_is_unreachable(directory: Path) -
         former.bind(str(directory / NAME))
     outcome = await SocketHandshaker().shake(directory / NAME, NAME, 5)
     assert outcome.reason is Reason.UNREACHABLE
-    assert "nobody listens on it" in outcome.message
+    assert "nothing listens on it" in outcome.message
 
 
 async def test_a_file_that_is_no_socket_is_called_so(directory: Path) -> None:
     (directory / NAME).write_text("a file")
     outcome = await SocketHandshaker().shake(directory / NAME, NAME, 5)
     assert outcome.reason is Reason.UNREACHABLE
-    assert "is no socket" in outcome.message
+    assert "is not a socket" in outcome.message
 
 
 async def test_a_path_that_is_too_long_for_a_socket_is_told_of(directory: Path) -> None:
@@ -166,7 +166,7 @@ async def test_a_socket_of_another_user_is_told_of(directory: Path) -> None:
         finally:
             os.seteuid(before)
     assert outcome.reason is Reason.UNREACHABLE
-    assert "has to run as the same user as CloudNativePG's manager" in outcome.message
+    assert "run the plugin as the same user as CloudNativePG's manager" in outcome.message
 
 
 async def test_no_proxy_of_the_environment_is_used(

@@ -32,7 +32,7 @@ BEYOND = [
         "a server key that Go can use and gRPC cannot",
         a_plugin(ED25519),
         Reason.UNSUPPORTED_KEY,
-        ("passes CloudNativePG's TLS rules", "Ed25519", "cannot be proven"),
+        ("passes CloudNativePG's TLS rules", "Ed25519", "cannot be completed"),
         trust=ED25519.chain,
     ),
     Row(
@@ -127,13 +127,13 @@ async def test_a_peer_that_is_gone_at_once_is_unreachable_and_leaves_no_socket(
 
 PAIRS = [
     (CNPG.chain, STRANGER.key, Reason.KEY_MISMATCH, "does not belong to its tls.crt"),
-    (b"", CNPG.key, Reason.SECRET_INCOMPLETE, "tls.crt holds no certificate"),
-    (CNPG.chain, b"", Reason.SECRET_INCOMPLETE, "tls.key holds no private key"),
+    (b"", CNPG.key, Reason.SECRET_INCOMPLETE, "tls.crt contains no certificate"),
+    (CNPG.chain, b"", Reason.SECRET_INCOMPLETE, "tls.key contains no private key"),
     (
         CNPG.chain,
         b"-----BEGIN PRIVATE KEY-----\nc2VjcmV0IHNlY3JldA==\n-----END PRIVATE KEY-----\n",
         Reason.SECRET_INCOMPLETE,
-        "cannot be read",
+        "is unreadable",
     ),
 ]
 

@@ -117,36 +117,36 @@ PROBLEMS = [
     ("no key", secret(tls_key=None), "tls.key is missing or empty"),
     ("an empty key", secret(tls_key=b""), "tls.key is missing or empty"),
     ("nothing at all", {}, "tls.crt is missing or empty"),
-    ("text instead of a certificate", secret(tls_crt=b"hello"), "tls.crt holds no certificate"),
-    ("a key instead of a certificate", secret(tls_crt=PAIR.key), "tls.crt holds no certificate"),
-    ("a block that never ends", secret(tls_crt=PAIR.leaf[:200]), "tls.crt holds no certificate"),
+    ("text instead of a certificate", secret(tls_crt=b"hello"), "tls.crt contains no certificate"),
+    ("a key instead of a certificate", secret(tls_crt=PAIR.key), "tls.crt contains no certificate"),
+    ("a block that never ends", secret(tls_crt=PAIR.leaf[:200]), "tls.crt contains no certificate"),
     (
         "a certificate that is cut short",
         secret(tls_crt=BROKEN),
-        "tls.crt: certificate 1 of 1 cannot be read",
+        "tls.crt: certificate 1 of 1 is unreadable",
     ),
     (
         "a second certificate that is cut short",
         secret(tls_crt=PAIR.leaf + BROKEN),
-        "tls.crt: certificate 2 of 2 cannot be read",
+        "tls.crt: certificate 2 of 2 is unreadable",
     ),
     (
         "a chain of hundreds",
         secret(tls_crt=PAIR.leaf * 21),
-        "tls.crt holds 21 certificates, more than 20",
+        "tls.crt contains 21 certificates, more than 20",
     ),
     (
         "a certificate of enormous size",
         secret(tls_crt=PAIR.leaf * 2000),
         "tls.crt is larger than 1048576 bytes",
     ),
-    ("text instead of a key", secret(tls_key=b"hello"), "tls.key holds no private key"),
-    ("a certificate instead of a key", secret(tls_key=PAIR.leaf), "tls.key holds no private key"),
-    ("a key of enormous size", secret(tls_key=PAIR.key * 500), "tls.key holds no private key"),
+    ("text instead of a key", secret(tls_key=b"hello"), "tls.key contains no private key"),
+    ("a certificate, no key", secret(tls_key=PAIR.leaf), "tls.key contains no private key"),
+    ("a key of enormous size", secret(tls_key=PAIR.key * 500), "tls.key contains no private key"),
     (
         "a key that is cut short",
         secret(tls_key=armour(b"0\x82\x01\x00\x02\x01\x00", "PRIVATE KEY")),
-        "tls.key holds a private key that cannot be read",
+        "tls.key contains an unreadable private key",
     ),
     ("an encrypted key", secret(tls_key=ENCRYPTED), "tls.key is encrypted"),
 ]
@@ -206,7 +206,7 @@ def test_an_rsa_key_is_read() -> None:
 def test_an_rsa_key_whose_parts_do_not_belong_together_is_refused_as_go_does() -> None:
     pair = read_pair("a", secret(tls_key=rsa_key(change=2)[0]))
     assert pair.problem is not None
-    assert "cannot be read" in pair.problem
+    assert "unreadable" in pair.problem
 
 
 def test_an_unreadable_authority_is_left_out() -> None:
@@ -321,4 +321,4 @@ def test_a_certificate_that_cryptography_finds_too_odd_is_a_problem_not_an_error
         x509.load_der_x509_certificate(odd)
     pair = read_pair("a", secret(tls_crt=armour(odd)))
     assert pair.problem is not None
-    assert "cannot be read: 9 is not a valid X509 version" in pair.problem
+    assert "is unreadable: 9 is not a valid X509 version" in pair.problem

@@ -140,9 +140,9 @@ async def test_a_writer_that_never_gives_up_is_named_and_answered_ever_more_seld
     assert await fight(60) <= 13
     assert stage.condition() == ("False", "WriteLoopStopped")
     assert stage.message() == (
-        "Service cnpg-system/hello is changed as fast as it is restored: spec.selector.app, last "
-        "by field manager fake. The operator now restores it ever more seldom. Stop whatever "
-        "changes it."
+        "Service cnpg-system/hello is reverted as fast as the operator writes it: "
+        "spec.selector.app, last by field manager fake. The operator now backs off. Stop the other "
+        "writer of this field."
     )
     assert await fight(600) <= 6
     stage.clock.pass_by(300)
@@ -162,7 +162,7 @@ async def test_what_a_resource_of_another_uid_left_is_not_taken_over() -> None:
     await stage.settle(passes=3)
 
     assert stage.condition() == ("False", "NameConflict")
-    assert "a former CNPGPlugin hello" in stage.message()
+    assert "a previous CNPGPlugin hello" in stage.message()
 
 
 async def test_a_deleted_resource_takes_what_lost_its_owner_with_it(stage: Stage) -> None:

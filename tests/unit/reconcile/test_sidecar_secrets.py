@@ -46,5 +46,5 @@ async def test_a_sidecar_with_a_token_of_others_is_left_out(*, good: bool) -> No
     await stage.pass_by(120, "greedy", *others)
 
     assert stage.condition("Accepted", "greedy") == ("False", "InvalidSpec")
-    assert "it holds a token of ServiceAccount" in stage.message("Accepted", "greedy")
+    assert "it contains a token of ServiceAccount" in stage.message("Accepted", "greedy")
     assert stage.sidecars.keys() == set(others)

@@ -40,7 +40,7 @@ async def test_a_sidecar_that_crashes_is_taken_out_and_says_why(stage: HostingSt
 
     assert stage.template == deployment()["spec"]["template"]
     assert stage.state() == ("False", "CrashLoop")
-    assert "ends with exit code 1: it failed" in stage.message()
+    assert "exits with code 1: it failed" in stage.message()
     assert "It was taken out of Deployment cnpg-controller-manager" in stage.message()
     assert [pod["metadata"]["name"] for pod in stage.world.pods] == ["cnpg-1"]
 

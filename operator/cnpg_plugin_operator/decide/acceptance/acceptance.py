@@ -1,7 +1,7 @@
-"""Whether a resource is valid here: what the CRD's schema cannot see.
+"""Whether a resource is valid here: the checks that the CRD's schema cannot make.
 
-This is also where a `CNPGPlugin` author is kept within what the operator's chart grants by name:
-somebody who may create the resource must not gain another account's rights, the node, or
+They also keep the author of a `CNPGPlugin` within the names that the operator's chart grants: the
+right to create the resource must not give the rights of another account, access to the node, or
 CloudNativePG's keys.
 """
 
@@ -29,7 +29,7 @@ from cnpg_plugin_operator.desired.workload import build_pod_template
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What the chart lets plugins use, by name."""
+    """What the chart allows plugins to use, by name."""
 
     cluster_roles: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
@@ -38,40 +38,40 @@ class Grants:
     issuers: frozenset[str] = frozenset()
     """Issuers that may issue for names beyond a Service's own; see `issuer_grants`."""
     nudging: bool = False
-    """Whether Clusters may be annotated for a plugin."""
+    """Whether the operator may annotate Clusters for a plugin."""
     sidecars: bool = True
     """Whether plugins may run in CloudNativePG's own pod."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceInput:
-    """What the checks look at."""
+    """The input of the checks."""
 
     plugin: Plugin
     managed_namespaces: tuple[str, ...]
-    """Where this operator has rights, and hence expects CloudNativePG."""
+    """Where this operator has rights, and so expects CloudNativePG."""
     cnpg: tuple[CNPGFacts, ...]
     """The CloudNativePG operators of the resource's namespace."""
     cnpg_elsewhere: tuple[str, ...]
-    """Managed namespaces in which CloudNativePG does run."""
+    """Managed namespaces in which CloudNativePG runs."""
     foreign: tuple[ForeignObject, ...]
-    """Somebody else's objects under names that this resource needs."""
+    """Objects of other owners with names that this resource needs."""
     rivals: tuple[str, ...]
     """Older resources of the namespace with the same plugin name."""
     services: tuple[SelectingService, ...] = ()
-    """The Services of the namespace, but for this plugin's own."""
+    """The Services of the namespace, except this plugin's own."""
     reference_exists: bool = False
-    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+    """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
     grants: Grants = field(default_factory=Grants)
     host: HostFacts | None = None
-    """CloudNativePG's pod; read only for sidecars."""
+    """CloudNativePG's pod; read for sidecars only."""
     gate: Gate = field(default_factory=Gate)
     private: PrivateSecrets = field(default_factory=PrivateSecrets)
     """What is known of the Secrets that the resource names."""
     issuer: IssuerFacts | None = None
     """The issuer that the resource names; None where it cannot be read."""
     announced_name: str | None = None
-    """The name that CloudNativePG verifies the plugin for; None before the first."""
+    """The name that CloudNativePG verifies the plugin for; None before the first announcement."""
     cluster_domain: str = "cluster.local"
 
 
@@ -81,24 +81,27 @@ def decide_acceptance(given: AcceptanceInput) -> Verdict:
 
 
 def _suspended(given: AcceptanceInput) -> Verdict | None:
-    """The user wants nothing touched."""
+    """The user suspended the resource."""
     if given.plugin.spec.suspend:
-        return no(Reason.SUSPENDED, "spec.suspend is set: nothing is touched until it is removed.")
+        return no(
+            Reason.SUSPENDED,
+            "spec.suspend is set: the operator changes nothing until you unset it.",
+        )
     return None
 
 
 def _confusing_name(given: AcceptanceInput) -> Verdict | None:
-    """Children carry the name as a label that CloudNativePG's own webhook Service selects by."""
+    """Children have the name as a label by which CloudNativePG's webhook Service selects pods."""
     if given.plugin.name == names.cnpg.APP:
         return no(
             Reason.INVALID_SPEC,
-            f"metadata.name: {names.cnpg.APP} is CloudNativePG's own; choose another name.",
+            f"metadata.name: {names.cnpg.APP} is reserved for CloudNativePG; choose another name.",
         )
     return None
 
 
 def _cnpg_out_of_place(given: AcceptanceInput) -> Verdict | None:
-    """There is not exactly one CloudNativePG here that can see the plugin."""
+    """This namespace does not have exactly one CloudNativePG that can see the plugin."""
     return decide_locating(
         LocatingInput(
             plugin=given.plugin,
@@ -111,7 +114,7 @@ def _cnpg_out_of_place(given: AcceptanceInput) -> Verdict | None:
 
 
 def _rival(given: AcceptanceInput) -> Verdict | None:
-    """An older resource has the plugin's name; CloudNativePG would flip between the two."""
+    """An older resource has the plugin's name; CloudNativePG would alternate between the two."""
     if given.rivals:
         return no(
             Reason.NAME_CONFLICT,
@@ -122,28 +125,28 @@ def _rival(given: AcceptanceInput) -> Verdict | None:
 
 
 def _foreign_object(given: AcceptanceInput) -> Verdict | None:
-    """Somebody else owns an object that this resource needs; nothing is adopted silently."""
+    """Another owner has an object that this resource needs; the operator never adopts objects."""
     if not given.foreign:
         return None
     other, namespace = given.foreign[0], given.plugin.namespace
     if other.published:
         return no(Reason.NAME_CONFLICT, _describe_handover(given.plugin, other))
-    cure = (
+    action = (
         "choose another spec.service.name or delete it"
         if other.kind == "Service"
         else "rename this resource or delete it"
     )
     return no(
         Reason.NAME_CONFLICT,
-        f"{other.kind} {namespace}/{other.name} belongs to {other.owner}: {cure}.",
+        f"{other.kind} {namespace}/{other.name} belongs to {other.owner}: {action}.",
     )
 
 
 def _describe_handover(plugin: Plugin, other: ForeignObject) -> str:
-    """Say how a published Service hands its plugin over without an outage.
+    """Explain how to replace a published Service without an outage of its plugin.
 
-    CloudNativePG keeps its connection when only the label goes; a deletion ends it (1.29.0 to
-    1.30.1).
+    CloudNativePG keeps its connection when only the label is removed; deleting the Service ends it
+    (1.29.0 to 1.30.1).
     """
     namespace, label = plugin.namespace, f"{names.cnpg.PLUGIN_NAME}={plugin.spec.plugin_name}"
     begin = f"Label {label} of Service {namespace}/{other.name} conflicts with this resource"
@@ -152,21 +155,21 @@ def _describe_handover(plugin: Plugin, other: ForeignObject) -> str:
     finish = f"then delete it: kubectl delete service {other.name} -n {namespace}"
     if other.cnpg_finalizer:
         finish = (
-            f"then take CloudNativePG's finalizer off and delete it: kubectl patch service "
+            f"then remove CloudNativePG's finalizer and delete it: kubectl patch service "
             f"{other.name} -n {namespace} --type=merge "
             """-p '{"metadata":{"finalizers":null}}'"""
             f" && kubectl delete service {other.name} -n {namespace}"
         )
     return (
-        f"{begin}. Do not delete that Service first, CloudNativePG would forget the plugin. Take "
-        f"the label off: kubectl label service {other.name} -n {namespace} "
+        f"{begin}. Do not delete that Service first: CloudNativePG would drop the plugin. Remove "
+        f"the label: kubectl label service {other.name} -n {namespace} "
         f"{names.cnpg.PLUGIN_NAME}-. CloudNativePG keeps its connection until this resource is "
         f"Ready; {finish}"
     )
 
 
 def _ungranted(given: AcceptanceInput) -> Verdict | None:
-    """The resource asks for rights that the operator's chart does not name."""
+    """The resource requests rights that the operator's chart does not grant."""
     spec, grants = given.plugin.spec, given.grants
     account = account_name(given.plugin)
     runs_as_other = account is not None and not creates_account(given.plugin)
@@ -185,8 +188,8 @@ def _ungranted(given: AcceptanceInput) -> Verdict | None:
             if name not in granted:
                 return no(
                     Reason.INVALID_SPEC,
-                    f"spec.{path}: {name} is not granted to plugins; an administrator can name it "
-                    f"in the chart value {value}.",
+                    f"spec.{path}: {name} is not granted to plugins; an administrator can add it "
+                    f"to the chart value {value}.",
                 )
     if spec.nudge_clusters and not grants.nudging:
         return no(
@@ -198,7 +201,7 @@ def _ungranted(given: AcceptanceInput) -> Verdict | None:
 
 
 def _confusing_labels(given: AcceptanceInput) -> Verdict | None:
-    """The pods would receive what is sent to others, or say what only CloudNativePG says."""
+    """The pods would receive traffic for others, or have labels that belong to CloudNativePG."""
     if given.plugin.is_sidecar:
         return None
     template = build_pod_template(given.plugin)
@@ -207,12 +210,12 @@ def _confusing_labels(given: AcceptanceInput) -> Verdict | None:
 
 
 def _private_secret(given: AcceptanceInput) -> Verdict | None:
-    """The resource names a Secret whose keys belong to others."""
+    """The resource names a Secret with another owner's keys."""
     return judge_secrets(given.plugin, given.private)
 
 
 def _ungranted_certificate(given: AcceptanceInput) -> Verdict | None:
-    """The resource asks for a certificate that would be believed elsewhere."""
+    """The resource requests a certificate that other programs would trust."""
     return judge_issuer(
         IssuerInput(
             plugin=given.plugin,
@@ -225,7 +228,7 @@ def _ungranted_certificate(given: AcceptanceInput) -> Verdict | None:
 
 
 def _dangerous_pod(given: AcceptanceInput) -> Verdict | None:
-    """The pod, with the user's template merged in, would reach beyond itself."""
+    """The pod, with the user's template merged in, would gain more than its own rights."""
     if given.plugin.is_sidecar:
         return None
     template = build_pod_template(given.plugin)
@@ -234,7 +237,7 @@ def _dangerous_pod(given: AcceptanceInput) -> Verdict | None:
 
 
 def _impossible_sidecar(given: AcceptanceInput) -> Verdict | None:
-    """CloudNativePG's pod cannot, or must not, take it."""
+    """CloudNativePG's pod cannot, or must not, run it."""
     if not given.plugin.is_sidecar:
         return None
     if not given.grants.sidecars:
@@ -272,4 +275,4 @@ CHECKS: Final = (
     _confusing_labels,
     _impossible_sidecar,
 )
-"""In order: what the user asked for, the place, the names, the rights."""
+"""In order: suspension, CloudNativePG, names, rights."""

@@ -16,13 +16,13 @@ class LocatingInput:
 
     plugin: Plugin
     managed_namespaces: tuple[str, ...]
-    """Where this operator has rights, and hence expects CloudNativePG."""
+    """Where this operator has rights, and so expects CloudNativePG."""
     found: tuple[CNPGFacts, ...]
     """The CloudNativePG operators of the resource's namespace; with a reference, the named one."""
     elsewhere: tuple[str, ...]
-    """Managed namespaces in which CloudNativePG does run."""
+    """Managed namespaces in which CloudNativePG runs."""
     reference_exists: bool = False
-    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+    """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
 
 
 def decide_locating(given: LocatingInput) -> Verdict | None:
@@ -31,7 +31,7 @@ def decide_locating(given: LocatingInput) -> Verdict | None:
 
 
 def _named_missing(given: LocatingInput) -> Verdict | None:
-    """The Deployment that the resource names does not exist, or is something else."""
+    """The Deployment that the resource names does not exist, or is not CloudNativePG's."""
     reference = given.plugin.cnpg_reference
     if given.found or not reference:
         return None
@@ -41,18 +41,18 @@ def _named_missing(given: LocatingInput) -> Verdict | None:
             f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpgRef names, is not "
             f"CloudNativePG's: it has no container {names.cnpg.CONTAINER} with the variable "
             f"{names.cnpg.IMAGE_VARIABLE}, and none of its pods holds Lease {names.cnpg.LEASE}. "
-            "Name CloudNativePG's Deployment, or leave spec.cnpgRef out.",
+            "Name CloudNativePG's Deployment, or remove spec.cnpgRef.",
         )
     return no(
         Reason.CNPG_NOT_FOUND,
         f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpgRef names, does not "
-        "exist: correct the name, or leave spec.cnpgRef out where one CloudNativePG runs in the "
-        "namespace.",
+        "exist: correct the name, or remove spec.cnpgRef if the namespace has one CloudNativePG "
+        "only.",
     )
 
 
 def _missing(given: LocatingInput) -> Verdict | None:
-    """No CloudNativePG here: it discovers plugins in its own namespace only."""
+    """No CloudNativePG runs here; it finds plugins in its own namespace only."""
     if given.found:
         return None
     namespace = given.plugin.namespace
@@ -64,7 +64,7 @@ def _missing(given: LocatingInput) -> Verdict | None:
         )
     elif namespace not in given.managed_namespaces:
         message += (
-            " that this operator could see: its chart value cnpg.namespaces names "
+            " that this operator manages: its chart value cnpg.namespaces lists "
             f"{', '.join(given.managed_namespaces)}."
         )
     else:
@@ -77,14 +77,14 @@ def _missing(given: LocatingInput) -> Verdict | None:
 
 
 def _ambiguous(given: LocatingInput) -> Verdict | None:
-    """More than one CloudNativePG could be meant."""
+    """The namespace has more than one CloudNativePG."""
     if len(given.found) < 2:  # noqa: PLR2004 - one is right, more are too many
         return None
     found = ", ".join(sorted(cnpg.deployment for cnpg in given.found))
     return no(
         Reason.CNPG_AMBIGUOUS,
-        f"Namespace {given.plugin.namespace} holds several CloudNativePG Deployments: {found}. "
-        "Name one in spec.cnpgRef.name, or run one of them per namespace.",
+        f"Namespace {given.plugin.namespace} has several CloudNativePG Deployments: {found}. "
+        "Name one in spec.cnpgRef.name, or run only one per namespace.",
     )
 
 
@@ -98,8 +98,8 @@ def _not_watching(given: LocatingInput) -> Verdict | None:
         return None
     return no(
         Reason.CNPG_NOT_WATCHING,
-        f"Deployment {cnpg.deployment} of CloudNativePG watches {', '.join(cnpg.watches)} only and "
-        f"so never sees a plugin in its own namespace: add {namespace} to "
+        f"CloudNativePG's Deployment {cnpg.deployment} watches only {', '.join(cnpg.watches)} and "
+        f"cannot see plugins in its own namespace: add {namespace} to "
         f"{names.cnpg.WATCH_VARIABLE}{_where(cnpg)}.",
     )
 

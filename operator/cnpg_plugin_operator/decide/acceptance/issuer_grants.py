@@ -1,8 +1,8 @@
-"""For which names a resource may have certificates from which issuers.
+"""Which issuers may issue certificates for which names to a resource.
 
-A certificate of a company's issuer is believed by the company's programs. The author of a
-`CNPGPlugin` gets one for the names of its own Service; further names only from issuers that the
-chart grants, or from the operator's own chain, which nothing but CloudNativePG and plugins trusts.
+A company's programs trust the certificates of the company's issuers. So the author of a
+`CNPGPlugin` gets certificates for the names of its own Service only. Other names need an issuer
+that the chart grants, or the operator's own chain, which only CloudNativePG and plugins trust.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ _CHAIN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class IssuerInput:
-    """What the checks look at."""
+    """The input of the checks."""
 
     plugin: Plugin
     issuer: IssuerFacts | None
@@ -38,32 +38,32 @@ class IssuerInput:
     granted: frozenset[str]
     """As `write_reference` writes them, or `ANY`."""
     announced: str | None
-    """The name that CloudNativePG verifies at present: it stays in the certificate until another
-    is announced."""
+    """The name that CloudNativePG currently verifies. It stays in the certificate until another
+    name is announced."""
     domain: str
     """DNS domain of the cluster."""
 
 
 def judge_issuer(given: IssuerInput) -> Verdict | None:
-    """Say why a resource may not have the certificates that it asks for; None where it may."""
+    """Explain why a resource must not have its certificates; None where it may."""
     reference = given.plugin.spec.tls.issuer_ref
     found = first(CHECKS, given, reference) if reference is not None else None
     return found or _issued_by_driver(given)
 
 
 def write_reference(kind: str, group: str, name: str) -> str:
-    """Write an issuer as one text."""
+    """Format a reference to an issuer."""
     return f"{kind}.{group}/{name}"
 
 
 def _operators_own(given: IssuerInput, reference: IssuerRef) -> Verdict | None:
-    """The operator's own issuers sign whom CloudNativePG and all plugins of the chain trust."""
+    """The operator's own issuers sign what CloudNativePG and all plugins of the chain trust."""
     if not _is_own(reference, given.issuer):
         return None
     return no(
         Reason.INVALID_SPEC,
         f"spec.tls.issuerRef: {reference.kind} {reference.name} is the operator's own, or has a "
-        "name that is kept for one: leave issuerRef out to use the operator's chain, or name "
+        "name that is reserved for one: remove issuerRef to use the operator's chain, or name "
         "another issuer.",
     )
 
@@ -73,7 +73,7 @@ def _is_own(reference: IssuerRef, issuer: IssuerFacts | None) -> bool:
         return True
     if (reference.kind, reference.group) != ("Issuer", CERT_MANAGER):
         return False
-    # One that another party made cannot become the operator's: nothing is adopted.
+    # An existing issuer of another owner cannot become the operator's: nothing is adopted.
     free = issuer is None or not issuer.exists
     return reference.name in _CHAIN or (
         free and reference.name.endswith(names.children.authority(""))
@@ -81,7 +81,7 @@ def _is_own(reference: IssuerRef, issuer: IssuerFacts | None) -> bool:
 
 
 def _ungranted_names(given: IssuerInput, reference: IssuerRef) -> Verdict | None:
-    """The issuer is not granted, and the certificate would have names beyond the Service's."""
+    """The certificate has names beyond the Service's, and the issuer is not granted for them."""
     written = write_reference(reference.kind, reference.group, reference.name)
     if not given.granted.isdisjoint({ANY, written}):
         return None
@@ -91,20 +91,20 @@ def _ungranted_names(given: IssuerInput, reference: IssuerRef) -> Verdict | None
     return no(
         Reason.INVALID_SPEC,
         f"{place}: {name} is not a name of Service {given.plugin.service_name}, and "
-        f"{reference.kind} {reference.name} is granted for no other: leave the name out, or have "
-        "an administrator add the issuer to the chart value allowedIssuers.",
+        f"{reference.kind} {reference.name} is not granted for other names: remove the name, or "
+        "ask an administrator to add the issuer to the chart value allowedIssuers.",
     )
 
 
 def _find_further_names(given: IssuerInput) -> Iterator[tuple[str, str]]:
-    """Find the names in the server certificate that are not the Service's own."""
+    """Find the names in the server certificate that are not names of the Service."""
     tls = given.plugin.spec.tls
     asked = [("spec.tls.dnsNames", name) for name in tls.dns_names]
     asked += [("spec.tls.serverName", tls.server_name)] if tls.server_name else []
     if given.announced:
         asked.append(
             (
-                "spec.tls.issuerRef: CloudNativePG still verifies the last serverName",
+                "spec.tls.issuerRef: CloudNativePG still verifies the previous serverName",
                 given.announced,
             )
         )
@@ -117,7 +117,7 @@ CHECKS: Final = (_operators_own, _ungranted_names)
 
 
 def _issued_by_driver(given: IssuerInput) -> Verdict | None:
-    """cert-manager's CSI driver would issue for any name, by any issuer."""
+    """cert-manager's CSI driver would issue certificates for any name, from any issuer."""
     plugin = given.plugin
     pod: Any = {"volumes": plugin.spec.volumes}
     if not plugin.is_sidecar:
@@ -129,7 +129,7 @@ def _issued_by_driver(given: IssuerInput) -> Verdict | None:
         if driver.endswith(CERT_MANAGER) and ANY not in given.granted:
             return no(
                 Reason.INVALID_SPEC,
-                f"The pod must not mount a certificate of CSI driver {driver}: it would be for any "
-                "name. Mount a Secret of the plugin's own.",
+                f"The pod must not mount a certificate of CSI driver {driver}, because it could "
+                "have any name. Mount a Secret of the plugin's own instead.",
             )
     return None

@@ -1,7 +1,7 @@
-"""What a plugin's labels and annotations must not say: they decide whose calls its pods receive.
+"""Which labels and annotations a plugin must not have: they decide whose traffic its pods receive.
 
-A Service sends to every pod that its selector matches. So whoever chooses labels freely can take a
-share of the calls to CloudNativePG's webhooks, or to a database.
+A Service sends traffic to every pod that its selector matches. An author who may choose any label
+could receive calls to CloudNativePG's webhooks, or to a database.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,16 +14,16 @@ from cnpg_plugin_operator.decide.facts.plugin import SelectingService
 from cnpg_plugin_operator.desired.objects import child_labels
 
 CNPG_DOMAIN: Final = "cnpg.io"
-"""CloudNativePG gives a meaning to labels and annotations under it."""
+"""Domain of the labels and annotations that CloudNativePG interprets."""
 
 
 def find_label_problems(
     plugin: Plugin, template: Mapping[str, Any], services: tuple[SelectingService, ...]
 ) -> Iterator[str]:
-    """Name the labels and annotations that are CloudNativePG's or draw in others' calls.
+    """List labels and annotations that belong to CloudNativePG or attract the traffic of others.
 
-    `template` is the pod template with everything merged, `services` are all of the namespace but
-    the plugin's own.
+    `template` is the final pod template, `services` are all of the namespace except the plugin's
+    own.
     """
     try:
         yield from _find_foreign_keys(plugin)
@@ -32,11 +32,11 @@ def find_label_problems(
             if matches(service.selector, labels) and not _is_meant(plugin, service.selector):
                 yield _describe(plugin, service)
     except (AttributeError, TypeError):
-        yield "spec.podTemplate.metadata cannot be read: labels and annotations are texts by name"
+        yield "spec.podTemplate.metadata is invalid: labels and annotations must map text to text"
 
 
 def matches(selector: Mapping[str, str], labels: Mapping[str, Any]) -> bool:
-    """Whether a selector picks a pod with these labels; an empty one picks none."""
+    """Whether a selector matches a pod with these labels; an empty one matches none."""
     return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
 
 
@@ -53,13 +53,13 @@ def _find_foreign_keys(plugin: Plugin) -> Iterator[str]:
         for key in keys:
             domain = key.partition("/")[0] if "/" in key else ""
             if domain == CNPG_DOMAIN or domain.endswith(f".{CNPG_DOMAIN}"):
-                yield f"spec.{path}: {show(key)} is CloudNativePG's; leave it out"
+                yield f"spec.{path}: {show(key)} is reserved for CloudNativePG; remove it"
 
 
 def _is_meant(plugin: Plugin, selector: Mapping[str, str]) -> bool:
-    """Whether a Service can only have been made for this plugin, or for all: for its metrics, say.
+    """Whether a Service was made for this plugin or for all plugins, for example for metrics.
 
-    By these labels nothing else is found: the operator alone sets them, whatever the spec holds.
+    The operator alone sets these labels, whatever the spec contains, so they select nothing else.
     """
     own = child_labels(plugin)
     if selector.get(names.labels.PLUGIN) == plugin.name:
@@ -70,16 +70,16 @@ def _is_meant(plugin: Plugin, selector: Mapping[str, str]) -> bool:
 
 
 def _describe(plugin: Plugin, service: SelectingService) -> str:
-    """Name the Service and the labels; which field they come from, where it is the name alone."""
+    """Describe the Service, the labels and where the labels come from."""
     own = child_labels(plugin)
     pairs = ", ".join(f"{show(k)}={show(v)}" for k, v in sorted(service.selector.items()))
-    cure = (
+    action = (
         "choose another metadata.name"
         if matches(service.selector, own)
         else "choose other labels in spec.podLabels or spec.podTemplate"
     )
     return (
         f"Service {show(service.name)} selects pods by {pairs}, which this plugin's pods would "
-        f"have: they would receive its calls; {cure}. A Service that is meant for this plugin "
+        f"have: they would receive its traffic; {action}. A Service that is meant for this plugin "
         f"selects by {names.labels.PLUGIN}={plugin.name}"
     )

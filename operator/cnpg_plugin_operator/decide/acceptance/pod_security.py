@@ -1,9 +1,9 @@
-"""What a pod must not ask of its node: the Pod Security Standards, level Baseline, as a table.
+"""What a pod must not request from its node: the Pod Security Standards, level Baseline.
 
 Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/ (Kubernetes 1.34), one
-`Control` for each row of its Baseline table, under the name it has there; after them the volume
-types of its Restricted table, and what would go past the scheduler. Settings and Secrets of a
-plugin are other modules' business: here is a pod template, whoever it is for.
+`Control` for each row of its Baseline table, with the same name. They are followed by the volume
+types of its Restricted table, and by what would bypass the scheduler. Settings and Secrets of a
+plugin are checked in other modules: this one knows pod templates only.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +38,7 @@ SELINUX_TYPES: Final = frozenset(
     {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 )
 PROFILES: Final = frozenset({"RuntimeDefault", "Localhost"})
-"""Of seccomp and AppArmor; `Localhost` names one that an administrator put on the node."""
+"""Profile types of seccomp and AppArmor; an administrator installs `Localhost` ones on the node."""
 
 APPARMOR_ANNOTATION: Final = "container.apparmor.security.beta.kubernetes.io/"
 SECCOMP_POD: Final = "seccomp.security.alpha.kubernetes.io/pod"
@@ -72,7 +72,7 @@ VOLUME_TYPES: Final = frozenset(
     }
 )
 SHOWN: Final = 63
-"""How many characters of a name or value are repeated: what a DNS label holds."""
+"""Maximum characters of a quoted name or value: the length of a DNS label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,37 +80,37 @@ class Control:
     """One row of the table."""
 
     name: str
-    """As the Pod Security Standards call it."""
+    """The name in the Pod Security Standards."""
     check: Callable[[Template], Iterator[str]]
-    """Yields what is wrong, as the rest of a sentence about the pod."""
+    """Yields each problem as the rest of a sentence about the pod."""
 
 
 def find_security_problems(template: Template) -> Iterator[str]:
-    """Name what a pod must not do, control by control.
+    """List what a pod must not do, control by control.
 
-    Raises `AttributeError`, `TypeError` or `KeyError` where a field has not the shape that the API
-    server would take.
+    Raises `AttributeError`, `TypeError` or `KeyError` where a field has a shape that the API server
+    would refuse.
     """
     for control in CONTROLS:
         yield from control.check(template)
 
 
 def show(value: object) -> str:
-    """Repeat a name or a value in a message; raises `TypeError` for what is no text."""
+    """Shorten a name or a value for a message; raises `TypeError` for anything but text."""
     if not isinstance(value, str):
-        raise TypeError(f"a text is expected, not a {type(value).__name__}")
+        raise TypeError(f"expected a text, not a {type(value).__name__}")
     return value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
 
 
 def _containers(template: Template) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give every container with its name, of whatever kind."""
+    """Yield every container of any kind, with its name."""
     for kind in CONTAINERS:
         for container in template["spec"].get(kind) or []:
             yield show(container.get("name") or "without a name"), container
 
 
 def _security(template: Template) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give the security context of the pod and of each container, with where it stands."""
+    """Yield the security context of the pod and of each container, with its location."""
     yield "securityContext of the pod", template["spec"].get("securityContext") or {}
     for name, container in _containers(template):
         yield f"container {name}", container.get("securityContext") or {}
@@ -150,7 +150,7 @@ def _capabilities(template: Template) -> Iterator[str]:
 def _host_paths(template: Template) -> Iterator[str]:
     for volume in template["spec"].get("volumes") or []:
         if "hostPath" in volume:
-            yield f"must not mount the node's files (volume {show(volume.get('name') or '')})"
+            yield f"must not mount files of the node (volume {show(volume.get('name') or '')})"
 
 
 def _host_ports(template: Template) -> Iterator[str]:
@@ -160,7 +160,7 @@ def _host_ports(template: Template) -> Iterator[str]:
 
 
 def _probe_hosts(template: Template) -> Iterator[str]:
-    """Whom a probe or a hook names, the kubelet calls from the node."""
+    """The kubelet calls the hosts of probes and hooks from the node."""
     for name, container in _containers(template):
         lifecycle = container.get("lifecycle") or {}
         handlers = {field: container.get(field) for field in PROBES}
@@ -172,7 +172,7 @@ def _probe_hosts(template: Template) -> Iterator[str]:
 
 
 def _profiles(template: Template, field: str) -> Iterator[str]:
-    """Find profiles other than those that AppArmor and seccomp may have alike."""
+    """Find profiles of a type that is not allowed; AppArmor and seccomp allow the same types."""
     for where, security in _security(template):
         profile = security.get(field)
         if profile and profile.get("type") not in PROFILES:
@@ -231,9 +231,9 @@ def _volume_types(template: Template) -> Iterator[str]:
 
 
 def _node_name(template: Template) -> Iterator[str]:
-    """A named node takes pods past the scheduler; one that refuses them gets them without end."""
+    """A named node bypasses the scheduler; a node that refuses the pods gets them endlessly."""
     if template["spec"].get("nodeName"):
-        yield "must not set nodeName: spec.nodeSelector and spec.affinity choose nodes"
+        yield "must not set nodeName; use spec.nodeSelector or spec.affinity to choose nodes"
 
 
 CONTROLS: Final = (

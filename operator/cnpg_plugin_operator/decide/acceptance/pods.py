@@ -1,7 +1,7 @@
-"""What a plugin's containers must not do: reach the node, or have a foreign account.
+"""What a plugin's containers must not do: reach the node, or use another account.
 
-The author of a `CNPGPlugin` must not gain the node (`pod_security`) or the rights of another
-account; the keys of others are the subject of `private_secrets`.
+The author of a `CNPGPlugin` must not gain access to the node (`pod_security`) or the rights of
+another account; `private_secrets` protects the keys of others.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,24 +14,24 @@ from cnpg_plugin_operator.desired.workload import TOKEN_SOURCES
 
 
 def find_pod_problems(plugin: Plugin, template: Mapping[str, Any]) -> Iterator[str]:
-    """Name what a plugin's pod must not do."""
+    """List what a plugin's pod must not do."""
     try:
         yield from _check_account(plugin)
         yield from _check_metadata(template["metadata"])
         yield from find_security_problems(template)
         yield from _check_pod(plugin, template["spec"])
     except (AttributeError, TypeError, KeyError):
-        yield "template cannot be read: a list or an object stands where the other belongs"
+        yield "template is invalid: a field has a list where an object belongs, or the reverse"
 
 
 def _check_account(plugin: Plugin) -> Iterator[str]:
-    """What podTemplate says of the account has no effect; so it must not say anything else."""
+    """The account in podTemplate has no effect, so it must not differ."""
     pod, own = plugin.spec.pod_template.get("spec") or {}, account_name(plugin)
     for field_name in ("serviceAccountName", "serviceAccount"):
         if pod.get(field_name) not in (None, own):
             yield "gets its account from spec.serviceAccount, not from podTemplate"
     if pod.get("automountServiceAccountToken") and own is None:
-        yield "has no account of its own whose token could be mounted"
+        yield "has no account whose token could be mounted; name one in spec.serviceAccount"
 
 
 def _check_metadata(metadata: Mapping[str, Any]) -> Iterator[str]:
@@ -44,8 +44,8 @@ def _check_pod(plugin: Plugin, pod: Mapping[str, Any]) -> Iterator[str]:
     for volume in pod.get("volumes") or []:
         if account_name(plugin) is None and holds_token(volume):
             yield (
-                f"has no account of its own whose token volume {show(volume.get('name'))} could "
-                "hold; name one in spec.serviceAccount"
+                f"has no account of its own, so volume {show(volume.get('name'))} cannot hold its "
+                "token; name one in spec.serviceAccount"
             )
 
 

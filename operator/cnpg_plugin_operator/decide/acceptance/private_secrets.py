@@ -1,8 +1,8 @@
 """Which Secrets hold keys that a plugin must not read: a fact of the cluster, not of their names.
 
-Private is what CloudNativePG's own pod uses, what plugins and CloudNativePG authenticate each other
-with, what issuers sign with, tokens of accounts, and what this operator keeps. An author of a
-`CNPGPlugin` must not gain any of them, wherever the resource names them.
+Private are the Secrets that CloudNativePG's own pod uses, that plugins and CloudNativePG
+authenticate each other with, that issuers sign with, tokens of accounts, and what this operator
+keeps. The author of a `CNPGPlugin` must not gain any of them, wherever the resource names them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from cnpg_plugin_operator.api.secret_places import find_secrets
 from cnpg_plugin_operator.desired.workload import build_pod_template, tls_volumes
 
 SECRETS_LIMIT: Final = 64
-"""Distinct Secrets that one resource may name: each is read in every pass."""
+"""Distinct Secrets that one resource may name: every pass reads each of them."""
 
 _CHAIN: Final = frozenset(
     {
@@ -36,12 +36,12 @@ _SUFFIXES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one `CNPGPlugin` of the namespace says of Secrets, whether its spec is valid or not."""
+    """The Secrets that one `CNPGPlugin` of the namespace names, even with an invalid spec."""
 
     plugin: str
     """Name of the resource."""
     created: datetime
-    brought: frozenset[str]
+    provided: frozenset[str]
     """The pair in its `tls.secrets`."""
     named: frozenset[str]
     """Every Secret that it names."""
@@ -52,22 +52,22 @@ class PrivateSecrets:
     """What is known of the Secrets that resources name; empty where none names any."""
 
     used: Mapping[str, str] = field(default_factory=dict)
-    """Why a Secret is private, by its name, as other objects say: "Issuer X signs with it"."""
+    """By name: why other objects make a Secret private, such as "Issuer X signs with it"."""
     existing: Mapping[str, str] = field(default_factory=dict)
-    """The named Secrets that exist: why each is private by what it is itself, or empty."""
+    """The named Secrets that exist: why the Secret itself is private, or empty."""
     claims: tuple[Claim, ...] = ()
-    """Of all resources of the namespace, the judged one among them."""
+    """Of all resources of the namespace, including the evaluated one."""
 
 
 def find_named(plugin: Plugin) -> Iterator[tuple[str, str]]:
     """Find the Secrets that a plugin's resource names: place and name, in the final pod.
 
-    The operator's own two TLS volumes are left out, as long as nothing was merged into them.
+    The operator's own two TLS volumes are left out, unless the template changes them.
     """
-    brought = plugin.spec.tls.secrets
-    if brought is not None:
-        yield "spec.tls.secrets.server", brought.server
-        yield "spec.tls.secrets.client", brought.client
+    provided = plugin.spec.tls.secrets
+    if provided is not None:
+        yield "spec.tls.secrets.server", provided.server
+        yield "spec.tls.secrets.client", provided.client
     if plugin.is_sidecar:
         spec = plugin.spec
         parts = {"volumes": spec.volumes, "env": spec.env, "envFrom": spec.env_from}
@@ -86,7 +86,7 @@ def judge_secrets(plugin: Plugin, private: PrivateSecrets) -> Verdict | None:
     if len({name for _, name in named}) > SECRETS_LIMIT:
         return no(
             Reason.INVALID_SPEC,
-            f"The spec names more than {SECRETS_LIMIT} Secrets: put their keys into fewer.",
+            f"The spec names more than {SECRETS_LIMIT} Secrets: merge their keys into fewer.",
         )
     for place, name in named:
         reason = _find_reason(plugin, name, private, pair=place.startswith("spec.tls.secrets"))
@@ -99,26 +99,26 @@ def judge_secrets(plugin: Plugin, private: PrivateSecrets) -> Verdict | None:
 
 
 def _find_reason(plugin: Plugin, name: str, private: PrivateSecrets, *, pair: bool) -> str:
-    """Say why a plugin must not use a Secret; `pair` means that it would present what it holds."""
+    """Explain why a plugin must not use a Secret; `pair` means that it would present its pair."""
     if name in private.used:
         return private.used[name]
     if private.existing.get(name):
         return private.existing[name]
     mine = (plugin.created, plugin.name)
     for claim in private.claims:
-        # The older resource keeps what both name: else anybody could end another's use of it.
+        # The older resource keeps what both name: otherwise any author could end another's use.
         if claim.plugin == plugin.name or (claim.created, claim.plugin) > mine:
             continue
-        if name in claim.brought:
-            return f"CNPGPlugin {claim.plugin} has its certificate in it"
+        if name in claim.provided:
+            return f"it contains the certificate of CNPGPlugin {claim.plugin}"
         if pair and name in claim.named:
             return f"CNPGPlugin {claim.plugin} reads it, and would know the private key"
     if name not in private.existing and is_reserved(name):
-        # It would be mounted the moment the operator makes it, before anything is judged again.
-        return "it does not exist, and the operator gives such names to its own Secrets"
+        # It would be mounted as soon as the operator creates it, before the next evaluation.
+        return "it does not exist, and the operator reserves such names for its own Secrets"
     return ""
 
 
 def is_reserved(name: str) -> bool:
-    """Whether the operator could make a Secret of this name at any time."""
+    """Whether the operator may create a Secret of this name at any time."""
     return name in _CHAIN or name.endswith(_SUFFIXES)

@@ -1,7 +1,7 @@
-"""Whether CloudNativePG's pod can take a plugin as a sidecar: what is knowable beforehand.
+"""Whether CloudNativePG's pod can run a plugin as a sidecar: what can be checked beforehand.
 
-What a sidecar does there, it does to CloudNativePG; so whatever would keep CloudNativePG from
-starting, or give an author more than a pod of their own, is refused before anything rolls.
+A faulty sidecar affects CloudNativePG. So anything that would keep CloudNativePG from starting, or
+give an author more than a pod of their own, is refused before anything rolls out.
 """
 
 import re
@@ -20,11 +20,10 @@ from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, build_sidecar
 
 NATIVE_SIDECARS: Final = (1, 29)
-"""The Kubernetes that first has `restartPolicy: Always` for init containers (beta, on by
-default)."""
+"""First Kubernetes with `restartPolicy: Always` for init containers (beta, enabled by default)."""
 
 CNPG_PORTS: Final = frozenset({8080, 9443})
-"""Metrics and webhooks of CloudNativePG, whatever its container declares (1.24.0 to 1.30.0)."""
+"""CloudNativePG's metrics and webhooks, whatever its container declares (1.24.0 to 1.30.0)."""
 
 _PORT: Final = re.compile(r"(?::|(?:port|addr|address)=)(\d{2,5})$", re.IGNORECASE)
 _ELECTION: Final = re.compile(r"^--?leader-elect(?:ion)?(?:=(?:true|1|t))?$", re.IGNORECASE)
@@ -32,7 +31,7 @@ _ELECTION: Final = re.compile(r"^--?leader-elect(?:ion)?(?:=(?:true|1|t))?$", re
 
 @dataclass(frozen=True, slots=True)
 class HostingInput:
-    """What the checks look at."""
+    """The input of the checks."""
 
     plugin: Plugin
     cnpg: CNPGFacts
@@ -41,31 +40,31 @@ class HostingInput:
 
 
 def judge_host(plugin: Plugin, cnpg: CNPGFacts, host: HostFacts, gate: Gate) -> Verdict | None:
-    """Say why CloudNativePG's pod cannot take a plugin; None where it can."""
+    """Explain why CloudNativePG's pod cannot run a plugin; None where it can."""
     given = HostingInput(plugin, cnpg, host, gate)
     return first(CHECKS, given)
 
 
 def _managed_by_olm(given: HostingInput) -> Verdict | None:
-    """OLM puts the Deployment back to what its ClusterServiceVersion says, at once."""
+    """OLM reverts the Deployment to its ClusterServiceVersion at once."""
     if not given.cnpg.olm:
         return None
     return no(
         Reason.UNSUPPORTED_BY_OLM,
         f"ClusterServiceVersion {given.cnpg.olm} owns Deployment {given.cnpg.deployment}: OLM "
-        "would take the sidecar out at once. Use mode: Standalone.",
+        "would remove the sidecar at once. Use mode: Standalone.",
     )
 
 
 def _too_old(given: HostingInput) -> Verdict | None:
-    """Without native sidecars nothing would start before CloudNativePG."""
+    """Without native sidecars, nothing would start before CloudNativePG."""
     version = given.host.kubernetes
     if version is None or version >= NATIVE_SIDECARS:
         return None
     return no(
         Reason.UNSUPPORTED_BY_KUBERNETES,
-        f"Kubernetes {version[0]}.{version[1]} has no native sidecars, they came with "
-        f"{NATIVE_SIDECARS[0]}.{NATIVE_SIDECARS[1]}. Use mode: Standalone.",
+        f"Kubernetes {version[0]}.{version[1]} has no native sidecars; they require "
+        f"{NATIVE_SIDECARS[0]}.{NATIVE_SIDECARS[1]} or newer. Use mode: Standalone.",
     )
 
 
@@ -75,26 +74,26 @@ def _gateless(given: HostingInput) -> Verdict | None:
         return None
     return no(
         Reason.INVALID_SPEC,
-        "spec.mode: Sidecar needs the operator's own image, which it does not know: set "
+        "spec.mode: Sidecar requires the operator's own image, which is not configured: set "
         "CNPGP_SIDECAR_GATE_IMAGE (the chart does).",
     )
 
 
 def _mounted_by_others(given: HostingInput) -> Verdict | None:
-    """Somebody has put sidecars there by hand."""
+    """An administrator added sidecars by hand."""
     host = given.host
     if not host.mounted:
         return None
     return no(
         Reason.NAME_CONFLICT,
         f"Deployment {host.deployment} already mounts volume {host.mounted} at {host.directory}, "
-        "where CloudNativePG looks for sockets: take that, and the sidecars that use it, out of "
-        "the Deployment.",
+        "where CloudNativePG looks for sockets: remove that mount, and the sidecars that use it, "
+        "from the Deployment.",
     )
 
 
 def _invalid(given: HostingInput) -> Verdict | None:
-    """The container would reach beyond itself, or stop CloudNativePG."""
+    """The container would gain more than its own rights, or stop CloudNativePG."""
     problem = next(_find_problems(given), None)
     return no(Reason.INVALID_SPEC, f"{problem}.") if problem else None
 
@@ -106,7 +105,7 @@ CHECKS: Final = (
     _mounted_by_others,
     _invalid,
 )
-"""In order: where it cannot be, then what it must not be."""
+"""In order: where a sidecar cannot run, then what it must not be."""
 
 
 def _find_problems(given: HostingInput) -> Iterator[str]:
@@ -124,22 +123,22 @@ def _find_problems(given: HostingInput) -> Iterator[str]:
         yield from _check_user(plugin, host)
         yield from _check_arguments(plugin, host)
     except (AttributeError, TypeError, KeyError, ValueError):
-        yield "The spec cannot be read: a list or an object stands where the other belongs"
+        yield "The spec is invalid: a field has a list where an object belongs, or the reverse"
     except RecursionError:
-        yield "The spec is nested too deep"
+        yield "The spec has too many levels"
 
 
 def _check_account(plugin: Plugin, host: HostFacts) -> Iterator[str]:
     account = plugin.spec.service_account.name
     if account and account != host.account:
         yield (
-            f"spec.serviceAccount.name: a sidecar can only have CloudNativePG's account, "
+            f"spec.serviceAccount.name: a sidecar can only use CloudNativePG's account, "
             f"{host.account}"
         )
 
 
 def _check_token(plugin: Plugin, volume: Mapping[str, Any]) -> Iterator[str]:
-    """Refuse CloudNativePG's token to whoever was not granted its account."""
+    """Refuse CloudNativePG's token to plugins that are not granted its account."""
     if holds_token(volume) and not plugin.spec.service_account.name:
         yield (
             f"spec.volumes: {volume.get('name')} would hold a token of CloudNativePG's account; "
@@ -148,26 +147,26 @@ def _check_token(plugin: Plugin, volume: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_memory(volume: Mapping[str, Any]) -> Iterator[str]:
-    """Refuse a volume that can take the memory of the whole node."""
+    """Refuse a volume that can use up the memory of the node."""
     source = volume.get("emptyDir") or {}
     if source.get("medium") and not source.get("sizeLimit"):
         yield (
-            f"spec.volumes: {volume.get('name')} is kept in memory and could take all of the "
+            f"spec.volumes: {volume.get('name')} is stored in memory and could use up the "
             "node's; set its emptyDir.sizeLimit"
         )
 
 
 def _check_storage(plugin: Plugin) -> Iterator[str]:
-    """Refuse a limit that the kubelet would take for that of CloudNativePG's whole pod.
+    """Refuse a limit that the kubelet would apply to CloudNativePG's whole pod.
 
-    It adds the limits of all containers up, and evicts a pod whose logs and files exceed the sum
-    (`podEphemeralStorageLimitEviction`); CloudNativePG's own container has none.
+    The kubelet adds up the limits of all containers and evicts a pod whose logs and files exceed
+    the sum (`podEphemeralStorageLimitEviction`); CloudNativePG's own container has none.
     """
     limits = plugin.spec.resources.get("limits") or {}
     if "ephemeral-storage" in limits:
         yield (
             "spec.resources.limits: ephemeral-storage would limit CloudNativePG's whole pod, "
-            "which would be evicted; limit an emptyDir of the sidecar by its sizeLimit instead"
+            "which would be evicted; set the sizeLimit of an emptyDir of the sidecar instead"
         )
 
 
@@ -176,35 +175,35 @@ def _check_mounts(plugin: Plugin, host: HostFacts) -> Iterator[str]:
     for mount in plugin.spec.volume_mounts:
         path = str(mount.get("mountPath", "")).rstrip("/")
         if mount.get("name") not in own:
-            yield f"spec.volumeMounts: {mount.get('name')} is none of spec.volumes"
+            yield f"spec.volumeMounts: {mount.get('name')} is not in spec.volumes"
         for taken in (host.directory.rstrip("/"), names.sidecars.TOKEN_DIRECTORY):
             if path == taken or taken.startswith(f"{path}/") or path.startswith(f"{taken}/"):
-                yield f"spec.volumeMounts: {path or '/'} would cover {taken}"
+                yield f"spec.volumeMounts: {path or '/'} would hide {taken}"
 
 
 def _check_user(plugin: Plugin, host: HostFacts) -> Iterator[str]:
-    """The socket of another user's can be opened by nobody else."""
+    """Another user could not open the socket."""
     security = plugin.spec.security_context
     for key, value in host.user.items():
         if security.get(key, value) != value:
             yield (
                 f"spec.securityContext.{key}: CloudNativePG runs with {value} and could not "
-                "connect to the socket of another; leave it out"
+                "connect to a socket with another value; remove it"
             )
     if security.get("runAsNonRoot") is False or security.get("runAsUser") == 0:
-        yield "spec.securityContext: CloudNativePG's pod runs nothing as root"
+        yield "spec.securityContext: CloudNativePG's pod must not run anything as root"
 
 
 def _check_arguments(plugin: Plugin, host: HostFacts) -> Iterator[str]:
     ports = CNPG_PORTS | host.ports
     arguments = [*plugin.spec.command, *plugin.spec.args]
     for argument in arguments:
-        # A Go program takes `--leader-elect false` for true, and `false` for another argument.
+        # A Go program reads `--leader-elect false` as true, and `false` as another argument.
         if _ELECTION.match(argument):
             yield (
-                f"spec.args: {argument}: a leader-elected server opens its socket only once it "
-                "leads, which is after CloudNativePG has looked for it; leave it out"
+                f"spec.args: {argument}: a leader-elected server opens its socket only when it "
+                "leads, after CloudNativePG has looked for the socket; remove it"
             )
         port = _PORT.search(argument)
         if port and int(port[1]) in ports:
-            yield f"spec.args: {argument}: port {port[1]} is CloudNativePG's own in that pod"
+            yield f"spec.args: {argument}: CloudNativePG uses port {port[1]} in that pod"

@@ -1,1 +1,1 @@
-"""CertificatesReady: whether both ends of the connection have certificates that fit."""
+"""CertificatesReady: whether both ends of the connection have certificates that work."""

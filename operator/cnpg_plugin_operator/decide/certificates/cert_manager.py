@@ -1,4 +1,4 @@
-"""Why cert-manager has not delivered yet, in its own words."""
+"""Why cert-manager has not issued certificates yet, as cert-manager itself reports it."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,8 +8,8 @@ from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuingFacts
 
 OVERDUE: Final = timedelta(seconds=10)
-"""Issuing from a CA in the cluster takes a second or two. After this, cert-manager's own words are
-shown; earlier they would only make the status flicker."""
+"""Issuing from a CA in the cluster takes a second or two. Only after this time the status quotes
+cert-manager; earlier, the message would change too often."""
 
 
 def decide_issuing(facts: IssuingFacts, now: datetime) -> Verdict | None:
@@ -18,17 +18,18 @@ def decide_issuing(facts: IssuingFacts, now: datetime) -> Verdict | None:
 
 
 def _not_installed(facts: IssuingFacts, _: datetime) -> Verdict | None:
-    """cert-manager's kinds are not served."""
+    """The cluster does not serve cert-manager's kinds."""
     if not facts.served:
         return no(
             Reason.CERT_MANAGER_NOT_INSTALLED,
-            "The cluster has no cert-manager (cert-manager.io/v1): install it; this is noticed.",
+            "The cluster has no cert-manager (cert-manager.io/v1). Install cert-manager; the "
+            "operator detects it automatically.",
         )
     return None
 
 
 def _issuer_not_ready(facts: IssuingFacts, _: datetime) -> Verdict | None:
-    """The issuer is missing, or says why it cannot issue."""
+    """The issuer is missing, or reports why it cannot issue."""
     issuer = facts.issuer
     if issuer is None or issuer.ready:
         return None
@@ -38,7 +39,7 @@ def _issuer_not_ready(facts: IssuingFacts, _: datetime) -> Verdict | None:
 
 
 def _failed(facts: IssuingFacts, _: datetime) -> Verdict | None:
-    """An attempt failed; cert-manager waits longer and longer between attempts."""
+    """An attempt failed; cert-manager backs off between attempts."""
     for request in facts.requests:
         if request.failed and not request.ready:
             return no(
@@ -48,7 +49,7 @@ def _failed(facts: IssuingFacts, _: datetime) -> Verdict | None:
 
 
 def _issuing(facts: IssuingFacts, now: datetime) -> Verdict | None:
-    """It is on its way."""
+    """cert-manager is issuing."""
     for request in facts.requests:
         if not request.ready:
             overdue = request.since is not None and now - request.since >= OVERDUE

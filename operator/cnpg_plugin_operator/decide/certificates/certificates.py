@@ -1,8 +1,8 @@
-"""Whether two Secrets can carry CloudNativePG's connection to a plugin, told before it is tried.
+"""Whether two Secrets fit CloudNativePG's connection to a plugin, decided before connecting.
 
-Exists because CloudNativePG registers a plugin whatever its certificates are, fails later and says
-little. Each check is one rule of Go's TLS (CloudNativePG and nearly every plugin are Go programs),
-in the order in which a person would look. Pure: signatures are not verified here, the handshake
+CloudNativePG registers a plugin whatever its certificates are, fails later and reports little. Each
+check is one rule of Go's TLS (CloudNativePG and nearly every plugin are Go programs), in the order
+in which a person would look. This module is pure: it does not verify signatures, the handshake
 does.
 """
 
@@ -19,7 +19,7 @@ from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
 ClientCA = Literal["tls.crt", "ca.crt"]
-"""The key of the client Secret whose certificates the plugin trusts."""
+"""The key of the client Secret with the certificates that the plugin trusts."""
 
 SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
 """Extended key usage of a TLS server (RFC 5280)."""
@@ -33,33 +33,33 @@ ANY_USAGE: Final = "2.5.29.37.0"
 
 @dataclass(frozen=True, slots=True)
 class CertificateInput:
-    """What the checks look at."""
+    """The input of the checks."""
 
     server: PairFacts
     """The pair the plugin presents; its `tls.crt` is CloudNativePG's whole trust pool."""
     client: PairFacts
     """The pair CloudNativePG presents."""
     server_name: str
-    """The name CloudNativePG verifies the plugin for."""
+    """The name that CloudNativePG verifies the plugin for."""
     client_ca: ClientCA
     """Which certificates of the client Secret the plugin trusts."""
     now: datetime
     renewals: tuple[datetime | None, datetime | None] = (None, None)
-    """When each certificate is due for renewal, server first; None where that is not known."""
+    """When each certificate is due for renewal, server first; None where that is unknown."""
 
     @property
     def pairs(self) -> tuple[PairFacts, PairFacts]:
-        """Both pairs, in the order in which they are judged."""
+        """Both pairs, in the order of the checks."""
         return self.server, self.client
 
     @property
     def leaves(self) -> Iterable[tuple[PairFacts, CertificateFacts]]:
-        """Both pairs with the certificate that is presented."""
+        """Both pairs with the certificate that each presents."""
         return ((pair, pair.leaf) for pair in self.pairs if pair.leaf is not None)
 
     @property
     def pool(self) -> tuple[CertificateFacts, ...]:
-        """What the plugin trusts clients by."""
+        """The certificates by which the plugin trusts clients."""
         return self.client.chain if self.client_ca == "tls.crt" else self.client.authorities
 
 
@@ -74,7 +74,7 @@ def decide_certificates(seen: CertificateInput) -> Verdict:
 
 
 def secrets_are_free(seen: CertificateInput) -> Verdict | None:
-    """Demand that nobody else owns the Secrets: his would be overwritten, or his key be used."""
+    """Require that no other owner has the Secrets: the operator would overwrite or use them."""
     for pair in seen.pairs:
         if pair.owner is not None:
             return foreign_secret(pair.secret, pair.owner)
@@ -82,7 +82,7 @@ def secrets_are_free(seen: CertificateInput) -> Verdict | None:
 
 
 def foreign_secret(name: str, owner: str) -> Verdict:
-    """Say that a Secret which this resource needs is somebody else's."""
+    """Report that a Secret which this resource needs belongs to another owner."""
     return no(
         Reason.FOREIGN_SECRET,
         f"Secret {name} belongs to {owner}: rename this resource, name another Secret in "
@@ -91,7 +91,7 @@ def foreign_secret(name: str, owner: str) -> Verdict:
 
 
 def secrets_exist(seen: CertificateInput) -> Verdict | None:
-    """Demand both Secrets: CloudNativePG forgets a plugin whose Secret is missing."""
+    """Require both Secrets: CloudNativePG drops a plugin whose Secret is missing."""
     for pair in seen.pairs:
         if not pair.exists:
             return no(
@@ -102,10 +102,10 @@ def secrets_exist(seen: CertificateInput) -> Verdict | None:
 
 
 def secrets_are_complete(seen: CertificateInput) -> Verdict | None:
-    """Demand a readable certificate and key in both, and what the plugin is to trust."""
+    """Require a readable certificate and key in both, and the certificates to trust."""
     for pair in seen.pairs:
         if pair.problem is not None or pair.leaf is None:
-            problem = pair.problem or "tls.crt holds no certificate"
+            problem = pair.problem or "tls.crt contains no certificate"
             return no(
                 Reason.SECRET_INCOMPLETE,
                 f"Secret {pair.secret}: {problem}. It needs tls.crt and tls.key in PEM: issue the "
@@ -114,51 +114,52 @@ def secrets_are_complete(seen: CertificateInput) -> Verdict | None:
     if not seen.pool:
         return no(
             Reason.SECRET_INCOMPLETE,
-            f"Secret {seen.client.secret}: {seen.client_ca} holds no certificate, but the plugin "
-            "is to trust clients by it. Add the issuer's certificate, or let it trust tls.crt.",
+            f"Secret {seen.client.secret}: {seen.client_ca} contains no certificate, but the "
+            "plugin must trust clients by it. Add the issuer's certificate, or set "
+            "spec.tls.clientCA to tls.crt.",
         )
     return None
 
 
 def keys_match(seen: CertificateInput) -> Verdict | None:
-    """Demand that a key belongs to the first certificate beside it (Go's `X509KeyPair`)."""
+    """Require that each key belongs to the first certificate in its Secret (Go's `X509KeyPair`)."""
     for pair in seen.pairs:
         if not pair.key_matches:
             return no(
                 Reason.KEY_MISMATCH,
-                f"Secret {pair.secret}: tls.key does not belong to the first certificate of "
+                f"Secret {pair.secret}: tls.key does not belong to the first certificate in "
                 "tls.crt. Put the certificate of this key first, or issue the certificate again.",
             )
     return None
 
 
 def not_expired(seen: CertificateInput) -> Verdict | None:
-    """Demand that a certificate's time is not over (Go's `x509.Verify`)."""
+    """Require that no certificate has expired (Go's `x509.Verify`)."""
     for pair, leaf in seen.leaves:
         if seen.now > leaf.not_after:
             return no(
                 Reason.EXPIRED,
                 f"Secret {pair.secret}: the certificate expired at {format_time(leaf.not_after)}. "
-                "Renew it; if it should have been renewed, ask its issuer why it was not.",
+                "Renew it, or check why its issuer did not renew it.",
             )
     return None
 
 
 def already_valid(seen: CertificateInput) -> Verdict | None:
-    """Demand that a certificate's time has come (Go's `x509.Verify`)."""
+    """Require that the certificates are already valid (Go's `x509.Verify`)."""
     for pair, leaf in seen.leaves:
         if seen.now < leaf.not_before:
             return no(
                 Reason.NOT_YET_VALID,
-                f"Secret {pair.secret}: the certificate is valid from "
-                f"{format_time(leaf.not_before)} on. Wait, or compare the clocks of the issuer and "
+                f"Secret {pair.secret}: the certificate is not valid before "
+                f"{format_time(leaf.not_before)}. Wait, or compare the clocks of the issuer and "
                 "of this node.",
             )
     return None
 
 
 def name_covered(seen: CertificateInput) -> Verdict | None:
-    """Demand a DNS name of the server's SAN for what CloudNativePG verifies."""
+    """Require a DNS name (SAN) in the server certificate for the name CloudNativePG verifies."""
     leaf = seen.server.leaf
     if leaf is None or covers(leaf.dns_names, seen.server_name):
         return None
@@ -172,7 +173,7 @@ def name_covered(seen: CertificateInput) -> Verdict | None:
 
 
 def usages_fit(seen: CertificateInput) -> Verdict | None:
-    """Demand that an extended key usage, if any, allows the purpose (Go's `x509.Verify`)."""
+    """Require that an extended key usage, if any, allows the purpose (Go's `x509.Verify`)."""
     wanted = (
         (seen.server, SERVER_AUTH, "server auth"),
         (seen.client, CLIENT_AUTH, "client auth"),
@@ -189,28 +190,28 @@ def usages_fit(seen: CertificateInput) -> Verdict | None:
 
 
 def keys_supported(seen: CertificateInput) -> Verdict | None:
-    """Demand keys that both sides and the handshake can use.
+    """Require keys that both sides and the handshake can use.
 
-    Ed25519 is refused although Go takes it: gRPC's C-core, which every Python or C++ plugin and
-    this operator's handshake use, does not, so such a plugin could never be proven.
+    Ed25519 is refused although Go accepts it: gRPC's C-core, which every Python or C++ plugin and
+    this operator's handshake use, does not, so no handshake with such a plugin could succeed.
     """
     for pair, leaf in seen.leaves:
         if not is_usable(leaf.key_type):
             return no(
                 Reason.UNSUPPORTED_KEY,
                 f"Secret {pair.secret}: the certificate's key is {leaf.key_type}, which not every "
-                "side of the connection can use. Issue it with ECDSA P-256 (or P-384, or RSA with "
+                "side of the connection supports. Issue it with ECDSA P-256 (or P-384, or RSA with "
                 f"{RSA_BITS.start} to {RSA_BITS.stop - 1} bits).",
             )
     return None
 
 
 def issuer_is_acceptable(seen: CertificateInput) -> Verdict | None:
-    """Demand that CloudNativePG would send its certificate at all.
+    """Require that CloudNativePG would send its certificate at all.
 
-    A server names the subjects of its pool; Go sends a certificate only if a certificate of its
+    A server names the subjects of its pool. Go sends a certificate only if a certificate of its
     chain has one of them as its issuer (`CertificateRequestInfo.SupportsCertificate` in
-    `crypto/tls`), else it sends none and the plugin answers `tls: certificate required`.
+    `crypto/tls`); otherwise it sends none, and the plugin answers `tls: certificate required`.
     """
     acceptable = {certificate.subject_der for certificate in seen.pool}
     if any(certificate.issuer_der in acceptable for certificate in seen.client.chain):
@@ -220,19 +221,19 @@ def issuer_is_acceptable(seen: CertificateInput) -> Verdict | None:
         Reason.INCOMPATIBLE_ISSUER,
         f"Secret {seen.client.secret}: its certificate is issued by {issuer}, which is not in its "
         f"{seen.client_ca}, by which the plugin trusts clients; CloudNativePG would send no "
-        f"certificate. {_cure(seen)}",
+        f"certificate. {_remedy(seen)}",
     )
 
 
 def client_is_trusted(seen: CertificateInput) -> Verdict | None:
-    """Demand a way from CloudNativePG's certificate to one that the plugin trusts."""
+    """Require a chain from CloudNativePG's certificate to one that the plugin trusts."""
     if _trusted(seen.client.chain, seen.pool, seen.now):
         return None
     return no(
         Reason.INCOMPATIBLE_ISSUER,
-        f"Secret {seen.client.secret}: no valid CA of its {seen.client_ca}, by which the plugin "
-        f"trusts clients, leads to its certificate (issued by {seen.client.chain[0].issuer}). "
-        f"{_cure(seen)}",
+        f"Secret {seen.client.secret}: its certificate (issued by {seen.client.chain[0].issuer}) "
+        f"does not chain to a valid CA in its {seen.client_ca}, by which the plugin trusts "
+        f"clients. {_remedy(seen)}",
     )
 
 
@@ -249,15 +250,15 @@ CHECKS: Final = (
     issuer_is_acceptable,
     client_is_trusted,
 )
-"""In this order; each may take for granted what the ones before it have checked."""
+"""In this order: each check may rely on the ones before it."""
 
 
-def _cure(seen: CertificateInput) -> str:
-    """Say what a person can do about an issuer that cannot work."""
+def _remedy(seen: CertificateInput) -> str:
+    """Suggest what to do about an issuer that cannot work."""
     if seen.client_ca == "tls.crt":
         return (
-            "Let the plugin trust ca.crt (spec.tls.clientCA), or use an issuer that is an "
-            "intermediate CA and so comes with tls.crt, or a self-signed certificate."
+            "Let the plugin trust ca.crt (spec.tls.clientCA: ca.crt), or use an issuer that is an "
+            "intermediate CA and so part of tls.crt, or a self-signed certificate."
         )
     return "Put the certificate of that issuer into ca.crt, or issue the certificate again."
 
@@ -267,7 +268,7 @@ def _trusted(
 ) -> bool:
     """Whether a chain of names leads into the pool, by Go's rules for roots and intermediates.
 
-    A leaf that is itself in the pool is trusted as it is (`crypto/x509/verify.go`).
+    A leaf that is itself in the pool is trusted (`crypto/x509/verify.go`).
     """
     leaf, *rest = chain
     if any(certificate.fingerprint == leaf.fingerprint for certificate in pool):
@@ -283,5 +284,5 @@ def _trusted(
 
 
 def _may_issue(certificate: CertificateFacts, now: datetime) -> bool:
-    """Whether a certificate is a CA whose time it is."""
+    """Whether a certificate is a CA and currently valid."""
     return certificate.is_ca and certificate.not_before <= now <= certificate.not_after

@@ -1,6 +1,6 @@
-"""When certificates change their standing by themselves: validity, renewal, warning, end.
+"""When the state of certificates changes by itself: start of validity, renewal, warning, expiry.
 
-Exists because a warning has to come while there is still time to act on it, whoever renews.
+A warning has to come early enough to act on it, with every provider.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,14 @@ from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
 WARN_MOST: Final = timedelta(days=30)
-"""Nobody acts on a warning that comes months ahead."""
+"""An earlier warning would be ignored."""
 
 Renewals = Sequence[datetime | None]
-"""When each of the pairs is due for renewal; None where that is not known."""
+"""When each of the pairs is due for renewal; None where that is unknown."""
 
 
 def find_expiring(pairs: Sequence[PairFacts], renewals: Renewals, now: datetime) -> Verdict | None:
-    """Warn of a certificate that nobody renews, while everything still works."""
+    """Warn of a certificate that was not renewed, while everything still works."""
     late = [
         (leaf.not_after, pair.secret)
         for pair, leaf, renewal in _leaves(pairs, renewals)
@@ -30,16 +30,16 @@ def find_expiring(pairs: Sequence[PairFacts], renewals: Renewals, now: datetime)
     until, secret = min(late)
     return yes(
         Reason.EXPIRING,
-        f"Secret {secret}: the certificate ends at {format_time(until)} and has not been renewed. "
-        "Renew it, or ask its issuer why it does not.",
+        f"Secret {secret}: the certificate expires at {format_time(until)} and has not been "
+        "renewed. Renew it, or check why its issuer did not renew it.",
     )
 
 
 def warn_at(leaf: CertificateFacts, renewal: datetime | None) -> datetime:
-    """Say from when on a certificate that was not renewed is worth a warning.
+    """Return the time from which a certificate that was not renewed is worth a warning.
 
-    A sixth of its life before its end, half of what cert-manager leaves for renewing by default;
-    where it is to be renewed later than that, half-way between the renewal and the end.
+    This is one sixth of its lifetime before it expires, half of what cert-manager reserves for
+    renewals by default. If its renewal is due later, it is half-way between renewal and expiry.
     """
     moment = leaf.not_after - min((leaf.not_after - leaf.not_before) / 6, WARN_MOST)
     if renewal is not None:
@@ -48,7 +48,7 @@ def warn_at(leaf: CertificateFacts, renewal: datetime | None) -> datetime:
 
 
 def next_check(pairs: Sequence[PairFacts], renewals: Renewals, now: datetime) -> datetime | None:
-    """Say when the certificates change their standing by themselves next, None where never."""
+    """Return when the state of the certificates changes next by itself, None where never."""
     moments = [
         moment
         for pair in pairs
@@ -63,7 +63,7 @@ def next_check(pairs: Sequence[PairFacts], renewals: Renewals, now: datetime) ->
 def _leaves(
     pairs: Sequence[PairFacts], renewals: Renewals
 ) -> Iterable[tuple[PairFacts, CertificateFacts, datetime | None]]:
-    """Pairs with the certificate that is presented and the time of its renewal."""
+    """Pairs with the certificate that each presents and the time of its renewal."""
     return (
         (pair, pair.leaf, renewal)
         for pair, renewal in zip(pairs, renewals, strict=True)

@@ -1,9 +1,9 @@
-"""Whether a plugin's pods have followed a change of certificates, and what to do where not.
+"""Whether a plugin's pods have loaded new certificates, and what to do where they have not.
 
-A kubelet brings a changed Secret into a pod sooner or later; whether the server in it takes notice
-is the plugin's affair (cnpg-i-machinery reloads its certificate since v0.3.0, its trusted clients
-since v0.4.0; many others read files once). So it is looked at, and a pod that stays behind is
-restarted.
+The kubelet updates a changed Secret in a pod sooner or later. Whether the server in it reloads the
+files depends on the plugin (cnpg-i-machinery reloads its certificate since v0.3.0, its trusted
+clients since v0.4.0; many others read files once). So the operator checks, and restarts a pod that
+does not reload.
 """
 
 from dataclasses import dataclass
@@ -14,40 +14,40 @@ from typing import Final, Literal
 from cnpg_plugin_operator.decide.checks import first
 
 RELOAD_DEADLINE: Final = timedelta(minutes=3)
-"""How long a pod may take: a kubelet's `syncFrequency` (1 min), its cache, a server that looks at
-its files once a minute."""
+"""How long a pod may take: a kubelet's `syncFrequency` (1 min), its cache, a server that checks its
+files once a minute."""
 
 LOOK_AGAIN: Final = timedelta(seconds=2)
-"""While pods are expected to follow."""
+"""Interval of checks while pods are expected to reload."""
 
 
 class Step(StrEnum):
-    """What to do about pods that present a former certificate, or trust only a former client."""
+    """What to do about pods that still use the previous server or client certificates."""
 
     NOTHING = "Nothing"
-    """All have followed."""
+    """All pods have reloaded."""
     WAIT = "Wait"
-    """They may still follow by themselves."""
+    """They may still reload by themselves."""
     RESTART = "Restart"
-    """They do not reload: they have to be restarted."""
+    """They do not reload: restart them."""
     LEAVE = "Leave"
     """They were restarted, or must not be."""
 
 
 @dataclass(frozen=True, slots=True)
 class FollowInput:
-    """What the decision is made from."""
+    """The input of the decision."""
 
     mode: Literal["Auto", "Restart", "None"]
     """`spec.tls.reload`"""
     behind: tuple[str, ...]
-    """Names of the pods that have not followed."""
+    """Names of the pods that have not reloaded."""
     certificates: str
-    """Digest of what the pods are to have."""
+    """Digest of the certificates that the pods should use."""
     restarted_for: str
     """The digest that the pods were last restarted for."""
     changed_at: datetime | None
-    """When what they are to have was last changed; None where that is not known."""
+    """When these certificates last changed; None where that is unknown."""
     now: datetime
 
 
@@ -61,7 +61,7 @@ def _followed(given: FollowInput) -> Step | None:
 
 
 def _left_alone(given: FollowInput) -> Step | None:
-    """The user takes care of it, or a restart has not helped: another would not, either."""
+    """The user restarts pods, or a restart did not help: another would not, either."""
     done = given.restarted_for == given.certificates
     return Step.LEAVE if done or given.mode == "None" else None
 

@@ -1,6 +1,6 @@
-"""When the operator, as its own certificate authority, issues a certificate again, and why.
+"""When and why the operator, as its own certificate authority, issues a certificate again.
 
-The rules are cert-manager's where it has one: whoever knows those knows these.
+Where cert-manager has a rule, this one is the same, so that users need to know only one.
 """
 
 from dataclasses import dataclass
@@ -12,36 +12,36 @@ from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
 BACKDATE: Final = timedelta(minutes=5)
-"""How long before its making a certificate begins: clocks differ."""
+"""How much earlier than its creation a certificate becomes valid, because clocks differ."""
 
 PROPAGATION: Final = timedelta(minutes=3)
-"""How long a new authority is trusted before it signs: a kubelet brings a changed Secret within a
+"""How long a new authority is trusted before it signs: a kubelet updates a changed Secret within a
 minute or two (`syncFrequency` 1 min, and its cache)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenewalInput:
-    """What is known of a pair, and what is wanted of it."""
+    """What is known of a pair, and what it should be."""
 
     pair: PairFacts
     issuer: CertificateFacts | None
     """The authority that would sign it; None for a root."""
     lifetime: timedelta
     renew_before: timedelta | None
-    """None: a third of its life."""
+    """None: a third of its lifetime."""
     requested_at: datetime | None
-    """When somebody asked for a new one."""
+    """When a user requested a new one."""
     now: datetime
     key_type: str = ""
-    """Wanted type of key; empty where any will do."""
+    """Expected type of key; empty where any is fine."""
     dns_names: frozenset[str] = frozenset()
-    """Names that it has to have at least."""
+    """Names that it needs at least."""
     issuer_settled: bool = True
-    """Whether everybody trusts the authority already."""
+    """Whether all sides trust the authority already."""
 
 
 def decide_renewal(given: RenewalInput) -> str | None:
-    """Say why a certificate has to be issued now, or None where it is good as it is."""
+    """Explain why a certificate has to be issued now, or None where it is fine."""
     leaf = given.pair.leaf
     if not given.pair.exists:
         return "it does not exist"
@@ -53,10 +53,10 @@ def decide_renewal(given: RenewalInput) -> str | None:
 
 
 def renewal_time(leaf: CertificateFacts, renew_before: timedelta | None) -> datetime:
-    """Say when a certificate is renewed.
+    """Return when a certificate is renewed.
 
-    As with cert-manager, what leaves no life before the renewal does not count: an issuer may have
-    cut a certificate short, and it would be issued again and again.
+    As in cert-manager, a `renewBefore` of the whole lifetime or more does not count: the issuer may
+    have shortened the certificate, and it would be issued in a loop.
     """
     life = leaf.not_after - leaf.not_before
     if renew_before is None or renew_before >= life - BACKDATE:
@@ -65,31 +65,31 @@ def renewal_time(leaf: CertificateFacts, renew_before: timedelta | None) -> date
 
 
 def _may_wait(given: RenewalInput, leaf: CertificateFacts) -> bool:
-    """Whether to wait until everybody trusts a renewed authority; not to the last moment."""
+    """Whether to wait until all sides trust a renewed authority; not to the last moment."""
     return not given.issuer_settled and given.now + 10 * PROPAGATION < leaf.not_after
 
 
 def _due(given: RenewalInput, leaf: CertificateFacts) -> str | None:
     if given.now >= renewal_time(leaf, given.renew_before):
-        return f"it ends at {format_time(leaf.not_after)}"
+        return f"it expires at {format_time(leaf.not_after)}"
     return None
 
 
 def _requested(given: RenewalInput, leaf: CertificateFacts) -> str | None:
     requested = given.requested_at
     if requested is not None and leaf.not_before + BACKDATE < requested <= given.now:
-        return "somebody asked for it"
+        return "a renewal was requested"
     return None
 
 
 def _issued_by_another(given: RenewalInput, leaf: CertificateFacts) -> str | None:
-    """A certificate follows its renewed authority as soon as everybody trusts that."""
+    """A certificate follows its renewed authority as soon as all sides trust the new one."""
     issuer = given.issuer
     if issuer is None or not given.issuer_settled:
         return None
     known = {c.fingerprint for c in (*given.pair.chain[1:], *given.pair.authorities)}
     if leaf.issuer_der != issuer.subject_der or issuer.fingerprint not in known:
-        return "its authority is another one now"
+        return "its authority has changed"
     return None
 
 
@@ -105,14 +105,14 @@ def _other_key(given: RenewalInput, leaf: CertificateFacts) -> str | None:
 
 
 def _other_lifetime(given: RenewalInput, leaf: CertificateFacts) -> str | None:
-    """The wanted lifetime changed; what its authority cut short is as long as it can be."""
+    """The expected lifetime changed; one that its authority limits cannot be longer."""
     issuer = given.issuer
     if issuer is not None and leaf.not_after >= issuer.not_after:
         return None
-    # Certificates know whole seconds only.
+    # Certificates store whole seconds only.
     lifetime = leaf.not_after - leaf.not_before - BACKDATE
     if abs(lifetime - given.lifetime) >= timedelta(seconds=1):
-        return "another duration is wanted"
+        return "its duration has changed"
     return None
 
 
@@ -127,4 +127,4 @@ CHECKS: Final = (
 """In order: what cannot wait first."""
 
 MAY_WAIT: Final = frozenset({_due, _requested, _other_key, _other_lifetime})
-"""What is put off until everybody trusts a renewed authority: the certificate still works."""
+"""What waits until all sides trust a renewed authority: the certificate still works."""

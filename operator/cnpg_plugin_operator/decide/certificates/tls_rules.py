@@ -1,9 +1,9 @@
 """What the TLS libraries at both ends accept: names by Go's rules, and types of keys.
 
-Exists because three libraries have to agree: Go's (CloudNativePG, most plugins), the BoringSSL in
-gRPC's C-core (this operator's handshake, plugins in Python or C++), and OpenSSL, whose rules for
-names differ (it refuses wildcards of short names such as `*.svc`). The check of the Secrets and the
-handshake have to reach the same verdict.
+Three libraries have to agree: Go's (CloudNativePG, most plugins), the BoringSSL in gRPC's C-core
+(this operator's handshake, plugins in Python or C++), and OpenSSL, whose rules for names differ (it
+refuses wildcards of short names such as `*.svc`). The check of the Secrets and the handshake have
+to reach the same verdict.
 """
 
 import re
@@ -18,15 +18,15 @@ USABLE_CURVES: Final = frozenset({"ECDSA P-256", "ECDSA P-384"})
 for a server's signature; not P-224 and others, for which TLS 1.3 has no signature scheme."""
 
 RSA_BITS: Final = range(2048, 8192 + 1)
-"""RSA sizes that everybody takes: below 2048 OpenSSL's default level and Go's FIPS mode refuse,
-above 8192 Go does (`crypto/tls`, `maxRSAKeySize`)."""
+"""RSA sizes that all sides accept: OpenSSL's default level and Go's FIPS mode refuse less than
+2048, Go refuses more than 8192 (`crypto/tls`, `maxRSAKeySize`)."""
 
 
 def covers(dns_names: Iterable[str], name: str) -> bool:
     """Whether one of a certificate's DNS names covers a name, by Go's rules.
 
-    The source is `Certificate.VerifyHostname` of `crypto/x509/verify.go`: the common name does not
-    count, case does not matter, `*` stands for exactly one whole first label.
+    The source is `Certificate.VerifyHostname` in `crypto/x509/verify.go`: the common name does not
+    count, case does not matter, and `*` matches exactly one whole first label.
     """
     wanted = name.lower()
     plain = _is_hostname(wanted.removesuffix("."))
@@ -39,7 +39,7 @@ def covers(dns_names: Iterable[str], name: str) -> bool:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Compare label by label; `*` stands for any one first label."""
+    """Compare label by label; `*` matches any first label."""
     patterns, labels = pattern.split("."), name.split(".")
     return len(patterns) == len(labels) and all(
         wanted == label or (place == 0 and wanted == "*")
@@ -48,7 +48,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _is_hostname(name: str, *, wildcard: bool = False) -> bool:
-    """Whether Go takes this for a host name, or for a pattern of one."""
+    """Whether Go accepts this as a host name, or as a pattern of one."""
     if name == "*":
         return False
     return all(

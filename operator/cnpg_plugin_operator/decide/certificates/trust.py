@@ -1,12 +1,12 @@
-"""Whom CloudNativePG and a plugin trust: kept by the operator, apart from the pairs they present.
+"""Whom CloudNativePG and a plugin trust. The operator keeps it apart from the pairs they present.
 
-Exists so that no certificate has to change on both sides at the same moment. CloudNativePG loads a
-changed Secret at once, a plugin's pod sees it when the kubelet brings it, a minute later or more;
-between the two, each side has to accept what the other shows, the former and the new one. So both
-sides are given authorities rather than single certificates wherever there are any, and what becomes
-superfluous stays until everybody has followed.
+So no certificate has to change on both sides at the same moment. CloudNativePG loads a changed
+Secret at once; a plugin's pod gets it from the kubelet a minute later or more. In between, each
+side has to accept both the previous and the new certificate of the other. So both sides trust
+authorities rather than single certificates wherever there are any, and previous ones stay until all
+pods have reloaded.
 
-Sources: CloudNativePG takes every certificate of the server Secret's `tls.crt` as a root, and no
+Sources: CloudNativePG uses every certificate in the server Secret's `tls.crt` as a root, and no
 other (internal/controller/plugin_controller.go, 1.24.0 to 1.30.0); Go accepts any certificate of a
 pool as a root, self-signed or not (crypto/x509, `Verify`).
 """
@@ -20,30 +20,30 @@ from cnpg_plugin_operator.decide.certificates.certificates import ClientCA
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts, Trust
 
 OVERLAP: Final = timedelta(minutes=10)
-"""How long former certificates stay trusted at least, also where all pods are known to have
-followed: CloudNativePG may be a moment behind, and an older one is restarted first."""
+"""How long previous certificates stay trusted at least, even if all pods have reloaded:
+CloudNativePG may be a moment behind, and an older one is restarted first."""
 
 Certificates = tuple[CertificateFacts, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TrustInput:
-    """What the decision is made from."""
+    """The input of the decision."""
 
     server: PairFacts
     """The pair that the plugin is to present."""
     client: PairFacts
     """The pair that CloudNativePG is to present."""
     in_use: PairFacts | None
-    """The pair that CloudNativePG was told to present, where that is another one."""
+    """The pair that CloudNativePG currently presents, where that is another one."""
     client_ca: ClientCA
     keeps_root: bool
     """Whether the plugin trusts clients by the root that the operator keeps for the namespace.
-    A foreign root would let in everybody whom it has certified."""
+    A foreign root would admit every client that it has certified."""
     one_issuer: bool
     """Whether one issuer signs both pairs, CloudNativePG's first."""
     signers: Certificates
-    """The authorities of which the next certificates come, as far as they are kept for this."""
+    """The authorities that sign the next certificates, where the operator keeps them."""
     live: Trust | None
     """What is trusted now."""
     settled: bool
@@ -52,9 +52,9 @@ class TrustInput:
 
 
 def decide_trust(given: TrustInput) -> Trust:
-    """Say whom both sides have to trust now.
+    """Decide whom both sides have to trust now.
 
-    What is presented now comes first: where that changes, the overlap begins anew.
+    The certificates that are presented now come first; if they change, the overlap starts again.
     """
     servers, clients = find_needed(given)
     live = given.live
@@ -69,7 +69,7 @@ def decide_trust(given: TrustInput) -> Trust:
 
 
 def find_needed(given: TrustInput) -> tuple[Certificates, Certificates]:
-    """Name what servers and clients are known by from now on, former certificates left out."""
+    """Return what servers and clients are trusted by, without previous certificates."""
     signers = _valid(given.signers, given.now)
     servers = _anchors(given.server.chain, given.server.authorities, given.now)
     servers += _next_signers(given)
@@ -78,10 +78,10 @@ def find_needed(given: TrustInput) -> tuple[Certificates, Certificates]:
 
 
 def _next_signers(given: TrustInput) -> Certificates:
-    """Name the authorities of whoever signs for CloudNativePG, and for the plugin next.
+    """Return the authorities that sign for CloudNativePG, and will sign for the plugin.
 
-    A new issuer's have to be trusted before there is a certificate for the plugin: a kubelet may
-    bring it to the pod the moment it is issued, when nobody has read it yet.
+    A new issuer's must be trusted before the plugin has a certificate from it: a kubelet may put it
+    into the pod as soon as it is issued, before the operator has read it.
     """
     if not given.one_issuer:
         return ()
@@ -90,14 +90,14 @@ def _next_signers(given: TrustInput) -> Certificates:
 
 
 def overlap_ends(trust: Trust, server: PairFacts, client: PairFacts) -> datetime | None:
-    """Say when former certificates may go, None where there are none."""
-    former = _missing(trust.servers, _anchors(server.chain, server.authorities))
-    former += _missing(trust.clients, _anchors(client.chain, client.authorities))
-    return trust.changed_at + OVERLAP if former and trust.changed_at is not None else None
+    """Return when previous certificates may be dropped, None where there are none."""
+    previous = _missing(trust.servers, _anchors(server.chain, server.authorities))
+    previous += _missing(trust.clients, _anchors(client.chain, client.authorities))
+    return trust.changed_at + OVERLAP if previous and trust.changed_at is not None else None
 
 
 def _overlap_is_over(given: TrustInput, live: Trust) -> bool:
-    """Whether former certificates may go: everybody has followed, and some time has passed."""
+    """Whether previous certificates may be dropped: all pods reloaded, and the overlap is over."""
     since = live.changed_at
     return given.settled and (since is None or given.now >= since + OVERLAP)
 
@@ -107,12 +107,12 @@ def _same(one: Certificates, other: Certificates) -> bool:
 
 
 def _leads(present: Certificates, pool: Certificates) -> bool:
-    """Whether a pool begins with what is presented: the rest of it was left before."""
+    """Whether a pool begins with what is presented; the rest are previous certificates."""
     return _same(present, pool[: len(present)])
 
 
 def _clients(given: TrustInput, pair: PairFacts) -> Certificates:
-    """By what the plugin trusts a pair of CloudNativePG's."""
+    """Return the certificates by which the plugin trusts a pair of CloudNativePG's."""
     if given.client_ca == "ca.crt":
         return _valid(pair.authorities, given.now)
     found = _anchors(pair.chain, pair.authorities if given.keeps_root else (), given.now)
@@ -122,9 +122,9 @@ def _clients(given: TrustInput, pair: PairFacts) -> Certificates:
 def _anchors(
     chain: Certificates, authorities: Certificates, now: datetime | None = None
 ) -> Certificates:
-    """Give the certificates by which a chain is trusted: its authorities, else its leaf itself.
+    """Return the certificates by which a chain is trusted: its authorities, else its leaf itself.
 
-    Of `ca.crt` only what has issued the chain counts: users put whole bundles there.
+    Of `ca.crt` only the issuers of the chain count: users put whole bundles there.
     """
     if not chain:
         return ()
@@ -135,7 +135,7 @@ def _anchors(
 
 
 def _issuers(certificate: CertificateFacts, authorities: Certificates) -> Certificates:
-    """Walk from a certificate up to its root; several with one name are all taken."""
+    """Walk from a certificate up to its root; issuers with the same name are all included."""
     found: list[CertificateFacts] = []
     wanted = {certificate.issuer_der}
     while wanted:
@@ -153,11 +153,11 @@ def _distinct(*groups: Iterable[CertificateFacts]) -> Certificates:
 def _missing(
     certificates: Iterable[CertificateFacts], pool: Iterable[CertificateFacts]
 ) -> Certificates:
-    """Name the certificates that are not in a pool."""
+    """Return the certificates that are not in a pool."""
     known = {c.fingerprint for c in pool}
     return tuple(c for c in certificates if c.fingerprint not in known)
 
 
 def _valid(certificates: Iterable[CertificateFacts], now: datetime) -> Certificates:
-    """Drop what has expired: nobody accepts it, nobody needs it."""
+    """Drop expired certificates."""
     return tuple(c for c in certificates if now <= c.not_after)

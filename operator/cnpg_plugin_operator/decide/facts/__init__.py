@@ -1,1 +1,1 @@
-"""What decisions look at: frozen facts about plugins, CloudNativePG and its pods."""
+"""The input of decisions: frozen facts about plugins, CloudNativePG and its pods."""

@@ -1,4 +1,4 @@
-"""What was seen of cert-manager: the issuer of a plugin's certificates, and their state."""
+"""Facts about cert-manager: the issuer of a plugin's certificates, and their state."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,17 +9,17 @@ class IssuerFacts:
     """The issuer of a plugin's certificates."""
 
     reference: str
-    """For people: `Issuer cnpg-plugins`."""
+    """For users: `Issuer cnpg-plugins`."""
     exists: bool
     ready: bool
     message: str
     own: bool = False
-    """Whether this operator made it."""
+    """Whether this operator created it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """A cert-manager Certificate: how far it got."""
+    """A cert-manager Certificate and its progress."""
 
     name: str
     ready: bool
@@ -33,10 +33,10 @@ class RequestFacts:
 
 @dataclass(frozen=True, slots=True)
 class IssuingFacts:
-    """What cert-manager says."""
+    """What cert-manager reports."""
 
     served: bool
     """Whether cert-manager's kinds are installed."""
     issuer: IssuerFacts | None
-    """None where it cannot be read: an external issuer's group."""
+    """None where the operator cannot read it: the group of an external issuer."""
     requests: tuple[RequestFacts, ...]

@@ -1,7 +1,4 @@
-"""What was seen of CloudNativePG, frozen: its operator, its Clusters, and what it was told.
-
-Like `facts`, of which this is the part about the neighbour.
-"""
+"""Facts about CloudNativePG: its operator, its Clusters, and what was announced to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,28 +14,28 @@ class LeaderFacts:
     pod: str
     created: datetime
     restarted_for: Mapping[str, str]
-    """The revisions announced by the restart that this pod was started with."""
+    """The revisions of the restart that this pod was started by."""
     since: datetime | None = None
-    """When it took the Lease."""
+    """When it acquired the Lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartRecord:
-    """A restart as it was noted before it was asked for.
+    """A restart, recorded before it is requested.
 
-    It stands in the status of the plugin that asked, out of reach of whoever manages
-    CloudNativePG's Deployment and may take the asking itself back.
+    The record is in the status of the plugin that requests the restart: other managers of
+    CloudNativePG's Deployment may revert the request itself, but they do not write this status.
     """
 
     at: datetime
     revisions: Mapping[str, str]
-    """What it was for: plugin → revision."""
+    """What the restart is for: plugin → revision."""
     attempt: int
-    """The how many-eth restart for one of these revisions."""
+    """The number of restarts for one of these revisions, including this one."""
     generation: int
-    """Of the Deployment, before: unchanged, the asking itself never happened."""
+    """The Deployment's generation before; while it is unchanged, the request was not made."""
     given_up: frozenset[str] = frozenset()
-    """Plugins among `revisions` whose own restarts were reverted too often: it is not for them."""
+    """Plugins in `revisions` whose own restarts were reverted too often: it is not for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,42 +45,42 @@ class CNPGFacts:
     deployment: str
     uid: str
     version: str
-    """As its image or labels say it, or empty."""
+    """From its image or labels, or empty."""
     rolling: bool
-    """Whether a rollout of the Deployment is under way."""
+    """Whether a rollout of the Deployment is in progress."""
     available: bool
     leader: LeaderFacts | None
     restarted_at: datetime | None
-    """When this operator last asked for a restart."""
+    """When this operator last requested a restart."""
     restarted_for: Mapping[str, str]
-    """The revisions that restart was for."""
+    """The revisions that this restart was for."""
     generation: int = 0
-    """Of the Deployment: grows with every change of its spec."""
+    """The Deployment's generation, which grows with every change of its spec."""
     olm: str = ""
-    """The ClusterServiceVersion that owns the Deployment, or empty: OLM takes any change of the
-    pod template back at once."""
+    """The ClusterServiceVersion that owns the Deployment, or empty: OLM reverts any change of the
+    pod template at once."""
     watches: tuple[str, ...] = ()
     """The namespaces in `WATCH_NAMESPACE`; empty where all are watched."""
     stuck: str = ""
-    """Why a rollout does not get on, in the words of Deployment and pods, or empty."""
+    """Why a rollout makes no progress, as Deployment and pods report it, or empty."""
     changed_by: str = ""
-    """The field manager that changed the Deployment's spec last, this operator's own left out."""
+    """The field manager that last changed the Deployment's spec, other than this operator's."""
     pods: tuple[PodFacts, ...] = ()
-    """Its pods; read only while it rolls or where OLM owns it."""
+    """Its pods; read only while it rolls out or where OLM owns it."""
     withdrawn: Mapping[str, datetime] = field(default_factory=dict)
     """When plugins were withdrawn, by their CNPG-I names."""
     record: RestartRecord | None = None
-    """The newest restart that was noted in the namespace."""
+    """The newest restart that was recorded in the namespace."""
     sidecars: Mapping[str, str] = field(default_factory=dict)
     """The sidecars in its pod template: resource → revision."""
     namespace: str = "cnpg-system"
     rolled_at: datetime | None = None
-    """When this operator last rolled it for sidecars."""
+    """When this operator last rolled it out for sidecars."""
 
 
 @dataclass(frozen=True, slots=True)
 class CNPGEvent:
-    """What CloudNativePG last said of a plugin's Service."""
+    """The last Event that CloudNativePG reported on a plugin's Service."""
 
     warning: bool
     reason: str
@@ -92,7 +89,7 @@ class CNPGEvent:
     service: str = ""
     """Name of the Service."""
     number: int = 0
-    """Grows with every Event that the API server stores: no two are the same."""
+    """Grows with every Event that the API server stores; unique."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ class PluginStatusFacts:
     name: str
     version: str
     capabilities: tuple[str, ...] = ()
-    """As CloudNativePG writes them: `TYPE_WAL_SERVICE`, or a number it has no name for."""
+    """In CloudNativePG's spelling: `TYPE_WAL_SERVICE`, or a number it has no name for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,49 +117,49 @@ class ClusterFacts:
     blocked: bool = False
     """Whether CloudNativePG does not reconcile it because of this plugin."""
     up_to_date: bool = True
-    """Whether its phase tells how it is now: CloudNativePG leaves the phase as it was while
-    instances were made but none of them is ready (1.25.0 to 1.30.0)."""
+    """Whether its phase is current: CloudNativePG does not update the phase while instances exist
+    but none of them is ready (1.25.0 to 1.30.0)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """A change of the Service that has no other purpose than to make CloudNativePG look again."""
+    """A change of the Service with the only purpose of making CloudNativePG register it again."""
 
     at: datetime
     reason: str
     times: int = 1
-    """The how many-eth for the same reason."""
+    """The number of touches for the same reason, including this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What the published Service says of the last announcement."""
+    """The last announcement, from the published Service."""
 
     revision: str
     endpoint: str
     announced_at: datetime
     changed_at: datetime | None
     annotations: Mapping[str, str]
-    """The announcing annotations as they are, to be kept until the next announcement."""
+    """The announcement's annotations, to be kept until the next announcement."""
     replaces: str = ""
     """The revision that was announced before; empty for the first."""
     touch: Touch | None = None
     """The last touch since this revision was announced."""
     disturbed: str = ""
-    """The other Services with the plugin's name that were noted; empty for none."""
+    """The other Services with the plugin's name that were recorded; empty for none."""
 
     @property
     def told_at(self) -> datetime:
-        """When CloudNativePG was last told of this revision."""
+        """When this revision was last announced to CloudNativePG."""
         return max(self.announced_at, self.touch.at) if self.touch else self.announced_at
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """The plugin's Service as it is."""
+    """The plugin's Service."""
 
     announcement: Announcement | None
     """None where CloudNativePG's label is not set."""
     cnpg_finalizer: bool
-    """Whether CloudNativePG has put its finalizer on it (1.29.0 to 1.30.0)."""
+    """Whether CloudNativePG has added its finalizer (1.29.0 to 1.30.0)."""
     deleting: bool

@@ -1,6 +1,6 @@
-"""What was seen of CloudNativePG's pod as the host of sidecars, frozen.
+"""Facts about CloudNativePG's pod as the host of sidecars.
 
-Like `cnpg_facts`, for plugins that live in CloudNativePG's own Deployment.
+The counterpart of `facts.cnpg` for plugins that run in CloudNativePG's own Deployment.
 """
 
 from collections.abc import Mapping
@@ -13,23 +13,23 @@ from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, HandshakeOu
 
 @dataclass(frozen=True, slots=True)
 class HostPod:
-    """One pod of CloudNativePG's, with the sidecars it was started with."""
+    """One of CloudNativePG's pods, with the sidecars that it was started with."""
 
     pod: PodFacts
     sidecars: Mapping[str, str]
     """Revisions of its sidecars by the names of their resources."""
     verdicts: Mapping[str, HandshakeOutcome] = field(default_factory=dict)
-    """What the gate found, by CNPG-I names."""
+    """The gate's verdicts, by CNPG-I names."""
     gate_ended: datetime | None = None
-    """When the gate let CloudNativePG start; None while it has not."""
+    """When the gate let CloudNativePG start; None before that."""
     gate_started: bool = False
-    """Whether the gate runs or has run: all sidecars were started by then."""
+    """Whether the gate runs or has run: by then all sidecars were started."""
     scheduled: bool = True
-    """Whether it has a node."""
+    """Whether it is assigned to a node."""
     ready_since: datetime | None = None
-    """Since when it is ready; None while it is not."""
+    """When it became ready; None while it is not."""
     unmounted: str = ""
-    """The kubelet's words about a volume that it cannot mount, or empty."""
+    """The kubelet's message about a volume that it cannot mount, or empty."""
 
     def container(self, name: str) -> ContainerFacts | None:
         """Find a container of the pod."""
@@ -38,16 +38,16 @@ class HostPod:
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """A pod of CloudNativePG's that the kubelet ended for what it used."""
+    """One of CloudNativePG's pods that the kubelet evicted because of its resource usage."""
 
     pod: str
     created: datetime
     ended: datetime
-    """When it was evicted, else when it was made."""
+    """When it was evicted, else when it was created."""
     sidecars: Mapping[str, str]
     """Revisions of its sidecars by the names of their resources."""
     message: str
-    """The kubelet's words."""
+    """The kubelet's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class HostFacts:
     deployment: str
     uid: str
     template: Mapping[str, Any] = field(repr=False)
-    """The pod template as it is."""
+    """The current pod template."""
     directory: str
     """Where CloudNativePG looks for sockets."""
     user: Mapping[str, int]
@@ -65,25 +65,25 @@ class HostFacts:
     account: str
     """Its service account."""
     mounted: str = ""
-    """The volume that somebody else mounts at the directory, or empty."""
+    """The volume that another owner mounts at the directory, or empty."""
     ports: frozenset[int] = frozenset()
-    """What its container listens on."""
+    """The ports that its container listens on."""
     replicas: int = 1
     available: bool = True
-    """Whether any of its pods can be used."""
+    """Whether any of its pods is available."""
     paused: bool = False
-    """Whether a person has paused its rollout."""
+    """Whether a user has paused its rollout."""
     refused: str = ""
-    """Why the API server lets no new pod be made, or empty."""
+    """Why the API server refuses to create a pod, or empty."""
     refused_since: datetime | None = None
-    """Since when it does not."""
+    """Since when it refuses."""
     pods: tuple[HostPod, ...] = ()
-    """Oldest first; those that have ended or are being deleted left out."""
+    """Oldest first, without pods that have ended or are being deleted."""
     evictions: tuple[Eviction, ...] = ()
     kubernetes: tuple[int, int] | None = None
-    """Version of the API server, or None where it does not say."""
+    """Version of the API server, or None where it is unknown."""
 
     @property
     def newest(self) -> HostPod | None:
-        """The pod that was made last."""
+        """The pod that was created last."""
         return self.pods[-1] if self.pods else None

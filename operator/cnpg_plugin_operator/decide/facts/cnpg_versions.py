@@ -17,11 +17,11 @@ _SEMVER: Final = re.compile(r"(?:^|[v:@-])(\d+)\.(\d+)\.(\d+)")
 
 
 def version_of(deployment: Mapping[str, Any]) -> str:
-    """Tell CloudNativePG's version from its Deployment: image tag, then env, then label.
+    """Read CloudNativePG's version from its Deployment: image tag, then env, then label.
 
-    The label comes after these: charts leave it behind when only the image is overridden. Last is
-    the name of OLM's ClusterServiceVersion. Empty where none of them says it (an image named by
-    digest alone).
+    The label comes later, because charts do not update it when only the image is overridden. Last
+    is the name of OLM's ClusterServiceVersion. Empty where none of them has a version (an image
+    with a digest only).
     """
     manager = manager_of(deployment)
     environment = {e.get("name"): e.get("value") for e in manager.get("env") or []}
@@ -40,14 +40,14 @@ def version_of(deployment: Mapping[str, Any]) -> str:
 
 
 def manager_of(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Pick CloudNativePG's container, or nothing where there is none."""
+    """Return CloudNativePG's container, empty where there is none."""
     pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
     containers = pod.get("containers") or []
     return next((c for c in containers if c.get("name") == names.cnpg.CONTAINER), {})
 
 
 def _tag(image: object) -> str | None:
-    """The tag of an image reference; a registry's port is none."""
+    """Return the tag of an image reference; a registry's port is not a tag."""
     if not isinstance(image, str):
         return None
     name, _, tag = image.partition("@")[0].rpartition(":")
@@ -55,20 +55,20 @@ def _tag(image: object) -> str | None:
 
 
 def parse_version(text: str) -> Version | None:
-    """Read `1.30.0`, or None where the version is unknown."""
+    """Parse `1.30.0`; None where the version is unknown."""
     match = _SEMVER.search(text)
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def discovers(version: Version) -> bool:
-    """Whether a new Service is picked up without a restart: every version since 1.24.0."""
+    """Whether it finds a new Service without a restart: every version since 1.24.0."""
     return version >= (1, 24, 0)
 
 
 def reregisters(version: Version) -> bool:
-    """Whether a changed Service or Secret makes it rebuild its connection.
+    """Whether it rebuilds its connection after a change of Service or Secret.
 
-    1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 log "Plugin already registered" and keep the old one
+    1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 log "Plugin already registered" and keep the previous one
     (#7029).
     """
     if version < (1, 24, 4):
@@ -82,8 +82,8 @@ def reports_events(version: Version) -> bool:
 
 
 def follows_rollouts(version: Version) -> bool:
-    """Whether a rollout of a plugin's pods makes it reconcile the Clusters that use the plugin.
+    """Whether it reconciles the Clusters that use a plugin when the plugin's pods roll out.
 
-    1.28.4, 1.29.2 and newer watch EndpointSlices (#10836); older ones look again within 10 h.
+    1.28.4, 1.29.2 and newer watch EndpointSlices (#10836); older ones reconcile within 10 h.
     """
     return (1, 28, 4) <= version < (1, 29, 0) or version >= (1, 29, 2)

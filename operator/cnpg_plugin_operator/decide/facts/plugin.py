@@ -1,7 +1,7 @@
-"""What was seen, frozen: the values that decisions are made from.
+"""Facts about plugins, frozen: the input of decisions.
 
-Adapters (`cluster`, `handshake`, `pki`) fill these in and nothing of a wire type passes them.
-Private keys live only in `Material`, whose representation never shows them.
+The adapters (`cluster`, `handshake`, `pki`) create these values; no wire type passes them. Private
+keys are only in `Material`, whose representation never shows them.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class CertificateFacts:
     extended_key_usages: frozenset[str] | None
     """Dotted OIDs, or None where the extension is absent (everything is allowed)."""
     key_type: str
-    """For people and for checks: `ECDSA P-256`, `RSA 2048`, `Ed25519`."""
+    """For messages and checks: `ECDSA P-256`, `RSA 2048`, `Ed25519`."""
     is_ca: bool
     fingerprint: str
     """SHA-256 of the certificate, hexadecimal."""
@@ -43,13 +43,13 @@ class CertificateFacts:
 
 @dataclass(frozen=True, slots=True)
 class PairFacts:
-    """What one Secret with a certificate and its key holds."""
+    """The content of one Secret with a certificate and its key."""
 
     secret: str
     """Name of the Secret."""
     exists: bool = False
     problem: str | None = None
-    """Why the content cannot be read: a missing key, bad PEM. None where it can be."""
+    """Why the content is unreadable: a missing key, bad PEM. None where it is readable."""
     chain: tuple[CertificateFacts, ...] = ()
     """The certificates of `tls.crt`, leaf first."""
     authorities: tuple[CertificateFacts, ...] = ()
@@ -57,7 +57,7 @@ class PairFacts:
     key_matches: bool = False
     """Whether `tls.key` belongs to the leaf."""
     owner: str | None = None
-    """Who owns the Secret, where that is neither this resource nor its user."""
+    """The owner of the Secret, where that is neither this resource nor its user."""
     written_at: datetime | None = None
     """When the Secret was last written."""
 
@@ -68,18 +68,18 @@ class PairFacts:
 
     @property
     def fingerprint(self) -> str:
-        """Digest that changes whenever a public part of the pair changes."""
+        """Digest of the public parts of the pair."""
         return ",".join(c.fingerprint for c in (*self.chain, *self.authorities))
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whom the two sides trust, as the Secret of trusted certificates says."""
+    """Whom the two sides trust, from the Secret of trusted certificates."""
 
     servers: tuple[CertificateFacts, ...]
-    """By these CloudNativePG trusts the plugin."""
+    """The certificates by which CloudNativePG trusts the plugin."""
     clients: tuple[CertificateFacts, ...]
-    """By these the plugin trusts CloudNativePG."""
+    """The certificates by which the plugin trusts CloudNativePG."""
     changed_at: datetime | None = None
     """When they last changed; None where they never did."""
 
@@ -95,26 +95,26 @@ class Endpoint:
     """`<service>.<namespace>.svc`"""
     port: int
     server_name: str
-    """The name the server certificate is verified for."""
+    """The name that the server certificate is verified for."""
     plugin_name: str
-    """The name the plugin must answer under."""
+    """The name that the plugin must report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The TLS material of CloudNativePG's side of the connection."""
+    """CloudNativePG's TLS material for the connection."""
 
     trust: bytes = field(repr=False)
     """PEM; every certificate in it is trusted (the server Secret's `tls.crt`)."""
     certificate: bytes = field(repr=False)
-    """PEM of the pair that is presented (the client Secret's `tls.crt`)."""
+    """PEM of the pair that it presents (the client Secret's `tls.crt`)."""
     key: bytes = field(repr=False)
     """PEM of its private key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a plugin says of itself."""
+    """What a plugin reports about itself."""
 
     name: str
     version: str
@@ -124,8 +124,8 @@ class Identity:
     maturity: str = ""
     url: str = ""
     capabilities: tuple[str, ...] = ()
-    """Names of the advertised services, sorted, without their `TYPE_` prefix; a number that this
-    program does not know is kept as `UNKNOWN_<n>`."""
+    """Names of the advertised services, sorted, without the prefix `TYPE_`; `UNKNOWN_<n>` for a
+    number that this program does not know."""
 
     def section(self) -> dict[str, Any]:
         """Write it as the status and the gate's message hold it: what is empty is left out."""
@@ -148,15 +148,15 @@ IDENTITY_KEYS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class HandshakeOutcome:
-    """How one handshake ended; a failure is a value, too."""
+    """The result of one handshake; a failure is a value, too."""
 
     reason: Reason
     """`Identified` on success, else the first step that failed."""
     message: str
     identity: Identity | None = None
-    """What the plugin said, as far as it got."""
+    """What the plugin reported until the handshake ended."""
     served: str = ""
-    """Fingerprint of the certificate that the server showed, as far as it got."""
+    """Fingerprint of the server's certificate; empty where it was not presented."""
 
     @property
     def succeeded(self) -> bool:
@@ -169,7 +169,7 @@ class HandshakeOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ContainerFacts:
-    """One container of a pod, in the kubelet's words."""
+    """One container of a pod, as the kubelet reports it."""
 
     name: str
     running_since: datetime | None
@@ -177,11 +177,11 @@ class ContainerFacts:
     """`state.waiting.reason`, or empty."""
     waiting_message: str
     exit_code: int | None
-    """Of the current or last termination, None before the first."""
+    """Of the current or last termination; None before the first."""
     exit_reason: str
-    """The kubelet's word for that termination, such as `OOMKilled`."""
+    """The kubelet's reason for that termination, such as `OOMKilled`."""
     exit_message: str
-    """What the container left in its termination log."""
+    """The container's termination message."""
     restarts: int
     ready: bool
     image: str
@@ -202,9 +202,9 @@ class PodFacts:
     address: str = ""
     """Its IP address, or empty while it has none."""
     refreshed_for: str = ""
-    """The certificates it was last told of; see `names.ANNOTATION_REFRESHED`."""
+    """The certificates of its last refresh; see `names.annotations.REFRESHED`."""
     unready_since: datetime | None = None
-    """When it was last found not to be ready; None while it is."""
+    """When it was last found not ready; None while it is ready."""
     deleted_at: datetime | None = None
     """When its deletion was requested; it may serve until its grace period ends."""
 
@@ -215,7 +215,7 @@ class WorkloadFacts:
 
     exists: bool
     up_to_date: bool = False
-    """Whether the Deployment's controller has seen the newest generation."""
+    """Whether the Deployment's controller has observed the newest generation."""
     wanted: int = 0
     updated: int = 0
     available: int = 0
@@ -227,7 +227,7 @@ class WorkloadFacts:
 
 @dataclass(frozen=True, slots=True)
 class SelectingService:
-    """A Service of the namespace, and the pods that it sends to."""
+    """A Service of the namespace, and its pod selector."""
 
     name: str
     selector: Mapping[str, str]
@@ -235,14 +235,14 @@ class SelectingService:
 
 @dataclass(frozen=True, slots=True)
 class ForeignObject:
-    """Somebody else's object under a name that the plugin needs."""
+    """Another owner's object with a name that the plugin needs."""
 
     kind: str
     name: str
     owner: str
-    """Who owns it, as far as it says."""
+    """Its owner, as far as the object tells."""
     uid: str = ""
     published: bool = False
-    """Whether it is a Service that CloudNativePG would take the plugin of this name from."""
+    """Whether it is a Service that CloudNativePG would register for this plugin's name."""
     cnpg_finalizer: bool = False
-    """Whether CloudNativePG has put its finalizer on that Service (1.29.0 to 1.30.0)."""
+    """Whether CloudNativePG has added its finalizer to that Service (1.29.0 to 1.30.0)."""

@@ -1,9 +1,9 @@
-"""Whether a change of a plugin's pods may be made now, and what it may do to databases.
+"""Whether a plugin's pods may change now, and what the change may do to databases.
 
-A plugin can inject containers into the pods of databases. Once CloudNativePG looks at a Cluster and
-the plugin says something else than before, it rolls these pods, with a switchover
-(internal/controller/cluster_upgrade.go, 1.24.4, 1.25.2 and newer): at once where it follows a
-plugin's rollout, at its next start elsewhere.
+A plugin can inject containers into the pods of databases. When CloudNativePG reconciles a Cluster
+and the plugin's answer has changed, it rolls these pods out, with a switchover
+(internal/controller/cluster_upgrade.go, 1.24.4, 1.25.2 and newer): at once in versions that follow
+a plugin's rollout, at its next start in others.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
 
 TOKEN_DIGITS: Final = 8
-"""Enough of a digest to tell one change from the next."""
+"""Enough of a digest to distinguish one change from the next."""
 
 INJECTING: Final = frozenset({"LIFECYCLE_SERVICE", "INSTANCE_SIDECAR_INJECTION"})
-"""Capabilities by which a plugin has a say in the pods of databases."""
+"""Capabilities by which a plugin can change the pods of databases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +30,31 @@ class UpgradeInput:
 
     plugin: Plugin
     wanted: Mapping[str, Any]
-    """The Deployment that is to be."""
+    """The Deployment to apply."""
     live: Mapping[str, Any] | None
     published: bool
-    """Whether CloudNativePG was told of the plugin: before, no database depends on it."""
+    """Whether the plugin was announced to CloudNativePG; before that no database depends on it."""
     clusters: tuple[ClusterFacts, ...]
     capabilities: frozenset[str]
-    """As of the last handshake."""
+    """From the last handshake."""
     approval: str
     """The value of the resource's annotation."""
 
     @property
     def token(self) -> str:
-        """What a person approves: this change and no other."""
+        """What the user approves: this change and no other."""
         return _digest(self.wanted)[:TOKEN_DIGITS]
 
     @property
     def changes(self) -> bool:
-        """Whether a Deployment that Clusters depend on is to be another than was applied."""
+        """Whether a Deployment that Clusters depend on differs from what was applied."""
         if self.live is None or not self.published or not self.clusters:
             return False
         return _digest(self.live) != _digest(self.wanted)
 
 
 def decide_upgrade(given: UpgradeInput) -> Verdict | None:
-    """Hold a change that nobody approved yet; None where it may be made."""
+    """Return a verdict while a change waits for approval; None where it may be made."""
     manual = given.plugin.spec.upgrade_policy is UpgradePolicy.MANUAL
     if not manual or not given.changes or given.approval == given.token:
         return None
@@ -62,17 +62,17 @@ def decide_upgrade(given: UpgradeInput) -> Verdict | None:
 
 
 def await_approval(namespace: str, name: str, change: str, token: str) -> Verdict:
-    """Say of a change that it is held, and how a person lets it through."""
+    """Report that a change waits for approval, and how the user approves it."""
     return unknown(
         Reason.AWAITING_APPROVAL,
-        f"{change} It is held, for upgradePolicy is Manual. To let it through: kubectl "
-        f"annotate cnpgplugin {name} --namespace {namespace} --overwrite "
+        f"{change} The change waits for approval, because upgradePolicy is Manual. To approve it: "
+        f"kubectl annotate cnpgplugin {name} --namespace {namespace} --overwrite "
         f"{names.annotations.APPROVE}={token}",
     )
 
 
 def announce_upgrade(given: UpgradeInput) -> str:
-    """Say what a change that is made now may do to databases; empty where it does nothing."""
+    """Describe what a change that is made now may do to databases; empty where nothing."""
     return _describe(given) if given.changes and given.capabilities & INJECTING else ""
 
 
@@ -83,8 +83,8 @@ def _describe(given: UpgradeInput) -> str:
     use = "1 Cluster uses" if number == 1 else f"{number} Clusters use"
     return (
         f"Deployment {given.plugin.name}: {what}; {use} the plugin "
-        f"({list_names(given.clusters)}), and CloudNativePG may roll the pods of what it injects "
-        "into."
+        f"({list_names(given.clusters)}), and CloudNativePG may roll out the database pods that "
+        "the plugin injects into."
     )
 
 

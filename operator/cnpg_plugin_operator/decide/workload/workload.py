@@ -1,4 +1,4 @@
-"""Whether the workload runs the wanted revision; if not, why, in the words of its own pods."""
+"""Whether the workload runs the expected revision, and if not, why, as its own pods report it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ IMAGE_REASONS: Final = frozenset(
         "SignatureValidationFailed",
     }
 )
-"""The kubelet's reasons for an image that is not there."""
+"""The kubelet's reasons for an image that cannot be pulled."""
 
 FAILED_REASONS: Final = frozenset(
     {
@@ -32,27 +32,27 @@ FAILED_REASONS: Final = frozenset(
         "StartError",
     }
 )
-"""The kubelet's reasons for a container that does not stay up or cannot be made."""
+"""The kubelet's reasons for a container that keeps exiting or cannot be created."""
 
 EXIT_MESSAGE_LIMIT: Final = 300
-"""Characters of a container's last words that are told."""
+"""Maximum characters of a container's termination message in a condition."""
 
 _NOT_ROOT: Final = (
     " Set spec.securityContext.runAsUser to a number other than 0, or use an image with a numeric "
     "user that is not root."
 )
-CURES: Final = (("image will run as root", _NOT_ROOT), ("has non-numeric user", _NOT_ROOT))
-"""What helps where the kubelet's own words name no remedy (pkg/kubelet/kuberuntime,
+REMEDIES: Final = (("image will run as root", _NOT_ROOT), ("has non-numeric user", _NOT_ROOT))
+"""What to do about kubelet messages that do not say it (pkg/kubelet/kuberuntime,
 security_context_others.go, 1.29 to 1.36)."""
 
 LISTEN_GRACE: Final = timedelta(seconds=8)
-"""How long a running container may take before its silence is reported. It is only reported: a
-plugin that listens later still becomes available."""
+"""How long a container may run before it is reported for not listening. This only changes the
+reason: a plugin that listens later still becomes available."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadInput:
-    """What the checks look at."""
+    """The input of the checks."""
 
     namespace: str
     name: str
@@ -67,7 +67,7 @@ def decide_workload(given: WorkloadInput) -> Verdict:
 
 
 def _available(given: WorkloadInput) -> Verdict | None:
-    """All replicas are updated and available, and none of a former revision is left."""
+    """All replicas are updated and available, and none of a previous revision is left."""
     facts = given.facts
     complete = facts.updated == facts.available == facts.replicas == facts.wanted
     if facts.exists and facts.up_to_date and complete:
@@ -79,11 +79,11 @@ def _available(given: WorkloadInput) -> Verdict | None:
 
 
 def _refused(given: WorkloadInput) -> Verdict | None:
-    """The API server does not let pods be made."""
+    """The API server refuses to create pods."""
     if given.facts.refused:
         return no(
             Reason.PODS_REFUSED,
-            f"Pods of Deployment {given.name} are refused: {given.facts.refused}",
+            f"The API server refuses pods of Deployment {given.name}: {given.facts.refused}",
         )
     return None
 
@@ -97,17 +97,17 @@ def _image_pull_failed(given: WorkloadInput) -> Verdict | None:
 
 
 def describe_missing_image(pod: PodFacts, container: ContainerFacts) -> str:
-    """Say why an image is not there."""
-    # Trying and backing off take turns; only the cause is worth telling, and it stays.
+    """Explain why an image cannot be pulled."""
+    # The kubelet alternates between pulling and backing off; only the cause stays the same.
     cause = container.waiting_message.rpartition("ErrImagePull: ")[2]
     return (
-        f"Pod {pod.name} cannot get image {container.image}: {cause or container.waiting_reason}. "
+        f"Pod {pod.name} cannot pull image {container.image}: {cause or container.waiting_reason}. "
         "Check spec.image and spec.imagePullSecrets."
     )
 
 
 def _crashing(given: WorkloadInput) -> Verdict | None:
-    """A container cannot be made, or ended and is started again and again."""
+    """A container cannot be created, or keeps exiting."""
     for pod, container in _containers(given):
         if stays_down(container):
             return no(Reason.CRASH_LOOP, describe_ending(given.namespace, pod, container))
@@ -115,13 +115,13 @@ def _crashing(given: WorkloadInput) -> Verdict | None:
 
 
 def stays_down(container: ContainerFacts) -> bool:
-    """Whether a container cannot be made, or ends whenever it is started."""
+    """Whether a container cannot be created, or exits whenever it is started."""
     crashed = container.exit_code is not None and container.restarts > 0
     return container.waiting_reason in FAILED_REASONS or (crashed and not container.ready)
 
 
 def describe_ending(namespace: str, pod: PodFacts, container: ContainerFacts) -> str:
-    """Say how a container ended, and where its log is; equal from one crash to the next."""
+    """Describe how a container exited, and where its log is; equal from one crash to the next."""
     sentence = name_ending(pod, container)
     if container.exit_code is None:
         return sentence
@@ -130,41 +130,40 @@ def describe_ending(namespace: str, pod: PodFacts, container: ContainerFacts) ->
 
 
 def name_ending(pod: PodFacts, container: ContainerFacts) -> str:
-    """Say how a container ended, or why it cannot be started."""
+    """Describe how a container exited, or why it cannot be started."""
     subject = f"Container {container.name} of pod {pod.name}"
     if container.exit_code is None:
-        cure = next((cure for words, cure in CURES if words in container.waiting_message), "")
-        return f"{subject} cannot be started: {container.waiting_message}.{cure}"
+        remedy = next((what for words, what in REMEDIES if words in container.waiting_message), "")
+        return f"{subject} cannot be started: {container.waiting_message}.{remedy}"
     reason = f" ({container.exit_reason})" if container.exit_reason else ""
-    # Where it is the end of a log, the last line says most.
+    # The message may be the end of a log, whose last line says most.
     words = container.exit_message.rpartition("\n")[2][-EXIT_MESSAGE_LIMIT:].rstrip(".")
-    return f"{subject} ends with exit code {container.exit_code}{reason}{words and f': {words}'}."
+    return f"{subject} exits with code {container.exit_code}{reason}{words and f': {words}'}."
 
 
 def _unschedulable(given: WorkloadInput) -> Verdict | None:
-    """No node takes a pod."""
+    """A pod cannot be scheduled."""
     for pod in given.facts.pods:
         if pod.unschedulable and not pod.deleting:
-            return no(Reason.UNSCHEDULABLE, describe_homeless(pod))
+            return no(Reason.UNSCHEDULABLE, f"Pod {_describe_unschedulable(pod)}")
     return None
 
 
-def describe_homeless(pod: PodFacts) -> str:
-    """Say why no node takes a pod."""
-    return f"Pod {pod.name} finds no node: {pod.unschedulable}"
+def _describe_unschedulable(pod: PodFacts) -> str:
+    return f"{pod.name} cannot be scheduled: {pod.unschedulable}"
 
 
 def _not_listening(given: WorkloadInput) -> Verdict | None:
-    """A container has been running for a while, but its probe finds nobody at the port."""
+    """A container has been running for a while, but its probe fails."""
     for pod, container in _containers(given):
         since = container.running_since
         if since is not None and not container.ready and given.now - since >= LISTEN_GRACE:
             return no(
                 Reason.NOT_LISTENING,
-                f"Container {container.name} of pod {pod.name} runs since {tell_time(since)}, "
-                f"but its probes fail: nothing accepts connections on port {given.port}? "
-                "Check spec.port, spec.args and spec.serverArguments against what the plugin "
-                f"listens on (kubectl logs {pod.name} -n {given.namespace}).",
+                f"Container {container.name} of pod {pod.name} has been running since "
+                f"{tell_time(since)}, but its probes fail: nothing seems to listen on port "
+                f"{given.port}. Check spec.port, spec.args and spec.serverArguments against what "
+                f"the plugin listens on (kubectl logs {pod.name} -n {given.namespace}).",
             )
     return None
 
@@ -190,7 +189,7 @@ CHECKS: Final = (
 
 
 def _containers(given: WorkloadInput) -> Iterator[tuple[PodFacts, ContainerFacts]]:
-    """Containers of the pods that are to stay, newest pod first: it shows the wanted revision."""
+    """Yield containers of pods that are not being deleted, newest pod (newest revision) first."""
     for pod in reversed(given.facts.pods):
         if not pod.deleting:
             for container in pod.containers:
@@ -200,12 +199,12 @@ def _containers(given: WorkloadInput) -> Iterator[tuple[PodFacts, ContainerFacts
 def describe_cnpg_trouble(pods: Iterable[PodFacts]) -> str:
     """Describe why CloudNativePG's newest pod cannot start; empty if all pods are fine.
 
-    A rollout that is merely slow is no trouble.
+    A rollout that is merely slow is not reported.
     """
     staying = (pod for pod in pods if not pod.deleting and not pod.ready)
     for pod in sorted(staying, key=lambda pod: (pod.created, pod.name), reverse=True):
         if pod.unschedulable:
-            return f"pod {pod.name} finds no node: {pod.unschedulable}"
+            return f"pod {_describe_unschedulable(pod)}"
         for container in pod.containers:
             if trouble := _describe_container(container):
                 return f"pod {pod.name}: {trouble}"
@@ -214,8 +213,8 @@ def describe_cnpg_trouble(pods: Iterable[PodFacts]) -> str:
 
 def _describe_container(container: ContainerFacts) -> str:
     if container.waiting_reason in IMAGE_REASONS:
-        return f"image {container.image} cannot be had ({container.waiting_reason})"
+        return f"image {container.image} cannot be pulled ({container.waiting_reason})"
     if stays_down(container):
         reason = container.exit_reason or container.waiting_reason
-        return f"container {container.name} does not stay up ({reason})"
+        return f"container {container.name} keeps exiting ({reason})"
     return ""

@@ -90,7 +90,7 @@ def pod(**fields: Any) -> dict[str, Any]:
         pytest.param(pod(hostNetwork=True), "hostNetwork", id="the node's network"),
         pytest.param(pod(hostPID=True), "hostPID", id="the node's processes"),
         pytest.param(
-            {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "node's files", id="hostPath"
+            {"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "of the node", id="hostPath"
         ),
         pytest.param(
             {"volumes": [{"name": "x", "projected": {"sources": [
@@ -123,8 +123,8 @@ def pod(**fields: Any) -> dict[str, Any]:
             pod(initContainers=[{"name": "i", "securityContext": {"privileged": True}}]),
             "privileged", id="a privileged init container",
         ),
-        pytest.param({"podTemplate": {"spec": []}}, "cannot be read", id="a template of no shape"),
-        pytest.param(pod(containers="none"), "cannot be read", id="containers that are none"),
+        pytest.param({"podTemplate": {"spec": []}}, "is invalid", id="a template of no shape"),
+        pytest.param(pod(containers="none"), "is invalid", id="containers that are none"),
     ],
 )  # fmt: skip
 def test_nobody_gains_rights_by_writing_a_resource(spec: dict[str, Any], words: str) -> None:

@@ -43,7 +43,7 @@ ROWS = [
     ),
     pytest.param(
         locating(cnpg(watches=("app", "other"))), Reason.CNPG_NOT_WATCHING,
-        "watches app, other only",
+        "watches only app, other",
         id="one that watches other namespaces only",
     ),
     pytest.param(

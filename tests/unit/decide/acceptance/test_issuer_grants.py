@@ -98,7 +98,7 @@ def test_a_name_that_is_verified_still_does_not_reach_an_ungranted_issuer() -> N
     """It stays in the certificate until CloudNativePG was told another."""
     asked = {"issuerRef": COMPANY}
     refused = judge(asked, announced=FOREIGN)
-    assert "CloudNativePG still verifies the last serverName: www.example.com" in refused
+    assert "CloudNativePG still verifies the previous serverName: www.example.com" in refused
     assert judge(asked, announced="hello") == ""
     assert judge(asked, WRITTEN, announced=FOREIGN) == ""
     assert judge({}, announced=FOREIGN) == ""

@@ -99,7 +99,7 @@ WAYS = [
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize(("build", "path"), WAYS)
 def test_keys_of_cloudnativepg_are_refused(key: str, build: Any, path: str) -> None:
-    assert f"spec.{path}: {key} is CloudNativePG's" in said(**build(key))
+    assert f"spec.{path}: {key} is reserved for CloudNativePG" in said(**build(key))
 
 
 @pytest.mark.parametrize(
@@ -163,4 +163,4 @@ def test_one_plugin_cannot_take_the_calls_of_another(selector: dict[str, str]) -
     ids=str,
 )
 def test_metadata_of_another_shape_is_refused(metadata: Any) -> None:
-    assert "cannot be read" in said(podTemplate={"metadata": metadata})
+    assert "is invalid" in said(podTemplate={"metadata": metadata})

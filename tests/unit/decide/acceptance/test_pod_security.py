@@ -103,7 +103,7 @@ def test_what_has_not_the_shape_of_a_pod_is_refused(spec: dict[str, Any]) -> Non
     verdict = decide_acceptance(given(plugin(**spec)))
 
     assert verdict.reason is Reason.INVALID_SPEC
-    assert "cannot be read" in verdict.message
+    assert "is invalid" in verdict.message
 
 
 def test_what_an_author_wrote_is_repeated_in_part_only() -> None:

@@ -31,7 +31,7 @@ def pod(**fields: Any) -> dict[str, Any]:
     return {"podTemplate": {"spec": fields}}
 
 
-def brought(server: str = "mine-a", client: str = "mine-b") -> dict[str, Any]:
+def provided(server: str = "mine-a", client: str = "mine-b") -> dict[str, Any]:
     return {"tls": {"provider": "Secrets", "secrets": {"server": server, "client": client}}}
 
 
@@ -68,8 +68,8 @@ PLACES: list[Any] = [
         pod(volumes=[{"name": names.children.VOLUME_SERVER, "secret": {"secretName": LOOT}}]),
         names.children.VOLUME_SERVER, id="the operator's own volume with another Secret",
     ),
-    pytest.param(brought(server=LOOT), "spec.tls.secrets.server", id="the plugin's pair"),
-    pytest.param(brought(client=LOOT), "spec.tls.secrets.client", id="CloudNativePG's pair"),
+    pytest.param(provided(server=LOOT), "spec.tls.secrets.server", id="the plugin's pair"),
+    pytest.param(provided(client=LOOT), "spec.tls.secrets.client", id="CloudNativePG's pair"),
 ]  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def test_a_pull_secret_is_read_by_no_container() -> None:
 
 def test_the_operators_own_volumes_name_nothing() -> None:
     assert list(find_named(plugin())) == []
-    assert [name for _, name in find_named(plugin(**brought()))] == ["mine-a", "mine-b"]
+    assert [name for _, name in find_named(plugin(**provided()))] == ["mine-a", "mine-b"]
 
 
 def test_what_is_merged_into_the_operators_own_volumes_is_looked_at() -> None:
@@ -122,7 +122,7 @@ def test_a_secret_that_the_operator_could_make_at_any_time_is_refused(name: str)
     verdict = judge_secrets(subject, PrivateSecrets())
 
     assert verdict is not None
-    assert "the operator gives such names to its own Secrets" in verdict.message
+    assert "the operator reserves such names for its own Secrets" in verdict.message
     # One that exists and is not the operator's stays its owner's: nothing is adopted.
     assert judge_secrets(subject, PrivateSecrets(existing={name: ""})) is None
 
@@ -135,36 +135,36 @@ def claim(name: str = "other", *, earlier: bool = True, **secrets: str) -> Claim
     found = {kind: frozenset({secret}) for kind, secret in secrets.items()}
     empty: frozenset[str] = frozenset()
     return Claim(
-        name, EARLIER if earlier else LATER, found.get("brought", empty), found.get("named", empty)
+        name, EARLIER if earlier else LATER, found.get("provided", empty), found.get("named", empty)
     )
 
 
 CLAIMS: list[Any] = [
     pytest.param(
-        {"volumes": VOLUMES}, claim(brought=LOOT), "CNPGPlugin other has its certificate in it",
+        {"volumes": VOLUMES}, claim(provided=LOOT), "the certificate of CNPGPlugin other",
         id="another's pair is mounted",
     ),
     pytest.param(
-        brought(server=LOOT), claim(brought=LOOT), "CNPGPlugin other has its certificate in it",
+        provided(server=LOOT), claim(provided=LOOT), "the certificate of CNPGPlugin other",
         id="two plugins share a pair",
     ),
     pytest.param(
-        brought(client=LOOT), claim(named=LOOT), "CNPGPlugin other reads it",
+        provided(client=LOOT), claim(named=LOOT), "CNPGPlugin other reads it",
         id="a pair that another plugin mounted beforehand",
     ),
     pytest.param(
-        brought(server=LOOT), claim(brought=LOOT, earlier=False), None,
+        provided(server=LOOT), claim(provided=LOOT, earlier=False), None,
         id="a younger resource cannot take a pair away",
     ),
     pytest.param(
-        {"volumes": VOLUMES}, claim(brought=LOOT, earlier=False), None,
+        {"volumes": VOLUMES}, claim(provided=LOOT, earlier=False), None,
         id="a younger resource cannot end another's use of a Secret",
     ),
     pytest.param(
         {"volumes": VOLUMES}, claim(named=LOOT), None, id="two plugins read one configuration",
     ),
     pytest.param(
-        {"volumes": VOLUMES, **brought(server=LOOT)}, claim("hello", brought=LOOT, named=LOOT),
+        {"volumes": VOLUMES, **provided(server=LOOT)}, claim("hello", provided=LOOT, named=LOOT),
         None, id="its own pair",
     ),
 ]  # fmt: skip

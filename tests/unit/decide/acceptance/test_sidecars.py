@@ -102,24 +102,24 @@ TOKEN = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("another account", {"serviceAccount": {"name": "mine"}}, "account, cnpg-manager"),
     ("a token without the account", volume(**TOKEN), "token of CloudNativePG's account"),
-    ("a mount over the sockets", mount("/plugins"), "would cover /plugins"),
-    ("a mount over the sockets with a slash", mount("/plugins/"), "would cover /plugins"),
-    ("a mount below the sockets", mount("/plugins/mine"), "would cover /plugins"),
-    ("a mount over everything", mount("/"), "would cover"),
-    ("a mount over the token", mount(names.sidecars.TOKEN_DIRECTORY), "would cover /var/run"),
-    ("a mount above the token", mount("/var/run"), "would cover /var/run"),
+    ("a mount over the sockets", mount("/plugins"), "would hide /plugins"),
+    ("a mount over the sockets with a slash", mount("/plugins/"), "would hide /plugins"),
+    ("a mount below the sockets", mount("/plugins/mine"), "would hide /plugins"),
+    ("a mount over everything", mount("/"), "would hide"),
+    ("a mount over the token", mount(names.sidecars.TOKEN_DIRECTORY), "would hide /var/run"),
+    ("a mount above the token", mount("/var/run"), "would hide /var/run"),
     ("a mount below the token", mount(f"{names.sidecars.TOKEN_DIRECTORY}/x"),
-     "would cover /var/run"),
-    ("a volume that is none of its own", mount("/data", "scratch-data"), "scratch-data is none"),
-    ("the volume of the sockets by name", mount("/x", names.sidecars.VOLUME_SOCKETS), "is none of"),
+     "would hide /var/run"),
+    ("a volume that is none of its own", mount("/data", "scratch-data"), "scratch-data is not"),
+    ("the volume of the sockets by name", mount("/x", names.sidecars.VOLUME_SOCKETS), "is not in"),
     ("another user", security(runAsUser=65532), "runs with 10001"),
     ("another group", security(runAsGroup=65532), "runs with 10001"),
     ("root", security(runAsUser=0), "10001"),
-    ("anybody who may be root", security(runAsNonRoot=False), "nothing as root"),
+    ("anybody who may be root", security(runAsNonRoot=False), "not run anything as root"),
     ("privileges", security(privileged=True), "must not be privileged"),
     ("capabilities", security(capabilities={"add": ["SYS_ADMIN"]}), "SYS_ADMIN"),
-    ("the node's files", volume(hostPath={"path": "/"}), "node's files"),
-    ("capabilities of no shape", security(capabilities=["x"]), "cannot be read"),
+    ("the node's files", volume(hostPath={"path": "/"}), "files of the node"),
+    ("capabilities of no shape", security(capabilities=["x"]), "is invalid"),
     ("all of the node's memory", volume(emptyDir={"medium": "Memory"}), "emptyDir.sizeLimit"),
     ("a limit that is the whole pod's",
      {"resources": {"limits": {"ephemeral-storage": "1Gi"}}}, "CloudNativePG's whole pod"),
@@ -130,7 +130,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         ("--leader-elect", "false"), ("--leader-elect", "0"),
     )),
     ("an election in the command", {"command": ["/manager", "--leader-elect"]}, "leader-elected"),
-    *((f"the port of {words}", args(words), "CloudNativePG's own") for words in (
+    *((f"the port of {words}", args(words), "CloudNativePG uses port") for words in (
         "--metrics-bind-address=:8080", "--metrics-bind-address=0.0.0.0:8080",
         "--webhook-port=9443", "--port=8080", "--addr=[::]:9443", ":8080",
     )),
@@ -154,7 +154,7 @@ def test_root_is_refused_where_the_platform_assigns_the_user() -> None:
     found = judge(security(runAsUser=0), ASSIGNED)
 
     assert found is not None
-    assert "nothing as root" in found[1]
+    assert "not run anything as root" in found[1]
 
 
 def test_a_port_that_the_manager_declares_is_its_own() -> None:

@@ -18,7 +18,7 @@ SICK = IssuerFacts("ClusterIssuer own", exists=True, ready=False, message="no su
     [
         pytest.param(
             IssuingFacts(False, None, ()), Status.FALSE, Reason.CERT_MANAGER_NOT_INSTALLED,
-            "install it", id="cert-manager is not installed",
+            "Install cert-manager", id="cert-manager is not installed",
         ),
         pytest.param(
             IssuingFacts(True, GONE, (YOUNG,)), Status.FALSE, Reason.ISSUER_NOT_READY,

@@ -154,13 +154,13 @@ BAD = [
         "a client Secret without anything",
         replace(GOOD, client=PairFacts("client", exists=True)),
         Reason.SECRET_INCOMPLETE,
-        ("Secret client: tls.crt holds no certificate",),
+        ("Secret client: tls.crt contains no certificate",),
     ),
     (
         "a trusted ca.crt that is not there",
         trusting(chain=(BY_ROOT,)),
         Reason.SECRET_INCOMPLETE,
-        ("Secret client: ca.crt holds no certificate", "trust tls.crt"),
+        ("Secret client: ca.crt contains no certificate", "clientCA to tls.crt"),
     ),
     (
         "a server key of another certificate",
@@ -190,7 +190,7 @@ BAD = [
         "a server certificate of tomorrow",
         server(certificate(since=DAY)),
         Reason.NOT_YET_VALID,
-        ("Secret server", "valid from 2026-08-02T12:00:00Z", "clocks"),
+        ("Secret server", "not valid before 2026-08-02T12:00:00Z", "clocks"),
     ),
     (
         "a client certificate of tomorrow",
@@ -292,25 +292,25 @@ BAD = [
         "a client from an issuer that is no CA",
         trusting(certificate("root"), chain=(BY_ROOT,)),
         Reason.INCOMPATIBLE_ISSUER,
-        ("no valid CA of its ca.crt",),
+        ("to a valid CA in its ca.crt",),
     ),
     (
         "a client from a CA that has expired",
         trusting(replace(ROOT, not_after=NOW - DAY), chain=(BY_ROOT,)),
         Reason.INCOMPATIBLE_ISSUER,
-        ("no valid CA of its ca.crt",),
+        ("to a valid CA in its ca.crt",),
     ),
     (
         "a chain with a gap",
         trusting(ROOT, chain=(certificate("cnpg", "lowest"), SUB)),
         Reason.INCOMPATIBLE_ISSUER,
-        ("no valid CA of its ca.crt",),
+        ("to a valid CA in its ca.crt",),
     ),
     (
         "a chain that turns in circles",
         trusting(certificate("y"), chain=LOOP),
         Reason.INCOMPATIBLE_ISSUER,
-        ("no valid CA of its ca.crt",),
+        ("to a valid CA in its ca.crt",),
     ),
 ]
 
@@ -346,7 +346,7 @@ def test_the_first_problem_is_told() -> None:
 
 def test_every_check_says_what_it_demands() -> None:
     for check in CHECKS:
-        assert (check.__doc__ or "").startswith("Demand "), check
+        assert (check.__doc__ or "").startswith("Require "), check
 
 
 @pytest.mark.parametrize(

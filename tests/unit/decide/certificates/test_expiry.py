@@ -102,7 +102,9 @@ def test_the_warning_names(after: timedelta, named: str | None) -> None:
     if verdict is not None:
         assert verdict.is_true
         assert verdict.reason is Reason.EXPIRING
-        assert verdict.message.startswith(f"Secret {named}: the certificate ends at 2026-04-30T12")
+        assert verdict.message.startswith(
+            f"Secret {named}: the certificate expires at 2026-04-30T12"
+        )
 
 
 def test_a_renewal_that_is_still_to_come_is_waited_for() -> None:

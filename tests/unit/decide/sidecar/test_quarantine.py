@@ -201,7 +201,7 @@ def test_who_is_taken_out_for(given: HostFacts, out: set[str], reason: Reason | 
     assert {cause.shared for cause in causes.values()} <= {len(out) > 1}
 
 
-ENDED = "Container manager of pod cnpg-9 ends with exit code 1: listen tcp :8080: address in use."
+ENDED = "Container manager of pod cnpg-9 exits with code 1: listen tcp :8080: address in use."
 WORDS = [
     (without_room(SPARE, serving("old")), "new", f"Pod cnpg-9 cannot be scheduled: {SCHEDULER}"),
     (having("settings", pods=(made("settings", seconds=SPARE, unmounted=UNMOUNTED),)), "settings",

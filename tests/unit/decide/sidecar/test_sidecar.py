@@ -176,7 +176,7 @@ def test_the_cause_is_told_in_the_last_words_of_the_container() -> None:
     words = find_causes(where)["hello"].message
 
     assert words == (
-        "Container cnpg-plugin-hello of pod cnpg-2 ends with exit code 2: panic: no lease."
+        "Container cnpg-plugin-hello of pod cnpg-2 exits with code 2: panic: no lease."
     )
 
 

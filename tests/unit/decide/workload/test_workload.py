@@ -41,7 +41,7 @@ ROWS = [
     pytest.param(
         workload(pod(container(running_since=None, waiting_reason="CrashLoopBackOff",
                                exit_code=3, restarts=4, exit_message="panic"))),
-        Status.FALSE, Reason.CRASH_LOOP, "exit code 3", id="the container ends again and again",
+        Status.FALSE, Reason.CRASH_LOOP, "exits with code 3", id="the container keeps exiting",
     ),
     pytest.param(
         workload(pod(container(running_since=None, exit_code=1, restarts=1))),
