@@ -70,7 +70,9 @@ async def run(settings: Settings) -> None:
     gatherer = Gatherer(client, settings.namespaces, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)
     reconciler = build_reconciler(settings, client, gatherer, slots, metrics)
-    loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=gatherer.manages)
+    loops = Loops(
+        lambda key: reconciler.reconcile(*key), metrics, slots=slots, is_managed=gatherer.manages
+    )
     picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))
     try:
         await runner.setup()

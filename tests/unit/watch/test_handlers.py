@@ -11,7 +11,7 @@ from cnpg_plugin_operator.reconcile.plugin import Requeue
 from cnpg_plugin_operator.telemetry import Metrics, Readiness
 from cnpg_plugin_operator.watch import handlers
 from cnpg_plugin_operator.watch.handlers import Watches, owners_of
-from cnpg_plugin_operator.watch.loops import Loops
+from cnpg_plugin_operator.watch.loops import Key, Loops
 
 Served = Callable[[str], Awaitable[frozenset[str]]]
 
@@ -22,7 +22,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handlers, "KINDS_INTERVAL", 0.01)
 
 
-async def nothing(_namespace: str, _name: str) -> Requeue:
+async def nothing(_: Key) -> Requeue:
     return Requeue(None)
 
 
