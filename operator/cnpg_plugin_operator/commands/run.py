@@ -27,6 +27,8 @@ from cnpg_plugin_operator.settings import FLAGS, PREFIX, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.loops import WORKERS, Loops
+from cnpg_plugin_operator.watch.supervision import keep_watching
+from cnpg_plugin_operator.watch.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -70,14 +72,17 @@ async def run(settings: Settings) -> None:
     gatherer = Gatherer(client, settings.namespaces, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)
     reconciler = build_reconciler(settings, client, gatherer, slots, metrics)
-    loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=gatherer.manages)
+    loops = Loops(
+        lambda key: reconciler.reconcile(*key), metrics, slots=slots, is_managed=gatherer.manages
+    )
     picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))
     try:
         await runner.setup()
         await _listen(runner, *settings.http_address)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
-        await Watches(loops, settings.namespaces, client.served).run(stop, readiness)
+        watches = Watches(Wakeups(loops), settings.namespaces, client.served, readiness, stop)
+        await keep_watching(watches.run, readiness, stop)
         logger.info("stopped")
     finally:
         picking_up.cancel()

@@ -1,9 +1,10 @@
-"""One serial loop per resource: wakes coalesce, failures back off, passes never overlap.
+"""One serial loop per key: wakes coalesce, failures back off, passes never overlap.
 
-Whatever a resource holds, only its own loop may suffer from it. Events make passes prompt, but
-nothing depends on them: kopf does not report what was deleted while its watch was down, and an
-object whose labels were removed leaves a watch that selects by label. So every resource is looked
-at within a minute, and resources without a loop are listed and picked up.
+A key is a resource or a whole namespace; `reconcile` knows what a pass of it does. Whatever a
+resource holds, only its own loop may suffer from it. Events make passes prompt, but nothing depends
+on them: kopf does not report what was deleted while its watch was down, and an object whose labels
+were removed leaves a watch that selects by label. So every key is looked at within a minute, and
+keys without a loop are listed and picked up.
 """
 
 import asyncio
@@ -23,8 +24,11 @@ from cnpg_plugin_operator.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
 
-Key = tuple[str, str]
-"""Namespace and name of a resource."""
+Key = tuple[str, ...]
+"""Namespace and name of a resource, or a namespace alone."""
+
+CONTROLLERS: Final = {1: "namespaces", 2: names.resource.PLURAL}
+"""The label `controller` of metrics, by the length of a key."""
 
 BACKOFF_FIRST: Final = 1.0
 """Seconds after the first failed pass."""
@@ -36,7 +40,7 @@ WORKERS: Final = 4
 """Passes that run at the same time: enough to overlap their waiting for the API server."""
 
 MOST_PASSES: Final = 120
-"""Passes of one resource within a minute, however often it is woken; even the waiting for a new
+"""Passes of one key within a minute, however often it is woken; even the waiting for a new
 leader of CloudNativePG takes no more."""
 
 REST: Final = 2.0
@@ -47,15 +51,15 @@ RESYNC: Final = (45.0, 60.0)
 
 
 class Loops:
-    """One loop per resource: wakes coalesce, passes of one resource never overlap.
+    """One loop per key: wakes coalesce, passes of one key never overlap.
 
-    Resources that `is_managed` does not know share one worker: however many there are, the others
-    do not wait for them.
+    Keys of namespaces that `is_managed` does not know share one worker: however many there are, the
+    others do not wait for them.
     """
 
     def __init__(
         self,
-        reconcile: Callable[[str, str], Awaitable[Requeue]],
+        reconcile: Callable[[Key], Awaitable[Requeue]],
         metrics: Metrics,
         *,
         slots: Slots | None = None,
@@ -69,7 +73,7 @@ class Loops:
         self._is_managed = is_managed
 
     async def pick_up(self, list_keys: Callable[[], Awaitable[Iterable[Key]]]) -> None:
-        """List the resources again and again, and start loops for those that have none."""
+        """List the keys again and again, and start loops for those that have none."""
         while True:
             await asyncio.sleep(_spread(*RESYNC))
             try:
@@ -82,7 +86,7 @@ class Loops:
                     self.wake(key)
 
     def wake(self, key: Key) -> None:
-        """Run a pass of this resource soon; start its loop where there is none."""
+        """Run a pass of this key soon; start its loop where there is none."""
         loop = self._loops.get(key)
         if loop is None:
             loop = self._loops[key] = _Loop()
@@ -90,13 +94,13 @@ class Loops:
         loop.woken.set()
 
     def wake_where(self, matches: Callable[[Key, frozenset[str]], bool]) -> None:
-        """Wake the known resources that a predicate over key and marks picks."""
+        """Wake the known keys that a predicate over key and marks picks."""
         for key, loop in list(self._loops.items()):
             if matches(key, loop.marks):
                 loop.woken.set()
 
     def learn(self, key: Key, marks: frozenset[str]) -> None:
-        """Note by what else a resource is known, so that what names it can wake it."""
+        """Note by what else a key is known, so that what names it can wake it."""
         loop = self._loops.get(key)
         if loop is not None:
             loop.marks = marks
@@ -127,16 +131,16 @@ class Loops:
                 loop.woken.set()
 
     async def _pass(self, key: Key, failures: int) -> "_Pause":
-        controller = names.resource.PLURAL
+        controller = CONTROLLERS[len(key)]
         with self._metrics.reconcile_seconds.labels(controller).time():
             result, pause = await self._guarded(key, failures)
         self._metrics.reconciles.labels(controller, result).inc()
         return pause
 
     async def _guarded(self, key: Key, failures: int) -> tuple[str, "_Pause"]:
-        reference = {"namespace": key[0], "plugin": key[1]}
+        reference = dict(zip(("namespace", "plugin"), key, strict=False))
         try:
-            requeue = await self._reconcile(*key)
+            requeue = await self._reconcile(key)
         except errors.ClusterError as error:
             logger.warning("the pass is repeated: %s", error, extra=reference)
         except Exception:
@@ -157,7 +161,7 @@ def _spread(least: float, most: float) -> float:
 
 @dataclass(slots=True)
 class _Loop:
-    """The state of one resource's loop."""
+    """The state of one key's loop."""
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None

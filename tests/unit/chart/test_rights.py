@@ -7,7 +7,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
-from cnpg_plugin_operator.watch import handlers
+from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED
 from tests.unit.chart.rendering import (
     CHART,
     FULLNAME,
@@ -118,18 +118,15 @@ def group_of(kind: Kind) -> str:
     return kind.api_version.rpartition("/")[0]
 
 
-@pytest.mark.parametrize("kind", [handlers.DEPLOYMENTS, *handlers.CHILDREN], ids=str)
-def test_what_the_handlers_watch_may_be_watched(kind: tuple[str, str]) -> None:
-    group, _, _ = kind[0].rpartition("/")
-    assert verbs(role_rules(), group, kind[1]) >= {"list", "watch"}
+@pytest.mark.parametrize("kind", MANAGED, ids=lambda kind: kind.kind)
+def test_what_is_watched_may_be_watched(kind: Kind) -> None:
+    assert verbs(role_rules(), group_of(kind), kind.plural) >= {"list", "watch"}
 
 
-@pytest.mark.parametrize("kind", [handlers.RESOURCE, handlers.CLUSTERS], ids=str)
-def test_what_the_handlers_watch_everywhere_may_be_watched_everywhere(
-    kind: tuple[str, str],
-) -> None:
-    group, _, _ = kind[0].rpartition("/")
-    assert verbs(role_rules(kind="ClusterRole"), group, kind[1]) >= {"list", "watch"}
+@pytest.mark.parametrize("kind", EVERYWHERE, ids=lambda kind: kind.kind)
+def test_what_is_watched_everywhere_may_be_watched_everywhere(kind: Kind) -> None:
+    rules = role_rules(kind="ClusterRole")
+    assert verbs(rules, group_of(kind), kind.plural) >= {"list", "watch"}
 
 
 MADE = {kind for kind in kinds._BY_NAME.values() if kind.namespaced} - {kinds.PLUGIN}

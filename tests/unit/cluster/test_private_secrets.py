@@ -9,7 +9,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
 from cnpg_plugin_operator.decide.acceptance.private_secrets import SECRETS_LIMIT, PrivateSecrets
-from cnpg_plugin_operator.watch.handlers import marks_of, plugin_mark, secret_mark
+from cnpg_plugin_operator.watch.wakeups import marks_of, plugin_mark, secret_mark
 from tests.support.builders import resource
 from tests.support.fake_client import FakeClient
 

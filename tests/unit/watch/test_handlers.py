@@ -1,132 +1,217 @@
-"""The watches: whatever the API server answers, they begin again and the process goes on."""
+"""The watches, by the real kopf: where it looks, and that no answer to it ends the process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, CLUSTER, ISSUER, PLUGIN, POD, SECRET
 from cnpg_plugin_operator.reconcile.plugin import Requeue
 from cnpg_plugin_operator.telemetry import Metrics, Readiness
-from cnpg_plugin_operator.watch import handlers
-from cnpg_plugin_operator.watch.handlers import Watches, owners_of
-from cnpg_plugin_operator.watch.loops import Loops
+from cnpg_plugin_operator.watch import handlers, supervision
+from cnpg_plugin_operator.watch.handlers import Watches
+from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN
+from cnpg_plugin_operator.watch.loops import Key, Loops
+from cnpg_plugin_operator.watch.supervision import keep_watching
+from cnpg_plugin_operator.watch.wakeups import Wakeups
+from tests.support.watched_api import KUBECONFIG, WatchedAPI
 
-Served = Callable[[str], Awaitable[frozenset[str]]]
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "LONGEST_PAUSE", 0.01)
-    monkeypatch.setattr(handlers, "KINDS_INTERVAL", 0.01)
-
-
-async def nothing(_namespace: str, _name: str) -> Requeue:
-    return Requeue(None)
+NAMESPACES = ("cnpg-system", "second")
+SECRETS = SECRET.path(NAMESPACES[0])
+OPTIONAL_CHILDREN = {kind.path(place) for kind in (CERTIFICATE, ISSUER) for place in NAMESPACES}
+WATCHED = {kind.path() for kind in EVERYWHERE} | {
+    kind.path(place) for kind in MANAGED for place in NAMESPACES
+}
 
 
 class Running:
-    """Watches that run, and what /readyz would say of them."""
+    """Watches that run against an API server, and what /readyz would say of them."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, api: WatchedAPI) -> None:
+        self.api = api
         self.stop = asyncio.Event()
         self.readiness = Readiness()
-        watches = Watches(Loops(nothing, Metrics()), ("cnpg-system",), served)
-        self.task = asyncio.create_task(watches.run(self.stop, self.readiness))
+        self.absent: set[str] = set()
+        """Plurals of kinds that are not served."""
+        self.failure: errors.ClusterError | None = None
+        """Why nobody can say which kinds are served."""
+        self.begun: list[Key] = []
+        self.passes: list[Key] = []
+        self.slow = asyncio.Event()
+        self.slow.set()
+        self.loops = Loops(self._reconcile, Metrics())
+        watches = Watches(
+            Wakeups(self.loops), NAMESPACES, self._read_plurals, self.readiness, self.stop
+        )
+        self.task = asyncio.create_task(keep_watching(watches.run, self.readiness, self.stop))
 
-    async def until(self, lack: str) -> None:
-        """Wait until something is lacking, or nothing for an empty text."""
-        async with asyncio.timeout(5):
-            while lack not in self.readiness.lack or bool(lack) != bool(self.readiness.lack):
+    async def _reconcile(self, key: Key) -> Requeue:
+        self.begun.append(key)
+        await self.slow.wait()
+        self.passes.append(key)
+        return Requeue(600.0)
+
+    async def _read_plurals(self, group: str) -> frozenset[str]:
+        if self.failure:
+            raise self.failure
+        served = {kind.plural for kind in OPTIONAL if kind.api_version == group}
+        return frozenset(served - self.absent)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
                 assert not self.task.done()
                 await asyncio.sleep(0.005)
 
-    async def end(self) -> None:
-        self.stop.set()
-        async with asyncio.timeout(5):
-            await self.task
+    async def until_lacking(self, lack: str) -> None:
+        await self.until(lambda: lack in self.readiness.lack)
+
+    async def until_ready(self) -> None:
+        await self.until(lambda: not self.readiness.lack)
 
 
-async def test_an_api_server_that_is_down_is_asked_again_until_it_answers() -> None:
-    down = asyncio.Event()
-    down.set()
-
-    async def served(_group: str) -> frozenset[str]:
-        if down.is_set():
-            raise errors.UnavailableError("get API group: connection refused")
-        return frozenset()
-
-    running = Running(served)
-    await running.until("connection refused")
-    down.clear()
-    await running.until("CustomResourceDefinition cnpgplugins is not installed")
-    await running.end()
+@pytest.fixture
+async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WatchedAPI]:
+    monkeypatch.setattr(supervision, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(handlers, "KINDS_INTERVAL", 0.01)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    served = WatchedAPI()
+    async with served.serve("/k8s/clusters/one") as server:
+        (tmp_path / "kubeconfig").write_text(KUBECONFIG.format(server=server))
+        yield served
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        pytest.param(PermissionError("services is forbidden"), id="a right is missing"),
-        pytest.param(ConnectionError("reset by peer"), id="the connection broke"),
-    ],
-)
-async def test_a_watch_that_ends_begins_again(
-    monkeypatch: pytest.MonkeyPatch, failure: Exception
+async def started(api: WatchedAPI) -> AsyncIterator[Running]:
+    """Run watches until the end of a test."""
+    subject = Running(api)
+    yield subject
+    subject.stop.set()
+    async with asyncio.timeout(10):
+        await subject.task
+        await subject.loops.stop()
+
+
+running = pytest.fixture(started, name="running")
+
+
+def plugin(name: str) -> dict[str, Any]:
+    metadata = {"namespace": "anywhere", "name": name, "uid": name, "resourceVersion": "2"}
+    return {"apiVersion": PLUGIN.api_version, "kind": PLUGIN.kind, "metadata": metadata}
+
+
+async def test_children_are_watched_only_in_the_managed_namespaces(running: Running) -> None:
+    await running.until_ready()
+
+    assert running.api.watched == WATCHED
+    assert sorted(running.api.listed) == sorted(WATCHED)
+
+
+async def test_what_this_operator_alone_makes_is_selected_by_its_label(running: Running) -> None:
+    await running.until_ready()
+
+    own = {kind.path(place) for kind in OWN for place in NAMESPACES}
+    selected = {path for path, selector in running.api.selectors.items() if selector}
+    assert selected == own
+    assert running.api.selectors[POD.path("second")] == f"{names.labels.MANAGED_BY}=" + (
+        names.resource.OPERATOR
+    )
+
+
+async def test_resources_of_all_namespaces_are_woken_by_their_events(running: Running) -> None:
+    running.api.objects[PLUGIN.path()] = [plugin("listed")]
+    await running.until(lambda: running.passes == [("anywhere", "listed")])
+    await running.until_ready()
+    running.api.send(PLUGIN.path(), "ADDED", plugin("created"))
+    await running.until(lambda: running.passes[1:] == [("anywhere", "created")])
+
+
+async def test_nothing_is_watched_until_the_resource_can_exist(running: Running) -> None:
+    running.failure = errors.UnavailableError("get API group: connection refused")
+    await running.until_lacking("connection refused")
+    running.absent = {PLUGIN.plural}
+    running.failure = None
+    await running.until_lacking("CustomResourceDefinition cnpgplugins is not installed")
+    assert running.api.listed == []
+    running.absent = set()
+    await running.until_ready()
+
+
+async def test_kinds_come_and_go_without_another_look_at_the_rest(running: Running) -> None:
+    running.absent = {CERTIFICATE.plural, ISSUER.plural}
+    await running.until_ready()
+    assert running.api.watched == WATCHED - OPTIONAL_CHILDREN
+
+    running.absent = set()
+    await running.until(lambda: running.api.watched == WATCHED)
+    await running.until_ready()
+    running.failure = errors.UnavailableError("the API server restarts")
+    running.absent = {CLUSTER.plural, ISSUER.plural}
+    assert running.api.watched == WATCHED
+    running.failure = None
+    issuers = {ISSUER.path(place) for place in NAMESPACES}
+    await running.until(lambda: running.api.watched == WATCHED - issuers - {CLUSTER.path()})
+
+    assert sorted(running.api.listed) == sorted(WATCHED)
+
+
+async def test_a_resource_whose_kind_vanishes_is_what_readyz_tells_of(running: Running) -> None:
+    await running.until_ready()
+    running.absent = {PLUGIN.plural}
+    await running.until_lacking("CustomResourceDefinition cnpgplugins is not installed")
+    running.absent = set()
+    await running.until_ready()
+
+
+async def test_a_right_that_is_missing_is_named_at_once_and_may_come_later(api: WatchedAPI) -> None:
+    api.refused[SECRETS] = 403
+    async for running in started(api):
+        await running.until_lacking(f"not watched: {SECRETS} (HTTP 403)")
+        await running.until(lambda: api.watched == WATCHED - {SECRETS})
+        del api.refused[SECRETS]
+        await running.until_ready()
+
+
+async def test_a_watch_that_ends_begins_again_and_cuts_off_no_pass(running: Running) -> None:
+    running.slow.clear()
+    running.api.objects[PLUGIN.path()] = [plugin("slow")]
+    await running.until(lambda: bool(running.begun))
+    await running.until_ready()
+    running.api.refused[SECRETS] = 404
+    gone = {"kind": "Status", "code": 500, "message": "etcd is away"}
+    running.api.send(SECRETS, "ERROR", gone)
+    await running.until_lacking(f"{SECRETS} is refused")
+    running.api.refused.clear()
+    await running.until_ready()
+    left = [task for task in asyncio.all_tasks() if task.get_name().startswith(handlers.WATCH)]
+    assert len(left) == len(WATCHED), "kopf's tasks of before are still there"
+    assert running.begun == [("anywhere", "slow")]
+    running.slow.set()
+    await running.until(lambda: running.passes[:1] == running.begun[:1])
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_still_ends_the_process_while_kopf_runs(
+    running: Running, sent: signal.Signals
 ) -> None:
-    broken = asyncio.Event()
-    broken.set()
-
-    async def served(_group: str) -> frozenset[str]:
-        return frozenset({names.resource.PLURAL})
-
-    async def operate(
-        _registry: Any, stop: asyncio.Event, started: asyncio.Event, _namespaces: Any
-    ) -> None:
-        if broken.is_set():
-            raise failure
-        started.set()
-        await stop.wait()
-
-    monkeypatch.setattr(handlers, "_operate", operate)
-    running = Running(served)
-    await running.until(str(failure))
-    broken.clear()
-    await running.until("")
-    await running.end()
+    await running.until_ready()
+    os.kill(os.getpid(), sent)
+    async with asyncio.timeout(10):
+        await running.task
+    assert running.stop.is_set()
 
 
-async def test_an_error_at_the_moment_when_other_kinds_are_served_ends_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_signal_ends_the_process_also_while_it_waits_to_watch_again(
+    running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = [frozenset({names.resource.PLURAL}), frozenset({names.resource.PLURAL}), None]
-
-    async def served(group: str) -> frozenset[str]:
-        if group != handlers.RESOURCE[0]:
-            return frozenset()
-        answer = answers.pop(0) if answers else frozenset()
-        if answer is None:
-            raise errors.UnavailableError("the API server restarts")
-        return answer
-
-    async def operate(_registry: Any, stop: asyncio.Event, *_: Any) -> None:
-        await asyncio.wait_for(stop.wait(), 0.005)
-
-    monkeypatch.setattr(handlers, "_operate", operate)
-    running = Running(served)
-    await running.until("CustomResourceDefinition cnpgplugins is not installed")
-    await running.end()
-
-
-@pytest.mark.parametrize(
-    ("metadata", "owners"),
-    [
-        ({"labels": {names.labels.PLUGIN: "a"}}, {"a"}),
-        ({"ownerReferences": [{"kind": "CNPGPlugin", "name": "a"}]}, {"a"}),
-        ({"ownerReferences": [{"kind": "Deployment", "name": "a"}]}, set()),
-        ({"labels": None, "ownerReferences": None}, set()),
-    ],
-    ids=["its label", "its owner reference", "another owner", "nothing"],
-)
-def test_an_object_is_found_again_by(metadata: dict[str, Any], owners: set[str]) -> None:
-    assert owners_of(metadata) == owners
+    await running.until_ready()
+    monkeypatch.setattr(supervision, "LONGEST_PAUSE", 600.0)
+    running.api.send(SECRETS, "ERROR", {"kind": "Status", "code": 500, "message": "etcd is away"})
+    await running.until_lacking("etcd is away")
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await running.task

@@ -1,0 +1,64 @@
+"""What is watched: kinds, and where. No kopf, and nothing of what an event means.
+
+Resources and Clusters are watched in all namespaces; children, and what may take their place, only
+in the namespaces where the chart gives rights.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.cluster.kinds import (
+    CERTIFICATE,
+    CLUSTER,
+    DEPLOYMENT,
+    ISSUER,
+    PLUGIN,
+    POD,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Kind,
+)
+
+EVERYWHERE: Final = (PLUGIN, CLUSTER)
+"""Watched in all namespaces: a resource in a wrong one is told so."""
+
+OWN: Final = (POD, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE, ISSUER)
+"""Watched with a selector for what this operator made."""
+
+MANAGED: Final = (DEPLOYMENT, SECRET, SERVICE, *OWN)
+"""Watched in the managed namespaces. Without a selector: one Deployment is CloudNativePG's, users
+bring some of the Secrets, and a Service of others may take a plugin's name."""
+
+ALL: Final = (*EVERYWHERE, *MANAGED)
+
+OPTIONAL: Final = frozenset({PLUGIN, CLUSTER, CERTIFICATE, ISSUER})
+"""Watched while they are served; everything else is served by every API server."""
+
+ReadPlurals = Callable[[str], Awaitable[frozenset[str]]]
+"""Tells which kinds of an API group are served, by their plurals."""
+
+
+async def read_served(read_plurals: ReadPlurals) -> frozenset[Kind]:
+    """Read which of the watched kinds are served now.
+
+    Raises `ClusterError`; it is `KindMissingError` where nothing is worth watching yet.
+    """
+    groups = sorted({kind.api_version for kind in OPTIONAL})
+    found = await asyncio.gather(*map(read_plurals, groups))
+    plurals = dict(zip(groups, found, strict=True))
+    absent = {kind for kind in OPTIONAL if kind.plural not in plurals[kind.api_version]}
+    if PLUGIN in absent:
+        raise errors.KindMissingError(f"CustomResourceDefinition {PLUGIN.plural} is not installed")
+    return frozenset(ALL) - absent
+
+
+def find_paths(served: Iterable[Kind], namespaces: Iterable[str]) -> frozenset[str]:
+    """Name the collections to watch, as their URLs do."""
+    places = tuple(namespaces)
+    everywhere = {kind.path() for kind in served if kind in EVERYWHERE}
+    managed = {kind.path(place) for kind in served if kind in MANAGED for place in places}
+    return frozenset(everywhere | managed)
