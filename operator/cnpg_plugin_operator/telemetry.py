@@ -181,3 +181,5 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     root.setLevel(level.upper())
     for chatty in ("aiohttp.access", "asyncio", "kopf"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # An error for each attempt that is repeated; `watch.session` tells of what was answered.
+    logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)

@@ -4,6 +4,7 @@ kopf retries a refused watch for a minute before it fails, and does not tell whi
 listed. Its session is ours, so /readyz can say at any time what is not watched, and why.
 """
 
+import logging
 import ssl
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -15,6 +16,8 @@ import kopf
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch.kinds import OWN
+
+logger = logging.getLogger(__name__)
 
 SPARE_CONNECTIONS: Final = 3
 """Of a session, beside one for each watch: for lists and discovery."""
@@ -35,9 +38,13 @@ class Answers:
 
     def note(self, path: str, status: int, *, is_watch: bool) -> None:
         """Note an answer; a list alone is no watch yet."""
-        if path in self._lacks and (is_watch or status != HTTPStatus.OK):
-            self._lacks[path] = "" if status == HTTPStatus.OK else f"HTTP {status}"
-            self._tell()
+        if path not in self._lacks or (status == HTTPStatus.OK and not is_watch):
+            return
+        lack = "" if status == HTTPStatus.OK else f"HTTP {status}"
+        if lack and lack != self._lacks[path]:
+            logger.warning("not watched: %s (%s)", path, lack)
+        self._lacks[path] = lack
+        self._tell()
 
     def _tell(self) -> None:
         lacks = [f"{path} ({why})" for path, why in sorted(self._lacks.items()) if why]

@@ -13,7 +13,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, CLUSTER, ISSUER, PLUGIN, POD, SECRET
 from cnpg_plugin_operator.reconcile.plugin import Requeue
 from cnpg_plugin_operator.telemetry import Metrics, Readiness
-from cnpg_plugin_operator.watch import handlers, supervision
+from cnpg_plugin_operator.watch import handlers, session, supervision
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN
 from cnpg_plugin_operator.watch.loops import Key, Loops
@@ -167,13 +167,17 @@ async def test_a_resource_whose_kind_vanishes_is_what_readyz_tells_of(running: R
     await running.until_ready()
 
 
-async def test_a_right_that_is_missing_is_named_at_once_and_may_come_later(api: WatchedAPI) -> None:
+async def test_a_right_that_is_missing_is_named_at_once_and_may_come_later(
+    api: WatchedAPI, caplog: pytest.LogCaptureFixture
+) -> None:
     api.refused[SECRETS] = 403
     async for running in started(api):
         await running.until_lacking(f"not watched: {SECRETS} (HTTP 403)")
         await running.until(lambda: api.watched == WATCHED - {SECRETS})
         del api.refused[SECRETS]
         await running.until_ready()
+    told = [line.levelname for line in caplog.records if line.name == session.__name__]
+    assert told == ["WARNING"]
 
 
 async def test_a_watch_that_ends_begins_again_and_cuts_off_no_pass(running: Running) -> None:
