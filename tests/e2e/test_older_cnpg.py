@@ -28,6 +28,8 @@ from tests.support.resources import (
     service,
 )
 
+pytestmark = pytest.mark.cnpg("old")
+
 CLUSTER = (os.environ.get("CNPGP_TEST_CLUSTER") or "test") + "-old"
 VERSION = "1.25.0"
 CNPG = "cnpg-controller-manager"
@@ -110,7 +112,7 @@ def test_never_says_so_and_restarts_nothing(old_plugins: Plugins) -> None:
     old_plugins.patch(name, port=9443)
     found = old_plugins.until_condition(name, "Registered", "RestartForbidden", within=30)
     assert f"kubectl rollout restart deployment {CNPG}" in found["message"]
-    wait.never("CloudNativePG was changed", lambda: rolls(old_plugins) != before, seconds=13)
+    old_plugins.never("CloudNativePG was changed", lambda: rolls(old_plugins) != before, of=name)
 
     # Whoever follows the message is done.
     old_plugins.kubectl("rollout", "restart", f"deployment/{CNPG}", "--namespace", "cnpg-system")
