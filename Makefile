@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 IMAGE ?= localhost/cnpg-plugin-operator:dev
 PYTEST_ARGS ?=
-# Processes of `make test`, each with a cluster of its own: one for each group of end-to-end tests.
+# Processes of `make test`, each with a cluster of its own.
 WORKERS ?= 4
 LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
 

@@ -4,8 +4,8 @@ Unit tests ask for neither and need no cluster. The cluster is called `test` (or
 CNPGP_TEST_CLUSTER says, for two runs side by side), is brought up where it does not run, and is
 left running: the next run starts in a second. Each test takes away what it made.
 
-With `pytest -n`, each process has a cluster of its own, `test`, `test-1`, `test-2` …, and what
-shares a cluster stays in one process: tests/README.md tells which modules do.
+With `pytest -n`, each process has a cluster of its own: `test`, `test-1`, `test-2` … What runs
+where is told in tests/README.md.
 """
 
 import os
@@ -27,6 +27,7 @@ from tests.support.cluster_fixture_operator import Operator
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"
 ORDER = ("unit", "integration", "e2e")
+INTEGRATION = "tests/integration/"
 TESTS = Path(__file__).parent
 
 # A busy machine is no fault of the code. In CI the examples are always the same, so that a run
@@ -49,18 +50,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out modules to the processes of `pytest -n`, in their order and group by group.
+    """Hands out modules to the processes of `pytest -n` in their order, to whichever is free.
 
-    xdist's own `--dist loadgroup` groups nothing under pytest 9.2 (pytest-xdist#1386).
+    Those against a bare API server stay together: one of them starts the operator in the end.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return whole_run.groups().get(module, module)
+        return INTEGRATION if module.startswith(INTEGRATION) else module
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
-    """Keep modules together that share a cluster."""
+    """Take the order of the tests, where xdist would begin with the modules of most tests."""
     config.option.loadscopereorder = False
     return Scheduling(config, log)
 
@@ -98,21 +99,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return ORDER.index(level(item)), "operator" in getattr(item, "fixturenames", ())
 
     items.sort(key=place)
-    for module in {item.getparent(pytest.Module) for item in items if level(item) != "unit"}:
-        if module is not None and (group := group_of(module)):
-            whole_run.note_group(module.nodeid, group)
-
-
-def group_of(module: pytest.Module) -> str | None:
-    """Tell with which others a module shares a cluster.
-
-    One that leaves CloudNativePG alone may come anywhere: it fills the time of a process that has
-    nothing else to do.
-    """
-    cnpg = module.get_closest_marker("cnpg")
-    if cnpg is None:
-        return "integration"
-    return None if cnpg.args[0] == "untouched" else str(cnpg.args[0])
 
 
 def level(item: pytest.Item) -> str:

@@ -14,14 +14,14 @@ from tests.support.remains import take_away_remains
 from tests.support.resources import plugin
 
 STATES = ("hosting", "rolled", "old", "untouched", "any")
-"""What a module does to CloudNativePG, in the order in which these begin: it hosts sidecars, it is
-rolled or replaced, it is an old version, it is left alone; or the module judges the whole run."""
+"""What a module does to CloudNativePG, in the order in which modules begin: it hosts sidecars, is
+rolled or replaced, is an old version, is left alone; or the module judges the whole run."""
 
 
 # After -k and -m: what they leave out is gone by then.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Bring groups together, and last what looks back; on the whole run, if there is all of it."""
+    """Long modules come first, and last what looks back: on the whole run if there is all of it."""
     here = Path(__file__).parent
 
     def place(item: pytest.Item) -> tuple[int, bool]:
@@ -39,8 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def state(item: pytest.Item) -> str:
     """Tell what a module does to CloudNativePG."""
     mark = item.get_closest_marker("cnpg")
-    if mark is None:
-        raise pytest.UsageError(f"{item.path.name} has no pytestmark = pytest.mark.cnpg(…)")
+    if mark is None or mark.args[0] not in STATES:
+        raise pytest.UsageError(f"{item.path.name} lacks pytest.mark.cnpg(one of {STATES})")
     return str(mark.args[0])
 
 

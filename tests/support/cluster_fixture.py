@@ -165,8 +165,8 @@ def install_chart(cluster: Cluster, key: str, **values: object) -> None:
         )
 
 
-def install_operator(cluster: Cluster) -> None:
+def install_operator(cluster: Cluster, **values: object) -> None:
     """Everything from the sources to a ready operator."""
     key = image_key()
     load_once(cluster, provide_image(key), key)
-    install_chart(cluster, key)
+    install_chart(cluster, key, **values)

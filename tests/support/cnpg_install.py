@@ -49,13 +49,14 @@ def restore_cnpg(cluster: Cluster) -> None:
         cluster.kubectl("delete", "secrets", *_SECRETS, *_WHERE, "--ignore-not-found")
     objects = manifest_objects()
     (deployment,) = (each for each in objects if each["kind"] == "Deployment")
-    flags = ("--server-side", "--force-conflicts", "-f", "-")
+    # Right after its start, a busy API server takes half a minute to offer what validation needs.
+    flags = ("--server-side", "--force-conflicts", "--validate=false", "-f", "-")
     cluster.kubectl("apply", *flags, input=_listing(objects))
     name = f"deployment/{deployment['metadata']['name']}"
     live = json.loads(cluster.kubectl("get", name, *_WHERE, "--output=json"))
     number = (live["metadata"].get("annotations") or {}).get(_ROLLOUT)
     deployment["metadata"]["annotations"] = {_ROLLOUT: number} if number else {}
-    cluster.kubectl("replace", "-f", "-", input=json.dumps(deployment))
+    cluster.kubectl("replace", "--validate=false", "-f", "-", input=json.dumps(deployment))
     cluster.kubectl("rollout", "status", name, *_WHERE, "--timeout=300s")
 
 

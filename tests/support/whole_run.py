@@ -4,7 +4,6 @@ Tests run side by side in several processes, each with a cluster of its own; a t
 whole run waits for the others, and reads what they left in all clusters.
 """
 
-import functools
 import os
 import shutil
 import tempfile
@@ -47,17 +46,6 @@ def until_finished(tests: AbstractSet[str]) -> None:
             explain=lambda missing=missing: "\n".join(sorted(missing)),  # type: ignore[misc]
             pause=1,
         )
-
-
-def note_group(module: str, group: str) -> None:
-    """Note with which others a module shares a cluster."""
-    _append("groups", f"{module} {group}")
-
-
-@functools.cache
-def groups() -> dict[str, str]:
-    """Give the group of each module that is in one; asked for once all have been noted."""
-    return dict(line.split() for line in _lines("groups"))
 
 
 def note_audit_log(log: Path, began: int) -> None:
