@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 IMAGE ?= localhost/cnpg-plugin-operator:dev
 PYTEST_ARGS ?=
+# Processes of `make test`, each with a cluster of its own.
+WORKERS ?= 4
 LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ demo-down: ## remove the cluster of `make demo`
 	$(PYTHON) -m tests.demo --down
 
 test: lint peers ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --durations=40 --durations-min=1 $(PYTEST_ARGS)
 
 unit: venv ## run the tests that need no cluster
 	$(BIN)/pytest tests/unit $(PYTEST_ARGS)

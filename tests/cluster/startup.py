@@ -76,7 +76,7 @@ class Startup:
 
     def _load_images(self) -> None:
         socket = self._layout.containerd_socket
-        wait_until("containerd's socket", socket.exists, timeout=30, check=self._check)
+        wait_until("containerd's socket", socket.exists, timeout=300, check=self._check)
         for image in images.always_loaded(self._cnpg):
             name, key = image.tag.rpartition("/")[2], image.archive.stem
             if not self._is_done(name, key):
@@ -91,7 +91,7 @@ class Startup:
         wait_until(
             "the API server",
             lambda: api.is_ready(self._layout),
-            timeout=120,
+            timeout=300,
             check=self._check,
             explain=lambda: self._supervisor.log_tail("kube-apiserver"),
         )
@@ -104,7 +104,7 @@ class Startup:
             wait_until(
                 "cert-manager's resource types",
                 lambda: addons.cert_manager_is_served(self._layout),
-                timeout=60,
+                timeout=300,
                 check=self._check,
             )
             self._mark_done(node.CERT_MANAGER, key)
@@ -126,7 +126,7 @@ class Startup:
         wait_until(
             "the node",
             ready,
-            timeout=90,
+            timeout=300,
             check=self._check,
             explain=lambda: self._supervisor.log_tail("kubelet"),
         )
@@ -136,7 +136,7 @@ class Startup:
         wait_until(
             f"CloudNativePG {version}",
             lambda: addons.cnpg_is_available(self._layout) and addons.cnpg_answers(self._layout),
-            timeout=180,
+            timeout=300,
             check=self._check,
             explain=lambda: addons.explain_pods(self._kubectl),
         )

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.names import SHARED
-from tests.support.cluster_fixture import VALUES, image_key, install_chart
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins
 from tests.support.cnpg_install import restore_cnpg
@@ -14,62 +13,43 @@ from tests.support.hosting import Host, template
 from tests.support.remains import take_away_remains
 from tests.support.resources import plugin
 
-FIRST = ("test_writes",)
-"""Need a namespace without any other plugin."""
-
-LAST = (
-    "test_private_secrets",
-    "test_secrecy",
-    "test_upgrades",
-    "test_restart",
-    "test_restart_safety",
-    "test_restart_crashes",
-    "test_finding_cnpg",
-    "test_finding_cnpg_of_helm",
-    "test_cert_manager",
-    "test_older_cnpg",
-    "test_deletion_inventory",
-    "test_sidecar",
-    "test_sidecar_safety",
-    "test_sidecar_survival",
-    "test_moves",
-    "test_sidecar_isolation",
-    "test_sidecar_blockade",
-)
-"""Look at what all others left behind, or disturb what all others lean on."""
-
-
-LOOKS_BACK = "test_rights_used"
-"""Judges the whole run: comes after everything, and only where no other module is left out."""
+STATES = ("hosting", "rolled", "old", "untouched", "any")
+"""What a module does to CloudNativePG, in the order in which modules begin: it hosts sidecars, is
+rolled or replaced, is an old version, is left alone; or the module judges the whole run."""
 
 
 # After -k and -m: what they leave out is gone by then.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Modules that need a place of their own come first or last."""
+    """Long modules come first, and last what looks back: on the whole run if there is all of it."""
     here = Path(__file__).parent
 
-    def place(item: pytest.Item) -> int:
+    def place(item: pytest.Item) -> tuple[int, bool]:
         if item.path.parent != here:
-            return 0
-        if item.path.stem in FIRST:
-            return 1
-        if item.path.stem == LOOKS_BACK:
-            return 3 + len(LAST)
-        return 3 + LAST.index(item.path.stem) if item.path.stem in LAST else 2
+            return -1, False
+        return STATES.index(state(item)), bool(item.get_closest_marker("looks_back"))
 
     items.sort(key=place)
     if {path.stem for path in here.glob("test_*.py")} - {item.path.stem for item in items}:
-        left_out = [item for item in items if item.path.stem == LOOKS_BACK]
-        items[:] = [item for item in items if item.path.stem != LOOKS_BACK]
+        left_out = [item for item in items if item.path.parent == here and state(item) == "any"]
+        items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _nothing_left_behind(operator: Operator) -> None:
-    """Take away what a run that was killed has left in the tests' own cluster."""
+def state(item: pytest.Item) -> str:
+    """Tell what a module does to CloudNativePG."""
+    mark = item.get_closest_marker("cnpg")
+    if mark is None or mark.args[0] not in STATES:
+        raise pytest.UsageError(f"{item.path.name} lacks pytest.mark.cnpg(one of {STATES})")
+    return str(mark.args[0])
+
+
+@pytest.fixture(scope="session")
+def operator(operator: Operator) -> Operator:
+    """The operator, in a cluster without what a run that was killed has left there."""
     restore_cnpg(operator.cluster)
     take_away_remains(operator.cluster)
+    return operator
 
 
 @pytest.fixture
@@ -88,7 +68,7 @@ def module_plugins(operator: Operator) -> Iterator[Plugins]:
     own.clean_up()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared(operator: Operator) -> Iterator[Plugins]:
     """A Ready plugin called `shared`; who changes it leaves it as it was."""
     own = Plugins(operator)
@@ -98,22 +78,12 @@ def shared(operator: Operator) -> Iterator[Plugins]:
     own.clean_up()
 
 
-@pytest.fixture(scope="session")
-def hasty(operator: Operator) -> Iterator[Operator]:
-    """The operator with little patience: it waits neither for more sidecars nor for late ones."""
-    key = image_key()
-    restart = {**VALUES["restart"], "settle": "3s"}
-    install_chart(operator.cluster, key, restart=restart, sidecars={"deadline": "15s"})
-    yield operator
-    install_chart(operator.cluster, key)
-
-
 @pytest.fixture(scope="module")
-def leaving_cnpg_as_found(hasty: Operator) -> Iterator[None]:
+def leaving_cnpg_as_found(operator: Operator) -> Iterator[None]:
     """CloudNativePG's pod template is the same before and after a module."""
-    before = template(hasty.api)
+    before = template(operator.api)
     yield
-    assert template(hasty.api) == before
+    assert template(operator.api) == before
 
 
 @pytest.fixture

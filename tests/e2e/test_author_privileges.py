@@ -18,6 +18,8 @@ from tests.support.pod_security import REFUSED
 from tests.support.resources import IMAGE, NAMESPACE, Manifest, plugin
 from tests.support.rolls import CNPG
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 WEB = "e2e-web"
 """A Deployment with CloudNativePG's label that runs something else, and a Service before it."""
 

@@ -1,6 +1,6 @@
 """Without cert-manager: new plugins are told so, working ones work on, and its return is noticed.
 
-The last of all modules: for its duration no certificate can be issued in the cluster.
+For its duration no certificate can be issued in the cluster.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,8 @@ from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import plugin
 
+pytestmark = pytest.mark.cnpg("rolled")
+
 NAME = "without-cert-manager"
 SECONDS_TO_SAY_SO = 15
 CRDS = ("-f", str(CERT_MANAGER.asset("crds")))
@@ -22,7 +24,7 @@ CRDS = ("-f", str(CERT_MANAGER.asset("crds")))
 
 def install(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "--force-conflicts", *CRDS)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *CRDS)
+    cluster.kubectl("wait", "--for=condition=Established", "--timeout=300s", *CRDS)
     cluster.start_component("cert-manager")
 
 
@@ -31,7 +33,7 @@ def uninstalled(cluster: Cluster, shared: Plugins) -> Iterator[None]:
     """cert-manager gone, with its kinds; whatever happens, it is back in the end."""
     shared.until_ready(SHARED)
     cluster.stop_component("cert-manager")
-    cluster.kubectl("delete", "--timeout=60s", *CRDS)
+    cluster.kubectl("delete", "--timeout=300s", *CRDS)
     yield
     install(cluster)
 

@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
 from tests.support import wait
 from tests.support.cluster_fixture_api import Recorder
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import plugin, plugin_name, postgres
+
+pytestmark = pytest.mark.cnpg("untouched")
 
 PROTECTED, FREE, MISPLACED = "protected", "unprotected", "misplaced-and-deleted"
 USER = "e2e-user-of-both"
@@ -109,7 +113,7 @@ def test_deleting_with_kubectl_and_applying_again_at_once_gives_a_new_plugin(
     plugins.apply(plugin(name))
     plugins.until_ready(name)
     before = plugins.plugin(name)["metadata"]["uid"]
-    flags = ("--namespace", "cnpg-system", "--timeout=30s")
+    flags = ("--namespace", "cnpg-system", "--timeout=300s")
     plugins.kubectl("delete", "cnpgplugin", name, *flags)
     plugins.kubectl("apply", "-f", "-", input=json.dumps(plugin(name)))
     plugins.until_ready(name)

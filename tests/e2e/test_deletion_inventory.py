@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pytest
+
 from tests.support import wait
 from tests.support.cluster_fixture_api import APPS, CERT_MANAGER, CORE, RBAC, Object
 from tests.support.cluster_fixture_operator import Operator
@@ -24,6 +26,8 @@ from tests.support.resources import (
     service,
 )
 from tests.support.thorough import THOROUGH, rows
+
+pytestmark = pytest.mark.cnpg("hosting")
 
 KINDS: Final = (
     *((APPS, kind) for kind in ("deployments",)),
@@ -154,7 +158,7 @@ def foreign_service(plugins: Plugins) -> Iterator[None]:
     assert plugins.find("Service", FOREIGN) is not None
 
 
-def test_every_deletion_leaves_what_was_there_before(hasty: Operator, plugins: Plugins) -> None:
+def test_every_deletion_leaves_what_was_there_before(operator: Operator, plugins: Plugins) -> None:
     chosen = rows(ROWS, SAMPLE)
     with foreign_service(plugins):
         before = settled_inventory(plugins)

@@ -12,6 +12,8 @@ from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
 from tests.support.resources import IMAGE, NAMESPACE, Manifest, plugin, plugin_name
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 SECONDS_TO_RETURN = 20
 
 

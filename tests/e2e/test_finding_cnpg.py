@@ -1,6 +1,6 @@
 """CloudNativePG is found however it was installed, and what keeps it from seeing plugins is said.
 
-Runs late: CloudNativePG itself is changed, and put back as it was.
+CloudNativePG itself is changed, and put back as it was.
 """
 
 import json
@@ -13,6 +13,8 @@ from tests.support.cluster_fixture_api import Object
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import plugin
+
+pytestmark = pytest.mark.cnpg("rolled")
 
 NAME = "finder"
 CNPG = "cnpg-controller-manager"
@@ -41,7 +43,7 @@ def restored(found: Plugins) -> Iterator[Plugins]:
         "spec": {"paused": None, "template": {"spec": {"containers": containers}}},
     }
     found.kubectl("patch", "deployment", CNPG, *WHERE, "--patch", json.dumps(patch))
-    found.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=90s")
+    found.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=300s")
     found.until_ready(NAME, within=60)
 
 
@@ -117,13 +119,15 @@ def test_one_that_does_not_watch_its_own_namespace_is_told_of_beforehand(
     restored.kubectl("set", "env", f"deployment/{CNPG}", *WHERE, "WATCH_NAMESPACE=default")
     found = restored.until_condition(NAME, "Accepted", "CNPGNotWatching", within=5)
     assert "add cnpg-system to WATCH_NAMESPACE" in found["message"]
-    restored.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=90s")
+    restored.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=300s")
 
     def log() -> str:
         return restored.kubectl("logs", f"deployment/{CNPG}", *WHERE)
 
-    wait.until("it leads", lambda: "Successfully acquired lease" in log(), within=60, explain=log)
-    wait.never("it registers the plugin", lambda: "Registered plugin" in log(), seconds=10)
+    leads = "Successfully acquired lease"
+    wait.until("it leads", lambda: leads in log(), within=60, explain=log, pause=1)
+    # One that watches its namespace registers a plugin within a second.
+    wait.never("it registers it", lambda: "Registered plugin" in log(), seconds=5, pause=1)
 
 
 def test_an_unknown_version_is_named_as_such(restored: Plugins) -> None:

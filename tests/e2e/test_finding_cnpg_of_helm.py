@@ -15,6 +15,8 @@ from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.cnpg_install import installed_by_helm
 from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
 
+pytestmark = pytest.mark.cnpg("rolled")
+
 NAME, USER = "under-helm", "e2e-under-helm"
 LABEL = "app.kubernetes.io/name"
 MANIFESTS = "cnpg-controller-manager"

@@ -23,6 +23,8 @@ from tests.support.resources import (
     postgres,
 )
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 NAME = "first"
 DATABASE = "e2e-database"
 HEALTHY = "Cluster in healthy state"
@@ -33,7 +35,7 @@ REMOVAL_SECONDS = 15
 def ready(module_plugins: Plugins) -> Plugins:
     """The plugin, made as a user does."""
     module_plugins.apply(plugin(NAME))
-    flags = ("--namespace", NAMESPACE, "--for=condition=Ready", "--timeout=15s")
+    flags = ("--namespace", NAMESPACE, "--for=condition=Ready", f"--timeout={15 * wait.PATIENCE}s")
     module_plugins.kubectl("wait", f"cnpgplugin/{NAME}", *flags)
     return module_plugins
 
@@ -46,7 +48,7 @@ def database(operator: Operator, ready: Plugins) -> Iterator[Plugins]:
     ready.apply(postgres(DATABASE, plugin_name(NAME)))
     yield ready
     ready.clean_up()
-    operator.cluster.kubectl("delete", "pv", DATABASE, "--timeout=60s")
+    operator.cluster.kubectl("delete", "pv", DATABASE, "--timeout=300s")
 
 
 def database_of(plugins: Plugins) -> Object:
@@ -177,10 +179,10 @@ def test_a_plugin_in_use_stays_until_its_last_user_is_gone(database: Plugins) ->
     # An operator that dies meanwhile forgets nothing.
     database.operator.kill()
     database.operator.pod()
-    wait.never(
+    database.never(
         "the Service of a plugin in use was withdrawn",
         lambda: not database.labelled(NAME),
-        seconds=3,
+        of=NAME,
     )
 
     database.delete("Cluster", DATABASE, "default")

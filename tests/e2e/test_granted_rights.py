@@ -22,6 +22,8 @@ from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import NAMESPACE, plugin
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 GROUP = "rbac.authorization.k8s.io"
 OLD = "e2e-old-account"
 """An account that is gone; a binding still gives it rights."""

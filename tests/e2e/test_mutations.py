@@ -14,6 +14,8 @@ from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
 from tests.support.resources import NAMESPACE, plugin
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 ISSUED, OWN = "mutated", "mutated-own"
 """A plugin with certificates of cert-manager, and one with the operator's."""
 

@@ -21,6 +21,8 @@ from tests.support.remains import marked
 from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin, service
 from tests.support.rolls import CNPG
 
+pytestmark = pytest.mark.cnpg("rolled")
+
 HOLDER = "holder"
 """A plugin whose user brought its pairs; older than all that want them."""
 
@@ -217,7 +219,7 @@ def treasures(operator: Operator, module_plugins: Plugins, shared: Plugins) -> I
         secret("private-release", {"release": b"x"}, "helm.sh/release.v1"),
     )
     cluster.kubectl("apply", "-f", "-", input=json.dumps(marked(cluster_issuer(ALLOWED_ISSUER))))
-    cluster.kubectl("rollout", "status", f"deployment/{CNPG}", *where, "--timeout=90s")
+    cluster.kubectl("rollout", "status", f"deployment/{CNPG}", *where, "--timeout=300s")
     plugins.until_ready(HOLDER, "private-alone")
     yield plugins
     cluster.kubectl("delete", "clusterissuer", ALLOWED_ISSUER)

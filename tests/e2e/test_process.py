@@ -11,6 +11,8 @@ from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins
 from tests.support.resources import IMAGE_VERSION, NAMESPACE, plugin_name, service
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 
 def handshake(operator: Operator, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The command that a person types."""

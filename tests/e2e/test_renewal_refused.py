@@ -15,6 +15,8 @@ from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.issuers import client_pair, secret, server_pair
 from tests.support.resources import plugin
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 NAME = "brought-along"
 SERVER_SECRET, CLIENT_SECRET = "brought-server", "brought-client"
 NOTICED_WITHIN = 15

@@ -2,20 +2,19 @@
 
 `restartPolicy: Always` asks for a restart that CloudNativePG 1.30.0 would not need. The operator is
 killed just before each of its writes, hence just after the former one, and once after the last.
-Runs late: CloudNativePG rolls.
 """
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
 
-from tests.support.cluster_fixture import image_key, install_chart
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins
 from tests.support.refusing import Write, refused, until_refused
 from tests.support.resources import plugin
 from tests.support.rolls import CNPG, observe
+
+pytestmark = pytest.mark.cnpg("rolled")
 
 NAME = "interrupted"
 GROUP = "cnpgplugin.dev"
@@ -44,33 +43,24 @@ BEFORE = {
 }
 
 
-@pytest.fixture(scope="module")
-def prompt(operator: Operator) -> Iterator[Operator]:
-    """The operator, waiting for nobody before it restarts CloudNativePG."""
-    restart = {"settle": "1s", "settleMax": "2m", "cooldown": "1s"}
-    install_chart(operator.cluster, image_key(), restart=restart)
-    yield operator
-    install_chart(operator.cluster, image_key())
-
-
 @pytest.mark.parametrize("moment", [*BEFORE, None], ids=lambda moment: str(moment or "the end"))
 def test_an_operator_that_is_killed_around_a_write_of_a_restart_rolls_cloudnativepg_once(
-    prompt: Operator, plugins: Plugins, moment: str | None
+    operator: Operator, plugins: Plugins, moment: str | None
 ) -> None:
-    before = observe(prompt.api)
+    before = observe(operator.api)
     write = BEFORE[moment] if moment else None
-    mark = prompt.audit.mark()
-    with refused(prompt, write) if write else nullcontext():
+    mark = operator.audit.mark()
+    with refused(operator, write) if write else nullcontext():
         plugins.apply(plugin(NAME, restartPolicy="Always"))
         if write:
-            until_refused(prompt, write, mark, within=MINUTE)
+            until_refused(operator, write, mark, within=MINUTE)
         else:
             plugins.until_ready(NAME, within=MINUTE)
-        prompt.kill()
+        operator.kill()
     plugins.until_ready(NAME, within=2 * MINUTE)
-    prompt.writes_until_calm(prompt.audit.mark())
+    operator.writes_until_calm(operator.audit.mark())
 
-    after = observe(prompt.api)
+    after = observe(operator.api)
     assert after.generation == before.generation + 1
     assert len(after.revisions - before.revisions) == 1
     noted = plugins.plugin(NAME)["status"]["cnpg"]["lastRestart"]

@@ -1,6 +1,6 @@
 """A restart of CloudNativePG never adds to trouble: others' rollouts, failovers, reverts.
 
-`restartPolicy: Always` asks for restarts that CloudNativePG 1.30.0 would not need. Runs late.
+`restartPolicy: Always` asks for restarts that CloudNativePG 1.30.0 would not need.
 """
 
 import threading
@@ -15,6 +15,8 @@ from tests.support.cluster_fixture_api import CNPG as CNPG_API
 from tests.support.cluster_fixture_api import CORE, Api, ApiError, Object
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import plugin, postgres
+
+pytestmark = pytest.mark.cnpg("rolled")
 
 CNPG = "cnpg-controller-manager"
 PATH = f"{collection('Deployment')}/{CNPG}"
@@ -42,7 +44,7 @@ def leader(api: Api) -> str:
 @pytest.fixture(autouse=True)
 def at_rest(plugins: Plugins) -> Iterator[None]:
     """CloudNativePG at rest before and after each test."""
-    status = ("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=90s")
+    status = ("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=300s")
     plugins.kubectl(*status)
     yield
     plugins.kubectl(*status)
@@ -66,7 +68,7 @@ def test_a_cluster_that_switches_over_is_not_disturbed(plugins: Plugins) -> None
         return f"Cluster default/{user} (Switchover in progress)" in condition.get("message", "")
 
     wait.until("it waits", waits, within=MINUTE, explain=lambda: plugins.explain(name))
-    wait.never("CloudNativePG was changed", lambda: rolls(plugins) != before, seconds=15)
+    plugins.never("CloudNativePG was changed", lambda: rolls(plugins) != before, of=name)
     over = {"phase": "Cluster in healthy state", "currentPrimary": "a-2", "targetPrimary": "a-2"}
     plugins.api.patch(f"{path}/status", {"status": over})
     plugins.until_ready(name, within=2 * MINUTE)
@@ -110,7 +112,7 @@ def test_a_restart_that_is_taken_back_is_tried_twice_and_then_left(plugins: Plug
         plugins.apply(plugin(name, restartPolicy="Always"))
         found = plugins.until_condition(name, "Registered", "RestartReverted", within=3 * MINUTE)
         assert "2 times" in found["message"]
-        wait.never("it was tried again", lambda: taken[2:], seconds=20)
+        plugins.never("it was tried again", lambda: taken[2:], of=name)
     assert len(taken) == 2
     assert plugins.plugin(name)["status"]["cnpg"]["lastRestart"]["attempt"] == 2
 
@@ -130,7 +132,7 @@ def test_a_rollout_that_is_stuck_is_told_of_and_left_alone(plugins: Plugins) -> 
         found = plugins.until_condition(name, "Registered", "RestartStuck", within=MINUTE)
         assert "localhost/no-such-cnpg:1.30.0" in found["message"]
         before = rolls(plugins)
-        wait.never("something was added to it", lambda: rolls(plugins) != before, seconds=12)
+        plugins.never("something was added to it", lambda: rolls(plugins) != before, of=name)
     finally:
         plugins.kubectl(*set_image, f"manager={image}")
     plugins.until_ready(name, within=2 * MINUTE)

@@ -13,6 +13,8 @@ from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import NAMESPACE, behaviour, plugin, plugin_name
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 AUTHOR = f"system:serviceaccount:{NAMESPACE}:e2e-author"
 RBAC = "rbac.authorization.k8s.io"
 TAKEN = "cnpg-plugin-taken"

@@ -1,13 +1,17 @@
 """What the chart grants is what the operator used in this run of the end-to-end tests.
 
-Comes last and only with all the other modules (see conftest): a part of them uses a part.
+Comes last and only with all the other modules (see conftest): a part of them uses a part. Waits for
+those that run beside it, each in a cluster of its own, and reads all their audit logs.
 """
 
 import pytest
 
+from tests.support import whole_run
 from tests.support.cluster_fixture import OPERATOR_NAMESPACE, RELEASE
 from tests.support.cluster_fixture_operator import ACCOUNT, Operator
 from tests.support.rights import Granted, Right, Uses, read_granted, read_uses
+
+pytestmark = [pytest.mark.cnpg("any"), pytest.mark.looks_back]
 
 UNSEEN = {
     Right("cnpgplugin.dev", "cnpgplugins/finalizers", "update"): (
@@ -28,8 +32,14 @@ def granted(operator: Operator) -> set[Granted]:
 
 
 @pytest.fixture(scope="module")
-def uses(operator: Operator) -> Uses:
-    return read_uses(operator.cluster.audit_log, ACCOUNT, operator.began)
+def uses(request: pytest.FixtureRequest) -> Uses:
+    items = request.session.items
+    whole_run.until_finished({item.nodeid for item in items if item.path != request.path})
+    each = [read_uses(log, ACCOUNT, began) for log, began in whole_run.audit_logs()]
+    return Uses(
+        frozenset().union(*(uses.granted for uses in each)),
+        frozenset().union(*(uses.refused for uses in each)),
+    )
 
 
 def test_every_right_that_the_operator_has_is_used(granted: set[Granted], uses: Uses) -> None:

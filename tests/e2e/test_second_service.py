@@ -23,6 +23,8 @@ from tests.support.resources import (
     service,
 )
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 NAME, CLUSTER, OTHER = "rivalled", "e2e-rivalled", "rivalled-former"
 NO_GAP = 5.0
 """Seconds between two reconciles that nothing disturbs; the test asks for two in a second."""

@@ -1,13 +1,17 @@
-"""No private key shows anywhere. Runs after most others, to look at all that they left behind."""
+"""No private key shows anywhere. Comes last of its kind, to look at what the others left behind."""
 
 import base64
 import json
+
+import pytest
 
 from tests.e2e.names import SHARED
 from tests.support.cluster_fixture_api import CORE
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import plugin
+
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.looks_back]
 
 MARK = "PRIVATE KEY"
 

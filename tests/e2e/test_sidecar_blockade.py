@@ -30,7 +30,7 @@ from tests.support.remains import marked
 from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin_name, postgres
 from tests.support.thorough import rows
 
-pytestmark = pytest.mark.usefixtures("leaving_cnpg_as_found")
+pytestmark = [pytest.mark.cnpg("hosting"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
 
 HEALTHY: Final = "blockade-healthy"
 AGAIN: Final = 3 * MINUTE

@@ -25,7 +25,7 @@ from tests.support.resources import (
     service,
 )
 
-pytestmark = pytest.mark.usefixtures("leaving_cnpg_as_found")
+pytestmark = [pytest.mark.cnpg("hosting"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
 
 NOWHERE = "localhost/none:17"
 """Image of a Cluster whose pods need not start."""

@@ -31,6 +31,8 @@ from tests.support.hosting import (
 from tests.support.resources import IMAGE_VERSION, plugin_name, postgres
 from tests.support.rolls import CNPG
 
+pytestmark = pytest.mark.cnpg("hosting")
+
 ONE, OTHER = "outlive-a", "outlive-b"
 USER = "e2e-outlive"
 LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
@@ -67,7 +69,7 @@ def test_they_outlive_upgrades_and_rollbacks_of_helm(
     operator: Operator, plugins: Plugins, original: Object
 ) -> None:
     name, cluster, release = "under-helm", operator.cluster, "cnpg"
-    where = (*WHERE, "--wait", "--timeout", "90s")
+    where = (*WHERE, "--wait", "--timeout", "300s")
     with installed_by_helm(cluster, release, {}) as chart:
         path = f"{PATH.removesuffix(CNPG)}cnpg-cloudnative-pg"
         bare = plugins.api.get(path)["spec"]["template"]

@@ -1,9 +1,12 @@
 """`suspend` takes the operator's hands off, and says so."""
 
-from tests.support import wait
+import pytest
+
 from tests.support.cluster_fixture_operator import Operator
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import plugin
+
+pytestmark = pytest.mark.cnpg("untouched")
 
 NAME = "suspended"
 
@@ -36,8 +39,8 @@ def test_a_suspended_plugin_is_left_alone_until_it_is_resumed(
 def test_a_plugin_that_is_suspended_from_the_start_makes_nothing(plugins: Plugins) -> None:
     plugins.apply(plugin(NAME, suspend=True))
     plugins.until_condition(NAME, "Ready", "Suspended", within=10)
-    wait.never(
+    plugins.never(
         "something was made",
         lambda: [k for k in ("Service", "Deployment") if plugins.find(k, NAME) is not None],
-        seconds=1,
+        of=NAME,
     )

@@ -18,6 +18,8 @@ from tests.support.refusing import Write, refused
 from tests.support.remains import marked
 from tests.support.resources import NAMESPACE, behaviour, plugin
 
+pytestmark = pytest.mark.cnpg("untouched")
+
 READY, KEPT, LEAVING = "errors-ready", "errors-kept", "errors-leaving"
 UNKNOWN_FIELD, WRONG_NAME, TOO_DEEP = "errors-field", "errors-name", "errors-deep"
 NOISY_NAME, NOISY_VERSION = "errors-noisy-name", "errors-noisy-version"

@@ -16,6 +16,8 @@ from tests.support.resources import (
     postgres,
 )
 
+pytestmark = pytest.mark.cnpg("rolled")
+
 CNPG = "cnpg-controller-manager"
 WHERE = ("--namespace", "cnpg-system")
 SOON = 5.0
@@ -106,4 +108,4 @@ def test_with_cloudnativepg_scaled_to_nothing_a_deletion_does_not_hang(
         plugins.until_gone("Service", name, within=SOON)
     finally:
         plugins.kubectl(*scale, "--replicas=1")
-        plugins.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=90s")
+        plugins.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=300s")

@@ -1,4 +1,4 @@
-"""How much a plugin costs the API server. Needs a namespace without plugins: it runs first."""
+"""How much a plugin costs the API server. Needs a namespace without plugins."""
 
 import pytest
 
@@ -6,6 +6,8 @@ from tests.support import wait
 from tests.support.cluster_fixture_operator import Operator, Request
 from tests.support.cluster_fixture_plugins import Plugins, collection
 from tests.support.resources import NAMESPACE, plugin
+
+pytestmark = pytest.mark.cnpg("untouched")
 
 MOST = 14
 FIRST, SECOND = "writes-first", "writes-second"

@@ -121,7 +121,7 @@ def resource(cluster: Cluster, api: Api) -> Iterator[Object]:
     api.apply(f"{CORE}/namespaces/{NAMESPACE}", namespace, "tests", force=True)
     cluster.kubectl("delete", "cnpgplugin", "--all", "--namespace", NAMESPACE)
     yield api.create(collection("CNPGPlugin", NAMESPACE), plugin(NAME, NAMESPACE, **UNSCHEDULED))
-    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=90s")
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=300s")
 
 
 def parsed(resource: Object, **spec: object) -> Plugin:

@@ -35,7 +35,7 @@ def stored(server: Kubectl) -> Iterator[Manifest]:
     text = to_text({"name": STORED})
     made: Manifest = json.loads(server.kubectl("create", "-f", "-", "-o", "json", input=text))
     yield made
-    server.kubectl("delete", "cnpgplugin", STORED, "--timeout=60s")
+    server.kubectl("delete", "cnpgplugin", STORED, "--timeout=300s")
 
 
 def test_defaults_appear(stored: Manifest) -> None:
@@ -233,7 +233,7 @@ def shown(server: Kubectl) -> Iterator[str]:
     flags = ("--type=merge", "--subresource=status", "-p", change)
     server.kubectl("patch", "cnpgplugin", SHOWN, *flags)
     yield SHOWN
-    server.kubectl("delete", "cnpgplugin", SHOWN, "--timeout=60s")
+    server.kubectl("delete", "cnpgplugin", SHOWN, "--timeout=300s")
 
 
 def test_the_columns_show_what_one_wants_to_know(server: Kubectl, shown: str) -> None:

@@ -41,9 +41,10 @@ VALUES: Final[Mapping[str, Any]] = {
         "tag": "test",
         "pullPolicy": "Never",
     },
-    # Two restarts may follow each other within one run of the tests; and on a busy machine twenty
-    # plugins may take longer than a minute.
-    "restart": {"cooldown": "10s", "settleMax": "2m"},
+    # The chart's own pace is tested without a cluster. On a busy machine twenty plugins may take
+    # longer than a minute.
+    "restart": {"settle": "3s", "settleMax": "2m", "cooldown": "1s"},
+    "sidecars": {"deadline": "15s"},
     "allowedRoles": [ALLOWED_ROLE],
     "allowedClusterRoles": [ALLOWED_ROLE],
     "allowedServiceAccounts": [ALLOWED_ACCOUNT],
@@ -131,7 +132,7 @@ def apply_crd(cluster: Cluster) -> None:
     flags = ("--server-side", "--force-conflicts", "--field-manager=tests")
     cluster.kubectl("apply", *flags, "-f", "-", input=json.dumps(crd))
     name = crd["metadata"]["name"]
-    cluster.kubectl("wait", f"crd/{name}", "--for=condition=Established", "--timeout=30s")
+    cluster.kubectl("wait", f"crd/{name}", "--for=condition=Established", "--timeout=300s")
 
 
 def stop_operator(cluster: Cluster) -> None:
@@ -140,7 +141,7 @@ def stop_operator(cluster: Cluster) -> None:
     if cluster.kubectl("get", "deployment", RELEASE, *where, "--ignore-not-found"):
         cluster.kubectl("scale", f"deployment/{RELEASE}", *where, "--replicas=0")
         pods = ("pods", f"--selector=app.kubernetes.io/name={RELEASE}")
-        cluster.kubectl("wait", *pods, *where, "--for=delete", "--timeout=60s")
+        cluster.kubectl("wait", *pods, *where, "--for=delete", "--timeout=300s")
 
 
 def install_chart(cluster: Cluster, key: str, **values: object) -> None:
@@ -152,7 +153,7 @@ def install_chart(cluster: Cluster, key: str, **values: object) -> None:
     listing = ("--namespace", OPERATOR_NAMESPACE, "--all", "--output", "json")
     for found in json.loads(cluster.helm("list", *listing)):
         if found["name"] == RELEASE and found["status"] != "deployed":
-            cluster.helm("uninstall", *release, "--wait", "--timeout", "60s")
+            cluster.helm("uninstall", *release, "--wait", "--timeout", "300s")
     # The tag is always the same: the digest in the pod's annotations makes a new image a new pod.
     chosen = {**VALUES, "podAnnotations": {"cnpgplugin.dev/image": key}, **values}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
@@ -160,12 +161,12 @@ def install_chart(cluster: Cluster, key: str, **values: object) -> None:
         file.flush()
         cluster.helm(
             *("upgrade", "--install", *release, str(CHART), "--create-namespace"),
-            *("--values", file.name, "--wait", "--timeout", "120s"),
+            *("--values", file.name, "--wait", "--timeout", "300s"),
         )
 
 
-def install_operator(cluster: Cluster) -> None:
+def install_operator(cluster: Cluster, **values: object) -> None:
     """Everything from the sources to a ready operator."""
     key = image_key()
     load_once(cluster, provide_image(key), key)
-    install_chart(cluster, key)
+    install_chart(cluster, key, **values)

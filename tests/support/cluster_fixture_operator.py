@@ -20,6 +20,7 @@ from tests.support.cluster_fixture_api import CORE, Api, Object
 ACCOUNT: Final = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}"
 WRITING: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _HTTP_PORT = 8080
+_PASSES = "controller_runtime_reconcile_total"
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,8 @@ class Operator:
     deployment = RELEASE
     account = ACCOUNT
 
-    def __init__(self, cluster: Cluster, api: Api, began: int = 0) -> None:
+    def __init__(self, cluster: Cluster, api: Api) -> None:
         self.cluster = cluster
-        self.began = began
-        """The place in the audit log where this run of the tests begins."""
         self.api = api
         self.audit = Audit(cluster.audit_log, ACCOUNT)
 
@@ -156,6 +155,12 @@ class Operator:
             return response.status, response.read().decode()
         finally:
             connection.close()
+
+    def passes(self) -> int:
+        """How many passes its process has made so far."""
+        lines = self.http("/metrics")[1].splitlines()
+        counts = [line.split()[-1] for line in lines if line.startswith(f"{_PASSES}{{")]
+        return int(sum(map(float, counts)))
 
     def writes_until_calm(self, since: int) -> list[Request]:
         """Its writes since a mark, once it has been asking for nothing for some seconds."""

@@ -4,7 +4,7 @@ A wait that fails tells what a person would look at: conditions, events, pods, t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ from tests.support.resources import NAMESPACE, Manifest, plugin_name
 
 LABEL: Final = "cnpg.io/pluginName"
 """The Service label that CloudNativePG registers plugins by."""
+
+FURTHER_PASSES: Final = 4
+"""How many passes show that something is never done."""
 
 _COLLECTIONS: Final = {
     "CNPGPlugin": (PLUGINS, "cnpgplugins"),
@@ -143,6 +146,24 @@ class Plugins:
             within=within,
             explain=lambda: self.explain(name, namespace),
         )
+
+    def never(self, what: str, look: Callable[[], object], *, of: str) -> None:
+        """Ask for further passes over a plugin, and fail if anything (true) is found after one.
+
+        In seconds alone a busy machine might not come to a single pass. There is a second between
+        them, so that they last longer than the chart's settling and cool-down of the tests.
+        """
+        path = f"{collection('CNPGPlugin')}/{of}"
+        for number in range(FURTHER_PASSES):
+            before = self.operator.passes()
+            self.api.patch(path, {"metadata": {"annotations": {"example.com/look": f"{number}"}}})
+            wait.until(
+                f"another pass over {of}",
+                lambda before=before: self.operator.passes() > before,  # type: ignore[misc]
+                within=60,
+                explain=lambda: self.explain(of),
+            )
+            wait.never(what, look, seconds=1)
 
     def until_reported(self, name: str, cluster: str, version: str, *, within: float) -> None:
         """Wait until a Cluster shows a version of the plugin: CloudNativePG has talked to it."""

@@ -45,18 +45,19 @@ def restore_cnpg(cluster: Cluster) -> None:
     nothing happens.
     """
     for release in cluster.helm("list", *_WHERE, "--all", "--short").split():
-        cluster.helm("uninstall", release, *_WHERE, "--timeout", "60s")
+        cluster.helm("uninstall", release, *_WHERE, "--timeout", "300s")
         cluster.kubectl("delete", "secrets", *_SECRETS, *_WHERE, "--ignore-not-found")
     objects = manifest_objects()
     (deployment,) = (each for each in objects if each["kind"] == "Deployment")
-    flags = ("--server-side", "--force-conflicts", "-f", "-")
+    # Right after its start, a busy API server takes half a minute to offer what validation needs.
+    flags = ("--server-side", "--force-conflicts", "--validate=false", "-f", "-")
     cluster.kubectl("apply", *flags, input=_listing(objects))
     name = f"deployment/{deployment['metadata']['name']}"
     live = json.loads(cluster.kubectl("get", name, *_WHERE, "--output=json"))
     number = (live["metadata"].get("annotations") or {}).get(_ROLLOUT)
     deployment["metadata"]["annotations"] = {_ROLLOUT: number} if number else {}
-    cluster.kubectl("replace", "-f", "-", input=json.dumps(deployment))
-    cluster.kubectl("rollout", "status", name, *_WHERE, "--timeout=90s")
+    cluster.kubectl("replace", "--validate=false", "-f", "-", input=json.dumps(deployment))
+    cluster.kubectl("rollout", "status", name, *_WHERE, "--timeout=300s")
 
 
 @contextmanager
@@ -76,12 +77,12 @@ def installed_by_helm(cluster: Cluster, release: str, values: Mapping[str, str])
         ownerless = json.dumps({"metadata": {"ownerReferences": None}})
         patch = ("--type=merge", "--patch", ownerless)
         cluster.kubectl("patch", "secrets", *_SECRETS, *_WHERE, *patch)
-        cluster.kubectl("delete", "--timeout=60s", "-f", "-", input=_listing(objects))
+        cluster.kubectl("delete", "--timeout=300s", "-f", "-", input=_listing(objects))
         chosen = [f"--set={key}={value}" for key, value in values.items()]
         with tempfile.TemporaryDirectory() as directory:
             chart = shutil.copytree(_CHART, Path(directory) / _CHART.name)
             (chart / "manifest.json").write_text(json.dumps(objects))
-            flags = (*_WHERE, *chosen, "--wait", "--timeout", "90s")
+            flags = (*_WHERE, *chosen, "--wait", "--timeout", "300s")
             cluster.helm("install", release, str(chart), *flags)
             yield chart
     finally:

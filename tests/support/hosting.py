@@ -61,7 +61,7 @@ def pods(api: Api) -> list[Object]:
 
 def until_rolled(plugins: Plugins) -> None:
     """Wait until CloudNativePG's rollout is over."""
-    plugins.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=120s")
+    plugins.kubectl("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=300s")
 
 
 def until_template(plugins: Plugins, expected: Object, *, within: float = MINUTE) -> None:

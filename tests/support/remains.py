@@ -34,19 +34,19 @@ def marked(manifest: dict[str, Any]) -> dict[str, Any]:
 def take_away_remains(cluster: Cluster) -> None:
     """Leave nothing of an earlier run; users of plugins go before the plugins."""
     ours = f"--selector={MARK}={MAKER}"
-    cluster.kubectl("delete", "clusters.postgresql.cnpg.io", "--all", "-A", "--timeout=120s")
-    cluster.kubectl("delete", "cnpgplugins", "--all", "-A", "--timeout=120s")
-    cluster.kubectl("delete", _LEFT, "-A", ours, "--timeout=60s")
-    cluster.kubectl("delete", _LEFT_ANYWHERE, ours, "--timeout=60s")
+    cluster.kubectl("delete", "clusters.postgresql.cnpg.io", "--all", "-A", "--timeout=300s")
+    cluster.kubectl("delete", "cnpgplugins", "--all", "-A", "--timeout=300s")
+    cluster.kubectl("delete", _LEFT, "-A", ours, "--timeout=300s")
+    cluster.kubectl("delete", _LEFT_ANYWHERE, ours, "--timeout=300s")
 
 
 @contextmanager
 def temporary_namespace(cluster: Cluster, name: str) -> Iterator[None]:
     """A namespace that goes in the end, with all that is in it and however that end comes."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=60s")
+    cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=300s")
     cluster.kubectl("create", "-f", "-", input=json.dumps(marked(body)))
     try:
         yield
     finally:
-        cluster.kubectl("delete", "namespace", name, "--timeout=60s")
+        cluster.kubectl("delete", "namespace", name, "--timeout=300s")

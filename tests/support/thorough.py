@@ -1,4 +1,7 @@
-"""Long tables of the end-to-end tests: a sample in every run, all rows with `make thorough`."""
+"""Long tables of the end-to-end tests: a sample in every run, all rows with `make thorough`.
+
+And the costly property tests: some of their examples in CI, all of them everywhere else.
+"""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +9,9 @@ from typing import Final, TypeVar
 
 THOROUGH: Final = bool(os.environ.get("CNPGP_THOROUGH"))
 """Whether this run takes its time (`make thorough`)."""
+
+CI: Final = bool(os.environ.get("CI")) and not THOROUGH
+"""Whether this run judges a change: then examples are few and always the same ones."""
 
 Row = TypeVar("Row")
 
@@ -20,3 +26,8 @@ def rows(table: Sequence[Row], sample: Sequence[Row]) -> Sequence[Row]:
 def times(thorough: int, usual: int) -> int:
     """Give how often to repeat something: more often in a thorough run."""
     return thorough if THOROUGH else usual
+
+
+def examples(number: int) -> int:
+    """Give how many examples to try: a quarter in CI."""
+    return number // 4 if CI else number

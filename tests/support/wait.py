@@ -1,14 +1,22 @@
 """Waiting for the cluster: a deadline, a look several times a second, and words when it is over."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 Found = TypeVar("Found")
 
 PAUSE = 0.1
 """Seconds between two looks."""
+
+BESIDE_OTHERS: Final = "PYTEST_XDIST_WORKER" in os.environ
+"""Whether this is one of several processes that run tests."""
+
+PATIENCE: Final = 3 if BESIDE_OTHERS else 1
+"""How many times as long something may take beside other clusters on the same machine. All seconds
+in the tests are those of a cluster that has the machine for itself."""
 
 
 class TooLateError(AssertionError):
@@ -25,8 +33,10 @@ def until(
 ) -> Found:
     """Look until something (anything true) is found, and return it.
 
-    Raises `TooLateError` with what `explain` tells.
+    Within so many seconds, or more beside other clusters (`PATIENCE`); raises `TooLateError` with
+    what `explain` tells.
     """
+    within *= PATIENCE
     started = time.monotonic()
     ticks = threading.Event()
     while not (found := look()):
@@ -59,11 +69,11 @@ def unchanged(
     return last
 
 
-def never(what: str, look: Callable[[], object], *, seconds: float) -> None:
+def never(what: str, look: Callable[[], object], *, seconds: float, pause: float = PAUSE) -> None:
     """Look for some seconds, and fail at once if anything (true) is found."""
     ends = time.monotonic() + seconds
     ticks = threading.Event()
     while time.monotonic() < ends:
         if found := look():
             raise AssertionError(f"{what}: {found!r}")
-        ticks.wait(PAUSE)
+        ticks.wait(pause)

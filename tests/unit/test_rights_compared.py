@@ -110,6 +110,12 @@ COMPARISON = E2E / "test_rights_used.py"
 ALL = sorted(E2E.glob("test_*.py"))
 
 
+def item_of(module: Path) -> SimpleNamespace:
+    """A test of a module, as far as its place in the order is concerned."""
+    marks = {"cnpg": pytest.mark.cnpg("any" if module == COMPARISON else "untouched").mark}
+    return SimpleNamespace(path=module, get_closest_marker=marks.get)
+
+
 @pytest.mark.parametrize(
     ("chosen", "compared"),
     [
@@ -120,7 +126,7 @@ ALL = sorted(E2E.glob("test_*.py"))
     ],
 )
 def test_the_comparison_comes_last_or_not_at_all(chosen: list[Path], compared: list[Path]) -> None:
-    items: list[Any] = [SimpleNamespace(path=path) for path in chosen]
+    items: list[Any] = [item_of(path) for path in chosen]
     config: Any = Mock()
     conftest.pytest_collection_modifyitems(config, items)
     left = [item.path for item in items]

@@ -65,7 +65,7 @@ def installed(cluster: Kubectl) -> Iterator[Kubectl]:
     was_there = _exists(cluster)
     flags = ("--server-side", "--force-conflicts", f"--field-manager={MANAGER}")
     cluster.kubectl("apply", *flags, "-f", str(CRD))
-    cluster.kubectl("wait", f"crd/{CRD_NAME}", "--for=condition=Established", "--timeout=30s")
+    cluster.kubectl("wait", f"crd/{CRD_NAME}", "--for=condition=Established", "--timeout=300s")
     attempts = iter(range(100))
     while not is_published(cluster):
         assert next(attempts, None) is not None, "the API server does not describe CNPGPlugin"
@@ -73,4 +73,4 @@ def installed(cluster: Kubectl) -> Iterator[Kubectl]:
         yield cluster
     finally:
         if not was_there:
-            cluster.kubectl("delete", "crd", CRD_NAME, "--timeout=60s")
+            cluster.kubectl("delete", "crd", CRD_NAME, "--timeout=300s")

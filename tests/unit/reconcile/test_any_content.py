@@ -15,6 +15,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 from tests.support.fake_client import FakeClient
+from tests.support.thorough import examples
 from tests.unit.reconcile.anything import JSON, TEXTS, as_deep_as_the_operator, as_text, replace
 from tests.unit.reconcile.hosting import CNPG, HostingStage
 from tests.unit.reconcile.stage import Stage
@@ -135,7 +136,7 @@ QUICK = settings(
 )
 
 
-@settings(QUICK, max_examples=500)
+@settings(QUICK, max_examples=examples(500))
 @given(MODES, st.sampled_from(SPECS), JSON, st.sampled_from(["change", "delete"]))
 def test_any_spec_ends_in_a_status(mode: str, path: tuple[str, ...], value: Any, what: str) -> None:
     stage = restored(mode)
@@ -147,7 +148,7 @@ def test_any_spec_ends_in_a_status(mode: str, path: tuple[str, ...], value: Any,
     check(stage)
 
 
-@settings(QUICK, max_examples=400)
+@settings(QUICK, max_examples=examples(400))
 @given(MODES, st.sampled_from(STATUSES), JSON, st.sampled_from(["change", "delete"]))
 def test_any_previous_status_is_replaced(
     mode: str, path: tuple[str | int, ...], value: Any, what: str
@@ -160,7 +161,7 @@ def test_any_previous_status_is_replaced(
     check(stage)
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=examples(200))
 @given(MODES, st.sampled_from([*SPECS, *STATUSES]), JSON)
 def test_nothing_in_another_resource_disturbs_this_one(
     mode: str, path: tuple[str | int, ...], value: Any
@@ -184,7 +185,7 @@ ANNOTATIONS = [
 ]
 
 
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=examples(300))
 @given(
     MODES,
     st.integers(0, 10_000),
@@ -238,7 +239,7 @@ CONTENTS: tuple[tuple[str, tuple[str | int, ...]], ...] = (
 )
 
 
-@settings(QUICK, max_examples=350)
+@settings(QUICK, max_examples=examples(350))
 @given(MODES, st.sampled_from(CONTENTS), st.integers(0, 10_000), JSON)
 def test_any_content_of_other_objects_ends_in_a_status(
     mode: str, place: tuple[str, tuple[str | int, ...]], which: int, value: Any
@@ -253,7 +254,7 @@ def test_any_content_of_other_objects_ends_in_a_status(
     check(stage)
 
 
-@settings(QUICK, max_examples=150)
+@settings(QUICK, max_examples=examples(150))
 @given(
     st.sampled_from(list(Reason)),
     TEXTS,
@@ -312,7 +313,7 @@ class Refusing:
         delattr(self._client, self._verb)
 
 
-@settings(QUICK, max_examples=250)
+@settings(QUICK, max_examples=examples(250))
 @given(
     MODES,
     st.sampled_from(["get", "list", "apply", "create", "merge_patch", "delete"]),

@@ -25,6 +25,7 @@ from cnpg_plugin_operator.decide.registration.restart import (
 )
 from cnpg_plugin_operator.decide.registration.reverts import MOST_ATTEMPTS
 from tests.support.builders import NOW, cnpg, leader, registration
+from tests.support.thorough import examples
 
 NAMES = ("a", "b", "c")
 PACE = Pace()
@@ -200,7 +201,7 @@ def play(world: World, step: tuple[Any, ...]) -> None:
             getattr(world, step[0])(*step[1:])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(VERSIONS, POLICIES, HISTORIES)
 def test_no_history_restarts_cloudnativepg_for_nothing(
     version: str, policies: dict[str, RestartPolicy], steps: list[tuple[Any, ...]]
@@ -210,7 +211,7 @@ def test_no_history_restarts_cloudnativepg_for_nothing(
         play(world, step)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(VERSIONS, HISTORIES)
 def test_after_any_history_a_plugin_that_asks_for_it_is_restarted_for_in_the_end(
     version: str, steps: list[tuple[Any, ...]]
@@ -235,7 +236,7 @@ def test_after_any_history_a_plugin_that_asks_for_it_is_restarted_for_in_the_end
     assert world.rolls["a", revision] <= 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.sampled_from(["1.24.3", "1.25.1"]), st.integers(min_value=1, max_value=40))
 def test_somebody_who_takes_every_restart_back_sees_two(version: str, minutes: int) -> None:
     world = World(version)
