@@ -1,5 +1,6 @@
 """Facts and resources for tests: complete by default, each test names only what it is about."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from cnpg_plugin_operator.decide.facts.plugin import (
     PodFacts,
     WorkloadFacts,
 )
+from cnpg_plugin_operator.decide.registration.restart import Pace, RestartInput, RestartNeed
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -78,6 +80,19 @@ def announcement(
         changed_at=changed_at,
         annotations={},
     )
+
+
+def restarting(
+    facts: CNPGFacts, published: Mapping[str, Announcement], **more: Any
+) -> RestartInput:
+    """A namespace in which every published plugin needs a restart, unless `needs` says which."""
+    needs = {
+        name: RestartNeed(each.revision, each.announced_at) for name, each in published.items()
+    }
+    usual = RestartInput(
+        cnpg=facts, needs=needs, published=published, coming=0, pace=Pace(), now=NOW
+    )
+    return replace(usual, **more)
 
 
 def registration(**facts: Any) -> RegistrationInput:

@@ -134,7 +134,8 @@ class FakeClient(Client):
             live = self.put(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **body})
             live["metadata"]["generation"] = 1
         elif subresource:
-            live["status"] = _copy(body["status"])
+            live.setdefault("status", {})
+            self._apply_status(live, body, manager)
         elif manager == names.managers.FINALIZER:
             live["metadata"]["finalizers"] = list(body["metadata"]["finalizers"])
         elif manager in PART_MANAGERS:
@@ -218,6 +219,12 @@ class FakeClient(Client):
         self._parts[key] = part
         if live["spec"] != before:
             live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
+
+    def _apply_status(self, live: dict[str, Any], body: Mapping[str, Any], manager: str) -> None:
+        """Merge what one of several managers says in a status."""
+        part, key = _copy(dict(body["status"])), (manager, live["metadata"]["uid"])
+        apply_part(live["status"], self._parts.get(key, {}), part)
+        self._parts[key] = part
 
     def _touch(self, live: dict[str, Any]) -> None:
         """Note a write as the API server does."""

@@ -41,6 +41,13 @@ def read_leaving(body: Mapping[str, Any]) -> Leaving:
     )
 
 
+def gone(namespace: str, name: str) -> Leaving:
+    """Stand for a resource of which only the name is known: its finalizer was removed by hand."""
+    body = {"metadata": {"namespace": namespace, "name": name, "uid": ""}}
+    body["metadata"]["creationTimestamp"] = "1970-01-01T00:00:00Z"
+    return read_leaving(body)
+
+
 def _name(section: Mapping[str, Any]) -> str:
     """Read the name of an object; an invalid name counts as none."""
     name = _text(section, "name")

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Type, Verdict, merge
-from cnpg_plugin_operator.api.sidecar_status import SidecarNote, build_note
 from cnpg_plugin_operator.api.times import format_time, read_time
 from cnpg_plugin_operator.api.untrusted import Flag, Many, Named, Number, Section, Text, mapping
 
@@ -98,7 +97,7 @@ class CertificateStatus:
 
 @dataclass(frozen=True, slots=True)
 class RestartStatus:
-    """A restart of CloudNativePG; complete if this resource requested it."""
+    """A restart of CloudNativePG; a roll for sidecars has no revisions."""
 
     time: datetime
     reason: str
@@ -115,8 +114,6 @@ class CNPGStatus:
     deployment: str
     version: str
     registered_revision: str
-    restart: RestartStatus | None
-    """The newest known restart; one older than that in the status is not written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,6 @@ class Report:
     """By role: `server`, `client`."""
     cnpg: CNPGStatus | None = None
     clusters: ClustersStatus | None = None
-    sidecar: SidecarNote | None = None
     obsolete: frozenset[str] = frozenset()
     """Sections that no longer apply, because the plugin's mode changed."""
     kept: frozenset[Type] = frozenset()
@@ -171,13 +167,33 @@ def read_status(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_part(status: object) -> Mapping[str, Any]:
-    """Drop other writers' conditions from a status: an apply does not remove them."""
-    found = mapping(status)
+    """Leave out of a status what other writers own: an apply does not remove it.
+
+    These are others' conditions, and what the namespace's pass writes (`shared_part`).
+    """
+    found = {key: value for key, value in mapping(status).items() if key != "sidecar"}
+    if "cnpg" in found:
+        cnpg = mapping(found["cnpg"])
+        found["cnpg"] = {key: value for key, value in cnpg.items() if key != "lastRestart"}
     conditions = found.get("conditions")
     if not isinstance(conditions, list):
         return found
     known = [c for c in conditions if mapping(c).get("type") in tuple(Type)]
     return {**found, "conditions": known}
+
+
+def shared_part(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick what the namespace's pass writes: the last restart, and the record of a sidecar.
+
+    `status` is what `read_status` gives.
+    """
+    part: dict[str, Any] = {}
+    cnpg = mapping(status.get("cnpg"))
+    if "lastRestart" in cnpg:
+        part["cnpg"] = {key: cnpg[key] for key in ("deployment", "lastRestart") if key in cnpg}
+    if "sidecar" in status:
+        part["sidecar"] = status["sidecar"]
+    return part
 
 
 def build_status(
@@ -200,12 +216,12 @@ def build_status(
     sections = {
         "plugin": report.plugin,
         "certificates": _certificates(report.certificates),
-        "cnpg": _cnpg(report.cnpg, mapping(previous.get("cnpg")).get("lastRestart")),
+        "cnpg": _cnpg(report.cnpg),
         "clusters": _clusters(report.clusters),
-        "sidecar": build_note(report.sidecar) if report.sidecar is not None else None,
     }
+    present = own_part(previous)
     for section, value in sections.items():
-        kept = value or previous.get(section)
+        kept = value or present.get(section)
         if kept and section not in report.obsolete:
             status[section] = SECTIONS[section].fit(kept)
     return status
@@ -222,24 +238,17 @@ def _certificates(certificates: Mapping[str, CertificateStatus]) -> dict[str, An
     return section
 
 
-def _cnpg(cnpg: CNPGStatus | None, previous: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _cnpg(cnpg: CNPGStatus | None) -> dict[str, Any] | None:
     if cnpg is None:
         return None
     section: dict[str, Any] = {"deployment": cnpg.deployment, "version": cnpg.version or UNKNOWN}
     if cnpg.registered_revision:
         section["registeredRevision"] = cnpg.registered_revision
-    restart = build_restart(cnpg.restart) if cnpg.restart is not None else None
-    # CloudNativePG's Deployment records less of the same restart than the status does, and nothing
-    # after its annotations were removed.
-    if previous and (restart is None or str(previous.get("time", "")) >= restart["time"]):
-        restart = dict(previous)
-    if restart:
-        section["lastRestart"] = restart
     return section
 
 
 def build_restart(restart: RestartStatus) -> dict[str, Any]:
-    """Build the section about a restart; with revisions it is the record of a requested one."""
+    """Build the section of a restart; with its revisions it is the record of one."""
     section: dict[str, Any] = {"time": format_time(restart.time), "reason": restart.reason}
     if restart.revisions:
         section["revisions"] = dict(sorted(restart.revisions.items()))

@@ -218,6 +218,23 @@ class Writer:
         )
         self._guard.note(key, told)
 
+    async def report_shared(self, plugin: Resource, part: Mapping[str, Any]) -> None:
+        """Write the part of a status that the namespace's pass owns, all of it at once.
+
+        Raises `WriteLoopError` as `report` does.
+        """
+        key = (f"{names.resource.KIND} shared", plugin.namespace, plugin.name)
+        wanted = digest(part)
+        self._guard.admit(key, wanted, "status.sidecar", None)
+        metadata = {"name": plugin.name, "namespace": plugin.namespace, "uid": plugin.uid}
+        await self._client.apply(
+            kinds.PLUGIN,
+            {"metadata": metadata, "status": dict(part)},
+            manager=names.managers.NAMESPACE,
+            subresource="status",
+        )
+        self._guard.note(key, wanted)
+
     async def event(
         self, plugin: Resource, *, warning: bool, reason: str, message: str, now: datetime
     ) -> None:

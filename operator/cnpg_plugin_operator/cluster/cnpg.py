@@ -173,6 +173,7 @@ def read_cnpg(
         withdrawn=_withdrawn(metadata.get("annotations") or {}),
         pods=pods,
         rolled_at=read_time((metadata.get("annotations") or {}).get(names.annotations.ROLLED_AT)),
+        resource_version=str(metadata.get("resourceVersion") or ""),
         sidecars=read_sidecars((deployment.get("spec") or {}).get("template") or {}),
     )
     return replace(facts, stuck=_stuck(deployment, pods, settled=settled))

@@ -62,18 +62,17 @@ class Restarter:
     ) -> None:
         """Record the withdrawal of a plugin that CloudNativePG will continue to use.
 
-        A record matters only until a newer leader starts, which never read the plugin; it is then
-        dropped. The pod template does not change, so nothing rolls out.
+        Only its leader's age matters to the note: what a newer leader never read is dropped. The
+        pod template stays as it is, so nothing rolls. Raises `ConflictError` if the Deployment
+        has changed since `cnpg` was read: two plugins may be withdrawn at the same time.
         """
         since = cnpg.leader.created if cnpg.leader else now
         kept = {name: at for name, at in cnpg.withdrawn.items() if at >= since}
         noted = {name: format_time(at) for name, at in {**kept, plugin_name: now}.items()}
-        text = json.dumps(noted, sort_keys=True)
+        annotations = {names.annotations.WITHDRAWN: json.dumps(noted, sort_keys=True)}
+        metadata = {"annotations": annotations, "resourceVersion": cnpg.resource_version}
         await self._client.merge_patch(
-            kinds.DEPLOYMENT,
-            cnpg.deployment,
-            namespace,
-            {"metadata": {"annotations": {names.annotations.WITHDRAWN: text}}},
+            kinds.DEPLOYMENT, cnpg.deployment, namespace, {"metadata": metadata}
         )
 
     async def nudge(self, cluster: ClusterFacts, plugin: str, token: str) -> None:

@@ -138,6 +138,11 @@ def read_service(body: Mapping[str, Any], now: datetime) -> ServiceFacts:
     )
 
 
+def plugin_of(body: Mapping[str, Any]) -> str:
+    """Name the resource that a child says it belongs to, or nothing."""
+    return str((body["metadata"].get("labels") or {}).get(names.labels.PLUGIN) or "")
+
+
 def read_former_service(body: Mapping[str, Any]) -> FormerService:
     """Read the Service of a plugin that becomes a sidecar."""
     metadata = body["metadata"]

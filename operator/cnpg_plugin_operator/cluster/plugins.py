@@ -37,14 +37,6 @@ def with_record(
     )
 
 
-def find_orphans(
-    found: tuple[CNPGFacts, ...], siblings: Iterable[Mapping[str, Any]]
-) -> frozenset[str]:
-    """Return the sidecars without a resource, whose finalizer was removed by hand."""
-    known = {body["metadata"]["name"] for body in siblings}
-    return frozenset(found[0].sidecars) - known if len(found) == 1 else frozenset()
-
-
 def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """Return the resources that had the plugin's name before this one."""
     mine = (plugin.created, plugin.name)

@@ -20,7 +20,7 @@ from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
 from cnpg_plugin_operator.cluster.cert_manager import read_issuer
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.clusters import list_clusters, name_busy, read_clusters
+from cnpg_plugin_operator.cluster.clusters import list_clusters, read_clusters
 from cnpg_plugin_operator.cluster.cnpg import locate
 from cnpg_plugin_operator.cluster.cnpg_events import find_event, find_rival
 from cnpg_plugin_operator.cluster.kinds import Kind
@@ -32,22 +32,15 @@ from cnpg_plugin_operator.cluster.ownership import (
     is_own,
 )
 from cnpg_plugin_operator.cluster.plugins import (
-    find_orphans,
     find_own_approval,
     find_rival_leases,
     find_rivals,
-    with_record,
 )
 from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
-from cnpg_plugin_operator.decide.facts.cnpg import (
-    Announcement,
-    ClusterFacts,
-    CNPGEvent,
-    CNPGFacts,
-)
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGEvent, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
 from cnpg_plugin_operator.desired.objects import Object
 
@@ -64,10 +57,6 @@ class Snapshot:
     pods: tuple[dict[str, Any], ...]
     secrets: Mapping[str, Secret | None]
     """Pairs, trusted certificates and authorities, by name."""
-    cnpg: tuple[CNPGFacts, ...]
-    cnpg_elsewhere: tuple[str, ...]
-    reference_exists: bool
-    """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
     foreign: tuple[ForeignObject, ...]
     services: tuple[SelectingService, ...]
     """The Services of the namespace, except this plugin's own."""
@@ -84,9 +73,7 @@ class Snapshot:
     rival: CNPGEvent | None
     """CloudNativePG's last Event about the plugin's name, if it is on another Service."""
     approval: str
-    """The change of the plugin's pods that the user approved, or empty."""
-    orphans: frozenset[str] = frozenset()
-    """Sidecars in CloudNativePG's Deployment whose resources are gone."""
+    """Which change of the plugin's pods a person approved, or empty."""
 
 
 class Gatherer:
@@ -123,32 +110,41 @@ class Gatherer:
             )
         return body
 
-    async def keys(self) -> list[tuple[str, str]]:
-        """List the resources of the managed namespaces."""
-        return [
-            (namespace, name)
-            for namespace in self._namespaces
-            for name in await self._client.names(kinds.PLUGIN, namespace)
-        ]
+    async def keys(self) -> list[tuple[str, ...]]:
+        """List the managed namespaces, and the resources in them."""
+        found: list[tuple[str, ...]] = [(namespace,) for namespace in self._namespaces]
+        for namespace in self._namespaces:
+            found += [
+                (namespace, name) for name in await self._client.names(kinds.PLUGIN, namespace)
+            ]
+        return found
 
     def manages(self, namespace: str) -> bool:
         """Whether this operator has rights in the namespace."""
         return namespace in self._namespaces
 
     async def snapshot(
-        self, plugin: Plugin, chain: Iterable[Object], children: Iterable[Object]
+        self,
+        plugin: Plugin,
+        cnpg: tuple[CNPGFacts, ...],
+        chain: Iterable[Object],
+        children: Iterable[Object],
     ) -> Snapshot:
-        """Read all facts for a pass of this plugin.
+        """Read all that a pass of this plugin looks at, beside CloudNativePG itself.
 
         Raises the first `ClusterError` of a read.
         """
         try:
-            return await self._snapshot(plugin, list(chain), list(children))
+            return await self._snapshot(plugin, cnpg, list(chain), list(children))
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
 
     async def _snapshot(
-        self, plugin: Plugin, chain: list[Object], children: list[Object]
+        self,
+        plugin: Plugin,
+        cnpg: tuple[CNPGFacts, ...],
+        chain: list[Object],
+        children: list[Object],
     ) -> Snapshot:
         namespace = plugin.namespace
         own = label_selector({names.labels.PLUGIN: plugin.name})
@@ -158,13 +154,11 @@ class Gatherer:
             shared = reads.create_task(parts)
             own_pods = self._client.list(kinds.POD, namespace, labels=own)
             pods = reads.create_task(concerning(Type.AVAILABLE, own_pods))
-            cnpg = reads.create_task(self.cnpg(namespace, plugin.cnpg_reference))
             siblings = reads.create_task(self.siblings(namespace))
             clusters = reads.create_task(concerning(Type.REGISTERED, self.clusters(plugin)))
             events = reads.create_task(concerning(Type.REGISTERED, self._events(namespace)))
             services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
-        found = with_record(cnpg.result(), siblings.result(), self.clock())
         objects = {**shared.result(), **live.result()}
         served_here = kinds.CERTIFICATE.plural in served.result()
         labelled = find_labelled(plugin, services.result())
@@ -173,20 +167,16 @@ class Gatherer:
             pods=tuple(pods.result()),
             # Read last: a Certificate that was Ready before has its Secret.
             secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, objects)),
-            cnpg=found,
-            cnpg_elsewhere=() if found else await self.cnpg_namespaces(),
-            reference_exists=bool(found) or await self.reference_exists(plugin),
             foreign=find_foreign(plugin, objects, labelled),
             services=find_selecting(plugin, services.result()),
             rivals=find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
-            private=await self._private(plugin, siblings.result(), found),
+            private=await self._private(plugin, siblings.result(), cnpg),
             clusters=clusters.result(),
             event=find_event(plugin, events.result()),
             rival=find_rival(plugin, events.result(), labelled),
             approval=find_own_approval(plugin, siblings.result()),
-            orphans=find_orphans(found, siblings.result()),
         )
 
     async def _private(
@@ -222,12 +212,11 @@ class Gatherer:
         """Read the CloudNativePG operators of a namespace, each with its leader."""
         return await locate(self._client, namespace, reference)
 
-    async def reference_exists(self, plugin: Plugin | Leaving) -> bool:
-        """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
-        reference = plugin.cnpg_reference
+    async def reference_exists(self, namespace: str, reference: str) -> bool:
+        """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
         if not reference:
             return False
-        return await self._client.find(kinds.DEPLOYMENT, reference, plugin.namespace) is not None
+        return await self._client.find(kinds.DEPLOYMENT, reference, namespace) is not None
 
     async def clusters(self, plugin: Plugin | Leaving) -> tuple[ClusterFacts, ...]:
         """Read the Clusters, of any namespace, that use a plugin."""
@@ -237,23 +226,6 @@ class Gatherer:
     async def rival_leases(self, plugin: Plugin) -> list[tuple[str, str]]:
         """Find Leases that pods of other plugins hold, with the name of each one's resource."""
         return await find_rival_leases(self._client, plugin.namespace, plugin.name)
-
-    async def busy_clusters(self, watched: tuple[str, ...]) -> list[str]:
-        """List the Clusters that CloudNativePG is changing; empty `watched` means all."""
-        return name_busy(await list_clusters(self._client), watched)
-
-    async def published(self, namespace: str) -> dict[str, Announcement]:
-        """Read the announcements of all plugins of a namespace, by the name of the resource."""
-        services = await self.published_services(namespace)
-        now = self.clock()
-        found = {name: observe.read_service(body, now) for name, body in services.items()}
-        return {name: s.announcement for name, s in found.items() if s.announcement is not None}
-
-    async def published_services(self, namespace: str) -> dict[str, dict[str, Any]]:
-        """Read the Services that CloudNativePG sees, by the name of the resource."""
-        selector = label_selector(OWN, names.cnpg.PLUGIN_NAME)
-        bodies = await self._client.list(kinds.SERVICE, namespace, labels=selector)
-        return {body["metadata"]["labels"].get(names.labels.PLUGIN, ""): body for body in bodies}
 
     async def children(
         self, kind: Kind, plugin: Resource, labels: str | None = None

@@ -14,6 +14,7 @@ from aiohttp import web
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
+from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.cluster.snapshot import Gatherer
@@ -21,7 +22,7 @@ from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.reconcile.environment import Environment
-from cnpg_plugin_operator.reconcile.plugin import Reconciler
+from cnpg_plugin_operator.reconcile.reconciler import Reconciler
 from cnpg_plugin_operator.reconcile.workers import Slots
 from cnpg_plugin_operator.settings import FLAGS, PREFIX, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
@@ -71,17 +72,21 @@ async def run(settings: Settings) -> None:
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
     gatherer = Gatherer(client, settings.namespaces, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)
-    reconciler = build_reconciler(settings, client, gatherer, slots, metrics)
-    loops = Loops(
-        lambda key: reconciler.reconcile(*key), metrics, slots=slots, is_managed=gatherer.manages
-    )
+    env = build_environment(settings, client, gatherer, slots, metrics)
+    reconciler = Reconciler(env)
+    loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=gatherer.manages)
+    reconciler.wakes(loops.wake)
+    for namespace in settings.namespaces:
+        loops.wake((namespace,))
     picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))
     try:
         await runner.setup()
         await _listen(runner, *settings.http_address)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
-        watches = Watches(Wakeups(loops), settings.namespaces, client.served, readiness, stop)
+        watches = Watches(
+            Wakeups(loops, settings.namespaces), settings.namespaces, client.served, readiness, stop
+        )
         await keep_watching(watches.run, readiness, stop)
         logger.info("stopped")
     finally:
@@ -103,23 +108,22 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def build_reconciler(
+def build_environment(
     settings: Settings, client: Client, gatherer: Gatherer, slots: Slots, metrics: Metrics
-) -> Reconciler:
-    """Put the parts of a reconciler together."""
+) -> Environment:
+    """Put together what passes work with."""
     guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
-    return Reconciler(
-        Environment(
-            gatherer=gatherer,
-            writer=Writer(client, guard),
-            remover=remover,
-            restarter=Restarter(client),
-            sidecars=Sidecars(client, gatherer, allowed=settings.grants.sidecars, guard=guard),
-            handshaker=Handshaker(),
-            policy=settings,
-            metrics=metrics,
-            clock=utc_now,
-            aside=slots.aside,
-        )
+    return Environment(
+        gatherer=gatherer,
+        writer=Writer(client, guard),
+        remover=remover,
+        restarter=Restarter(client),
+        namespaces=Namespaces(client, gatherer, sidecars_allowed=settings.grants.sidecars),
+        sidecars=Sidecars(client, gatherer, guard=guard),
+        handshaker=Handshaker(),
+        policy=settings,
+        metrics=metrics,
+        clock=utc_now,
+        aside=slots.aside,
     )

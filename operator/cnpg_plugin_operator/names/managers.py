@@ -20,6 +20,10 @@ STATUS: Final = f"{OPERATOR}-status"
 RESTART: Final = f"{OPERATOR}-restart"
 """Owns the restart annotations on the pod template of CloudNativePG's Deployment, nothing else."""
 
+NAMESPACE: Final = f"{OPERATOR}-namespace"
+"""Owns, in the status of resources, what their namespace shares: the last restart of CloudNativePG
+and the records of sidecars."""
+
 NOTES: Final = f"{OPERATOR}-notes"
 """Owns the annotations on a Service that record progress while the rest of it must not change."""
 

@@ -1,10 +1,8 @@
-"""The conductor: one pass over one resource, from what is wanted to what is reported.
+"""From keys to passes: `(namespace, name)` is one plugin, `(namespace,)` what its plugins share.
 
-A pass gathers one snapshot, then goes through the conditions in their order. Each stage applies
-what differs, then judges what is there; the first that is not True ends the pass. Nothing waits in
-here: a pass returns when it wants to come back, and every pass could be the first.
+A pass reads, decides, writes what differs, and says when to come back. Each condition's part lies
+in a module or folder of its name; `plugin` and `namespace` are the two passes, `shared` is what
+they tell each other.
 """
 
-from cnpg_plugin_operator.reconcile.plugin import Reconciler, Requeue
-
-__all__ = ["Reconciler", "Requeue"]
+__all__: list[str] = []

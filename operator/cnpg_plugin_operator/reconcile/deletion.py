@@ -7,29 +7,28 @@ from the cluster.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, find_condition, no, unknown
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, no, unknown
 from cnpg_plugin_operator.api.deletion import Leaving
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
-from cnpg_plugin_operator.reconcile.environment import RETRY, Environment
+from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.pruning import chains_in_use
-from cnpg_plugin_operator.reconcile.sidecar.rollout import place
+from cnpg_plugin_operator.reconcile.shared import CNPGView
 
 
 async def tear_down(
-    env: Environment, leaving: Leaving, status: Mapping[str, Any]
+    env: Environment, leaving: Leaving, status: Mapping[str, Any], view: CNPGView
 ) -> Verdict | None:
     """Go one step further in the removal; None once nothing is left to wait for."""
     services = await env.gatherer.own_services(leaving)
     leaving = _named(leaving, services, status)
-    waiting = await _leave_cnpg_pod(env, leaving, status)
+    waiting = await _leave_cnpg_pod(env, leaving, view)
     waiting = waiting or await _withdraw(env, leaving, services)
     if waiting is not None:
         return waiting
@@ -40,20 +39,6 @@ async def tear_down(
     await env.remover.prune_chains(leaving, used)
     await env.writer.release(leaving)
     return None
-
-
-async def sweep(env: Environment, namespace: str, name: str) -> float | None:
-    """Take out what a resource left behind whose finalizer was removed by hand.
-
-    Returns after how many seconds to look again; None once nothing is left.
-    """
-    epoch = datetime.fromtimestamp(0, UTC)
-    gone = Leaving(namespace, name, "", 0, epoch, True, None, "", name, "", False)  # noqa: FBT003
-    await env.remover.prune_cluster_bindings(gone)
-    if not any(name in cnpg.sidecars for cnpg in await env.gatherer.cnpg(namespace)):
-        return None
-    await place(env, gone)
-    return RETRY[Reason.SIDECAR_PENDING]
 
 
 def _named(leaving: Leaving, services: list[dict[str, Any]], status: Mapping[str, Any]) -> Leaving:
@@ -98,26 +83,21 @@ async def _withdraw(
     return None
 
 
-async def _leave_cnpg_pod(
-    env: Environment, leaving: Leaving, status: Mapping[str, Any]
-) -> Verdict | None:
-    """Have the plugin's sidecar taken out, with whatever else is to change in that pod.
+async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) -> Verdict | None:
+    """Wait until the plugin's sidecar is out of CloudNativePG's pod.
 
-    The status says first that nothing holds the removal up: the set is composed from it.
+    The namespace's pass takes it out, once the status says that nothing holds the removal up.
     """
-    cnpg = await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference)
-    hosts = [each for each in cnpg if leaving.name in each.sidecars]
+    hosts = [cnpg for cnpg in view.cnpg if leaving.name in cnpg.sidecars]
     if not hosts:
         return None
     clusters = await env.gatherer.clusters(leaving)
     if clusters and leaving.protected:
-        # It goes all the same where it keeps CloudNativePG from starting.
-        await place(env, leaving)
         return _in_use(leaving, clusters)
-    waits = ""
-    if find_condition(status, Type.ACCEPTED).get("reason") == Reason.DELETING:
-        placed = await place(env, leaving)
-        waits = f" It waits: {placed.placing.reason}." if placed.placing.reason else ""
+    if (error := view.failed.get(Type.AVAILABLE)) is not None:
+        raise error
+    reason = view.rollout.reason if view.rollout is not None else ""
+    waits = f" It waits: {reason}." if reason else ""
     return unknown(
         Reason.DELETING,
         f"The sidecar is taken out of Deployment {hosts[0].deployment}.{waits}",
@@ -126,13 +106,12 @@ async def _leave_cnpg_pod(
 
 async def _note_withdrawal(env: Environment, leaving: Leaving) -> None:
     """Note what CloudNativePG will not forget by itself: a successor needs a restart of it."""
-    async with env.locks[leaving.namespace]:
-        for cnpg in await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference):
-            version = parse_version(cnpg.version)
-            if version is not None and not reregisters(version):
-                await env.restarter.note_withdrawal(
-                    leaving.namespace, cnpg, leaving.plugin_name, env.clock()
-                )
+    for cnpg in await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference):
+        version = parse_version(cnpg.version)
+        if version is not None and not reregisters(version):
+            await env.restarter.note_withdrawal(
+                leaving.namespace, cnpg, leaving.plugin_name, env.clock()
+            )
 
 
 def _in_use(leaving: Leaving, clusters: tuple[ClusterFacts, ...]) -> Verdict:

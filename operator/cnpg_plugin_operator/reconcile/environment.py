@@ -1,6 +1,7 @@
 """What a pass works with, made once by the composition root, and when passes come back."""
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -8,17 +9,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.plugin import Resource
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
+from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.cluster.snapshot import Gatherer
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
-from cnpg_plugin_operator.reconcile.sidecar.pending import Placements
 from cnpg_plugin_operator.reconcile.workers import Lane
 from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
+
+logger = logging.getLogger(__name__)
 
 
 class Handshaker(Protocol):
@@ -43,16 +48,29 @@ class Environment:
     remover: Remover
     restarter: Restarter
     handshaker: Handshaker
+    namespaces: Namespaces
     sidecars: Sidecars
     policy: Settings
     metrics: Metrics
     clock: Callable[[], datetime]
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    """One per namespace: what its plugins share (chain, CloudNativePG) is written by one at a
-    time."""
-    placements: Placements = field(default_factory=Placements)
+    """One per namespace: the certificate chain is written by one plugin at a time."""
     aside: Callable[[Lane], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
     """Steps aside while the pass waits for something slow; see `Slots.aside`."""
+
+    async def tell(
+        self, resource: Resource | None, reason: str, message: str, *, warning: bool = False
+    ) -> None:
+        """Write an Event on a resource, if it exists; one that is refused costs nothing else."""
+        if resource is None:
+            return
+        try:
+            await self.writer.event(
+                resource, warning=warning, reason=reason, message=message, now=self.clock()
+            )
+        except errors.ClusterError as error:
+            reference = {"namespace": resource.namespace, "plugin": resource.name}
+            logger.warning("an Event was not written: %s", error, extra=reference)
 
 
 IN_PASSING: Final = 1.0
@@ -73,6 +91,18 @@ FALLBACK_RETRY: Final = 10.0
 """Seconds until a resource that is not Ready is looked at again, where no reason says otherwise.
 Events wake it earlier; this covers what no watch reports."""
 
+LOOK_AT_CNPG: Final[Mapping[Reason, float]] = {
+    Reason.RESTARTING: 0.5,
+    Reason.RESTART_PENDING: 2.0,
+    Reason.AWAITING_REGISTRATION: 2.0,
+    Reason.REREGISTERING: 2.0,
+    Reason.CNPG_UNAVAILABLE: 2.0,
+    Reason.RESTART_STUCK: 10.0,
+    Reason.CNPG_NOT_FOUND: 30.0,
+}
+"""Seconds until the namespace's pass looks at CloudNativePG again, by the reason of a plugin that
+waits for it: nothing wakes for a Lease."""
+
 RETRY: Final[Mapping[Reason, float]] = {
     Reason.ISSUING: 2.0,
     Reason.CERT_MANAGER_NOT_INSTALLED: 5.0,
@@ -81,9 +111,6 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.AWAITING_REGISTRATION: 0.5,
     Reason.AWAITING_PODS: 2.0,
     Reason.REREGISTERING: 0.5,
-    Reason.RESTARTING: 0.5,
-    Reason.RESTART_STUCK: 10.0,
-    Reason.RESTART_PENDING: 2.0,
     Reason.SIDECAR_PENDING: 2.0,
     Reason.CNPG_UNAVAILABLE: 2.0,
     Reason.DELETING: 1.0,
@@ -92,4 +119,5 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.INVALID_SPEC: 60.0,
     Reason.CNPG_NOT_FOUND: 30.0,
 }
-"""Seconds until the next look, by the reason that ended the pass."""
+"""Seconds until the next look, by the reason that ended the pass. What the namespace's pass sees
+and decides wakes the plugin at once."""

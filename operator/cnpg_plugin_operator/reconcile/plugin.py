@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,14 +16,12 @@ from cnpg_plugin_operator.api.conditions import (
     no,
     summarize,
 )
-from cnpg_plugin_operator.api.deletion import Leaving, read_leaving
+from cnpg_plugin_operator.api.deletion import Leaving, gone, read_leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.status import Report, build_status, own_part, read_status
 from cnpg_plugin_operator.api.times import read_time
-from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
-from cnpg_plugin_operator.decide.sidecar.quarantine import LOOK_WHILE_BLOCKED
-from cnpg_plugin_operator.reconcile.deletion import sweep, tear_down
+from cnpg_plugin_operator.reconcile.deletion import tear_down
 from cnpg_plugin_operator.reconcile.environment import (
     FALLBACK_RETRY,
     IN_PASSING,
@@ -44,9 +42,9 @@ from cnpg_plugin_operator.reconcile.failures import (
 from cnpg_plugin_operator.reconcile.grants import Revoking
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
 from cnpg_plugin_operator.reconcile.pruning import Pruning
-from cnpg_plugin_operator.reconcile.sidecar.rollout import place
+from cnpg_plugin_operator.reconcile.shared import CNPGView, Shared, Wants
 from cnpg_plugin_operator.reconcile.sidecar.sidecar import SidecarPass
-from cnpg_plugin_operator.reconcile.stages import Failure
+from cnpg_plugin_operator.reconcile.stages import Failure, Requeue
 from cnpg_plugin_operator.reconcile.standalone import Pass
 
 logger = logging.getLogger(__name__)
@@ -56,22 +54,12 @@ ECHO: Final = 0.3
 rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class Requeue:
-    """When to come back, should nothing happen before."""
-
-    after: float | None
-    """Seconds; None where nothing but an event of the resource changes anything: it is gone, or in
-    a namespace that is not managed."""
-    error: Exception | None = None
-    """What the pass failed with: it is repeated ever more seldom instead."""
-
-
-class Reconciler:
+class PluginReconciler:
     """Reconciles one resource at a time; the caller keeps passes of one resource apart."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Environment, shared: Shared) -> None:
         self._env = env
+        self._shared = shared
         self._proofs = Proofs()
         self._pruning = Pruning()
         self._failures = Failures()
@@ -107,6 +95,7 @@ class Reconciler:
             await self._revoking.revoke(self._env, resource)
         if resource.deleting:
             if held and managed:
+                self._want_nothing(read_leaving(body))
                 return await self._remove(body)
             if held:
                 await self._env.writer.release(resource)
@@ -114,9 +103,8 @@ class Reconciler:
         try:
             plugin = parse_plugin(body, self._env.policy.tls_provider)
         except errors.InvalidSpecError as error:
-            blocked = managed and await self._unblock(body)
-            refused = await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
-            return Requeue(LOOK_WHILE_BLOCKED.total_seconds()) if blocked else refused
+            self._want_nothing(read_leaving(body))
+            return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not managed:
             await self._refuse(body, plugin, await self._misplaced(plugin))
             return Requeue(None)
@@ -124,8 +112,14 @@ class Reconciler:
             await self._env.writer.hold(resource)
         return await self._pass(body, plugin)
 
+    def _want_nothing(self, leaving: Leaving) -> None:
+        """Declare that a resource that is refused or deleted wants nothing."""
+        if self._env.gatherer.manages(leaving.namespace):
+            self._shared.declare(leaving.namespace, leaving.name, _nothing(leaving))
+
     async def _forget(self, namespace: str, name: str) -> Requeue:
-        """Drop what is known of a resource that is gone, and take out what it left behind."""
+        """Drop what is known of a resource that is gone, and delete what no owner deletes."""
+        self._shared.forget(namespace, name)
         self._proofs.forget(namespace, name)
         self._pruning.forget(namespace, name)
         self._revoking.forget(namespace, name)
@@ -135,20 +129,10 @@ class Reconciler:
         if not self._env.gatherer.manages(namespace):
             return Requeue(None)
         try:
-            return Requeue(await sweep(self._env, namespace, name))
+            await self._env.remover.prune_cluster_bindings(gone(namespace, name))
         except errors.ForbiddenError as error:
             logger.warning("%s", error, extra={"namespace": namespace, "plugin": name})
-            return Requeue(None)
-
-    async def _unblock(self, body: Mapping[str, Any]) -> bool:
-        """Take the sidecar of a spec that cannot be read out, if it blocks CloudNativePG.
-
-        Says whether to look again soon.
-        """
-        if not mapping(body.get("status")).get("sidecar"):
-            return False
-        placed = await place(self._env, read_leaving(body))
-        return placed.roster is not None and bool(placed.roster.blockade.suspects)
+        return Requeue(None)
 
     async def _misplaced(self, plugin: Plugin) -> Verdict:
         """Say where a resource belongs that was created outside the managed namespaces."""
@@ -166,20 +150,24 @@ class Reconciler:
 
     async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
         status = read_status(body)
-        run: Pass | SidecarPass
-        if plugin.is_sidecar:
-            run = SidecarPass(self._env, self._pruning, plugin, status)
-        else:
-            run = Pass(self._env, self._proofs, self._pruning, plugin, status)
         try:
+            view = self._shared.view(plugin.namespace, plugin.name, plugin.cnpg_reference)
+            if view is None:
+                self._shared.declare(plugin.namespace, plugin.name, _nothing(plugin))
+                return Requeue(FALLBACK_RETRY)
+            run = self._begin(plugin, view, status)
             report = await run.run()
         except Exception as error:  # noqa: BLE001 - it becomes a verdict
             failure = Failure(condition_of(error), error)
             return await self._fail(plugin, Report({}), failure, reading=True)
+        self._shared.declare(plugin.namespace, plugin.name, run.wants)
+        if isinstance(run, SidecarPass) and run.deferred:
+            self._shared.wait(plugin.namespace, plugin.name)
+            return Requeue(FALLBACK_RETRY)
         if run.wrote:
             logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
         for reason, message in run.notes:
-            await self._tell(plugin, warning=False, reason=reason, message=message, now=run.now)
+            await self._env.tell(plugin, reason, message)
         if run.failure is not None:
             return await self._fail(plugin, report, run.failure)
         self._failures.forget((plugin.namespace, plugin.name))
@@ -196,6 +184,13 @@ class Reconciler:
                 return Requeue(after)
         await self._report(body, plugin, report)
         return Requeue(after)
+
+    def _begin(
+        self, plugin: Plugin, view: CNPGView, status: Mapping[str, Any]
+    ) -> Pass | SidecarPass:
+        if plugin.is_sidecar:
+            return SidecarPass(self._env, self._pruning, plugin, view, status)
+        return Pass(self._env, self._proofs, self._pruning, plugin, view, status)
 
     async def _fail(
         self, resource: Resource, report: Report, failure: Failure, *, reading: bool = False
@@ -230,7 +225,10 @@ class Reconciler:
         """Go on with the deletion; whatever its spec holds, it is the same for every resource."""
         leaving = read_leaving(body)
         try:
-            waiting = await tear_down(self._env, leaving, read_status(body))
+            view = self._shared.view(leaving.namespace, leaving.name, leaving.cnpg_reference)
+            if view is None:
+                return Requeue(FALLBACK_RETRY)
+            waiting = await tear_down(self._env, leaving, read_status(body), view)
         except errors.ClusterError as error:
             return await self._hold_up(body, leaving, error)
         self._failures.forget((leaving.namespace, leaving.name))
@@ -259,17 +257,6 @@ class Reconciler:
         await self._report(body, resource, Report({Type.ACCEPTED: verdict}))
         return Requeue(RETRY.get(verdict.reason, FALLBACK_RETRY))
 
-    async def _tell(
-        self, resource: Resource, *, warning: bool, reason: str, message: str, now: datetime
-    ) -> None:
-        """Write an Event; one that is refused costs nothing else."""
-        try:
-            await self._env.writer.event(
-                resource, warning=warning, reason=reason, message=message, now=now
-            )
-        except errors.ClusterError as error:
-            logger.warning("an Event was not written: %s", error, extra=_reference(resource))
-
     async def _report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
         """Write the status if it changed; tell of a transition to trouble and back."""
         previous = read_status(body)
@@ -292,28 +279,20 @@ class Reconciler:
         changed = before != (Status.FALSE, ready.reason)
         trouble = ready.status is Status.FALSE and changed and not wanted
         recovered = ready.is_true and before[0] == Status.FALSE
-        await self._warn_of_end(resource, previous, report, now)
+        await self._warn_of_end(resource, previous, report)
         # Outside the managed namespaces only the status may be written.
         if (trouble or recovered) and self._env.gatherer.manages(resource.namespace):
-            await self._tell(
-                resource,
-                warning=trouble,
-                reason=ready.reason,
-                message=ready.message,
-                now=now,
-            )
+            await self._env.tell(resource, ready.reason, ready.message, warning=trouble)
 
     async def _warn_of_end(
-        self, resource: Resource, previous: Mapping[str, Any], report: Report, now: datetime
+        self, resource: Resource, previous: Mapping[str, Any], report: Report
     ) -> None:
         """Warn once of a certificate that nobody renews, while it still works."""
         verdict = report.verdicts.get(Type.CERTIFICATES_READY)
         if verdict is None or verdict.reason is not Reason.EXPIRING:
             return
         if find_condition(previous, Type.CERTIFICATES_READY).get("reason") != Reason.EXPIRING:
-            await self._tell(
-                resource, warning=True, reason=verdict.reason, message=verdict.message, now=now
-            )
+            await self._env.tell(resource, verdict.reason, verdict.message, warning=True)
 
     def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
         """Set the metrics as the status says it; series of what it no longer tells go."""
@@ -336,3 +315,7 @@ def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:
 
 def _reference(resource: Resource) -> dict[str, str]:
     return {"namespace": resource.namespace, "plugin": resource.name}
+
+
+def _nothing(resource: Plugin | Leaving) -> Wants:
+    return Wants(resource.uid, resource.generation, resource.cnpg_reference)

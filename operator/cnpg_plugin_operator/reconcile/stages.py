@@ -12,6 +12,17 @@ Stage = Callable[[], Awaitable[Verdict]]
 
 
 @dataclass(frozen=True, slots=True)
+class Requeue:
+    """When to come back, should nothing happen before."""
+
+    after: float | None
+    """Seconds; None where nothing but an event of the resource changes anything: it is gone, or in
+    a namespace that is not managed."""
+    error: Exception | None = None
+    """What the pass failed with: it is repeated ever more seldom instead."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """An error that ended a stage before it came to a verdict."""
 

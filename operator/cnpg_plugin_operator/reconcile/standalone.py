@@ -18,9 +18,9 @@ from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
 from cnpg_plugin_operator.decide.certificates.reload import Step
-from cnpg_plugin_operator.decide.facts.cnpg import RestartRecord
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.announcement import keep_announcing
+from cnpg_plugin_operator.decide.registration.restart import RestartNeed
 from cnpg_plugin_operator.decide.registration.touch import note_rivals
 from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.access import build_access
@@ -30,12 +30,12 @@ from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ConflictError
 from cnpg_plugin_operator.reconcile.certificates.certificates import PROVIDERS, Certified, certify
 from cnpg_plugin_operator.reconcile.context import Context
-from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.environment import LOOK_AT_CNPG, Environment
 from cnpg_plugin_operator.reconcile.handshake.handshake import Proven, prove
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
 from cnpg_plugin_operator.reconcile.pruning import Pruning
 from cnpg_plugin_operator.reconcile.registration.registration import announcing, dial_hash, judge
-from cnpg_plugin_operator.reconcile.sidecar.rollout import place
+from cnpg_plugin_operator.reconcile.shared import CNPGView, Wants
 from cnpg_plugin_operator.reconcile.stages import Failure, Stage, next_look, walk
 from cnpg_plugin_operator.reconcile.status import build_certificates, build_report
 from cnpg_plugin_operator.reconcile.workload import EVENT_REASON, explain_silence, weigh_upgrade
@@ -52,6 +52,7 @@ class Pass:
     proofs: Proofs
     pruning: Pruning
     plugin: Plugin
+    view: CNPGView
     status: Mapping[str, Any]
     """The status as it is, for what was registered before."""
     now: datetime = field(init=False)
@@ -65,8 +66,7 @@ class Pass:
     _overdue: bool = field(init=False, default=False)
     """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
     _registered: str = field(init=False, default="")
-    _record: RestartRecord | None = field(init=False, default=None)
-    """The note of a restart that this pass asked for, which the report must not lose."""
+    _need: RestartNeed | None = field(init=False, default=None)
     failure: Failure | None = field(init=False, default=None)
     """What ended the pass early."""
 
@@ -81,7 +81,7 @@ class Pass:
         certificates, chain = PROVIDERS[plugin.provider].objects(plugin, domain)
         service, deployment = build_service(plugin, None), build_deployment(plugin)
         self._desired = [*certificates, *access, deployment, service]
-        snapshot = await self.env.gatherer.snapshot(plugin, chain, self._desired)
+        snapshot = await self.env.gatherer.snapshot(plugin, self.view.cnpg, chain, self._desired)
         self.now = self.env.clock()
         self.context = Context(self.env, plugin, snapshot, self.now)
         stages: dict[Type, Stage] = {
@@ -94,18 +94,22 @@ class Pass:
         self.failure = await walk(stages, self.verdicts)
         report = build_report(
             self.verdicts,
-            snapshot.cnpg,
+            self.view.cnpg,
             snapshot.clusters,
             self._identity,
             self._registered,
-            self._record,
         )
         certified = getattr(self, "_certified", None)
-        hosted = any(plugin.name in cnpg.sidecars for cnpg in snapshot.cnpg)
-        return replace(
-            report,
-            certificates=build_certificates(self.verdicts, certified),
-            obsolete=frozenset() if hosted else frozenset({"sidecar"}),
+        return replace(report, certificates=build_certificates(self.verdicts, certified))
+
+    @property
+    def wants(self) -> Wants:
+        """What the plugin wants of what its namespace shares."""
+        plugin, last = self.plugin, next(reversed(self.verdicts.values()), None)
+        pause = LOOK_AT_CNPG.get(last.reason) if last is not None and not last.is_true else None
+        reference = plugin.cnpg_reference
+        return Wants(
+            plugin.uid, plugin.generation, reference, restart=self._need, look_within=pause
         )
 
     @property
@@ -134,12 +138,12 @@ class Pass:
             AcceptanceInput(
                 plugin=self.plugin,
                 managed_namespaces=self.env.policy.namespaces,
-                cnpg=seen.cnpg,
-                cnpg_elsewhere=seen.cnpg_elsewhere,
+                cnpg=self.view.cnpg,
+                cnpg_elsewhere=self.view.seen.elsewhere,
                 foreign=seen.foreign,
                 rivals=seen.rivals,
                 services=seen.services,
-                reference_exists=seen.reference_exists,
+                reference_exists=self.view.seen.reference_exists,
                 grants=self.env.policy.grants,
                 private=seen.private,
                 issuer=seen.issuer,
@@ -211,9 +215,10 @@ class Pass:
         identity = self._proven.identity
         annotations = announcing(
             plugin,
+            self.view.cnpg[0],
             context.seen,
             context.announcement,
-            dialled=dial_hash(plugin, context.seen.cnpg[0], self._certified),
+            dialled=dial_hash(plugin, self.view.cnpg[0], self._certified),
             template=self._deployment["spec"]["template"],
             identity=identity,
             now=self.now,
@@ -227,15 +232,14 @@ class Pass:
         step = await judge(
             self.env,
             plugin,
-            self.status,
+            self.view,
             context.seen,
             announcement,
             identity,
             self._registered,
             self.now,
         )
-        context.notes += [("RestartingCNPG", step.restarted)] if step.restarted else []
-        self._record = step.record
+        self._need = step.need
         context.wrote += step.nudged
         context.wake += [self.now + step.after] if step.after is not None else []
         self._overdue = step.overdue
@@ -244,20 +248,7 @@ class Pass:
             context.wrote += await self.pruning.prune(
                 self.env, plugin, self._desired, plugin.secrets
             )
-            await self._leave_cnpg_pod()
         return step.verdict
-
-    async def _leave_cnpg_pod(self) -> None:
-        """Take out the sidecar that this plugin once was; until it was Ready, it had its use.
-
-        Orphans go with it, for no pass of their own takes them out.
-        """
-        context = self.context
-        if self.plugin.name not in context.seen.cnpg[0].sidecars and not context.seen.orphans:
-            return
-        placed = await place(self.env, self.plugin)
-        context.wrote += placed.wrote
-        context.wake += [self.now + placed.after] if placed.after else []
 
     def _await_pods(self) -> Verdict:
         """Keep announcing what CloudNativePG uses; the pods do not take the new yet."""
@@ -272,7 +263,7 @@ class Pass:
         announcement = self.context.announcement
         if announcement is None:
             return None
-        dialled = dial_hash(self.plugin, self.context.seen.cnpg[0], self._certified)
+        dialled = dial_hash(self.plugin, self.view.cnpg[0], self._certified)
         return keep_announcing(announcement, build_endpoint(self.plugin), dialled)
 
     def _restarted_for(self) -> str:

@@ -9,13 +9,8 @@ from cnpg_plugin_operator.api.status import (
     ClustersStatus,
     CNPGStatus,
     Report,
-    RestartStatus,
 )
-from cnpg_plugin_operator.decide.facts.cnpg import (
-    ClusterFacts,
-    CNPGFacts,
-    RestartRecord,
-)
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.cluster_reports import find_outdated
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
@@ -30,13 +25,12 @@ def build_report(
     clusters: tuple[ClusterFacts, ...],
     identity: Identity | None,
     registered: str,
-    record: RestartRecord | None = None,
 ) -> Report:
     """Build the report of a pass; what the pass did not look at is left as it is."""
     return Report(
         verdicts=verdicts,
         plugin=identity.section() if identity is not None else None,
-        cnpg=_cnpg(cnpg[0], registered, record) if len(cnpg) == 1 else None,
+        cnpg=_cnpg(cnpg[0], registered) if len(cnpg) == 1 else None,
         clusters=_clusters(clusters, identity),
     )
 
@@ -67,25 +61,5 @@ def _clusters(clusters: tuple[ClusterFacts, ...], identity: Identity | None) -> 
     )
 
 
-def _cnpg(cnpg: CNPGFacts, registered: str, record: RestartRecord | None) -> CNPGStatus:
-    restart = note_restart(record) if record else None
-    if restart is None and cnpg.restarted_at is not None:
-        restart = RestartStatus(cnpg.restarted_at, ", ".join(sorted(cnpg.restarted_for)))
-    return CNPGStatus(
-        deployment=cnpg.deployment,
-        version=cnpg.version,
-        registered_revision=registered,
-        restart=restart,
-    )
-
-
-def note_restart(record: RestartRecord) -> RestartStatus:
-    """Turn a restart into what stands in the status of the resource that asks for it."""
-    return RestartStatus(
-        time=record.at,
-        reason=", ".join(sorted(record.revisions)),
-        revisions=record.revisions,
-        attempt=record.attempt,
-        generation=record.generation,
-        given_up=record.given_up,
-    )
+def _cnpg(cnpg: CNPGFacts, registered: str) -> CNPGStatus:
+    return CNPGStatus(cnpg.deployment, cnpg.version, registered)

@@ -18,14 +18,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.reconcile.plugin import Requeue
+from cnpg_plugin_operator.reconcile.shared import Key
+from cnpg_plugin_operator.reconcile.stages import Requeue
 from cnpg_plugin_operator.reconcile.workers import Slots
 from cnpg_plugin_operator.telemetry import Metrics
 
 logger = logging.getLogger(__name__)
-
-Key = tuple[str, ...]
-"""Namespace and name of a resource, or a namespace alone."""
 
 CONTROLLERS: Final = {1: "namespaces", 2: names.resource.PLURAL}
 """The label `controller` of metrics, by the length of a key."""
@@ -98,6 +96,10 @@ class Loops:
         for key, loop in list(self._loops.items()):
             if matches(key, loop.marks):
                 loop.woken.set()
+
+    def find(self, matches: Callable[[Key, frozenset[str]], bool]) -> list[Key]:
+        """Name the known keys that a predicate over key and marks picks."""
+        return [key for key, loop in self._loops.items() if matches(key, loop.marks)]
 
     def learn(self, key: Key, marks: frozenset[str]) -> None:
         """Note by what else a key is known, so that what names it can wake it."""

@@ -4,10 +4,11 @@ An event carries no meaning of its own: whoever is woken reads the cluster again
 wake one loop too many than to understand an object.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, Final
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.spec import Mode
 from cnpg_plugin_operator.cluster.clusters import plugins_of
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
 from cnpg_plugin_operator.cluster.kinds import CLUSTER, PLUGIN, SECRET, SERVICE, Kind
@@ -18,8 +19,10 @@ from cnpg_plugin_operator.watch.loops import Loops
 class Wakeups:
     """Wakes the loops that an event concerns."""
 
-    def __init__(self, loops: Loops) -> None:
+    def __init__(self, loops: Loops, namespaces: Container[str]) -> None:
         self._loops = loops
+        self._namespaces = namespaces
+        """The managed ones: only they have a pass of what their plugins share."""
         self._provided: dict[str, str] = {}
         """By the uid of a Service, the plugin that it provides: a label that changes concerns whom
         it named, too."""
@@ -29,7 +32,7 @@ class Wakeups:
         if kind == PLUGIN:
             self._take_plugin(body)
         elif kind == CLUSTER:
-            self._wake_marked(map(plugin_mark, plugins_of(body.get("spec") or {})))
+            self._take_cluster(frozenset(map(plugin_mark, plugins_of(body.get("spec") or {}))))
         else:
             if kind == SERVICE:
                 self._take_service(body["metadata"], deleted=deleted)
@@ -39,6 +42,17 @@ class Wakeups:
         key = (body["metadata"]["namespace"], body["metadata"]["name"])
         self._loops.wake(key)
         self._loops.learn(key, marks_of(body.get("spec") or {}))
+        self._wake_namespace(key[0])
+
+    def _take_cluster(self, used: frozenset[str]) -> None:
+        """Wake the plugins that a Cluster uses; sidecars among them concern their namespace."""
+        for key in self._loops.find(lambda _, known: not used.isdisjoint(known)):
+            self._loops.wake(key)
+        hosted = self._loops.find(
+            lambda _, known: SIDECAR_MARK in known and not used.isdisjoint(known)
+        )
+        for namespace in {key[0] for key in hosted}:
+            self._wake_namespace(namespace)
 
     def _take_service(self, metadata: Mapping[str, Any], *, deleted: bool) -> None:
         """Wake whom a Service provides a plugin for, or did."""
@@ -52,12 +66,19 @@ class Wakeups:
     def _take_child(self, kind: Kind, body: Mapping[str, Any]) -> None:
         metadata = body["metadata"]
         namespace = metadata["namespace"]
-        if names.labels.CHAIN in (metadata.get("labels") or {}) or looks_like_cnpg(body):
+        if looks_like_cnpg(body):
+            # The namespace's pass reads it, and wakes the plugins for whom that matters.
+            self._wake_namespace(namespace)
+        elif names.labels.CHAIN in (metadata.get("labels") or {}):
             self._loops.wake_where(lambda key, _: key[0] == namespace)
         elif keys := {(namespace, owner) for owner in owners_of(metadata)}:
             self._loops.wake_where(lambda key, _: key in keys)
         elif kind == SECRET:
             self._wake_marked([secret_mark(metadata["name"])], namespace)
+
+    def _wake_namespace(self, namespace: str) -> None:
+        if namespace in self._namespaces:
+            self._loops.wake((namespace,))
 
     def _wake_marked(self, marks: Iterable[str], namespace: str | None = None) -> None:
         """Wake what is known by one of these marks, in one namespace or in all of them."""
@@ -85,7 +106,12 @@ def secret_mark(name: str) -> str:
     return f"secret/{name}"
 
 
+SIDECAR_MARK: Final = "mode/Sidecar"
+"""How resources in mode Sidecar are found again."""
+
+
 def marks_of(spec: Mapping[str, Any]) -> frozenset[str]:
     """Give what a resource is to be found again by; its spec may hold anything."""
     plugin = plugin_mark(str(spec.get("pluginName", "")))
-    return frozenset([plugin, *map(secret_mark, bound(named_in(spec)))])
+    mode = [SIDECAR_MARK] if spec.get("mode") == Mode.SIDECAR else []
+    return frozenset([plugin, *mode, *map(secret_mark, bound(named_in(spec)))])

@@ -12,12 +12,10 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.cnpg import locate
 from cnpg_plugin_operator.cluster.cnpg_pod import read_facts, read_host, read_host_pods
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
-from cnpg_plugin_operator.cluster.snapshot import Gatherer
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.sidecar.gate import encode_verdicts
 from tests.support.fake_client import FakeClient
-from tests.support.hosts import deployment, identified, sidecar_spec
-from tests.unit.reconcile.world import Clock
+from tests.support.hosts import deployment, identified
 
 NAMESPACE = "cnpg-system"
 CONFIGURATION = "cnpg-controller-manager-config"
@@ -182,13 +180,6 @@ async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) 
     assert (await read(client, given, configured=False)).directory == mounted
 
 
-async def test_a_deployment_that_is_gone_is_no_host() -> None:
-    client = FakeClient()
-    gatherer = Gatherer(client, (NAMESPACE,), Clock())
-    seen = await Sidecars(client, gatherer, allowed=True).snapshot(sidecar_spec())
-    assert seen.host is None
-
-
 @pytest.mark.parametrize(
     ("said", "version"),
     [
@@ -306,7 +297,7 @@ async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> No
     facts = await read(client, body())
     client.put(kinds.DEPLOYMENT, {**body(), "metadata": {**body()["metadata"], "uid": "another"}})
     gatherer: Any = None
-    sidecars = Sidecars(client, gatherer, allowed=True)
+    sidecars = Sidecars(client, gatherer)
 
     with pytest.raises(errors.ConflictError):
         await sidecars.apply(NAMESPACE, facts, {"metadata": {"annotations": {"a": "b"}}}, None)

@@ -43,5 +43,7 @@ async def test_resources_are_listed_page_by_page_in_every_managed_namespace(
 
     keys = await Gatherer(client, ("one", "two"), Clock()).keys()
 
-    assert keys == [("one", "one-a"), ("one", "one-b"), ("two", "two-a"), ("two", "two-b")]
+    namespaces: list[tuple[str, ...]] = [("one",), ("two",)]
+    resources = [("one", "one-a"), ("one", "one-b"), ("two", "two-a"), ("two", "two-b")]
+    assert keys == [*namespaces, *resources]
     assert client.asked[:2] == [[("limit", "1")], [("limit", "1"), ("continue", "1")]]

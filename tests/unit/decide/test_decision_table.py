@@ -26,13 +26,21 @@ from cnpg_plugin_operator.decide.facts.plugin import Identity, PodFacts
 from cnpg_plugin_operator.decide.registration.registration import decide_registration
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,
-    Pace,
-    RestartInput,
+    RestartNeed,
     decide_restart,
 )
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput, insists
 from cnpg_plugin_operator.decide.registration.touch import BLOCKED
-from tests.support.builders import NOW, ago, announcement, cnpg, leader, pod, registration
+from tests.support.builders import (
+    NOW,
+    ago,
+    announcement,
+    cnpg,
+    leader,
+    pod,
+    registration,
+    restarting,
+)
 
 KEEPING = ("1.24.0", "1.24.3", "1.25.0", "1.25.1")
 """Keep what they read of a plugin first, until they are restarted."""
@@ -257,17 +265,16 @@ def build(version: str, facts: Mapping[str, Any]) -> RegistrationInput:
 
 
 def timing(given: RegistrationInput, busy: tuple[str, ...] = ()) -> Action:
+    announced = given.announcement
     return decide_restart(
-        RestartInput(
-            cnpg=given.cnpg,
-            published={given.name: given.announcement},
-            coming=0,
-            pace=Pace(),
+        restarting(
+            given.cnpg,
+            {given.name: announced},
+            needs={
+                given.name: RestartNeed(announced.revision, announced.announced_at, insists(given))
+            },
             now=given.now,
             busy=busy,
-            asking=given.name,
-            insisting=insists(given),
-            known=frozenset({given.name} if given.is_known else ()),
         )
     ).action
 
@@ -308,9 +315,7 @@ def test_under_olm_the_leader_goes_last() -> None:
     fresh = pod(name="cnpg-3", created=at(1))
 
     def next_pod(*pods: PodFacts) -> str:
-        given = RestartInput(
-            cnpg=facts_of_olm(*pods), published={"hello": MOVED}, coming=0, pace=Pace(), now=NOW
-        )
+        given = restarting(facts_of_olm(*pods), {"hello": MOVED})
         return decide_restart(given).pod
 
     assert next_pod(*old) == "cnpg-2"
@@ -319,7 +324,7 @@ def test_under_olm_the_leader_goes_last() -> None:
 
 def test_a_second_attempt_is_counted_and_a_resumed_one_is_not() -> None:
     def record(facts: CNPGFacts) -> RestartRecord:
-        given = RestartInput(cnpg=facts, published={"hello": MOVED}, coming=0, pace=Pace(), now=NOW)
+        given = restarting(facts, {"hello": MOVED})
         decision = decide_restart(given)
         assert decision.record is not None
         return decision.record

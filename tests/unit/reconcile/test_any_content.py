@@ -66,7 +66,7 @@ def restored(mode: str) -> Stage:
 async def passes(stage: Stage) -> None:
     with as_deep_as_the_operator():
         for _ in range(PASSES):
-            await stage.reconciler.reconcile(NAMESPACE, "hello")
+            await stage.reconciler.reconcile((NAMESPACE, "hello"))
             stage.clock.pass_by(11)
 
 

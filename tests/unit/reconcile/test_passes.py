@@ -33,7 +33,7 @@ async def test_a_quiet_pass_writes_nothing_and_asks_no_plugin(stage: Stage) -> N
     stage.client.writes.clear()
     asked = len(stage.handshaker.asked)
 
-    after = await stage.visit()
+    after = await stage.run_pass((NAMESPACE, "hello"))
 
     assert stage.client.writes == []
     assert len(stage.handshaker.asked) == asked
@@ -328,7 +328,7 @@ async def test_a_resource_in_a_namespace_out_of_reach_is_told_where_it_belongs(
     body = resource()
     body["metadata"]["namespace"] = "elsewhere"
     stage.client.put(kinds.PLUGIN, body)
-    await stage.reconciler.reconcile("elsewhere", "hello")
+    await stage.reconciler.reconcile(("elsewhere", "hello"))
     status = stage.client.the(kinds.PLUGIN, "hello", "elsewhere")["status"]
 
     assert status["conditions"][0]["reason"] == "CNPGNotFound"

@@ -79,7 +79,7 @@ async def test_all_is_made_in_two_passes(stage: Stage) -> None:
 @pytest.mark.parametrize("tls", [{}, {"issuerScope": "Plugin"}, {"clientCA": "ca.crt"}])
 async def test_a_quiet_pass_writes_nothing(stage: Stage, tls: dict[str, Any]) -> None:
     await settled(stage, **tls)
-    after = await stage.visit()
+    after = await stage.run_pass((NAMESPACE, "hello"))
     stage.reconciler = stage.operator()
     await stage.settle(passes=2)
 

@@ -11,12 +11,13 @@ import pytest
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, CLUSTER, ISSUER, PLUGIN, POD, SECRET
-from cnpg_plugin_operator.reconcile.plugin import Requeue
+from cnpg_plugin_operator.reconcile.shared import Key
+from cnpg_plugin_operator.reconcile.stages import Requeue
 from cnpg_plugin_operator.telemetry import Metrics, Readiness
 from cnpg_plugin_operator.watch import handlers, session, supervision
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN
-from cnpg_plugin_operator.watch.loops import Key, Loops
+from cnpg_plugin_operator.watch.loops import Loops
 from cnpg_plugin_operator.watch.supervision import keep_watching
 from cnpg_plugin_operator.watch.wakeups import Wakeups
 from tests.support.watched_api import KUBECONFIG, WatchedAPI
@@ -46,7 +47,11 @@ class Running:
         self.slow.set()
         self.loops = Loops(self._reconcile, Metrics())
         watches = Watches(
-            Wakeups(self.loops), NAMESPACES, self._read_plurals, self.readiness, self.stop
+            Wakeups(self.loops, NAMESPACES),
+            NAMESPACES,
+            self._read_plurals,
+            self.readiness,
+            self.stop,
         )
         self.task = asyncio.create_task(keep_watching(watches.run, self.readiness, self.stop))
 

@@ -5,10 +5,11 @@ from itertools import pairwise
 import pytest
 
 from cnpg_plugin_operator import errors
-from cnpg_plugin_operator.reconcile.plugin import Requeue
+from cnpg_plugin_operator.reconcile.shared import Key
+from cnpg_plugin_operator.reconcile.stages import Requeue
 from cnpg_plugin_operator.reconcile.workers import Lane, Slots
 from cnpg_plugin_operator.telemetry import Metrics
-from cnpg_plugin_operator.watch.loops import Key, Loops
+from cnpg_plugin_operator.watch.loops import Loops
 
 KEY = ("cnpg-system", "hello")
 OTHER = ("cnpg-system", "other")

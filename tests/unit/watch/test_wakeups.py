@@ -15,8 +15,9 @@ from cnpg_plugin_operator.cluster.kinds import (
     SERVICE,
     Kind,
 )
-from cnpg_plugin_operator.watch.loops import Key
+from cnpg_plugin_operator.reconcile.shared import Key
 from cnpg_plugin_operator.watch.wakeups import (
+    SIDECAR_MARK,
     Wakeups,
     marks_of,
     owners_of,
@@ -27,7 +28,7 @@ from cnpg_plugin_operator.watch.wakeups import (
 KNOWN: dict[Key, frozenset[str]] = {
     ("cnpg-system",): frozenset(),
     ("cnpg-system", "hello"): frozenset({plugin_mark("hello.example.org"), secret_mark("pair")}),
-    ("cnpg-system", "moon"): frozenset({plugin_mark("moon.example.org")}),
+    ("cnpg-system", "moon"): frozenset({plugin_mark("moon.example.org"), SIDECAR_MARK}),
     ("elsewhere", "hello"): frozenset({plugin_mark("hello.example.org"), secret_mark("pair")}),
 }
 
@@ -45,15 +46,22 @@ class Loops:
     def wake_where(self, matches: Callable[[Key, frozenset[str]], bool]) -> None:
         self.woken += ["/".join(key) for key, marks in KNOWN.items() if matches(key, marks)]
 
+    def find(self, matches: Callable[[Key, frozenset[str]], bool]) -> list[Key]:
+        return [key for key, marks in KNOWN.items() if matches(key, marks)]
+
     def learn(self, key: Key, marks: frozenset[str]) -> None:
         assert self.woken, "a loop that has not begun learns nothing"
         self.learned[key] = marks
 
 
+def wakeups(loops: Loops) -> Wakeups:
+    return Wakeups(loops, ("cnpg-system",))  # type: ignore[arg-type]  # not a real one
+
+
 def taken(kind: Kind, body: dict[str, Any]) -> Loops:
     """Give the loops that have heard of one event."""
     loops = Loops()
-    Wakeups(loops).take(kind, body, deleted=False)  # type: ignore[arg-type]  # not a real one
+    wakeups(loops).take(kind, body, deleted=False)
     return loops
 
 
@@ -72,8 +80,11 @@ EVENTS: list[tuple[str, Kind, dict[str, Any], list[str]]] = [
      {**meta(), "spec": {"plugins": [{"name": "hello.example.org"}]}},
      ["cnpg-system/hello", "elsewhere/hello"]),
     ("a Cluster without plugins, none", CLUSTER, meta(), []),
-    ("CloudNativePG's Deployment, all of its namespace", DEPLOYMENT,
-     {**meta(), "spec": container(names.cnpg.IMAGE_VARIABLE)}, WHOLE_NAMESPACE),
+    ("a Cluster that uses a sidecar, its namespace as well", CLUSTER,
+     {**meta(), "spec": {"plugins": [{"name": "moon.example.org"}]}},
+     ["cnpg-system/moon", "cnpg-system"]),
+    ("CloudNativePG's Deployment, its namespace", DEPLOYMENT,
+     {**meta(), "spec": container(names.cnpg.IMAGE_VARIABLE)}, ["cnpg-system"]),
     ("a Deployment of others, none", DEPLOYMENT, {**meta(), "spec": container("OTHER")}, []),
     ("a part of the chain, all of its namespace", SECRET,
      meta(labels={names.labels.CHAIN: "root"}), WHOLE_NAMESPACE),
@@ -95,18 +106,18 @@ def test_an_event_wakes(kind: Kind, body: dict[str, Any], woken: list[str]) -> N
 
 def test_a_resource_is_woken_and_known_by_its_plugin() -> None:
     loops = taken(PLUGIN, {**meta("new"), "spec": {"pluginName": "new.example.org"}})
-    assert loops.woken == ["cnpg-system/new"]
+    assert loops.woken == ["cnpg-system/new", "cnpg-system"]
     assert loops.learned == {("cnpg-system", "new"): {plugin_mark("new.example.org")}}
 
 
 def woken_by_services(*events: tuple[str, str, bool]) -> list[str]:
     """Give who is woken by the last of some events: uid, plugin name, whether it is deleted."""
     loops = Loops()
-    wakeups = Wakeups(loops)  # type: ignore[arg-type]  # not a real one
+    woken_by = wakeups(loops)
     for uid, name, deleted in events:
         loops.woken.clear()
         labels = {names.cnpg.PLUGIN_NAME: name} if name else None
-        wakeups.take(SERVICE, meta(uid, labels=labels), deleted=deleted)
+        woken_by.take(SERVICE, meta(uid, labels=labels), deleted=deleted)
     return loops.woken
 
 

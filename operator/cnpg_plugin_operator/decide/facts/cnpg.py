@@ -75,7 +75,9 @@ class CNPGFacts:
     """The sidecars in its pod template: resource → revision."""
     namespace: str = "cnpg-system"
     rolled_at: datetime | None = None
-    """When this operator last rolled it out for sidecars."""
+    """When this operator last rolled it for sidecars."""
+    resource_version: str = field(default="", compare=False)
+    """Of the Deployment, for writes that must not overwrite another's."""
 
 
 @dataclass(frozen=True, slots=True)

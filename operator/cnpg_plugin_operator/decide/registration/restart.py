@@ -6,7 +6,7 @@ runs or is stuck, nor to a Cluster that is failing over, switching over or upgra
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -53,26 +53,34 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartNeed:
+    """A plugin's need of a restart, as its own pass declares it."""
+
+    revision: str
+    """What CloudNativePG has to read."""
+    announced_at: datetime
+    """Since when it could have read that."""
+    insists: bool = False
+    """Whether CloudNativePG's leader did read it, and has spoiled it since."""
+
+
+@dataclass(frozen=True, slots=True)
 class RestartInput:
     """What the decision is made from."""
 
     cnpg: CNPGFacts
+    needs: Mapping[str, RestartNeed]
+    """The plugins that need a restart, by the name of their `CNPGPlugin`."""
     published: Mapping[str, Announcement]
-    """Every published plugin of the namespace, by the name of its `CNPGPlugin`."""
+    """Every published plugin of the namespace, likewise: a restart serves all of them."""
     coming: int
-    """How many others of the namespace are on their way to being published."""
+    """How many others of the namespace may be published soon."""
     pace: Pace
     now: datetime
     busy: tuple[str, ...] = ()
     """The Clusters that are failing over, switching over or upgrading."""
-    asking: str = ""
-    """The plugin that needs the restart."""
-    insisting: bool = False
-    """Whether CloudNativePG's leader did read that plugin, and has spoiled it since."""
-    known: frozenset[str] = frozenset()
-    """Plugins whose announced revision was seen registered: they need nothing."""
-    placing: bool = False
-    """Whether sidecars are about to be placed, which restarts CloudNativePG as well."""
+    sidecars_change: bool = False
+    """Whether the set of sidecars is about to change, which restarts CloudNativePG as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ class RestartDecision:
 
     action: Action
     reason: str
-    after: timedelta = timedelta(0)
+    after: timedelta = field(default=timedelta(0), compare=False)
     record: RestartRecord | None = None
     """What is noted before the act."""
     pod: str = ""
@@ -108,28 +116,26 @@ def decide_restart(given: RestartInput) -> RestartDecision:
     return first(CHECKS, given) or _restart(given)
 
 
-def _uncovered(given: RestartInput) -> dict[str, Announcement]:
+def find_uncovered(given: RestartInput) -> dict[str, RestartNeed]:
     """Pick what neither the leader has read nor a restart under way will make it read."""
-    insisting = given.asking if given.insisting else None
     return {
-        name: announcement
-        for name, announcement in given.published.items()
-        if name == given.asking or name not in given.known
-        if name == insisting or not is_covered(name, announcement, given.cnpg)
-        if given.cnpg.restarted_for.get(name) != announcement.revision
-        if count_reverts(name, announcement.revision, given.cnpg) < MOST_ATTEMPTS
+        name: need
+        for name, need in given.needs.items()
+        if need.insists or not is_covered(name, need, given.cnpg)
+        if given.cnpg.restarted_for.get(name) != need.revision
+        if count_reverts(name, need.revision, given.cnpg) < MOST_ATTEMPTS
     }
 
 
-def _revisions(announcements: Mapping[str, Announcement]) -> dict[str, str]:
-    return {name: each.revision for name, each in sorted(announcements.items())}
+def _revisions(read: Mapping[str, Announcement | RestartNeed]) -> dict[str, str]:
+    return {name: each.revision for name, each in sorted(read.items())}
 
 
 def _nothing_left(given: RestartInput) -> RestartDecision | None:
     """Every announcement was read, will be, or is left to people."""
-    if _uncovered(given):
+    if find_uncovered(given):
         return None
-    return RestartDecision(Action.NOTHING, "every announced revision is covered or given up")
+    return RestartDecision(Action.NOTHING, "no plugin needs a restart")
 
 
 def _obstructed(given: RestartInput) -> RestartDecision | None:
@@ -138,12 +144,12 @@ def _obstructed(given: RestartInput) -> RestartDecision | None:
     return RestartDecision(Action.WAIT, obstacle.reason, obstacle.after) if obstacle else None
 
 
-def _placing(given: RestartInput) -> RestartDecision | None:
-    """Sidecars are about to change: one roll serves both."""
-    if not given.placing:
+def _sidecars_change(given: RestartInput) -> RestartDecision | None:
+    """The set of sidecars is about to change: one roll serves both."""
+    if not given.sidecars_change:
         return None
     return RestartDecision(
-        Action.WAIT, "sidecars are about to be placed, which restarts it anyway", LOOK_AGAIN
+        Action.WAIT, "sidecars are about to change, which restarts it anyway", LOOK_AGAIN
     )
 
 
@@ -153,7 +159,7 @@ def _replacing_pods(given: RestartInput) -> RestartDecision | None:
     if not given.cnpg.olm or record is None:
         return None
     noted = record.revisions
-    if not any(noted.get(name) == each.revision for name, each in _uncovered(given).items()):
+    if not any(noted.get(name) == each.revision for name, each in find_uncovered(given).items()):
         return None
     old = [pod for pod in given.cnpg.pods if pod.created <= record.at]
     if not old:
@@ -173,7 +179,7 @@ def _next_pod(old: list[PodFacts], cnpg: CNPGFacts) -> PodFacts:
 
 def _resuming(given: RestartInput) -> RestartDecision | None:
     """The operator died between its note of a restart and the restart."""
-    record = find_unfinished(_revisions(_uncovered(given)), given.cnpg)
+    record = find_unfinished(_revisions(find_uncovered(given)), given.cnpg)
     if record is None:
         return None
     return RestartDecision(Action.RESTART, "a restart that was noted is carried out", record=record)
@@ -187,28 +193,29 @@ def _cooling_down(given: RestartInput) -> RestartDecision | None:
 
 def _settling(given: RestartInput) -> RestartDecision | None:
     """Another plugin became ready just now, or is about to; more may follow."""
-    times = sorted(announcement.announced_at for announcement in _uncovered(given).values())
+    times = sorted(need.announced_at for need in find_uncovered(given).values())
     latest = times[0] + given.pace.settle_max
     due = latest if given.coming else min(times[-1] + given.pace.settle, latest)
     if due <= given.now:
         return None
     return RestartDecision(
         Action.WAIT,
-        f"{len(times)} plugins became ready, {given.coming} more are on their way",
+        f"{len(times)} plugins became ready, {given.coming} more are expected",
         min(due - given.now, LOOK_AGAIN),
     )
 
 
 def _restart(given: RestartInput) -> RestartDecision:
     """Restart for everything that is published."""
-    uncovered, cnpg = _uncovered(given), given.cnpg
-    reverts = {n: count_reverts(n, each.revision, cnpg) for n, each in given.published.items()}
+    uncovered, cnpg = find_uncovered(given), given.cnpg
+    read = _revisions({**given.published, **uncovered})
+    reverts = {name: count_reverts(name, revision, cnpg) for name, revision in read.items()}
     return RestartDecision(
         Action.RESTART,
         f"{len(uncovered)} announced revisions are new to CloudNativePG",
         record=RestartRecord(
             at=given.now.replace(microsecond=0),
-            revisions=_revisions(given.published),
+            revisions=read,
             attempt=1 + max((reverts[name] for name in uncovered), default=0),
             generation=cnpg.generation,
             given_up=frozenset(n for n, times in reverts.items() if times >= MOST_ATTEMPTS),
@@ -219,7 +226,7 @@ def _restart(given: RestartInput) -> RestartDecision:
 CHECKS: Final = (
     _nothing_left,
     _obstructed,
-    _placing,
+    _sidecars_change,
     _replacing_pods,
     _resuming,
     _cooling_down,

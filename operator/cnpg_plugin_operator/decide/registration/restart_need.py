@@ -6,7 +6,7 @@ internal/cnpi/plugin/repository; pull requests #5106, #7029.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.checks import first
@@ -82,7 +82,21 @@ def restart_reason(given: RegistrationInput) -> str | None:
     return first(NEEDS, given)
 
 
-def is_covered(name: str, announcement: Announcement, cnpg: CNPGFacts) -> bool:
+class Announced(Protocol):
+    """Something that CloudNativePG's leader may have read."""
+
+    @property
+    def revision(self) -> str:
+        """What was announced."""
+        ...
+
+    @property
+    def announced_at(self) -> datetime:
+        """When."""
+        ...
+
+
+def is_covered(name: str, announcement: Announced, cnpg: CNPGFacts) -> bool:
     """Whether CloudNativePG's leader started after the announcement, hence has read it.
 
     The leader's own annotations say so exactly; its age says so after a restart by somebody else.

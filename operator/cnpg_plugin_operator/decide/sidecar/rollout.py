@@ -4,7 +4,7 @@ Applying it rolls CloudNativePG. So it adds to no trouble, except to trouble tha
 make: what changes or removes that one is applied at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -35,8 +35,6 @@ class PlacingInput:
     unblocking: bool
     """Whether CloudNativePG's newest pod is not ready, or cannot be made, and this changes or
     removes a sidecar that may be the cause."""
-    expecting: bool
-    """Whether others that keep it from starting are about to be taken out, too."""
     replicas: int
     cnpg: CNPGFacts
     busy: tuple[str, ...]
@@ -55,7 +53,7 @@ class Placing:
 
     move: Move
     reason: str = ""
-    after: timedelta = timedelta(0)
+    after: timedelta = field(default=timedelta(0), compare=False)
 
 
 def decide_placing(given: PlacingInput) -> Placing:
@@ -73,13 +71,6 @@ def _forbidden(given: PlacingInput) -> Placing | None:
     if not given.forbidden:
         return None
     return Placing(Move.FORBIDDEN, "restartPolicy is Never")
-
-
-def _expecting(given: PlacingInput) -> Placing | None:
-    """Their own passes are about to say so; one by one, each would take a new pod to fail."""
-    if not given.expecting:
-        return None
-    return Placing(Move.WAIT, "other sidecars that fail are taken out with it", LOOK_AGAIN)
 
 
 def _unblocking(given: PlacingInput) -> Placing | None:
@@ -116,7 +107,6 @@ def _settling(given: PlacingInput) -> Placing | None:
 CHECKS: Final = (
     _nothing_differs,
     _forbidden,
-    _expecting,
     _unblocking,
     _resting,
     _obstructed,

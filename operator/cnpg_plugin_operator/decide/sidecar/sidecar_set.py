@@ -106,21 +106,10 @@ class Roster:
     """Whether nobody who wants a change allows a restart."""
 
     @property
-    def expecting(self) -> bool:
-        """Whether sidecars that are to be taken out are left to their own passes to say why."""
-        return any(self.may_be_held(name) for name in self.blockade.causes)
-
-    @property
     def unblocking(self) -> bool:
         """Whether a change is about what keeps CloudNativePG's rollout from completing."""
         named = self.blockade.suspects | frozenset(self.blockade.causes)
         return not self.changed.isdisjoint(named)
-
-    def may_be_held(self, name: str) -> bool:
-        """Whether a sidecar stands as it is wanted, so that its own pass may take it out."""
-        seat = self.seats.get(name)
-        standing = seat is not None and seat.placed is not None and seat.placed is seat.wanted
-        return standing and name not in self.changed
 
 
 def compose(
@@ -137,7 +126,7 @@ def compose(
     seats = {name: _seat(each, host, place, now) for name, each in known.items()}
     seats |= _postpone(known, seats, host)
     for name, seat in seats.items():
-        # No pass of its own takes out what is only kept; and who deletes it is not kept waiting.
+        # What is only kept has no record to be quarantined in; and a deletion does not wait.
         kept = name in blockade.causes and seat.placed is not seat.wanted
         if kept or (known[name].deleting and name in blockade.suspects):
             seats[name] = replace(seat, placed=None)

@@ -1,11 +1,11 @@
-"""The last stage: how CloudNativePG is told, whether it took it, and the restart where it must."""
+"""The last stage: how CloudNativePG is told, whether it took it, and whether it must restart."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.snapshot import Snapshot
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
@@ -18,7 +18,11 @@ from cnpg_plugin_operator.decide.registration.cluster_reports import (
     choose_nudged,
     nudge_token,
 )
-from cnpg_plugin_operator.decide.registration.registration import decide_registration
+from cnpg_plugin_operator.decide.registration.registration import (
+    decide_registration,
+    refuse_deletion,
+)
+from cnpg_plugin_operator.decide.registration.restart import Action, RestartNeed
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput, insists
 from cnpg_plugin_operator.decide.registration.touch import (
     REMEDY_TAKES,
@@ -30,14 +34,10 @@ from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.desired.service import build_endpoint
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
 from cnpg_plugin_operator.reconcile.environment import Environment
-from cnpg_plugin_operator.reconcile.registration.restart import Step, restart_cnpg
+from cnpg_plugin_operator.reconcile.shared import CNPGView
 
 SOON: Final = timedelta(seconds=5)
 """CloudNativePG registers a published Service within a second or two (1.30.0)."""
-
-LOOK_AT_LEADER: Final = timedelta(milliseconds=125)
-"""For each plugin that a restart is for, between two looks for the new leader: nothing wakes for a
-Lease, and many plugins that ask at once would only slow CloudNativePG's start."""
 
 
 def dial_hash(plugin: Plugin, cnpg: CNPGFacts, certified: Certified) -> str:
@@ -55,6 +55,7 @@ def dial_hash(plugin: Plugin, cnpg: CNPGFacts, certified: Certified) -> str:
 
 def announcing(
     plugin: Plugin,
+    cnpg: CNPGFacts,
     seen: Snapshot,
     live: Announcement | None,
     *,
@@ -68,7 +69,7 @@ def announcing(
     # plugin says of itself is no part of it: it may say something else every time.
     revision, touch = digest([plugin.uid, template, dialled]), None
     if live is not None:
-        given = TouchInput(live, seen.cnpg[0], seen.clusters, identity, seen.rival, now)
+        given = TouchInput(live, cnpg, seen.clusters, identity, seen.rival, now)
         touch = decide_touch(given, revision)
     return announce(
         live,
@@ -77,27 +78,42 @@ def announcing(
         revision=revision,
         now=now,
         touch=touch,
-        replaces=is_still_in_use(plugin.spec.plugin_name, seen.cnpg[0]),
+        replaces=is_still_in_use(plugin.spec.plugin_name, cnpg),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Registering:
+    """How far the registration got."""
+
+    verdict: Verdict
+    overdue: bool = False
+    """Whether CloudNativePG takes longer than it should: no reason to ask it often."""
+    need: RestartNeed | None = None
+    """The restart that the plugin needs."""
+    after: timedelta | None = None
+    """When to decide again."""
+    nudged: tuple[str, ...] = ()
+    """The Clusters that were annotated."""
 
 
 async def judge(
     env: Environment,
     plugin: Plugin,
-    status: Mapping[str, Any],
+    view: CNPGView,
     seen: Snapshot,
     announcement: Announcement,
     identity: Identity | None,
     registered: str,
     now: datetime,
-) -> Step:
-    """Judge the registration of an announcement; restart CloudNativePG if that is due."""
+) -> Registering:
+    """Judge the registration of an announcement, and say whether it needs a restart."""
     given = RegistrationInput(
         name=plugin.name,
         service=plugin.service_name,
         policy=plugin.spec.restart_policy or env.policy.restart_policy,
         announcement=announcement,
-        cnpg=seen.cnpg[0],
+        cnpg=view.cnpg[0],
         event=seen.event,
         clusters=seen.clusters,
         registered_revision=registered,
@@ -106,13 +122,11 @@ async def judge(
     )
     verdict = decide_registration(given)
     awaiting = verdict.reason in (Reason.AWAITING_REGISTRATION, Reason.REREGISTERING)
-    step = Step(verdict, overdue=awaiting and now - announcement.told_at >= SOON)
+    step = Registering(verdict, overdue=awaiting and now - announcement.told_at >= SOON)
     replacing = verdict.reason is Reason.RESTARTING and bool(given.cnpg.olm)
     if verdict.reason is Reason.RESTART_PENDING or replacing:
-        return await restart_cnpg(env, plugin, status, step, insisting=insists(given))
-    if verdict.reason is Reason.RESTARTING:
-        plugins = max(len(given.cnpg.restarted_for), 1)
-        return replace(step, after=min(max(4, plugins), 16) * LOOK_AT_LEADER)
+        need = RestartNeed(announcement.revision, announcement.announced_at, insists(given))
+        return Registering(await_restart(verdict, view), need=need)
     if verdict.is_true:
         step = await _refresh(env, plugin, given, step)
         if find_blocked(given.clusters):
@@ -121,7 +135,22 @@ async def judge(
     return step
 
 
-async def _refresh(env: Environment, plugin: Plugin, given: RegistrationInput, step: Step) -> Step:
+def await_restart(verdict: Verdict, view: CNPGView) -> Verdict:
+    """Say what a restart that a plugin needs waits for, as its namespace's pass decided."""
+    if (error := view.failed.get(Type.REGISTERED)) is not None:
+        raise error
+    cnpg = view.cnpg[0]
+    if view.refused is not None:
+        return refuse_deletion(cnpg, cnpg.namespace, *view.refused)
+    if view.restart is None or view.restart.action is not Action.WAIT:
+        return verdict
+    message = f"{verdict.message.removesuffix('.')}. It waits: {view.restart.reason}."
+    return replace(verdict, message=message)
+
+
+async def _refresh(
+    env: Environment, plugin: Plugin, given: RegistrationInput, step: Registering
+) -> Registering:
     """Nudge the Clusters that would not notice, as far as it is allowed; look again if some lag."""
     waited = given.now - given.announcement.told_at
     users = [cluster for cluster in given.clusters if cluster.plugin_status is not None]

@@ -1,46 +1,34 @@
-"""Puts the set of sidecars into CloudNativePG's Deployment: one plugin's pass does it for all.
+"""Puts the set of sidecars into CloudNativePG's Deployment: once for all plugins of a namespace.
 
-A sidecar that the API server refuses keeps no other one out.
+What was seen of each sidecar is recorded first, where it survives. A sidecar that the API server
+refuses keeps no other one out.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
-from cnpg_plugin_operator.api.deletion import Leaving
-from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.sidecar_status import SidecarNote
+from cnpg_plugin_operator.api.status import RestartStatus
 from cnpg_plugin_operator.cluster.clusters import name_busy
-from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN
+from cnpg_plugin_operator.decide.sidecar.quarantine import LOOK_WHILE_BLOCKED, is_blocked
 from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing, PlacingInput, decide_placing
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Roster
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Roster, note_trouble, retry_time
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.reconcile.environment import Environment
-from cnpg_plugin_operator.reconcile.sidecar.candidates import seat
+from cnpg_plugin_operator.reconcile.records import Records
+from cnpg_plugin_operator.reconcile.sidecar.candidates import Candidates
 from cnpg_plugin_operator.reconcile.sidecar.mode_change import hide_services
+from cnpg_plugin_operator.reconcile.sidecar.pending import Pending
 
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """What became of the difference between a Deployment and what it is to hold."""
-
-    placing: Placing
-    roster: Roster | None = None
-    """The set as it was composed; None where there is no Deployment."""
-    wrote: list[str] = field(default_factory=list)
-    reason: str = ""
-    """What a roll that was begun just now is for."""
-    note: str = ""
-    """What to tell of it."""
-
-    @property
-    def after(self) -> timedelta | None:
-        """When to decide again."""
-        return self.placing.after or None
-
+EVENT_REASON: Final = "RollingCNPG"
+"""Reason of the Event about a roll that was begun for sidecars."""
 
 REFUSING: Final = (
     errors.RejectedError,
@@ -53,80 +41,171 @@ REFUSING: Final = (
 even be written as JSON."""
 
 
-async def place(env: Environment, resource: Plugin | Leaving) -> Placed:
-    """Bring CloudNativePG's Deployment closer to the set of sidecars that is wanted.
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """What became of the difference between a Deployment and what it is to hold."""
 
-    Everything is read again under the namespace's lock: another pass may just have applied the set.
-    """
-    async with env.locks[resource.namespace]:
-        seen = await env.sidecars.snapshot(resource)
-        if seen.host is None:
-            return Placed(Placing(Move.NOTHING))
-        now = env.clock()
-        roster = compose_set(env, resource.namespace, seen, seen.host, now)
-        placing = _decide(env, resource.namespace, seen, seen.host, roster, now)
-        if placing.move is not Move.APPLY:
-            return Placed(placing, roster)
+    sidecars: Roster
+    decision: Placing
+    wrote: list[str] = field(default_factory=list)
+    after: timedelta | None = None
+    """When to look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarRollout:
+    """The sidecars of one CloudNativePG, during one pass over their namespace."""
+
+    env: Environment
+    namespace: str
+    cnpg: CNPGFacts
+    host: HostFacts
+    candidates: Candidates
+    clusters: tuple[Mapping[str, Any], ...]
+    services: Collection[Mapping[str, Any]]
+    records: Records
+    pending: Pending
+    now: datetime
+
+    @property
+    def key(self) -> str:
+        """What is kept in memory of this Deployment is kept under."""
+        return f"{self.namespace}/{self.host.deployment}"
+
+    async def advance(self) -> Rolled:
+        """Bring CloudNativePG's Deployment closer to the set of sidecars that is wanted."""
+        refused = self.pending.refused(self.key, self.now)
+        policy = self.env.policy
+        sidecars = self.candidates.compose(self.host, policy, self.now, refused)
+        changed = self._find_records(sidecars)
+        if changed:
+            sidecars = self.candidates.compose(self.host, policy, self.now, refused, changed)
+        for name, record in changed.items():
+            await self.records.write_sidecar(name, record)
+        decision = self._decide(sidecars)
+        if decision.move is not Move.APPLY:
+            return self._result(sidecars, decision)
+        return await self._apply(sidecars, decision)
+
+    def _find_records(self, sidecars: Roster) -> dict[str, SidecarNote]:
+        """Bring up to date what is recorded of each sidecar, as far as that changes."""
+        known = {each.name: each.note for each in self.candidates.each}
+        found = {}
+        for name, seat in sidecars.seats.items():
+            cause = sidecars.blockade.causes.get(name)
+            record = note_trouble(name, seat, cause, self.host, self.now)
+            if record != known[name]:
+                found[name] = record
+        return found
+
+    def _decide(self, sidecars: Roster) -> Placing:
+        pending = self.pending
+        wanted = digest([sidecars.template, sorted(sidecars.changed)])
+        first, last = pending.note(self.key, wanted, self.now)
+        decision = decide_placing(
+            PlacingInput(
+                differs=sidecars.drift is not None,
+                forbidden=sidecars.forbidden,
+                unblocking=sidecars.unblocking,
+                replicas=self.host.replicas,
+                cnpg=self.cnpg,
+                busy=tuple(name_busy(self.clusters, self.cnpg.watches)),
+                first=first,
+                last=last,
+                pace=self.env.policy.pace,
+                now=self.now,
+            )
+        )
+        if decision.move is Move.NOTHING:
+            pending.settle(self.key)
+        return decision
+
+    async def _apply(self, sidecars: Roster, decision: Placing) -> Rolled:
+        env, namespace, host = self.env, self.namespace, self.host
         coming = {
             name
-            for name, seat in roster.seats.items()
+            for name, seat in sidecars.seats.items()
             if seat.wanted is not None and seat.placed is not None
         }
-        hidden = await hide_services(env, resource.namespace, seen.host.deployment, coming)
+        hidden = await hide_services(env, namespace, host.deployment, self.services, coming)
         # Without a pod, nothing rolls.
-        rolled_at = now if seen.host.replicas else seen.cnpg[0].rolled_at
+        rolled_at = self.now if host.replicas else self.cnpg.rolled_at
         try:
-            await env.sidecars.apply(resource.namespace, seen.host, roster.template, rolled_at)
+            await env.sidecars.apply(namespace, host, sidecars.template, rolled_at)
         except REFUSING as error:
-            await _isolate(env, resource.namespace, seen, roster, error)
-            roster = compose_set(env, resource.namespace, seen, seen.host, now)
+            await self._isolate(sidecars, error)
+            refused = self.pending.refused(self.key, self.now)
+            sidecars = self.candidates.compose(host, env.policy, self.now, refused)
             rest = Placing(Move.WAIT, "a sidecar was refused", LOOK_AGAIN)
-            return Placed(rest if roster.drift else Placing(Move.NOTHING), roster)
-        env.placements.settle(resource.namespace)
-        for name in roster.changed:
-            env.placements.accept(resource.namespace, name)
-    if seen.host.replicas:
-        env.metrics.restarts.labels(resource.namespace).inc()
-    deployment = seen.host.deployment
-    reason = f"sidecars change ({', '.join(sorted(roster.changed)) or roster.drift})"
-    note = f"Deployment {deployment} is rolled: {reason}."
-    return Placed(placing, roster, [*hidden, f"Deployment {deployment}"], reason, note)
+            return self._result(sidecars, rest if sidecars.drift else Placing(Move.NOTHING))
+        self.pending.settle(self.key)
+        for name in sidecars.changed:
+            self.pending.accept(self.key, name)
+        await self._tell(sidecars)
+        return Rolled(sidecars, decision, [*hidden, f"Deployment {host.deployment}"])
 
+    async def _tell(self, sidecars: Roster) -> None:
+        """Report a roll in the metrics, in the status and in the Events of what it is for."""
+        host, changed = self.host, sorted(sidecars.changed)
+        if host.replicas:
+            self.env.metrics.restarts.labels(self.namespace).inc()
+        reason = f"sidecars change ({', '.join(changed) or sidecars.drift})"
+        restart = RestartStatus(self.now, reason)
+        await self.records.write_restart(changed, host.deployment, restart)
+        message = f"Deployment {host.deployment} is rolled: {reason}."
+        for name in changed:
+            await self.env.tell(self.records.resources.get(name), EVENT_REASON, message)
 
-def compose_set(
-    env: Environment, namespace: str, seen: SidecarSnapshot, host: HostFacts, now: datetime
-) -> Roster:
-    """Compose the set of sidecars, as far as the API server takes them."""
-    return seat(seen, host, env.policy, now, env.placements.refused(namespace, now))
+    def _result(self, sidecars: Roster, decision: Placing) -> Rolled:
+        """Say when to look again: for the decision, for a quarantine that ends, for a blockade."""
+        due = [decision.after] if decision.after else []
+        held = (seat.note for seat in sidecars.seats.values() if seat.note.held is not None)
+        due += [retry_time(note) - self.now for note in held if retry_time(note) > self.now]
+        due += [LOOK_WHILE_BLOCKED] if is_blocked(self.host) and self.cnpg.sidecars else []
+        last = self.pending.last_refusals(self.key)
+        seats = {
+            name: replace(
+                seat,
+                refused=seat.refused
+                or last.get((name, seat.wanted.revision if seat.wanted else "")),
+            )
+            for name, seat in sidecars.seats.items()
+        }
+        return Rolled(replace(sidecars, seats=seats), decision, after=min(due, default=None))
 
+    async def _isolate(self, sidecars: Roster, error: Exception) -> None:
+        """Find out which of the changed sidecars cannot be applied; leave those out for a while.
 
-async def _isolate(
-    env: Environment, namespace: str, seen: SidecarSnapshot, roster: Roster, error: Exception
-) -> None:
-    """Find out which of the changed sidecars cannot be applied, and leave those out for a while.
+        Each is tried alone, with the others as they are, in a dry run: it rolls nothing. Raises the
+        error where no sidecar that is to come or to change is at fault.
+        """
+        coming = sorted(n for n in sidecars.changed if (s := sidecars.seats.get(n)) and s.placed)
+        if not coming:
+            raise error
+        found: dict[str, Exception] = {}
+        if sidecars.changed == {*coming} and len(coming) == 1:
+            found = {coming[0]: error}
+        else:
+            for name in coming:
+                refusal = await self._try_alone(name)
+                found |= {name: refusal} if refusal is not None else {}
+        # Where each could be applied alone, they only do not go together: the last one waits.
+        for name, reason in (found or {coming[-1]: error}).items():
+            placed = sidecars.seats[name].placed
+            revision = placed.revision if placed is not None else ""
+            verdict = _judge(self.host, reason)
+            self.pending.refuse(self.key, name, revision, verdict, self.now)
 
-    Each is tried alone, with the others as they are, in a dry run: it rolls nothing. Raises the
-    error where no sidecar that is to come or to change is at fault.
-    """
-    now, host = env.clock(), seen.host
-    coming = sorted(n for n in roster.changed if (s := roster.seats.get(n)) and s.placed)
-    if host is None or not coming:
-        raise error
-    found: dict[str, Exception] = {}
-    if roster.changed == {*coming} and len(coming) == 1:
-        found = {coming[0]: error}
-    else:
-        for name in coming:
-            alone = seat(seen, host, env.policy, now, only=name)
-            try:
-                await env.sidecars.apply(namespace, host, alone.template, None, dry_run=True)
-            except REFUSING as refusal:
-                found[name] = refusal
-    # Where each could be applied alone, they only do not go together: the last one waits.
-    for name, reason in (found or {coming[-1]: error}).items():
-        placed = roster.seats[name].placed
-        revision = placed.revision if placed is not None else ""
-        env.placements.refuse(namespace, name, revision, _judge(host, reason), now)
+    async def _try_alone(self, name: str) -> Exception | None:
+        """Ask the API server whether it would take one sidecar, and nothing else that changes."""
+        alone = self.candidates.compose(self.host, self.env.policy, self.now, {}, only=name)
+        try:
+            await self.env.sidecars.apply(
+                self.namespace, self.host, alone.template, None, dry_run=True
+            )
+        except REFUSING as refusal:
+            return refusal
+        return None
 
 
 def _judge(host: HostFacts, error: Exception) -> Verdict:
@@ -139,36 +218,3 @@ def _judge(host: HostFacts, error: Exception) -> Verdict:
         return no(Reason.INVALID_SPEC, f"{target}: {error}")
     kind = "nested too deep" if isinstance(error, RecursionError) else "no valid JSON"
     return no(Reason.INVALID_SPEC, f"{target}: a field of its spec is {kind}.")
-
-
-def _decide(
-    env: Environment,
-    namespace: str,
-    seen: SidecarSnapshot,
-    host: HostFacts,
-    roster: Roster,
-    now: datetime,
-) -> Placing:
-    placements, cnpg = env.placements, seen.cnpg[0]
-    wanted = digest([roster.template, sorted(roster.changed)])
-    first, last = placements.note(namespace, wanted, now)
-    placing = decide_placing(
-        PlacingInput(
-            differs=roster.drift is not None,
-            forbidden=roster.forbidden,
-            unblocking=roster.unblocking,
-            expecting=roster.expecting,
-            replicas=host.replicas,
-            cnpg=cnpg,
-            busy=tuple(name_busy(seen.clusters, cnpg.watches)),
-            first=first,
-            last=last,
-            pace=env.policy.pace,
-            now=now,
-        )
-    )
-    if placing.move is Move.NOTHING:
-        placements.settle(namespace)
-    else:
-        placements.wait(namespace, waiting=placing.move is Move.WAIT)
-    return placing

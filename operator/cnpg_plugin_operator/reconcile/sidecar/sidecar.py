@@ -1,30 +1,27 @@
 """The stages of a pass over a sidecar: the same conditions, found in CloudNativePG's own pods.
 
 There is no certificate and no Service, and nothing of its own to apply: all sidecars of a namespace
-are one part of CloudNativePG's Deployment.
+are one part of CloudNativePG's Deployment, which the namespace's pass applies.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown, yes
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.sidecar_status import SidecarNote, build_note, read_note
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.api.status import Report, RestartStatus
+from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
-from cnpg_plugin_operator.cluster.clusters import read_clusters
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.acceptance.acceptance import decide_acceptance
-from cnpg_plugin_operator.decide.facts.cnpg import Announcement, ClusterFacts, RestartRecord
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.registration.restart import RestartNeed
 from cnpg_plugin_operator.decide.registration.touch import REMEDY_TAKES, find_blocked
 from cnpg_plugin_operator.decide.sidecar.mode_change import MovingInput, find_seen, may_leave
-from cnpg_plugin_operator.decide.sidecar.quarantine import LOOK_WHILE_BLOCKED, is_blocked
 from cnpg_plugin_operator.decide.sidecar.registration import (
     find_forgotten,
     find_late,
@@ -34,18 +31,14 @@ from cnpg_plugin_operator.decide.sidecar.registration import (
 )
 from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput, decide_sidecar
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Seat, note_trouble, retry_time
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.pruning import Pruning
-from cnpg_plugin_operator.reconcile.registration.restart import Step, restart_cnpg
-from cnpg_plugin_operator.reconcile.sidecar.candidates import admit
-from cnpg_plugin_operator.reconcile.sidecar.mode_change import follow_move, read_move
-from cnpg_plugin_operator.reconcile.sidecar.rollout import Placed, compose_set, place
+from cnpg_plugin_operator.reconcile.registration.registration import await_restart
+from cnpg_plugin_operator.reconcile.shared import CNPGView, Wants
+from cnpg_plugin_operator.reconcile.sidecar.candidates import judge_by
+from cnpg_plugin_operator.reconcile.sidecar.mode_change import read_move
 from cnpg_plugin_operator.reconcile.stages import Failure, Stage, next_look, walk
 from cnpg_plugin_operator.reconcile.status import build_report
-
-EVENT_REASON: Final = "RollingCNPG"
-"""Reason of the Event about a roll that was begun for sidecars."""
 
 
 @dataclass(slots=True)
@@ -55,153 +48,112 @@ class SidecarPass:
     env: Environment
     pruning: Pruning
     plugin: Plugin
+    view: CNPGView
     status: Mapping[str, Any]
     now: datetime = field(init=False)
     verdicts: dict[Type, Verdict] = field(default_factory=dict)
     wrote: list[str] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+    deferred: bool = field(init=False, default=False)
+    """Whether the namespace's pass has to judge this generation first; nothing is reported then."""
     _wake: list[datetime] = field(default_factory=list)
     _seen: SidecarSnapshot = field(init=False)
-    _note: SidecarNote = field(init=False)
     _given: SidecarInput = field(init=False)
     _outcome: HandshakeOutcome | None = field(init=False, default=None)
     _registered: str = field(init=False, default="")
-    _record: RestartRecord | None = field(init=False, default=None)
-    _rolled: RestartStatus | None = field(init=False, default=None)
+    _need: RestartNeed | None = field(init=False, default=None)
     failure: Failure | None = field(init=False, default=None)
     """What ended the pass early."""
 
     async def run(self) -> Report:
         """Go through the stages until one is not True."""
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
-        self._note = read_note(self.status)
-        self._seen = await self.env.sidecars.snapshot(self.plugin)
-        if not self.plugin.spec.suspend:
-            self.wrote += await follow_move(self.env, self.plugin, self._seen)
+        self._seen = await self.env.sidecars.snapshot(self.plugin, self.view.cnpg)
         self.now = self.env.clock()
         stages: dict[Type, Stage] = {
             Type.ACCEPTED: self._accept,
             Type.CERTIFICATES_READY: self._certify,
-            Type.AVAILABLE: self._place,
+            Type.AVAILABLE: self._run,
             Type.HANDSHAKE_SUCCEEDED: self._shake,
             Type.REGISTERED: self._register,
         }
         self.failure = await walk(stages, self.verdicts)
         report = build_report(
-            self.verdicts,
-            self._seen.cnpg,
-            self._clusters,
-            self._identity,
-            self._registered,
-            self._record,
+            self.verdicts, self.view.cnpg, self._seen.clusters, self._identity, self._registered
         )
         done = self.verdicts.get(Type.REGISTERED)
         obsolete = frozenset({"certificates"}) if done and done.is_true else frozenset()
-        cnpg = report.cnpg
-        if cnpg is not None and self._rolled is not None:
-            cnpg = replace(cnpg, restart=self._rolled)
-        return replace(report, cnpg=cnpg, sidecar=self._note, obsolete=obsolete)
+        return replace(report, obsolete=obsolete)
 
     def retry_after(self) -> float:
         """Seconds until the next pass, should nothing wake it earlier."""
         return next_look(self.verdicts, self._wake, self.now)
 
     @property
-    def _clusters(self) -> tuple[ClusterFacts, ...]:
-        plugin = self.plugin
-        return read_clusters(self._seen.clusters, plugin.spec.plugin_name, plugin.name)
+    def wants(self) -> Wants:
+        """What the plugin wants of what its namespace shares."""
+        plugin, accepted = self.plugin, self.verdicts.get(Type.ACCEPTED)
+        last = next(reversed(self.verdicts.values()), None)
+        waits = last is not None and not last.is_true
+        return Wants(
+            plugin.uid,
+            plugin.generation,
+            plugin.cnpg_reference,
+            sidecar=accepted is not None and accepted.is_true,
+            restart=self._need,
+            look_within=self.retry_after() if waits else None,
+        )
 
     @property
     def _identity(self) -> Identity | None:
         return self._outcome.identity if self._outcome is not None else None
 
     async def _accept(self) -> Verdict:
-        verdict = decide_acceptance(admit(self.plugin, self._seen, self.env.policy))
-        standing = any(self.plugin.name in cnpg.sidecars for cnpg in self._seen.cnpg)
-        if standing and not verdict.is_true:
-            # Even of one that is suspended: it stays unless it keeps CloudNativePG from starting.
-            self._tell(await place(self.env, self.plugin))
-        self._watch_blockade()
-        return verdict
-
-    def _watch_blockade(self) -> None:
-        """Come back soon while CloudNativePG's newest pod is not ready."""
-        if self._seen.host is not None and is_blocked(self._seen.host):
-            self._wake.append(self.now + LOOK_WHILE_BLOCKED)
+        policy = self.env.policy
+        return decide_acceptance(judge_by(self.plugin, self.view, self._seen, policy))
 
     async def _certify(self) -> Verdict:
         return yes(Reason.NOT_NEEDED, "A unix socket in CloudNativePG's own pod needs none.")
 
-    async def _place(self) -> Verdict:
-        host = self._seen.host
-        if host is None:
-            return unknown(Reason.ROLLOUT_IN_PROGRESS, "CloudNativePG's Deployment is gone.")
-        name = self.plugin.name
-        roster = compose_set(self.env, self.plugin.namespace, self._seen, host, self.now)
-        if name not in roster.seats:
-            raise errors.ConflictError(f"CNPGPlugin {name} is gone")
-        cause = roster.blockade.causes.get(name)
-        self._note = note = note_trouble(name, roster.seats[name], cause, host, self.now)
-        if note.held is not None and (due := retry_time(note)) > self.now:
-            self._wake.append(due)
-        placed = None
-        if roster.drift is not None or note.held != roster.seats[name].note.held:
-            placed = await self._change(note)
-        if placed is not None and placed.roster is not None and name in placed.roster.seats:
-            roster = placed.roster
+    async def _run(self) -> Verdict:
+        plugin, view, host = self.plugin, self.view, self.view.host
+        if (error := view.failed.get(Type.AVAILABLE)) is not None:
+            raise error
+        judged = view.judged.get(plugin.name) == (plugin.uid, plugin.generation)
+        seat = view.sidecars.seats.get(plugin.name) if view.sidecars is not None else None
+        if not judged or host is None or view.sidecars is None or seat is None:
+            self.deferred = True
+            return unknown(Reason.SIDECAR_PENDING, "The sidecar has not been judged yet.")
         self._given = SidecarInput(
-            namespace=self.plugin.namespace,
-            name=name,
-            socket=self.plugin.spec.plugin_name,
-            seat=self._describe(roster.seats[name], note),
-            placing=placed.placing if placed is not None else Placing(Move.NOTHING),
-            pending=name in roster.changed,
+            namespace=plugin.namespace,
+            name=plugin.name,
+            socket=plugin.spec.plugin_name,
+            seat=seat,
+            placing=view.rollout or Placing(Move.NOTHING),
+            pending=plugin.name in view.sidecars.changed,
             host=host,
-            cnpg=self._seen.cnpg[0],
-            clusters=self._clusters,
+            cnpg=view.cnpg[0],
+            clusters=self._seen.clusters,
             now=self.now,
             registered=self._registered,
         )
         return decide_sidecar(self._given)
-
-    def _describe(self, seat: Seat, note: SidecarNote) -> Seat:
-        """Add what was noted to a seat; a refusal is told of until a try succeeds."""
-        revision = seat.wanted.revision if seat.wanted is not None else ""
-        plugin = self.plugin
-        last = self.env.placements.last_refusal(plugin.namespace, plugin.name, revision)
-        return replace(seat, note=note, refused=seat.refused or last)
-
-    async def _change(self, note: SidecarNote) -> Placed:
-        """Have the set changed; what was seen is noted first, where nobody takes it back."""
-        if note != read_note(self.status):
-            status = {**self.status, "sidecar": build_note(note)}
-            await self.env.writer.report(self.plugin, status)
-        placed = await place(self.env, self.plugin)
-        self._tell(placed)
-        self._wake += [self.now + placed.after] if placed.after else []
-        return placed
-
-    def _tell(self, placed: Placed) -> None:
-        """Remember for the report what became of the set."""
-        self.wrote += placed.wrote
-        if placed.note:
-            self.notes.append((EVENT_REASON, placed.note))
-            self._rolled = RestartStatus(self.now, placed.reason)
 
     async def _shake(self) -> Verdict:
         verdict, self._outcome = judge_handshake(self._given)
         if verdict.is_true:
             return verdict
         late = next(find_late(self._given), None)
-        return await self._cure(verdict, late) if late is not None else verdict
+        return self._cure(verdict, late) if late is not None else verdict
 
     async def _register(self) -> Verdict:
         given, outcome = self._given, self._outcome
         verdict = judge_registration(given, outcome.identity if outcome is not None else None)
         late = next(find_late(given), None) or next(find_forgotten(given), None)
         if late is not None:
-            return await self._cure(unknown(verdict.reason, verdict.message), late)
-        move = read_move(self.plugin, self._seen)
+            return self._cure(unknown(verdict.reason, verdict.message), late)
+        cnpg, host = self.view.cnpg[0], self.view.host
+        move = read_move(self.plugin, self._seen.service, cnpg, host)
         if verdict.is_true and move is not None:
             verdict = await self._leave_service(verdict, move)
         if verdict.is_true:
@@ -228,18 +180,15 @@ class SidecarPass:
             "started; it is restarted once to use the socket.",
         )
         seen = find_seen(move, self._given.revision)
-        return await self._cure(waiting, seen) if seen is not None else waiting
+        return self._cure(waiting, seen) if seen is not None else waiting
 
-    async def _cure(self, verdict: Verdict, late: Announcement) -> Verdict:
-        """Restart CloudNativePG, once, for a sidecar that came right after it had started."""
+    def _cure(self, verdict: Verdict, late: Announcement) -> Verdict:
+        """Ask for one restart of CloudNativePG for a sidecar that came right too late for it."""
         given = self._given
         if given.cnpg.restarted_for.get(given.name) == late.revision:
             return verdict
         policy = self.plugin.spec.restart_policy or self.env.policy.restart_policy
         if policy is RestartPolicy.NEVER:
             return forbid_cure(given)
-        step = await restart_cnpg(self.env, self.plugin, self.status, Step(verdict), late=late)
-        self.notes += [("RestartingCNPG", step.restarted)] if step.restarted else []
-        self._record = step.record
-        self._wake += [self.now + step.after] if step.after is not None else []
-        return step.verdict
+        self._need = RestartNeed(late.revision, late.announced_at)
+        return await_restart(verdict, self.view)

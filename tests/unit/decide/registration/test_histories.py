@@ -19,16 +19,14 @@ from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts, Rest
 from cnpg_plugin_operator.decide.registration.registration import decide_registration
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,
-    Pace,
-    RestartInput,
+    RestartNeed,
     decide_restart,
 )
 from cnpg_plugin_operator.decide.registration.reverts import MOST_ATTEMPTS
-from tests.support.builders import NOW, cnpg, leader, registration
+from tests.support.builders import NOW, cnpg, leader, registration, restarting
 from tests.support.thorough import examples
 
 NAMES = ("a", "b", "c")
-PACE = Pace()
 
 
 @dataclass
@@ -116,23 +114,17 @@ class World:
         if verdict.reason is not Reason.RESTART_PENDING:
             return
         decision = decide_restart(
-            RestartInput(
-                cnpg=facts,
-                published=self.published,
-                coming=0,
-                pace=PACE,
+            restarting(
+                facts,
+                self.published,
+                needs={name: RestartNeed(announced.revision, announced.announced_at)},
                 now=now,
                 busy=("app/db (Failing over)",) if self.busy else (),
-                asking=name,
-                known=frozenset(n for n, r in self.registered.items() if self._is(n, r)),
             )
         )
         if decision.action is Action.RESTART:
             assert decision.record is not None
             self._restart(name, policy, decision.record)
-
-    def _is(self, name: str, revision: str) -> bool:
-        return name in self.published and self.published[name].revision == revision
 
     def _restart(self, name: str, policy: RestartPolicy, record: RestartRecord) -> None:
         key = name, self.published[name].revision

@@ -10,18 +10,15 @@ from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,
     Pace,
-    RestartInput,
     decide_restart,
 )
 from cnpg_plugin_operator.decide.registration.restart_need import restart_reason
-from tests.support.builders import NOW, ago, announcement, cnpg, leader, registration
+from tests.support.builders import NOW, ago, announcement, cnpg, leader, registration, restarting
 
 
 def decide(facts: CNPGFacts, *published: Announcement, coming: int = 0) -> tuple[Action, timedelta]:
     named = {f"plugin-{number}": each for number, each in enumerate(published)}
-    decision = decide_restart(
-        RestartInput(cnpg=facts, published=named, coming=coming, pace=Pace(), now=NOW)
-    )
+    decision = decide_restart(restarting(facts, named, coming=coming))
     return decision.action, decision.after
 
 
@@ -73,7 +70,7 @@ ROWS = [
         cnpg(leader=leader(ago(30))), [at(60)], Action.NOTHING, REST,
         id="CloudNativePG started after the announcement",
     ),
-    pytest.param(cnpg(), [], Action.NOTHING, REST, id="nothing is published"),
+    pytest.param(cnpg(), [], Action.NOTHING, REST, id="no plugin needs a restart"),
 ]  # fmt: skip
 
 
@@ -89,27 +86,9 @@ def test_a_restart_waits_for_plugins_that_are_on_their_way_but_not_for_ever() ->
     assert decide(cnpg(), at(61), coming=3) == (Action.RESTART, REST)
 
 
-def test_a_plugin_that_is_registered_since_long_does_not_cut_the_waiting_short() -> None:
-    given = RestartInput(
-        cnpg=cnpg(),
-        published={"registered": at(3000), "new": at(3)},
-        coming=0,
-        pace=Pace(),
-        now=NOW,
-        asking="new",
-        known=frozenset({"registered"}),
-    )
-
-    assert decide_restart(given).after == timedelta(seconds=2)
-
-
-def test_a_restart_is_noted_as_being_for_everything_that_is_published() -> None:
+def test_a_restart_is_recorded_as_being_for_everything_that_is_published() -> None:
     covered = announcement("old", at=ago(7200))
-    decision = decide_restart(
-        RestartInput(
-            cnpg=cnpg(), published={"b": at(20), "a": covered}, coming=0, pace=Pace(), now=NOW
-        )
-    )
+    decision = decide_restart(restarting(cnpg(), {"b": at(20), "a": covered}))
 
     assert decision.record is not None
     assert decision.record.revisions == {"a": "old", "b": "r1"}
@@ -158,9 +137,10 @@ def test_an_announced_revision_that_was_registered_never_asks_for_a_restart(
         assert restart_reason(given_facts) is None
 
 
-def test_a_plugin_that_is_registered_already_hurries_nobody() -> None:
+def test_a_plugin_that_needs_no_restart_does_not_cut_the_waiting_short() -> None:
     published = {"old": at(3600), "new": at(1)}
-    alone = RestartInput(cnpg=cnpg(), published=published, coming=3, pace=Pace(), now=NOW)
+    both = restarting(cnpg(), published, coming=3)
+    only = replace(both, needs={"new": both.needs["new"]})
 
-    assert decide_restart(alone).action is Action.RESTART
-    assert decide_restart(replace(alone, known=frozenset({"old"}))).action is Action.WAIT
+    assert decide_restart(both).action is Action.RESTART
+    assert decide_restart(only).action is Action.WAIT

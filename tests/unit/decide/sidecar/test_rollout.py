@@ -10,11 +10,10 @@ from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, LOOK_
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,
     Pace,
-    RestartInput,
     decide_restart,
 )
 from cnpg_plugin_operator.decide.sidecar.rollout import Move, PlacingInput, decide_placing
-from tests.support.builders import NOW, ago, announcement, cnpg, pod
+from tests.support.builders import NOW, ago, announcement, cnpg, pod, restarting
 
 PACE = Pace()
 BUSY = ("app/db (Failing over)",)
@@ -27,7 +26,6 @@ def situation(**facts: Any) -> PlacingInput:
         differs=True,
         forbidden=False,
         unblocking=False,
-        expecting=False,
         replicas=1,
         cnpg=cnpg(),
         busy=(),
@@ -43,7 +41,7 @@ SITUATIONS: list[tuple[str, dict[str, Any], Move, str]] = [
     ("a difference is applied", {}, Move.APPLY, ""),
     ("no difference is nothing to do", {"differs": False}, Move.NOTHING, ""),
     ("no difference comes before all else",
-     {"differs": False, "forbidden": True, "expecting": True, "unblocking": True, "busy": BUSY},
+     {"differs": False, "forbidden": True, "unblocking": True, "busy": BUSY},
      Move.NOTHING, ""),
     ("what is forbidden is not done", {"forbidden": True}, Move.FORBIDDEN, "restartPolicy"),
     ("what is forbidden is not done to unblock", {"forbidden": True, "unblocking": True},
@@ -58,12 +56,6 @@ SITUATIONS: list[tuple[str, dict[str, Any], Move, str]] = [
      {"unblocking": True, "cnpg": cnpg(leader=None, available=False)}, Move.APPLY, ""),
     ("what unblocks is done beside a busy Cluster", {"unblocking": True, "busy": BUSY},
      Move.APPLY, ""),
-    ("what unblocks waits for what else is taken out", {"unblocking": True, "expecting": True},
-     Move.WAIT, "other sidecars that fail"),
-    ("what does not unblock waits for what is taken out", {"expecting": True, "replicas": 0},
-     Move.WAIT, "other sidecars that fail"),
-    ("what is forbidden waits for nobody", {"forbidden": True, "expecting": True},
-     Move.FORBIDDEN, "restartPolicy"),
     ("what unblocks does not settle", {"unblocking": True, "first": NOW, "last": NOW},
      Move.APPLY, ""),
     ("without replicas nothing rolls", {"replicas": 0}, Move.APPLY, ""),
@@ -151,18 +143,11 @@ def test_the_pause_ends_after_the_last_change_or_the_longest_wait(
     assert waits is (age < min(settle, longest))
 
 
-@pytest.mark.parametrize("placing", [True, False])
-def test_a_restart_waits_for_sidecars_that_are_about_to_be_placed(*, placing: bool) -> None:
-    given = RestartInput(
-        cnpg=cnpg(),
-        published={"hello": announcement(at=ago(60))},
-        coming=0,
-        pace=PACE,
-        now=NOW,
-        placing=placing,
-    )
+@pytest.mark.parametrize("change", [True, False])
+def test_a_restart_waits_for_sidecars_that_are_about_to_change(*, change: bool) -> None:
+    published = {"hello": announcement(at=ago(60))}
 
-    decision = decide_restart(given)
+    decision = decide_restart(restarting(cnpg(), published, sidecars_change=change))
 
-    assert decision.action is (Action.WAIT if placing else Action.RESTART)
-    assert decision.after == (LOOK_AGAIN if placing else timedelta(0))
+    assert decision.action is (Action.WAIT if change else Action.RESTART)
+    assert decision.after == (LOOK_AGAIN if change else timedelta(0))

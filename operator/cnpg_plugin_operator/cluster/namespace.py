@@ -1,0 +1,113 @@
+"""Reads what the plugins of a namespace share: CloudNativePG, the resources, their Services.
+
+CloudNativePG is read once for all of them. A read that fails costs only what depends on it: the
+error is kept in its place.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.api.deletion import read_leaving
+from cnpg_plugin_operator.api.spec import Mode
+from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.addresses import label_selector
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.clusters import list_clusters
+from cnpg_plugin_operator.cluster.cnpg import locate_deployments
+from cnpg_plugin_operator.cluster.cnpg_pod import read_host
+from cnpg_plugin_operator.cluster.plugins import with_record
+from cnpg_plugin_operator.cluster.snapshot import OWN, Gatherer, concerning
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+
+
+@dataclass(frozen=True, slots=True)
+class CNPGSnapshot:
+    """CloudNativePG as the resources with one value of `spec.cnpgRef` find it."""
+
+    cnpg: tuple[CNPGFacts, ...]
+    elsewhere: tuple[str, ...]
+    """Managed namespaces in which CloudNativePG runs; read only where it does not run here."""
+    reference_exists: bool
+    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+    host: HostFacts | errors.ClusterError | None = None
+    """Its pods as the host of sidecars; None unless there is exactly one, and any sidecar."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSnapshot:
+    """A namespace, read once for all its plugins."""
+
+    resources: tuple[Mapping[str, Any], ...]
+    cnpg: Mapping[str, CNPGSnapshot]
+    """By the values of `spec.cnpgRef` that the resources have, and the empty one."""
+    services: tuple[dict[str, Any], ...]
+    """The plugins' own Services."""
+    clusters: tuple[Mapping[str, Any], ...] | errors.ClusterError
+    """All Clusters; none where nothing depends on them now."""
+
+
+class Namespaces:
+    """Reads namespaces."""
+
+    def __init__(self, client: Client, gatherer: Gatherer, *, sidecars_allowed: bool) -> None:
+        self._client = client
+        self._gatherer = gatherer
+        self._sidecars_allowed = sidecars_allowed
+
+    async def read(self, namespace: str, *, restarting: bool) -> NamespaceSnapshot:
+        """Read a namespace; `restarting` says that a restart of CloudNativePG may be due.
+
+        Raises the first `ClusterError` of a read on which everything depends.
+        """
+        own = label_selector(OWN, names.labels.PLUGIN)
+        resources, services = await asyncio.gather(
+            self._gatherer.siblings(namespace),
+            self._client.list(kinds.SERVICE, namespace, labels=own),
+        )
+        references = sorted({"", *(read_leaving(body).cnpg_reference for body in resources)})
+        found = await asyncio.gather(
+            *(self._read_cnpg(namespace, reference, resources) for reference in references)
+        )
+        hosting = any(each.host is not None for each in found)
+        return NamespaceSnapshot(
+            resources=tuple(resources),
+            cnpg=dict(zip(references, found, strict=True)),
+            services=tuple(services),
+            clusters=await self._read_clusters() if restarting or hosting else (),
+        )
+
+    async def _read_clusters(self) -> tuple[Mapping[str, Any], ...] | errors.ClusterError:
+        try:
+            return tuple(await concerning(Type.REGISTERED, list_clusters(self._client)))
+        except errors.ClusterError as error:
+            return error
+
+    async def _read_cnpg(
+        self, namespace: str, reference: str, resources: list[dict[str, Any]]
+    ) -> CNPGSnapshot:
+        located = await locate_deployments(self._client, namespace, reference)
+        facts = tuple(facts for facts, _ in located)
+        host: HostFacts | errors.ClusterError | None = None
+        if len(located) == 1 and (facts[0].sidecars or _any_sidecar(resources)):
+            reading = read_host(self._client, located[0][1], configured=self._sidecars_allowed)
+            try:
+                host = await concerning(Type.AVAILABLE, reading)
+            except errors.ClusterError as error:
+                host = error
+        return CNPGSnapshot(
+            cnpg=with_record(facts, resources, self._gatherer.clock()),
+            elsewhere=() if facts else await self._gatherer.cnpg_namespaces(),
+            reference_exists=bool(facts)
+            or await self._gatherer.reference_exists(namespace, reference),
+            host=host,
+        )
+
+
+def _any_sidecar(resources: Iterable[Mapping[str, Any]]) -> bool:
+    return any(mapping(body.get("spec")).get("mode") == Mode.SIDECAR for body in resources)

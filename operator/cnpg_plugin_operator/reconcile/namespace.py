@@ -1,0 +1,249 @@
+"""The pass over a namespace: the only writer of what its plugins share.
+
+It reads CloudNativePG once for all of them, follows plugins that change their mode, applies the set
+of sidecars, and restarts CloudNativePG where plugins need that. What it saw and decided is
+published to their passes (`shared`). Every pass could be the first.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.api.plugin import parse_plugin
+from cnpg_plugin_operator.api.spec import Mode
+from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot, NamespaceSnapshot
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.sidecar.rollout import Move
+from cnpg_plugin_operator.reconcile.environment import FALLBACK_RETRY, Environment
+from cnpg_plugin_operator.reconcile.failures import condition_of, log_failure
+from cnpg_plugin_operator.reconcile.records import Records
+from cnpg_plugin_operator.reconcile.registration.restart import (
+    Restarting,
+    plan_restart,
+    restart_cnpg,
+)
+from cnpg_plugin_operator.reconcile.shared import CNPGView, Shared, Wants
+from cnpg_plugin_operator.reconcile.sidecar.candidates import find_candidates, is_accepted
+from cnpg_plugin_operator.reconcile.sidecar.mode_change import follow_move
+from cnpg_plugin_operator.reconcile.sidecar.pending import Pending
+from cnpg_plugin_operator.reconcile.sidecar.rollout import Rolled, SidecarRollout
+from cnpg_plugin_operator.reconcile.stages import Failure, Requeue
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE: Final = 0.1
+"""Seconds until the next pass after one that wrote: what it wrote has to be seen."""
+
+RESYNC: Final = 60.0
+"""Seconds until a namespace in which nothing is awaited is looked at again."""
+
+
+class NamespaceReconciler:
+    """Reconciles one namespace at a time; the caller keeps passes of one namespace apart."""
+
+    def __init__(self, env: Environment, shared: Shared) -> None:
+        self._env = env
+        self._shared = shared
+        self._pending = Pending()
+
+    async def reconcile(self, namespace: str) -> Requeue:
+        """Run one pass; an error is published, so that the plugins report it."""
+        wants = self._shared.wants(namespace)
+        try:
+            restarting = any(each.restart is not None for each in wants.values())
+            seen = await self._env.namespaces.read(namespace, restarting=restarting)
+        except Exception as error:  # noqa: BLE001 - the plugins report it
+            log_failure(Failure(condition_of(error), error), {"namespace": namespace})
+            self._shared.fail(namespace, error)
+            return Requeue(FALLBACK_RETRY, error)
+        advanced = _Pass(self._env, self._pending, namespace, wants, seen)
+        views = await advanced.run()
+        if advanced.wrote:
+            logger.info("wrote %s", ", ".join(advanced.wrote), extra={"namespace": namespace})
+            return Requeue(AT_ONCE)
+        self._shared.publish(namespace, views)
+        return Requeue(advanced.look_again(), next(iter(advanced.errors), None))
+
+
+class _Pass:
+    """One pass over one namespace."""
+
+    def __init__(
+        self,
+        env: Environment,
+        pending: Pending,
+        namespace: str,
+        wants: Mapping[str, Wants],
+        seen: NamespaceSnapshot,
+    ) -> None:
+        self.wrote: list[str] = []
+        self.errors: list[Exception] = []
+        self._env, self._pending, self._namespace = env, pending, namespace
+        self._wants, self._seen = wants, seen
+        self._records = Records.read(env.writer, seen.resources)
+        self._after: list[timedelta] = []
+        self._done: dict[str, CNPGView] = {}
+        """What was decided for each Deployment of CloudNativePG, by its name."""
+
+    async def run(self) -> dict[str, CNPGView]:
+        """Go through the CloudNativePG operators of the namespace, each once."""
+        views = {
+            reference: await self._advance(reference, found)
+            for reference, found in self._seen.cnpg.items()
+        }
+        try:
+            await self._drop_records()
+        except errors.ClusterError as error:
+            self.errors.append(error)
+        return views
+
+    async def _drop_records(self) -> None:
+        """Drop the record of each plugin that is no sidecar any more."""
+        found = [cnpg for each in self._seen.cnpg.values() for cnpg in each.cnpg]
+        hosted = {name for cnpg in found for name in cnpg.sidecars}
+        for body in self._seen.resources if found else ():
+            name, spec = body["metadata"]["name"], mapping(body.get("spec"))
+            if spec.get("mode") != Mode.SIDECAR and name not in hosted:
+                await self._records.write_sidecar(name, None)
+
+    def look_again(self) -> float:
+        """Say within how many seconds the next pass is due, should nothing wake it."""
+        asked = [w.look_within for w in self._wants.values() if w.look_within is not None]
+        times = [*asked, *(max(after.total_seconds(), 0.1) for after in self._after)]
+        return min(times, default=RESYNC)
+
+    async def _advance(self, reference: str, found: CNPGSnapshot) -> CNPGView:
+        """Do what one CloudNativePG needs next, unless that was done under another reference."""
+        if len(found.cnpg) != 1:
+            return CNPGView(found)
+        cnpg = found.cnpg[0]
+        if cnpg.deployment in self._done:
+            return replace(self._done[cnpg.deployment], seen=found)
+        failed: dict[Type, Exception] = {}
+        rolled, restarted = None, Restarting()
+        try:
+            rolled = await self._roll(cnpg, found)
+        except Exception as error:  # noqa: BLE001 - the plugins in question report it
+            self._fail(failed, Type.AVAILABLE, error)
+        try:
+            if not self.wrote:
+                restarted = await self._restart(reference, cnpg, rolled)
+        except Exception as error:  # noqa: BLE001 - likewise
+            self._fail(failed, Type.REGISTERED, error)
+        self._after += [each.after for each in (rolled, restarted) if each and each.after]
+        view = CNPGView(
+            seen=found,
+            restart=restarted.decision,
+            refused=restarted.refused,
+            sidecars=rolled.sidecars if rolled is not None else None,
+            rollout=rolled.decision if rolled is not None else None,
+            judged=self._judged(),
+            failed=failed,
+        )
+        self._done[cnpg.deployment] = view
+        return view
+
+    def _fail(self, failed: dict[Type, Exception], condition: Type, error: Exception) -> None:
+        log_failure(Failure(condition, error), {"namespace": self._namespace})
+        failed[condition] = error
+        self.errors.append(error)
+
+    def _judged(self) -> dict[str, tuple[str, int]]:
+        """Name the resources whose sidecars were judged as their passes accepted them."""
+        bodies = (body for body in self._seen.resources if is_accepted(body, self._wants))
+        return {
+            body["metadata"]["name"]: (body["metadata"]["uid"], body["metadata"]["generation"])
+            for body in bodies
+        }
+
+    async def _roll(self, cnpg: CNPGFacts, found: CNPGSnapshot) -> Rolled | None:
+        """Bring the sidecars of one CloudNativePG up to date."""
+        host, clusters = found.host, self._seen.clusters
+        for read in (host, clusters):
+            if isinstance(read, errors.ClusterError):
+                raise read
+        if not isinstance(host, HostFacts) or isinstance(clusters, errors.ClusterError):
+            return None
+        self.wrote += await self._follow_moves(cnpg, host)
+        if self.wrote:
+            return None
+        candidates = find_candidates(
+            self._seen.resources, clusters, self._wants, host, self._env.policy
+        )
+        rolled = await SidecarRollout(
+            env=self._env,
+            namespace=self._namespace,
+            cnpg=cnpg,
+            host=host,
+            candidates=candidates,
+            clusters=clusters,
+            services=self._seen.services,
+            records=self._records,
+            pending=self._pending,
+            now=self._env.clock(),
+        ).advance()
+        self.wrote += rolled.wrote
+        return rolled
+
+    async def _follow_moves(self, cnpg: CNPGFacts, host: HostFacts) -> list[str]:
+        """Show or hide the Services of plugins that become sidecars."""
+        wrote = []
+        for body in self._seen.resources:
+            try:
+                plugin = parse_plugin(body, self._env.policy.tls_provider)
+            except errors.InvalidSpecError:
+                continue
+            if plugin.is_sidecar and not plugin.spec.suspend and not plugin.deleting:
+                services = self._seen.services
+                wrote += await follow_move(self._env, plugin, services, cnpg, host)
+        return wrote
+
+    async def _restart(self, reference: str, cnpg: CNPGFacts, rolled: Rolled | None) -> Restarting:
+        """Restart CloudNativePG where plugins need it, and now is the moment."""
+        needs = {
+            name: wants.restart
+            for name, wants in self._wants.items()
+            if wants.restart is not None and wants.reference in ("", reference, cnpg.deployment)
+        }
+        clusters = self._seen.clusters
+        if not needs:
+            return Restarting()
+        if isinstance(clusters, errors.ClusterError):
+            raise clusters
+        given, decision = plan_restart(
+            cnpg,
+            needs,
+            self._seen.resources,
+            self._seen.services,
+            clusters,
+            env=self._env,
+            sidecars_change=rolled is not None and rolled.decision.move is Move.WAIT,
+            now=self._env.clock(),
+        )
+        done = await restart_cnpg(
+            self._env,
+            self._namespace,
+            given,
+            decision,
+            self._records,
+            self._seen.services,
+            self._find_coming(cnpg),
+        )
+        self.wrote += [f"Deployment {cnpg.deployment}"] if done.wrote else []
+        return done
+
+    def _find_coming(self, cnpg: CNPGFacts) -> frozenset[str]:
+        """Name the resources whose sidecars CloudNativePG's next pods hold, as specs want it."""
+        wanted = {
+            body["metadata"]["name"]
+            for body in self._seen.resources
+            if (spec := mapping(body.get("spec"))).get("mode") == Mode.SIDECAR
+            and not spec.get("suspend")
+        }
+        return frozenset(wanted.intersection(cnpg.sidecars))

@@ -1,0 +1,157 @@
+"""What the passes of plugins and of their namespace tell each other.
+
+A plugin's pass declares what it wants of what the plugins share. The namespace's pass, the only
+writer of that, publishes what it saw and decided, and wakes the plugins for whom it changed.
+Nothing here outlives the process: the next passes declare and publish it again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.registration.restart import RestartDecision, RestartNeed
+from cnpg_plugin_operator.decide.sidecar.rollout import Placing
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Roster
+
+Key = tuple[str, ...]
+"""Namespace and name of a resource; the namespace alone for what its plugins share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a plugin's last pass wants."""
+
+    uid: str
+    generation: int
+    reference: str = ""
+    """`spec.cnpgRef.name`"""
+    sidecar: bool = False
+    """Whether it may run in CloudNativePG's pod as this generation asks for."""
+    restart: RestartNeed | None = None
+    look_within: float | None = field(default=None, compare=False)
+    """Seconds within which CloudNativePG is to be looked at again: no event may tell."""
+
+    def is_more_urgent_than(self, other: "Wants | None") -> bool:
+        """Whether CloudNativePG is to be looked at earlier than before."""
+        if self.look_within is None:
+            return False
+        return other is None or other.look_within is None or self.look_within < other.look_within
+
+
+@dataclass(frozen=True, slots=True)
+class CNPGView:
+    """CloudNativePG as one value of `spec.cnpgRef` finds it, and what was decided for it."""
+
+    seen: CNPGSnapshot
+    restart: RestartDecision | None = None
+    """None where no plugin needs a restart."""
+    refused: tuple[str, str] | None = None
+    """The pod that the operator may not delete under OLM, and the API server's words."""
+    sidecars: Roster | None = None
+    """None where there is no sidecar, or not exactly one CloudNativePG."""
+    rollout: Placing | None = None
+    judged: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """The resources whose sidecars were judged, with the uid and the generation."""
+    failed: Mapping[Type, Exception] = field(default_factory=dict)
+    """What ended a part of the namespace's pass, by the condition of the plugins that need it."""
+
+    @property
+    def cnpg(self) -> tuple[CNPGFacts, ...]:
+        """The CloudNativePG operators that were found."""
+        return self.seen.cnpg
+
+    @property
+    def host(self) -> HostFacts | None:
+        """Its pods as the host of sidecars."""
+        return self.seen.host if isinstance(self.seen.host, HostFacts) else None
+
+    def without_sidecars(self) -> "CNPGView":
+        """Give what a plugin with a Service of its own depends on."""
+        failed: dict[Type, Exception] = {**self.failed}
+        failed.pop(Type.AVAILABLE, None)
+        seen = replace(self.seen, host=None)
+        return CNPGView(seen, self.restart, self.refused, failed=failed)
+
+
+def _wake_nothing(_: Key) -> None:
+    """Passes are run by the caller."""
+
+
+Views = Mapping[str, CNPGView]
+"""By the values of `spec.cnpgRef`."""
+
+
+@dataclass(slots=True)
+class Shared:
+    """Keeps the last word of every pass."""
+
+    wake: Callable[[Key], None] = _wake_nothing
+    _wants: dict[tuple[str, str], Wants] = field(default_factory=dict)
+    _views: dict[str, Views | Exception] = field(default_factory=dict)
+    _waiting: set[tuple[str, str]] = field(default_factory=set)
+    """Whose last pass found no view, or none of its generation."""
+
+    def declare(self, namespace: str, name: str, wants: Wants) -> None:
+        """Note what a plugin wants now; the namespace's pass looks at it where it is new."""
+        before = self._wants.get((namespace, name))
+        self._wants[namespace, name] = wants
+        if before != wants or wants.is_more_urgent_than(before):
+            self.wake((namespace,))
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop what is known of a resource that is gone; its sidecar may have to go."""
+        self._waiting.discard((namespace, name))
+        if self._wants.pop((namespace, name), None) is not None:
+            self.wake((namespace,))
+
+    def wants(self, namespace: str) -> dict[str, Wants]:
+        """Tell what the plugins of a namespace want, by the names of their resources."""
+        return {name: wants for (where, name), wants in self._wants.items() if where == namespace}
+
+    def view(self, namespace: str, name: str, reference: str) -> CNPGView | None:
+        """Give the last view of CloudNativePG; None before the first, which wakes the plugin.
+
+        Raises the error that ended the namespace's last pass.
+        """
+        views = self._views.get(namespace)
+        if isinstance(views, Exception):
+            raise views
+        found = views.get(reference) if views is not None else None
+        if found is None:
+            self.wait(namespace, name)
+        return found
+
+    def wait(self, namespace: str, name: str) -> None:
+        """Have the namespace looked at, and the plugin woken after that."""
+        self._waiting.add((namespace, name))
+        self.wake((namespace,))
+
+    def publish(self, namespace: str, views: Views) -> None:
+        """Publish what was seen and decided; wake the plugins that depend on what changed."""
+        before = self._views.get(namespace)
+        known: Views = before if before is not None and not isinstance(before, Exception) else {}
+        self._views[namespace] = views
+        changed = {ref for ref, view in views.items() if known.get(ref) != view}
+        changed_without = {
+            ref
+            for ref in changed
+            if ref not in known or known[ref].without_sidecars() != views[ref].without_sidecars()
+        }
+        for name, wants in self.wants(namespace).items():
+            if wants.reference in (changed if wants.sidecar else changed_without):
+                self._waiting.add((namespace, name))
+        self._wake_waiting(namespace)
+
+    def fail(self, namespace: str, error: Exception) -> None:
+        """Publish that the namespace's pass failed: its plugins report it."""
+        self._views[namespace] = error
+        self._waiting |= {(namespace, name) for name in self.wants(namespace)}
+        self._wake_waiting(namespace)
+
+    def _wake_waiting(self, namespace: str) -> None:
+        for key in sorted(key for key in self._waiting if key[0] == namespace):
+            self._waiting.discard(key)
+            self.wake(key)
