@@ -16,9 +16,9 @@ from cnpg_plugin_operator.api.sidecar_status import SidecarNote
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, HandshakeOutcome, Identity
-from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing
+from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Candidate, Seat
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Candidate, Member
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, Sidecar
 from tests.support.builders import NOW, ago, cnpg, container, leader, plugin, pod
 from tests.support.server_side_apply import apply_part
@@ -124,8 +124,8 @@ def situation(**facts: Any) -> SidecarInput:
         namespace="cnpg-system",
         name="hello",
         socket="hello.example.org",
-        seat=Seat(SEEN, WANTED, placed=WANTED),
-        placing=Placing(Move.NOTHING),
+        member=Member(SEEN, WANTED, applied=WANTED),
+        rollout=Rollout(Roll.NOTHING),
         pending=False,
         host=host(pods=(host_pod(),)),
         cnpg=cnpg(leader=replace(leader(ago(3600)), pod="cnpg-1")),

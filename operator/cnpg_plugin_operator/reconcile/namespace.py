@@ -19,7 +19,7 @@ from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot, NamespaceSnapshot
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
-from cnpg_plugin_operator.decide.sidecar.rollout import Move
+from cnpg_plugin_operator.decide.sidecar.rollout import Roll
 from cnpg_plugin_operator.reconcile.environment import FALLBACK_RETRY, Environment
 from cnpg_plugin_operator.reconcile.failures import condition_of, log_failure
 from cnpg_plugin_operator.reconcile.records import Records
@@ -223,7 +223,7 @@ class _Pass:
             self._seen.services,
             clusters,
             env=self._env,
-            sidecars_change=rolled is not None and rolled.decision.move is Move.WAIT,
+            sidecars_change=rolled is not None and rolled.decision.action is Roll.WAIT,
             now=self._env.clock(),
         )
         done = await restart_cnpg(

@@ -13,8 +13,8 @@ from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.registration.restart import RestartDecision, RestartNeed
-from cnpg_plugin_operator.decide.sidecar.rollout import Placing
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Roster
+from cnpg_plugin_operator.decide.sidecar.rollout import Rollout
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import SidecarSet
 
 Key = tuple[str, ...]
 """Namespace and name of a resource; the namespace alone for what its plugins share."""
@@ -50,9 +50,9 @@ class CNPGView:
     """None where no plugin needs a restart."""
     refused: tuple[str, str] | None = None
     """The pod that the operator may not delete under OLM, and the API server's words."""
-    sidecars: Roster | None = None
+    sidecars: SidecarSet | None = None
     """None where there is no sidecar, or not exactly one CloudNativePG."""
-    rollout: Placing | None = None
+    rollout: Rollout | None = None
     judged: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """The resources whose sidecars were judged, with the uid and the generation."""
     failed: Mapping[Type, Exception] = field(default_factory=dict)

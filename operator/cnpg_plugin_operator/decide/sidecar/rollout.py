@@ -15,7 +15,7 @@ from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, find_
 from cnpg_plugin_operator.decide.registration.restart import Pace, find_pause
 
 
-class Move(StrEnum):
+class Roll(StrEnum):
     """What to do about the set of sidecars now."""
 
     NOTHING = "Nothing"
@@ -25,7 +25,7 @@ class Move(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PlacingInput:
+class RolloutInput:
     """What the decision is made from."""
 
     differs: bool
@@ -48,60 +48,60 @@ class PlacingInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Placing:
+class Rollout:
     """A move with its reason, and when to decide again."""
 
-    move: Move
+    action: Roll
     reason: str = ""
     after: timedelta = field(default=timedelta(0), compare=False)
 
 
-def decide_placing(given: PlacingInput) -> Placing:
+def decide_rollout(given: RolloutInput) -> Rollout:
     """Decide whether the set of sidecars is applied now."""
-    return first(CHECKS, given) or Placing(Move.APPLY)
+    return first(CHECKS, given) or Rollout(Roll.APPLY)
 
 
-def _nothing_differs(given: PlacingInput) -> Placing | None:
+def _nothing_differs(given: RolloutInput) -> Rollout | None:
     """The Deployment holds what it is to hold."""
-    return None if given.differs else Placing(Move.NOTHING)
+    return None if given.differs else Rollout(Roll.NOTHING)
 
 
-def _forbidden(given: PlacingInput) -> Placing | None:
+def _forbidden(given: RolloutInput) -> Rollout | None:
     """The users of all that would change forbid it."""
     if not given.forbidden:
         return None
-    return Placing(Move.FORBIDDEN, "restartPolicy is Never")
+    return Rollout(Roll.FORBIDDEN, "restartPolicy is Never")
 
 
-def _unblocking(given: PlacingInput) -> Placing | None:
+def _unblocking(given: RolloutInput) -> Rollout | None:
     """CloudNativePG's new pod is not ready as it is: nothing could be made worse."""
-    return Placing(Move.APPLY) if given.unblocking else None
+    return Rollout(Roll.APPLY) if given.unblocking else None
 
 
-def _resting(given: PlacingInput) -> Placing | None:
+def _resting(given: RolloutInput) -> Rollout | None:
     """CloudNativePG is scaled down: nothing rolls."""
-    return Placing(Move.APPLY) if given.replicas == 0 else None
+    return Rollout(Roll.APPLY) if given.replicas == 0 else None
 
 
-def _obstructed(given: PlacingInput) -> Placing | None:
+def _obstructed(given: RolloutInput) -> Rollout | None:
     """A rollout is under way, or a Cluster amid a change."""
     obstacle = find_obstacle(given.cnpg, given.busy)
-    return Placing(Move.WAIT, obstacle.reason, obstacle.after) if obstacle else None
+    return Rollout(Roll.WAIT, obstacle.reason, obstacle.after) if obstacle else None
 
 
-def _cooling_down(given: PlacingInput) -> Placing | None:
+def _cooling_down(given: RolloutInput) -> Rollout | None:
     """This operator rolled CloudNativePG a short while ago."""
     pause = find_pause(given.cnpg, given.pace, given.now)
-    return Placing(Move.WAIT, pause.reason, pause.after) if pause is not None else None
+    return Rollout(Roll.WAIT, pause.reason, pause.after) if pause is not None else None
 
 
-def _settling(given: PlacingInput) -> Placing | None:
+def _settling(given: RolloutInput) -> Rollout | None:
     """Another sidecar changed just now; more may follow."""
     due = min(given.last + given.pace.settle, given.first + given.pace.settle_max)
     if due <= given.now:
         return None
     left = due - given.now
-    return Placing(Move.WAIT, "other sidecars may change as well", min(left, LOOK_AGAIN))
+    return Rollout(Roll.WAIT, "other sidecars may change as well", min(left, LOOK_AGAIN))
 
 
 CHECKS: Final = (

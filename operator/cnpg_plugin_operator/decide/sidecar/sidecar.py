@@ -13,8 +13,8 @@ from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
 from cnpg_plugin_operator.decide.registration.reverts import suspect
 from cnpg_plugin_operator.decide.sidecar.quarantine import find_cause, find_symptom
-from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Seat, retry_time
+from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Member, retry_time
 from cnpg_plugin_operator.decide.workload.upgrade import await_approval
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
@@ -27,8 +27,8 @@ class SidecarInput:
     name: str
     """Of the `CNPGPlugin`."""
     socket: str
-    seat: Seat
-    placing: Placing
+    member: Member
+    rollout: Rollout
     """What becomes of the difference between the Deployment and what it is to hold."""
     pending: bool
     """Whether this sidecar is part of that difference."""
@@ -42,7 +42,7 @@ class SidecarInput:
     @property
     def revision(self) -> str:
         """The revision that is to stand in the Deployment."""
-        return self.seat.placed.revision if self.seat.placed else ""
+        return self.member.applied.revision if self.member.applied else ""
 
     @property
     def was_restarted(self) -> bool:
@@ -79,7 +79,7 @@ def decide_sidecar(given: SidecarInput) -> Verdict:
 
 def _held(given: SidecarInput) -> Verdict | None:
     """It was taken out, for CloudNativePG could not start with it, or is being tried again."""
-    held = given.seat.note.held
+    held = given.member.note.held
     if held is None or not is_over(held.at, given.now):
         return None
     if held.times < 1:
@@ -88,7 +88,7 @@ def _held(given: SidecarInput) -> Verdict | None:
             f"{held.message} It was taken out of Deployment {given.host.deployment} with all "
             "sidecars that may be the cause; each is tried again alone.",
         )
-    again = tell_time(retry_time(given.seat.note))
+    again = tell_time(retry_time(given.member.note))
     return no(
         held.reason,
         f"{held.message} It was taken out of Deployment {given.host.deployment}, which could not "
@@ -98,14 +98,14 @@ def _held(given: SidecarInput) -> Verdict | None:
 
 def _refused(given: SidecarInput) -> Verdict | None:
     """The API server does not take the Deployment with it."""
-    return given.seat.refused
+    return given.member.refused
 
 
 def _reverted(given: SidecarInput) -> Verdict | None:
     """Somebody takes it out; another try would not end otherwise."""
-    if not given.seat.reverted:
+    if not given.member.reverted:
         return None
-    cnpg, note = given.cnpg, given.seat.note
+    cnpg, note = given.cnpg, given.member.note
     return no(
         Reason.SIDECAR_REVERTED,
         f"Whoever manages Deployment {cnpg.deployment} took the sidecar out {note.reverts} "
@@ -116,7 +116,7 @@ def _reverted(given: SidecarInput) -> Verdict | None:
 
 def _awaiting(given: SidecarInput) -> Verdict | None:
     """A change that Clusters would feel waits for a person."""
-    token = given.seat.awaiting
+    token = given.member.awaiting
     if not token:
         return None
     return await_approval(
@@ -133,13 +133,13 @@ def _pending(given: SidecarInput) -> Verdict | None:
     if not given.pending:
         return None
     target = f"Deployment {given.host.deployment}"
-    if given.placing.move is Move.FORBIDDEN:
+    if given.rollout.action is Roll.FORBIDDEN:
         return no(
             Reason.RESTART_FORBIDDEN,
             f"{target} has to be rolled to take the sidecar, but restartPolicy is Never: set it to "
             "IfNeeded for as long as that takes.",
         )
-    waits = f" It waits: {given.placing.reason}." if given.placing.reason else ""
+    waits = f" It waits: {given.rollout.reason}." if given.rollout.reason else ""
     return unknown(Reason.SIDECAR_PENDING, f"{target} is to take the sidecar.{waits}")
 
 

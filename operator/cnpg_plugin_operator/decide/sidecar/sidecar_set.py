@@ -70,14 +70,14 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Member:
     """What becomes of one candidate."""
 
     note: SidecarNote
     """Brought up to date."""
     wanted: Sidecar | None = None
     """As the spec wants it."""
-    placed: Sidecar | None = None
+    applied: Sidecar | None = None
     """As it is to stand in the Deployment now; None: not at all."""
     reverted: bool = False
     """Whether it is left to people, for it was taken out again and again."""
@@ -90,10 +90,10 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
+class SidecarSet:
     """All seats, and the pod template that follows."""
 
-    seats: Mapping[str, Seat]
+    members: Mapping[str, Member]
     template: dict[str, Any] = field(repr=False)
     """This operator's part of it."""
     blockade: Blockade = field(repr=False)
@@ -118,77 +118,77 @@ def compose(
     gate: Gate,
     now: datetime,
     blockade: Blockade | None = None,
-) -> Roster:
+) -> SidecarSet:
     """Compose the set of sidecars, without those that keep CloudNativePG from starting."""
     known = {candidate.name: candidate for candidate in candidates}
     place = Place(host.directory, host.user)
     blockade = blockade or Blockade()
-    seats = {name: _seat(each, host, place, now) for name, each in known.items()}
-    seats |= _postpone(known, seats, host)
-    for name, seat in seats.items():
+    members = {name: _judge(each, host, place, now) for name, each in known.items()}
+    members |= _postpone(known, members, host)
+    for name, member in members.items():
         # What is only kept has no record to be quarantined in; and a deletion does not wait.
-        kept = name in blockade.causes and seat.placed is not seat.wanted
+        kept = name in blockade.causes and member.applied is not member.wanted
         if kept or (known[name].deleting and name in blockade.suspects):
-            seats[name] = replace(seat, placed=None)
-    placed = [seat.placed for seat in seats.values() if seat.placed is not None]
-    template = build_template(placed, place, gate, host.template)
-    changed = _find_changed(placed, host.template)
+            members[name] = replace(member, applied=None)
+    applied = [member.applied for member in members.values() if member.applied is not None]
+    template = build_template(applied, place, gate, host.template)
+    changed = _find_changed(applied, host.template)
     drift = find_template_drift(template, host.template)
     # What belongs to all of them (the gate, the mount) is everybody's to have put back.
-    asking = changed or ({sidecar.name for sidecar in placed} if drift else set())
-    return Roster(
-        seats=seats,
+    asking = changed or ({sidecar.name for sidecar in applied} if drift else set())
+    return SidecarSet(
+        members=members,
         template=template,
         blockade=blockade,
         drift=drift,
         changed=changed,
         forbidden=bool(asking)
-        and not any(_allows(known.get(name), seats.get(name)) for name in asking),
+        and not any(_allows(known.get(name), members.get(name)) for name in asking),
     )
 
 
 def _postpone(
-    known: Mapping[str, Candidate], seats: Mapping[str, Seat], host: HostFacts
-) -> dict[str, Seat]:
+    known: Mapping[str, Candidate], members: Mapping[str, Member], host: HostFacts
+) -> dict[str, Member]:
     """Keep out what was taken out and is due again, all but one: so it shows which one it was.
 
     One that may not roll CloudNativePG comes last, for it may never get its turn.
     """
     trials = {
-        name: seat
-        for name, seat in seats.items()
-        if seat.placed is not None
-        and seat.placed is seat.wanted
-        and (held := seat.note.held) is not None
-        and held.revision == seat.placed.revision
+        name: member
+        for name, member in members.items()
+        if member.applied is not None
+        and member.applied is member.wanted
+        and (held := member.note.held) is not None
+        and held.revision == member.applied.revision
     }
     standing = read_sidecars(host.template)
     running = {
         n
-        for n, seat in trials.items()
-        if seat.note.held and standing.get(n) == seat.note.held.revision
+        for n, member in trials.items()
+        if member.note.held and standing.get(n) == member.note.held.revision
     }
     order = sorted(
-        (known[n].policy is RestartPolicy.NEVER, _times(seat), n) for n, seat in trials.items()
+        (known[n].policy is RestartPolicy.NEVER, _times(member), n) for n, member in trials.items()
     )
     chosen = running or {name for _, _, name in order[:1]}
-    return {n: replace(s, placed=None, held=True) for n, s in trials.items() if n not in chosen}
+    return {n: replace(s, applied=None, held=True) for n, s in trials.items() if n not in chosen}
 
 
-def _times(seat: Seat) -> int:
-    return seat.note.held.times if seat.note.held is not None else 0
+def _times(member: Member) -> int:
+    return member.note.held.times if member.note.held is not None else 0
 
 
-def _allows(candidate: Candidate | None, seat: Seat | None) -> bool:
+def _allows(candidate: Candidate | None, member: Member | None) -> bool:
     """Whether a change of this sidecar may roll CloudNativePG; a removal always may."""
-    if candidate is None or seat is None or seat.placed is None:
+    if candidate is None or member is None or member.applied is None:
         return True
     return candidate.policy is not RestartPolicy.NEVER
 
 
-def _find_changed(placed: Iterable[Sidecar], live: Mapping[str, Any]) -> frozenset[str]:
+def _find_changed(applied: Iterable[Sidecar], live: Mapping[str, Any]) -> frozenset[str]:
     """Name what differs, one by one; what somebody edited counts as well."""
-    wanted = {sidecar.name: sidecar for sidecar in placed}
+    wanted = {sidecar.name: sidecar for sidecar in applied}
     standing = read_sidecars(live)
     found = {name for name in standing if name not in wanted}
     for name, sidecar in wanted.items():
@@ -207,37 +207,37 @@ def is_intact(sidecar: Sidecar, live: Mapping[str, Any]) -> bool:
     return there and first_difference(own, live) is None
 
 
-def _seat(candidate: Candidate, host: HostFacts, place: Place, now: datetime) -> Seat:
+def _judge(candidate: Candidate, host: HostFacts, place: Place, now: datetime) -> Member:
     plugin, live = candidate.plugin, host.template
     standing = keep_sidecar(candidate.name, candidate.socket, live)
     if candidate.leaving:
-        return Seat(candidate.note)
+        return Member(candidate.note)
     if plugin is None or not plugin.is_sidecar or plugin.deleting or not candidate.accepted:
-        return Seat(candidate.note, placed=standing)
+        return Member(candidate.note, applied=standing)
     wanted = build_sidecar(plugin, place)
     note = bring_up_to_date(candidate.note, plugin.generation, wanted, live)
     if refused := candidate.refused.get(wanted.revision):
-        return Seat(note, wanted, placed=standing, refused=refused)
-    return _take_seat(candidate, plugin, Seat(note, wanted, placed=wanted), standing, now)
+        return Member(note, wanted, applied=standing, refused=refused)
+    return _admit(candidate, plugin, Member(note, wanted, applied=wanted), standing, now)
 
 
-def _take_seat(
-    candidate: Candidate, plugin: Plugin, seat: Seat, standing: Sidecar | None, now: datetime
-) -> Seat:
+def _admit(
+    candidate: Candidate, plugin: Plugin, member: Member, standing: Sidecar | None, now: datetime
+) -> Member:
     """Let the wanted sidecar in, unless something keeps it as it is, or out."""
-    wanted, note = seat.wanted, seat.note
+    wanted, note = member.wanted, member.note
     if wanted is None or plugin.spec.suspend:
-        return replace(seat, placed=standing)
+        return replace(member, applied=standing)
     if note.reverts >= MOST_REVERTS:
-        return replace(seat, placed=standing, reverted=True)
+        return replace(member, applied=standing, reverted=True)
     if is_held(note, wanted.revision, now):
-        return replace(seat, placed=None, held=True)
+        return replace(member, applied=None, held=True)
     token = wanted.revision[:TOKEN_DIGITS]
     manual = plugin.spec.upgrade_policy is UpgradePolicy.MANUAL and candidate.used
     changes = standing is not None and standing.revision != wanted.revision
     if manual and changes and candidate.approval != token:
-        return replace(seat, placed=standing, awaiting=token)
-    return seat
+        return replace(member, applied=standing, awaiting=token)
+    return member
 
 
 def bring_up_to_date(
@@ -295,13 +295,13 @@ def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
     return bool(ready.get("status") == Status.TRUE and current)
 
 
-def note_trouble(
-    name: str, seat: Seat, cause: Cause | None, host: HostFacts, now: datetime
+def record_trouble(
+    name: str, member: Member, cause: Cause | None, host: HostFacts, now: datetime
 ) -> SidecarNote:
     """Note that a sidecar has to be taken out, or that it has proven itself since it was."""
-    note, wanted = seat.note, seat.wanted
+    note, wanted = member.note, member.wanted
     standing = read_sidecars(host.template).get(name)
-    if wanted is None or standing != wanted.revision or seat.held:
+    if wanted is None or standing != wanted.revision or member.held:
         return note
     if cause is None:
         newest = host.newest

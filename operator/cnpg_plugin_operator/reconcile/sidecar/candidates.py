@@ -18,7 +18,12 @@ from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import History, find_blockade
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Candidate, Roster, compose, is_leaving
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
+    Candidate,
+    SidecarSet,
+    compose,
+    is_leaving,
+)
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Wants
 from cnpg_plugin_operator.reconcile.sidecar.pending import Refusals
 from cnpg_plugin_operator.settings import Settings
@@ -67,7 +72,7 @@ class Candidates:
         refused: Refusals,
         records: Mapping[str, SidecarNote] | None = None,
         only: str = "",
-    ) -> Roster:
+    ) -> SidecarSet:
         """Compose the set of sidecars of CloudNativePG's Deployment.
 
         `records` replaces what the status records of some; with `only`, nothing but that resource's

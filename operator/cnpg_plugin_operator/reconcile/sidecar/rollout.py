@@ -18,8 +18,13 @@ from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN
 from cnpg_plugin_operator.decide.sidecar.quarantine import LOOK_WHILE_BLOCKED, is_blocked
-from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing, PlacingInput, decide_placing
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Roster, note_trouble, retry_time
+from cnpg_plugin_operator.decide.sidecar.rollout import (
+    Roll,
+    Rollout,
+    RolloutInput,
+    decide_rollout,
+)
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import SidecarSet, record_trouble, retry_time
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.records import Records
@@ -45,8 +50,8 @@ even be written as JSON."""
 class Rolled:
     """What became of the difference between a Deployment and what it is to hold."""
 
-    sidecars: Roster
-    decision: Placing
+    sidecars: SidecarSet
+    decision: Rollout
     wrote: list[str] = field(default_factory=list)
     after: timedelta | None = None
     """When to look again."""
@@ -83,27 +88,27 @@ class SidecarRollout:
         for name, record in changed.items():
             await self.records.write_sidecar(name, record)
         decision = self._decide(sidecars)
-        if decision.move is not Move.APPLY:
+        if decision.action is not Roll.APPLY:
             return self._result(sidecars, decision)
         return await self._apply(sidecars, decision)
 
-    def _find_records(self, sidecars: Roster) -> dict[str, SidecarNote]:
+    def _find_records(self, sidecars: SidecarSet) -> dict[str, SidecarNote]:
         """Bring up to date what is recorded of each sidecar, as far as that changes."""
         known = {each.name: each.note for each in self.candidates.each}
         found = {}
-        for name, seat in sidecars.seats.items():
+        for name, member in sidecars.members.items():
             cause = sidecars.blockade.causes.get(name)
-            record = note_trouble(name, seat, cause, self.host, self.now)
+            record = record_trouble(name, member, cause, self.host, self.now)
             if record != known[name]:
                 found[name] = record
         return found
 
-    def _decide(self, sidecars: Roster) -> Placing:
+    def _decide(self, sidecars: SidecarSet) -> Rollout:
         pending = self.pending
         wanted = digest([sidecars.template, sorted(sidecars.changed)])
         first, last = pending.note(self.key, wanted, self.now)
-        decision = decide_placing(
-            PlacingInput(
+        decision = decide_rollout(
+            RolloutInput(
                 differs=sidecars.drift is not None,
                 forbidden=sidecars.forbidden,
                 unblocking=sidecars.unblocking,
@@ -116,16 +121,16 @@ class SidecarRollout:
                 now=self.now,
             )
         )
-        if decision.move is Move.NOTHING:
+        if decision.action is Roll.NOTHING:
             pending.settle(self.key)
         return decision
 
-    async def _apply(self, sidecars: Roster, decision: Placing) -> Rolled:
+    async def _apply(self, sidecars: SidecarSet, decision: Rollout) -> Rolled:
         env, namespace, host = self.env, self.namespace, self.host
         coming = {
             name
-            for name, seat in sidecars.seats.items()
-            if seat.wanted is not None and seat.placed is not None
+            for name, member in sidecars.members.items()
+            if member.wanted is not None and member.applied is not None
         }
         hidden = await hide_services(env, namespace, host.deployment, self.services, coming)
         # Without a pod, nothing rolls.
@@ -136,15 +141,15 @@ class SidecarRollout:
             await self._isolate(sidecars, error)
             refused = self.pending.refused(self.key, self.now)
             sidecars = self.candidates.compose(host, env.policy, self.now, refused)
-            rest = Placing(Move.WAIT, "a sidecar was refused", LOOK_AGAIN)
-            return self._result(sidecars, rest if sidecars.drift else Placing(Move.NOTHING))
+            rest = Rollout(Roll.WAIT, "a sidecar was refused", LOOK_AGAIN)
+            return self._result(sidecars, rest if sidecars.drift else Rollout(Roll.NOTHING))
         self.pending.settle(self.key)
         for name in sidecars.changed:
             self.pending.accept(self.key, name)
         await self._tell(sidecars)
         return Rolled(sidecars, decision, [*hidden, f"Deployment {host.deployment}"])
 
-    async def _tell(self, sidecars: Roster) -> None:
+    async def _tell(self, sidecars: SidecarSet) -> None:
         """Report a roll in the metrics, in the status and in the Events of what it is for."""
         host, changed = self.host, sorted(sidecars.changed)
         if host.replicas:
@@ -156,30 +161,30 @@ class SidecarRollout:
         for name in changed:
             await self.env.tell(self.records.resources.get(name), EVENT_REASON, message)
 
-    def _result(self, sidecars: Roster, decision: Placing) -> Rolled:
+    def _result(self, sidecars: SidecarSet, decision: Rollout) -> Rolled:
         """Say when to look again: for the decision, for a quarantine that ends, for a blockade."""
         due = [decision.after] if decision.after else []
-        held = (seat.note for seat in sidecars.seats.values() if seat.note.held is not None)
+        held = (member.note for member in sidecars.members.values() if member.note.held is not None)
         due += [retry_time(note) - self.now for note in held if retry_time(note) > self.now]
         due += [LOOK_WHILE_BLOCKED] if is_blocked(self.host) and self.cnpg.sidecars else []
         last = self.pending.last_refusals(self.key)
-        seats = {
+        members = {
             name: replace(
-                seat,
-                refused=seat.refused
-                or last.get((name, seat.wanted.revision if seat.wanted else "")),
+                member,
+                refused=member.refused
+                or last.get((name, member.wanted.revision if member.wanted else "")),
             )
-            for name, seat in sidecars.seats.items()
+            for name, member in sidecars.members.items()
         }
-        return Rolled(replace(sidecars, seats=seats), decision, after=min(due, default=None))
+        return Rolled(replace(sidecars, members=members), decision, after=min(due, default=None))
 
-    async def _isolate(self, sidecars: Roster, error: Exception) -> None:
+    async def _isolate(self, sidecars: SidecarSet, error: Exception) -> None:
         """Find out which of the changed sidecars cannot be applied; leave those out for a while.
 
         Each is tried alone, with the others as they are, in a dry run: it rolls nothing. Raises the
         error where no sidecar that is to come or to change is at fault.
         """
-        coming = sorted(n for n in sidecars.changed if (s := sidecars.seats.get(n)) and s.placed)
+        coming = sorted(n for n in sidecars.changed if (s := sidecars.members.get(n)) and s.applied)
         if not coming:
             raise error
         found: dict[str, Exception] = {}
@@ -191,8 +196,8 @@ class SidecarRollout:
                 found |= {name: refusal} if refusal is not None else {}
         # Where each could be applied alone, they only do not go together: the last one waits.
         for name, reason in (found or {coming[-1]: error}).items():
-            placed = sidecars.seats[name].placed
-            revision = placed.revision if placed is not None else ""
+            applied = sidecars.members[name].applied
+            revision = applied.revision if applied is not None else ""
             verdict = _judge(self.host, reason)
             self.pending.refuse(self.key, name, revision, verdict, self.now)
 

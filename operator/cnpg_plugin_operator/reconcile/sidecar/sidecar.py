@@ -29,7 +29,7 @@ from cnpg_plugin_operator.decide.sidecar.registration import (
     judge_handshake,
     judge_registration,
 )
-from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing
+from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput, decide_sidecar
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.pruning import Pruning
@@ -120,16 +120,16 @@ class SidecarPass:
         if (error := view.failed.get(Type.AVAILABLE)) is not None:
             raise error
         judged = view.judged.get(plugin.name) == (plugin.uid, plugin.generation)
-        seat = view.sidecars.seats.get(plugin.name) if view.sidecars is not None else None
-        if not judged or host is None or view.sidecars is None or seat is None:
+        member = view.sidecars.members.get(plugin.name) if view.sidecars is not None else None
+        if not judged or host is None or view.sidecars is None or member is None:
             self.deferred = True
             return unknown(Reason.SIDECAR_PENDING, "The sidecar has not been judged yet.")
         self._given = SidecarInput(
             namespace=plugin.namespace,
             name=plugin.name,
             socket=plugin.spec.plugin_name,
-            seat=seat,
-            placing=view.rollout or Placing(Move.NOTHING),
+            member=member,
+            rollout=view.rollout or Rollout(Roll.NOTHING),
             pending=plugin.name in view.sidecars.changed,
             host=host,
             cnpg=view.cnpg[0],

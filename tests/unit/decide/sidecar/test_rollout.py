@@ -12,7 +12,7 @@ from cnpg_plugin_operator.decide.registration.restart import (
     Pace,
     decide_restart,
 )
-from cnpg_plugin_operator.decide.sidecar.rollout import Move, PlacingInput, decide_placing
+from cnpg_plugin_operator.decide.sidecar.rollout import Roll, RolloutInput, decide_rollout
 from tests.support.builders import NOW, ago, announcement, cnpg, pod, restarting
 
 PACE = Pace()
@@ -20,9 +20,9 @@ BUSY = ("app/db (Failing over)",)
 ROLLING = cnpg(rolling=True)
 
 
-def situation(**facts: Any) -> PlacingInput:
+def situation(**facts: Any) -> RolloutInput:
     """A difference that is as old as it has to be, beside a CloudNativePG at rest."""
-    usual = PlacingInput(
+    usual = RolloutInput(
         differs=True,
         forbidden=False,
         unblocking=False,
@@ -37,80 +37,82 @@ def situation(**facts: Any) -> PlacingInput:
     return replace(usual, **facts)
 
 
-SITUATIONS: list[tuple[str, dict[str, Any], Move, str]] = [
-    ("a difference is applied", {}, Move.APPLY, ""),
-    ("no difference is nothing to do", {"differs": False}, Move.NOTHING, ""),
+SITUATIONS: list[tuple[str, dict[str, Any], Roll, str]] = [
+    ("a difference is applied", {}, Roll.APPLY, ""),
+    ("no difference is nothing to do", {"differs": False}, Roll.NOTHING, ""),
     ("no difference comes before all else",
      {"differs": False, "forbidden": True, "unblocking": True, "busy": BUSY},
-     Move.NOTHING, ""),
-    ("what is forbidden is not done", {"forbidden": True}, Move.FORBIDDEN, "restartPolicy"),
+     Roll.NOTHING, ""),
+    ("what is forbidden is not done", {"forbidden": True}, Roll.FORBIDDEN, "restartPolicy"),
     ("what is forbidden is not done to unblock", {"forbidden": True, "unblocking": True},
-     Move.FORBIDDEN, "restartPolicy"),
+     Roll.FORBIDDEN, "restartPolicy"),
     ("what is forbidden is not done while nothing runs", {"forbidden": True, "replicas": 0},
-     Move.FORBIDDEN, "restartPolicy"),
+     Roll.FORBIDDEN, "restartPolicy"),
     ("what unblocks is done during a rollout", {"unblocking": True, "cnpg": ROLLING},
-     Move.APPLY, ""),
+     Roll.APPLY, ""),
     ("what unblocks is done in a rollout that is stuck",
-     {"unblocking": True, "cnpg": cnpg(rolling=True, stuck="no image")}, Move.APPLY, ""),
+     {"unblocking": True, "cnpg": cnpg(rolling=True, stuck="no image")}, Roll.APPLY, ""),
     ("what unblocks is done without a leader",
-     {"unblocking": True, "cnpg": cnpg(leader=None, available=False)}, Move.APPLY, ""),
+     {"unblocking": True, "cnpg": cnpg(leader=None, available=False)}, Roll.APPLY, ""),
     ("what unblocks is done beside a busy Cluster", {"unblocking": True, "busy": BUSY},
-     Move.APPLY, ""),
+     Roll.APPLY, ""),
     ("what unblocks does not settle", {"unblocking": True, "first": NOW, "last": NOW},
-     Move.APPLY, ""),
-    ("without replicas nothing rolls", {"replicas": 0}, Move.APPLY, ""),
+     Roll.APPLY, ""),
+    ("without replicas nothing rolls", {"replicas": 0}, Roll.APPLY, ""),
     ("without replicas nothing is waited for",
      {"replicas": 0, "cnpg": cnpg(leader=None, available=False), "busy": BUSY, "last": NOW},
-     Move.APPLY, ""),
-    ("a rollout is waited for", {"cnpg": ROLLING}, Move.WAIT, "is being rolled out"),
+     Roll.APPLY, ""),
+    ("a rollout is waited for", {"cnpg": ROLLING}, Roll.WAIT, "is being rolled out"),
     ("a rollout that is stuck is told of",
-     {"cnpg": cnpg(rolling=True, stuck="pod x finds no node")}, Move.WAIT, "pod x finds no node"),
+     {"cnpg": cnpg(rolling=True, stuck="pod x finds no node")}, Roll.WAIT, "pod x finds no node"),
     ("a Deployment that is paused is told of", {"cnpg": cnpg(stuck="it is paused")},
-     Move.WAIT, "it is paused"),
+     Roll.WAIT, "it is paused"),
     ("a pod that still ends is waited for",
-     {"cnpg": cnpg(pods=(pod(deleting=True),))}, Move.WAIT, "is being rolled out"),
-    ("a pod that stays is not waited for", {"cnpg": cnpg(pods=(pod(),))}, Move.APPLY, ""),
+     {"cnpg": cnpg(pods=(pod(deleting=True),))}, Roll.WAIT, "is being rolled out"),
+    ("a pod that stays is not waited for", {"cnpg": cnpg(pods=(pod(),))}, Roll.APPLY, ""),
     ("a CloudNativePG that is not available is waited for", {"cnpg": cnpg(available=False)},
-     Move.WAIT, "is being rolled out"),
+     Roll.WAIT, "is being rolled out"),
     ("a CloudNativePG without a leader is waited for", {"cnpg": cnpg(leader=None)},
-     Move.WAIT, "is being rolled out"),
+     Roll.WAIT, "is being rolled out"),
     ("a rollout is told of before a busy Cluster", {"cnpg": ROLLING, "busy": BUSY},
-     Move.WAIT, "is being rolled out"),
-    ("a busy Cluster is not disturbed", {"busy": BUSY}, Move.WAIT,
+     Roll.WAIT, "is being rolled out"),
+    ("a busy Cluster is not disturbed", {"busy": BUSY}, Roll.WAIT,
      "Cluster app/db (Failing over) must not be disturbed"),
-    ("busy Clusters are counted", {"busy": (*BUSY, "b/c (x)", "b/d (x)")}, Move.WAIT, "and 2 more"),
-    ("a busy Cluster is told of before the pause", {"busy": BUSY, "last": NOW}, Move.WAIT,
+    ("busy Clusters are counted", {"busy": (*BUSY, "b/c (x)", "b/d (x)")}, Roll.WAIT, "and 2 more"),
+    ("a busy Cluster is told of before the pause", {"busy": BUSY, "last": NOW}, Roll.WAIT,
      "must not be disturbed"),
     ("a roll for sidecars a short while ago makes the next one wait",
      {"cnpg": cnpg(rolled_at=ago(299))},
-     Move.WAIT, "was last rolled at 2026-03-01 11:55:01 UTC"),
+     Roll.WAIT, "was last rolled at 2026-03-01 11:55:01 UTC"),
     ("a restart a short while ago makes a roll wait", {"cnpg": cnpg(restarted_at=ago(9))},
-     Move.WAIT, "was last rolled"),
-    ("a roll long ago is not waited for", {"cnpg": cnpg(rolled_at=ago(300))}, Move.APPLY, ""),
-    ("a roll in the future is not waited for", {"cnpg": cnpg(rolled_at=ago(-9))}, Move.APPLY, ""),
+     Roll.WAIT, "was last rolled"),
+    ("a roll long ago is not waited for", {"cnpg": cnpg(rolled_at=ago(300))}, Roll.APPLY, ""),
+    ("a roll in the future is not waited for", {"cnpg": cnpg(rolled_at=ago(-9))}, Roll.APPLY, ""),
     ("what cures does not wait for a roll", {"unblocking": True, "cnpg": cnpg(rolled_at=NOW)},
-     Move.APPLY, ""),
+     Roll.APPLY, ""),
     ("without replicas no roll makes it wait", {"replicas": 0, "cnpg": cnpg(rolled_at=NOW)},
-     Move.APPLY, ""),
-    ("what changed just now is waited for", {"last": ago(9)}, Move.WAIT, "may change as well"),
-    ("what changed long enough ago is applied", {"last": ago(10)}, Move.APPLY, ""),
+     Roll.APPLY, ""),
+    ("what changed just now is waited for", {"last": ago(9)}, Roll.WAIT, "may change as well"),
+    ("what changed long enough ago is applied", {"last": ago(10)}, Roll.APPLY, ""),
     ("what goes on changing is applied in the end", {"first": ago(60), "last": NOW},
-     Move.APPLY, ""),
+     Roll.APPLY, ""),
     ("what goes on changing is waited for up to then", {"first": ago(59), "last": NOW},
-     Move.WAIT, "may change as well"),
+     Roll.WAIT, "may change as well"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("facts", "move", "words"), [row[1:] for row in SITUATIONS], ids=[row[0] for row in SITUATIONS]
+    ("facts", "action", "words"),
+    [row[1:] for row in SITUATIONS],
+    ids=[row[0] for row in SITUATIONS],
 )
-def test_what_is_done_about_a_difference(facts: dict[str, Any], move: Move, words: str) -> None:
-    placing = decide_placing(situation(**facts))
+def test_what_is_done_about_a_difference(facts: dict[str, Any], action: Roll, words: str) -> None:
+    rollout = decide_rollout(situation(**facts))
 
-    assert placing.move is move
-    assert words in placing.reason
-    assert bool(placing.reason) is bool(words)
-    assert (placing.after > timedelta(0)) is (move is Move.WAIT), "only who waits comes back"
+    assert rollout.action is action
+    assert words in rollout.reason
+    assert bool(rollout.reason) is bool(words)
+    assert (rollout.after > timedelta(0)) is (action is Roll.WAIT), "only who waits comes back"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_what_is_done_about_a_difference(facts: dict[str, Any], move: Move, word
     ],
 )
 def test_when_it_is_looked_at_again(facts: dict[str, Any], after: timedelta) -> None:
-    assert decide_placing(situation(**facts)).after == after
+    assert decide_rollout(situation(**facts)).after == after
 
 
 @pytest.mark.parametrize("settle", [0, 1, 30])
@@ -138,7 +140,7 @@ def test_the_pause_ends_after_the_last_change_or_the_longest_wait(
     pace = Pace(settle=timedelta(seconds=settle), settle_max=timedelta(seconds=longest))
     given = situation(first=ago(age), last=ago(age), pace=pace)
 
-    waits = decide_placing(given).move is Move.WAIT
+    waits = decide_rollout(given).action is Roll.WAIT
 
     assert waits is (age < min(settle, longest))
 

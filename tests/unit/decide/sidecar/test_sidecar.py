@@ -20,9 +20,9 @@ from cnpg_plugin_operator.decide.sidecar.quarantine import (
     find_blockade,
     hold_time,
 )
-from cnpg_plugin_operator.decide.sidecar.rollout import Move, Placing
+from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import decide_sidecar
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Seat, note_trouble
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Member, record_trouble
 from tests.support.builders import NOW, ago, cnpg, container, leader
 from tests.support.hosts import SEEN, WANTED, host, host_pod, sidecar_container, situation
 
@@ -184,36 +184,36 @@ TROUBLED = host(pods=(starting(sidecar_container(**CRASH)),))
 
 
 @pytest.mark.parametrize(
-    ("seat", "where", "times"),
+    ("member", "where", "times"),
     [
-        pytest.param(Seat(SEEN, WANTED), TROUBLED, 1, id="for the first time"),
-        pytest.param(Seat(replace(SEEN, held=HELD), WANTED), TROUBLED, 2, id="again"),
+        pytest.param(Member(SEEN, WANTED), TROUBLED, 1, id="for the first time"),
+        pytest.param(Member(replace(SEEN, held=HELD), WANTED), TROUBLED, 2, id="again"),
         pytest.param(
-            Seat(replace(SEEN, held=HELD), WANTED), host(pods=(host_pod(),)), 0, id="proven"
+            Member(replace(SEEN, held=HELD), WANTED), host(pods=(host_pod(),)), 0, id="proven"
         ),
         pytest.param(
-            Seat(replace(SEEN, held=HELD), WANTED),
+            Member(replace(SEEN, held=HELD), WANTED),
             host(pods=(host_pod(gate_ended=None, ready=False),)), 1, id="not proven yet",
         ),
         pytest.param(
-            Seat(replace(SEEN, held=HELD), WANTED, held=True), TROUBLED, 1, id="held already"
+            Member(replace(SEEN, held=HELD), WANTED, held=True), TROUBLED, 1, id="held already"
         ),
         pytest.param(
-            Seat(replace(SEEN, held=HELD), WANTED), host(pods=(host_pod(sidecars={}),)), 1,
+            Member(replace(SEEN, held=HELD), WANTED), host(pods=(host_pod(sidecars={}),)), 1,
             id="a pod without it proves nothing",
         ),
-        pytest.param(Seat(SEEN, None), TROUBLED, 0, id="not wanted"),
-        pytest.param(Seat(SEEN, WANTED), host(), 0, id="no pod"),
+        pytest.param(Member(SEEN, None), TROUBLED, 0, id="not wanted"),
+        pytest.param(Member(SEEN, WANTED), host(), 0, id="no pod"),
         pytest.param(
-            Seat(SEEN, replace(WANTED, revision="r2")), TROUBLED, 0, id="of a former revision"
+            Member(SEEN, replace(WANTED, revision="r2")), TROUBLED, 0, id="of a former revision"
         ),
     ],
 )  # fmt: skip
-def test_what_trouble_is_noted(seat: Seat, where: HostFacts, times: int) -> None:
-    note = note_trouble("hello", seat, find_causes(where).get("hello"), where, NOW)
+def test_what_trouble_is_noted(member: Member, where: HostFacts, times: int) -> None:
+    note = record_trouble("hello", member, find_causes(where).get("hello"), where, NOW)
 
     assert (note.held.times if note.held else 0) == times
-    if times and seat.note.held != note.held:
+    if times and member.note.held != note.held:
         assert note.held is not None
         assert (note.held.revision, note.held.reason, note.held.at) == (
             "r1", Reason.CRASH_LOOP, NOW,
@@ -221,33 +221,33 @@ def test_what_trouble_is_noted(seat: Seat, where: HostFacts, times: int) -> None
         assert not note.present
 
 
-OUT = Seat(SEEN, WANTED)
+OUT = Member(SEEN, WANTED)
 FORMER = host_pod(name="cnpg-0", sidecars={}, created=ago(7200))
-WAITING = Placing(Move.WAIT, "CloudNativePG is being rolled out", timedelta(seconds=2))
-FORBIDDEN = Placing(Move.FORBIDDEN, "restartPolicy is Never")
+WAITING = Rollout(Roll.WAIT, "CloudNativePG is being rolled out", timedelta(seconds=2))
+FORBIDDEN = Rollout(Roll.FORBIDDEN, "restartPolicy is Never")
 
 JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
     ("it runs", {}, Status.TRUE, Reason.AVAILABLE, "runs the sidecar"),
-    ("it was taken out", {"seat": replace(OUT, note=replace(SEEN, held=HELD), held=True)},
+    ("it was taken out", {"member": replace(OUT, note=replace(SEEN, held=HELD), held=True)},
      Status.FALSE, Reason.CRASH_LOOP, "It ended. It was taken out of Deployment"),
-    ("it is tried again", {"seat": Seat(replace(SEEN, held=HELD), WANTED, placed=WANTED)},
+    ("it is tried again", {"member": Member(replace(SEEN, held=HELD), WANTED, applied=WANTED)},
      Status.FALSE, Reason.CRASH_LOOP, "once its spec changes, else at 2026-03-01 11:58:20 UTC"),
     ("somebody takes it out",
-     {"seat": replace(OUT, reverted=True, note=SidecarNote(1, "r1", reverts=3)),
+     {"member": replace(OUT, reverted=True, note=SidecarNote(1, "r1", reverts=3)),
       "cnpg": cnpg(changed_by="argocd")},
      Status.FALSE, Reason.SIDECAR_REVERTED, "3 times (argocd changed its spec last)"),
-    ("somebody unknown takes it out", {"seat": replace(OUT, reverted=True)},
+    ("somebody unknown takes it out", {"member": replace(OUT, reverted=True)},
      Status.FALSE, Reason.SIDECAR_REVERTED, names.managers.SIDECARS),
     ("its change waits for a person",
-     {"seat": replace(OUT, awaiting="abcd1234"), "clusters": (CLUSTER,)},
+     {"member": replace(OUT, awaiting="abcd1234"), "clusters": (CLUSTER,)},
      Status.UNKNOWN, Reason.AWAITING_APPROVAL, "cnpgplugin.dev/approve=abcd1234"),
-    ("it is placed right now", {"pending": True, "placing": Placing(Move.APPLY)},
+    ("it is placed right now", {"pending": True, "rollout": Rollout(Roll.APPLY)},
      Status.UNKNOWN, Reason.SIDECAR_PENDING, "is to take the sidecar."),
-    ("it waits to be placed", {"pending": True, "placing": WAITING},
+    ("it waits to be placed", {"pending": True, "rollout": WAITING},
      Status.UNKNOWN, Reason.SIDECAR_PENDING, "It waits: CloudNativePG is being rolled out."),
-    ("it must not be placed", {"pending": True, "placing": FORBIDDEN},
+    ("it must not be placed", {"pending": True, "rollout": FORBIDDEN},
      Status.FALSE, Reason.RESTART_FORBIDDEN, "restartPolicy is Never: set it to IfNeeded"),
-    ("another one waits to be placed", {"pending": False, "placing": WAITING},
+    ("another one waits to be placed", {"pending": False, "rollout": WAITING},
      Status.TRUE, Reason.AVAILABLE, "runs the sidecar"),
     ("CloudNativePG is scaled down", {"host": host(replicas=0)},
      Status.FALSE, Reason.CNPG_UNAVAILABLE, "scaled to 0"),
@@ -269,10 +269,10 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
     ("its pod did not start in time", {"host": host(pods=(starting(gate_started=False),))},
      Status.FALSE, Reason.CNPG_BLOCKED, "did not start its containers within 60 s"),
     ("the API server refuses it",
-     {"seat": replace(OUT, refused=no(Reason.PODS_REFUSED, "says the policy"))},
+     {"member": replace(OUT, refused=no(Reason.PODS_REFUSED, "says the policy"))},
      Status.FALSE, Reason.PODS_REFUSED, "says the policy"),
     ("it was taken out with others",
-     {"seat": replace(OUT, note=replace(SEEN, held=replace(HELD, times=0)), held=True)},
+     {"member": replace(OUT, note=replace(SEEN, held=replace(HELD, times=0)), held=True)},
      Status.FALSE, Reason.CRASH_LOOP, "each is tried again alone"),
     ("its pod is being started",
      {"host": host(pods=(FORMER, starting())), "cnpg": cnpg(rolling=True)},
@@ -293,7 +293,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
      {"cnpg": cnpg(leader=None), "registered": "r0"},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
     ("its trouble is told before its wait",
-     {"seat": replace(OUT, note=replace(SEEN, held=HELD)), "pending": True, "placing": WAITING},
+     {"member": replace(OUT, note=replace(SEEN, held=HELD)), "pending": True, "rollout": WAITING},
      Status.FALSE, Reason.CRASH_LOOP, "taken out"),
 ]  # fmt: skip
 

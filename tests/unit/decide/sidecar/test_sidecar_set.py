@@ -19,7 +19,7 @@ from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     MOST_REVERTS,
     TRIAL_AFTER,
     Candidate,
-    Roster,
+    SidecarSet,
     compose,
     is_leaving,
     retry_time,
@@ -106,37 +106,41 @@ SITUATIONS: list[Row] = [
 ]  # fmt: skip
 
 
-def describe(roster: Roster) -> str:
-    seat = roster.seats["hello"]
-    if seat.held:
-        assert seat.placed is None
+def describe(composed: SidecarSet) -> str:
+    member = composed.members["hello"]
+    if member.held:
+        assert member.applied is None
         return "held"
-    if seat.reverted:
-        return "reverted, kept" if seat.placed is not None else "reverted"
-    if seat.awaiting:
-        assert seat.placed is not None
-        assert seat.awaiting == TOKEN
+    if member.reverted:
+        return "reverted, kept" if member.applied is not None else "reverted"
+    if member.awaiting:
+        assert member.applied is not None
+        assert member.awaiting == TOKEN
         return "awaiting"
-    if seat.placed is None:
+    if member.applied is None:
         return "out"
-    return "wanted" if seat.placed is seat.wanted else "kept"
+    return "wanted" if member.applied is member.wanted else "kept"
 
 
 @pytest.mark.parametrize(
-    ("where", "given", "seat"), [row[1:] for row in SITUATIONS], ids=[row[0] for row in SITUATIONS]
+    ("where", "given", "member"),
+    [row[1:] for row in SITUATIONS],
+    ids=[row[0] for row in SITUATIONS],
 )
-def test_what_becomes_of_a_candidate(where: HostFacts, given: Candidate, seat: str) -> None:
-    assert describe(compose([given], where, GATE, NOW)) == seat
+def test_what_becomes_of_a_candidate(where: HostFacts, given: Candidate, member: str) -> None:
+    assert describe(compose([given], where, GATE, NOW)) == member
 
 
 @pytest.mark.parametrize(
-    ("where", "given", "seat"), [row[1:] for row in SITUATIONS], ids=[row[0] for row in SITUATIONS]
+    ("where", "given", "member"),
+    [row[1:] for row in SITUATIONS],
+    ids=[row[0] for row in SITUATIONS],
 )
-def test_the_others_do_not_change_with_it(where: HostFacts, given: Candidate, seat: str) -> None:
-    roster = compose([given, candidate("other")], where, GATE, NOW)
+def test_the_others_do_not_change_with_it(where: HostFacts, given: Candidate, member: str) -> None:
+    composed = compose([given, candidate("other")], where, GATE, NOW)
 
-    assert describe(roster) == seat
-    assert roster.seats["other"].placed == OTHER
+    assert describe(composed) == member
+    assert composed.members["other"].applied == OTHER
 
 
 def test_one_that_was_taken_out_with_others_is_soon_tried_again() -> None:
@@ -189,18 +193,18 @@ def test_tries_become_ever_rarer(times: int, minutes: int) -> None:
     ],
 )  # fmt: skip
 def test_what_is_remembered(where: HostFacts, before: SidecarNote, after: SidecarNote) -> None:
-    assert compose([candidate(note=before)], where, GATE, NOW).seats["hello"].note == after
+    assert compose([candidate(note=before)], where, GATE, NOW).members["hello"].note == after
 
 
 def test_a_sidecar_that_somebody_edits_counts_as_taken_out() -> None:
     where = holding(WANTED)
     where.template["spec"]["initContainers"][0]["image"] = "example.org/other"
 
-    roster = compose([candidate(note=SEEN)], where, GATE, NOW)
+    composed = compose([candidate(note=SEEN)], where, GATE, NOW)
 
-    assert roster.seats["hello"].note.reverts == 1
-    assert roster.changed == {"hello"}
-    assert roster.drift is not None
+    assert composed.members["hello"].note.reverts == 1
+    assert composed.changed == {"hello"}
+    assert composed.drift is not None
 
 
 @pytest.mark.parametrize(
@@ -261,17 +265,17 @@ def test_who_forbids_a_roll(
     *,
     forbidden: bool,
 ) -> None:
-    roster = compose(given, where, GATE, NOW)
+    composed = compose(given, where, GATE, NOW)
 
-    assert roster.changed == changed
-    assert roster.forbidden is forbidden
+    assert composed.changed == changed
+    assert composed.forbidden is forbidden
 
 
 def test_whoever_left_without_a_word_leaves_no_sidecar() -> None:
-    roster = compose([], CURRENT, GATE, NOW)
+    composed = compose([], CURRENT, GATE, NOW)
 
-    assert roster.template == {}
-    assert roster.drift == "metadata.annotations"
+    assert composed.template == {}
+    assert composed.drift == "metadata.annotations"
 
 
 def body(
@@ -356,8 +360,8 @@ def test_what_is_only_kept_goes_once_cloudnativepg_cannot_start_with_it(
     causes = dict.fromkeys(("hello", "ghost"), Cause(Reason.CRASH_LOOP, "It ends."))
     failing = compose([given], CURRENT, GATE, NOW, Blockade(causes))
 
-    assert healthy.seats["hello"].placed is not None
-    assert (failing.seats["hello"].placed is not None) is kept
+    assert healthy.members["hello"].applied is not None
+    assert (failing.members["hello"].applied is not None) is kept
 
 
 @pytest.mark.parametrize(
@@ -371,10 +375,10 @@ def test_what_is_only_kept_goes_once_cloudnativepg_cannot_start_with_it(
 def test_who_deletes_what_may_block_cloudnativepg_is_not_kept_waiting(
     given: Candidate, suspects: set[str], *, kept: bool
 ) -> None:
-    roster = compose([given], CURRENT, GATE, NOW, Blockade({}, frozenset(suspects)))
+    composed = compose([given], CURRENT, GATE, NOW, Blockade({}, frozenset(suspects)))
 
-    assert (roster.seats["hello"].placed is not None) is kept
-    assert roster.unblocking is not kept
+    assert (composed.members["hello"].applied is not None) is kept
+    assert composed.unblocking is not kept
 
 
 def test_a_change_of_what_may_block_cloudnativepg_unblocks() -> None:
@@ -415,10 +419,10 @@ def trial(name: str, times: int, seconds: float = 7 * 3600) -> Candidate:
 def test_what_was_taken_out_is_tried_again_one_by_one(
     given: list[Candidate], where: HostFacts, tried: set[str]
 ) -> None:
-    roster = compose(given, where, GATE, NOW)
+    composed = compose(given, where, GATE, NOW)
 
-    assert {name for name, seat in roster.seats.items() if seat.placed} == tried
-    assert all(seat.held for name, seat in roster.seats.items() if name not in tried)
+    assert {name for name, member in composed.members.items() if member.applied} == tried
+    assert all(member.held for name, member in composed.members.items() if name not in tried)
 
 
 def test_what_the_api_server_refuses_stays_as_it_is() -> None:
@@ -426,11 +430,11 @@ def test_what_the_api_server_refuses_stays_as_it_is() -> None:
     refused = candidate(refused={WANTED.revision: words})
     another = candidate(refused={OLD.revision: words})
 
-    assert compose([refused], EMPTY, GATE, NOW).seats["hello"].placed is None
-    kept = compose([refused], FORMER, GATE, NOW).seats["hello"]
-    assert kept.placed is not None
-    assert (kept.placed.revision, kept.refused) == (OLD.revision, words)
-    assert compose([another], EMPTY, GATE, NOW).seats["hello"].refused is None
+    assert compose([refused], EMPTY, GATE, NOW).members["hello"].applied is None
+    kept = compose([refused], FORMER, GATE, NOW).members["hello"]
+    assert kept.applied is not None
+    assert (kept.applied.revision, kept.refused) == (OLD.revision, words)
+    assert compose([another], EMPTY, GATE, NOW).members["hello"].refused is None
 
 
 def test_what_keeps_cloudnativepg_from_starting_goes_even_where_rolls_are_forbidden() -> None:
@@ -448,8 +452,8 @@ def test_a_gate_that_somebody_took_out_is_everybodys_to_have_mended(policy: Rest
         if container["name"] != names.sidecars.GATE
     ]
 
-    roster = compose(policies(("hello", policy)), replace(CURRENT, template=template), GATE, NOW)
+    composed = compose(policies(("hello", policy)), replace(CURRENT, template=template), GATE, NOW)
 
-    assert roster.drift is not None
-    assert not roster.changed
-    assert roster.forbidden is (policy is NEVER)
+    assert composed.drift is not None
+    assert not composed.changed
+    assert composed.forbidden is (policy is NEVER)

@@ -18,8 +18,8 @@ from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     MOST_REVERTS,
     Candidate,
-    Roster,
-    Seat,
+    Member,
+    SidecarSet,
     compose,
 )
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
@@ -83,7 +83,7 @@ class World:
             for name, each in self.resources.items()
         ]
 
-    def compose(self) -> Roster:
+    def compose(self) -> SidecarSet:
         where = replace(host(), template=deepcopy(self.live))
         first, second = (
             compose(given, where, GATE, NOW + self.now)
@@ -96,12 +96,12 @@ class World:
     def look(self) -> None:
         """Run a pass: note what was seen, and apply the set where it differs."""
         before = deepcopy(self.live)
-        roster = self.compose()
-        for name, seat in roster.seats.items():
-            self._check(name, seat, before)
-            self.resources[name].note = seat.note
+        composed = self.compose()
+        for name, member in composed.members.items():
+            self._check(name, member, before)
+            self.resources[name].note = member.note
         again = self.compose()
-        assert again.template == roster.template, "what is noted changes what is composed"
+        assert again.template == composed.template, "what is noted changes what is composed"
         if again.drift is not None:
             apply_part(self.live, self.part, again.template)
             self.part = deepcopy(again.template)
@@ -110,17 +110,17 @@ class World:
         assert not last.changed
         assert read_sidecars(self.live).keys() <= self.resources.keys()
 
-    def _check(self, name: str, seat: Seat, before: dict[str, Any]) -> None:
+    def _check(self, name: str, member: Member, before: dict[str, Any]) -> None:
         each, standing = self.resources[name], read_sidecars(before).get(name)
         kept = each.suspended or not each.readable or not each.accepted
         if kept and not each.leaving:
-            placed = seat.placed.revision if seat.placed else None
-            assert placed == standing, "one that is to stay as it is changes"
-        if seat.reverted:
+            applied = member.applied.revision if member.applied else None
+            assert applied == standing, "one that is to stay as it is changes"
+        if member.reverted:
             self.out.add((name, each.generation))
         given_up = (name, each.generation) in self.out and each.readable
         if given_up and standing is None and not each.leaving:
-            assert seat.placed is None, "one that was left to people comes back by itself"
+            assert member.applied is None, "one that was left to people comes back by itself"
 
     def note_of(self, name: str) -> SidecarNote:
         return self.resources[name].note if name in self.resources else SidecarNote()
