@@ -1,6 +1,6 @@
 """What an administrator can set, read from the environment in this one place.
 
-The Helm chart writes these variables; a flag of `run` stands for the variable of its name. A value
+The Helm chart writes these variables; a flag of `run` replaces the variable of its name. A value
 that cannot be used stops the start with one sentence.
 """
 

@@ -94,7 +94,7 @@ def test_a_changed_port_needs_exactly_one_restart_after_which_a_cluster_uses_it(
     before = rolls(old_plugins)
     old_plugins.patch(name, port=9443)
     pending = old_plugins.until_condition(name, "Registered", "RestartPending", within=30)
-    assert f"version {VERSION} keeps the former connection" in pending["message"]
+    assert f"version {VERSION} keeps the previous connection" in pending["message"]
 
     old_plugins.until_ready(name, within=2 * MINUTE)
     assert rolls(old_plugins) == before + 1

@@ -104,7 +104,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
 
 
 def utc_now() -> datetime:
-    """The clock of the process; whoever decides gets the time as an argument."""
+    """The clock of the process; decisions get the time as an argument."""
     return datetime.now(UTC)
 
 

@@ -67,7 +67,7 @@ class Context:
             self.wrote.append(f"{body['kind']} {body['metadata']['name']}")
 
     async def refresh_secret(self, name: str) -> Secret | None:
-        """Read a Secret again: somebody else may just have written it."""
+        """Read a Secret again: another writer may just have changed it."""
         self.secrets[name] = await self.env.gatherer.secret(self.plugin.namespace, name)
         return self.secrets[name]
 
@@ -103,7 +103,7 @@ class Context:
     def announced_name(self) -> str | None:
         """The name that CloudNativePG verifies the plugin for; None before the first.
 
-        A name that the plugin's certificate does not have was never announced: whoever may annotate
+        A name that the plugin's certificate does not have was never announced: who may annotate
         the Service must not get a certificate for any name.
         """
         announcement, leaf = self.announcement, self.pair(self.plugin.server_secret).leaf

@@ -253,7 +253,7 @@ class PluginReconciler:
     async def _refuse(
         self, body: Mapping[str, Any], resource: Resource, verdict: Verdict
     ) -> Requeue:
-        """Report that nothing can be done for a resource as it stands."""
+        """Report that nothing can be done for a resource as it is."""
         await self._report(body, resource, Report({Type.ACCEPTED: verdict}))
         return Requeue(RETRY.get(verdict.reason, FALLBACK_RETRY))
 
@@ -287,7 +287,7 @@ class PluginReconciler:
     async def _warn_of_end(
         self, resource: Resource, previous: Mapping[str, Any], report: Report
     ) -> None:
-        """Warn once of a certificate that nobody renews, while it still works."""
+        """Warn once of a certificate without renewal, while it still works."""
         verdict = report.verdicts.get(Type.CERTIFICATES_READY)
         if verdict is None or verdict.reason is not Reason.EXPIRING:
             return

@@ -56,7 +56,7 @@ def next_look(
 ) -> float:
     """Say in how many seconds the next pass is due, should nothing wake it earlier.
 
-    `overdue` tells that what is waited for takes longer than it should, so that it is looked at
+    `overdue` tells that what the pass waits for takes longer than it should, so that it is checked
     seldom.
     """
     times = [max((moment - now).total_seconds(), 0.1) for moment in wake]

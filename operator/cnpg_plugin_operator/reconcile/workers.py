@@ -43,7 +43,7 @@ class Slots:
     async def aside(self, lane: Lane) -> AsyncIterator[None]:
         """Give the slot back for as long as the body takes.
 
-        Not under a lock: whoever holds the slots then may wait for that lock.
+        Not under a lock: the passes that hold the slots then may wait for that lock.
         """
         self._working.release()
         try:

@@ -1,7 +1,7 @@
 """Whom an event wakes: the one place where what kopf hears of becomes wake-ups. No kopf.
 
-An event carries no meaning of its own: whoever is woken reads the cluster again. So it is better to
-wake one loop too many than to understand an object.
+An event carries no meaning of its own: the passes that it wakes read the cluster again. So it is
+better to wake one loop too many than to interpret an object.
 """
 
 from collections.abc import Container, Iterable, Mapping

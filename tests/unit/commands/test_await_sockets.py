@@ -248,7 +248,7 @@ class TestAtTheDeadline:
             former.bind(str(directory / "moon"))
         outcomes = await watched(directory, NAME, deadline=0.3)
         assert outcomes[NAME].reason is Reason.SOCKET_MISSING
-        assert "Nobody expected moon" in outcomes[NAME].message
+        assert "Its directory has moon" in outcomes[NAME].message
 
 
 # The links

@@ -136,7 +136,7 @@ async def test_a_sidecar_that_somebody_takes_out_comes_back_three_times(
 
     assert stage.applies == 3
     assert stage.state() == ("False", "SidecarReverted")
-    assert "took the sidecar out 3 times" in stage.message()
+    assert "removed the sidecar 3 times" in stage.message()
 
 
 async def test_a_sidecar_that_was_left_to_people_comes_back_with_another_spec(

@@ -1,6 +1,6 @@
 """How CloudNativePG is told of a plugin: the annotations of its Service.
 
-What was announced, and when, stands on the Service itself: an operator that was killed at any point
+The Service itself records what was announced, and when: an operator that was killed at any point
 neither forgets an announcement nor repeats it.
 """
 
@@ -40,11 +40,11 @@ def announce(
 
     `endpoint` is what CloudNativePG reads. The times stay what they are while the revision is the
     announced one. `touch` changes the Service once more for the same revision; `replaces` says
-    that a first announcement finds a former one of the same plugin still in use.
+    that a first announcement finds a previous one of the same plugin still in use.
     """
-    announced_at, changed_at, former = now, now if replaces else None, ""
+    announced_at, changed_at, previous = now, now if replaces else None, ""
     if live is not None:
-        former = live.replaces if live.revision == revision else live.revision
+        previous = live.replaces if live.revision == revision else live.revision
         announced_at = live.announced_at if live.revision == revision else now
         changed_at = live.changed_at if live.endpoint == endpoint_hash else now
     annotations = {
@@ -55,8 +55,8 @@ def announce(
     }
     if changed_at is not None:
         annotations[names.annotations.CHANGED_AT] = format_time(changed_at)
-    if former:
-        annotations[names.annotations.REPLACES] = former
+    if previous:
+        annotations[names.annotations.REPLACES] = previous
     if touch is None and live is not None and live.revision == revision:
         touch = live.touch
     if touch is not None:
@@ -69,8 +69,8 @@ def keep_announcing(
 ) -> Mapping[str, str]:
     """Give the annotations of a published Service before its plugin is proven again.
 
-    What was announced stays; somebody's edit of it does not. Only while the endpoint itself is
-    about to change, nothing better is known than what stands there.
+    What was announced stays; edits by others do not. Only while the endpoint itself is about to
+    change, nothing better is known than the present annotations.
     """
     if live.endpoint != endpoint_hash:
         return live.annotations
@@ -81,7 +81,7 @@ def keep_announcing(
 
 
 def write_touch(touch: Touch) -> str:
-    """Write a touch as it stands on the Service."""
+    """Write a touch as the Service records it."""
     noted = {"at": format_time(touch.at), "for": touch.reason, "times": touch.times}
     return json.dumps(noted, sort_keys=True)
 

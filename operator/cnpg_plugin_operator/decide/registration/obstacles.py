@@ -8,7 +8,7 @@ from typing import Final
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 LOOK_AGAIN: Final = timedelta(seconds=2)
-"""At the latest, while it is waited for others: they may be ready, or given up, at any time."""
+"""Longest pause while others are expected: they may become ready, or be given up, at any time."""
 
 LOOK_AT_CLUSTERS: Final = timedelta(seconds=5)
 """While a Cluster is amid a change: its end wakes only the plugins that it uses."""
@@ -25,8 +25,8 @@ class Obstacle:
 def find_obstacle(cnpg: CNPGFacts, busy: Sequence[str]) -> Obstacle | None:
     """Name what is in the way of a roll of CloudNativePG; None where nothing is.
 
-    Never another rollout on top of one that is under way, or stuck; and without a leader nobody
-    would decide on a Cluster that is amid a change (`busy`).
+    Never another rollout on top of one that is under way, or stuck; and without a leader
+    nothing would decide on a Cluster that is amid a change (`busy`).
     """
     leaving = any(pod.deleting for pod in cnpg.pods)
     moving = cnpg.rolling or leaving or bool(cnpg.stuck)

@@ -53,7 +53,7 @@ def _down(given: RegistrationInput) -> Verdict | None:
 
 
 def _leaderless(given: RegistrationInput) -> Verdict | None:
-    """Nobody leads at the moment, and it is not a restart of ours that is the cause."""
+    """CloudNativePG has no leader now, and no restart by this operator is the cause."""
     cnpg = given.cnpg
     if given.is_known or given.was_asked or (cnpg.leader is not None and cnpg.available):
         return None
@@ -84,7 +84,8 @@ def _restart_needed(given: RegistrationInput) -> Verdict | None:
         return no(
             Reason.RESTART_STUCK,
             f"{target} has to be restarted ({reason}), but a rollout of it does not get on: "
-            f"{cnpg.stuck}. Its former pod goes on; nothing more is done until that is mended.",
+            f"{cnpg.stuck}. Its previous pod keeps running; the operator waits until the rollout "
+            "succeeds.",
         )
     if given.was_asked:
         return unknown(Reason.RESTARTING, f"{target} is being restarted: {reason}.")
@@ -94,12 +95,12 @@ def _restart_needed(given: RegistrationInput) -> Verdict | None:
 
 
 def _reverted(given: RegistrationInput, reason: str) -> Verdict:
-    """Somebody takes the restart back; a third try would not end otherwise."""
+    """Another party reverts the restart; a third try would not succeed either."""
     cnpg = given.cnpg
     return no(
         Reason.RESTART_REVERTED,
-        f"Deployment {cnpg.deployment} has to be restarted ({reason}), but whoever manages it took "
-        f"annotation {names.annotations.RESTARTED_AT} off its pod template {MOST_ATTEMPTS} "
+        f"Deployment {cnpg.deployment} has to be restarted ({reason}), but its manager removed "
+        f"annotation {names.annotations.RESTARTED_AT} from its pod template {MOST_ATTEMPTS} "
         f"times{suspect(cnpg)}. Let it ignore that annotation, or delete CloudNativePG's pods "
         f"yourself: {_deletion(cnpg)}",
     )

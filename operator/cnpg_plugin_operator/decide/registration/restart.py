@@ -1,8 +1,8 @@
 """When CloudNativePG is restarted: once for all plugins that became ready together.
 
-A restart reads every published Service anew, whoever asked for it; so it is noted as being for all
-of them, and the waiting looks at all of them. It never adds to trouble: neither to a rollout that
-runs or is stuck, nor to a Cluster that is failing over, switching over or upgrading.
+A restarted CloudNativePG reads every published Service, so a restart is recorded for all of them.
+It never adds to trouble: neither to a rollout that runs or is stuck, nor to a Cluster that is
+failing over, switching over or upgrading.
 """
 
 from collections.abc import Mapping

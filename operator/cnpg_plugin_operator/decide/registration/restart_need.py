@@ -99,7 +99,7 @@ class Announced(Protocol):
 def is_covered(name: str, announcement: Announced, cnpg: CNPGFacts) -> bool:
     """Whether CloudNativePG's leader started after the announcement, hence has read it.
 
-    The leader's own annotations say so exactly; its age says so after a restart by somebody else.
+    The leader's own annotations say so exactly; its age says so after a restart by another party.
     """
     leader = cnpg.leader
     if leader is None:
@@ -110,7 +110,7 @@ def is_covered(name: str, announcement: Announced, cnpg: CNPGFacts) -> bool:
 
 
 def is_asked(name: str, announcement: Announcement, cnpg: CNPGFacts) -> bool:
-    """Whether a restart for this announcement was asked for, and stands.
+    """Whether a restart for this announcement was requested, and not reverted.
 
     The Deployment's pod template says so. Under OLM nothing can be written there; then the note
     that precedes every restart counts.
@@ -151,13 +151,13 @@ def _keeps_the_connection(given: RegistrationInput) -> str | None:
     if given.announcement.changed_at is None:
         return None
     return (
-        f"version {given.cnpg.version} keeps the former connection of a registered plugin until it "
-        "is restarted"
+        f"version {given.cnpg.version} keeps the previous connection of a registered plugin until "
+        "it is restarted"
     )
 
 
 def _keeps_the_metadata(given: RegistrationInput) -> str | None:
-    """Clusters go on showing the former plugin, and no touch of the Service helps."""
+    """Clusters still show the previous plugin, and no touch of the Service helps."""
     version = parse_version(given.cnpg.version)
     if version is None or reregisters(version) or given.waiting < STALE_GRACE:
         return None

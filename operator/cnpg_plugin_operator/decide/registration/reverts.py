@@ -1,4 +1,4 @@
-"""Whether somebody takes restarts of CloudNativePG back: OLM, a GitOps controller, a person.
+"""Whether another party reverts restarts of CloudNativePG: OLM, a GitOps controller, a person.
 
 A restart is noted in a resource's status before the annotation that causes it is written. Where the
 note is there and the annotation is not, either the operator died between the two writes (the

@@ -65,16 +65,16 @@ def judge_unlinked(socket: str, problem: str) -> HandshakeOutcome:
 
 
 def judge_missing(path: str, waited: str, others: Collection[str] | None) -> HandshakeOutcome:
-    """Say that a socket was not opened in time, and what lies beside it that nobody expected.
+    """Say that a socket was not opened in time, and which unexpected files lie beside it.
 
-    None stands for a directory that cannot be looked into.
+    None means a directory that cannot be read.
     """
     message = f"The plugin did not open the socket {path} within {waited}. "
     if others is None:
         message += "Its directory is not there either, or cannot be read: is the volume mounted?"
     elif others:
         message += (
-            f"Nobody expected {', '.join(sorted(others))} beside it: a plugin names its socket "
+            f"Its directory has {', '.join(sorted(others))} instead: a plugin names its socket "
             "after itself, so compare the names."
         )
     else:
@@ -83,7 +83,7 @@ def judge_missing(path: str, waited: str, others: Collection[str] | None) -> Han
 
 
 def judge_stray(path: str, stray: str, waited: str, identity: Identity) -> HandshakeOutcome:
-    """Say that the plugin opened a socket under another name, the only one that nobody expected."""
+    """Say that the plugin opened a socket under another name, the only unexpected one."""
     expected = path.rpartition("/")[2]
     message = f"The plugin did not open the socket {path} within {waited}, but {stray}, where it "
     if identity.name == expected:
@@ -188,7 +188,7 @@ def _text(entry: Mapping[str, Any], key: str) -> str:
 
 
 def _well_formed(text: str) -> str:
-    """Replace what no UTF-8 stands for: half a surrogate pair, as file names can have."""
+    """Replace what UTF-8 cannot express: half a surrogate pair, as file names can have."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

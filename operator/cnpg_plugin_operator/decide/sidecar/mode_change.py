@@ -15,7 +15,7 @@ from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
 AGAIN: Final = "@service/"
-"""In the revision of a restart for a plugin whose former Service the leader has seen."""
+"""In the revision of a restart for a plugin whose previous Service the leader has seen."""
 
 
 class Sight(StrEnum):

@@ -58,7 +58,9 @@ def _outlook(given: SidecarInput, witness: HostPod, reason: Reason) -> str:
     if any(find_late(given)):
         if given.was_restarted:
             return "A restart of CloudNativePG did not change that."
-        return "It has been started anew since CloudNativePG looked, which it does once."
+        return (
+            "The sidecar has restarted since; CloudNativePG looks for sockets only when it starts."
+        )
     slow = reason is Reason.SOCKET_MISSING
     hint = " If it is only slow, raise the chart value sidecars.deadline." if slow else ""
     return f"So it was when CloudNativePG started ({moment}), which looks only then.{hint}"
@@ -67,7 +69,7 @@ def _outlook(given: SidecarInput, witness: HostPod, reason: Reason) -> str:
 def find_late(given: SidecarInput) -> Iterator[Announcement]:
     """Find what CloudNativePG's container came too early for, as if it had been announced since.
 
-    Only a sidecar that was started anew since then may have mended itself; without such a sign a
+    Only a sidecar that has restarted since then may work now; without such a sign a
     restart would be for nothing. It has to be up by then.
     """
     for pod in given.hosting:

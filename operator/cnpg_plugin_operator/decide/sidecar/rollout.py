@@ -31,7 +31,7 @@ class RolloutInput:
     differs: bool
     """Whether the Deployment holds something else than it is to hold."""
     forbidden: bool
-    """Whether nobody who wants a change allows CloudNativePG to be rolled."""
+    """Whether no resource that wants a change allows CloudNativePG to be rolled."""
     unblocking: bool
     """Whether CloudNativePG's newest pod is not ready, or cannot be made, and this changes or
     removes a sidecar that may be the cause."""

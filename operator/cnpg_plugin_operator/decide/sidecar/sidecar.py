@@ -102,13 +102,13 @@ def _refused(given: SidecarInput) -> Verdict | None:
 
 
 def _reverted(given: SidecarInput) -> Verdict | None:
-    """Somebody takes it out; another try would not end otherwise."""
+    """Another party removes it; another try would not succeed either."""
     if not given.member.reverted:
         return None
     cnpg, note = given.cnpg, given.member.note
     return no(
         Reason.SIDECAR_REVERTED,
-        f"Whoever manages Deployment {cnpg.deployment} took the sidecar out {note.reverts} "
+        f"The manager of Deployment {cnpg.deployment} removed the sidecar {note.reverts} "
         f"times{suspect(cnpg)}. Let it ignore what field manager {names.managers.SIDECARS} owns, "
         "then change the spec of this resource; or use mode: Standalone.",
     )
@@ -164,8 +164,8 @@ def _failing(given: SidecarInput) -> Verdict | None:
 
 def _blocking(given: SidecarInput) -> Verdict | None:
     """CloudNativePG's newest pod is to have it, and does not get on."""
-    stands = read_sidecars(given.host.template).get(given.name)
-    symptom = find_symptom(given.host) if stands == given.revision else None
+    present = read_sidecars(given.host.template).get(given.name)
+    symptom = find_symptom(given.host) if present == given.revision else None
     if symptom is None or given.witness is not None:
         return None
     if symptom.certain or given.now >= symptom.due:

@@ -1,7 +1,7 @@
 """Which plugins' sidecars CloudNativePG's Deployment is to hold, decided for all of them at once.
 
 All sidecars of a namespace are one apply, so each pass composes the same set, from the same facts,
-whoever's pass it is. What must not be changed now stays as it is; bad input loses nothing.
+in every pass. What must not be changed now stays as it is; bad input loses nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,12 +31,12 @@ from cnpg_plugin_operator.desired.sidecars import (
 )
 
 MOST_REVERTS: Final = 3
-"""Times that somebody takes a sidecar out before it is left to people. Each costs CloudNativePG two
-rolls."""
+"""Times that another party removes a sidecar before it is left to people. Each costs CloudNativePG
+two rolls."""
 
 FIRST_RETRY: Final = timedelta(minutes=5)
 """After which a sidecar that was taken out is tried again; doubled each time. A failing try leaves
-CloudNativePG's former pod in charge."""
+CloudNativePG's previous pod in charge."""
 
 LAST_RETRY: Final = timedelta(hours=6)
 
@@ -103,7 +103,7 @@ class SidecarSet:
     changed: frozenset[str]
     """The resources whose sidecars are to come, change or go."""
     forbidden: bool
-    """Whether nobody who wants a change allows a restart."""
+    """Whether no resource that wants a change allows a restart."""
 
     @property
     def unblocking(self) -> bool:
@@ -187,7 +187,7 @@ def _allows(candidate: Candidate | None, member: Member | None) -> bool:
 
 
 def _find_changed(applied: Iterable[Sidecar], live: Mapping[str, Any]) -> frozenset[str]:
-    """Name what differs, one by one; what somebody edited counts as well."""
+    """Name what differs, one by one; what others edited counts as well."""
     wanted = {sidecar.name: sidecar for sidecar in applied}
     standing = read_sidecars(live)
     found = {name for name in standing if name not in wanted}
@@ -243,14 +243,14 @@ def _admit(
 def bring_up_to_date(
     note: SidecarNote, generation: int, wanted: Sidecar, live: Mapping[str, Any]
 ) -> SidecarNote:
-    """Compare what was seen before with what is there; what somebody took out is counted."""
+    """Compare what was seen before with what is there; what others removed is counted."""
     revision = read_sidecars(live).get(wanted.name, "")
     if note.generation != generation:
         note = replace(note, generation=generation, reverts=0)
     if note.held is not None and note.held.revision != wanted.revision:
         note = replace(note, held=None)
     if note.held is not None:
-        # Taken out by this operator, or about to be: that is nobody's revert.
+        # Taken out by this operator, or about to be: that is no revert.
         return replace(note, present=False)
     lost = not revision or (revision == wanted.revision and not is_intact(wanted, live))
     if note.present and lost:

@@ -55,7 +55,7 @@ class CertificateProvider(Protocol):
         ...
 
     def explain(self, context: Context) -> Verdict | None:
-        """Say what is waited for, where anything is."""
+        """Say what the certificates wait for, if anything."""
         ...
 
     def renewals(self, context: Context, server: PairFacts, client: PairFacts) -> Renewals:
@@ -100,7 +100,7 @@ async def certify(context: Context, status: Mapping[str, Any], *, followed: bool
     certified = _judge(context, provider, server, client)
     trusted = context.secrets.get(names.children.trust_secret(context.plugin.name))
     if trusted is not None and not belongs_to(context.plugin, trusted):
-        certified = replace(certified, verdict=foreign_secret(trusted.name, "somebody else"))
+        certified = replace(certified, verdict=foreign_secret(trusted.name, "another party"))
     if not certified.verdict.is_true:
         return certified
     registered = find_condition(status, Type.REGISTERED).get("status") == "True"

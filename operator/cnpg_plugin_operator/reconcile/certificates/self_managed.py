@@ -105,7 +105,7 @@ async def _provide_root(context: Context, name: str) -> PairFacts:
             authority_subject(context.plugin.namespace, name),
             lifetime=ROOT_LIFETIME,
             now=context.now,
-            # Only the one before it: whoever renews a root twice is rid of it.
+            # Only the previous one: renewing a root twice removes it.
             former=secret.data.get("tls.crt", b"") if secret is not None else b"",
         )
 

@@ -199,7 +199,7 @@ def _outdated(
 def _behind(certified: Certified, proof: Proof, pods: Sequence[PodFacts]) -> tuple[str, ...]:
     """Name the pods that have not followed.
 
-    Where a certificate is refused, or one shown that is not trusted, all pods may have former
+    Where a certificate is refused, or one shown that is not trusted, all pods may have previous
     files that are older than the newest.
     """
     refused = proof.outcome.reason in (Reason.CLIENT_CERTIFICATE_REFUSED, Reason.TLS_REJECTED)

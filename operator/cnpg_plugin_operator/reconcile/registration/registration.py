@@ -41,10 +41,10 @@ SOON: Final = timedelta(seconds=5)
 
 
 def dial_hash(plugin: Plugin, cnpg: CNPGFacts, certified: Certified) -> str:
-    """Digest what CloudNativePG dials and has to read anew when it changes.
+    """Digest what CloudNativePG dials and has to read again when it changes.
 
     Versions that watch Secrets (#7029) read renewed certificates by themselves; the others go on
-    presenting the former pair, and trusting the former certificates, until they are restarted.
+    presenting the previous pair, and trusting the previous certificates, until they are restarted.
     """
     endpoint, version = build_endpoint(plugin), parse_version(cnpg.version)
     if version is None or reregisters(version):

@@ -139,9 +139,9 @@ def test_what_has_another_type_than_it_should_counts_as_absent() -> None:
 
 
 def test_names_that_are_no_unicode_are_written_all_the_same() -> None:
-    outcome = HandshakeOutcome(Reason.SOCKET_MISSING, "Nobody expected \udcff beside it.")
+    outcome = HandshakeOutcome(Reason.SOCKET_MISSING, "Its directory has \udcff instead.")
     decoded = gate.decode_verdicts(gate.encode_verdicts({"a": outcome}))
-    assert decoded["a"].message == "Nobody expected ? beside it."
+    assert decoded["a"].message == "Its directory has ? instead."
 
 
 def test_a_usual_pod_hands_on_all_that_its_plugins_say() -> None:

@@ -50,7 +50,7 @@ def given(*pods: HostPod, **facts: Any) -> SidecarInput:
         pytest.param(seen(MISSING), Status.FALSE, Reason.SOCKET_MISSING, "sidecars.deadline",
                      id="no socket"),
         pytest.param(seen(MISSING, since=60), Status.FALSE, Reason.SOCKET_MISSING,
-                     "started anew since", id="no socket then, but it was started anew"),
+                     "has restarted since", id="no socket then, but it has restarted"),
         pytest.param(seen(MISMATCH, since=60), Status.FALSE, Reason.IDENTITY_MISMATCH,
                      "looks only then", id="another name, and it was started anew"),
         pytest.param(seen(MISSING, gate_ended=None), Status.FALSE, Reason.SOCKET_MISSING,
