@@ -223,6 +223,8 @@ class FakeClient(Client):
     def _apply_status(self, live: dict[str, Any], body: Mapping[str, Any], manager: str) -> None:
         """Merge what one of several managers says in a status."""
         part, key = _copy(dict(body["status"])), (manager, live["metadata"]["uid"])
+        if not isinstance(live["status"], dict):
+            live["status"] = {}
         apply_part(live["status"], self._parts.get(key, {}), part)
         self._parts[key] = part
 

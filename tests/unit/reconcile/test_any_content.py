@@ -66,7 +66,8 @@ def restored(mode: str) -> Stage:
 async def passes(stage: Stage) -> None:
     with as_deep_as_the_operator():
         for _ in range(PASSES):
-            await stage.reconciler.reconcile((NAMESPACE, "hello"))
+            for key in ((NAMESPACE,), (NAMESPACE, "hello")):
+                await stage.reconciler.reconcile(key)
             stage.clock.pass_by(11)
 
 
