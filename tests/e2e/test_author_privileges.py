@@ -91,11 +91,11 @@ ATTEMPTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "pg-operator": ({}, "InvalidSpec", "choose another metadata.name"),
     "calls-of-a-database": (
         {"podLabels": {"cnpg.io/cluster": "db", "cnpg.io/instanceRole": "primary"}},
-        "InvalidSpec", "spec.podLabels: cnpg.io/cluster is CloudNativePG's",
+        "InvalidSpec", "spec.podLabels: cnpg.io/cluster is reserved for CloudNativePG",
     ),
     "keys-by-annotation": (
         {"podTemplate": {"metadata": {"annotations": {"cnpg.io/pluginPort": "1"}}}},
-        "InvalidSpec", "cnpg.io/pluginPort is CloudNativePG's",
+        "InvalidSpec", "cnpg.io/pluginPort is reserved for CloudNativePG",
     ),
     "foreign-cnpg": (
         {"cnpgRef": {"name": WEB}}, "CNPGNotFound",

@@ -46,7 +46,7 @@ def test_a_new_plugin_says_that_cert_manager_is_missing(module_plugins: Plugins)
     )
     assert found["status"] == "False"
     assert "cert-manager" in found["message"]
-    assert "install" in found["message"]
+    assert "Install cert-manager" in found["message"]
     assert module_plugins.condition(NAME, "Ready")["reason"] == "CertManagerNotInstalled"
     assert not module_plugins.labelled(NAME)
 

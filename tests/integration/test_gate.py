@@ -84,7 +84,7 @@ def test_a_service_that_a_plugin_in_go_lacks_keeps_nothing_waiting(directory: Pa
     with plugin(directory, SAMPLE_MISBEHAVE="failing-capability"):
         outcome = verdict(directory, "10m")
     assert outcome.reason is Reason.CAPABILITY_FAILED
-    assert "cnpgi.wal.v1.WAL/GetCapabilities answers UNIMPLEMENTED" in outcome.message
+    assert "cnpgi.wal.v1.WAL/GetCapabilities returns UNIMPLEMENTED" in outcome.message
 
 
 DEFECTS = [

@@ -247,11 +247,12 @@ async def test_a_resource_that_is_woken_without_end_rests_between_its_passes(
         return await seen.reconcile(key)
 
     seen, subject = Recorder(), Loops(reconcile, Metrics())
+    begun = asyncio.get_running_loop().time()
     subject.wake(KEY)
     await seen.until(lambda: len(seen.passes) == 8)
     await subject.stop()
 
     pauses = [later - earlier for earlier, later in pairwise(times)]
-    # A busy machine makes single pauses longer, but none shorter.
     assert min(pauses[:4]) < 0.04
-    assert min(pauses[4:]) > 0.04
+    # A busy machine may make a single pass late, but none early: three rests lie before the last.
+    assert times[-1] - begun > 0.149
