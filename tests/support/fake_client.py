@@ -18,6 +18,9 @@ from tests.support.server_side_apply import apply_part
 
 JSON = TypeVar("JSON")
 
+STATUS_MANAGERS = (names.managers.STATUS, names.managers.NAMESPACE)
+"""Who writes a part of a resource's status."""
+
 PART_MANAGERS = frozenset({names.managers.RESTART, names.managers.SIDECARS, names.managers.NOTES})
 """Who applies a part of somebody else's object."""
 
@@ -134,7 +137,6 @@ class FakeClient(Client):
             live = self.put(kind, {"apiVersion": kind.api_version, "kind": kind.kind, **body})
             live["metadata"]["generation"] = 1
         elif subresource:
-            live.setdefault("status", {})
             self._apply_status(live, body, manager)
         elif manager == names.managers.FINALIZER:
             live["metadata"]["finalizers"] = list(body["metadata"]["finalizers"])
@@ -220,13 +222,17 @@ class FakeClient(Client):
         if live["spec"] != before:
             live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
 
+    def applied_status(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge what the managers of a resource's status applied last."""
+        merged: dict[str, Any] = {}
+        for writer in STATUS_MANAGERS:
+            apply_part(merged, {}, _copy(self._parts.get((writer, body["metadata"]["uid"]), {})))
+        return merged
+
     def _apply_status(self, live: dict[str, Any], body: Mapping[str, Any], manager: str) -> None:
-        """Merge what one of several managers says in a status."""
-        part, key = _copy(dict(body["status"])), (manager, live["metadata"]["uid"])
-        if not isinstance(live["status"], dict):
-            live["status"] = {}
-        apply_part(live["status"], self._parts.get(key, {}), part)
-        self._parts[key] = part
+        """Apply one manager's part; what neither manager applied does not outlive a write."""
+        self._parts[manager, live["metadata"]["uid"]] = _copy(dict(body["status"]))
+        live["status"] = self.applied_status(live)
 
     def _touch(self, live: dict[str, Any]) -> None:
         """Note a write as the API server does."""
