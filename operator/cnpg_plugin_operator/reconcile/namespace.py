@@ -58,12 +58,12 @@ class NamespaceReconciler:
         try:
             restarting = any(each.restart is not None for each in wants.values())
             seen = await self._env.namespaces.read(namespace, restarting=restarting)
+            advanced = _Pass(self._env, self._pending, namespace, wants, seen)
+            views = await advanced.run()
         except Exception as error:  # noqa: BLE001 - the plugins report it
             log_failure(Failure(condition_of(error), error), {"namespace": namespace})
             self._shared.fail(namespace, error)
             return Requeue(FALLBACK_RETRY, error)
-        advanced = _Pass(self._env, self._pending, namespace, wants, seen)
-        views = await advanced.run()
         if advanced.wrote:
             logger.info("wrote %s", ", ".join(advanced.wrote), extra={"namespace": namespace})
             return Requeue(AT_ONCE)
@@ -158,7 +158,10 @@ class _Pass:
         """Name the resources whose sidecars were judged as their passes accepted them."""
         bodies = (body for body in self._seen.resources if is_accepted(body, self._wants))
         return {
-            body["metadata"]["name"]: (body["metadata"]["uid"], body["metadata"]["generation"])
+            body["metadata"]["name"]: (
+                body["metadata"]["uid"],
+                body["metadata"].get("generation", 0),
+            )
             for body in bodies
         }
 
