@@ -169,6 +169,11 @@ def parse_resource(body: Mapping[str, Any]) -> Resource:
     )
 
 
+def names_sidecar(spec: object) -> bool:
+    """Whether a spec, parsed or not, asks for mode Sidecar."""
+    return mapping(spec).get("mode") == Mode.SIDECAR
+
+
 def parse_plugin(
     body: Mapping[str, Any], default_provider: Provider = Provider.CERT_MANAGER
 ) -> Plugin:

@@ -7,13 +7,12 @@ error is kept in its place.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.deletion import read_leaving
-from cnpg_plugin_operator.api.spec import Mode
-from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.api.plugin import names_sidecar
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
@@ -50,6 +49,16 @@ class NamespaceSnapshot:
     """The plugins' own Services."""
     clusters: tuple[Mapping[str, Any], ...] | errors.ClusterError
     """All Clusters; none where nothing depends on them now."""
+
+
+Read = TypeVar("Read")
+
+
+def known(read: Read | errors.ClusterError) -> Read:
+    """Give what was read. Raises the error that was kept in its place."""
+    if isinstance(read, errors.ClusterError):
+        raise read
+    return read
 
 
 class Namespaces:
@@ -110,4 +119,4 @@ class Namespaces:
 
 
 def _any_sidecar(resources: Iterable[Mapping[str, Any]]) -> bool:
-    return any(mapping(body.get("spec")).get("mode") == Mode.SIDECAR for body in resources)
+    return any(names_sidecar(body.get("spec")) for body in resources)

@@ -13,10 +13,8 @@ from typing import Final
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Type
-from cnpg_plugin_operator.api.plugin import parse_plugin
-from cnpg_plugin_operator.api.spec import Mode
-from cnpg_plugin_operator.api.untrusted import mapping
-from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot, NamespaceSnapshot
+from cnpg_plugin_operator.api.plugin import names_sidecar
+from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot, NamespaceSnapshot, known
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll
@@ -29,7 +27,11 @@ from cnpg_plugin_operator.reconcile.registration.restart import (
     restart_cnpg,
 )
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Shared, Wants
-from cnpg_plugin_operator.reconcile.sidecar.candidates import find_candidates, is_accepted
+from cnpg_plugin_operator.reconcile.sidecar.candidates import (
+    Candidates,
+    find_candidates,
+    is_accepted,
+)
 from cnpg_plugin_operator.reconcile.sidecar.mode_change import follow_move
 from cnpg_plugin_operator.reconcile.sidecar.pending import Pending
 from cnpg_plugin_operator.reconcile.sidecar.rollout import Rolled, SidecarRollout
@@ -108,8 +110,8 @@ class _Pass:
         found = [cnpg for each in self._seen.cnpg.values() for cnpg in each.cnpg]
         hosted = {name for cnpg in found for name in cnpg.sidecars}
         for body in self._seen.resources if found else ():
-            name, spec = body["metadata"]["name"], mapping(body.get("spec"))
-            if spec.get("mode") != Mode.SIDECAR and name not in hosted:
+            name = body["metadata"]["name"]
+            if not names_sidecar(body.get("spec")) and name not in hosted:
                 await self._records.write_sidecar(name, None)
 
     def look_again(self) -> float:
@@ -157,28 +159,20 @@ class _Pass:
     def _judged(self) -> dict[str, tuple[str, int]]:
         """Name the resources whose sidecars were judged as their passes accepted them."""
         bodies = (body for body in self._seen.resources if is_accepted(body, self._wants))
-        return {
-            body["metadata"]["name"]: (
-                body["metadata"]["uid"],
-                body["metadata"].get("generation", 0),
-            )
-            for body in bodies
-        }
+        accepted = {body["metadata"]["name"] for body in bodies}
+        return {n: (w.uid, w.generation) for n, w in self._wants.items() if n in accepted}
 
     async def _roll(self, cnpg: CNPGFacts, found: CNPGSnapshot) -> Rolled | None:
         """Bring the sidecars of one CloudNativePG up to date."""
-        host, clusters = found.host, self._seen.clusters
-        for read in (host, clusters):
-            if isinstance(read, errors.ClusterError):
-                raise read
-        if not isinstance(host, HostFacts) or isinstance(clusters, errors.ClusterError):
-            return None
-        self.wrote += await self._follow_moves(cnpg, host)
-        if self.wrote:
+        host, clusters = known(found.host), known(self._seen.clusters)
+        if host is None:
             return None
         candidates = find_candidates(
             self._seen.resources, clusters, self._wants, host, self._env.policy
         )
+        self.wrote += await self._follow_moves(candidates, cnpg, host)
+        if self.wrote:
+            return None
         rolled = await SidecarRollout(
             env=self._env,
             namespace=self._namespace,
@@ -194,14 +188,12 @@ class _Pass:
         self.wrote += rolled.wrote
         return rolled
 
-    async def _follow_moves(self, cnpg: CNPGFacts, host: HostFacts) -> list[str]:
+    async def _follow_moves(
+        self, candidates: Candidates, cnpg: CNPGFacts, host: HostFacts
+    ) -> list[str]:
         """Show or hide the Services of plugins that become sidecars."""
         wrote = []
-        for body in self._seen.resources:
-            try:
-                plugin = parse_plugin(body, self._env.policy.tls_provider)
-            except errors.InvalidSpecError:
-                continue
+        for plugin in (each.plugin for each in candidates.each if each.plugin is not None):
             if plugin.is_sidecar and not plugin.spec.suspend and not plugin.deleting:
                 services = self._seen.services
                 wrote += await follow_move(self._env, plugin, services, cnpg, host)
@@ -214,18 +206,15 @@ class _Pass:
             for name, wants in self._wants.items()
             if wants.restart is not None and wants.reference in ("", reference, cnpg.deployment)
         }
-        clusters = self._seen.clusters
         if not needs:
             return Restarting()
-        if isinstance(clusters, errors.ClusterError):
-            raise clusters
         given, decision = plan_restart(
             cnpg,
             needs,
             self._seen.resources,
             self._seen.services,
-            clusters,
-            env=self._env,
+            known(self._seen.clusters),
+            pace=self._env.policy.pace,
             sidecars_change=rolled is not None and rolled.decision.action is Roll.WAIT,
             now=self._env.clock(),
         )
@@ -246,7 +235,6 @@ class _Pass:
         wanted = {
             body["metadata"]["name"]
             for body in self._seen.resources
-            if (spec := mapping(body.get("spec"))).get("mode") == Mode.SIDECAR
-            and not spec.get("suspend")
+            if names_sidecar(body.get("spec")) and not body["spec"].get("suspend")
         }
         return frozenset(wanted.intersection(cnpg.sidecars))

@@ -132,7 +132,7 @@ class Shared:
     def publish(self, namespace: str, views: Views) -> None:
         """Publish what was seen and decided; wake the plugins that depend on what changed."""
         before = self._views.get(namespace)
-        known: Views = before if before is not None and not isinstance(before, Exception) else {}
+        known: Views = before if isinstance(before, Mapping) else {}
         self._views[namespace] = views
         changed = {ref for ref, view in views.items() if known.get(ref) != view}
         changed_without = {

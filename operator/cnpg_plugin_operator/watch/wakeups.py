@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import Mode
+from cnpg_plugin_operator.api.plugin import names_sidecar
 from cnpg_plugin_operator.cluster.clusters import plugins_of
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
 from cnpg_plugin_operator.cluster.kinds import CLUSTER, PLUGIN, SECRET, SERVICE, Kind
@@ -46,8 +46,7 @@ class Wakeups:
 
     def _take_cluster(self, used: frozenset[str]) -> None:
         """Wake the plugins that a Cluster uses; sidecars among them concern their namespace."""
-        for key in self._loops.find(lambda _, known: not used.isdisjoint(known)):
-            self._loops.wake(key)
+        self._wake_marked(used)
         hosted = self._loops.find(
             lambda _, known: SIDECAR_MARK in known and not used.isdisjoint(known)
         )
@@ -113,5 +112,5 @@ SIDECAR_MARK: Final = "mode/Sidecar"
 def marks_of(spec: Mapping[str, Any]) -> frozenset[str]:
     """Give what a resource is to be found again by; its spec may hold anything."""
     plugin = plugin_mark(str(spec.get("pluginName", "")))
-    mode = [SIDECAR_MARK] if spec.get("mode") == Mode.SIDECAR else []
+    mode = [SIDECAR_MARK] if names_sidecar(spec) else []
     return frozenset([plugin, *mode, *map(secret_mark, bound(named_in(spec)))])

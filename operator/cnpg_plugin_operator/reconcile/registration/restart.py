@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from cnpg_plugin_operator.api.spec import Mode
+from cnpg_plugin_operator.api.plugin import names_sidecar
 from cnpg_plugin_operator.api.status import RestartStatus
-from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.clusters import name_busy
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts, RestartRecord
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,
+    Pace,
     RestartDecision,
     RestartInput,
     RestartNeed,
@@ -51,12 +51,12 @@ def plan_restart(
     services: Collection[Mapping[str, Any]],
     clusters: Collection[Mapping[str, Any]],
     *,
-    env: Environment,
+    pace: Pace,
     sidecars_change: bool,
     now: datetime,
 ) -> tuple[RestartInput, RestartDecision]:
     """Decide whether CloudNativePG is restarted now."""
-    pace, published = env.policy.pace, read_published(services, now)
+    published = read_published(services, now)
     given = RestartInput(
         cnpg=cnpg,
         needs=needs,
@@ -64,7 +64,7 @@ def plan_restart(
         coming=sum(
             observe.may_become_ready(body, now - pace.settle_max)
             and body["metadata"]["name"] not in published
-            and mapping(body.get("spec")).get("mode") != Mode.SIDECAR
+            and not names_sidecar(body.get("spec"))
             for body in resources
         ),
         pace=pace,
