@@ -19,10 +19,11 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.cluster import Cluster
 from tests.cluster.errors import ClusterError
-from tests.support import wait, whole_run
-from tests.support.cluster_fixture import install_operator
-from tests.support.cluster_fixture_api import Api
-from tests.support.cluster_fixture_operator import Operator
+from tests.support import wait
+from tests.support.e2e import whole_run
+from tests.support.e2e.api import Api
+from tests.support.e2e.installation import install_operator
+from tests.support.e2e.operator import Operator
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"

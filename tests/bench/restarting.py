@@ -16,7 +16,7 @@ from tests.cluster import Cluster
 from tests.cluster.progress import heartbeat
 from tests.demo.installing import CNPG_NAMESPACE
 from tests.support import wait
-from tests.support.cluster_fixture_api import APPS, CORE, PLUGINS, Api, Object, Recorder
+from tests.support.e2e.api import APPS, CORE, PLUGINS, Api, Object, Recorder
 
 OWN_SECONDS = 1.0
 SETTLE_SECONDS = 10.0

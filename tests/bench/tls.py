@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
-from tests.support.go_verdict import GoProgram, go_program
-from tests.support.tls_cases import PATIENCE, Row, shake, verdict
-from tests.support.tls_cases_go import ACCEPTED_IN_GO, REFUSED_IN_GO
-from tests.support.tls_cases_peers import MATRIX
+from tests.support.tls.cases import PATIENCE, Row, shake, verdict
+from tests.support.tls.cases_go import ACCEPTED_IN_GO, REFUSED_IN_GO
+from tests.support.tls.cases_peers import MATRIX
+from tests.support.tls.go_verdict import GoProgram, go_program
 
 Act = Callable[[Row, int], Awaitable[HandshakeOutcome]]
 

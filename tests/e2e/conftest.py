@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.names import SHARED
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.cnpg_install import restore_cnpg
-from tests.support.hosting import Host, template
-from tests.support.remains import take_away_remains
+from tests.support.e2e.cnpg_install import restore_cnpg
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.remains import take_away_remains
+from tests.support.e2e.sidecars import Host, template
 from tests.support.resources import plugin
 
-STATES = ("hosting", "rolled", "old", "untouched", "any")
+STATES = ("sidecars", "rolled", "old", "untouched", "any")
 """What a module does to CloudNativePG, in the order in which modules begin: it hosts sidecars, is
 rolled or replaced, is an old version, is left alone; or the module judges the whole run."""
 

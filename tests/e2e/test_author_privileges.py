@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, build_sidecar, build_template
-from tests.support.accounts import holds_token, the_pod
-from tests.support.cluster_fixture_api import ApiError, Object
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
-from tests.support.hosts import sidecar_spec
+from tests.support.e2e.accounts import holds_token, the_pod
+from tests.support.e2e.api import ApiError, Object
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
+from tests.support.e2e.rolls import CNPG
 from tests.support.pod_security import REFUSED
 from tests.support.resources import IMAGE, NAMESPACE, Manifest, plugin
-from tests.support.rolls import CNPG
+from tests.support.unit.cnpg_pods import sidecar_spec
 
 pytestmark = pytest.mark.cnpg("untouched")
 

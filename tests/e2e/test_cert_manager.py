@@ -11,8 +11,8 @@ from tests.cluster import Cluster
 from tests.cluster.builds import CERT_MANAGER
 from tests.e2e.names import SHARED
 from tests.support import wait
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import plugin
 
 pytestmark = pytest.mark.cnpg("rolled")

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import Recorder
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.api import Recorder
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import plugin, plugin_name, postgres
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import APPS, CERT_MANAGER, CORE, RBAC, Object
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.hosting import MINUTE, template, until_ready, until_rolled
+from tests.support.e2e.api import APPS, CERT_MANAGER, CORE, RBAC, Object
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.sidecars import MINUTE, template, until_ready, until_rolled
 from tests.support.resources import (
     NAMESPACE,
     Manifest,
@@ -27,7 +27,7 @@ from tests.support.resources import (
 )
 from tests.support.thorough import THOROUGH, rows
 
-pytestmark = pytest.mark.cnpg("hosting")
+pytestmark = pytest.mark.cnpg("sidecars")
 
 KINDS: Final = (
     *((APPS, kind) for kind in ("deployments",)),

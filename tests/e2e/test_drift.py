@@ -6,10 +6,10 @@ import pytest
 
 from tests.e2e.names import SHARED
 from tests.support import wait
-from tests.support.cluster_fixture import ALLOWED_ROLE
-from tests.support.cluster_fixture_api import RBAC
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
+from tests.support.e2e.api import RBAC
+from tests.support.e2e.installation import ALLOWED_ROLE
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection, is_ready
 from tests.support.resources import IMAGE, NAMESPACE, Manifest, plugin, plugin_name
 
 pytestmark = pytest.mark.cnpg("untouched")

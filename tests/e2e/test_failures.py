@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import Object, Recorder
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import (
+from tests.support.e2e.api import Object, Recorder
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import (
     Plugins,
     collection,
     conditions,
     is_labelled,
 )
-from tests.support.remains import temporary_namespace
+from tests.support.e2e.remains import temporary_namespace
 from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin, plugin_name, service
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.errors import ClusterError
 from tests.support import wait
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import Manifest, behaviour, plugin
 from tests.support.thorough import rows, times
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import Object
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.api import Object
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import plugin
 
 pytestmark = pytest.mark.cnpg("rolled")

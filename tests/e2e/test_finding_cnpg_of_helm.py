@@ -9,10 +9,10 @@ import pytest
 
 from tests.cluster.cluster import DEFAULT_CNPG
 from tests.support import wait
-from tests.support.cluster_fixture_api import Object
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
-from tests.support.cnpg_install import installed_by_helm
+from tests.support.e2e.api import Object
+from tests.support.e2e.cnpg_install import installed_by_helm
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
 
 pytestmark = pytest.mark.cnpg("rolled")

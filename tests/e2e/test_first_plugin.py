@@ -8,10 +8,10 @@ import pytest
 
 from tests.cluster.images import POSTGRES
 from tests.support import wait
-from tests.support.cluster_fixture import load_once
-from tests.support.cluster_fixture_api import CERT_MANAGER, Object
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, conditions
+from tests.support.e2e.api import CERT_MANAGER, Object
+from tests.support.e2e.installation import load_once
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, conditions
 from tests.support.resources import (
     IMAGE_VERSION,
     NAMESPACE,

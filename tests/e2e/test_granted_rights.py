@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import wait
-from tests.support.accounts import holds_token, the_pod
-from tests.support.cluster_fixture import (
+from tests.support.e2e.accounts import holds_token, the_pod
+from tests.support.e2e.api import RBAC, ApiError, Object
+from tests.support.e2e.installation import (
     ALLOWED_ACCOUNT,
     ALLOWED_ROLE,
     RELEASE,
@@ -17,9 +18,8 @@ from tests.support.cluster_fixture import (
     install_chart,
     stop_operator,
 )
-from tests.support.cluster_fixture_api import RBAC, ApiError, Object
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import NAMESPACE, plugin
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import Recorder
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
-from tests.support.hosting import Heartbeat, pods, template, until_rolled
+from tests.support.e2e.api import Recorder
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
+from tests.support.e2e.sidecars import Heartbeat, pods, template, until_rolled
+from tests.support.e2e.slow_api import slowed_down
 from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
-from tests.support.slow_api import slowed_down
 from tests.support.thorough import times
 
-pytestmark = pytest.mark.cnpg("hosting")
+pytestmark = pytest.mark.cnpg("sidecars")
 
 NAME, CLUSTER = "wanderer", "e2e-wanderer"
 MOVES = times(20, 2)

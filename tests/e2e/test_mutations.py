@@ -9,9 +9,9 @@ from typing import Any, Final
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import PLUGINS
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
+from tests.support.e2e.api import PLUGINS
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection, is_ready
 from tests.support.resources import NAMESPACE, plugin
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -12,11 +12,11 @@ import pytest
 from tests.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.support import wait
-from tests.support.cluster_fixture import VALUES, image_key, install_chart, install_operator
-from tests.support.cluster_fixture_api import Api
-from tests.support.cluster_fixture_operator import Operator, Request
-from tests.support.cluster_fixture_plugins import LABEL, Plugins, collection
-from tests.support.hosting import Heartbeat
+from tests.support.e2e.api import Api
+from tests.support.e2e.installation import VALUES, image_key, install_chart, install_operator
+from tests.support.e2e.operator import Operator, Request
+from tests.support.e2e.plugins import LABEL, Plugins, collection
+from tests.support.e2e.sidecars import Heartbeat
 from tests.support.resources import (
     IMAGE_VERSION,
     NEWER_IMAGE,

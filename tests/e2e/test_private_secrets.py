@@ -11,15 +11,15 @@ import pytest
 
 from tests.e2e.names import SHARED
 from tests.support import wait
-from tests.support.certificates import authority
-from tests.support.cluster_fixture import ALLOWED_ISSUER, apply_crd
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, conditions
-from tests.support.cnpg_install import restore_cnpg
-from tests.support.issuers import TLS, ca_issuer, client_pair, secret, server_pair
-from tests.support.remains import marked
+from tests.support.e2e.cnpg_install import restore_cnpg
+from tests.support.e2e.installation import ALLOWED_ISSUER, apply_crd
+from tests.support.e2e.issuers import TLS, ca_issuer, client_pair, secret, server_pair
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, conditions
+from tests.support.e2e.remains import marked
+from tests.support.e2e.rolls import CNPG
 from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin, service
-from tests.support.rolls import CNPG
+from tests.support.tls.certificates import authority
 
 pytestmark = pytest.mark.cnpg("rolled")
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.names import SHARED
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins
 from tests.support.resources import IMAGE_VERSION, NAMESPACE, plugin_name, service
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -14,14 +14,14 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.support import wait
-from tests.support.announced import Peers
-from tests.support.cluster_fixture import ROOT
-from tests.support.cluster_fixture_api import ApiError
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.phases import PLUGIN_ERROR, Phases
-from tests.support.probe import INTERVAL, Calls, Probe
-from tests.support.renewal import Renewals
+from tests.support.e2e.announced import Peers
+from tests.support.e2e.api import ApiError
+from tests.support.e2e.installation import ROOT
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.phases import PLUGIN_ERROR, Phases
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.probe import INTERVAL, Calls, Probe
+from tests.support.e2e.renewal import Renewals
 from tests.support.resources import NAMESPACE, plugin, plugin_name, postgres
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 
 from tests.support import wait
-from tests.support.certificates import CLIENT, SERVER, authority, issue
-from tests.support.cluster_fixture_plugins import Plugins, collection
-from tests.support.issuers import client_pair, secret, server_pair
+from tests.support.e2e.issuers import client_pair, secret, server_pair
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import plugin
+from tests.support.tls.certificates import CLIENT, SERVER, authority, issue
 
 pytestmark = pytest.mark.cnpg("untouched")
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture import VALUES, image_key, install_chart
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
+from tests.support.e2e.installation import VALUES, image_key, install_chart
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection, is_ready
+from tests.support.e2e.rolls import CNPG, observe
 from tests.support.resources import plugin
-from tests.support.rolls import CNPG, observe
 
 pytestmark = [pytest.mark.cnpg("rolled"), pytest.mark.usefixtures("patient")]
 

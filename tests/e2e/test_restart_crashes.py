@@ -8,11 +8,11 @@ from contextlib import nullcontext
 
 import pytest
 
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.refusing import Write, refused, until_refused
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.refusing import Write, refused, until_refused
+from tests.support.e2e.rolls import CNPG, observe
 from tests.support.resources import plugin
-from tests.support.rolls import CNPG, observe
 
 pytestmark = pytest.mark.cnpg("rolled")
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture import CHART, OPERATOR_NAMESPACE, RELEASE
-from tests.support.cluster_fixture_api import CNPG as CNPG_API
-from tests.support.cluster_fixture_api import CORE, Api, ApiError, Object
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.api import CNPG as CNPG_API
+from tests.support.e2e.api import CORE, Api, ApiError, Object
+from tests.support.e2e.installation import CHART, OPERATOR_NAMESPACE, RELEASE
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import plugin, postgres
 
 pytestmark = pytest.mark.cnpg("rolled")

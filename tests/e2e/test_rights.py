@@ -8,9 +8,9 @@ import pytest
 from tests.cluster.errors import ClusterError
 from tests.e2e.names import SHARED
 from tests.support import wait
-from tests.support.cluster_fixture import ALLOWED_ACCOUNT
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.installation import ALLOWED_ACCOUNT
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import NAMESPACE, behaviour, plugin, plugin_name
 
 pytestmark = pytest.mark.cnpg("untouched")

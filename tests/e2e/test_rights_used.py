@@ -6,9 +6,9 @@ those that run beside it, each in a cluster of its own, and reads all their audi
 
 import pytest
 
-from tests.support import whole_run
-from tests.support.cluster_fixture import OPERATOR_NAMESPACE, RELEASE
-from tests.support.cluster_fixture_operator import ACCOUNT, Operator
+from tests.support.e2e import whole_run
+from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE
+from tests.support.e2e.operator import ACCOUNT, Operator
 from tests.support.rights import Granted, Right, Uses, read_granted, read_uses
 
 pytestmark = [pytest.mark.cnpg("any"), pytest.mark.looks_back]

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import Object
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import LABEL, Plugins, collection
-from tests.support.hosting import Heartbeat
+from tests.support.e2e.api import Object
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import LABEL, Plugins, collection
+from tests.support.e2e.sidecars import Heartbeat
 from tests.support.resources import (
     IMAGE_VERSION,
     NAMESPACE,

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from tests.e2e.names import SHARED
-from tests.support.cluster_fixture_api import CORE
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.api import CORE
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import plugin
 
 pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.looks_back]

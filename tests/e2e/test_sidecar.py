@@ -7,10 +7,11 @@ import pytest
 
 from tests.cluster.errors import ClusterError
 from tests.support import wait
-from tests.support.cluster_fixture_api import CORE, ApiError, Object, Recorder
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
-from tests.support.hosting import (
+from tests.support.e2e.api import CORE, ApiError, Object, Recorder
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
+from tests.support.e2e.rolls import CNPG
+from tests.support.e2e.sidecars import (
     GATE,
     MINUTE,
     TOKEN,
@@ -26,9 +27,8 @@ from tests.support.hosting import (
     until_template,
 )
 from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
-from tests.support.rolls import CNPG
 
-pytestmark = [pytest.mark.cnpg("hosting"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
+pytestmark = [pytest.mark.cnpg("sidecars"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
 NOWHERE = "localhost/none:17"
 """Image of a Cluster whose pods need not start."""
 

@@ -14,8 +14,10 @@ from typing import Any, Final
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.hosting import (
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.refused_containers import refusing_containers
+from tests.support.e2e.remains import marked
+from tests.support.e2e.sidecars import (
     MINUTE,
     PATH,
     WHERE,
@@ -25,12 +27,10 @@ from tests.support.hosting import (
     until_ready,
     until_rolled,
 )
-from tests.support.refused_containers import refusing_containers
-from tests.support.remains import marked
 from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin_name, postgres
 from tests.support.thorough import rows
 
-pytestmark = [pytest.mark.cnpg("hosting"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
+pytestmark = [pytest.mark.cnpg("sidecars"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
 
 HEALTHY: Final = "blockade-healthy"
 AGAIN: Final = 3 * MINUTE

@@ -6,15 +6,15 @@ CloudNativePG takes every entry of its socket directory for a plugin; no sidecar
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_plugins import LABEL, Plugins
-from tests.support.hosting import (
+from tests.support.e2e.plugins import LABEL, Plugins
+from tests.support.e2e.refused_containers import refusing_containers
+from tests.support.e2e.sidecars import (
     MINUTE,
     Host,
     pods,
     sidecar,
     until_ready,
 )
-from tests.support.refused_containers import refusing_containers
 from tests.support.resources import (
     IMAGE_VERSION,
     NEWER_IMAGE,
@@ -25,7 +25,7 @@ from tests.support.resources import (
     service,
 )
 
-pytestmark = [pytest.mark.cnpg("hosting"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
+pytestmark = [pytest.mark.cnpg("sidecars"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
 
 NOWHERE = "localhost/none:17"
 """Image of a Cluster whose pods need not start."""

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.hosting import (
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.rolls import CNPG
+from tests.support.e2e.sidecars import (
     MINUTE,
     WHERE,
     Heartbeat,
@@ -25,9 +26,8 @@ from tests.support.hosting import (
     until_template,
 )
 from tests.support.resources import IMAGE, Manifest, behaviour, postgres
-from tests.support.rolls import CNPG
 
-pytestmark = [pytest.mark.cnpg("hosting"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
+pytestmark = [pytest.mark.cnpg("sidecars"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
 
 SLACK = 3.0
 """Seconds by which two rollouts of the same kind may differ here."""

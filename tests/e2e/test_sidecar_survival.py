@@ -12,11 +12,12 @@ from typing import Final
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import Object
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.cnpg_install import installed_by_helm, manifest_objects
-from tests.support.hosting import (
+from tests.support.e2e.api import Object
+from tests.support.e2e.cnpg_install import installed_by_helm, manifest_objects
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.rolls import CNPG
+from tests.support.e2e.sidecars import (
     MINUTE,
     PATH,
     WHERE,
@@ -29,9 +30,8 @@ from tests.support.hosting import (
     until_template,
 )
 from tests.support.resources import IMAGE_VERSION, plugin_name, postgres
-from tests.support.rolls import CNPG
 
-pytestmark = pytest.mark.cnpg("hosting")
+pytestmark = pytest.mark.cnpg("sidecars")
 
 ONE, OTHER = "outlive-a", "outlive-b"
 USER = "e2e-outlive"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import plugin
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import wait
-from tests.support.announced import Peers
-from tests.support.certificates import authority
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection
-from tests.support.issuers import TLS, ca_issuer, client_pair, secret, server_pair
-from tests.support.probe import Probe
+from tests.support.e2e.announced import Peers
+from tests.support.e2e.issuers import TLS, ca_issuer, client_pair, secret, server_pair
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection
+from tests.support.e2e.probe import Probe
+from tests.support.e2e.switching import Kind, Outcome, Switch, Switching
 from tests.support.resources import plugin
-from tests.support.switching import Kind, Outcome, Switch, Switching
+from tests.support.tls.certificates import authority
 
 pytestmark = pytest.mark.cnpg("untouched")
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins, collection, conditions, is_ready
-from tests.support.refusing import Write, refused
-from tests.support.remains import marked
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins, collection, conditions, is_ready
+from tests.support.e2e.refusing import Write, refused
+from tests.support.e2e.remains import marked
 from tests.support.resources import NAMESPACE, behaviour, plugin
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import CORE
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.cluster_fixture_plugins import Plugins
+from tests.support.e2e.api import CORE
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.plugins import Plugins
 from tests.support.resources import (
     IMAGE,
     IMAGE_VERSION,

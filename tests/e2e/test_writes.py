@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support import wait
-from tests.support.cluster_fixture_operator import Operator, Request
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.operator import Operator, Request
+from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import NAMESPACE, plugin
 
 pytestmark = pytest.mark.cnpg("untouched")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cluster import Cluster
-from tests.support.cluster_fixture import apply_crd, stop_operator
+from tests.support.e2e.installation import apply_crd, stop_operator
 
 
 @pytest.fixture(scope="session")

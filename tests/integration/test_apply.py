@@ -33,8 +33,8 @@ from cnpg_plugin_operator.errors import ClusterError
 from tests.cluster import Cluster
 from tests.cluster.network import call_inside
 from tests.support import wait
-from tests.support.cluster_fixture_api import APPS, CORE, RBAC, Api, Object
-from tests.support.cluster_fixture_plugins import collection
+from tests.support.e2e.api import APPS, CORE, RBAC, Api, Object
+from tests.support.e2e.plugins import collection
 from tests.support.resources import Manifest, plugin
 
 NAMESPACE = "e2e-apply"

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.go_verdict import GoProgram, GoVerdict, go_program
-from tests.support.tls_cases import Row, assert_told, shake, verdict
-from tests.support.tls_cases_go import ACCEPTED_IN_GO, DIFFERENCES, REFUSED_IN_GO
-from tests.support.tls_cases_peers import MATRIX
+from tests.support.tls.cases import Row, assert_told, shake, verdict
+from tests.support.tls.cases_go import ACCEPTED_IN_GO, DIFFERENCES, REFUSED_IN_GO
+from tests.support.tls.cases_peers import MATRIX
+from tests.support.tls.go_verdict import GoProgram, GoVerdict, go_program
 
 
 @pytest.fixture(scope="module")

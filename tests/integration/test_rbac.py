@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.support.cluster_fixture import ALLOWED_ROLE, RELEASE
-from tests.support.cluster_fixture_operator import ACCOUNT, Operator
+from tests.support.e2e.installation import ALLOWED_ROLE, RELEASE
+from tests.support.e2e.operator import ACCOUNT, Operator
 
 CNPG = "cnpg-system"
 ELSEWHERE = "default"

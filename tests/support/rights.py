@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.cluster_fixture_api import Api
+from tests.support.e2e.api import Api
 
 RBAC: Final = "rbac.authorization.k8s.io"
 _DECISION: Final = "authorization.k8s.io/decision"

@@ -15,7 +15,7 @@ from cnpg_plugin_operator.api.conditions import (
     unknown,
     yes,
 )
-from tests.support.builders import NOW
+from tests.support.unit.builders import NOW
 
 ALL_TRUE = {kind: yes(Reason.ACCEPTED, "fine") for kind in SUMMED_UP}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import NAME, Plugin, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.spec import Provider
-from tests.support.builders import plugin, resource
+from tests.support.unit.builders import plugin, resource
 
 SECRETS = {"server": "my-server", "client": "my-client"}
 BROUGHT = {"provider": "Secrets", "secrets": SECRETS}

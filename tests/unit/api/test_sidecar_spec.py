@@ -7,7 +7,7 @@ import pytest
 from cnpg_plugin_operator.api.plugin import SIDECAR_FIELDS, parse_plugin
 from cnpg_plugin_operator.api.spec import Spec
 from cnpg_plugin_operator.errors import InvalidSpecError
-from tests.support.builders import resource
+from tests.support.unit.builders import resource
 
 PROBE = {"tcpSocket": {"port": 8081}}
 

@@ -6,7 +6,7 @@ import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote, build_note, read_note
-from tests.support.builders import NOW
+from tests.support.unit.builders import NOW
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cnpg_plugin_operator.api.plugin import parse_plugin
 from cnpg_plugin_operator.api.spec import Provider, TLSSecrets
 from cnpg_plugin_operator.errors import InvalidSpecError
-from tests.support.builders import plugin, resource
+from tests.support.unit.builders import plugin, resource
 
 LEAVES: list[Any] = [None, True, 0, -1, 70000, 1.5, "", "x", "5s", [], {}, [None], ["a"], [{}]]
 JSON = st.sampled_from([*LEAVES, *({"name": leaf, "type": leaf} for leaf in LEAVES)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cnpg_plugin_operator.api.conditions import Reason, find_condition, no
 from cnpg_plugin_operator.api.status import Report, build_status, read_status
 from cnpg_plugin_operator.api.untrusted import TEXT_LIMIT, is_within, printable, read_json
-from tests.support.builders import NOW
+from tests.support.unit.builders import NOW
 
 CASES = [
     ("as it is, ünïcödé included", "as it is, ünïcödé included"),

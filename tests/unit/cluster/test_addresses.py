@@ -18,7 +18,7 @@ from cnpg_plugin_operator.cluster.cert_manager import read_issuer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg import selector_of
 from cnpg_plugin_operator.cluster.snapshot import Gatherer
-from tests.support.builders import plugin, resource
+from tests.support.unit.builders import plugin, resource
 
 Call: TypeAlias = Callable[[Client, str], Awaitable[Any]]
 

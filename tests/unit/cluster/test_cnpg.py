@@ -8,7 +8,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.cnpg import locate, looks_like_cnpg
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from tests.support.fake_client import FakeClient
+from tests.support.unit.fake_cluster import FakeCluster
 
 NAMESPACE = "cnpg-system"
 LABELLED = {names.labels.NAME: names.cnpg.APP}
@@ -19,7 +19,7 @@ class Namespace:
     """A namespace with Deployments, their pods and CloudNativePG's Lease."""
 
     def __init__(self) -> None:
-        self.client = FakeClient()
+        self.client = FakeCluster()
 
     def deploy(
         self,

@@ -14,8 +14,8 @@ from cnpg_plugin_operator.cluster.cnpg_pod import read_facts, read_host, read_ho
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.sidecar.gate import encode_verdicts
-from tests.support.fake_client import FakeClient
-from tests.support.hosts import deployment, identified
+from tests.support.unit.cnpg_pods import deployment, identified
+from tests.support.unit.fake_cluster import FakeCluster
 
 NAMESPACE = "cnpg-system"
 CONFIGURATION = "cnpg-controller-manager-config"
@@ -112,13 +112,13 @@ def test_a_deployment_that_is_scaled_down_is_read() -> None:
 ENVIRONMENT = [{"name": KEY, "value": "/from-env"}]
 
 
-def put(client: FakeClient, kind: kinds.Kind, directory: str, name: str = CONFIGURATION) -> None:
+def put(client: FakeCluster, kind: kinds.Kind, directory: str, name: str = CONFIGURATION) -> None:
     text = base64.b64encode(directory.encode()).decode() if kind is kinds.SECRET else directory
     meta = {"name": name, "namespace": NAMESPACE}
     client.put(kind, {"metadata": meta, "data": {KEY: text}})
 
 
-async def read(client: FakeClient, given: dict[str, Any], *, configured: bool = True) -> HostFacts:
+async def read(client: FakeCluster, given: dict[str, Any], *, configured: bool = True) -> HostFacts:
     return await read_host(client, given, configured=configured)
 
 
@@ -140,7 +140,7 @@ async def read(client: FakeClient, given: dict[str, Any], *, configured: bool = 
 async def test_where_cloudnativepg_looks(
     secret: str | None, config_map: str | None, env: list[dict[str, Any]], directory: str
 ) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     for kind, text in ((kinds.SECRET, secret), (kinds.CONFIG_MAP, config_map)):
         if text is not None:
             put(client, kind, text)
@@ -164,7 +164,7 @@ async def test_where_cloudnativepg_looks(
 async def test_its_configuration_is_found_by_its_flags(
     arguments: list[str], directory: str, field: str
 ) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     put(client, kinds.CONFIG_MAP, "/mine", "mine")
     given = body(**{"args": [], "command": ["/manager"], field: arguments})
 
@@ -173,7 +173,7 @@ async def test_its_configuration_is_found_by_its_flags(
 
 @pytest.mark.parametrize("mounted", ["/plugins", "/elsewhere"])
 async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     put(client, kinds.SECRET, "/from-secret")
     given = body(volumeMounts=[{"name": names.sidecars.VOLUME_SOCKETS, "mountPath": mounted}])
 
@@ -191,14 +191,14 @@ async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) 
     ],
 )
 async def test_the_version_of_kubernetes(said: str, version: tuple[int, int] | None) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.kubernetes = said
 
     assert (await read(client, body())).kubernetes == version
 
 
 async def test_a_version_that_may_not_be_read_is_unknown() -> None:
-    class Silent(FakeClient):
+    class Silent(FakeCluster):
         async def version(self) -> str:
             raise errors.ForbiddenError("no")
 
@@ -279,7 +279,7 @@ def test_pods_come_oldest_first_and_those_that_go_are_left_out() -> None:
 
 
 async def test_only_the_pods_that_the_deployment_selects_are_its_own() -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.put(kinds.POD, pod())
     client.put(kinds.POD, pod("other-1", metadata={"labels": {names.labels.NAME: "other"}}))
 
@@ -293,7 +293,7 @@ async def test_only_the_pods_that_the_deployment_selects_are_its_own() -> None:
 
 
 async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> None:
-    client = FakeClient()
+    client = FakeCluster()
     facts = await read(client, body())
     client.put(kinds.DEPLOYMENT, {**body(), "metadata": {**body()["metadata"], "uid": "another"}})
     gatherer: Any = None
@@ -316,7 +316,7 @@ async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> No
     ],
 )
 async def test_since_when_its_leader_leads(taken: str | None, since: str | None) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.put(kinds.DEPLOYMENT, body())
     owner = {"kind": "ReplicaSet", "name": "cnpg-controller-manager-5d9c"}
     client.put(kinds.POD, pod(metadata={"ownerReferences": [owner]}))
@@ -341,7 +341,7 @@ async def test_since_when_its_leader_leads(taken: str | None, since: str | None)
     ],
 )
 async def test_what_was_withdrawn_is_read(noted: str | None, found: set[str]) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     given = body()
     given["metadata"]["annotations"] = {names.annotations.WITHDRAWN: noted}
     client.put(kinds.DEPLOYMENT, given)
@@ -367,7 +367,7 @@ SAYING = {"phase": "Failed", "reason": "Evicted", "message": "it used too much"}
 async def test_a_pod_that_was_ended(
     status: dict[str, Any], *, told: bool, words: str | None
 ) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.put(kinds.POD, pod("cnpg-1", "11:00", status=status))
     client.put(kinds.POD, pod("cnpg-2", "11:20"))
     if told:
@@ -424,7 +424,7 @@ def test_pods_that_are_refused_are_told_of() -> None:
 async def test_why_a_volume_is_not_mounted_is_read_from_events(
     status: dict[str, Any], words: str
 ) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.put(kinds.POD, pod(status=status))
     for number, (reason, message) in enumerate(
         [

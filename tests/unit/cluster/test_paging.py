@@ -8,11 +8,11 @@ from cnpg_plugin_operator.cluster import client as subject
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.snapshot import Gatherer
-from tests.support.fake_client import FakeClient
+from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.reconcile.world import Clock
 
 
-class Paging(FakeClient):
+class Paging(FakeCluster):
     """Answers lists as pages of one name each."""
 
     def __init__(self, *names: str) -> None:

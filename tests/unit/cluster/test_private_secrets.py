@@ -10,14 +10,14 @@ from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
 from cnpg_plugin_operator.decide.acceptance.private_secrets import SECRETS_LIMIT, PrivateSecrets
 from cnpg_plugin_operator.watch.wakeups import marks_of, plugin_mark, secret_mark
-from tests.support.builders import resource
-from tests.support.fake_client import FakeClient
+from tests.support.unit.builders import resource
+from tests.support.unit.fake_cluster import FakeCluster
 
 NAMESPACE = "cnpg-system"
 LOOT = "loot"
 
 
-class CountingClient(FakeClient):
+class CountingClient(FakeCluster):
     """Counts what is asked for."""
 
     def __init__(self) -> None:
@@ -81,13 +81,13 @@ USERS: list[Any] = [
 ]  # fmt: skip
 
 
-async def read(client: FakeClient, *siblings: dict[str, Any], name: str = LOOT) -> PrivateSecrets:
+async def read(client: FakeCluster, *siblings: dict[str, Any], name: str = LOOT) -> PrivateSecrets:
     return await read_private_secrets(client, NAMESPACE, {name}, siblings, {"named-cnpg"})
 
 
 @pytest.mark.parametrize(("kind", "body", "words"), USERS)
 async def test_what_uses_a_secret_is_said(kind: Kind, body: dict[str, Any], words: str) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.put(kind, body)
 
     assert words in (await read(client)).used[LOOT]
@@ -96,7 +96,7 @@ async def test_what_uses_a_secret_is_said(kind: Kind, body: dict[str, Any], word
 async def test_a_deployment_that_was_found_to_be_cloudnativepgs_counts_whatever_it_looks_like() -> (
     None
 ):
-    client = FakeClient()
+    client = FakeCluster()
     client.put(kinds.DEPLOYMENT, cnpg("named-cnpg", {"app": "x"}, volumes=MOUNTED))
     assert LOOT in (await read(client)).used
 
@@ -129,7 +129,7 @@ async def test_a_deployment_that_was_found_to_be_cloudnativepgs_counts_whatever_
     ],
 )  # fmt: skip
 async def test_what_does_not_make_a_secret_private(kind: Kind, body: dict[str, Any]) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.put(kind, body)
     assert LOOT not in (await read(client)).used
 
@@ -169,7 +169,7 @@ SECRETS: list[Any] = [
 async def test_what_a_secret_is_itself_is_said(
     body: dict[str, Any], metadata: dict[str, Any], words: str
 ) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.put(kinds.SECRET, {**body, "metadata": meta(LOOT, **metadata)})
     found = (await read(client)).existing[LOOT]
     assert words in found
@@ -177,8 +177,8 @@ async def test_what_a_secret_is_itself_is_said(
 
 
 async def test_a_secret_that_does_not_exist_is_not_among_the_existing() -> None:
-    assert (await read(FakeClient())).existing == {}
-    assert (await read(FakeClient(), name="../pods")).existing == {}
+    assert (await read(FakeCluster())).existing == {}
+    assert (await read(FakeCluster(), name="../pods")).existing == {}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ async def test_what_a_resource_claims_is_read_whatever_its_spec_holds(
     spec: Any, provided: set[str]
 ) -> None:
     sibling = {**resource("other"), "spec": spec}
-    (claim,) = (await read(FakeClient(), sibling)).claims
+    (claim,) = (await read(FakeCluster(), sibling)).claims
     assert claim.plugin == "other"
     assert claim.provided == provided
 
@@ -221,7 +221,7 @@ async def test_secrets_are_read_one_by_one_and_never_listed() -> None:
 
 
 async def test_without_cert_manager_there_are_no_issuers() -> None:
-    client = FakeClient()
+    client = FakeCluster()
     client.missing = {"Issuer", "ClusterIssuer"}
     assert set((await read(client)).used) == names.cnpg.PRIVATE_SECRETS
 

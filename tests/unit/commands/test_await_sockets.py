@@ -23,7 +23,7 @@ from cnpg_plugin_operator.commands import await_sockets
 from cnpg_plugin_operator.commands.await_sockets import Watch
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.sidecar.gate import decode_verdicts
-from tests.support.servers import IDENTITY, Answer, Plugin, socket_plugin
+from tests.support.tls.servers import IDENTITY, Answer, Plugin, socket_plugin
 
 NAME = Plugin().name
 OTHER = "other.example.com"

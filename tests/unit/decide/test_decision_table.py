@@ -31,7 +31,7 @@ from cnpg_plugin_operator.decide.registration.restart import (
 )
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput, insists
 from cnpg_plugin_operator.decide.registration.touch import BLOCKED
-from tests.support.builders import (
+from tests.support.unit.builders import (
     NOW,
     ago,
     announcement,

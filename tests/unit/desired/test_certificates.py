@@ -17,7 +17,7 @@ from cnpg_plugin_operator.desired.certificates import (
     server_names,
 )
 from cnpg_plugin_operator.desired.pairs import build_pair, build_shared_authority
-from tests.support.builders import plugin
+from tests.support.unit.builders import plugin
 
 MINE = {"name": "mine", "kind": "ClusterIssuer", "group": "example.org"}
 OWN = {"issuerScope": "Plugin"}

@@ -20,8 +20,8 @@ from cnpg_plugin_operator.desired.sidecars import (
     keep_sidecar,
     read_sidecars,
 )
-from tests.support.hosts import GATE, PLACE, deployment, sidecar_spec, template
-from tests.support.server_side_apply import apply_part
+from tests.support.unit.cnpg_pods import GATE, PLACE, deployment, sidecar_spec, template
+from tests.support.unit.server_side_apply import apply_part
 
 GOLDEN = Path(__file__).parent / "golden"
 ASSIGNED = Place("/var/run/plugins", {})

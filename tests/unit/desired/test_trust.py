@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.desired.trust import build_trust
 from cnpg_plugin_operator.pki import pem
-from tests.support.builders import plugin
-from tests.support.certificates import self_signed
+from tests.support.tls.certificates import self_signed
+from tests.support.unit.builders import plugin
 
 CHANGED = "2026-03-01T12:00:00Z"
 

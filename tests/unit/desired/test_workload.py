@@ -12,7 +12,7 @@ from cnpg_plugin_operator.desired.workload import (
     server_environment,
     tls_volumes,
 )
-from tests.support.builders import plugin
+from tests.support.unit.builders import plugin
 
 BROUGHT = {"provider": "Secrets", "secrets": {"server": "my-server", "client": "my-client"}}
 TLS: list[tuple[str, dict[str, Any], str]] = [

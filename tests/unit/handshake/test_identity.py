@@ -10,8 +10,8 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Identity, Material
 from cnpg_plugin_operator.handshake import handshaker, identity_pb2
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
-from tests.support.certificates import CLIENT, self_signed
-from tests.support.servers import (
+from tests.support.tls.certificates import CLIENT, self_signed
+from tests.support.tls.servers import (
     HOST,
     IDENTITY,
     SETTINGS,

@@ -12,7 +12,7 @@ import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.handshake.sockets import SocketHandshaker, find_sockets
-from tests.support.servers import IDENTITY, SETTINGS, Plugin, raw_server, socket_plugin
+from tests.support.tls.servers import IDENTITY, SETTINGS, Plugin, raw_server, socket_plugin
 
 NAME = Plugin().name
 METADATA = f"{IDENTITY}/GetPluginMetadata"

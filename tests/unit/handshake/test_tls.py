@@ -12,10 +12,10 @@ import pytest
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
-from tests.support.certificates import ANY, self_signed
-from tests.support.servers import HOST, no_server, polite, raw_server, server_context
-from tests.support.tls_cases import CNPG, PLUGIN, Row, a_plugin, assert_told, shake
-from tests.support.tls_cases_peers import MATRIX, STRANGER
+from tests.support.tls.cases import CNPG, PLUGIN, Row, a_plugin, assert_told, shake
+from tests.support.tls.cases_peers import MATRIX, STRANGER
+from tests.support.tls.certificates import ANY, self_signed
+from tests.support.tls.servers import HOST, no_server, polite, raw_server, server_context
 
 ED25519 = self_signed(key="Ed25519")
 ANYTHING = self_signed(usages=(ANY,))

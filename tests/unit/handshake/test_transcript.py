@@ -9,8 +9,8 @@ from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome,
 from cnpg_plugin_operator.handshake import tls
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.handshake.transcript import Transcript
-from tests.support.certificates import CLIENT, Pair, authority, issue, self_signed
-from tests.support.servers import HOST, Plugin, plugin_server
+from tests.support.tls.certificates import CLIENT, Pair, authority, issue, self_signed
+from tests.support.tls.servers import HOST, Plugin, plugin_server
 
 HANDSHAKE, CERTIFICATE, CERTIFICATE_REQUEST = 22, 11, 13
 ROOT = authority()

@@ -31,7 +31,7 @@ from cnpg_plugin_operator.pki.issuing import (
     read_authority,
 )
 from cnpg_plugin_operator.pki.reading import read_pair
-from tests.support import certificates as support
+from tests.support.tls import certificates as support
 
 NOW: Final = datetime.now(UTC)
 DAY: Final = timedelta(days=1)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.pki import pem, reading
 from cnpg_plugin_operator.pki.reading import read_certificate, read_certificates, read_pair
-from tests.support.certificates import CLIENT, SERVER, Pair, authority, issue, self_signed
+from tests.support.tls.certificates import CLIENT, SERVER, Pair, authority, issue, self_signed
 
 ROOT = authority()
 INTERMEDIATE = authority("intermediate", ROOT)

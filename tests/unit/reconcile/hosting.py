@@ -12,7 +12,7 @@ from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from cnpg_plugin_operator.decide.registration.restart import Pace
 from cnpg_plugin_operator.decide.sidecar.gate import encode_verdicts
 from cnpg_plugin_operator.desired.sidecars import Gate, read_sidecars
-from tests.support.hosts import GATE, deployment, identified
+from tests.support.unit.cnpg_pods import GATE, deployment, identified
 from tests.unit.reconcile.stage import Stage
 from tests.unit.reconcile.world import NAMESPACE, World
 

@@ -19,7 +19,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Identity, Material
-from tests.support.fake_client import FakeClient
+from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.reconcile.world import NAMESPACE, Clock
 
 Files = tuple[bytes, bytes]
@@ -50,7 +50,7 @@ class Pod:
 class Kubelet:
     """Runs the pods of all plugins."""
 
-    client: FakeClient
+    client: FakeCluster
     clock: Clock
     lag: timedelta = timedelta(seconds=60)
     """How long a changed Secret takes to reach a pod that nobody touches."""

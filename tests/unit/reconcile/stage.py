@@ -29,8 +29,8 @@ from cnpg_plugin_operator.reconcile.reconciler import Reconciler
 from cnpg_plugin_operator.reconcile.workers import Lane
 from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
-from tests.support.builders import resource
-from tests.support.fake_client import FakeClient
+from tests.support.unit.builders import resource
+from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.reconcile.kubelet import Kubelet
 from tests.unit.reconcile.world import NAMESPACE, Clock, World
 
@@ -68,7 +68,7 @@ class Stage:
         self.grant_prefix = ""
         """Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound."""
         self.clock = Clock()
-        self.client = FakeClient()
+        self.client = FakeCluster()
         self.client.clock = self.clock
         self.world = self.make_world(version)
         self.kubelet = Kubelet(self.client, self.clock)

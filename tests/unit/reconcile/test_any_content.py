@@ -14,8 +14,8 @@ from cnpg_plugin_operator.api.untrusted import TEXT_LIMIT
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
-from tests.support.fake_client import FakeClient
 from tests.support.thorough import examples
+from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.reconcile.anything import JSON, TEXTS, as_deep_as_the_operator, as_text, replace
 from tests.unit.reconcile.hosting import CNPG, HostingStage
 from tests.unit.reconcile.stage import Stage
@@ -299,7 +299,7 @@ REFUSALS = (
 class Refusing:
     """Refuses one kind of request from now on, in the API server's words."""
 
-    def __init__(self, client: FakeClient, verb: str, kind: str, error: Exception) -> None:
+    def __init__(self, client: FakeCluster, verb: str, kind: str, error: Exception) -> None:
         self._client, self._verb = client, verb
         self._original = getattr(client, verb)
         self._kind, self._error = kind, error

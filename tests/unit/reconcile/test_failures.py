@@ -8,7 +8,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import SUMMED_UP, Type
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.reconcile.failures import PATIENCE
-from tests.support.fake_client import FakeClient
+from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.reconcile.hosting import CNPG, HostingStage
 from tests.unit.reconcile.stage import Stage
 from tests.unit.reconcile.world import NAMESPACE
@@ -16,7 +16,7 @@ from tests.unit.reconcile.world import NAMESPACE
 WORDS = "Deployment cnpg-system/hello: the API server's own words"
 
 
-class FailingClient(FakeClient):
+class FailingClient(FakeCluster):
     """Fails one kind of request as long as it is told to."""
 
     failing: tuple[str, str] | None = None

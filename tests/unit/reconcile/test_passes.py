@@ -6,7 +6,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
-from tests.support.builders import resource
+from tests.support.unit.builders import resource
 from tests.unit.reconcile.stage import Stage
 from tests.unit.reconcile.world import NAMESPACE
 

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 from cnpg_plugin_operator.reconcile.sidecar.pending import Pending
-from tests.support.builders import NOW
+from tests.support.unit.builders import NOW
 
 CNPG = "cnpg-system/cnpg"
 

@@ -12,8 +12,8 @@ from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.registration.restart import Action, RestartDecision, RestartNeed
 from cnpg_plugin_operator.errors import UnavailableError
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Key, Shared, Wants
-from tests.support.builders import NOW, cnpg
-from tests.support.hosts import host
+from tests.support.unit.builders import NOW, cnpg
+from tests.support.unit.cnpg_pods import host
 
 HERE = "cnpg-system"
 STANDALONE = Wants("uid-1", 1)

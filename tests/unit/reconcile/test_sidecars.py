@@ -6,8 +6,8 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
-from tests.support.builders import resource
-from tests.support.hosts import deployment
+from tests.support.unit.builders import resource
+from tests.support.unit.cnpg_pods import deployment
 from tests.unit.reconcile.hosting import CNPG, MISSING, HostingStage
 from tests.unit.reconcile.world import NAMESPACE
 

@@ -9,7 +9,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.certificates.trust import OVERLAP
-from tests.support.certificates import CLIENT, authority, issue
+from tests.support.tls.certificates import CLIENT, authority, issue
 from tests.unit.reconcile.stage import Stage
 from tests.unit.reconcile.world import NAMESPACE
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
-from tests.support.certificates import CLIENT, SERVER, authority, issue
-from tests.support.fake_client import FakeClient
+from tests.support.tls.certificates import CLIENT, SERVER, authority, issue
+from tests.support.unit.fake_cluster import FakeCluster
 
 NAMESPACE = "cnpg-system"
 
@@ -30,7 +30,7 @@ class Clock:
 class World:
     """The controllers around the operator: cert-manager, the kubelet, CloudNativePG."""
 
-    def __init__(self, client: FakeClient, clock: Clock, version: str = "1.30.0") -> None:
+    def __init__(self, client: FakeCluster, clock: Clock, version: str = "1.30.0") -> None:
         self.client = client
         self._clock = clock
         root = authority("root")

@@ -20,7 +20,7 @@ from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN
 from cnpg_plugin_operator.watch.loops import Loops
 from cnpg_plugin_operator.watch.supervision import keep_watching
 from cnpg_plugin_operator.watch.wakeups import Wakeups
-from tests.support.watched_api import KUBECONFIG, WatchedAPI
+from tests.support.unit.watched_api import KUBECONFIG, WatchedAPI
 
 NAMESPACES = ("cnpg-system", "second")
 SECRETS = SECRET.path(NAMESPACES[0])

@@ -12,7 +12,7 @@ from cnpg_plugin_operator.decide.acceptance.acceptance import (
     decide_acceptance,
 )
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject
-from tests.support.builders import cnpg, plugin
+from tests.support.unit.builders import cnpg, plugin
 
 
 def given(subject: Plugin, **facts: Any) -> AcceptanceInput:

@@ -10,7 +10,7 @@ from cnpg_plugin_operator.decide.acceptance.acceptance import Grants, decide_acc
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.workload import build_pod_template
 from cnpg_plugin_operator.errors import InvalidSpecError
-from tests.support.builders import plugin
+from tests.support.unit.builders import plugin
 from tests.unit.decide.acceptance.test_acceptance import given
 
 NONE: dict[str, Any] = {}

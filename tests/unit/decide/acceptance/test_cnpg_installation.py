@@ -5,7 +5,7 @@ import pytest
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.acceptance.cnpg_installation import LocatingInput, decide_locating
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from tests.support.builders import cnpg, plugin
+from tests.support.unit.builders import cnpg, plugin
 
 
 def locating(

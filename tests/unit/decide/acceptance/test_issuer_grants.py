@@ -15,8 +15,8 @@ from cnpg_plugin_operator.decide.acceptance.issuer_grants import (
     write_reference,
 )
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
-from tests.support.builders import plugin
-from tests.support.fake_client import FakeClient
+from tests.support.unit.builders import plugin
+from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.decide.acceptance.test_acceptance import given
 
 COMPANY = {"name": "company-ca", "kind": "ClusterIssuer"}
@@ -146,7 +146,7 @@ async def test_an_issuer_of_the_operator_is_known_by_what_it_carries(
     metadata: dict[str, Any],
     own: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
-    client = FakeClient()
+    client = FakeCluster()
     body = {"metadata": {"name": "x", "namespace": "cnpg-system", **metadata}}
     client.put(kinds.ISSUER, body)
     found = await read_issuer(client, plugin(tls={"issuerRef": {"name": "x"}}))

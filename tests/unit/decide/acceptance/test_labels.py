@@ -8,7 +8,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.acceptance.acceptance import decide_acceptance
 from cnpg_plugin_operator.decide.facts.plugin import SelectingService
-from tests.support.builders import plugin
+from tests.support.unit.builders import plugin
 from tests.unit.decide.acceptance.test_acceptance import given
 
 WEBHOOK = SelectingService("cnpg-webhook-service", {names.labels.NAME: "pg-operator"})

@@ -9,8 +9,8 @@ from cnpg_plugin_operator.decide.acceptance.acceptance import decide_acceptance
 from cnpg_plugin_operator.decide.acceptance.pod_security import CONTROLS, SHOWN
 from cnpg_plugin_operator.decide.acceptance.pods import find_pod_problems
 from cnpg_plugin_operator.desired.workload import build_pod_template
-from tests.support.builders import plugin
 from tests.support.pod_security import ACCEPTED, REFUSED, SIDECARS_TOO
+from tests.support.unit.builders import plugin
 from tests.unit.decide.acceptance.test_acceptance import given
 from tests.unit.decide.acceptance.test_sidecars import judge
 

@@ -15,7 +15,7 @@ from cnpg_plugin_operator.decide.acceptance.private_secrets import (
     find_named,
     judge_secrets,
 )
-from tests.support.builders import plugin, resource
+from tests.support.unit.builders import plugin, resource
 
 LOOT = "loot"
 USED = PrivateSecrets(used={LOOT: "Issuer company signs with it"})

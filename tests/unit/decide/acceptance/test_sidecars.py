@@ -11,8 +11,8 @@ from cnpg_plugin_operator.decide.acceptance.sidecars import judge_host
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.desired.sidecars import Gate
-from tests.support.builders import cnpg
-from tests.support.hosts import GATE, host, sidecar_spec
+from tests.support.unit.builders import cnpg
+from tests.support.unit.cnpg_pods import GATE, host, sidecar_spec
 
 ASSIGNED = host(user={})
 """A host whose user the platform assigns."""

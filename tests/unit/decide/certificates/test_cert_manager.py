@@ -3,7 +3,7 @@ import pytest
 from cnpg_plugin_operator.api.conditions import Reason, Status
 from cnpg_plugin_operator.decide.certificates.cert_manager import decide_issuing
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts, IssuingFacts, RequestFacts
-from tests.support.builders import NOW, ago
+from tests.support.unit.builders import NOW, ago
 
 READY = RequestFacts("hello-client-tls", True, False, ago(60), "up to date", None)
 YOUNG = RequestFacts("hello-server-tls", False, False, ago(3), "Issuing", None)

@@ -12,7 +12,7 @@ from cnpg_plugin_operator.decide.certificates.reload import (
     Step,
     decide_following,
 )
-from tests.support.builders import NOW
+from tests.support.unit.builders import NOW
 
 BEHIND = FollowInput(
     mode="Auto",

@@ -16,7 +16,7 @@ from cnpg_plugin_operator.decide.certificates.renewal import (
     renewal_time,
 )
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
-from tests.support.builders import NOW, certificate, pair
+from tests.support.unit.builders import NOW, certificate, pair
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SECOND = timedelta(seconds=1)

@@ -13,7 +13,7 @@ from cnpg_plugin_operator.decide.certificates.trust import (
     overlap_ends,
 )
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts, Trust
-from tests.support.builders import NOW, certificate, pair
+from tests.support.unit.builders import NOW, certificate, pair
 
 DAY = timedelta(days=1)
 YEARS = 3650 * DAY

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cnpg_plugin_operator.decide.certificates.trust import OVERLAP, TrustInput, decide_trust
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts, Trust
-from tests.support.builders import NOW, certificate, pair
+from tests.support.unit.builders import NOW, certificate, pair
 
 DAY = timedelta(days=1)
 YEARS = 3650 * DAY

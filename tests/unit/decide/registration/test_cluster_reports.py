@@ -6,7 +6,7 @@ import pytest
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, PluginStatusFacts
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.cluster_reports import choose_nudged, is_current
-from tests.support.builders import NOW, ago, announcement
+from tests.support.unit.builders import NOW, ago, announcement
 
 SAID = Identity("hello.example.org", "2.0", capabilities=("METRICS", "WAL_SERVICE"))
 

@@ -23,8 +23,8 @@ from cnpg_plugin_operator.decide.registration.restart import (
     decide_restart,
 )
 from cnpg_plugin_operator.decide.registration.reverts import MOST_ATTEMPTS
-from tests.support.builders import NOW, cnpg, leader, registration, restarting
 from tests.support.thorough import examples
+from tests.support.unit.builders import NOW, cnpg, leader, registration, restarting
 
 NAMES = ("a", "b", "c")
 

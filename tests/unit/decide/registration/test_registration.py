@@ -16,7 +16,7 @@ from cnpg_plugin_operator.decide.facts.cnpg import (
 from cnpg_plugin_operator.decide.registration.announcement import announce, keep_announcing
 from cnpg_plugin_operator.decide.registration.registration import decide_registration
 from cnpg_plugin_operator.decide.registration.restart_need import restart_reason
-from tests.support.builders import NOW, ago, announcement, cnpg, leader, registration
+from tests.support.unit.builders import NOW, ago, announcement, cnpg, leader, registration
 
 REREGISTERING = ["1.24.4", "1.25.2", "1.25.4", "1.26.0", "1.27.1", "1.28.4", "1.29.0", "1.30.0"]
 KEEPING = ["1.24.0", "1.24.3", "1.25.0", "1.25.1"]

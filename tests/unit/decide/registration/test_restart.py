@@ -13,7 +13,15 @@ from cnpg_plugin_operator.decide.registration.restart import (
     decide_restart,
 )
 from cnpg_plugin_operator.decide.registration.restart_need import restart_reason
-from tests.support.builders import NOW, ago, announcement, cnpg, leader, registration, restarting
+from tests.support.unit.builders import (
+    NOW,
+    ago,
+    announcement,
+    cnpg,
+    leader,
+    registration,
+    restarting,
+)
 
 
 def decide(facts: CNPGFacts, *published: Announcement, coming: int = 0) -> tuple[Action, timedelta]:

@@ -19,7 +19,7 @@ from cnpg_plugin_operator.decide.registration.touch import (
     decide_touch,
     note_rivals,
 )
-from tests.support.builders import NOW, ago, announcement, cnpg, leader
+from tests.support.unit.builders import NOW, ago, announcement, cnpg, leader
 
 SAID = Identity("hello.example.org", "2.0")
 LIVE = announcement("r1", at=ago(3600))

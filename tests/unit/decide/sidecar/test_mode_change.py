@@ -16,8 +16,8 @@ from cnpg_plugin_operator.decide.sidecar.mode_change import (
     may_leave,
 )
 from cnpg_plugin_operator.desired.sidecars import build_template
-from tests.support.builders import ago, leader
-from tests.support.hosts import GATE, PLACE, WANTED, host, host_pod, identified
+from tests.support.unit.builders import ago, leader
+from tests.support.unit.cnpg_pods import GATE, PLACE, WANTED, host, host_pod, identified
 
 SOCKET = "hello.example.org"
 MISSING = HandshakeOutcome(Reason.SOCKET_MISSING, "no socket")

@@ -21,8 +21,8 @@ from cnpg_plugin_operator.decide.sidecar.quarantine import (
     find_blockade,
 )
 from cnpg_plugin_operator.desired.sidecars import build_sidecar, build_template
-from tests.support.builders import NOW, ago, container
-from tests.support.hosts import (
+from tests.support.unit.builders import NOW, ago, container
+from tests.support.unit.cnpg_pods import (
     GATE,
     PLACE,
     host,

@@ -19,8 +19,8 @@ from cnpg_plugin_operator.decide.sidecar.registration import (
     judge_registration,
 )
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput
-from tests.support.builders import NOW, ago, cnpg, leader
-from tests.support.hosts import host, host_pod, identified, sidecar_container, situation
+from tests.support.unit.builders import NOW, ago, cnpg, leader
+from tests.support.unit.cnpg_pods import host, host_pod, identified, sidecar_container, situation
 
 SOCKET = "hello.example.org"
 IDENTITY = Identity(SOCKET, "1.0.0")

@@ -13,7 +13,7 @@ from cnpg_plugin_operator.decide.registration.restart import (
     decide_restart,
 )
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll, RolloutInput, decide_rollout
-from tests.support.builders import NOW, ago, announcement, cnpg, pod, restarting
+from tests.support.unit.builders import NOW, ago, announcement, cnpg, pod, restarting
 
 PACE = Pace()
 BUSY = ("app/db (Failing over)",)

@@ -23,8 +23,8 @@ from cnpg_plugin_operator.decide.sidecar.quarantine import (
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import decide_sidecar
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import Member, record_trouble
-from tests.support.builders import NOW, ago, cnpg, container, leader
-from tests.support.hosts import SEEN, WANTED, host, host_pod, sidecar_container, situation
+from tests.support.unit.builders import NOW, ago, cnpg, container, leader
+from tests.support.unit.cnpg_pods import SEEN, WANTED, host, host_pod, sidecar_container, situation
 
 HELD = Held("r1", Reason.CRASH_LOOP, "It ended.", ago(400), 1)
 CLUSTER = ClusterFacts("app", "db", healthy=True, phase="", plugin_status=None)

@@ -26,9 +26,9 @@ from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
 )
 from cnpg_plugin_operator.decide.workload.upgrade import TOKEN_DIGITS
 from cnpg_plugin_operator.desired.sidecars import build_sidecar, build_template
-from tests.support.builders import NOW, ago, resource
-from tests.support.builders import plugin as build_plugin
-from tests.support.hosts import GATE, PLACE, candidate, host, sidecar_spec, template
+from tests.support.unit.builders import NOW, ago, resource
+from tests.support.unit.builders import plugin as build_plugin
+from tests.support.unit.cnpg_pods import GATE, PLACE, candidate, host, sidecar_spec, template
 
 OLD = build_sidecar(sidecar_spec(image="example.org/hello:0"), PLACE)
 WANTED = build_sidecar(sidecar_spec(), PLACE)

@@ -23,9 +23,9 @@ from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     compose,
 )
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
-from tests.support.builders import NOW, resource
-from tests.support.hosts import GATE, host, template
-from tests.support.server_side_apply import apply_part
+from tests.support.unit.builders import NOW, resource
+from tests.support.unit.cnpg_pods import GATE, host, template
+from tests.support.unit.server_side_apply import apply_part
 
 NAMES = ("a", "b", "c")
 

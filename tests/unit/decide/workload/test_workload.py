@@ -3,7 +3,7 @@ import pytest
 from cnpg_plugin_operator.api.conditions import Reason, Status
 from cnpg_plugin_operator.decide.facts.plugin import WorkloadFacts
 from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, decide_workload
-from tests.support.builders import NOW, ago, container, pod, workload
+from tests.support.unit.builders import NOW, ago, container, pod, workload
 
 BACK_OFF = "Back-off pulling image"
 

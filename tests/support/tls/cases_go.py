@@ -9,11 +9,10 @@ from datetime import timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
-
-from .certificates import ANY, CLIENT, Pair, issue, self_signed, usage
-from .go_verdict import go_server
-from .tls_cases import CNPG, INTERMEDIATE, PLUGIN, ROOT, Row, Server, a_plugin
-from .tls_cases_peers import CHAINED, ISSUED, STRANGER
+from tests.support.tls.cases import CNPG, INTERMEDIATE, PLUGIN, ROOT, Row, Server, a_plugin
+from tests.support.tls.cases_peers import CHAINED, ISSUED, STRANGER
+from tests.support.tls.certificates import ANY, CLIENT, Pair, issue, self_signed, usage
+from tests.support.tls.go_verdict import go_server
 
 
 def _in_go(pair: Pair = PLUGIN, trusts: bytes = CNPG.chain) -> Callable[[], Server]:

@@ -16,8 +16,7 @@ import grpc
 import grpc.aio
 
 from cnpg_plugin_operator.handshake import identity_pb2
-
-from .certificates import Pair
+from tests.support.tls.certificates import Pair
 
 HOST: Final = "127.0.0.1"
 IDENTITY: Final = "/cnpgi.identity.v1.Identity"

@@ -1,7 +1,7 @@
 """What a run of the tests that was killed leaves in their cluster, and its removal.
 
 The cluster outlives a run. Whatever tests apply bears a mark, so that the next run can tell it from
-what belongs there. (What they change of CloudNativePG is put back by `tests.support.cnpg_install`.)
+what belongs there. (`tests.support.e2e.cnpg_install` reverts what they change of CloudNativePG.)
 """
 
 import json

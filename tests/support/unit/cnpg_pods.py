@@ -20,8 +20,8 @@ from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import Candidate, Member
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, Sidecar
-from tests.support.builders import NOW, ago, cnpg, container, leader, plugin, pod
-from tests.support.server_side_apply import apply_part
+from tests.support.unit.builders import NOW, ago, cnpg, container, leader, plugin, pod
+from tests.support.unit.server_side_apply import apply_part
 
 MANIFEST = Path(__file__).parent / "cnpg-deployment.yaml"
 DEPLOYMENT: dict[str, Any] = yaml.safe_load(MANIFEST.read_text())

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tests.support import wait
-from tests.support.announced import Peers
-from tests.support.cluster_fixture_api import Api, ApiError
-from tests.support.cluster_fixture_plugins import collection
+from tests.support.e2e.announced import Peers
+from tests.support.e2e.api import Api, ApiError
+from tests.support.e2e.plugins import collection
 
 REQUEST: Final = "cnpgplugin.dev/renew-requested-at"
 """The operator's annotation: what it issued before that moment is renewed."""

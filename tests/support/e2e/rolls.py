@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from tests.support.cluster_fixture_api import APPS, Api
+from tests.support.e2e.api import APPS, Api
 from tests.support.resources import NAMESPACE
 
 CNPG: Final = "cnpg-controller-manager"

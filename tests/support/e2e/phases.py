@@ -14,9 +14,9 @@ from typing import Final, Self
 
 from tests.cluster import Cluster
 from tests.cluster.network import call_inside
-from tests.support.cluster_fixture_api import CORE, Api, ApiError, Recorder
-from tests.support.cluster_fixture_plugins import collection
-from tests.support.meanwhile import meanwhile
+from tests.support.e2e.api import CORE, Api, ApiError, Recorder
+from tests.support.e2e.meanwhile import meanwhile
+from tests.support.e2e.plugins import collection
 from tests.support.resources import NAMESPACE
 
 CLUSTERS_NAMESPACE: Final = "default"

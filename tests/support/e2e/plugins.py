@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import (
+from tests.support.e2e.api import (
     APPS,
     CERT_MANAGER,
     CNPG,
@@ -19,8 +19,8 @@ from tests.support.cluster_fixture_api import (
     Api,
     Object,
 )
-from tests.support.cluster_fixture_operator import Operator, output_of
-from tests.support.remains import marked
+from tests.support.e2e.operator import Operator, output_of
+from tests.support.e2e.remains import marked
 from tests.support.resources import NAMESPACE, Manifest, plugin_name
 
 LABEL: Final = "cnpg.io/pluginName"

@@ -1,9 +1,9 @@
 """The probe: calls plugins several times a second with CloudNativePG's rules, and tells of outages.
 
 Exists because CloudNativePG itself would hide most of them: it keeps connections and repeats
-calls. Here every call stands for itself (`tests.support.probe_calls`), so that a moment in which
-one side does not trust the other is seen as such. This module starts that program and reads what
-it writes.
+calls. Here every call is made once, on a connection of its own (`tests.support.e2e.probe_calls`),
+so that a moment in which one side does not trust the other is seen as such. This module starts that
+program and reads what it writes.
 """
 
 import json
@@ -21,8 +21,8 @@ from typing import Final, Self
 
 from tests.cluster import Cluster
 from tests.support import wait
-from tests.support.cluster_fixture import ROOT
-from tests.support.probe_calls import CALL_SECONDS, Call
+from tests.support.e2e.installation import ROOT
+from tests.support.e2e.probe_calls import CALL_SECONDS, Call
 from tests.support.resources import NAMESPACE
 
 INTERVAL: Final = 0.25
@@ -119,7 +119,7 @@ class Probe:
     def start(self) -> None:
         """Begin, and return when every plugin has been called once."""
         argv = [
-            *(sys.executable, "-m", "tests.support.probe_calls"),
+            *(sys.executable, "-m", "tests.support.e2e.probe_calls"),
             *("--credentials", str(self.cluster.layout.pki)),
             *("--namespace", NAMESPACE),
             *("--interval", str(INTERVAL)),

@@ -9,11 +9,11 @@ from itertools import pairwise
 from typing import Any, Final, Self
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import Api, ApiError, Object, Recorder
-from tests.support.cluster_fixture_plugins import Plugins, collection, is_ready
-from tests.support.meanwhile import meanwhile
+from tests.support.e2e.api import Api, ApiError, Object, Recorder
+from tests.support.e2e.meanwhile import meanwhile
+from tests.support.e2e.plugins import Plugins, collection, is_ready
+from tests.support.e2e.rolls import CNPG
 from tests.support.resources import NAMESPACE, Manifest, plugin
-from tests.support.rolls import CNPG
 
 PATH: Final = f"{collection('Deployment')}/{CNPG}"
 WHERE: Final = ("--namespace", NAMESPACE)

@@ -1,11 +1,11 @@
-"""Issuers and Secrets that users bring along, made with `tests.support.certificates`."""
+"""Issuers and Secrets that users bring along, made with `tests.support.tls.certificates`."""
 
 import base64
 from collections.abc import Mapping
 from typing import Final
 
-from tests.support.certificates import CLIENT, SERVER, Pair, issue
 from tests.support.resources import NAMESPACE, Manifest
+from tests.support.tls.certificates import CLIENT, SERVER, Pair, issue
 
 TLS: Final = "kubernetes.io/tls"
 

@@ -15,12 +15,11 @@ from typing import Any, Final
 
 import cnpg_plugin_operator.handshake  # noqa: F401 - before grpc, which it keeps off stderr
 from tests.cluster.builds import Program, build
+from tests.support.tls.cases import Row
+from tests.support.tls.certificates import Pair
+from tests.support.tls.servers import HOST, Running
 
-from .certificates import Pair
-from .servers import HOST, Running
-from .tls_cases import Row
-
-VERDICT: Final = Program("verdict", Path(__file__).parents[1] / "plugins" / "verdict")
+VERDICT: Final = Program("verdict", Path(__file__).parents[2] / "plugins" / "verdict")
 
 _PATIENCE: Final = 30.0
 """Seconds beyond a question's own after which the program counts as stuck."""

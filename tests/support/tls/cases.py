@@ -17,9 +17,15 @@ from cnpg_plugin_operator.handshake.handshaker import Handshaker
 from cnpg_plugin_operator.handshake.material import usable
 from cnpg_plugin_operator.handshake.progress import HandshakeError, Progress
 from cnpg_plugin_operator.handshake.tls import verify
-
-from .certificates import CLIENT, Pair, authority, self_signed
-from .servers import HOST, Plugin, Running, alerting_server, plugin_server, server_context
+from tests.support.tls.certificates import CLIENT, Pair, authority, self_signed
+from tests.support.tls.servers import (
+    HOST,
+    Plugin,
+    Running,
+    alerting_server,
+    plugin_server,
+    server_context,
+)
 
 Server = contextlib.AbstractAsyncContextManager[Running]
 

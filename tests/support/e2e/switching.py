@@ -10,10 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support import wait
-from tests.support.announced import Peers
-from tests.support.cluster_fixture_api import ApiError
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.probe import Probe
+from tests.support.e2e.announced import Peers
+from tests.support.e2e.api import ApiError
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.probe import Probe
 
 SWITCHED_WITHIN: Final = 60
 """Seconds for a switch; the kubelet of the tests brings mounted Secrets up to date within 15."""

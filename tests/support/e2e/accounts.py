@@ -2,8 +2,8 @@
 
 import json
 
-from tests.support.cluster_fixture_api import Object
-from tests.support.cluster_fixture_plugins import Plugins, collection
+from tests.support.e2e.api import Object
+from tests.support.e2e.plugins import Plugins, collection
 
 
 def the_pod(plugins: Plugins, name: str) -> Object:

@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.cluster import Cluster
 from tests.cluster.network import NODE_ADDRESS, enter_network
-from tests.support.cluster_fixture import image_key, install_chart
+from tests.support.e2e.installation import image_key, install_chart
 
 API_PORT: Final = 6443
 _CHUNK: Final = 65536

@@ -4,8 +4,8 @@ from datetime import timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
-
-from .certificates import (
+from tests.support.tls.cases import INTERMEDIATE, PLUGIN, ROOT, Row, a_plugin
+from tests.support.tls.certificates import (
     CLIENT,
     SERVER,
     Pair,
@@ -16,7 +16,6 @@ from .certificates import (
     key_number,
     self_signed,
 )
-from .tls_cases import INTERMEDIATE, PLUGIN, ROOT, Row, a_plugin
 
 NOT_READABLE: Final = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 

@@ -14,7 +14,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client, well_formed
 from cnpg_plugin_operator.cluster.kinds import Kind
-from tests.support.server_side_apply import apply_part
+from tests.support.unit.server_side_apply import apply_part
 
 JSON = TypeVar("JSON")
 
@@ -25,7 +25,7 @@ PART_MANAGERS = frozenset({names.managers.RESTART, names.managers.SIDECARS, name
 """Who applies a part of somebody else's object."""
 
 
-class FakeClient(Client):
+class FakeCluster(Client):
     """Holds objects by kind, namespace and name; `writes` says what was written."""
 
     def __init__(self) -> None:

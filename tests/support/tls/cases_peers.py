@@ -5,10 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
-
-from .certificates import CLIENT, issue, self_signed
-from .servers import closing, no_server, raw_server, saying, server_context, silent
-from .tls_cases import (
+from tests.support.tls.cases import (
     CNPG,
     INTERMEDIATE,
     PLUGIN,
@@ -18,9 +15,11 @@ from .tls_cases import (
     a_plugin,
     openssl,
 )
-from .tls_cases_servers import ACCEPTED as SERVERS_ACCEPTED
-from .tls_cases_servers import NOT_READABLE
-from .tls_cases_servers import REFUSED as SERVERS_REFUSED
+from tests.support.tls.cases_servers import ACCEPTED as SERVERS_ACCEPTED
+from tests.support.tls.cases_servers import NOT_READABLE
+from tests.support.tls.cases_servers import REFUSED as SERVERS_REFUSED
+from tests.support.tls.certificates import CLIENT, issue, self_signed
+from tests.support.tls.servers import closing, no_server, raw_server, saying, server_context, silent
 
 STRANGER: Final = self_signed("cnpg", dns=(), usages=(CLIENT,))
 ISSUED: Final = issue(ROOT, "cnpg", dns=(), usages=(CLIENT,))

@@ -17,8 +17,8 @@ from cryptography import x509
 from tests.cluster import Cluster
 from tests.cluster.network import call_inside
 from tests.support import wait
-from tests.support.cluster_fixture_api import Api
-from tests.support.cluster_fixture_plugins import collection
+from tests.support.e2e.api import Api
+from tests.support.e2e.plugins import collection
 
 _SECONDS = 5.0
 

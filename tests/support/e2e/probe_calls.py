@@ -1,4 +1,4 @@
-"""The program of the probe (`tests.support.probe`): calls plugins the way CloudNativePG does.
+"""The program of the probe (`tests.support.e2e.probe`): calls plugins the way CloudNativePG does.
 
 Runs as a process of its own inside the cluster's network, so that nothing the tests do can delay a
 call. Every call reads the Service and its two Secrets anew and opens a fresh connection: the

@@ -14,8 +14,8 @@ from tests.cluster import Cluster
 from tests.cluster.cgroups import signal_pod
 from tests.cluster.network import call_inside
 from tests.support import wait
-from tests.support.cluster_fixture import OPERATOR_NAMESPACE, RELEASE
-from tests.support.cluster_fixture_api import CORE, Api, Object
+from tests.support.e2e.api import CORE, Api, Object
+from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE
 
 ACCOUNT: Final = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}"
 WRITING: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})

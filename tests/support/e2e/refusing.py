@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from tests.cluster.errors import ClusterError
 from tests.support import wait
-from tests.support.cluster_fixture_operator import Operator
-from tests.support.remains import marked
+from tests.support.e2e.operator import Operator
+from tests.support.e2e.remains import marked
 from tests.support.resources import NAMESPACE
 
 _NAME: Final = "e2e-refusing"

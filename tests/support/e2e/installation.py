@@ -22,7 +22,7 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.images import PYTHON, PYTHON_IMAGE
 from tests.cluster.paths import cache_directory
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[3]
 CHART: Final = ROOT / "charts" / "cnpg-plugin-operator"
 CRD: Final = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from tests.support import wait
-from tests.support.cluster_fixture_api import APPS, CORE, Api, ApiError
-from tests.support.cluster_fixture_plugins import Plugins
-from tests.support.remains import marked
+from tests.support.e2e.api import APPS, CORE, Api, ApiError
+from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.remains import marked
 from tests.support.resources import NAMESPACE
 
 _API: Final = "admissionregistration.k8s.io/v1"
