@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cloudnative-pg/cnpg-i/pkg/identity"
 	"google.golang.org/grpc/peer"
@@ -23,6 +25,13 @@ func (s identityService) hangIfAsked(ctx context.Context) {
 	}
 }
 
+func (s identityService) version() string {
+	if s.settings.misbehaviour == restless {
+		return fmt.Sprintf("%s-%d", s.settings.version, time.Now().UnixNano())
+	}
+	return s.settings.version
+}
+
 func (s identityService) GetPluginMetadata(
 	ctx context.Context,
 	_ *identity.GetPluginMetadataRequest,
@@ -30,7 +39,7 @@ func (s identityService) GetPluginMetadata(
 	s.hangIfAsked(ctx)
 	return &identity.GetPluginMetadataResponse{
 		Name:          s.settings.name,
-		Version:       s.settings.version,
+		Version:       s.version(),
 		DisplayName:   "Sample plugin",
 		Description:   "Does nothing to a Cluster; for tests",
 		ProjectUrl:    "https://cnpgplugin.dev",

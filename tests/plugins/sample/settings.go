@@ -37,6 +37,7 @@ const (
 	notReady          = "not-ready"          // says so when probed
 	verbose           = "verbose"            // announces capabilities of more than 4 MB
 	crash             = "crash"              // exits with 1 soon after it started
+	restless          = "restless"           // reports another version at every call
 )
 
 // What SAMPLE_HEALTH may say; empty means that there is no health service at all.
@@ -85,7 +86,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 	if set.startDelay, err = time.ParseDuration(or(startDelayVariable, "0s")); err != nil {
 		return set, fmt.Errorf("%s: %w", startDelayVariable, err)
 	}
-	known := []string{behave, hang, neverListen, failingCapability, notReady, verbose, crash}
+	known := []string{behave, hang, neverListen, failingCapability, notReady, verbose, crash, restless}
 	if err := oneOf(misbehaveVariable, set.misbehaviour, known); err != nil {
 		return set, err
 	}

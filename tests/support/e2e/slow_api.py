@@ -1,4 +1,4 @@
-"""A slow way to the API server: every byte that the operator sends arrives seconds later.
+"""A way to the API server that can be slow or closed: the operator's requests go through a proxy.
 
 TLS passes through unchanged, so the operator is told the proxy's address instead of the API
 server's, whose certificate holds the node's address. The kernel of a small machine has no
@@ -21,21 +21,21 @@ _CHUNK: Final = 65536
 
 
 @contextmanager
-def slowed_down(cluster: Cluster, delay: float, **values: object) -> Iterator[None]:
+def slowed_down(cluster: Cluster, delay: float, **values: object) -> Iterator["ApiProxy"]:
     """Let each of the operator's requests take that many seconds more; the chart takes values."""
-    proxy = _Proxy(cluster, delay)
+    proxy = ApiProxy(cluster, delay)
     proxy.start()
     try:
         where = {"KUBERNETES_SERVICE_HOST": NODE_ADDRESS, "KUBERNETES_SERVICE_PORT": proxy.port}
         environment = [{"name": name, "value": str(value)} for name, value in where.items()]
         install_chart(cluster, image_key(), extraEnv=environment, **values)
-        yield
+        yield proxy
     finally:
         install_chart(cluster, image_key())
         proxy.stop()
 
 
-class _Proxy:
+class ApiProxy:
     """Forwards connections in a thread of its own, inside the cluster's network."""
 
     port: int
@@ -43,7 +43,9 @@ class _Proxy:
     def __init__(self, cluster: Cluster, delay: float) -> None:
         self._cluster, self._delay = cluster, delay
         self._started, self._loop = threading.Event(), asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="slow-api", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="api-proxy", daemon=True)
+        self._connections: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     def start(self) -> None:
         self._thread.start()
@@ -53,6 +55,20 @@ class _Proxy:
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=10)
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Close every connection, also new ones, as if there was no API server."""
+        self._loop.call_soon_threadsafe(self._close)
+        try:
+            yield
+        finally:
+            self._is_closed = False
+
+    def _close(self) -> None:
+        self._is_closed = True
+        for connection in self._connections:
+            connection.cancel()
 
     def _run(self) -> None:
         enter_network(self._cluster.layout.netns)
@@ -77,6 +93,12 @@ class _Proxy:
         return server
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:
+            writer.close()
+            return
+        if (task := asyncio.current_task()) is not None:
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
         with contextlib.suppress(OSError, asyncio.CancelledError):
             upstream, sink = await asyncio.open_connection(NODE_ADDRESS, API_PORT)
             try:
