@@ -9,46 +9,26 @@ a resource makes a Deployment CloudNativePG's, and no Deployment of this operato
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import find_condition
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.api.untrusted import printable, read_json
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, LeaderFacts
+from cnpg_plugin_operator.cluster.cnpg_pods import list_pods, read_pods
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod, LeaderFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import manager_of, version_of
-from cnpg_plugin_operator.decide.facts.plugin import PodFacts
 from cnpg_plugin_operator.decide.workload.workload import describe_cnpg_trouble
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
 SELECTOR: Final = label_selector({names.labels.NAME: names.cnpg.APP})
 
 Object = Mapping[str, Any]
-
-
-async def locate(client: Client, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
-    """Read the CloudNativePG operators of a namespace, each with its leader.
-
-    With a reference, return only the one of that name, if it is CloudNativePG's.
-    """
-    return tuple(facts for facts, _ in await locate_deployments(client, namespace, reference))
-
-
-async def locate_deployments(
-    client: Client, namespace: str, reference: str = ""
-) -> list[tuple[CNPGFacts, Object]]:
-    """Like `locate`, with the Deployment of each operator."""
-    deployments, leader = await _find(client, namespace, reference)
-    owner = leader.owner if leader else ""
-    pods = await asyncio.gather(*(_pods(client, body) for body in deployments))
-    return [
-        (read_cnpg(body, leader if body["metadata"]["name"] == owner else None, own), body)
-        for body, own in zip(deployments, pods, strict=True)
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +40,40 @@ class Leader:
     """Name of its Deployment."""
     since: datetime | None
     """When it acquired the Lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A CloudNativePG operator, with the objects that its facts were read from."""
+
+    facts: CNPGFacts
+    deployment: Object
+    pods: list[dict[str, Any]] | None
+    """None where they were not read."""
+
+
+async def locate(client: Client, namespace: str, reference: str = "") -> tuple[Located, ...]:
+    """Read the CloudNativePG operators of a namespace, each with its leader.
+
+    With a reference, return only the one of that name, if it is CloudNativePG's.
+    """
+    deployments, leader = await _find(client, namespace, reference)
+    owner = leader.owner if leader else ""
+    return tuple(
+        await asyncio.gather(
+            *(
+                _read(client, body, leader if body["metadata"]["name"] == owner else None)
+                for body in deployments
+            )
+        )
+    )
+
+
+async def _read(client: Client, deployment: Object, leader: Leader | None) -> Located:
+    """Read the pods where they matter: during a rollout, or where OLM owns the Deployment."""
+    needed = not _is_settled(deployment) or bool(_olm_owner(deployment))
+    pods = await list_pods(client, deployment) if needed else None
+    return Located(read_cnpg(deployment, leader, read_pods(pods or ())), deployment, pods)
 
 
 async def _find(
@@ -110,21 +124,6 @@ def _owner(body: Object, kind: str) -> str:
     return next((str(ref.get("name")) for ref in references if ref.get("kind") == kind), "")
 
 
-async def _pods(client: Client, deployment: Object) -> tuple[PodFacts, ...]:
-    """Read the pods where they matter: during a rollout, or where OLM owns the Deployment."""
-    selector = selector_of(deployment)
-    if not selector or (_is_settled(deployment) and not _olm_owner(deployment)):
-        return ()
-    namespace = deployment["metadata"]["namespace"]
-    return observe.read_pods(await client.list(kinds.POD, namespace, labels=selector))
-
-
-def selector_of(deployment: Object) -> str:
-    """Return the label selector of a Deployment's pods."""
-    labels = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
-    return label_selector({str(key): str(value) for key, value in sorted(labels.items())})
-
-
 def looks_like_cnpg(deployment: Object) -> bool:
     """Whether a Deployment may be CloudNativePG's, by its label or by its container.
 
@@ -150,33 +149,45 @@ def _runs_cnpg(deployment: Object) -> bool:
 
 
 def read_cnpg(
-    deployment: Object, leader: Leader | None, pods: tuple[PodFacts, ...] = ()
+    deployment: Object, leader: Leader | None, pods: tuple[CNPGPod, ...] = ()
 ) -> CNPGFacts:
-    """Read CloudNativePG's Deployment and the leading pod."""
+    """Read CloudNativePG's Deployment, its leading pod, and its pods as far as they are known."""
     metadata, status = deployment["metadata"], deployment.get("status") or {}
-    template = _template_annotations(deployment)
-    settled = _is_settled(deployment)
-    facts = CNPGFacts(
+    spec, annotations = deployment.get("spec") or {}, metadata.get("annotations") or {}
+    template, noted = spec.get("template") or {}, _template_annotations(deployment)
+    settled, refusal = _is_settled(deployment), _read_refusal(status)
+    return CNPGFacts(
         deployment=metadata["name"],
         uid=metadata["uid"],
         version=version_of(deployment),
         rolling=not settled,
         available=status.get("availableReplicas", 0) > 0,
         leader=_leader_facts(leader) if leader else None,
-        restarted_at=read_time(template.get(names.annotations.RESTARTED_AT)),
-        restarted_for=read_revisions(template.get(names.annotations.RESTARTED_FOR)),
+        restarted_at=read_time(noted.get(names.annotations.RESTARTED_AT)),
+        restarted_for=read_revisions(noted.get(names.annotations.RESTARTED_FOR)),
         namespace=metadata.get("namespace", ""),
         generation=int(metadata.get("generation", 0)),
         olm=_olm_owner(deployment),
         watches=_watches(deployment),
         changed_by=_changed_by(metadata.get("managedFields") or []),
-        withdrawn=_withdrawn(metadata.get("annotations") or {}),
+        withdrawn=_withdrawn(annotations),
         pods=pods,
-        rolled_at=read_time((metadata.get("annotations") or {}).get(names.annotations.ROLLED_AT)),
+        rolled_at=read_time(annotations.get(names.annotations.ROLLED_AT)),
         resource_version=str(metadata.get("resourceVersion") or ""),
-        sidecars=read_sidecars((deployment.get("spec") or {}).get("template") or {}),
+        template=template,
+        sidecars=read_sidecars(template),
+        replicas=int(spec.get("replicas", 1)),
+        paused=bool(spec.get("paused")),
+        stuck=_stuck(deployment, pods, settled=settled),
+        refused=str(refusal.get("message") or ""),
+        refused_since=read_time(refusal.get("lastTransitionTime")),
     )
-    return replace(facts, stuck=_stuck(deployment, pods, settled=settled))
+
+
+def _read_refusal(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Find the condition that says that pods cannot be created."""
+    condition = find_condition(status, "ReplicaFailure")
+    return condition if condition.get("status") == "True" else {}
 
 
 def _is_settled(deployment: Object) -> bool:
@@ -190,13 +201,13 @@ def _is_settled(deployment: Object) -> bool:
     )
 
 
-def _stuck(deployment: Object, pods: tuple[PodFacts, ...], *, settled: bool) -> str:
+def _stuck(deployment: Object, pods: tuple[CNPGPod, ...], *, settled: bool) -> str:
     """Return why a rollout makes no progress: it is paused, a pod fails, or its deadline passed."""
     if (deployment.get("spec") or {}).get("paused"):
         return f"Deployment {deployment['metadata']['name']} is paused"
     if settled:
         return ""
-    trouble = describe_cnpg_trouble(pods)
+    trouble = describe_cnpg_trouble(each.pod for each in pods)
     if trouble:
         return trouble
     for condition in (deployment.get("status") or {}).get("conditions") or []:

@@ -54,7 +54,7 @@ class Restarter:
 
     async def delete_pod(self, namespace: str, cnpg: CNPGFacts, name: str) -> None:
         """Delete one of CloudNativePG's pods; its ReplicaSet creates another."""
-        uid = next((pod.uid for pod in cnpg.pods if pod.name == name), None)
+        uid = next((each.pod.uid for each in cnpg.pods if each.pod.name == name), None)
         await self._client.delete(kinds.POD, name, namespace, uid=uid)
 
     async def note_withdrawal(

@@ -17,12 +17,11 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.clusters import list_clusters
-from cnpg_plugin_operator.cluster.cnpg import locate_deployments
-from cnpg_plugin_operator.cluster.cnpg_pod import read_host
+from cnpg_plugin_operator.cluster.cnpg import locate
+from cnpg_plugin_operator.cluster.cnpg_environment import read_for_sidecars
 from cnpg_plugin_operator.cluster.plugins import with_record
 from cnpg_plugin_operator.cluster.snapshot import OWN, Gatherer, concerning
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,8 @@ class CNPGSnapshot:
     """Managed namespaces in which CloudNativePG runs; read only where it does not run here."""
     reference_exists: bool
     """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
-    host: HostFacts | errors.ClusterError | None = None
-    """Its pods as the host of sidecars; None unless there is exactly one, and any sidecar."""
+    unread: errors.ClusterError | None = None
+    """Why what only sidecars need was not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class Namespaces:
         found = await asyncio.gather(
             *(self._read_cnpg(namespace, reference, resources) for reference in references)
         )
-        hosting = any(each.host is not None for each in found)
+        hosting = any(c.environment is not None for each in found for c in each.cnpg)
         return NamespaceSnapshot(
             resources=tuple(resources),
             cnpg=dict(zip(references, found, strict=True)),
@@ -100,21 +99,21 @@ class Namespaces:
     async def _read_cnpg(
         self, namespace: str, reference: str, resources: list[dict[str, Any]]
     ) -> CNPGSnapshot:
-        located = await locate_deployments(self._client, namespace, reference)
-        facts = tuple(facts for facts, _ in located)
-        host: HostFacts | errors.ClusterError | None = None
-        if len(located) == 1 and (facts[0].sidecars or _any_sidecar(resources)):
-            reading = read_host(self._client, located[0][1], configured=self._sidecars_allowed)
+        located = await locate(self._client, namespace, reference)
+        facts = tuple(each.facts for each in located)
+        unread = None
+        if len(facts) == 1 and (facts[0].sidecars or _any_sidecar(resources)):
+            reading = read_for_sidecars(self._client, located[0], configured=self._sidecars_allowed)
             try:
-                host = await concerning(Type.AVAILABLE, reading)
+                facts = (await concerning(Type.AVAILABLE, reading),)
             except errors.ClusterError as error:
-                host = error
+                unread = error
         return CNPGSnapshot(
             cnpg=with_record(facts, resources, self._gatherer.clock()),
             elsewhere=() if facts else await self._gatherer.cnpg_namespaces(),
             reference_exists=bool(facts)
             or await self._gatherer.reference_exists(namespace, reference),
-            host=host,
+            unread=unread,
         )
 
 

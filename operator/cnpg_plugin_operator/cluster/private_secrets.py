@@ -16,7 +16,7 @@ from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
-from cnpg_plugin_operator.cluster.cnpg_pod import flag_values
+from cnpg_plugin_operator.cluster.cnpg_environment import flag_values
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.decide.acceptance.private_secrets import (
     SECRETS_LIMIT,

@@ -13,13 +13,12 @@ from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.cnpg import selector_of
+from cnpg_plugin_operator.cluster.cnpg_pods import list_pods
 from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
 from cnpg_plugin_operator.cluster.snapshot import Gatherer, concerning
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.desired.objects import Object, digest
 
 
@@ -39,7 +38,7 @@ class SidecarSnapshot:
 
 
 class Sidecars:
-    """Reads for sidecars, and writes CloudNativePG's Deployment as their host."""
+    """Reads for sidecars, and writes CloudNativePG's Deployment as far as they are concerned."""
 
     def __init__(
         self, client: Client, gatherer: Gatherer, *, guard: WriteGuard | None = None
@@ -71,13 +70,12 @@ class Sidecars:
     async def pod_names(self, namespace: str, deployment: str) -> list[str]:
         """Name the pods of CloudNativePG's Deployment, those that are being deleted included."""
         body = await self._client.get(kinds.DEPLOYMENT, deployment, namespace)
-        bodies = await self._client.list(kinds.POD, namespace, labels=selector_of(body))
-        return [pod["metadata"]["name"] for pod in bodies]
+        return [pod["metadata"]["name"] for pod in await list_pods(self._client, body)]
 
     async def apply(
         self,
         namespace: str,
-        host: HostFacts,
+        cnpg: CNPGFacts,
         template: Object,
         rolled_at: datetime | None,
         *,
@@ -89,7 +87,7 @@ class Sidecars:
         on the Deployment. A dry run only checks whether the API server would accept it. Raises
         `WriteLoopError` where the same sidecars are written too often.
         """
-        key = (kinds.DEPLOYMENT.kind, namespace, host.deployment)
+        key = (kinds.DEPLOYMENT.kind, namespace, cnpg.deployment)
         wanted = digest(template)
         if not dry_run:
             self._guard.admit(key, wanted, "its sidecars", None)
@@ -98,9 +96,9 @@ class Sidecars:
             kinds.DEPLOYMENT,
             {
                 "metadata": {
-                    "name": host.deployment,
+                    "name": cnpg.deployment,
                     "namespace": namespace,
-                    "uid": host.uid,
+                    "uid": cnpg.uid,
                     "annotations": noted,
                 },
                 "spec": {"template": template} if template else {},

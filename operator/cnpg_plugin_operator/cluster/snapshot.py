@@ -210,7 +210,7 @@ class Gatherer:
 
     async def cnpg(self, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
         """Read the CloudNativePG operators of a namespace, each with its leader."""
-        return await locate(self._client, namespace, reference)
+        return tuple(each.facts for each in await locate(self._client, namespace, reference))
 
     async def reference_exists(self, namespace: str, reference: str) -> bool:
         """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""

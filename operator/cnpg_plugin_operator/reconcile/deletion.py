@@ -88,8 +88,8 @@ async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) ->
 
     The namespace's pass takes it out, once the status says that nothing holds the removal up.
     """
-    hosts = [cnpg for cnpg in view.cnpg if leaving.name in cnpg.sidecars]
-    if not hosts:
+    running = [cnpg for cnpg in view.cnpg if leaving.name in cnpg.sidecars]
+    if not running:
         return None
     clusters = await env.gatherer.clusters(leaving)
     if clusters and leaving.protected:
@@ -100,7 +100,7 @@ async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) ->
     waits = f" It waits: {reason}." if reason else ""
     return unknown(
         Reason.DELETING,
-        f"The sidecar is taken out of Deployment {hosts[0].deployment}.{waits}",
+        f"The sidecar is taken out of Deployment {running[0].deployment}.{waits}",
     )
 
 

@@ -16,7 +16,6 @@ from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.plugin import names_sidecar
 from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot, NamespaceSnapshot, known
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll
 from cnpg_plugin_operator.reconcile.environment import FALLBACK_RETRY, Environment
 from cnpg_plugin_operator.reconcile.failures import condition_of, log_failure
@@ -164,20 +163,26 @@ class _Pass:
 
     async def _roll(self, cnpg: CNPGFacts, found: CNPGSnapshot) -> Rolled | None:
         """Bring the sidecars of one CloudNativePG up to date."""
-        host, clusters = known(found.host), known(self._seen.clusters)
-        if host is None:
+        if found.unread is not None:
+            raise found.unread
+        if cnpg.environment is None:
             return None
+        clusters = known(self._seen.clusters)
         candidates = find_candidates(
-            self._seen.resources, clusters, self._wants, host, self._env.policy
+            self._seen.resources,
+            clusters,
+            self._wants,
+            cnpg,
+            cnpg.environment,
+            self._env.policy,
         )
-        self.wrote += await self._follow_moves(candidates, cnpg, host)
+        self.wrote += await self._follow_moves(candidates, cnpg)
         if self.wrote:
             return None
         rolled = await SidecarRollout(
             env=self._env,
             namespace=self._namespace,
             cnpg=cnpg,
-            host=host,
             candidates=candidates,
             clusters=clusters,
             services=self._seen.services,
@@ -188,15 +193,13 @@ class _Pass:
         self.wrote += rolled.wrote
         return rolled
 
-    async def _follow_moves(
-        self, candidates: Candidates, cnpg: CNPGFacts, host: HostFacts
-    ) -> list[str]:
+    async def _follow_moves(self, candidates: Candidates, cnpg: CNPGFacts) -> list[str]:
         """Show or hide the Services of plugins that become sidecars."""
         wrote = []
         for plugin in (each.plugin for each in candidates.each if each.plugin is not None):
             if plugin.is_sidecar and not plugin.spec.suspend and not plugin.deleting:
                 services = self._seen.services
-                wrote += await follow_move(self._env, plugin, services, cnpg, host)
+                wrote += await follow_move(self._env, plugin, services, cnpg)
         return wrote
 
     async def _restart(self, reference: str, cnpg: CNPGFacts, rolled: Rolled | None) -> Restarting:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.registration.restart import RestartDecision, RestartNeed
 from cnpg_plugin_operator.decide.sidecar.rollout import Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import SidecarSet
@@ -63,16 +62,12 @@ class CNPGView:
         """The CloudNativePG operators that were found."""
         return self.seen.cnpg
 
-    @property
-    def host(self) -> HostFacts | None:
-        """Its pods as the host of sidecars."""
-        return self.seen.host if isinstance(self.seen.host, HostFacts) else None
-
     def without_sidecars(self) -> "CNPGView":
         """Give what a plugin with a Service of its own depends on."""
         failed: dict[Type, Exception] = {**self.failed}
         failed.pop(Type.AVAILABLE, None)
-        seen = replace(self.seen, host=None)
+        cnpg = (replace(c, pods=(), evictions=(), environment=None) for c in self.cnpg)
+        seen = replace(self.seen, cnpg=tuple(cnpg), unread=None)
         return CNPGView(seen, self.restart, self.refused, failed=failed)
 
 

@@ -1,4 +1,4 @@
-"""CloudNativePG's pod as the host of sidecars, as its own manifest has it until a test differs."""
+"""CloudNativePG with sidecars, as its own manifest has it until a test differs."""
 
 import json
 from copy import deepcopy
@@ -14,7 +14,7 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.sidecar_status import SidecarNote
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod, PodEnvironment
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput
@@ -27,6 +27,13 @@ MANIFEST = Path(__file__).parent / "cnpg-deployment.yaml"
 DEPLOYMENT: dict[str, Any] = yaml.safe_load(MANIFEST.read_text())
 
 PLACE = Place("/plugins", {"runAsUser": 10001, "runAsGroup": 10001})
+ENVIRONMENT = PodEnvironment(
+    directory=PLACE.directory,
+    user=PLACE.user,
+    account="cnpg-manager",
+    ports=frozenset({8080, 9443}),
+    kubernetes=(1, 33),
+)
 GATE = Gate(image="example.org/cnpg-plugin-operator:1.0.0")
 
 
@@ -42,23 +49,22 @@ def template(part: dict[str, Any] | None = None) -> dict[str, Any]:
     return live
 
 
-def host(part: dict[str, Any] | None = None, **facts: Any) -> HostFacts:
+def deployed(part: dict[str, Any] | None = None, **facts: Any) -> CNPGFacts:
+    """What is read of it where there are sidecars, with a part of the pod template applied."""
     live = template(part)
     if part is None and facts.get("pods"):
         # It was rolled out: the newest pod was made of it.
         stands = json.dumps(dict(facts["pods"][-1].sidecars))
         live["metadata"]["annotations"] = {names.annotations.SIDECARS: stands}
-    usual = HostFacts(
-        deployment="cnpg-controller-manager",
-        uid="uid-of-cnpg",
-        template=live,
-        directory=PLACE.directory,
-        user=PLACE.user,
-        account="cnpg-manager",
-        ports=frozenset({8080, 9443}),
-        kubernetes=(1, 33),
+    inside = {name: facts.pop(name) for name in PodEnvironment.__slots__ if name in facts}
+    return cnpg(
+        **{
+            "template": live,
+            "leader": replace(leader(ago(3600)), pod="cnpg-1"),
+            "environment": replace(ENVIRONMENT, **inside),
+            **facts,
+        }
     )
-    return replace(usual, **facts)
 
 
 def sidecar_spec(name: str = "hello", **spec: Any) -> Plugin:
@@ -83,14 +89,14 @@ def identified(name: str = "hello.example.org", version: str = "1.0.0") -> Hands
     return HandshakeOutcome(Reason.IDENTIFIED, "answered", Identity(name, version))
 
 
-def host_pod(
+def cnpg_pod(
     *containers: ContainerFacts,
     name: str = "cnpg-1",
     created: datetime | None = None,
     ready: bool = True,
     unschedulable: str = "",
     **facts: Any,
-) -> HostPod:
+) -> CNPGPod:
     """A pod of CloudNativePG's that was started with sidecar hello, which answered the gate."""
     found = pod(
         *(containers or (sidecar_container(),)),
@@ -99,7 +105,7 @@ def host_pod(
         ready=ready,
         unschedulable=unschedulable,
     )
-    usual = HostPod(
+    usual = CNPGPod(
         pod=found,
         sidecars={"hello": "r1"},
         verdicts={"hello.example.org": identified()},
@@ -127,8 +133,7 @@ def situation(**facts: Any) -> SidecarInput:
         member=Member(SEEN, WANTED, applied=WANTED),
         rollout=Rollout(Roll.NOTHING),
         pending=False,
-        host=host(pods=(host_pod(),)),
-        cnpg=cnpg(leader=replace(leader(ago(3600)), pod="cnpg-1")),
+        cnpg=deployed(pods=(cnpg_pod(),)),
         clusters=(),
         now=NOW,
     )

@@ -16,9 +16,10 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import field_selector, is_name, label_selector
 from cnpg_plugin_operator.cluster.cert_manager import read_issuer
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.cnpg import selector_of
+from cnpg_plugin_operator.cluster.cnpg_pods import list_pods
 from cnpg_plugin_operator.cluster.snapshot import Gatherer
 from tests.support.unit.builders import plugin, resource
+from tests.support.unit.fake_cluster import FakeCluster
 
 Call: TypeAlias = Callable[[Client, str], Awaitable[Any]]
 
@@ -193,14 +194,15 @@ def test_a_selector_holds_what_was_asked_for_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("value", ["a,b", "a=b", "a b", "!a", "a)", "-a", "a" * 64, "a\n"])
-def test_no_value_adds_a_condition_to_a_selector(value: str) -> None:
-    deployment = {"spec": {"selector": {"matchLabels": {"app": value}}}}
+async def test_no_value_adds_a_condition_to_a_selector(value: str) -> None:
+    selector = {"matchLabels": {"app": value}}
+    deployment = {"metadata": {"namespace": "cnpg-system"}, "spec": {"selector": selector}}
     with pytest.raises(errors.RejectedError):
         label_selector({names.labels.PLUGIN: value})
     with pytest.raises(errors.RejectedError):
         label_selector({}, value)
     with pytest.raises(errors.RejectedError):
-        selector_of(deployment)
+        await list_pods(FakeCluster(), deployment)
 
 
 @pytest.mark.parametrize("value", ["a,b=c", "a=b", "", "a\\,b"])

@@ -68,11 +68,12 @@ class Namespace:
         return {"metadata": meta}
 
     async def found(self, reference: str = "") -> list[str]:
-        return sorted(c.deployment for c in await locate(self.client, NAMESPACE, reference))
+        found = await locate(self.client, NAMESPACE, reference)
+        return sorted(each.facts.deployment for each in found)
 
     async def one(self) -> CNPGFacts:
         [found] = await locate(self.client, NAMESPACE)
-        return found
+        return found.facts
 
 
 @pytest.fixture
@@ -152,7 +153,8 @@ async def test_only_the_one_that_leads_has_a_leader(place: Namespace) -> None:
     place.deploy("two", LABELLED)
     place.lead("two")
 
-    leaders = {c.deployment: c.leader for c in await locate(place.client, NAMESPACE)}
+    found = [each.facts for each in await locate(place.client, NAMESPACE)]
+    leaders = {each.deployment: each.leader for each in found}
     assert leaders["one"] is None
     assert leaders["two"] is not None
 
@@ -249,7 +251,7 @@ async def test_what_olm_owns_is_recognised(place: Namespace) -> None:
     found = await place.one()
     assert found.olm == "cloudnative-pg.v1.29.0"
     assert found.version == "1.29.0"
-    assert [pod.name for pod in found.pods] == ["cnpg-controller-manager-5d9c-abcde"]
+    assert [each.pod.name for each in found.pods] == ["cnpg-controller-manager-5d9c-abcde"]
 
 
 async def test_olm_is_recognised_by_the_owner_reference_too(place: Namespace) -> None:

@@ -18,6 +18,7 @@ from cnpg_plugin_operator.decide.facts.cnpg import (
     ClusterFacts,
     CNPGEvent,
     CNPGFacts,
+    CNPGPod,
     PluginStatusFacts,
     RestartRecord,
     Touch,
@@ -160,20 +161,22 @@ SITUATIONS: list[Row] = [
      {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(4000, 2, hello="r1"))},
      Reason.RESTART_PENDING, Action.RESTART),
     ("under OLM the pods are replaced", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, olm="cnpg.v1", pods=(pod(name="cnpg-1"),))},
+     {"announcement": MOVED,
+      "cnpg": replace(AT_REST, olm="cnpg.v1", pods=(CNPGPod(pod(name="cnpg-1")),))},
      Reason.RESTART_PENDING, Action.RESTART),
     ("under OLM a policy that forbids it is kept too", KEEPING,
      {"announcement": MOVED, "policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")},
      Reason.RESTART_FORBIDDEN, None),
     ("under OLM a pod from before the restart is deleted", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, olm="cnpg.v1", record=noted(3),
-                                             pods=(pod(name="cnpg-1", created=ago(900)),))},
+     {"announcement": MOVED, "cnpg": replace(
+         AT_REST, olm="cnpg.v1", record=noted(3),
+         pods=(CNPGPod(pod(name="cnpg-1", created=ago(900))),))},
      Reason.RESTARTING, Action.DELETE_POD),
     ("under OLM one pod after the other is deleted", KEEPING,
      {"announcement": MOVED, "cnpg": replace(
          AT_REST, olm="cnpg.v1", record=noted(3), pods=(
-             pod(name="cnpg-1", created=ago(900)),
-             pod(name="cnpg-2", created=ago(900), deleting=True)))},
+             CNPGPod(pod(name="cnpg-1", created=ago(900))),
+             CNPGPod(pod(name="cnpg-2", created=ago(900), deleting=True))))},
      Reason.RESTARTING, Action.WAIT),
     ("a new image is announced by a touch of the Service", SILENT,
      {"announcement": UPGRADED, "registered_revision": "r1"}, Reason.ANNOUNCED, None),
@@ -306,8 +309,8 @@ def at(seconds: float) -> datetime:
 
 def facts_of_olm(*pods: PodFacts, leading: str = "cnpg-1") -> CNPGFacts:
     lead = replace(leader(ago(900)), pod=leading)
-    return replace(AT_REST, version="1.25.0", olm="cnpg.v1", record=noted(3), pods=pods,
-                   leader=lead)  # fmt: skip
+    return replace(AT_REST, version="1.25.0", olm="cnpg.v1", record=noted(3),
+                   pods=tuple(CNPGPod(pod) for pod in pods), leader=lead)  # fmt: skip
 
 
 def test_under_olm_the_leader_goes_last() -> None:

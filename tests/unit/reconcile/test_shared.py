@@ -8,12 +8,12 @@ import pytest
 
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.registration.restart import Action, RestartDecision, RestartNeed
 from cnpg_plugin_operator.errors import UnavailableError
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Key, Shared, Wants
-from tests.support.unit.builders import NOW, cnpg
-from tests.support.unit.cnpg_pods import host
+from tests.support.unit.builders import NOW
+from tests.support.unit.cnpg_pods import cnpg_pod, deployed
 
 HERE = "cnpg-system"
 STANDALONE = Wants("uid-1", 1)
@@ -36,8 +36,8 @@ def shared(woken: list[Key]) -> Shared:
     return shared
 
 
-def view(hosted: HostFacts | None = None, **more: Any) -> CNPGView:
-    seen = CNPGSnapshot((cnpg(),), (), reference_exists=True, host=hosted or host())
+def view(found: CNPGFacts | None = None, **more: Any) -> CNPGView:
+    seen = CNPGSnapshot((found or deployed(),), (), reference_exists=True)
     return replace(CNPGView(seen), **more)
 
 
@@ -48,7 +48,8 @@ def wait(seconds: float, reason: str = "CloudNativePG is being rolled out") -> R
 BOTH: list[Key] = [(HERE, "alone"), (HERE, "hosted")]
 CHANGES: list[tuple[str, CNPGView, list[Key]]] = [
     ("nothing, nobody", view(), []),
-    ("CloudNativePG's pods, the sidecar", view(host(available=False)), BOTH[1:]),
+    ("CloudNativePG's pods, the sidecar", view(deployed({}, pods=(cnpg_pod(),))), BOTH[1:]),
+    ("CloudNativePG's Deployment, both", view(deployed(available=False)), BOTH),
     ("a restart that waits, both", view(restart=wait(2)), BOTH),
     ("an error of the sidecars, the sidecar", view(failed={Type.AVAILABLE: OSError()}), BOTH[1:]),
     ("an error of the restart, both", view(failed={Type.REGISTERED: OSError()}), BOTH),

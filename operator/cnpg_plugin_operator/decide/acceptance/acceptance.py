@@ -16,11 +16,10 @@ from cnpg_plugin_operator.decide.acceptance.issuer_grants import IssuerInput, ju
 from cnpg_plugin_operator.decide.acceptance.labels import find_label_problems
 from cnpg_plugin_operator.decide.acceptance.pods import find_pod_problems
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, judge_secrets
-from cnpg_plugin_operator.decide.acceptance.sidecars import judge_host
+from cnpg_plugin_operator.decide.acceptance.sidecars import judge_sidecar_spec
 from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
 from cnpg_plugin_operator.desired.access import account_name, creates_account
 from cnpg_plugin_operator.desired.sidecars import Gate
@@ -63,8 +62,6 @@ class AcceptanceInput:
     reference_exists: bool = False
     """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
     grants: Grants = field(default_factory=Grants)
-    host: HostFacts | None = None
-    """CloudNativePG's pod; read for sidecars only."""
     gate: Gate = field(default_factory=Gate)
     private: PrivateSecrets = field(default_factory=PrivateSecrets)
     """What is known of the Secrets that the resource names."""
@@ -246,9 +243,10 @@ def _impossible_sidecar(given: AcceptanceInput) -> Verdict | None:
             "spec.mode: Sidecar is not granted to plugins; an administrator can allow it with the "
             "chart value sidecars.allowed.",
         )
-    if given.host is None:
+    cnpg = given.cnpg[0]
+    if cnpg.environment is None:
         return None
-    return judge_host(given.plugin, given.cnpg[0], given.host, given.gate)
+    return judge_sidecar_spec(given.plugin, cnpg, cnpg.environment, given.gate)
 
 
 def _accepted(given: AcceptanceInput) -> Verdict:

@@ -15,8 +15,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.acceptance.pod_security import find_security_problems
 from cnpg_plugin_operator.decide.acceptance.pods import holds_token
 from cnpg_plugin_operator.decide.checks import first
-from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, PodEnvironment
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, build_sidecar
 
 NATIVE_SIDECARS: Final = (1, 29)
@@ -30,22 +29,24 @@ _ELECTION: Final = re.compile(r"^--?leader-elect(?:ion)?(?:=(?:true|1|t))?$", re
 
 
 @dataclass(frozen=True, slots=True)
-class HostingInput:
+class SidecarSpecInput:
     """The input of the checks."""
 
     plugin: Plugin
     cnpg: CNPGFacts
-    host: HostFacts
+    environment: PodEnvironment
     gate: Gate
 
 
-def judge_host(plugin: Plugin, cnpg: CNPGFacts, host: HostFacts, gate: Gate) -> Verdict | None:
+def judge_sidecar_spec(
+    plugin: Plugin, cnpg: CNPGFacts, environment: PodEnvironment, gate: Gate
+) -> Verdict | None:
     """Explain why CloudNativePG's pod cannot run a plugin; None where it can."""
-    given = HostingInput(plugin, cnpg, host, gate)
+    given = SidecarSpecInput(plugin, cnpg, environment, gate)
     return first(CHECKS, given)
 
 
-def _managed_by_olm(given: HostingInput) -> Verdict | None:
+def _managed_by_olm(given: SidecarSpecInput) -> Verdict | None:
     """OLM reverts the Deployment to its ClusterServiceVersion at once."""
     if not given.cnpg.olm:
         return None
@@ -56,9 +57,9 @@ def _managed_by_olm(given: HostingInput) -> Verdict | None:
     )
 
 
-def _too_old(given: HostingInput) -> Verdict | None:
+def _too_old(given: SidecarSpecInput) -> Verdict | None:
     """Without native sidecars, nothing would start before CloudNativePG."""
-    version = given.host.kubernetes
+    version = given.environment.kubernetes
     if version is None or version >= NATIVE_SIDECARS:
         return None
     return no(
@@ -68,7 +69,7 @@ def _too_old(given: HostingInput) -> Verdict | None:
     )
 
 
-def _gateless(given: HostingInput) -> Verdict | None:
+def _gateless(given: SidecarSpecInput) -> Verdict | None:
     """The operator does not know its own image."""
     if given.gate.image:
         return None
@@ -79,20 +80,20 @@ def _gateless(given: HostingInput) -> Verdict | None:
     )
 
 
-def _mounted_by_others(given: HostingInput) -> Verdict | None:
+def _mounted_by_others(given: SidecarSpecInput) -> Verdict | None:
     """An administrator added sidecars by hand."""
-    host = given.host
-    if not host.mounted:
+    environment = given.environment
+    if not environment.mounted:
         return None
     return no(
         Reason.NAME_CONFLICT,
-        f"Deployment {host.deployment} already mounts volume {host.mounted} at {host.directory}, "
-        "where CloudNativePG looks for sockets: remove that mount, and the sidecars that use it, "
-        "from the Deployment.",
+        f"Deployment {given.cnpg.deployment} already mounts volume {environment.mounted} at "
+        f"{environment.directory}, where CloudNativePG looks for sockets: remove that mount, and "
+        "the sidecars that use it, from the Deployment.",
     )
 
 
-def _invalid(given: HostingInput) -> Verdict | None:
+def _invalid(given: SidecarSpecInput) -> Verdict | None:
     """The container would gain more than its own rights, or stop CloudNativePG."""
     problem = next(_find_problems(given), None)
     return no(Reason.INVALID_SPEC, f"{problem}.") if problem else None
@@ -108,32 +109,32 @@ CHECKS: Final = (
 """In order: where a sidecar cannot run, then what it must not be."""
 
 
-def _find_problems(given: HostingInput) -> Iterator[str]:
-    plugin, host = given.plugin, given.host
+def _find_problems(given: SidecarSpecInput) -> Iterator[str]:
+    plugin, environment = given.plugin, given.environment
     try:
-        sidecar = build_sidecar(plugin, Place(host.directory, host.user))
+        sidecar = build_sidecar(plugin, Place(environment.directory, environment.user))
         pod = {"initContainers": [sidecar.container], "volumes": list(plugin.spec.volumes)}
         yield from (f"The sidecar {problem}" for problem in find_security_problems({"spec": pod}))
-        yield from _check_account(plugin, host)
+        yield from _check_account(plugin, environment)
         for volume in plugin.spec.volumes:
             yield from _check_token(plugin, volume)
             yield from _check_memory(volume)
         yield from _check_storage(plugin)
-        yield from _check_mounts(plugin, host)
-        yield from _check_user(plugin, host)
-        yield from _check_arguments(plugin, host)
+        yield from _check_mounts(plugin, environment)
+        yield from _check_user(plugin, environment)
+        yield from _check_arguments(plugin, environment)
     except (AttributeError, TypeError, KeyError, ValueError):
         yield "The spec is invalid: a field has a list where an object belongs, or the reverse"
     except RecursionError:
         yield "The spec has too many levels"
 
 
-def _check_account(plugin: Plugin, host: HostFacts) -> Iterator[str]:
+def _check_account(plugin: Plugin, environment: PodEnvironment) -> Iterator[str]:
     account = plugin.spec.service_account.name
-    if account and account != host.account:
+    if account and account != environment.account:
         yield (
             f"spec.serviceAccount.name: a sidecar can only use CloudNativePG's account, "
-            f"{host.account}"
+            f"{environment.account}"
         )
 
 
@@ -170,21 +171,21 @@ def _check_storage(plugin: Plugin) -> Iterator[str]:
         )
 
 
-def _check_mounts(plugin: Plugin, host: HostFacts) -> Iterator[str]:
+def _check_mounts(plugin: Plugin, environment: PodEnvironment) -> Iterator[str]:
     own = {volume.get("name") for volume in plugin.spec.volumes}
     for mount in plugin.spec.volume_mounts:
         path = str(mount.get("mountPath", "")).rstrip("/")
         if mount.get("name") not in own:
             yield f"spec.volumeMounts: {mount.get('name')} is not in spec.volumes"
-        for taken in (host.directory.rstrip("/"), names.sidecars.TOKEN_DIRECTORY):
+        for taken in (environment.directory.rstrip("/"), names.sidecars.TOKEN_DIRECTORY):
             if path == taken or taken.startswith(f"{path}/") or path.startswith(f"{taken}/"):
                 yield f"spec.volumeMounts: {path or '/'} would hide {taken}"
 
 
-def _check_user(plugin: Plugin, host: HostFacts) -> Iterator[str]:
+def _check_user(plugin: Plugin, environment: PodEnvironment) -> Iterator[str]:
     """Another user could not open the socket."""
     security = plugin.spec.security_context
-    for key, value in host.user.items():
+    for key, value in environment.user.items():
         if security.get(key, value) != value:
             yield (
                 f"spec.securityContext.{key}: CloudNativePG runs with {value} and could not "
@@ -194,8 +195,8 @@ def _check_user(plugin: Plugin, host: HostFacts) -> Iterator[str]:
         yield "spec.securityContext: CloudNativePG's pod must not run anything as root"
 
 
-def _check_arguments(plugin: Plugin, host: HostFacts) -> Iterator[str]:
-    ports = CNPG_PORTS | host.ports
+def _check_arguments(plugin: Plugin, environment: PodEnvironment) -> Iterator[str]:
+    ports = CNPG_PORTS | environment.ports
     arguments = [*plugin.spec.command, *plugin.spec.args]
     for argument in arguments:
         # A Go program reads `--leader-elect false` as true, and `false` as another argument.

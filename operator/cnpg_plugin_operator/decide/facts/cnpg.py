@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from cnpg_plugin_operator.decide.facts.plugin import PodFacts
+from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, HandshakeOutcome, PodFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,69 @@ class RestartRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CNPGFacts:
-    """The CloudNativePG operator of a namespace."""
+class CNPGPod:
+    """One of CloudNativePG's pods, with the sidecars that it was started with."""
 
+    pod: PodFacts
+    sidecars: Mapping[str, str] = field(default_factory=dict)
+    """Revisions of its sidecars by the names of their resources."""
+    verdicts: Mapping[str, HandshakeOutcome] = field(default_factory=dict)
+    """The gate's verdicts, by CNPG-I names."""
+    gate_ended: datetime | None = None
+    """When the gate let CloudNativePG start; None before that."""
+    gate_started: bool = False
+    """Whether the gate runs or has run: by then all sidecars were started."""
+    scheduled: bool = True
+    """Whether it is assigned to a node."""
+    ended: bool = False
+    """Whether it never runs again; the ReplicaSet creates another."""
+    ready_since: datetime | None = None
+    """When it became ready; None while it is not."""
+    unmounted: str = ""
+    """The kubelet's message about a volume that it cannot mount, or empty."""
+
+    def container(self, name: str) -> ContainerFacts | None:
+        """Find a container of the pod."""
+        return next((c for c in self.pod.containers if c.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """One of CloudNativePG's pods that the kubelet evicted because of its resource usage."""
+
+    pod: str
+    created: datetime
+    ended: datetime
+    """When it was evicted, else when it was created."""
+    sidecars: Mapping[str, str]
+    """Revisions of its sidecars by the names of their resources."""
+    message: str
+    """The kubelet's message."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnvironment:
+    """What a sidecar finds in CloudNativePG's pod."""
+
+    directory: str
+    """Where CloudNativePG looks for sockets."""
+    user: Mapping[str, int]
+    """`runAsUser` and `runAsGroup` of its container, as far as they are set."""
+    account: str
+    """Its service account."""
+    mounted: str = ""
+    """The volume that another owner mounts at the directory, or empty."""
+    ports: frozenset[int] = frozenset()
+    """The ports that its container listens on."""
+    kubernetes: tuple[int, int] | None = None
+    """Version of the API server, or None where it is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class CNPGFacts:
+    """The CloudNativePG operator of a namespace: its Deployment, its leader and its pods."""
+
+    # The Deployment
     deployment: str
     uid: str
     version: str
@@ -49,35 +110,65 @@ class CNPGFacts:
     rolling: bool
     """Whether a rollout of the Deployment is in progress."""
     available: bool
+    """Whether any of its pods is available."""
     leader: LeaderFacts | None
     restarted_at: datetime | None
     """When this operator last requested a restart."""
     restarted_for: Mapping[str, str]
     """The revisions that this restart was for."""
+    namespace: str = "cnpg-system"
     generation: int = 0
     """The Deployment's generation, which grows with every change of its spec."""
+    resource_version: str = field(default="", compare=False)
+    """Of the Deployment, for writes that must not overwrite another's."""
     olm: str = ""
     """The ClusterServiceVersion that owns the Deployment, or empty: OLM reverts any change of the
     pod template at once."""
-    watches: tuple[str, ...] = ()
-    """The namespaces in `WATCH_NAMESPACE`; empty where all are watched."""
-    stuck: str = ""
-    """Why a rollout makes no progress, as Deployment and pods report it, or empty."""
     changed_by: str = ""
     """The field manager that last changed the Deployment's spec, other than this operator's."""
-    pods: tuple[PodFacts, ...] = ()
-    """Its pods; read only while it rolls out or where OLM owns it."""
-    withdrawn: Mapping[str, datetime] = field(default_factory=dict)
-    """When plugins were withdrawn, by their CNPG-I names."""
-    record: RestartRecord | None = None
-    """The newest restart that was recorded in the namespace."""
+    watches: tuple[str, ...] = ()
+    """The namespaces in `WATCH_NAMESPACE`; empty where all are watched."""
+    template: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The current pod template."""
     sidecars: Mapping[str, str] = field(default_factory=dict)
-    """The sidecars in its pod template: resource → revision."""
-    namespace: str = "cnpg-system"
+    """The sidecars in it: resource → revision."""
+    replicas: int = 1
+
+    # Its rollout
+    paused: bool = False
+    """Whether a user has paused its rollout."""
+    stuck: str = ""
+    """Why a rollout makes no progress, as Deployment and pods report it, or empty."""
+    refused: str = ""
+    """Why the API server refuses to create a pod, or empty."""
+    refused_since: datetime | None = None
+    """Since when it refuses."""
+
+    # What this operator did to it
     rolled_at: datetime | None = None
     """When this operator last rolled it for sidecars."""
-    resource_version: str = field(default="", compare=False)
-    """Of the Deployment, for writes that must not overwrite another's."""
+    record: RestartRecord | None = None
+    """The newest restart that was recorded in the namespace."""
+    withdrawn: Mapping[str, datetime] = field(default_factory=dict)
+    """When plugins were withdrawn, by their CNPG-I names."""
+
+    # What takes further requests
+    pods: tuple[CNPGPod, ...] = ()
+    """Its pods, oldest first; read only while it rolls out, where OLM owns it, or for sidecars."""
+    evictions: tuple[Eviction, ...] = ()
+    """Oldest first; read only for sidecars."""
+    environment: PodEnvironment | None = None
+    """Read only for sidecars; None where there is none."""
+
+    @property
+    def current_pods(self) -> tuple[CNPGPod, ...]:
+        """The pods that have not ended and are not being deleted."""
+        return tuple(each for each in self.pods if not each.ended and not each.pod.deleting)
+
+    @property
+    def newest(self) -> CNPGPod | None:
+        """The current pod that was created last."""
+        return next(reversed(self.current_pods), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ def find_obstacle(cnpg: CNPGFacts, busy: Sequence[str]) -> Obstacle | None:
     Never another rollout on top of one that is under way, or stuck; and without a leader
     nothing would decide on a Cluster that is amid a change (`busy`).
     """
-    leaving = any(pod.deleting for pod in cnpg.pods)
+    # Under OLM, this operator deletes the pods one by one: the Deployment itself does not roll.
+    leaving = bool(cnpg.olm) and any(each.pod.deleting for each in cnpg.pods)
     moving = cnpg.rolling or leaving or bool(cnpg.stuck)
     if moving or not cnpg.available or cnpg.leader is None:
         return Obstacle(cnpg.stuck or "CloudNativePG is being rolled out", LOOK_AGAIN)

@@ -161,7 +161,7 @@ def _replacing_pods(given: RestartInput) -> RestartDecision | None:
     noted = record.revisions
     if not any(noted.get(name) == each.revision for name, each in find_uncovered(given).items()):
         return None
-    old = [pod for pod in given.cnpg.pods if pod.created <= record.at]
+    old = [each.pod for each in given.cnpg.pods if each.pod.created <= record.at]
     if not old:
         return None
     return RestartDecision(

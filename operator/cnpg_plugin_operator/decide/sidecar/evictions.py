@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.decide.facts.cnpg_pod import Eviction
+from cnpg_plugin_operator.decide.facts.cnpg import Eviction
 from cnpg_plugin_operator.desired.sidecars import keep_sidecar
 
 _VOLUME: Final = re.compile(r'EmptyDir volume "([^"]+)"')

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cnpg_plugin_operator.decide.facts.cnpg import Announcement, LeaderFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts, CNPGPod
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
 AGAIN: Final = "@service/"
@@ -48,14 +47,14 @@ class MovingInput:
     """Of the `CNPGPlugin`."""
     socket: str
     service: FormerService
-    host: HostFacts
-    leader: LeaderFacts | None
+    cnpg: CNPGFacts
 
     @property
-    def leading(self) -> HostPod | None:
+    def leading(self) -> CNPGPod | None:
         """The pod that leads, unless it is on its way out."""
-        name = self.leader.pod if self.leader else ""
-        return next((pod for pod in self.host.pods if pod.pod.name == name), None)
+        leader = self.cnpg.leader
+        name = leader.pod if leader else ""
+        return next((pod for pod in self.cnpg.current_pods if pod.pod.name == name), None)
 
     @property
     def proven(self) -> bool:
@@ -77,7 +76,7 @@ def decide_sight(given: MovingInput) -> Sight:
     if not service.announced:
         return Sight.KEEP
     wanted = Sight.KEEP
-    if given.name not in read_sidecars(given.host.template):
+    if given.name not in read_sidecars(given.cnpg.template):
         wanted = Sight.SHOW
     elif pod is not None and given.name not in pod.sidecars:
         wanted = Sight.HIDE
@@ -101,7 +100,7 @@ def find_seen(given: MovingInput, revision: str) -> Announcement | None:
 
     One that was restarted for that very reason is left alone: another restart would not end it.
     """
-    leader = given.leader
+    leader = given.cnpg.leader
     if leader is None or not given.proven or may_leave(given):
         return None
     if leader.restarted_for.get(given.name, "").startswith(f"{revision}{AGAIN}"):

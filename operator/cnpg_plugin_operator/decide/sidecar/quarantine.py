@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
 from cnpg_plugin_operator.decide.sidecar.evictions import name_evicted
 from cnpg_plugin_operator.decide.workload.workload import (
@@ -98,37 +98,37 @@ class Symptom:
     """Whether it is plainly no sidecar's doing."""
 
 
-def is_blocked(host: HostFacts) -> bool:
+def is_blocked(cnpg: CNPGFacts) -> bool:
     """Whether CloudNativePG's newest pod is not ready, or cannot be made."""
-    if not host.replicas or host.paused:
+    if not cnpg.replicas or cnpg.paused:
         return False
-    return bool(host.refused) or (host.newest is not None and not host.newest.pod.ready)
+    return bool(cnpg.refused) or (cnpg.newest is not None and not cnpg.newest.pod.ready)
 
 
-def find_blockade(host: HostFacts, histories: Mapping[str, History], now: datetime) -> Blockade:
+def find_blockade(cnpg: CNPGFacts, histories: Mapping[str, History], now: datetime) -> Blockade:
     """Name the sidecars that keep CloudNativePG from starting, each with the cause."""
-    standing = read_sidecars(host.template)
-    evicted = dict(_find_evicted(host, standing, histories, now))
-    if not standing or not is_blocked(host):
+    standing = read_sidecars(cnpg.template)
+    evicted = dict(_find_evicted(cnpg, standing, histories, now))
+    if not standing or not is_blocked(cnpg):
         return Blockade(evicted)
-    certain = _find_certain(host, standing)
-    unproven = _find_unproven(host, standing, histories, now)
+    certain = _find_certain(cnpg, standing)
+    unproven = _find_unproven(cnpg, standing, histories, now)
     suspects = unproven | frozenset(certain) or frozenset(standing)
-    due = hold_time(host)
-    if evicted or (certain and (_loops(host, certain) or (due is not None and now >= due))):
+    due = hold_time(cnpg)
+    if evicted or (certain and (_loops(cnpg, certain) or (due is not None and now >= due))):
         return Blockade({**certain, **evicted}, suspects)
-    return Blockade(_suspect(host, standing, unproven, now) if not certain else {}, suspects)
+    return Blockade(_suspect(cnpg, standing, unproven, now) if not certain else {}, suspects)
 
 
 def _find_evicted(
-    host: HostFacts,
+    cnpg: CNPGFacts,
     standing: Mapping[str, str],
     histories: Mapping[str, History],
     now: datetime,
 ) -> Iterator[tuple[str, Cause]]:
     """Find the sidecars that pods were evicted for since they were taken out last."""
-    for eviction in host.evictions:
-        for name in name_evicted(eviction, host.template):
+    for eviction in cnpg.evictions:
+        for name in name_evicted(eviction, cnpg.template):
             held_at = histories.get(name, History()).held_at
             known = held_at is not None and eviction.created <= held_at
             same = eviction.sidecars[name] == standing.get(name)
@@ -137,12 +137,12 @@ def _find_evicted(
                 yield name, Cause(Reason.EVICTED, f"Pod {eviction.pod} was evicted: {words}.")
 
 
-def _find_certain(host: HostFacts, standing: Mapping[str, str]) -> dict[str, Cause]:
+def _find_certain(cnpg: CNPGFacts, standing: Mapping[str, str]) -> dict[str, Cause]:
     """Name the sidecars that do not stay up, or cannot be made.
 
     If the gate itself cannot be made, all sidecars stand in the way.
     """
-    newest = host.newest
+    newest = cnpg.newest
     if newest is None or newest.pod.ready:
         return {}
     here = [name for name, revision in newest.sidecars.items() if standing.get(name) == revision]
@@ -157,10 +157,10 @@ def _find_certain(host: HostFacts, standing: Mapping[str, str]) -> dict[str, Cau
     return found
 
 
-def _loops(host: HostFacts, certain: Collection[str]) -> bool:
+def _loops(cnpg: CNPGFacts, certain: Collection[str]) -> bool:
     """Whether a sidecar crashes again and again in the only kind of pod that there is."""
-    newest = host.newest
-    if newest is None or _has_spare(host, newest):
+    newest = cnpg.newest
+    if newest is None or _has_spare(cnpg, newest):
         return False
     found = (newest.container(names.sidecars.container(name)) for name in certain)
     return any(
@@ -169,26 +169,26 @@ def _loops(host: HostFacts, certain: Collection[str]) -> bool:
     )
 
 
-def _has_spare(host: HostFacts, newest: HostPod) -> bool:
+def _has_spare(cnpg: CNPGFacts, newest: CNPGPod) -> bool:
     """Whether an older pod, without what is new, serves on."""
-    return host.available and any(pod.sidecars != newest.sidecars for pod in host.pods)
+    return cnpg.available and any(pod.sidecars != newest.sidecars for pod in cnpg.current_pods)
 
 
-def hold_time(host: HostFacts) -> datetime | None:
+def hold_time(cnpg: CNPGFacts) -> datetime | None:
     """Say from when on a sidecar that keeps the newest pod from starting is taken out.
 
     While an older pod serves on, there is time; but none once the gate is over. From then on the
     new pod is ready whenever what crashes is up, and the first such moment ends the older one.
     """
-    newest = host.newest
+    newest = cnpg.newest
     if newest is None:
         return None
-    if _has_spare(host, newest):
+    if _has_spare(cnpg, newest):
         return newest.gate_ended or newest.pod.created + HOLD_SPARE_AFTER
     return max(newest.pod.created, newest.pod.unready_since or newest.pod.created) + HOLD_AFTER
 
 
-def find_cause(pod: HostPod, container: ContainerFacts) -> tuple[Reason, str] | None:
+def find_cause(pod: CNPGPod, container: ContainerFacts) -> tuple[Reason, str] | None:
     """Say why a container cannot be made, or does not stay up; None where neither is so."""
     if container.waiting_reason in IMAGE_REASONS:
         return Reason.IMAGE_PULL_ERROR, describe_missing_image(pod.pod, container)
@@ -198,13 +198,13 @@ def find_cause(pod: HostPod, container: ContainerFacts) -> tuple[Reason, str] | 
 
 
 def _find_unproven(
-    host: HostFacts,
+    cnpg: CNPGFacts,
     standing: Mapping[str, str],
     histories: Mapping[str, History],
     now: datetime,
 ) -> frozenset[str]:
     """Name the sidecars whose revision has not been seen in a pod that was ready."""
-    ready = [pod for pod in host.pods if is_settled(pod, now)]
+    ready = [pod for pod in cnpg.current_pods if is_settled(pod, now)]
     unknown = History()
     return frozenset(
         name
@@ -217,44 +217,44 @@ def _find_unproven(
     )
 
 
-def is_settled(pod: HostPod, now: datetime) -> bool:
+def is_settled(pod: CNPGPod, now: datetime) -> bool:
     """Whether a pod is ready, and not for a moment only."""
     return pod.pod.ready and (pod.ready_since is None or now - pod.ready_since >= SETTLED)
 
 
 def _suspect(
-    host: HostFacts, standing: Mapping[str, str], unproven: frozenset[str], now: datetime
+    cnpg: CNPGFacts, standing: Mapping[str, str], unproven: frozenset[str], now: datetime
 ) -> dict[str, Cause]:
     """Put what is wrong with the newest pod down to what has not worked yet, in the end to all."""
-    symptom = find_symptom(host)
+    symptom = find_symptom(cnpg)
     if symptom is None or symptom.own or now < symptom.due:
         return {}
     if not unproven and now < symptom.due + TRUST_PROVEN_FOR:
         return {}
-    chosen = _narrow(unproven or frozenset(standing), symptom, host.template)
+    chosen = _narrow(unproven or frozenset(standing), symptom, cnpg.template)
     cause = Cause(symptom.reason, symptom.message, shared=len(chosen) > 1)
     return dict.fromkeys(chosen, cause)
 
 
-def find_symptom(host: HostFacts) -> Symptom | None:
+def find_symptom(cnpg: CNPGFacts) -> Symptom | None:
     """Say what is wrong with the newest pod, or with making one; None while it merely starts."""
-    newest = host.newest
-    if host.refused:
-        since = host.refused_since or datetime.min.replace(tzinfo=UTC)
-        patience = HOLD_SPARE_AFTER if host.available else HOLD_AFTER
-        said = f"Pods of Deployment {host.deployment} are refused: {host.refused.rstrip('.')}."
+    newest = cnpg.newest
+    if cnpg.refused:
+        since = cnpg.refused_since or datetime.min.replace(tzinfo=UTC)
+        patience = HOLD_SPARE_AFTER if cnpg.available else HOLD_AFTER
+        said = f"Pods of Deployment {cnpg.deployment} are refused: {cnpg.refused.rstrip('.')}."
         return Symptom(Reason.PODS_REFUSED, said, since + patience, certain=True)
-    if newest is None or newest.pod.ready or newest.sidecars != read_sidecars(host.template):
+    if newest is None or newest.pod.ready or newest.sidecars != read_sidecars(cnpg.template):
         return None
     if newest.gate_ended is not None:
         return _find_late_symptom(newest, newest.gate_ended)
-    return None if newest.gate_started else _find_early_symptom(host, newest)
+    return None if newest.gate_started else _find_early_symptom(cnpg, newest)
 
 
-def _find_early_symptom(host: HostFacts, newest: HostPod) -> Symptom:
+def _find_early_symptom(cnpg: CNPGFacts, newest: CNPGPod) -> Symptom:
     """Say why a pod's first containers were not started."""
     pod = newest.pod
-    due = hold_time(host) or pod.created + HOLD_SPARE_AFTER
+    due = hold_time(cnpg) or pod.created + HOLD_SPARE_AFTER
     if pod.unschedulable:
         said = f"Pod {pod.name} cannot be scheduled: {pod.unschedulable.rstrip('.')}."
         return Symptom(Reason.UNSCHEDULABLE, said, due, certain=True)
@@ -265,7 +265,7 @@ def _find_early_symptom(host: HostFacts, newest: HostPod) -> Symptom:
     return Symptom(Reason.CNPG_BLOCKED, said, pod.created + HOLD_SPARE_AFTER)
 
 
-def _find_late_symptom(newest: HostPod, gate_ended: datetime) -> Symptom | None:
+def _find_late_symptom(newest: CNPGPod, gate_ended: datetime) -> Symptom | None:
     """Say why a pod is not ready although its sidecars run."""
     since = max(gate_ended, newest.pod.unready_since or gate_ended)
     manager = newest.container(names.cnpg.CONTAINER)

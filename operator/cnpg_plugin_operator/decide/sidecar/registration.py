@@ -10,8 +10,7 @@ from typing import Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.times import tell_time
-from cnpg_plugin_operator.decide.facts.cnpg import Announcement
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostPod
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGPod
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.registration.cluster_reports import (
     describe_blocked,
@@ -52,7 +51,7 @@ def judge_handshake(given: SidecarInput) -> tuple[Verdict, HandshakeOutcome | No
     return no(outcome.reason, f"{outcome.message.removesuffix('.')}. {outlook}"), outcome
 
 
-def _outlook(given: SidecarInput, witness: HostPod, reason: Reason) -> str:
+def _outlook(given: SidecarInput, witness: CNPGPod, reason: Reason) -> str:
     """Say what would make CloudNativePG, and this operator, look again."""
     moment = tell_time(witness.gate_ended) if witness.gate_ended else "its start"
     if any(find_late(given)):
@@ -72,7 +71,7 @@ def find_late(given: SidecarInput) -> Iterator[Announcement]:
     Only a sidecar that has restarted since then may work now; without such a sign a
     restart would be for nothing. It has to be up by then.
     """
-    for pod in given.hosting:
+    for pod in given.pods:
         outcome, ended = pod.verdicts.get(given.socket), pod.gate_ended
         container = pod.container(names.sidecars.container(given.name))
         since = container.running_since if container is not None else None
@@ -109,7 +108,7 @@ def forbid_cure(given: SidecarInput) -> Verdict:
 
 def judge_registration(given: SidecarInput, identity: Identity | None) -> Verdict:
     """Judge `Registered`: in each pod, CloudNativePG started after this socket answered."""
-    started = [pod for pod in given.hosting if pod.gate_ended is not None]
+    started = [pod for pod in given.pods if pod.gate_ended is not None]
     missing = [pod.pod.name for pod in started if not _has_answered(pod, given.socket)]
     if missing:
         return unknown(
@@ -128,6 +127,6 @@ def judge_registration(given: SidecarInput, identity: Identity | None) -> Verdic
     return yes(Reason.REGISTERED, f"{proof}{describe_blocked(given.clusters)}")
 
 
-def _has_answered(pod: HostPod, socket: str) -> bool:
+def _has_answered(pod: CNPGPod, socket: str) -> bool:
     outcome = pod.verdicts.get(socket)
     return outcome is not None and outcome.succeeded

@@ -35,7 +35,6 @@ class RolloutInput:
     unblocking: bool
     """Whether CloudNativePG's newest pod is not ready, or cannot be made, and this changes or
     removes a sidecar that may be the cause."""
-    replicas: int
     cnpg: CNPGFacts
     busy: tuple[str, ...]
     """The Clusters that are failing over, switching over or upgrading."""
@@ -80,7 +79,7 @@ def _unblocking(given: RolloutInput) -> Rollout | None:
 
 def _resting(given: RolloutInput) -> Rollout | None:
     """CloudNativePG is scaled down: nothing rolls."""
-    return Rollout(Roll.APPLY) if given.replicas == 0 else None
+    return Rollout(Roll.APPLY) if given.cnpg.replicas == 0 else None
 
 
 def _obstructed(given: RolloutInput) -> Rollout | None:

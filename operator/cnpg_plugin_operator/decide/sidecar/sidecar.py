@@ -8,8 +8,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.times import is_over, tell_time
 from cnpg_plugin_operator.decide.checks import first
-from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts, CNPGPod
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
 from cnpg_plugin_operator.decide.registration.reverts import suspect
 from cnpg_plugin_operator.decide.sidecar.quarantine import find_cause, find_symptom
@@ -32,7 +31,6 @@ class SidecarInput:
     """What becomes of the difference between the Deployment and what it is to hold."""
     pending: bool
     """Whether this sidecar is part of that difference."""
-    host: HostFacts
     cnpg: CNPGFacts
     clusters: tuple[ClusterFacts, ...]
     now: datetime
@@ -50,24 +48,24 @@ class SidecarInput:
         return self.cnpg.restarted_for.get(self.name) == self.revision
 
     @property
-    def witness(self) -> HostPod | None:
+    def witness(self) -> CNPGPod | None:
         """The pod that tells of this revision: the one that leads.
 
         What is registered stays so while pods are replaced for other reasons, leader or not: the
         newest that has started tells then.
         """
         name = self.cnpg.leader.pod if self.cnpg.leader else ""
-        leading = [pod for pod in self.hosting if pod.pod.name == name]
-        started = [pod for pod in self.hosting if pod.gate_ended is not None]
+        leading = [pod for pod in self.pods if pod.pod.name == name]
+        started = [pod for pod in self.pods if pod.gate_ended is not None]
         known = bool(self.revision) and self.registered == self.revision
         return next(iter(leading or (reversed(started) if known else ())), None)
 
     @property
-    def hosting(self) -> tuple[HostPod, ...]:
+    def pods(self) -> tuple[CNPGPod, ...]:
         """The pods that were started with this revision."""
         return tuple(
             pod
-            for pod in self.host.pods
+            for pod in self.cnpg.current_pods
             if self.revision and pod.sidecars.get(self.name) == self.revision
         )
 
@@ -85,13 +83,13 @@ def _held(given: SidecarInput) -> Verdict | None:
     if held.times < 1:
         return no(
             held.reason,
-            f"{held.message} It was taken out of Deployment {given.host.deployment} with all "
+            f"{held.message} It was taken out of Deployment {given.cnpg.deployment} with all "
             "sidecars that may be the cause; each is tried again alone.",
         )
     again = tell_time(retry_time(given.member.note))
     return no(
         held.reason,
-        f"{held.message} It was taken out of Deployment {given.host.deployment}, which could not "
+        f"{held.message} It was taken out of Deployment {given.cnpg.deployment}, which could not "
         f"start with it; it is tried again once its spec changes, else at {again}.",
     )
 
@@ -132,7 +130,7 @@ def _pending(given: SidecarInput) -> Verdict | None:
     """The Deployment does not hold it yet."""
     if not given.pending:
         return None
-    target = f"Deployment {given.host.deployment}"
+    target = f"Deployment {given.cnpg.deployment}"
     if given.rollout.action is Roll.FORBIDDEN:
         return no(
             Reason.RESTART_FORBIDDEN,
@@ -145,17 +143,17 @@ def _pending(given: SidecarInput) -> Verdict | None:
 
 def _resting(given: SidecarInput) -> Verdict | None:
     """CloudNativePG is scaled down."""
-    if given.host.replicas:
+    if given.cnpg.replicas:
         return None
     return no(
         Reason.CNPG_UNAVAILABLE,
-        f"Deployment {given.host.deployment} of CloudNativePG is scaled to 0.",
+        f"Deployment {given.cnpg.deployment} of CloudNativePG is scaled to 0.",
     )
 
 
 def _failing(given: SidecarInput) -> Verdict | None:
     """The newest pod says what is wrong with it."""
-    for pod in reversed(given.hosting):
+    for pod in reversed(given.pods):
         container = pod.container(names.sidecars.container(given.name))
         if container is not None and not pod.pod.ready and (cause := find_cause(pod, container)):
             return no(*cause)
@@ -164,8 +162,8 @@ def _failing(given: SidecarInput) -> Verdict | None:
 
 def _blocking(given: SidecarInput) -> Verdict | None:
     """CloudNativePG's newest pod is to have it, and does not get on."""
-    present = read_sidecars(given.host.template).get(given.name)
-    symptom = find_symptom(given.host) if present == given.revision else None
+    present = read_sidecars(given.cnpg.template).get(given.name)
+    symptom = find_symptom(given.cnpg) if present == given.revision else None
     if symptom is None or given.witness is not None:
         return None
     if symptom.certain or given.now >= symptom.due:
@@ -187,7 +185,7 @@ def _rolling(given: SidecarInput) -> Verdict | None:
 def _running(given: SidecarInput) -> Verdict:
     """All pods run it."""
     # Without numbers or names of pods: the message stays while CloudNativePG's pods come and go.
-    return yes(Reason.AVAILABLE, f"Deployment {given.host.deployment} runs the sidecar.")
+    return yes(Reason.AVAILABLE, f"Deployment {given.cnpg.deployment} runs the sidecar.")
 
 
 CHECKS: Final = (

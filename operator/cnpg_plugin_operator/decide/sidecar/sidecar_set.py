@@ -15,7 +15,7 @@ from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote
 from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import is_over
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import Blockade, Cause, is_settled
 from cnpg_plugin_operator.decide.workload.upgrade import TOKEN_DIGITS
 from cnpg_plugin_operator.desired.drift import first_difference
@@ -114,26 +114,26 @@ class SidecarSet:
 
 def compose(
     candidates: Iterable[Candidate],
-    host: HostFacts,
+    cnpg: CNPGFacts,
+    place: Place,
     gate: Gate,
     now: datetime,
     blockade: Blockade | None = None,
 ) -> SidecarSet:
     """Compose the set of sidecars, without those that keep CloudNativePG from starting."""
     known = {candidate.name: candidate for candidate in candidates}
-    place = Place(host.directory, host.user)
     blockade = blockade or Blockade()
-    members = {name: _judge(each, host, place, now) for name, each in known.items()}
-    members |= _postpone(known, members, host)
+    members = {name: _judge(each, cnpg.template, place, now) for name, each in known.items()}
+    members |= _postpone(known, members, cnpg)
     for name, member in members.items():
         # What is only kept has no record to be quarantined in; and a deletion does not wait.
         kept = name in blockade.causes and member.applied is not member.wanted
         if kept or (known[name].deleting and name in blockade.suspects):
             members[name] = replace(member, applied=None)
     applied = [member.applied for member in members.values() if member.applied is not None]
-    template = build_template(applied, place, gate, host.template)
-    changed = _find_changed(applied, host.template)
-    drift = find_template_drift(template, host.template)
+    template = build_template(applied, place, gate, cnpg.template)
+    changed = _find_changed(applied, cnpg.template)
+    drift = find_template_drift(template, cnpg.template)
     # What belongs to all of them (the gate, the mount) is everybody's to have put back.
     asking = changed or ({sidecar.name for sidecar in applied} if drift else set())
     return SidecarSet(
@@ -148,7 +148,7 @@ def compose(
 
 
 def _postpone(
-    known: Mapping[str, Candidate], members: Mapping[str, Member], host: HostFacts
+    known: Mapping[str, Candidate], members: Mapping[str, Member], cnpg: CNPGFacts
 ) -> dict[str, Member]:
     """Keep out what was taken out and is due again, all but one: so it shows which one it was.
 
@@ -162,7 +162,7 @@ def _postpone(
         and (held := member.note.held) is not None
         and held.revision == member.applied.revision
     }
-    standing = read_sidecars(host.template)
+    standing = read_sidecars(cnpg.template)
     running = {
         n
         for n, member in trials.items()
@@ -207,8 +207,8 @@ def is_intact(sidecar: Sidecar, live: Mapping[str, Any]) -> bool:
     return there and first_difference(own, live) is None
 
 
-def _judge(candidate: Candidate, host: HostFacts, place: Place, now: datetime) -> Member:
-    plugin, live = candidate.plugin, host.template
+def _judge(candidate: Candidate, live: Mapping[str, Any], place: Place, now: datetime) -> Member:
+    plugin = candidate.plugin
     standing = keep_sidecar(candidate.name, candidate.socket, live)
     if candidate.leaving:
         return Member(candidate.note)
@@ -296,15 +296,15 @@ def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
 
 
 def record_trouble(
-    name: str, member: Member, cause: Cause | None, host: HostFacts, now: datetime
+    name: str, member: Member, cause: Cause | None, cnpg: CNPGFacts, now: datetime
 ) -> SidecarNote:
     """Note that a sidecar has to be taken out, or that it has proven itself since it was."""
     note, wanted = member.note, member.wanted
-    standing = read_sidecars(host.template).get(name)
+    standing = read_sidecars(cnpg.template).get(name)
     if wanted is None or standing != wanted.revision or member.held:
         return note
     if cause is None:
-        newest = host.newest
+        newest = cnpg.newest
         proven = (
             newest is not None
             and newest.sidecars.get(name) == standing

@@ -16,7 +16,7 @@ from cnpg_plugin_operator.cluster.ownership import find_foreign
 from cnpg_plugin_operator.cluster.plugins import find_approval, find_rivals
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, PodEnvironment
 from cnpg_plugin_operator.decide.sidecar.quarantine import History, find_blockade
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     Candidate,
@@ -24,6 +24,7 @@ from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     compose,
     is_leaving,
 )
+from cnpg_plugin_operator.desired.sidecars import Place
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Wants
 from cnpg_plugin_operator.reconcile.sidecar.pending import Refusals
 from cnpg_plugin_operator.settings import Settings
@@ -46,7 +47,6 @@ def judge_by(
         rivals=find_rivals(plugin, seen.siblings),
         reference_exists=view.seen.reference_exists,
         grants=policy.grants,
-        host=view.host,
         gate=policy.gate,
         private=seen.private,
     )
@@ -63,10 +63,11 @@ class Candidates:
 
     each: tuple[Candidate, ...]
     histories: Mapping[str, History]
+    cnpg: CNPGFacts
+    place: Place
 
     def compose(
         self,
-        host: HostFacts,
         policy: Settings,
         now: datetime,
         refused: Refusals,
@@ -85,21 +86,25 @@ class Candidates:
             if only not in ("", candidate.name):
                 each = replace(each, accepted=False, leaving=False, deleting=False)
             chosen.append(each)
-        return compose(chosen, host, policy.gate, now, find_blockade(host, self.histories, now))
+        blockade = find_blockade(self.cnpg, self.histories, now)
+        return compose(chosen, self.cnpg, self.place, policy.gate, now, blockade)
 
 
 def find_candidates(
     resources: tuple[Mapping[str, Any], ...],
     clusters: tuple[Mapping[str, Any], ...],
     wants: Mapping[str, Wants],
-    host: HostFacts,
+    cnpg: CNPGFacts,
+    environment: PodEnvironment,
     policy: Settings,
 ) -> Candidates:
     """Read the candidates for one CloudNativePG."""
-    hosted = [body for body in resources if _is_hosted(body, host)]
+    concerned = [body for body in resources if _means(body, cnpg)]
     return Candidates(
-        tuple(_candidate(body, clusters, wants, policy) for body in hosted),
+        tuple(_candidate(body, clusters, wants, policy) for body in concerned),
         {body["metadata"]["name"]: _history(body) for body in resources},
+        cnpg,
+        Place(environment.directory, environment.user),
     )
 
 
@@ -111,9 +116,9 @@ def _history(body: Mapping[str, Any]) -> History:
     return History(registered, held.at if held is not None else None)
 
 
-def _is_hosted(body: Mapping[str, Any], host: HostFacts) -> bool:
+def _means(body: Mapping[str, Any], cnpg: CNPGFacts) -> bool:
     """Whether a resource means this CloudNativePG, where there are several."""
-    return read_leaving(body).cnpg_reference in ("", host.deployment)
+    return read_leaving(body).cnpg_reference in ("", cnpg.deployment)
 
 
 def _candidate(

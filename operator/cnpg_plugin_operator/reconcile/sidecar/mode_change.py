@@ -8,26 +8,24 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.sidecar.mode_change import MovingInput, Sight, decide_sight
 from cnpg_plugin_operator.reconcile.environment import Environment
 
 
 def read_move(
-    plugin: Plugin, service: Mapping[str, Any] | None, cnpg: CNPGFacts, host: HostFacts | None
+    plugin: Plugin, service: Mapping[str, Any] | None, cnpg: CNPGFacts
 ) -> MovingInput | None:
     """Read how far a plugin's move from its own Service to CloudNativePG's pod has come.
 
-    None where there is no such Service, or not exactly one CloudNativePG.
+    None where there is no such Service.
     """
-    if service is None or host is None or not is_own(plugin, service):
+    if service is None or not is_own(plugin, service):
         return None
     return MovingInput(
         name=plugin.name,
         socket=plugin.spec.plugin_name,
         service=observe.read_former_service(service),
-        host=host,
-        leader=cnpg.leader,
+        cnpg=cnpg,
     )
 
 
@@ -62,11 +60,10 @@ async def follow_move(
     plugin: Plugin,
     services: Collection[Mapping[str, Any]],
     cnpg: CNPGFacts,
-    host: HostFacts,
 ) -> list[str]:
     """Show the old Service to CloudNativePG or hide it, as its state asks for now."""
     service = next((body for body in services if observe.plugin_of(body) == plugin.name), None)
-    move = read_move(plugin, service, cnpg, host)
+    move = read_move(plugin, service, cnpg)
     if move is None or service is None:
         return []
     match decide_sight(move):
@@ -75,7 +72,7 @@ async def follow_move(
             return [f"Service {move.service.name}"]
         case Sight.HIDE:
             return await hide_services(
-                env, plugin.namespace, host.deployment, [service], {plugin.name}
+                env, plugin.namespace, cnpg.deployment, [service], {plugin.name}
             )
         case Sight.KEEP:
             return []

@@ -15,7 +15,6 @@ from cnpg_plugin_operator.api.sidecar_status import SidecarNote
 from cnpg_plugin_operator.api.status import RestartStatus
 from cnpg_plugin_operator.cluster.clusters import name_busy
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN
 from cnpg_plugin_operator.decide.sidecar.quarantine import LOOK_WHILE_BLOCKED, is_blocked
 from cnpg_plugin_operator.decide.sidecar.rollout import (
@@ -64,7 +63,6 @@ class SidecarRollout:
     env: Environment
     namespace: str
     cnpg: CNPGFacts
-    host: HostFacts
     candidates: Candidates
     clusters: tuple[Mapping[str, Any], ...]
     services: Collection[Mapping[str, Any]]
@@ -75,16 +73,16 @@ class SidecarRollout:
     @property
     def key(self) -> str:
         """What is kept in memory of this Deployment is kept under."""
-        return f"{self.namespace}/{self.host.deployment}"
+        return f"{self.namespace}/{self.cnpg.deployment}"
 
     async def advance(self) -> Rolled:
         """Bring CloudNativePG's Deployment closer to the set of sidecars that is wanted."""
         refused = self.pending.refused(self.key, self.now)
         policy = self.env.policy
-        sidecars = self.candidates.compose(self.host, policy, self.now, refused)
+        sidecars = self.candidates.compose(policy, self.now, refused)
         changed = self._find_records(sidecars)
         if changed:
-            sidecars = self.candidates.compose(self.host, policy, self.now, refused, changed)
+            sidecars = self.candidates.compose(policy, self.now, refused, changed)
         for name, record in changed.items():
             await self.records.write_sidecar(name, record)
         decision = self._decide(sidecars)
@@ -98,7 +96,7 @@ class SidecarRollout:
         found = {}
         for name, member in sidecars.members.items():
             cause = sidecars.blockade.causes.get(name)
-            record = record_trouble(name, member, cause, self.host, self.now)
+            record = record_trouble(name, member, cause, self.cnpg, self.now)
             if record != known[name]:
                 found[name] = record
         return found
@@ -112,7 +110,6 @@ class SidecarRollout:
                 differs=sidecars.drift is not None,
                 forbidden=sidecars.forbidden,
                 unblocking=sidecars.unblocking,
-                replicas=self.host.replicas,
                 cnpg=self.cnpg,
                 busy=tuple(name_busy(self.clusters, self.cnpg.watches)),
                 first=first,
@@ -126,38 +123,38 @@ class SidecarRollout:
         return decision
 
     async def _apply(self, sidecars: SidecarSet, decision: Rollout) -> Rolled:
-        env, namespace, host = self.env, self.namespace, self.host
+        env, namespace, cnpg = self.env, self.namespace, self.cnpg
         coming = {
             name
             for name, member in sidecars.members.items()
             if member.wanted is not None and member.applied is not None
         }
-        hidden = await hide_services(env, namespace, host.deployment, self.services, coming)
+        hidden = await hide_services(env, namespace, cnpg.deployment, self.services, coming)
         # Without a pod, nothing rolls.
-        rolled_at = self.now if host.replicas else self.cnpg.rolled_at
+        rolled_at = self.now if cnpg.replicas else cnpg.rolled_at
         try:
-            await env.sidecars.apply(namespace, host, sidecars.template, rolled_at)
+            await env.sidecars.apply(namespace, cnpg, sidecars.template, rolled_at)
         except REFUSING as error:
             await self._isolate(sidecars, error)
             refused = self.pending.refused(self.key, self.now)
-            sidecars = self.candidates.compose(host, env.policy, self.now, refused)
+            sidecars = self.candidates.compose(env.policy, self.now, refused)
             rest = Rollout(Roll.WAIT, "a sidecar was refused", LOOK_AGAIN)
             return self._result(sidecars, rest if sidecars.drift else Rollout(Roll.NOTHING))
         self.pending.settle(self.key)
         for name in sidecars.changed:
             self.pending.accept(self.key, name)
         await self._tell(sidecars)
-        return Rolled(sidecars, decision, [*hidden, f"Deployment {host.deployment}"])
+        return Rolled(sidecars, decision, [*hidden, f"Deployment {cnpg.deployment}"])
 
     async def _tell(self, sidecars: SidecarSet) -> None:
         """Report a roll in the metrics, in the status and in the Events of what it is for."""
-        host, changed = self.host, sorted(sidecars.changed)
-        if host.replicas:
+        cnpg, changed = self.cnpg, sorted(sidecars.changed)
+        if cnpg.replicas:
             self.env.metrics.restarts.labels(self.namespace).inc()
         reason = f"sidecars change ({', '.join(changed) or sidecars.drift})"
         restart = RestartStatus(self.now, reason)
-        await self.records.write_restart(changed, host.deployment, restart)
-        message = f"Deployment {host.deployment} is rolled: {reason}."
+        await self.records.write_restart(changed, cnpg.deployment, restart)
+        message = f"Deployment {cnpg.deployment} is rolled: {reason}."
         for name in changed:
             await self.env.tell(self.records.resources.get(name), EVENT_REASON, message)
 
@@ -166,7 +163,7 @@ class SidecarRollout:
         due = [decision.after] if decision.after else []
         held = (member.note for member in sidecars.members.values() if member.note.held is not None)
         due += [retry_time(note) - self.now for note in held if retry_time(note) > self.now]
-        due += [LOOK_WHILE_BLOCKED] if is_blocked(self.host) and self.cnpg.sidecars else []
+        due += [LOOK_WHILE_BLOCKED] if is_blocked(self.cnpg) and self.cnpg.sidecars else []
         last = self.pending.last_refusals(self.key)
         members = {
             name: replace(
@@ -198,24 +195,24 @@ class SidecarRollout:
         for name, reason in (found or {coming[-1]: error}).items():
             applied = sidecars.members[name].applied
             revision = applied.revision if applied is not None else ""
-            verdict = _judge(self.host, reason)
+            verdict = _judge(self.cnpg, reason)
             self.pending.refuse(self.key, name, revision, verdict, self.now)
 
     async def _try_alone(self, name: str) -> Exception | None:
         """Ask the API server whether it would take one sidecar, and nothing else that changes."""
-        alone = self.candidates.compose(self.host, self.env.policy, self.now, {}, only=name)
+        alone = self.candidates.compose(self.env.policy, self.now, {}, only=name)
         try:
             await self.env.sidecars.apply(
-                self.namespace, self.host, alone.template, None, dry_run=True
+                self.namespace, self.cnpg, alone.template, None, dry_run=True
             )
         except REFUSING as refusal:
             return refusal
         return None
 
 
-def _judge(host: HostFacts, error: Exception) -> Verdict:
+def _judge(cnpg: CNPGFacts, error: Exception) -> Verdict:
     """Say why a sidecar cannot be put into CloudNativePG's Deployment."""
-    target = f"Deployment {host.deployment} cannot take the sidecar"
+    target = f"Deployment {cnpg.deployment} cannot take the sidecar"
     # A ValidatingAdmissionPolicy refuses with status 422, like a schema, but says "is forbidden".
     if isinstance(error, errors.ForbiddenError) or "is forbidden:" in str(error):
         return no(Reason.PODS_REFUSED, f"{target}: {error}")

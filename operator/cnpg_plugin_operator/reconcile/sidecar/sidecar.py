@@ -116,12 +116,12 @@ class SidecarPass:
         return yes(Reason.NOT_NEEDED, "A unix socket in CloudNativePG's own pod needs none.")
 
     async def _run(self) -> Verdict:
-        plugin, view, host = self.plugin, self.view, self.view.host
+        plugin, view = self.plugin, self.view
         if (error := view.failed.get(Type.AVAILABLE)) is not None:
             raise error
         judged = view.judged.get(plugin.name) == (plugin.uid, plugin.generation)
         member = view.sidecars.members.get(plugin.name) if view.sidecars is not None else None
-        if not judged or host is None or view.sidecars is None or member is None:
+        if not judged or view.sidecars is None or member is None:
             self.deferred = True
             return unknown(Reason.SIDECAR_PENDING, "The sidecar has not been judged yet.")
         self._given = SidecarInput(
@@ -131,7 +131,6 @@ class SidecarPass:
             member=member,
             rollout=view.rollout or Rollout(Roll.NOTHING),
             pending=plugin.name in view.sidecars.changed,
-            host=host,
             cnpg=view.cnpg[0],
             clusters=self._seen.clusters,
             now=self.now,
@@ -152,8 +151,7 @@ class SidecarPass:
         late = next(find_late(given), None) or next(find_forgotten(given), None)
         if late is not None:
             return self._cure(unknown(verdict.reason, verdict.message), late)
-        cnpg, host = self.view.cnpg[0], self.view.host
-        move = read_move(self.plugin, self._seen.service, cnpg, host)
+        move = read_move(self.plugin, self._seen.service, self.view.cnpg[0])
         if verdict.is_true and move is not None:
             verdict = await self._leave_service(verdict, move)
         if verdict.is_true:

@@ -1,62 +1,60 @@
 """What CloudNativePG's pod does not take: before anything rolls, and with words that help."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.acceptance.sidecars import judge_host
+from cnpg_plugin_operator.decide.acceptance.sidecars import judge_sidecar_spec
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
 from cnpg_plugin_operator.desired.sidecars import Gate
-from tests.support.unit.builders import cnpg
-from tests.support.unit.cnpg_pods import GATE, host, sidecar_spec
+from tests.support.unit.cnpg_pods import GATE, deployed, sidecar_spec
 
-ASSIGNED = host(user={})
-"""A host whose user the platform assigns."""
+ASSIGNED = deployed(user={})
+"""A CloudNativePG whose user the platform assigns."""
 
 
 def judge(
     spec: dict[str, Any],
-    where: HostFacts | None = None,
-    facts: CNPGFacts | None = None,
+    where: CNPGFacts | None = None,
     gate: Gate = GATE,
 ) -> tuple[Reason, str] | None:
-    verdict = judge_host(sidecar_spec(**spec), facts or cnpg(), where or host(), gate)
+    where = where or deployed()
+    assert where.environment is not None
+    verdict = judge_sidecar_spec(sidecar_spec(**spec), where, where.environment, gate)
     return (verdict.reason, verdict.message) if verdict is not None else None
 
 
 @pytest.mark.parametrize(
-    ("where", "facts", "gate", "reason", "words"),
+    ("where", "gate", "reason", "words"),
     [
         pytest.param(
-            host(), cnpg(olm="cnpg.v1.30.0"), GATE, Reason.UNSUPPORTED_BY_OLM, "cnpg.v1.30.0",
+            deployed(olm="cnpg.v1.30.0"), GATE, Reason.UNSUPPORTED_BY_OLM, "cnpg.v1.30.0",
             id="OLM owns the Deployment",
         ),
         pytest.param(
-            host(kubernetes=(1, 28)), cnpg(), GATE, Reason.UNSUPPORTED_BY_KUBERNETES,
+            deployed(kubernetes=(1, 28)), GATE, Reason.UNSUPPORTED_BY_KUBERNETES,
             "Kubernetes 1.28", id="Kubernetes has no native sidecars",
         ),
         pytest.param(
-            host(), cnpg(), Gate(), Reason.INVALID_SPEC, "CNPGP_SIDECAR_GATE_IMAGE",
+            deployed(), Gate(), Reason.INVALID_SPEC, "CNPGP_SIDECAR_GATE_IMAGE",
             id="the operator does not know its image",
         ),
         pytest.param(
-            host(mounted="by-hand"), cnpg(), GATE, Reason.NAME_CONFLICT, "volume by-hand",
+            deployed(mounted="by-hand"), GATE, Reason.NAME_CONFLICT, "volume by-hand",
             id="somebody mounts a volume there",
         ),
         pytest.param(
-            host(mounted="by-hand", kubernetes=(1, 28)), cnpg(olm="x"), GATE,
+            deployed(mounted="by-hand", kubernetes=(1, 28), olm="x"), GATE,
             Reason.UNSUPPORTED_BY_OLM, "OLM", id="what cannot be changed comes first",
         ),
     ],
 )  # fmt: skip
-def test_a_host_that_takes_no_sidecar_is_told_of(
-    where: HostFacts, facts: CNPGFacts, gate: Gate, reason: Reason, words: str
+def test_a_cloudnativepg_that_takes_no_sidecar_is_told_of(
+    where: CNPGFacts, gate: Gate, reason: Reason, words: str
 ) -> None:
-    found = judge({}, where, facts, gate)
+    found = judge({}, where, gate)
 
     assert found is not None
     assert found[0] is reason
@@ -66,15 +64,15 @@ def test_a_host_that_takes_no_sidecar_is_told_of(
 @pytest.mark.parametrize(
     "where",
     [
-        pytest.param(host(), id="as the manifest has it"),
-        pytest.param(host(kubernetes=(1, 29)), id="the first Kubernetes with native sidecars"),
-        pytest.param(host(kubernetes=(2, 0)), id="a Kubernetes of the future"),
-        pytest.param(host(kubernetes=None), id="a Kubernetes that does not tell"),
+        pytest.param(deployed(), id="as the manifest has it"),
+        pytest.param(deployed(kubernetes=(1, 29)), id="the first Kubernetes with native sidecars"),
+        pytest.param(deployed(kubernetes=(2, 0)), id="a Kubernetes of the future"),
+        pytest.param(deployed(kubernetes=None), id="a Kubernetes that does not tell"),
         pytest.param(ASSIGNED, id="a user that the platform assigns"),
-        pytest.param(host(directory="/var/run/plugins/"), id="another directory"),
+        pytest.param(deployed(directory="/var/run/plugins/"), id="another directory"),
     ],
 )
-def test_a_host_that_can_takes_the_shortest_sidecar(where: HostFacts) -> None:
+def test_a_cloudnativepg_that_can_takes_the_shortest_sidecar(where: CNPGFacts) -> None:
     assert judge({}, where) is None
 
 
@@ -161,11 +159,11 @@ def test_a_port_that_the_manager_declares_is_its_own() -> None:
     given = args("--pprof=:6060")
 
     assert judge(given) is None
-    assert judge(given, host(ports=frozenset({6060}))) is not None
+    assert judge(given, deployed(ports=frozenset({6060}))) is not None
 
 
 def test_the_directory_of_another_configuration_must_not_be_covered() -> None:
-    where = host(directory="/var/lib/plugins/")
+    where = deployed(directory="/var/lib/plugins/")
 
     assert judge(mount("/var/lib/plugins"), where) is not None
     assert judge(mount("/var/lib"), where) is not None
@@ -199,7 +197,7 @@ def test_what_a_sidecar_may_have_is_not_refused(spec: dict[str, Any]) -> None:
     assert judge(spec) is None
 
 
-def test_a_host_of_which_little_is_known_takes_the_shortest_sidecar() -> None:
-    bare = replace(host(), template={}, user={}, ports=frozenset())
+def test_a_cloudnativepg_of_which_little_is_known_takes_the_shortest_sidecar() -> None:
+    bare = deployed(template={}, user={}, ports=frozenset())
 
     assert judge({}, bare) is None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts.cnpg import LeaderFacts
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod, LeaderFacts
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from cnpg_plugin_operator.decide.sidecar.mode_change import (
     FormerService,
@@ -17,19 +17,19 @@ from cnpg_plugin_operator.decide.sidecar.mode_change import (
 )
 from cnpg_plugin_operator.desired.sidecars import build_template
 from tests.support.unit.builders import ago, leader
-from tests.support.unit.cnpg_pods import GATE, PLACE, WANTED, host, host_pod, identified
+from tests.support.unit.cnpg_pods import GATE, PLACE, WANTED, cnpg_pod, deployed, identified
 
 SOCKET = "hello.example.org"
 MISSING = HandshakeOutcome(Reason.SOCKET_MISSING, "no socket")
 
-FORMER = replace(host_pod(name="cnpg-1"), sidecars={}, verdicts={})
-PROVEN = host_pod(name="cnpg-2", verdicts={SOCKET: identified()})
+FORMER = replace(cnpg_pod(name="cnpg-1"), sidecars={}, verdicts={})
+PROVEN = cnpg_pod(name="cnpg-2", verdicts={SOCKET: identified()})
 STARTING = replace(PROVEN, gate_ended=None, verdicts={})
 UNPROVEN = replace(PROVEN, verdicts={SOCKET: MISSING})
 
 SHOWN = FormerService("hello", labelled=True, announced=True, seen_by=None)
 HIDDEN = FormerService("hello", labelled=False, announced=True, seen_by=frozenset({"cnpg-1"}))
-BEFORE = host(pods=(FORMER,))
+BEFORE = deployed(pods=(FORMER,))
 PLACED = build_template([WANTED], PLACE, GATE, {})
 
 
@@ -37,35 +37,36 @@ def led_by(pod: str, since: datetime | None = None, **restarted_for: str) -> Lea
     return replace(leader(ago(60), **restarted_for), pod=pod, since=since)
 
 
-def after(*pods: Any) -> Any:
-    return host(PLACED, pods=pods)
+def after(*pods: CNPGPod, leader: LeaderFacts | None = None) -> CNPGFacts:
+    return deployed(PLACED, pods=pods, leader=leader or led_by("cnpg-1"))
 
 
 def situation(**facts: Any) -> MovingInput:
     """The sidecar is in the Deployment, the old leader leads, the label is off."""
-    usual = MovingInput("hello", SOCKET, HIDDEN, after(FORMER, STARTING), led_by("cnpg-1"))
+    usual = MovingInput("hello", SOCKET, HIDDEN, after(FORMER, STARTING))
     return replace(usual, **facts)
 
 
 ROWS = [
-    ("nothing is placed yet", {"host": BEFORE, "service": SHOWN}, Sight.KEEP),
-    ("a process died before it placed the sidecar", {"host": BEFORE}, Sight.SHOW),
-    ("the sidecar was taken out again", {"host": host({}, pods=(PROVEN,))}, Sight.SHOW),
+    ("nothing is placed yet", {"cnpg": BEFORE, "service": SHOWN}, Sight.KEEP),
+    ("a process died before it placed the sidecar", {"cnpg": BEFORE}, Sight.SHOW),
+    ("the sidecar was taken out again", {"cnpg": deployed({}, pods=(PROVEN,))}, Sight.SHOW),
     ("a Service that says nothing shows nothing",
-     {"host": BEFORE, "service": replace(HIDDEN, announced=False)}, Sight.KEEP),
+     {"cnpg": BEFORE, "service": replace(HIDDEN, announced=False)}, Sight.KEEP),
     ("the old leader goes on", {}, Sight.KEEP),
     ("another tool labels it while the new pod starts", {"service": SHOWN}, Sight.HIDE),
-    ("there is no leader", {"leader": None, "service": SHOWN}, Sight.KEEP),
+    ("there is no leader",
+     {"cnpg": replace(after(FORMER, STARTING), leader=None), "service": SHOWN}, Sight.KEEP),
     ("the leader is on its way out",
-     {"host": after(STARTING), "service": SHOWN}, Sight.KEEP),
+     {"cnpg": after(STARTING), "service": SHOWN}, Sight.KEEP),
     ("the new leader has the socket",
-     {"host": after(PROVEN), "leader": led_by("cnpg-2")}, Sight.KEEP),
+     {"cnpg": after(PROVEN, leader=led_by("cnpg-2"))}, Sight.KEEP),
     ("the new leader started without the socket",
-     {"host": after(UNPROVEN), "leader": led_by("cnpg-2")}, Sight.SHOW),
+     {"cnpg": after(UNPROVEN, leader=led_by("cnpg-2"))}, Sight.SHOW),
     ("and goes on with the Service",
-     {"host": after(UNPROVEN), "leader": led_by("cnpg-2"), "service": SHOWN}, Sight.KEEP),
+     {"cnpg": after(UNPROVEN, leader=led_by("cnpg-2")), "service": SHOWN}, Sight.KEEP),
     ("the new leader took the Service, which stays until the next",
-     {"host": after(PROVEN), "leader": led_by("cnpg-2"), "service": SHOWN}, Sight.KEEP),
+     {"cnpg": after(PROVEN, leader=led_by("cnpg-2")), "service": SHOWN}, Sight.KEEP),
 ]  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def test_cloudnativepg_sees_the_former_service_exactly_while_it_needs_it(
     assert decide_sight(situation(**facts)) is expected
 
 
-NEW: dict[str, Any] = {"host": after(PROVEN), "leader": led_by("cnpg-2")}
+NEW: dict[str, Any] = {"cnpg": after(PROVEN, leader=led_by("cnpg-2"))}
 
 
 @pytest.mark.parametrize(
@@ -96,11 +97,12 @@ NEW: dict[str, Any] = {"host": after(PROVEN), "leader": led_by("cnpg-2")}
             id="nothing tells who saw it",
         ),
         pytest.param(
-            {"host": after(UNPROVEN), "leader": led_by("cnpg-2")}, False, False,
+            {"cnpg": after(UNPROVEN, leader=led_by("cnpg-2"))}, False, False,
             id="the new leader has no socket",
         ),
         pytest.param(
-            {**NEW, "service": SHOWN, "leader": led_by("cnpg-2", hello="r1@service/cnpg-1")},
+            {"service": SHOWN,
+             "cnpg": after(PROVEN, leader=led_by("cnpg-2", hello="r1@service/cnpg-1"))},
             False, False, id="a restart for that did not help",
         ),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.decide.facts.cnpg_pod import Eviction, HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod, Eviction
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import (
     HOLD_AFTER,
@@ -25,8 +25,8 @@ from tests.support.unit.builders import NOW, ago, container
 from tests.support.unit.cnpg_pods import (
     GATE,
     PLACE,
-    host,
-    host_pod,
+    cnpg_pod,
+    deployed,
     sidecar_container,
     sidecar_spec,
     template,
@@ -67,15 +67,15 @@ def manager(**facts: Any) -> ContainerFacts:
 CRASHING = manager(exit_code=1, restarts=2, exit_message="listen tcp :8080: address in use")
 
 
-def having(*sidecars: str, **facts: Any) -> HostFacts:
+def having(*sidecars: str, **facts: Any) -> CNPGFacts:
     """A host whose template holds these sidecars."""
     part = build_template([SIDECARS[name] for name in sidecars], PLACE, GATE, template())
-    return host(part, **facts)
+    return deployed(part, **facts)
 
 
 def made(
     *sidecars: str, seconds: float = 10, with_manager: ContainerFacts | None = None, **facts: Any
-) -> HostPod:
+) -> CNPGPod:
     """The newest pod, with these sidecars, whose first containers were not started."""
     parts = [sidecar_container(name) for name in sidecars]
     usual: dict[str, Any] = {
@@ -87,22 +87,22 @@ def made(
         "gate_started": False,
         "verdicts": {},
     }
-    return host_pod(*parts, *([with_manager] if with_manager else []), **{**usual, **facts})
+    return cnpg_pod(*parts, *([with_manager] if with_manager else []), **{**usual, **facts})
 
 
-def passed(*sidecars: str, seconds: float, with_manager: ContainerFacts) -> HostPod:
+def passed(*sidecars: str, seconds: float, with_manager: ContainerFacts) -> CNPGPod:
     """The same, whose gate ended so many seconds ago."""
     pod = made(*sidecars, seconds=seconds + 20, with_manager=with_manager)
     return replace(pod, gate_started=True, gate_ended=ago(seconds))
 
 
-def serving(*sidecars: str, seconds: float = 3600) -> HostPod:
+def serving(*sidecars: str, seconds: float = 3600) -> CNPGPod:
     """An older pod that is ready."""
     revisions = {name: REVISIONS[name] for name in sidecars}
-    return replace(host_pod(name="cnpg-1", sidecars=revisions), ready_since=ago(seconds))
+    return replace(cnpg_pod(name="cnpg-1", sidecars=revisions), ready_since=ago(seconds))
 
 
-def look(given: HostFacts, known: dict[str, History] | None = None) -> Blockade:
+def look(given: CNPGFacts, known: dict[str, History] | None = None) -> Blockade:
     return find_blockade(given, OLD if known is None else known, NOW)
 
 
@@ -110,12 +110,12 @@ SPARE, SOON = HOLD_SPARE_AFTER.total_seconds(), HOLD_AFTER.total_seconds()
 READY, TRUST = READY_WITHIN.total_seconds(), TRUST_PROVEN_FOR.total_seconds()
 
 
-def without_room(seconds: float, *others: HostPod, available: bool = True) -> HostFacts:
+def without_room(seconds: float, *others: CNPGPod, available: bool = True) -> CNPGFacts:
     pod = made("new", "old", seconds=seconds, unschedulable=SCHEDULER, scheduled=False)
     return having("new", "old", pods=(*others, pod), available=available)
 
 
-def refused(seconds: float, words: str, *sidecars: str, available: bool = True) -> HostFacts:
+def refused(seconds: float, words: str, *sidecars: str, available: bool = True) -> CNPGFacts:
     return having(
         *sidecars,
         pods=(serving("old"),),
@@ -125,7 +125,7 @@ def refused(seconds: float, words: str, *sidecars: str, available: bool = True) 
     )
 
 
-ROWS: list[tuple[str, HostFacts, set[str], Reason | None]] = [
+ROWS: list[tuple[str, CNPGFacts, set[str], Reason | None]] = [
     ("a pod that is ready", having("new", pods=(serving("new"),)), set(), None),
     ("no room, for a moment", without_room(SPARE - 1, serving("old")), set(), None),
     ("no room", without_room(SPARE, serving("old")), {"new"}, Reason.UNSCHEDULABLE),
@@ -193,7 +193,7 @@ ROWS: list[tuple[str, HostFacts, set[str], Reason | None]] = [
 @pytest.mark.parametrize(
     ("given", "out", "reason"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
-def test_who_is_taken_out_for(given: HostFacts, out: set[str], reason: Reason | None) -> None:
+def test_who_is_taken_out_for(given: CNPGFacts, out: set[str], reason: Reason | None) -> None:
     causes = look(given).causes
 
     assert set(causes) == out
@@ -214,7 +214,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("given", "name", "words"), WORDS, ids=[row[2][:30] for row in WORDS])
-def test_what_was_seen_is_told(given: HostFacts, name: str, words: str) -> None:
+def test_what_was_seen_is_told(given: CNPGFacts, name: str, words: str) -> None:
     assert look(given).causes[name].message == words
 
 
@@ -246,7 +246,7 @@ def test_what_was_seen_is_told(given: HostFacts, name: str, words: str) -> None:
     ],
 )  # fmt: skip
 def test_who_is_suspected_at_once(
-    given: HostFacts, known: dict[str, History], suspects: set[str]
+    given: CNPGFacts, known: dict[str, History], suspects: set[str]
 ) -> None:
     assert look(given, known).suspects == suspects
 
@@ -261,7 +261,7 @@ NODE = (
 CALM = "The node was low on resource: memory. Container manager was using 900Mi, request is 0. "
 
 
-def evicted(words: str, *sidecars: str, made_at: float = 60, ended_at: float = 10) -> HostFacts:
+def evicted(words: str, *sidecars: str, made_at: float = 60, ended_at: float = 10) -> CNPGFacts:
     revisions = {name: REVISIONS[name] for name in sidecars}
     eviction = Eviction("cnpg-7", ago(made_at), ago(ended_at), revisions, words)
     return having(*sidecars, pods=(serving(*sidecars),), evictions=(eviction,))
@@ -293,7 +293,7 @@ def evicted(words: str, *sidecars: str, made_at: float = 60, ended_at: float = 1
     ],
 )  # fmt: skip
 def test_who_is_taken_out_for_an_evicted_pod(
-    given: HostFacts, known: dict[str, History], out: set[str]
+    given: CNPGFacts, known: dict[str, History], out: set[str]
 ) -> None:
     causes = look(given, known).causes
 
@@ -302,7 +302,7 @@ def test_who_is_taken_out_for_an_evicted_pod(
     assert all(cause.message.startswith("Pod cnpg-7 was evicted: ") for cause in causes.values())
 
 
-def looping(restarts: int, *others: HostPod) -> HostFacts:
+def looping(restarts: int, *others: CNPGPod) -> CNPGFacts:
     """A sidecar that the kubelet backs off from, in a pod that is unready since just now."""
     crashed = sidecar_container(
         "old", waiting_reason="CrashLoopBackOff", exit_code=2, restarts=restarts, ready=False

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason, Status
-from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, PluginStatusFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostPod
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGPod, PluginStatusFacts
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.sidecar.registration import (
     LATE_GRACE,
@@ -19,8 +18,14 @@ from cnpg_plugin_operator.decide.sidecar.registration import (
     judge_registration,
 )
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput
-from tests.support.unit.builders import NOW, ago, cnpg, leader
-from tests.support.unit.cnpg_pods import host, host_pod, identified, sidecar_container, situation
+from tests.support.unit.builders import NOW, ago, leader
+from tests.support.unit.cnpg_pods import (
+    cnpg_pod,
+    deployed,
+    identified,
+    sidecar_container,
+    situation,
+)
 
 SOCKET = "hello.example.org"
 IDENTITY = Identity(SOCKET, "1.0.0")
@@ -28,15 +33,15 @@ MISSING = HandshakeOutcome(Reason.SOCKET_MISSING, "The socket was not opened.")
 MISMATCH = HandshakeOutcome(Reason.IDENTITY_MISMATCH, "It calls itself x.")
 
 
-def seen(outcome: HandshakeOutcome | None, since: float = 3550, **facts: Any) -> HostPod:
+def seen(outcome: HandshakeOutcome | None, since: float = 3550, **facts: Any) -> CNPGPod:
     """A pod whose gate saw this, and whose sidecar has been running for so many seconds."""
     verdicts = {SOCKET: outcome} if outcome is not None else {}
     running = sidecar_container(running_since=ago(since))
-    return host_pod(running, verdicts=verdicts, **facts)
+    return cnpg_pod(running, verdicts=verdicts, **facts)
 
 
-def given(*pods: HostPod, **facts: Any) -> SidecarInput:
-    return situation(host=host(pods=pods), **facts)
+def given(*pods: CNPGPod, **facts: Any) -> SidecarInput:
+    return situation(cnpg=deployed(pods=pods), **facts)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def given(*pods: HostPod, **facts: Any) -> SidecarInput:
     ],
 )  # fmt: skip
 def test_what_the_gate_saw_is_told(
-    pod: HostPod, status: Status, reason: Reason, words: str
+    pod: CNPGPod, status: Status, reason: Reason, words: str
 ) -> None:
     verdict, outcome = judge_handshake(given(pod))
 
@@ -68,9 +73,9 @@ def test_what_the_gate_saw_is_told(
 
 
 def test_a_restart_that_changed_nothing_is_told_of() -> None:
-    facts = cnpg(leader=replace(leader(ago(3600)), pod="cnpg-1"), restarted_for={"hello": "r1"})
+    facts = deployed(pods=(seen(MISSING, since=60),), restarted_for={"hello": "r1"})
 
-    verdict, _ = judge_handshake(given(seen(MISSING, since=60), cnpg=facts))
+    verdict, _ = judge_handshake(situation(cnpg=facts))
 
     assert "A restart of CloudNativePG did not change that" in verdict.message
 
@@ -84,7 +89,7 @@ def test_the_pod_that_leads_tells_and_not_the_others() -> None:
 
 def test_what_was_registered_is_told_by_the_newest_pod_while_nobody_leads() -> None:
     pods = (seen(MISSING), seen(identified(), name="cnpg-2"))
-    unled = given(*pods, cnpg=cnpg(leader=None), registered="r1")
+    unled = situation(cnpg=deployed(pods=pods, leader=None), registered="r1")
 
     assert judge_handshake(unled)[0].is_true
     assert not judge_handshake(replace(unled, registered=""))[0].is_true
@@ -102,11 +107,11 @@ def test_what_was_registered_is_told_by_the_newest_pod_while_nobody_leads() -> N
         pytest.param(seen(None, since=60), False, id="the gate left no word"),
         pytest.param(seen(MISSING, since=60, gate_ended=None), False, id="the gate still waits"),
         pytest.param(
-            host_pod(sidecar_container(running_since=None), verdicts={SOCKET: MISSING}), False,
+            cnpg_pod(sidecar_container(running_since=None), verdicts={SOCKET: MISSING}), False,
             id="it does not run",
         ),
         pytest.param(
-            host_pod(sidecar_container("other"), verdicts={SOCKET: MISSING}), False,
+            cnpg_pod(sidecar_container("other"), verdicts={SOCKET: MISSING}), False,
             id="it is not there",
         ),
         pytest.param(
@@ -114,14 +119,14 @@ def test_what_was_registered_is_told_by_the_newest_pod_while_nobody_leads() -> N
         ),
     ],
 )  # fmt: skip
-def test_what_cloudnativepg_came_too_early_for(pod: HostPod, *, late: bool) -> None:
+def test_what_cloudnativepg_came_too_early_for(pod: CNPGPod, *, late: bool) -> None:
     found = list(find_late(given(pod)))
 
     assert bool(found) is late
     assert all((each.revision, each.announced_at) == ("r1", ago(each_since(pod))) for each in found)
 
 
-def each_since(pod: HostPod) -> float:
+def each_since(pod: CNPGPod) -> float:
     since = pod.pod.containers[0].running_since
     assert since is not None
     return (NOW - since).total_seconds()
@@ -161,13 +166,16 @@ FORGOTTEN = ClusterFacts(
 def test_a_leader_that_forgot_the_socket_is_replaced_once_in_an_hour(
     cluster: ClusterFacts, led: dict[str, Any], *, found: bool
 ) -> None:
-    facts = situation(clusters=(cluster,), cnpg=cnpg(leader=replace(LED, **led)))
+    facts = given(cnpg_pod(), clusters=(cluster,))
+    facts = replace(facts, cnpg=replace(facts.cnpg, leader=replace(LED, **led)))
 
     assert any(find_forgotten(facts)) is found
 
 
 def test_a_sidecar_that_blocks_clusters_is_not_registered() -> None:
-    verdict = judge_registration(situation(clusters=(FORGOTTEN,), cnpg=cnpg(leader=LED)), None)
+    verdict = judge_registration(
+        situation(clusters=(FORGOTTEN,), cnpg=deployed(pods=(cnpg_pod(),), leader=LED)), None
+    )
 
     assert (verdict.status, verdict.reason) == (Status.FALSE, Reason.CLUSTERS_BLOCKED)
     assert "app/db" in verdict.message
@@ -215,7 +223,7 @@ BLOCKED = cluster("1.0.0", blocked=True, phase="Unknown plugin.")
     ],
 )  # fmt: skip
 def test_whether_cloudnativepg_has_registered_it(
-    pods: tuple[HostPod, ...], clusters: tuple[ClusterFacts, ...], reason: Reason, words: str
+    pods: tuple[CNPGPod, ...], clusters: tuple[ClusterFacts, ...], reason: Reason, words: str
 ) -> None:
     verdict = judge_registration(given(*pods, clusters=clusters), IDENTITY)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGPod
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, LOOK_AT_CLUSTERS
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,
@@ -19,6 +20,8 @@ PACE = Pace()
 BUSY = ("app/db (Failing over)",)
 ROLLING = cnpg(rolling=True)
 
+ENDING = CNPGPod(pod(deleting=True))
+
 
 def situation(**facts: Any) -> RolloutInput:
     """A difference that is as old as it has to be, beside a CloudNativePG at rest."""
@@ -26,7 +29,6 @@ def situation(**facts: Any) -> RolloutInput:
         differs=True,
         forbidden=False,
         unblocking=False,
-        replicas=1,
         cnpg=cnpg(),
         busy=(),
         first=ago(30),
@@ -46,7 +48,8 @@ SITUATIONS: list[tuple[str, dict[str, Any], Roll, str]] = [
     ("what is forbidden is not done", {"forbidden": True}, Roll.FORBIDDEN, "restartPolicy"),
     ("what is forbidden is not done to unblock", {"forbidden": True, "unblocking": True},
      Roll.FORBIDDEN, "restartPolicy"),
-    ("what is forbidden is not done while nothing runs", {"forbidden": True, "replicas": 0},
+    ("what is forbidden is not done while nothing runs",
+     {"forbidden": True, "cnpg": cnpg(replicas=0)},
      Roll.FORBIDDEN, "restartPolicy"),
     ("what unblocks is done during a rollout", {"unblocking": True, "cnpg": ROLLING},
      Roll.APPLY, ""),
@@ -58,18 +61,21 @@ SITUATIONS: list[tuple[str, dict[str, Any], Roll, str]] = [
      Roll.APPLY, ""),
     ("what unblocks does not settle", {"unblocking": True, "first": NOW, "last": NOW},
      Roll.APPLY, ""),
-    ("without replicas nothing rolls", {"replicas": 0}, Roll.APPLY, ""),
+    ("without replicas nothing rolls", {"cnpg": cnpg(replicas=0)}, Roll.APPLY, ""),
     ("without replicas nothing is waited for",
-     {"replicas": 0, "cnpg": cnpg(leader=None, available=False), "busy": BUSY, "last": NOW},
+     {"cnpg": cnpg(replicas=0, leader=None, available=False), "busy": BUSY, "last": NOW},
      Roll.APPLY, ""),
     ("a rollout is waited for", {"cnpg": ROLLING}, Roll.WAIT, "is being rolled out"),
     ("a rollout that is stuck is told of",
      {"cnpg": cnpg(rolling=True, stuck="pod x finds no node")}, Roll.WAIT, "pod x finds no node"),
     ("a Deployment that is paused is told of", {"cnpg": cnpg(stuck="it is paused")},
      Roll.WAIT, "it is paused"),
-    ("a pod that still ends is waited for",
-     {"cnpg": cnpg(pods=(pod(deleting=True),))}, Roll.WAIT, "is being rolled out"),
-    ("a pod that stays is not waited for", {"cnpg": cnpg(pods=(pod(),))}, Roll.APPLY, ""),
+    ("under OLM, a roll waits for a pod that still ends",
+     {"cnpg": cnpg(olm="x", pods=(ENDING,))}, Roll.WAIT, "is being rolled out"),
+    ("under OLM, a roll does not wait for a pod that stays",
+     {"cnpg": cnpg(olm="x", pods=(CNPGPod(pod()),))}, Roll.APPLY, ""),
+    ("a pod that still ends after a rollout delays no other", {"cnpg": cnpg(pods=(ENDING,))},
+     Roll.APPLY, ""),
     ("a CloudNativePG that is not available is waited for", {"cnpg": cnpg(available=False)},
      Roll.WAIT, "is being rolled out"),
     ("a CloudNativePG without a leader is waited for", {"cnpg": cnpg(leader=None)},
@@ -90,7 +96,7 @@ SITUATIONS: list[tuple[str, dict[str, Any], Roll, str]] = [
     ("a roll in the future is not waited for", {"cnpg": cnpg(rolled_at=ago(-9))}, Roll.APPLY, ""),
     ("what cures does not wait for a roll", {"unblocking": True, "cnpg": cnpg(rolled_at=NOW)},
      Roll.APPLY, ""),
-    ("without replicas no roll makes it wait", {"replicas": 0, "cnpg": cnpg(rolled_at=NOW)},
+    ("without replicas no roll makes it wait", {"cnpg": cnpg(replicas=0, rolled_at=NOW)},
      Roll.APPLY, ""),
     ("what changed just now is waited for", {"last": ago(9)}, Roll.WAIT, "may change as well"),
     ("what changed long enough ago is applied", {"last": ago(10)}, Roll.APPLY, ""),

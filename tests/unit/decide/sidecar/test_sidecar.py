@@ -9,8 +9,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Status, no
 from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote
-from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts, HostPod
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts, CNPGPod
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import (
     HOLD_AFTER,
@@ -23,8 +22,15 @@ from cnpg_plugin_operator.decide.sidecar.quarantine import (
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import decide_sidecar
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import Member, record_trouble
-from tests.support.unit.builders import NOW, ago, cnpg, container, leader
-from tests.support.unit.cnpg_pods import SEEN, WANTED, host, host_pod, sidecar_container, situation
+from tests.support.unit.builders import NOW, ago, container, leader
+from tests.support.unit.cnpg_pods import (
+    SEEN,
+    WANTED,
+    cnpg_pod,
+    deployed,
+    sidecar_container,
+    situation,
+)
 
 HELD = Held("r1", Reason.CRASH_LOOP, "It ended.", ago(400), 1)
 CLUSTER = ClusterFacts("app", "db", healthy=True, phase="", plugin_status=None)
@@ -53,10 +59,10 @@ def gate(**facts: Any) -> ContainerFacts:
     return container(name=names.sidecars.GATE, running_since=None, exit_code=0, restarts=0, **facts)
 
 
-def starting(*containers: ContainerFacts, seconds: float = 61, **facts: Any) -> HostPod:
+def starting(*containers: ContainerFacts, seconds: float = 61, **facts: Any) -> CNPGPod:
     """The newest pod, so many seconds old, that is not ready."""
     usual = {"name": "cnpg-2", "ready": False, "gate_ended": None, "verdicts": {}}
-    return host_pod(*containers, created=ago(seconds), **{**usual, **facts})
+    return cnpg_pod(*containers, created=ago(seconds), **{**usual, **facts})
 
 
 def pair(**facts: Any) -> dict[str, Any]:
@@ -67,70 +73,72 @@ WORKED = {name: History(registered="r1") for name in ("hello", "other")}
 """Sidecars that have worked before: they are not suspected for long."""
 
 
-def find_causes(given: HostFacts) -> dict[str, Cause]:
+def find_causes(given: CNPGFacts) -> dict[str, Cause]:
     return dict(find_blockade(given, WORKED, NOW).causes)
 
 
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        pytest.param(host(), {}, id="there is no pod"),
-        pytest.param(host(pods=(host_pod(),)), {}, id="the pod is ready"),
-        pytest.param(host(pods=(starting(),)), {}, id="the sidecar runs and the pod only starts"),
+        pytest.param(deployed(), {}, id="there is no pod"),
+        pytest.param(deployed(pods=(cnpg_pod(),)), {}, id="the pod is ready"),
         pytest.param(
-            host(pods=(starting(sidecar_container(**IMAGE)),)),
+            deployed(pods=(starting(),)), {}, id="the sidecar runs and the pod only starts"
+        ),
+        pytest.param(
+            deployed(pods=(starting(sidecar_container(**IMAGE)),)),
             {"hello": Reason.IMAGE_PULL_ERROR}, id="no image",
         ),
         pytest.param(
-            host(pods=(starting(sidecar_container(**CRASH)),)),
+            deployed(pods=(starting(sidecar_container(**CRASH)),)),
             {"hello": Reason.CRASH_LOOP}, id="a crash",
         ),
         pytest.param(
-            host(pods=(starting(sidecar_container(**START)),)),
+            deployed(pods=(starting(sidecar_container(**START)),)),
             {"hello": Reason.CRASH_LOOP}, id="a container that cannot be made",
         ),
         pytest.param(
-            host(pods=(host_pod(sidecar_container(**CRASH)),)), {},
+            deployed(pods=(cnpg_pod(sidecar_container(**CRASH)),)), {},
             id="a crash in a pod that is ready all the same",
         ),
         pytest.param(
-            host(pods=(starting(sidecar_container(**CRASH)), host_pod(name="cnpg-3"))), {},
+            deployed(pods=(starting(sidecar_container(**CRASH)), cnpg_pod(name="cnpg-3"))), {},
             id="a crash in a former pod",
         ),
         pytest.param(
-            host(pods=(starting(
+            deployed(pods=(starting(
                 sidecar_container(**CRASH), sidecar_container("other"), **pair()),)),
             {"hello": Reason.CRASH_LOOP}, id="one of two",
         ),
         pytest.param(
-            host(pods=(starting(
+            deployed(pods=(starting(
                 sidecar_container(**CRASH), sidecar_container("other", **IMAGE), **pair()),)),
             {"hello": Reason.CRASH_LOOP, "other": Reason.IMAGE_PULL_ERROR}, id="both",
         ),
         pytest.param(
-            host(pods=(starting(
+            deployed(pods=(starting(
                 sidecar_container(), sidecar_container("other"), gate(**{
                     k: v for k, v in IMAGE.items() if k != "running_since"}), **pair()),)),
             {"hello": Reason.IMAGE_PULL_ERROR, "other": Reason.IMAGE_PULL_ERROR},
             id="the gate itself",
         ),
         pytest.param(
-            host(pods=(starting(
+            deployed(pods=(starting(
                 sidecar_container(**CRASH), sidecar_container("other"),
                 gate(waiting_reason="ErrImagePull"), **pair()),)),
             {"hello": Reason.CRASH_LOOP}, id="a sidecar before the gate",
         ),
         pytest.param(
-            host(pods=(starting(sidecar_container("ghost", **CRASH)),)), {},
+            deployed(pods=(starting(sidecar_container("ghost", **CRASH)),)), {},
             id="a container that is nobody's sidecar",
         ),
     ],
 )  # fmt: skip
-def test_who_keeps_cloudnativepg_from_starting(given: HostFacts, found: dict[str, Reason]) -> None:
+def test_who_keeps_cloudnativepg_from_starting(given: CNPGFacts, found: dict[str, Reason]) -> None:
     assert {name: cause.reason for name, cause in find_causes(given).items()} == found
 
 
-FORMER = host_pod(name="former", sidecars={})
+FORMER = cnpg_pod(name="former", sidecars={})
 
 
 @pytest.mark.parametrize(
@@ -139,39 +147,39 @@ FORMER = host_pod(name="former", sidecars={})
         pytest.param((FORMER,), True, HOLD_SPARE_AFTER, id="a former pod serves on"),
         pytest.param((FORMER,), False, HOLD_AFTER, id="a former pod serves no more"),
         pytest.param((), False, HOLD_AFTER, id="nobody serves"),
-        pytest.param((host_pod(name="same"),), True, HOLD_AFTER, id="another one has it as well"),
+        pytest.param((cnpg_pod(name="same"),), True, HOLD_AFTER, id="another one has it as well"),
     ],
 )
 def test_how_long_a_sidecar_may_take(
-    pods: tuple[HostPod, ...], *, available: bool, patience: timedelta
+    pods: tuple[CNPGPod, ...], *, available: bool, patience: timedelta
 ) -> None:
     def found(seconds: float) -> bool:
         crashing = starting(sidecar_container(**CRASH), seconds=seconds)
-        return bool(find_causes(host(pods=(*pods, crashing), available=available)))
+        return bool(find_causes(deployed(pods=(*pods, crashing), available=available)))
 
     assert not found(patience.total_seconds() - 1)
     assert found(patience.total_seconds())
-    assert hold_time(host()) is None
+    assert hold_time(deployed()) is None
 
 
 def test_once_the_gate_is_over_a_former_pod_is_not_risked() -> None:
     crashing = replace(starting(sidecar_container(**CRASH), seconds=3), gate_ended=ago(1))
 
-    assert find_causes(host(pods=(FORMER, crashing)))
+    assert find_causes(deployed(pods=(FORMER, crashing)))
 
 
 def test_a_sidecar_that_has_run_for_long_is_given_time_to_come_back() -> None:
     def found(seconds: float) -> bool:
-        crashed = host_pod(sidecar_container(**CRASH), ready=False)
+        crashed = cnpg_pod(sidecar_container(**CRASH), ready=False)
         crashed = replace(crashed, pod=replace(crashed.pod, unready_since=ago(seconds)))
-        return bool(find_causes(host(pods=(crashed,), available=False)))
+        return bool(find_causes(deployed(pods=(crashed,), available=False)))
 
     assert not found(HOLD_AFTER.total_seconds() - 1)
     assert found(HOLD_AFTER.total_seconds())
 
 
 def test_the_cause_is_told_in_the_last_words_of_the_container() -> None:
-    where = host(pods=(starting(sidecar_container(**CRASH)),))
+    where = deployed(pods=(starting(sidecar_container(**CRASH)),))
 
     words = find_causes(where)["hello"].message
 
@@ -180,7 +188,7 @@ def test_the_cause_is_told_in_the_last_words_of_the_container() -> None:
     )
 
 
-TROUBLED = host(pods=(starting(sidecar_container(**CRASH)),))
+TROUBLED = deployed(pods=(starting(sidecar_container(**CRASH)),))
 
 
 @pytest.mark.parametrize(
@@ -189,27 +197,27 @@ TROUBLED = host(pods=(starting(sidecar_container(**CRASH)),))
         pytest.param(Member(SEEN, WANTED), TROUBLED, 1, id="for the first time"),
         pytest.param(Member(replace(SEEN, held=HELD), WANTED), TROUBLED, 2, id="again"),
         pytest.param(
-            Member(replace(SEEN, held=HELD), WANTED), host(pods=(host_pod(),)), 0, id="proven"
+            Member(replace(SEEN, held=HELD), WANTED), deployed(pods=(cnpg_pod(),)), 0, id="proven"
         ),
         pytest.param(
             Member(replace(SEEN, held=HELD), WANTED),
-            host(pods=(host_pod(gate_ended=None, ready=False),)), 1, id="not proven yet",
+            deployed(pods=(cnpg_pod(gate_ended=None, ready=False),)), 1, id="not proven yet",
         ),
         pytest.param(
             Member(replace(SEEN, held=HELD), WANTED, held=True), TROUBLED, 1, id="held already"
         ),
         pytest.param(
-            Member(replace(SEEN, held=HELD), WANTED), host(pods=(host_pod(sidecars={}),)), 1,
+            Member(replace(SEEN, held=HELD), WANTED), deployed(pods=(cnpg_pod(sidecars={}),)), 1,
             id="a pod without it proves nothing",
         ),
         pytest.param(Member(SEEN, None), TROUBLED, 0, id="not wanted"),
-        pytest.param(Member(SEEN, WANTED), host(), 0, id="no pod"),
+        pytest.param(Member(SEEN, WANTED), deployed(), 0, id="no pod"),
         pytest.param(
             Member(SEEN, replace(WANTED, revision="r2")), TROUBLED, 0, id="of a former revision"
         ),
     ],
 )  # fmt: skip
-def test_what_trouble_is_noted(member: Member, where: HostFacts, times: int) -> None:
+def test_what_trouble_is_noted(member: Member, where: CNPGFacts, times: int) -> None:
     note = record_trouble("hello", member, find_causes(where).get("hello"), where, NOW)
 
     assert (note.held.times if note.held else 0) == times
@@ -222,7 +230,7 @@ def test_what_trouble_is_noted(member: Member, where: HostFacts, times: int) -> 
 
 
 OUT = Member(SEEN, WANTED)
-FORMER = host_pod(name="cnpg-0", sidecars={}, created=ago(7200))
+FORMER = cnpg_pod(name="cnpg-0", sidecars={}, created=ago(7200))
 WAITING = Rollout(Roll.WAIT, "CloudNativePG is being rolled out", timedelta(seconds=2))
 FORBIDDEN = Rollout(Roll.FORBIDDEN, "restartPolicy is Never")
 
@@ -234,7 +242,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
      Status.FALSE, Reason.CRASH_LOOP, "once its spec changes, else at 2026-03-01 11:58:20 UTC"),
     ("somebody takes it out",
      {"member": replace(OUT, reverted=True, note=SidecarNote(1, "r1", reverts=3)),
-      "cnpg": cnpg(changed_by="argocd")},
+      "cnpg": deployed(pods=(cnpg_pod(),), changed_by="argocd")},
      Status.FALSE, Reason.SIDECAR_REVERTED, "3 times (argocd changed its spec last)"),
     ("somebody unknown takes it out", {"member": replace(OUT, reverted=True)},
      Status.FALSE, Reason.SIDECAR_REVERTED, names.managers.SIDECARS),
@@ -249,24 +257,24 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
      Status.FALSE, Reason.RESTART_FORBIDDEN, "restartPolicy is Never: set it to IfNeeded"),
     ("another one waits to be placed", {"pending": False, "rollout": WAITING},
      Status.TRUE, Reason.AVAILABLE, "runs the sidecar"),
-    ("CloudNativePG is scaled down", {"host": host(replicas=0)},
+    ("CloudNativePG is scaled down", {"cnpg": deployed(replicas=0)},
      Status.FALSE, Reason.CNPG_UNAVAILABLE, "scaled to 0"),
-    ("its image cannot be had", {"host": host(pods=(starting(sidecar_container(**IMAGE)),))},
+    ("its image cannot be had", {"cnpg": deployed(pods=(starting(sidecar_container(**IMAGE)),))},
      Status.FALSE, Reason.IMAGE_PULL_ERROR, '"example.org/hello:1" not found'),
-    ("it crashes", {"host": host(pods=(starting(sidecar_container(**CRASH)),))},
+    ("it crashes", {"cnpg": deployed(pods=(starting(sidecar_container(**CRASH)),))},
      Status.FALSE, Reason.CRASH_LOOP, "panic: no lease"),
-    ("it crashed once in a pod that is ready", {"host": host(pods=(
-        host_pod(sidecar_container(**{**CRASH, "ready": True})),))},
+    ("it crashed once in a pod that is ready", {"cnpg": deployed(pods=(
+        cnpg_pod(sidecar_container(**{**CRASH, "ready": True})),))},
      Status.TRUE, Reason.AVAILABLE, "runs"),
     ("its pod cannot be scheduled",
-     {"host": host(pods=(starting(
+     {"cnpg": deployed(pods=(starting(
          unschedulable="too little memory", gate_started=False),))},
      Status.FALSE, Reason.UNSCHEDULABLE, "cannot be scheduled: too little memory"),
-    ("its pods are refused", {"host": host(
+    ("its pods are refused", {"cnpg": deployed(
         pods=(FORMER,), refused="exceeded quota", part={"metadata": {"annotations": {
             names.annotations.SIDECARS: '{"hello": "r1"}'}}})},
      Status.FALSE, Reason.PODS_REFUSED, "are refused: exceeded quota."),
-    ("its pod did not start in time", {"host": host(pods=(starting(gate_started=False),))},
+    ("its pod did not start in time", {"cnpg": deployed(pods=(starting(gate_started=False),))},
      Status.FALSE, Reason.CNPG_BLOCKED, "did not start its containers within 60 s"),
     ("the API server refuses it",
      {"member": replace(OUT, refused=no(Reason.PODS_REFUSED, "says the policy"))},
@@ -275,22 +283,23 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
      {"member": replace(OUT, note=replace(SEEN, held=replace(HELD, times=0)), held=True)},
      Status.FALSE, Reason.CRASH_LOOP, "each is tried again alone"),
     ("its pod is being started",
-     {"host": host(pods=(FORMER, starting())), "cnpg": cnpg(rolling=True)},
+     {"cnpg": deployed(pods=(FORMER, starting()), rolling=True)},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "its new pods are being started"),
     ("its rollout is stuck",
-     {"host": host(pods=(FORMER, starting())), "cnpg": cnpg(rolling=True, stuck="no quota")},
+     {"cnpg": deployed(pods=(FORMER, starting()), rolling=True, stuck="no quota")},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "no quota"),
-    ("its pod does not lead yet", {"cnpg": cnpg(leader=None)},
+    ("its pod does not lead yet", {"cnpg": deployed(pods=(cnpg_pod(),), leader=None)},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
-    ("a former pod leads", {"host": host(pods=(FORMER, host_pod())),
-                            "cnpg": cnpg(leader=replace(leader(ago(1)), pod="cnpg-0"))},
+    ("a former pod leads", {"cnpg": deployed(
+        pods=(FORMER, cnpg_pod()), leader=replace(leader(ago(1)), pod="cnpg-0"))},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
     ("its pod leads while another is made of the same template",
-     {"host": host(pods=(host_pod(), starting()))}, Status.TRUE, Reason.AVAILABLE, "runs"),
+     {"cnpg": deployed(pods=(cnpg_pod(), starting()))}, Status.TRUE, Reason.AVAILABLE, "runs"),
     ("it was registered and nobody leads for a moment",
-     {"cnpg": cnpg(leader=None), "registered": "r1"}, Status.TRUE, Reason.AVAILABLE, "runs"),
+     {"cnpg": deployed(pods=(cnpg_pod(),), leader=None), "registered": "r1"},
+     Status.TRUE, Reason.AVAILABLE, "runs"),
     ("another revision was registered and nobody leads",
-     {"cnpg": cnpg(leader=None), "registered": "r0"},
+     {"cnpg": deployed(pods=(cnpg_pod(),), leader=None), "registered": "r0"},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
     ("its trouble is told before its wait",
      {"member": replace(OUT, note=replace(SEEN, held=HELD)), "pending": True, "rollout": WAITING},

@@ -11,7 +11,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, no
 from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote, build_note, read_note
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import Blockade, Cause
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     FIRST_RETRY,
@@ -28,7 +28,7 @@ from cnpg_plugin_operator.decide.workload.upgrade import TOKEN_DIGITS
 from cnpg_plugin_operator.desired.sidecars import build_sidecar, build_template
 from tests.support.unit.builders import NOW, ago, resource
 from tests.support.unit.builders import plugin as build_plugin
-from tests.support.unit.cnpg_pods import GATE, PLACE, candidate, host, sidecar_spec, template
+from tests.support.unit.cnpg_pods import GATE, PLACE, candidate, deployed, sidecar_spec, template
 
 OLD = build_sidecar(sidecar_spec(image="example.org/hello:0"), PLACE)
 WANTED = build_sidecar(sidecar_spec(), PLACE)
@@ -37,9 +37,9 @@ TOKEN = WANTED.revision[:TOKEN_DIGITS]
 NEVER = RestartPolicy.NEVER
 
 
-def holding(*sidecars: Any) -> HostFacts:
+def holding(*sidecars: Any) -> CNPGFacts:
     """A host whose template holds these."""
-    return host(build_template(sidecars, PLACE, GATE, template()))
+    return deployed(build_template(sidecars, PLACE, GATE, template()))
 
 
 EMPTY, FORMER, CURRENT = holding(), holding(OLD), holding(WANTED)
@@ -57,7 +57,7 @@ def reverted(times: int, generation: int = 1) -> SidecarNote:
 
 MANUAL: dict[str, Any] = {"upgradePolicy": "Manual"}
 
-Row = tuple[str, HostFacts, Candidate, str]
+Row = tuple[str, CNPGFacts, Candidate, str]
 
 SITUATIONS: list[Row] = [
     ("a new sidecar gets in", EMPTY, candidate(), "wanted"),
@@ -127,8 +127,8 @@ def describe(composed: SidecarSet) -> str:
     [row[1:] for row in SITUATIONS],
     ids=[row[0] for row in SITUATIONS],
 )
-def test_what_becomes_of_a_candidate(where: HostFacts, given: Candidate, member: str) -> None:
-    assert describe(compose([given], where, GATE, NOW)) == member
+def test_what_becomes_of_a_candidate(where: CNPGFacts, given: Candidate, member: str) -> None:
+    assert describe(compose([given], where, PLACE, GATE, NOW)) == member
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_what_becomes_of_a_candidate(where: HostFacts, given: Candidate, member:
     [row[1:] for row in SITUATIONS],
     ids=[row[0] for row in SITUATIONS],
 )
-def test_the_others_do_not_change_with_it(where: HostFacts, given: Candidate, member: str) -> None:
-    composed = compose([given, candidate("other")], where, GATE, NOW)
+def test_the_others_do_not_change_with_it(where: CNPGFacts, given: Candidate, member: str) -> None:
+    composed = compose([given, candidate("other")], where, PLACE, GATE, NOW)
 
     assert describe(composed) == member
     assert composed.members["other"].applied == OTHER
@@ -192,15 +192,15 @@ def test_tries_become_ever_rarer(times: int, minutes: int) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_is_remembered(where: HostFacts, before: SidecarNote, after: SidecarNote) -> None:
-    assert compose([candidate(note=before)], where, GATE, NOW).members["hello"].note == after
+def test_what_is_remembered(where: CNPGFacts, before: SidecarNote, after: SidecarNote) -> None:
+    assert compose([candidate(note=before)], where, PLACE, GATE, NOW).members["hello"].note == after
 
 
 def test_a_sidecar_that_somebody_edits_counts_as_taken_out() -> None:
     where = holding(WANTED)
     where.template["spec"]["initContainers"][0]["image"] = "example.org/other"
 
-    composed = compose([candidate(note=SEEN)], where, GATE, NOW)
+    composed = compose([candidate(note=SEEN)], where, PLACE, GATE, NOW)
 
     assert composed.members["hello"].note.reverts == 1
     assert composed.changed == {"hello"}
@@ -259,20 +259,20 @@ def policies(*given: tuple[str, RestartPolicy]) -> list[Candidate]:
     ],
 )  # fmt: skip
 def test_who_forbids_a_roll(
-    where: HostFacts,
+    where: CNPGFacts,
     given: list[Candidate],
     changed: set[str],
     *,
     forbidden: bool,
 ) -> None:
-    composed = compose(given, where, GATE, NOW)
+    composed = compose(given, where, PLACE, GATE, NOW)
 
     assert composed.changed == changed
     assert composed.forbidden is forbidden
 
 
 def test_whoever_left_without_a_word_leaves_no_sidecar() -> None:
-    composed = compose([], CURRENT, GATE, NOW)
+    composed = compose([], CURRENT, PLACE, GATE, NOW)
 
     assert composed.template == {}
     assert composed.drift == "metadata.annotations"
@@ -334,7 +334,7 @@ def test_a_deleted_resource_that_cannot_be_read_leaves_once_it_says_so() -> None
 
 def test_a_composition_does_not_depend_on_the_time_between_tries() -> None:
     times: list[datetime] = [NOW, NOW + timedelta(hours=1)]
-    first, second = (compose([candidate(note=SEEN)], CURRENT, GATE, now) for now in times)
+    first, second = (compose([candidate(note=SEEN)], CURRENT, PLACE, GATE, now) for now in times)
 
     assert first.template == second.template
 
@@ -356,9 +356,9 @@ def test_a_composition_does_not_depend_on_the_time_between_tries() -> None:
 def test_what_is_only_kept_goes_once_cloudnativepg_cannot_start_with_it(
     given: Candidate, *, kept: bool
 ) -> None:
-    healthy = compose([given], CURRENT, GATE, NOW)
+    healthy = compose([given], CURRENT, PLACE, GATE, NOW)
     causes = dict.fromkeys(("hello", "ghost"), Cause(Reason.CRASH_LOOP, "It ends."))
-    failing = compose([given], CURRENT, GATE, NOW, Blockade(causes))
+    failing = compose([given], CURRENT, PLACE, GATE, NOW, Blockade(causes))
 
     assert healthy.members["hello"].applied is not None
     assert (failing.members["hello"].applied is not None) is kept
@@ -375,7 +375,7 @@ def test_what_is_only_kept_goes_once_cloudnativepg_cannot_start_with_it(
 def test_who_deletes_what_may_block_cloudnativepg_is_not_kept_waiting(
     given: Candidate, suspects: set[str], *, kept: bool
 ) -> None:
-    composed = compose([given], CURRENT, GATE, NOW, Blockade({}, frozenset(suspects)))
+    composed = compose([given], CURRENT, PLACE, GATE, NOW, Blockade({}, frozenset(suspects)))
 
     assert (composed.members["hello"].applied is not None) is kept
     assert composed.unblocking is not kept
@@ -384,9 +384,11 @@ def test_who_deletes_what_may_block_cloudnativepg_is_not_kept_waiting(
 def test_a_change_of_what_may_block_cloudnativepg_unblocks() -> None:
     blockade = Blockade({}, frozenset({"hello"}))
 
-    assert compose([candidate()], FORMER, GATE, NOW, blockade).unblocking
-    assert not compose([candidate()], CURRENT, GATE, NOW, blockade).unblocking
-    assert not compose([candidate("other")], holding(WANTED), GATE, NOW, Blockade()).unblocking
+    assert compose([candidate()], FORMER, PLACE, GATE, NOW, blockade).unblocking
+    assert not compose([candidate()], CURRENT, PLACE, GATE, NOW, blockade).unblocking
+    assert not compose(
+        [candidate("other")], holding(WANTED), PLACE, GATE, NOW, Blockade()
+    ).unblocking
 
 
 def trial(name: str, times: int, seconds: float = 7 * 3600) -> Candidate:
@@ -417,9 +419,9 @@ def trial(name: str, times: int, seconds: float = 7 * 3600) -> Candidate:
     ],
 )
 def test_what_was_taken_out_is_tried_again_one_by_one(
-    given: list[Candidate], where: HostFacts, tried: set[str]
+    given: list[Candidate], where: CNPGFacts, tried: set[str]
 ) -> None:
-    composed = compose(given, where, GATE, NOW)
+    composed = compose(given, where, PLACE, GATE, NOW)
 
     assert {name for name, member in composed.members.items() if member.applied} == tried
     assert all(member.held for name, member in composed.members.items() if name not in tried)
@@ -430,17 +432,17 @@ def test_what_the_api_server_refuses_stays_as_it_is() -> None:
     refused = candidate(refused={WANTED.revision: words})
     another = candidate(refused={OLD.revision: words})
 
-    assert compose([refused], EMPTY, GATE, NOW).members["hello"].applied is None
-    kept = compose([refused], FORMER, GATE, NOW).members["hello"]
+    assert compose([refused], EMPTY, PLACE, GATE, NOW).members["hello"].applied is None
+    kept = compose([refused], FORMER, PLACE, GATE, NOW).members["hello"]
     assert kept.applied is not None
     assert (kept.applied.revision, kept.refused) == (OLD.revision, words)
-    assert compose([another], EMPTY, GATE, NOW).members["hello"].refused is None
+    assert compose([another], EMPTY, PLACE, GATE, NOW).members["hello"].refused is None
 
 
 def test_what_keeps_cloudnativepg_from_starting_goes_even_where_rolls_are_forbidden() -> None:
     crashed = candidate(policy=NEVER, note=held(10))
 
-    assert not compose([crashed], CURRENT, GATE, NOW).forbidden
+    assert not compose([crashed], CURRENT, PLACE, GATE, NOW).forbidden
 
 
 @pytest.mark.parametrize("policy", list(RestartPolicy), ids=str)
@@ -452,7 +454,9 @@ def test_a_gate_that_somebody_took_out_is_everybodys_to_have_mended(policy: Rest
         if container["name"] != names.sidecars.GATE
     ]
 
-    composed = compose(policies(("hello", policy)), replace(CURRENT, template=template), GATE, NOW)
+    composed = compose(
+        policies(("hello", policy)), replace(CURRENT, template=template), PLACE, GATE, NOW
+    )
 
     assert composed.drift is not None
     assert not composed.changed

@@ -24,7 +24,7 @@ from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
 )
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 from tests.support.unit.builders import NOW, resource
-from tests.support.unit.cnpg_pods import GATE, host, template
+from tests.support.unit.cnpg_pods import GATE, PLACE, deployed, template
 from tests.support.unit.server_side_apply import apply_part
 
 NAMES = ("a", "b", "c")
@@ -84,9 +84,9 @@ class World:
         ]
 
     def compose(self) -> SidecarSet:
-        where = replace(host(), template=deepcopy(self.live))
+        where = replace(deployed(), template=deepcopy(self.live))
         first, second = (
-            compose(given, where, GATE, NOW + self.now)
+            compose(given, where, PLACE, GATE, NOW + self.now)
             for given in (self.candidates(), self.candidates()[::-1])
         )
         assert first.template == second.template, "it depends on the order"

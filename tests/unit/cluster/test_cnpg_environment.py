@@ -1,4 +1,4 @@
-"""CloudNativePG's own objects as the host of sidecars: as its manifest has them, and otherwise."""
+"""What sidecars find in CloudNativePG's pods: as its manifest has them, and otherwise."""
 
 import base64
 from typing import Any
@@ -9,11 +9,13 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.cnpg import locate
-from cnpg_plugin_operator.cluster.cnpg_pod import read_facts, read_host, read_host_pods
+from cnpg_plugin_operator.cluster.cnpg import Located, locate, read_cnpg
+from cnpg_plugin_operator.cluster.cnpg_environment import read_for_sidecars
+from cnpg_plugin_operator.cluster.cnpg_pods import read_pods
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
-from cnpg_plugin_operator.decide.facts.cnpg_pod import HostFacts
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, PodEnvironment
 from cnpg_plugin_operator.decide.sidecar.gate import encode_verdicts
+from tests.support.unit.builders import cnpg
 from tests.support.unit.cnpg_pods import deployment, identified
 from tests.support.unit.fake_cluster import FakeCluster
 
@@ -30,18 +32,31 @@ def body(**manager: Any) -> dict[str, Any]:
     return found
 
 
-def test_the_manifest_is_read() -> None:
-    facts = read_facts(body(), [])
+async def read(
+    given: dict[str, Any], client: FakeCluster | None = None, *, configured: bool = True
+) -> CNPGFacts:
+    located = Located(read_cnpg(given, None), given, None)
+    return await read_for_sidecars(client or FakeCluster(), located, configured=configured)
 
-    assert facts == HostFacts(
-        deployment="cnpg-controller-manager",
-        uid="uid-of-cnpg",
-        template=deployment()["spec"]["template"],
+
+async def look(
+    given: dict[str, Any], client: FakeCluster | None = None, *, configured: bool = True
+) -> PodEnvironment:
+    facts = await read(given, client, configured=configured)
+    assert facts.environment is not None
+    return facts.environment
+
+
+async def test_the_manifest_is_read() -> None:
+    facts = await read(body())
+
+    assert facts.template == deployment()["spec"]["template"]
+    assert facts.environment == PodEnvironment(
         directory="/plugins",
         user={"runAsUser": 10001, "runAsGroup": 10001},
         account="cnpg-manager",
         ports=frozenset({8080, 9443}),
-        available=False,
+        kubernetes=(1, 33),
     )
 
 
@@ -58,13 +73,13 @@ def test_the_manifest_is_read() -> None:
         ),
     ],
 )  # fmt: skip
-def test_as_whom_cloudnativepg_runs(
+async def test_as_whom_cloudnativepg_runs(
     pod: dict[str, Any] | None, container: dict[str, Any] | None, user: dict[str, int]
 ) -> None:
     given = body(securityContext=container)
     given["spec"]["template"]["spec"]["securityContext"] = pod
 
-    assert read_facts(given, []).user == user
+    assert (await look(given)).user == user
 
 
 @pytest.mark.parametrize(
@@ -80,31 +95,39 @@ def test_as_whom_cloudnativepg_runs(
         pytest.param([{"name": "x", "mountPath": "/plugins-2"}], "", id="another directory"),
     ],
 )
-def test_what_somebody_else_mounts_there(mounts: list[Any] | None, found: str) -> None:
-    assert read_facts(body(volumeMounts=mounts), []).mounted == found
+async def test_what_another_owner_mounts_there(mounts: list[Any] | None, found: str) -> None:
+    assert (await look(body(volumeMounts=mounts))).mounted == found
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        {"metadata": {"name": "x", "uid": "1"}},
-        {"metadata": {"name": "x", "uid": "1"}, "spec": None, "status": None},
-        {"metadata": {"name": "x", "uid": "1"}, "spec": {"template": {"spec": None}}},
+        {"metadata": {"name": "x", "namespace": NAMESPACE, "uid": "1"}},
+        {
+            "metadata": {"name": "x", "namespace": NAMESPACE, "uid": "1"},
+            "spec": None,
+            "status": None,
+        },
+        {
+            "metadata": {"name": "x", "namespace": NAMESPACE, "uid": "1"},
+            "spec": {"template": {"spec": None}},
+        },
     ],
     ids=["no spec", "nulls", "a template without a spec"],
 )
-def test_a_deployment_that_says_nothing_is_read(given: dict[str, Any]) -> None:
-    facts = read_facts(given, [])
+async def test_a_deployment_that_says_nothing_is_read(given: dict[str, Any]) -> None:
+    facts = await read(given)
 
-    assert (facts.user, facts.account, facts.replicas) == ({}, "default", 1)
-    assert facts.newest is None
+    assert facts.environment is not None
+    assert (facts.environment.user, facts.environment.account) == ({}, "default")
+    assert (facts.replicas, facts.newest) == (1, None)
 
 
 def test_a_deployment_that_is_scaled_down_is_read() -> None:
     given = body()
     given["spec"]["replicas"] = 0
 
-    assert read_facts(given, []).replicas == 0
+    assert read_cnpg(given, None).replicas == 0
 
 
 # Where CloudNativePG looks for sockets
@@ -116,10 +139,6 @@ def put(client: FakeCluster, kind: kinds.Kind, directory: str, name: str = CONFI
     text = base64.b64encode(directory.encode()).decode() if kind is kinds.SECRET else directory
     meta = {"name": name, "namespace": NAMESPACE}
     client.put(kind, {"metadata": meta, "data": {KEY: text}})
-
-
-async def read(client: FakeCluster, given: dict[str, Any], *, configured: bool = True) -> HostFacts:
-    return await read_host(client, given, configured=configured)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +164,7 @@ async def test_where_cloudnativepg_looks(
         if text is not None:
             put(client, kind, text)
 
-    assert (await read(client, body(env=env))).directory == directory
+    assert (await look(body(env=env), client)).directory == directory
 
 
 @pytest.mark.parametrize(
@@ -168,7 +187,7 @@ async def test_its_configuration_is_found_by_its_flags(
     put(client, kinds.CONFIG_MAP, "/mine", "mine")
     given = body(**{"args": [], "command": ["/manager"], field: arguments})
 
-    assert (await read(client, given)).directory == directory
+    assert (await look(given, client)).directory == directory
 
 
 @pytest.mark.parametrize("mounted", ["/plugins", "/elsewhere"])
@@ -177,7 +196,7 @@ async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) 
     put(client, kinds.SECRET, "/from-secret")
     given = body(volumeMounts=[{"name": names.sidecars.VOLUME_SOCKETS, "mountPath": mounted}])
 
-    assert (await read(client, given, configured=False)).directory == mounted
+    assert (await look(given, client, configured=False)).directory == mounted
 
 
 @pytest.mark.parametrize(
@@ -194,7 +213,7 @@ async def test_the_version_of_kubernetes(said: str, version: tuple[int, int] | N
     client = FakeCluster()
     client.kubernetes = said
 
-    assert (await read(client, body())).kubernetes == version
+    assert (await look(body(), client)).kubernetes == version
 
 
 async def test_a_version_that_may_not_be_read_is_unknown() -> None:
@@ -202,7 +221,7 @@ async def test_a_version_that_may_not_be_read_is_unknown() -> None:
         async def version(self) -> str:
             raise errors.ForbiddenError("no")
 
-    assert (await read(Silent(), body())).kubernetes is None
+    assert (await look(body(), Silent())).kubernetes is None
 
 
 # Its pods
@@ -232,7 +251,7 @@ ENDED = {"exitCode": 0, "message": MESSAGE, "finishedAt": "2026-03-01T10:01:00Z"
 
 
 def test_a_gate_that_ended_well_tells_what_it_found() -> None:
-    (found,) = read_host_pods([pod(status=gated(terminated=ENDED))])
+    (found,) = read_pods([pod(status=gated(terminated=ENDED))])
 
     assert found.sidecars == {"hello": "r1"}
     assert found.verdicts["hello.example.org"].reason is Reason.IDENTIFIED
@@ -258,24 +277,27 @@ def test_a_gate_that_ended_well_tells_what_it_found() -> None:
     ],
 )
 def test_a_gate_that_did_not_end_well_tells_nothing(status: dict[str, Any]) -> None:
-    (found,) = read_host_pods([pod(status=status)])
+    (found,) = read_pods([pod(status=status)])
 
     assert (found.verdicts, found.gate_ended) == ({}, None)
 
 
 @pytest.mark.parametrize("message", [None, "", "cut off {", '{"plugins":[\n{"plugin":"x"}\n]}'])
 def test_a_gate_whose_words_make_no_sense_ended_all_the_same(message: str | None) -> None:
-    (found,) = read_host_pods([pod(status=gated(terminated={**ENDED, "message": message}))])
+    (found,) = read_pods([pod(status=gated(terminated={**ENDED, "message": message}))])
 
     assert found.verdicts == {}
     assert found.gate_ended is not None
 
 
-def test_pods_come_oldest_first_and_those_that_go_are_left_out() -> None:
+def test_pods_come_oldest_first_and_those_that_go_are_not_current() -> None:
     going = pod("cnpg-3", "12:00", metadata={"deletionTimestamp": "2026-03-01T13:00:00Z"})
     bodies = [pod("cnpg-2", "11:00"), going, pod("cnpg-1", "10:00")]
 
-    assert [each.pod.name for each in read_host_pods(bodies)] == ["cnpg-1", "cnpg-2"]
+    facts = cnpg(pods=read_pods(bodies))
+
+    assert [each.pod.name for each in facts.pods] == ["cnpg-1", "cnpg-2", "cnpg-3"]
+    assert [each.pod.name for each in facts.current_pods] == ["cnpg-1", "cnpg-2"]
 
 
 async def test_only_the_pods_that_the_deployment_selects_are_its_own() -> None:
@@ -283,7 +305,7 @@ async def test_only_the_pods_that_the_deployment_selects_are_its_own() -> None:
     client.put(kinds.POD, pod())
     client.put(kinds.POD, pod("other-1", metadata={"labels": {names.labels.NAME: "other"}}))
 
-    found = await read(client, body())
+    found = await read(body(), client)
 
     assert [each.pod.name for each in found.pods] == ["cnpg-1"]
     assert found.newest is found.pods[-1]
@@ -294,7 +316,7 @@ async def test_only_the_pods_that_the_deployment_selects_are_its_own() -> None:
 
 async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> None:
     client = FakeCluster()
-    facts = await read(client, body())
+    facts = await read(body(), client)
     client.put(kinds.DEPLOYMENT, {**body(), "metadata": {**body()["metadata"], "uid": "another"}})
     gatherer: Any = None
     sidecars = Sidecars(client, gatherer)
@@ -324,8 +346,9 @@ async def test_since_when_its_leader_leads(taken: str | None, since: str | None)
     meta = {"name": names.cnpg.LEASE, "namespace": NAMESPACE}
     client.put(kinds.LEASE, {"metadata": meta, "spec": held})
 
-    (found,) = await locate(client, NAMESPACE)
+    [located] = await locate(client, NAMESPACE)
 
+    found = located.facts
     assert found.leader is not None
     assert (found.leader.since.isoformat() if found.leader.since else None) == since
     assert found.sidecars == {}
@@ -346,9 +369,9 @@ async def test_what_was_withdrawn_is_read(noted: str | None, found: set[str]) ->
     given["metadata"]["annotations"] = {names.annotations.WITHDRAWN: noted}
     client.put(kinds.DEPLOYMENT, given)
 
-    (cnpg_found,) = await locate(client, NAMESPACE)
+    [located] = await locate(client, NAMESPACE)
 
-    assert cnpg_found.withdrawn.keys() == found
+    assert located.facts.withdrawn.keys() == found
 
 
 SAYING = {"phase": "Failed", "reason": "Evicted", "message": "it used too much"}
@@ -382,9 +405,9 @@ async def test_a_pod_that_was_ended(
             },
         )
 
-    facts = await read_host(client, body(), configured=False)
+    facts = await read(body(), client, configured=False)
 
-    assert [each.pod.name for each in facts.pods] == ["cnpg-2"]
+    assert [each.pod.name for each in facts.current_pods] == ["cnpg-2"]
     assert [each.message for each in facts.evictions] == ([words] if words else [])
     for eviction in facts.evictions:
         assert (eviction.pod, eviction.sidecars) == ("cnpg-1", {"hello": "r1"})
@@ -402,12 +425,12 @@ def test_pods_that_are_refused_are_told_of() -> None:
     }
     found["status"] = {"conditions": [condition]}
 
-    facts = read_facts(found, [])
+    facts = read_cnpg(found, None)
 
     assert facts.refused == "exceeded quota"
     assert facts.refused_since == read_time("2026-03-01T11:00:00Z")
     condition["status"] = "False"
-    assert read_facts(found, []).refused == ""
+    assert read_cnpg(found, None).refused == ""
 
 
 @pytest.mark.parametrize(
@@ -440,7 +463,7 @@ async def test_why_a_volume_is_not_mounted_is_read_from_events(
             {"metadata": metadata, "reason": reason, "message": message, "lastTimestamp": stamp},
         )
 
-    facts = await read_host(client, body(), configured=False)
+    facts = await read(body(), client, configured=False)
 
     assert facts.newest is not None
     assert words in facts.newest.unmounted
