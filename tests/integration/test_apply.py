@@ -15,11 +15,11 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
+from cnpg_plugin_operator.api.records import RestartRecord
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg import read_cnpg
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
-from cnpg_plugin_operator.decide.facts.cnpg import RestartRecord
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.certificates import (
     build_chain,

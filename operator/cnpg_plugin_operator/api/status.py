@@ -96,18 +96,6 @@ class CertificateStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class RestartStatus:
-    """A restart of CloudNativePG; a roll for sidecars has no revisions."""
-
-    time: datetime
-    reason: str
-    revisions: Mapping[str, str] = field(default_factory=dict)
-    attempt: int = 0
-    generation: int = 0
-    given_up: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class CNPGStatus:
     """The CloudNativePG that the plugin is announced to."""
 
@@ -152,10 +140,10 @@ def read_status(body: Mapping[str, Any]) -> dict[str, Any]:
     Any client with the right to write it, or an older version of this operator, may have done so.
     """
     status = STATUS.fit(body.get("status")) or {}
-    for section, note in _TIMES:
-        noted = mapping(status.get(section)).get(note)
+    for section, record in _TIMES:
+        noted = mapping(status.get(section)).get(record)
         if noted is not None and read_time(mapping(noted).get("time")) is None:
-            del status[section][note]
+            del status[section][record]
     for role, pair in mapping(status.get("certificates")).items():
         times = ("notAfter", "renewalTime")
         kept = {k: v for k, v in pair.items() if k not in times or read_time(v) is not None}
@@ -169,7 +157,7 @@ def read_status(body: Mapping[str, Any]) -> dict[str, Any]:
 def own_part(status: object) -> Mapping[str, Any]:
     """Leave out of a status what other writers own: an apply does not remove it.
 
-    These are others' conditions, and what the namespace's pass writes (`shared_part`).
+    These are others' conditions, and what the namespace's pass writes (`api.records`).
     """
     found = {key: value for key, value in mapping(status).items() if key != "sidecar"}
     if "cnpg" in found:
@@ -180,20 +168,6 @@ def own_part(status: object) -> Mapping[str, Any]:
         return found
     known = [c for c in conditions if mapping(c).get("type") in tuple(Type)]
     return {**found, "conditions": known}
-
-
-def shared_part(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick what the namespace's pass writes: the last restart, and the record of a sidecar.
-
-    `status` is what `read_status` gives.
-    """
-    part: dict[str, Any] = {}
-    cnpg = mapping(status.get("cnpg"))
-    if "lastRestart" in cnpg:
-        part["cnpg"] = {key: cnpg[key] for key in ("deployment", "lastRestart") if key in cnpg}
-    if "sidecar" in status:
-        part["sidecar"] = status["sidecar"]
-    return part
 
 
 def build_status(
@@ -244,18 +218,6 @@ def _cnpg(cnpg: CNPGStatus | None) -> dict[str, Any] | None:
     section: dict[str, Any] = {"deployment": cnpg.deployment, "version": cnpg.version or UNKNOWN}
     if cnpg.registered_revision:
         section["registeredRevision"] = cnpg.registered_revision
-    return section
-
-
-def build_restart(restart: RestartStatus) -> dict[str, Any]:
-    """Build the section of a restart; with its revisions it is the record of one."""
-    section: dict[str, Any] = {"time": format_time(restart.time), "reason": restart.reason}
-    if restart.revisions:
-        section["revisions"] = dict(sorted(restart.revisions.items()))
-        section["attempt"] = restart.attempt
-        section["generation"] = restart.generation
-    if restart.given_up:
-        section["givenUp"] = sorted(restart.given_up)
     return section
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.records import RestartRecord, read_restart_record
+from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import is_over, read_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.cnpg_restart import find_record
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 
@@ -23,11 +24,11 @@ def with_record(
 
     Times in the future on CloudNativePG's Deployment count as none, too.
     """
-    bodies = tuple(siblings)
+    statuses = [read_status(body) for body in siblings]
     return tuple(
         replace(
             cnpg,
-            record=find_record(bodies, cnpg.deployment, now),
+            record=_find_newest(statuses, cnpg.deployment, now),
             restarted_at=(
                 cnpg.restarted_at if cnpg.restarted_at and is_over(cnpg.restarted_at, now) else None
             ),
@@ -35,6 +36,13 @@ def with_record(
         )
         for cnpg in found
     )
+
+
+def _find_newest(
+    statuses: Iterable[Mapping[str, Any]], deployment: str, now: datetime
+) -> RestartRecord | None:
+    found = (read_restart_record(status, deployment, now) for status in statuses)
+    return max((r for r in found if r is not None), key=lambda record: record.at, default=None)
 
 
 def find_rivals(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

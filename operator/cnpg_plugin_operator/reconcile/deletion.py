@@ -61,7 +61,7 @@ async def _withdraw(
         clusters = await env.gatherer.clusters(leaving)
         if clusters and leaving.protected:
             return _in_use(leaving, clusters)
-        await _note_withdrawal(env, leaving)
+        await _record_withdrawal(env, leaving)
     for body, _ in seen:
         await env.remover.withdraw_service(leaving, body)
     if not any(facts.cnpg_finalizer for _, facts in seen):
@@ -104,12 +104,12 @@ async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) ->
     )
 
 
-async def _note_withdrawal(env: Environment, leaving: Leaving) -> None:
-    """Note what CloudNativePG will not forget by itself: a successor needs a restart of it."""
+async def _record_withdrawal(env: Environment, leaving: Leaving) -> None:
+    """Record what CloudNativePG will not forget by itself: a successor needs a restart of it."""
     for cnpg in await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference):
         version = parse_version(cnpg.version)
         if version is not None and not reregisters(version):
-            await env.restarter.note_withdrawal(
+            await env.restarter.record_withdrawal(
                 leaving.namespace, cnpg, leaving.plugin_name, env.clock()
             )
 

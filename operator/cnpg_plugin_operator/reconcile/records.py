@@ -9,8 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnpg_plugin_operator.api.plugin import Resource, parse_resource
-from cnpg_plugin_operator.api.sidecar_status import SidecarNote, build_note
-from cnpg_plugin_operator.api.status import RestartStatus, build_restart, read_status, shared_part
+from cnpg_plugin_operator.api.records import (
+    RestartRecord,
+    SidecarRecord,
+    build_restart_record,
+    build_sidecar_record,
+    shared_part,
+)
+from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.cluster.apply import Writer
 
 
@@ -33,18 +39,20 @@ class Records:
         return records
 
     async def write_restart(
-        self, names: Iterable[str], deployment: str, restart: RestartStatus
+        self, names: Iterable[str], deployment: str, record: RestartRecord
     ) -> None:
         """Record a restart of CloudNativePG in the status of each of these resources."""
-        section = {"deployment": deployment, "lastRestart": build_restart(restart)}
+        section = {"deployment": deployment, "lastRestart": build_restart_record(record)}
         for name in names:
             if name in self.parts:
                 await self._write(name, {**self.parts[name], "cnpg": section})
 
-    async def write_sidecar(self, name: str, record: SidecarNote | None) -> None:
+    async def write_sidecar(self, name: str, record: SidecarRecord | None) -> None:
         """Record what was seen of a sidecar, and done about it; None drops the record."""
         part = {key: value for key, value in self.parts[name].items() if key != "sidecar"}
-        await self._write(name, part if record is None else {**part, "sidecar": build_note(record)})
+        if record is not None:
+            part["sidecar"] = build_sidecar_record(record)
+        await self._write(name, part)
 
     async def _write(self, name: str, part: dict[str, Any]) -> None:
         if part != self.parts[name]:

@@ -12,7 +12,7 @@ import yaml
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.sidecar_status import SidecarNote
+from cnpg_plugin_operator.api.records import SidecarRecord
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod, PodEnvironment
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, HandshakeOutcome, Identity
@@ -79,7 +79,7 @@ def candidate(name: str = "hello", spec: dict[str, Any] | None = None, **facts: 
         socket=f"{name}.example.org",
         plugin=sidecar_spec(name, **(spec or {})),
         accepted=True,
-        note=SidecarNote(),
+        record=SidecarRecord(),
         policy=RestartPolicy.IF_NEEDED,
     )
     return replace(usual, **facts)
@@ -121,7 +121,7 @@ def sidecar_container(name: str = "hello", **facts: Any) -> ContainerFacts:
 
 
 WANTED = Sidecar("hello", "hello.example.org", "r1", {"name": "cnpg-plugin-hello"}, ())
-SEEN = SidecarNote(1, "r1", present=True)
+SEEN = SidecarRecord(1, "r1", present=True)
 
 
 def situation(**facts: Any) -> SidecarInput:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.records import RestartRecord
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.facts.cnpg import (
     ClusterFacts,
@@ -20,7 +21,6 @@ from cnpg_plugin_operator.decide.facts.cnpg import (
     CNPGFacts,
     CNPGPod,
     PluginStatusFacts,
-    RestartRecord,
     Touch,
 )
 from cnpg_plugin_operator.decide.facts.plugin import Identity, PodFacts

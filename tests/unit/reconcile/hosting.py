@@ -189,7 +189,7 @@ class HostingStage(Stage):
         body = self.client.objects.get(("CNPGPlugin", NAMESPACE, name))
         return self.condition(name=name) if body and body.get("status") else ("", "")
 
-    def note(self, name: str = "hello") -> dict[str, Any]:
+    def record(self, name: str = "hello") -> dict[str, Any]:
         """What the status remembers of a sidecar."""
         found: dict[str, Any] = self.client.the(kinds.PLUGIN, name)["status"]["sidecar"]
         return found

@@ -51,7 +51,7 @@ async def test_a_sidecar_that_crashes_is_tried_again_ever_more_rarely(
     stage.create(image=BAD)
     await stage.pass_by(60 * 60)
 
-    assert stage.note()["held"]["times"] == 4, "after 5, 10 and 20 minutes"
+    assert stage.record()["held"]["times"] == 4, "after 5, 10 and 20 minutes"
     assert stage.world.live["metadata"]["generation"] == 1 + 2 * 4
 
 
@@ -63,7 +63,7 @@ async def test_a_sidecar_that_crashed_comes_back_at_once_with_another_spec(
     stage.edit(image="example.org/hello:good")
     await stage.until(seconds=60)
 
-    assert "held" not in stage.note()
+    assert "held" not in stage.record()
     assert stage.sidecars.keys() == {"hello"}
 
 
@@ -75,7 +75,7 @@ async def test_a_sidecar_that_crashed_comes_back_by_itself_once_it_can(
     stage.world.crashing.clear()
     await stage.until(seconds=600)
 
-    assert "held" not in stage.note()
+    assert "held" not in stage.record()
 
 
 async def test_of_two_sidecars_only_the_one_that_crashes_is_taken_out(
@@ -101,7 +101,7 @@ async def test_a_sidecar_that_is_upgraded_to_one_that_crashes_leaves_the_others_
     await stage.until("other", seconds=60)
 
     assert stage.sidecars.keys() == {"other"}
-    assert "reverts" not in stage.note(), "what this operator takes out is nobody's revert"
+    assert "reverts" not in stage.record(), "what this operator takes out is nobody's revert"
 
 
 async def test_an_operator_that_dies_after_every_write_takes_a_crashing_sidecar_out_once(
@@ -117,7 +117,7 @@ async def test_an_operator_that_dies_after_every_write_takes_a_crashing_sidecar_
         stage.turn(3)
 
     assert stage.sidecars == {}
-    assert stage.note()["held"]["times"] == 1
+    assert stage.record()["held"]["times"] == 1
     assert stage.world.live["metadata"]["generation"] == 3, "in and out"
 
 
@@ -130,7 +130,7 @@ async def test_a_sidecar_that_somebody_takes_out_comes_back_three_times(
         await stage.pass_by(60)
         stage.world.replace_deployment()
         await stage.pass_by(60)
-        assert stage.note()["reverts"] == count
+        assert stage.record()["reverts"] == count
         assert ("hello" in stage.sidecars) is (count < 3)
     await stage.pass_by(3600)
 
@@ -151,8 +151,8 @@ async def test_a_sidecar_that_was_left_to_people_comes_back_with_another_spec(
     stage.edit(env=[{"name": "A", "value": "1"}])
     await stage.until()
 
-    assert "reverts" not in stage.note()
-    assert stage.note()["present"] is True
+    assert "reverts" not in stage.record()
+    assert stage.record()["present"] is True
 
 
 async def test_a_mount_that_somebody_takes_away_is_put_back(stage: HostingStage) -> None:

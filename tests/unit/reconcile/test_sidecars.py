@@ -37,7 +37,7 @@ async def test_a_sidecar_becomes_ready_with_one_apply_of_cloudnativepg(
 
     assert stage.applies == 1
     assert stage.world.made == 2
-    assert stage.note() == {
+    assert stage.record() == {
         "observedGeneration": 1,
         "present": True,
         "revision": stage.sidecars["hello"],

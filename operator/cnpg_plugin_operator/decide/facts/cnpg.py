@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from cnpg_plugin_operator.api.records import RestartRecord
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, HandshakeOutcome, PodFacts
 
 
@@ -18,25 +19,6 @@ class LeaderFacts:
     """The revisions of the restart that this pod was started by."""
     since: datetime | None = None
     """When it acquired the Lease."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestartRecord:
-    """A restart, recorded before it is requested.
-
-    The record is in the status of the plugin that requests the restart: other managers of
-    CloudNativePG's Deployment may revert the request itself, but they do not write this status.
-    """
-
-    at: datetime
-    revisions: Mapping[str, str]
-    """What the restart is for: plugin → revision."""
-    attempt: int
-    """The number of restarts for one of these revisions, including this one."""
-    generation: int
-    """The Deployment's generation before; while it is unchanged, the request was not made."""
-    given_up: frozenset[str] = frozenset()
-    """Plugins in `revisions` whose own restarts were reverted too often: it is not for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from cnpg_plugin_operator.api.records import RestartRecord
 from cnpg_plugin_operator.api.times import tell_time
 from cnpg_plugin_operator.decide.checks import first
-from cnpg_plugin_operator.decide.facts.cnpg import (
-    Announcement,
-    CNPGFacts,
-    RestartRecord,
-)
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import PodFacts
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, Obstacle, find_obstacle
 from cnpg_plugin_operator.decide.registration.restart_need import is_covered

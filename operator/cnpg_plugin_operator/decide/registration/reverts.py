@@ -8,7 +8,8 @@ Deployment's generation is what it was), or the annotation was taken back (it gr
 from collections.abc import Mapping
 from typing import Final
 
-from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, RestartRecord
+from cnpg_plugin_operator.api.records import RestartRecord
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 MOST_ATTEMPTS: Final = 2
 """Restarts for one announcement that are taken back before it is left to people. One may be a

@@ -77,7 +77,7 @@ def decide_sidecar(given: SidecarInput) -> Verdict:
 
 def _held(given: SidecarInput) -> Verdict | None:
     """It was taken out, for CloudNativePG could not start with it, or is being tried again."""
-    held = given.member.note.held
+    held = given.member.record.held
     if held is None or not is_over(held.at, given.now):
         return None
     if held.times < 1:
@@ -86,7 +86,7 @@ def _held(given: SidecarInput) -> Verdict | None:
             f"{held.message} It was taken out of Deployment {given.cnpg.deployment} with all "
             "sidecars that may be the cause; each is tried again alone.",
         )
-    again = tell_time(retry_time(given.member.note))
+    again = tell_time(retry_time(given.member.record))
     return no(
         held.reason,
         f"{held.message} It was taken out of Deployment {given.cnpg.deployment}, which could not "
@@ -103,10 +103,10 @@ def _reverted(given: SidecarInput) -> Verdict | None:
     """Another party removes it; another try would not succeed either."""
     if not given.member.reverted:
         return None
-    cnpg, note = given.cnpg, given.member.note
+    cnpg, record = given.cnpg, given.member.record
     return no(
         Reason.SIDECAR_REVERTED,
-        f"The manager of Deployment {cnpg.deployment} removed the sidecar {note.reverts} "
+        f"The manager of Deployment {cnpg.deployment} removed the sidecar {record.reverts} "
         f"times{suspect(cnpg)}. Let it ignore what field manager {names.managers.SIDECARS} owns, "
         "then change the spec of this resource; or use mode: Standalone.",
     )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Status, Type, Verdict, find_condition
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote
+from cnpg_plugin_operator.api.records import Held, SidecarRecord
 from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import is_over
@@ -55,7 +55,7 @@ class Candidate:
     """None where its spec cannot be read."""
     accepted: bool
     """Whether the spec is valid here."""
-    note: SidecarNote
+    record: SidecarRecord
     policy: RestartPolicy
     leaving: bool = False
     """Whether its sidecar is to go: it is deleted, or has become reachable otherwise."""
@@ -73,7 +73,7 @@ class Candidate:
 class Member:
     """What becomes of one candidate."""
 
-    note: SidecarNote
+    record: SidecarRecord
     """Brought up to date."""
     wanted: Sidecar | None = None
     """As the spec wants it."""
@@ -159,14 +159,14 @@ def _postpone(
         for name, member in members.items()
         if member.applied is not None
         and member.applied is member.wanted
-        and (held := member.note.held) is not None
+        and (held := member.record.held) is not None
         and held.revision == member.applied.revision
     }
     standing = read_sidecars(cnpg.template)
     running = {
         n
         for n, member in trials.items()
-        if member.note.held and standing.get(n) == member.note.held.revision
+        if member.record.held and standing.get(n) == member.record.held.revision
     }
     order = sorted(
         (known[n].policy is RestartPolicy.NEVER, _times(member), n) for n, member in trials.items()
@@ -176,7 +176,7 @@ def _postpone(
 
 
 def _times(member: Member) -> int:
-    return member.note.held.times if member.note.held is not None else 0
+    return member.record.held.times if member.record.held is not None else 0
 
 
 def _allows(candidate: Candidate | None, member: Member | None) -> bool:
@@ -211,26 +211,26 @@ def _judge(candidate: Candidate, live: Mapping[str, Any], place: Place, now: dat
     plugin = candidate.plugin
     standing = keep_sidecar(candidate.name, candidate.socket, live)
     if candidate.leaving:
-        return Member(candidate.note)
+        return Member(candidate.record)
     if plugin is None or not plugin.is_sidecar or plugin.deleting or not candidate.accepted:
-        return Member(candidate.note, applied=standing)
+        return Member(candidate.record, applied=standing)
     wanted = build_sidecar(plugin, place)
-    note = bring_up_to_date(candidate.note, plugin.generation, wanted, live)
+    record = bring_up_to_date(candidate.record, plugin.generation, wanted, live)
     if refused := candidate.refused.get(wanted.revision):
-        return Member(note, wanted, applied=standing, refused=refused)
-    return _admit(candidate, plugin, Member(note, wanted, applied=wanted), standing, now)
+        return Member(record, wanted, applied=standing, refused=refused)
+    return _admit(candidate, plugin, Member(record, wanted, applied=wanted), standing, now)
 
 
 def _admit(
     candidate: Candidate, plugin: Plugin, member: Member, standing: Sidecar | None, now: datetime
 ) -> Member:
     """Let the wanted sidecar in, unless something keeps it as it is, or out."""
-    wanted, note = member.wanted, member.note
+    wanted, record = member.wanted, member.record
     if wanted is None or plugin.spec.suspend:
         return replace(member, applied=standing)
-    if note.reverts >= MOST_REVERTS:
+    if record.reverts >= MOST_REVERTS:
         return replace(member, applied=standing, reverted=True)
-    if is_held(note, wanted.revision, now):
+    if is_held(record, wanted.revision, now):
         return replace(member, applied=None, held=True)
     token = wanted.revision[:TOKEN_DIGITS]
     manual = plugin.spec.upgrade_policy is UpgradePolicy.MANUAL and candidate.used
@@ -241,42 +241,42 @@ def _admit(
 
 
 def bring_up_to_date(
-    note: SidecarNote, generation: int, wanted: Sidecar, live: Mapping[str, Any]
-) -> SidecarNote:
+    record: SidecarRecord, generation: int, wanted: Sidecar, live: Mapping[str, Any]
+) -> SidecarRecord:
     """Compare what was seen before with what is there; what others removed is counted."""
     revision = read_sidecars(live).get(wanted.name, "")
-    if note.generation != generation:
-        note = replace(note, generation=generation, reverts=0)
-    if note.held is not None and note.held.revision != wanted.revision:
-        note = replace(note, held=None)
-    if note.held is not None:
+    if record.generation != generation:
+        record = replace(record, generation=generation, reverts=0)
+    if record.held is not None and record.held.revision != wanted.revision:
+        record = replace(record, held=None)
+    if record.held is not None:
         # Taken out by this operator, or about to be: that is no revert.
-        return replace(note, present=False)
+        return replace(record, present=False)
     lost = not revision or (revision == wanted.revision and not is_intact(wanted, live))
-    if note.present and lost:
-        return replace(note, present=False, reverts=note.reverts + 1)
+    if record.present and lost:
+        return replace(record, present=False, reverts=record.reverts + 1)
     if not lost:
-        return replace(note, present=True, revision=revision)
-    return note
+        return replace(record, present=True, revision=revision)
+    return record
 
 
-def is_held(note: SidecarNote, revision: str, now: datetime) -> bool:
+def is_held(record: SidecarRecord, revision: str, now: datetime) -> bool:
     """Whether a sidecar that kept CloudNativePG from starting stays out for now."""
-    held = note.held
-    return held is not None and held.revision == revision and _keeps_out(note, now)
+    held = record.held
+    return held is not None and held.revision == revision and _keeps_out(record, now)
 
 
-def _keeps_out(note: SidecarNote, now: datetime) -> bool:
-    return note.held is not None and is_over(note.held.at, now) and now < retry_time(note)
+def _keeps_out(record: SidecarRecord, now: datetime) -> bool:
+    return record.held is not None and is_over(record.held.at, now) and now < retry_time(record)
 
 
-def retry_time(note: SidecarNote) -> datetime:
+def retry_time(record: SidecarRecord) -> datetime:
     """Say when a sidecar that was taken out is tried again."""
-    if note.held is None:
+    if record.held is None:
         raise ValueError("nothing was taken out")
-    if note.held.times < 1:
-        return note.held.at + TRIAL_AFTER
-    return note.held.at + min(FIRST_RETRY * (1 << min(note.held.times - 1, 16)), LAST_RETRY)
+    if record.held.times < 1:
+        return record.held.at + TRIAL_AFTER
+    return record.held.at + min(FIRST_RETRY * (1 << min(record.held.times - 1, 16)), LAST_RETRY)
 
 
 def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
@@ -297,12 +297,12 @@ def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
 
 def record_trouble(
     name: str, member: Member, cause: Cause | None, cnpg: CNPGFacts, now: datetime
-) -> SidecarNote:
+) -> SidecarRecord:
     """Note that a sidecar has to be taken out, or that it has proven itself since it was."""
-    note, wanted = member.note, member.wanted
+    record, wanted = member.record, member.wanted
     standing = read_sidecars(cnpg.template).get(name)
     if wanted is None or standing != wanted.revision or member.held:
-        return note
+        return record
     if cause is None:
         newest = cnpg.newest
         proven = (
@@ -311,8 +311,8 @@ def record_trouble(
             and newest.gate_ended is not None
             and is_settled(newest, now)
         )
-        return replace(note, held=None) if proven else note
+        return replace(record, held=None) if proven else record
     # Of several that are taken out together, each is tried alone before it counts as its own fault.
-    times = 0 if cause.shared else 1 + (note.held.times if note.held is not None else 0)
+    times = 0 if cause.shared else 1 + (record.held.times if record.held is not None else 0)
     held = Held(standing, cause.reason, cause.message, now.replace(microsecond=0), times)
-    return replace(note, held=held, present=False)
+    return replace(record, held=held, present=False)

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.plugin import names_sidecar
-from cnpg_plugin_operator.api.status import RestartStatus
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.clusters import name_busy
-from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts, RestartRecord
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,
     Pace,
@@ -103,7 +102,7 @@ async def restart_cnpg(
     record = decision.record
     if record is None:
         return Restarting()
-    await records.write_restart(sorted(record.revisions), cnpg.deployment, _describe(record))
+    await records.write_restart(sorted(record.revisions), cnpg.deployment, record)
     if not cnpg.olm:
         await hide_services(env, namespace, cnpg.deployment, services, coming)
         await env.restarter.restart(namespace, cnpg, record)
@@ -120,14 +119,3 @@ def read_published(
     """Read what all plugins of a namespace have announced, by the names of their resources."""
     read = {observe.plugin_of(body): observe.read_service(body, now) for body in services}
     return {name: each.announcement for name, each in read.items() if each.announcement is not None}
-
-
-def _describe(record: RestartRecord) -> RestartStatus:
-    return RestartStatus(
-        time=record.at,
-        reason=", ".join(sorted(record.revisions)),
-        revisions=record.revisions,
-        attempt=record.attempt,
-        generation=record.generation,
-        given_up=record.given_up,
-    )

@@ -8,7 +8,7 @@ from typing import Any
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.deletion import read_leaving
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
-from cnpg_plugin_operator.api.sidecar_status import SidecarNote, read_note
+from cnpg_plugin_operator.api.records import SidecarRecord, read_sidecar_record
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.clusters import read_clusters
@@ -71,7 +71,7 @@ class Candidates:
         policy: Settings,
         now: datetime,
         refused: Refusals,
-        records: Mapping[str, SidecarNote] | None = None,
+        records: Mapping[str, SidecarRecord] | None = None,
         only: str = "",
     ) -> SidecarSet:
         """Compose the set of sidecars of CloudNativePG's Deployment.
@@ -81,8 +81,8 @@ class Candidates:
         """
         known, chosen = records or {}, []
         for candidate in self.each:
-            note = known.get(candidate.name, candidate.note)
-            each = replace(candidate, note=note, refused=refused.get(candidate.name) or {})
+            record = known.get(candidate.name, candidate.record)
+            each = replace(candidate, record=record, refused=refused.get(candidate.name) or {})
             if only not in ("", candidate.name):
                 each = replace(each, accepted=False, leaving=False, deleting=False)
             chosen.append(each)
@@ -111,7 +111,7 @@ def find_candidates(
 def _history(body: Mapping[str, Any]) -> History:
     """Read which revision has worked, and when a sidecar was quarantined last."""
     status = read_status(body)
-    held = read_note(status).held
+    held = read_sidecar_record(status).held
     registered = str(mapping(status.get("cnpg")).get("registeredRevision") or "")
     return History(registered, held.at if held is not None else None)
 
@@ -140,7 +140,7 @@ def _candidate(
         socket=socket,
         plugin=plugin,
         accepted=sidecar and is_accepted(body, wants),
-        note=read_note(read_status(body)),
+        record=read_sidecar_record(read_status(body)),
         policy=chosen or policy.restart_policy,
         leaving=is_leaving(body, plugin),
         deleting=bool(metadata.get("deletionTimestamp")),

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
-from cnpg_plugin_operator.api.sidecar_status import SidecarNote
-from cnpg_plugin_operator.api.status import RestartStatus
+from cnpg_plugin_operator.api.records import RestartRecord, SidecarRecord
 from cnpg_plugin_operator.cluster.clusters import name_busy
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN
@@ -90,9 +89,9 @@ class SidecarRollout:
             return self._result(sidecars, decision)
         return await self._apply(sidecars, decision)
 
-    def _find_records(self, sidecars: SidecarSet) -> dict[str, SidecarNote]:
+    def _find_records(self, sidecars: SidecarSet) -> dict[str, SidecarRecord]:
         """Bring up to date what is recorded of each sidecar, as far as that changes."""
-        known = {each.name: each.note for each in self.candidates.each}
+        known = {each.name: each.record for each in self.candidates.each}
         found = {}
         for name, member in sidecars.members.items():
             cause = sidecars.blockade.causes.get(name)
@@ -152,8 +151,8 @@ class SidecarRollout:
         if cnpg.replicas:
             self.env.metrics.restarts.labels(self.namespace).inc()
         reason = f"sidecars change ({', '.join(changed) or sidecars.drift})"
-        restart = RestartStatus(self.now, reason)
-        await self.records.write_restart(changed, cnpg.deployment, restart)
+        record = RestartRecord(self.now, reason=reason)
+        await self.records.write_restart(changed, cnpg.deployment, record)
         message = f"Deployment {cnpg.deployment} is rolled: {reason}."
         for name in changed:
             await self.env.tell(self.records.resources.get(name), EVENT_REASON, message)
@@ -161,8 +160,9 @@ class SidecarRollout:
     def _result(self, sidecars: SidecarSet, decision: Rollout) -> Rolled:
         """Say when to look again: for the decision, for a quarantine that ends, for a blockade."""
         due = [decision.after] if decision.after else []
-        held = (member.note for member in sidecars.members.values() if member.note.held is not None)
-        due += [retry_time(note) - self.now for note in held if retry_time(note) > self.now]
+        records = [member.record for member in sidecars.members.values()]
+        retries = [retry_time(record) for record in records if record.held is not None]
+        due += [at - self.now for at in retries if at > self.now]
         due += [LOOK_WHILE_BLOCKED] if is_blocked(self.cnpg) and self.cnpg.sidecars else []
         last = self.pending.last_refusals(self.key)
         members = {

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.records import RestartRecord
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts, RestartRecord
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.registration.registration import decide_registration
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,

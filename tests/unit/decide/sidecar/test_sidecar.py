@@ -8,7 +8,7 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Status, no
-from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote
+from cnpg_plugin_operator.api.records import Held, SidecarRecord
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts, CNPGPod
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import (
@@ -218,15 +218,15 @@ TROUBLED = deployed(pods=(starting(sidecar_container(**CRASH)),))
     ],
 )  # fmt: skip
 def test_what_trouble_is_noted(member: Member, where: CNPGFacts, times: int) -> None:
-    note = record_trouble("hello", member, find_causes(where).get("hello"), where, NOW)
+    record = record_trouble("hello", member, find_causes(where).get("hello"), where, NOW)
 
-    assert (note.held.times if note.held else 0) == times
-    if times and member.note.held != note.held:
-        assert note.held is not None
-        assert (note.held.revision, note.held.reason, note.held.at) == (
+    assert (record.held.times if record.held else 0) == times
+    if times and member.record.held != record.held:
+        assert record.held is not None
+        assert (record.held.revision, record.held.reason, record.held.at) == (
             "r1", Reason.CRASH_LOOP, NOW,
         )  # fmt: skip
-        assert not note.present
+        assert not record.present
 
 
 OUT = Member(SEEN, WANTED)
@@ -236,12 +236,12 @@ FORBIDDEN = Rollout(Roll.FORBIDDEN, "restartPolicy is Never")
 
 JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
     ("it runs", {}, Status.TRUE, Reason.AVAILABLE, "runs the sidecar"),
-    ("it was taken out", {"member": replace(OUT, note=replace(SEEN, held=HELD), held=True)},
+    ("it was taken out", {"member": replace(OUT, record=replace(SEEN, held=HELD), held=True)},
      Status.FALSE, Reason.CRASH_LOOP, "It ended. It was taken out of Deployment"),
     ("it is tried again", {"member": Member(replace(SEEN, held=HELD), WANTED, applied=WANTED)},
      Status.FALSE, Reason.CRASH_LOOP, "once its spec changes, else at 2026-03-01 11:58:20 UTC"),
     ("somebody takes it out",
-     {"member": replace(OUT, reverted=True, note=SidecarNote(1, "r1", reverts=3)),
+     {"member": replace(OUT, reverted=True, record=SidecarRecord(1, "r1", reverts=3)),
       "cnpg": deployed(pods=(cnpg_pod(),), changed_by="argocd")},
      Status.FALSE, Reason.SIDECAR_REVERTED, "3 times (argocd changed its spec last)"),
     ("somebody unknown takes it out", {"member": replace(OUT, reverted=True)},
@@ -280,7 +280,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
      {"member": replace(OUT, refused=no(Reason.PODS_REFUSED, "says the policy"))},
      Status.FALSE, Reason.PODS_REFUSED, "says the policy"),
     ("it was taken out with others",
-     {"member": replace(OUT, note=replace(SEEN, held=replace(HELD, times=0)), held=True)},
+     {"member": replace(OUT, record=replace(SEEN, held=replace(HELD, times=0)), held=True)},
      Status.FALSE, Reason.CRASH_LOOP, "each is tried again alone"),
     ("its pod is being started",
      {"cnpg": deployed(pods=(FORMER, starting()), rolling=True)},
@@ -302,7 +302,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
      {"cnpg": deployed(pods=(cnpg_pod(),), leader=None), "registered": "r0"},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
     ("its trouble is told before its wait",
-     {"member": replace(OUT, note=replace(SEEN, held=HELD)), "pending": True, "rollout": WAITING},
+     {"member": replace(OUT, record=replace(SEEN, held=HELD)), "pending": True, "rollout": WAITING},
      Status.FALSE, Reason.CRASH_LOOP, "taken out"),
 ]  # fmt: skip
 

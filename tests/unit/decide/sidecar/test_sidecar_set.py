@@ -9,7 +9,12 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, no
-from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote, build_note, read_note
+from cnpg_plugin_operator.api.records import (
+    Held,
+    SidecarRecord,
+    build_sidecar_record,
+    read_sidecar_record,
+)
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import Blockade, Cause
@@ -43,16 +48,16 @@ def holding(*sidecars: Any) -> CNPGFacts:
 
 
 EMPTY, FORMER, CURRENT = holding(), holding(OLD), holding(WANTED)
-SEEN = SidecarNote(1, WANTED.revision, present=True)
+SEEN = SidecarRecord(1, WANTED.revision, present=True)
 
 
-def held(seconds: float, times: int = 1, revision: str = WANTED.revision) -> SidecarNote:
-    note = Held(revision, Reason.CRASH_LOOP, "it ends", ago(seconds), times)
-    return SidecarNote(1, WANTED.revision, held=note)
+def held(seconds: float, times: int = 1, revision: str = WANTED.revision) -> SidecarRecord:
+    record = Held(revision, Reason.CRASH_LOOP, "it ends", ago(seconds), times)
+    return SidecarRecord(1, WANTED.revision, held=record)
 
 
-def reverted(times: int, generation: int = 1) -> SidecarNote:
-    return SidecarNote(generation, WANTED.revision, reverts=times)
+def reverted(times: int, generation: int = 1) -> SidecarRecord:
+    return SidecarRecord(generation, WANTED.revision, reverts=times)
 
 
 MANUAL: dict[str, Any] = {"upgradePolicy": "Manual"}
@@ -85,24 +90,24 @@ SITUATIONS: list[Row] = [
     ("one that does not change needs no approval", CURRENT,
      candidate(spec=MANUAL, used=True), "wanted"),
     ("an automatic change needs no approval", FORMER, candidate(used=True), "wanted"),
-    ("one that crashed stays out", EMPTY, candidate(note=held(10)), "held"),
-    ("one that crashes goes", CURRENT, candidate(note=held(10)), "held"),
-    ("one that crashed stays out for five minutes", EMPTY, candidate(note=held(299)), "held"),
-    ("one that crashed is tried again", EMPTY, candidate(note=held(300)), "wanted"),
-    ("one that crashed twice stays out for longer", EMPTY, candidate(note=held(599, 2)), "held"),
-    ("one that crashed twice is tried again", EMPTY, candidate(note=held(600, 2)), "wanted"),
+    ("one that crashed stays out", EMPTY, candidate(record=held(10)), "held"),
+    ("one that crashes goes", CURRENT, candidate(record=held(10)), "held"),
+    ("one that crashed stays out for five minutes", EMPTY, candidate(record=held(299)), "held"),
+    ("one that crashed is tried again", EMPTY, candidate(record=held(300)), "wanted"),
+    ("one that crashed twice stays out for longer", EMPTY, candidate(record=held(599, 2)), "held"),
+    ("one that crashed twice is tried again", EMPTY, candidate(record=held(600, 2)), "wanted"),
     ("what crashed was another revision", EMPTY,
-     candidate(note=held(1, revision=OLD.revision)), "wanted"),
-    ("one that was taken out once comes back", EMPTY, candidate(note=SEEN), "wanted"),
+     candidate(record=held(1, revision=OLD.revision)), "wanted"),
+    ("one that was taken out once comes back", EMPTY, candidate(record=SEEN), "wanted"),
     ("one that was taken out twice comes back", EMPTY,
-     candidate(note=replace(SEEN, reverts=MOST_REVERTS - 2)), "wanted"),
+     candidate(record=replace(SEEN, reverts=MOST_REVERTS - 2)), "wanted"),
     ("one that was taken out three times stays out", EMPTY,
-     candidate(note=replace(SEEN, reverts=MOST_REVERTS - 1)), "reverted"),
-    ("one that is left to people stays out", EMPTY, candidate(note=reverted(3)), "reverted"),
+     candidate(record=replace(SEEN, reverts=MOST_REVERTS - 1)), "reverted"),
+    ("one that is left to people stays out", EMPTY, candidate(record=reverted(3)), "reverted"),
     ("one that is left to people and was put back stays", CURRENT,
-     candidate(note=reverted(3)), "reverted, kept"),
+     candidate(record=reverted(3)), "reverted, kept"),
     ("one that was taken out comes back with another spec", EMPTY,
-     candidate(note=reverted(3, generation=0)), "wanted"),
+     candidate(record=reverted(3, generation=0)), "wanted"),
 ]  # fmt: skip
 
 
@@ -151,73 +156,76 @@ def test_one_that_was_taken_out_with_others_is_soon_tried_again() -> None:
     ("times", "minutes"), [(1, 5), (2, 10), (3, 20), (6, 160), (7, 320), (8, 360), (10**6, 360)]
 )
 def test_tries_become_ever_rarer(times: int, minutes: int) -> None:
-    note = held(0, times)
+    record = held(0, times)
 
-    assert retry_time(note) == NOW + timedelta(minutes=minutes)
-    assert FIRST_RETRY <= retry_time(note) - NOW <= LAST_RETRY
+    assert retry_time(record) == NOW + timedelta(minutes=minutes)
+    assert FIRST_RETRY <= retry_time(record) - NOW <= LAST_RETRY
 
 
 @pytest.mark.parametrize(
     ("where", "before", "after"),
     [
-        pytest.param(EMPTY, SidecarNote(), SidecarNote(1), id="it was never there"),
-        pytest.param(CURRENT, SidecarNote(), SEEN, id="it is there for the first time"),
+        pytest.param(EMPTY, SidecarRecord(), SidecarRecord(1), id="it was never there"),
+        pytest.param(CURRENT, SidecarRecord(), SEEN, id="it is there for the first time"),
         pytest.param(CURRENT, SEEN, SEEN, id="it is still there"),
         pytest.param(
-            EMPTY, SEEN, SidecarNote(1, WANTED.revision, reverts=1), id="somebody took it out"
+            EMPTY, SEEN, SidecarRecord(1, WANTED.revision, reverts=1), id="somebody took it out"
         ),
         pytest.param(
-            EMPTY, SidecarNote(1, WANTED.revision, reverts=1),
-            SidecarNote(1, WANTED.revision, reverts=1), id="it is out and that was counted",
+            EMPTY, SidecarRecord(1, WANTED.revision, reverts=1),
+            SidecarRecord(1, WANTED.revision, reverts=1), id="it is out and that was counted",
         ),
         pytest.param(
-            CURRENT, SidecarNote(1, WANTED.revision, reverts=1),
-            SidecarNote(1, WANTED.revision, present=True, reverts=1), id="it is back",
+            CURRENT, SidecarRecord(1, WANTED.revision, reverts=1),
+            SidecarRecord(1, WANTED.revision, present=True, reverts=1), id="it is back",
         ),
         pytest.param(
-            EMPTY, SidecarNote(0, OLD.revision, present=True, reverts=2),
-            SidecarNote(1, OLD.revision, reverts=1), id="taken out while the spec changed",
+            EMPTY, SidecarRecord(0, OLD.revision, present=True, reverts=2),
+            SidecarRecord(1, OLD.revision, reverts=1), id="taken out while the spec changed",
         ),
         pytest.param(
-            FORMER, SidecarNote(0, OLD.revision, present=True),
-            SidecarNote(1, OLD.revision, present=True), id="it is about to change",
+            FORMER, SidecarRecord(0, OLD.revision, present=True),
+            SidecarRecord(1, OLD.revision, present=True), id="it is about to change",
         ),
         pytest.param(EMPTY, held(1), held(1), id="it was taken out by this operator"),
         pytest.param(
             CURRENT, replace(held(1), present=True), held(1), id="it is about to be taken out"
         ),
         pytest.param(
-            EMPTY, held(1, revision="r0"), SidecarNote(1, WANTED.revision),
+            EMPTY, held(1, revision="r0"), SidecarRecord(1, WANTED.revision),
             id="another revision was taken out",
         ),
     ],
 )  # fmt: skip
-def test_what_is_remembered(where: CNPGFacts, before: SidecarNote, after: SidecarNote) -> None:
-    assert compose([candidate(note=before)], where, PLACE, GATE, NOW).members["hello"].note == after
+def test_what_is_remembered(where: CNPGFacts, before: SidecarRecord, after: SidecarRecord) -> None:
+    assert (
+        compose([candidate(record=before)], where, PLACE, GATE, NOW).members["hello"].record
+        == after
+    )
 
 
 def test_a_sidecar_that_somebody_edits_counts_as_taken_out() -> None:
     where = holding(WANTED)
     where.template["spec"]["initContainers"][0]["image"] = "example.org/other"
 
-    composed = compose([candidate(note=SEEN)], where, PLACE, GATE, NOW)
+    composed = compose([candidate(record=SEEN)], where, PLACE, GATE, NOW)
 
-    assert composed.members["hello"].note.reverts == 1
+    assert composed.members["hello"].record.reverts == 1
     assert composed.changed == {"hello"}
     assert composed.drift is not None
 
 
 @pytest.mark.parametrize(
-    "note",
+    "record",
     [
-        pytest.param(SidecarNote(), id="nothing"),
+        pytest.param(SidecarRecord(), id="nothing"),
         pytest.param(SEEN, id="a sidecar"),
         pytest.param(reverted(2), id="reverts"),
         pytest.param(held(30, 4), id="one that was taken out"),
     ],
 )
-def test_a_note_comes_back_as_it_was_written(note: SidecarNote) -> None:
-    assert read_note({"sidecar": build_note(note)}) == note
+def test_a_record_comes_back_as_it_was_written(record: SidecarRecord) -> None:
+    assert read_sidecar_record({"sidecar": build_sidecar_record(record)}) == record
 
 
 @pytest.mark.parametrize(
@@ -226,7 +234,7 @@ def test_a_note_comes_back_as_it_was_written(note: SidecarNote) -> None:
     ids=["no status", "no section", "no time"],
 )
 def test_a_status_without_sense_remembers_nothing(status: dict[str, Any]) -> None:
-    assert read_note(status) == SidecarNote()
+    assert read_sidecar_record(status) == SidecarRecord()
 
 
 def policies(*given: tuple[str, RestartPolicy]) -> list[Candidate]:
@@ -334,7 +342,7 @@ def test_a_deleted_resource_that_cannot_be_read_leaves_once_it_says_so() -> None
 
 def test_a_composition_does_not_depend_on_the_time_between_tries() -> None:
     times: list[datetime] = [NOW, NOW + timedelta(hours=1)]
-    first, second = (compose([candidate(note=SEEN)], CURRENT, PLACE, GATE, now) for now in times)
+    first, second = (compose([candidate(record=SEEN)], CURRENT, PLACE, GATE, now) for now in times)
 
     assert first.template == second.template
 
@@ -347,7 +355,7 @@ def test_a_composition_does_not_depend_on_the_time_between_tries() -> None:
         pytest.param(candidate(accepted=False), False, id="refused"),
         pytest.param(candidate(plugin=None), False, id="unreadable"),
         pytest.param(candidate(plugin=build_plugin()), False, id="turned Standalone"),
-        pytest.param(candidate(note=reverted(3)), False, id="left to people"),
+        pytest.param(candidate(record=reverted(3)), False, id="left to people"),
         pytest.param(
             candidate(plugin=replace(sidecar_spec(), deleting=True)), False, id="deleted, protected"
         ),
@@ -396,8 +404,8 @@ def trial(name: str, times: int, seconds: float = 7 * 3600) -> Candidate:
     plain = candidate(name)
     assert plain.plugin is not None
     revision = build_sidecar(plain.plugin, PLACE).revision
-    note = Held(revision, Reason.CNPG_BLOCKED, "not ready", ago(seconds), times)
-    return replace(plain, note=SidecarNote(1, revision, held=note))
+    record = Held(revision, Reason.CNPG_BLOCKED, "not ready", ago(seconds), times)
+    return replace(plain, record=SidecarRecord(1, revision, held=record))
 
 
 @pytest.mark.parametrize(
@@ -440,7 +448,7 @@ def test_what_the_api_server_refuses_stays_as_it_is() -> None:
 
 
 def test_what_keeps_cloudnativepg_from_starting_goes_even_where_rolls_are_forbidden() -> None:
-    crashed = candidate(policy=NEVER, note=held(10))
+    crashed = candidate(policy=NEVER, record=held(10))
 
     assert not compose([crashed], CURRENT, PLACE, GATE, NOW).forbidden
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
-from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote
+from cnpg_plugin_operator.api.records import Held, SidecarRecord
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     MOST_REVERTS,
@@ -40,7 +40,7 @@ class Resource:
     accepted: bool = True
     leaving: bool = False
     manual: bool = False
-    note: SidecarNote = field(default_factory=SidecarNote)
+    record: SidecarRecord = field(default_factory=SidecarRecord)
 
     def plugin(self, name: str) -> Plugin | None:
         if not self.readable:
@@ -75,7 +75,7 @@ class World:
                 socket=f"{name}.example.org",
                 plugin=each.plugin(name),
                 accepted=each.accepted,
-                note=each.note,
+                record=each.record,
                 policy=RestartPolicy.IF_NEEDED,
                 leaving=each.leaving,
                 used=True,
@@ -99,7 +99,7 @@ class World:
         composed = self.compose()
         for name, member in composed.members.items():
             self._check(name, member, before)
-            self.resources[name].note = member.note
+            self.resources[name].record = member.record
         again = self.compose()
         assert again.template == composed.template, "what is noted changes what is composed"
         if again.drift is not None:
@@ -122,8 +122,8 @@ class World:
         if given_up and standing is None and not each.leaving:
             assert member.applied is None, "one that was left to people comes back by itself"
 
-    def note_of(self, name: str) -> SidecarNote:
-        return self.resources[name].note if name in self.resources else SidecarNote()
+    def record_of(self, name: str) -> SidecarRecord:
+        return self.resources[name].record if name in self.resources else SidecarRecord()
 
     def make(self, name: str) -> None:
         self.resources.setdefault(name, Resource())
@@ -151,9 +151,9 @@ class World:
         standing = read_sidecars(self.live).get(name)
         if name in self.resources and standing:
             each = self.resources[name]
-            times = 1 + (each.note.held.times if each.note.held else 0)
+            times = 1 + (each.record.held.times if each.record.held else 0)
             held = Held(standing, Reason.CRASH_LOOP, "it ends", NOW + self.now, times)
-            each.note = replace(each.note, held=held, present=False)
+            each.record = replace(each.record, held=held, present=False)
 
     def revert(self) -> None:
         """Put the Deployment back, as whoever manages it may do."""
@@ -214,7 +214,7 @@ def test_after_any_history_nothing_is_left_once_all_are_gone(
 @given(HISTORIES)
 def test_after_any_history_another_spec_gets_in(steps: list[tuple[Any, ...]]) -> None:
     world = play(World(), steps)
-    world.resources["a"] = Resource(generation=1000, note=world.note_of("a"))
+    world.resources["a"] = Resource(generation=1000, record=world.record_of("a"))
     world.look()
 
     assert read_sidecars(world.live).get("a") is not None

@@ -5,24 +5,29 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.api.sidecar_status import Held, SidecarNote, build_note, read_note
+from cnpg_plugin_operator.api.records import (
+    Held,
+    SidecarRecord,
+    build_sidecar_record,
+    read_sidecar_record,
+)
 from tests.support.unit.builders import NOW
 
 
 @pytest.mark.parametrize(
     "times", [pytest.param(0, id="with others"), pytest.param(1, id="alone"), 7]
 )
-def test_a_note_is_read_as_it_was_written(times: int) -> None:
+def test_a_record_is_read_as_it_was_written(times: int) -> None:
     held = Held("r1", Reason.CNPG_BLOCKED, "Container manager does not stay up.", NOW, times)
-    note = SidecarNote(generation=3, revision="r1", present=False, reverts=2, held=held)
+    record = SidecarRecord(generation=3, revision="r1", present=False, reverts=2, held=held)
 
-    assert read_note({"sidecar": build_note(note)}) == note
+    assert read_sidecar_record({"sidecar": build_sidecar_record(record)}) == record
 
 
 @pytest.mark.parametrize("times", [None, "many", -1, True, 2**40])
 def test_what_is_no_count_counts_as_the_first_time(times: Any) -> None:
     held = {"revision": "r1", "reason": "CrashLoop", "time": "2026-03-01T12:00:00Z", "times": times}
-    found = read_note({"sidecar": {"held": held}}).held
+    found = read_sidecar_record({"sidecar": {"held": held}}).held
 
     assert found is not None
     assert found.times == 1
