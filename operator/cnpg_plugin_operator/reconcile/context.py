@@ -33,8 +33,6 @@ class Context:
     """The Secrets as they are, kept up likewise."""
     wrote: list[str] = field(default_factory=list)
     """What this pass wrote, for the log."""
-    notes: list[tuple[str, str]] = field(default_factory=list)
-    """What to tell in Events: reason and message."""
     wake: list[datetime] = field(default_factory=list)
     """Times at which the world changes by itself."""
 

@@ -166,8 +166,6 @@ class PluginReconciler:
             return Requeue(FALLBACK_RETRY)
         if run.wrote:
             logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
-        for reason, message in run.notes:
-            await self._env.tell(plugin, reason, message)
         if run.failure is not None:
             return await self._fail(plugin, report, run.failure)
         self._failures.forget((plugin.namespace, plugin.name))

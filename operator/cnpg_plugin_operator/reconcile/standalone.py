@@ -117,11 +117,6 @@ class Pass:
         """What this pass wrote, for the log."""
         return self.context.wrote
 
-    @property
-    def notes(self) -> list[tuple[str, str]]:
-        """What to tell in Events: reason and message."""
-        return self.context.notes
-
     def retry_after(self) -> float:
         """Seconds until the next pass, should nothing wake it earlier."""
         return next_look(self.verdicts, self.context.wake, self.now, overdue=self._overdue)
@@ -181,11 +176,12 @@ class Pass:
         )
         if held is not None:
             return held
-        context.notes += [(EVENT_REASON, telling)] if telling else []
         for body in access:
             await context.apply(body)
         await context.apply(build_service(plugin, self._announcing()))
         live = await context.apply(deployment)
+        if telling:
+            await self.env.tell(plugin, EVENT_REASON, telling)
         facts = observe.read_workload(live, list(context.seen.pods))
         if not facts.up_to_date:
             # Its controller looks at any change of it, be it of an annotation, within a moment.
@@ -205,7 +201,7 @@ class Pass:
                 f"Deployment {plugin.name} is restarted: its pods have not taken their renewed "
                 "certificates. A server that reloads its files needs no restart."
             )
-            context.notes.append(("RestartingPods", message))
+            await self.env.tell(plugin, "RestartingPods", message)
         return self._proven.verdict
 
     async def _register(self) -> Verdict:

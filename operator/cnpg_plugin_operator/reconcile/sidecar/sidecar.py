@@ -53,7 +53,6 @@ class SidecarPass:
     now: datetime = field(init=False)
     verdicts: dict[Type, Verdict] = field(default_factory=dict)
     wrote: list[str] = field(default_factory=list)
-    notes: list[tuple[str, str]] = field(default_factory=list)
     deferred: bool = field(init=False, default=False)
     """Whether the namespace's pass has to judge this generation first; nothing is reported then."""
     _wake: list[datetime] = field(default_factory=list)
