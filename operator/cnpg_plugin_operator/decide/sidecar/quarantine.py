@@ -6,24 +6,23 @@ port, or more than any node has. So whatever is wrong with a new pod is put down
 last, unless it is plainly CloudNativePG's own.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
-from cnpg_plugin_operator.decide.sidecar.evictions import name_evicted
+from cnpg_plugin_operator.decide.sidecar.messages import name_evicted, narrow
 from cnpg_plugin_operator.decide.workload.workload import (
     IMAGE_REASONS,
     describe_missing_image,
     name_ending,
     stays_down,
 )
-from cnpg_plugin_operator.desired.sidecars import Sidecar, keep_sidecar, read_sidecars
+from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
 HOLD_AFTER: Final = timedelta(seconds=20)
 """How long a container may keep CloudNativePG from starting before it is taken out."""
@@ -231,7 +230,7 @@ def _suspect(
         return {}
     if not unproven and now < symptom.due + TRUST_PROVEN_FOR:
         return {}
-    chosen = _narrow(unproven or frozenset(standing), symptom, cnpg.template)
+    chosen = narrow(unproven or frozenset(standing), symptom.reason, symptom.message, cnpg.template)
     cause = Cause(symptom.reason, symptom.message, shared=len(chosen) > 1)
     return dict.fromkeys(chosen, cause)
 
@@ -286,46 +285,3 @@ def _find_late_symptom(newest: CNPGPod, gate_ended: datetime) -> Symptom | None:
 
 def _seconds(time: timedelta) -> str:
     return f"{time.total_seconds():g} s"
-
-
-def _narrow(
-    suspects: frozenset[str], symptom: Symptom, template: Mapping[str, Any]
-) -> frozenset[str]:
-    """Keep the suspects that the symptom names, else those that it can be about, else all."""
-    found = ((name, keep_sidecar(name, "", template)) for name in suspects)
-    parts = {name: sidecar for name, sidecar in found if sidecar is not None}
-    named = {name for name, sidecar in parts.items() if _is_named(sidecar, symptom.message)}
-    asks = {name for name, sidecar in parts.items() if _asks(sidecar, symptom.reason)}
-    return frozenset(named or asks) or suspects
-
-
-def _is_named(sidecar: Sidecar, message: str) -> bool:
-    """Whether a message names a container, one of its volumes, or what such a volume holds."""
-    container = re.escape(str(sidecar.container["name"]))
-    if re.search(rf"(?<![\w.-]){container}(?![\w.-]*[\w-])", message):
-        return True
-    quoted = set(re.findall(r'"([^"]+)"', message))
-    return not quoted.isdisjoint(_texts(list(sidecar.volumes)))
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Walk through the texts in a JSON value; how deep it may be is limited elsewhere."""
-    pending = [value]
-    while pending:
-        each = pending.pop()
-        if isinstance(each, Mapping):
-            pending.extend(each.values())
-        elif isinstance(each, list | tuple):
-            pending.extend(each)
-        elif isinstance(each, str):
-            yield each
-
-
-def _asks(sidecar: Sidecar, reason: Reason) -> bool:
-    """Whether a sidecar asks for what the pod does not get: room, or volumes."""
-    if reason is Reason.MOUNT_FAILED:
-        return bool(sidecar.volumes)
-    if reason in (Reason.UNSCHEDULABLE, Reason.PODS_REFUSED):
-        claims = any("persistentVolumeClaim" in v or "ephemeral" in v for v in sidecar.volumes)
-        return bool(sidecar.container.get("resources")) or claims
-    return False
