@@ -11,13 +11,13 @@ from typing import Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.acceptance.cnpg_installation import LocatingInput, decide_locating
 from cnpg_plugin_operator.decide.acceptance.issuer_grants import IssuerInput, judge_issuer
 from cnpg_plugin_operator.decide.acceptance.labels import find_label_problems
 from cnpg_plugin_operator.decide.acceptance.pods import find_pod_problems
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, judge_secrets
 from cnpg_plugin_operator.decide.acceptance.sidecars import judge_sidecar_spec
-from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService

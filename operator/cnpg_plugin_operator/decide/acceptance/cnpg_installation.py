@@ -6,7 +6,7 @@ from typing import Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 

@@ -13,7 +13,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import IssuerRef
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.desired.certificates import service_names
 from cnpg_plugin_operator.desired.workload import build_pod_template

@@ -12,9 +12,9 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.acceptance.pod_security import find_security_problems
 from cnpg_plugin_operator.decide.acceptance.pods import holds_token
-from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, PodEnvironment
 from cnpg_plugin_operator.desired.sidecars import Gate, Place, build_sidecar
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuingFacts
 
 OVERDUE: Final = timedelta(seconds=10)

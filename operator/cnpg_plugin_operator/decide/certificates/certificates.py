@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.times import format_time
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.certificates.expiry import find_expiring
 from cnpg_plugin_operator.decide.certificates.tls_rules import RSA_BITS, covers, is_usable
-from cnpg_plugin_operator.decide.checks import first
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
 ClientCA = Literal["tls.crt", "ca.crt"]

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal
 
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 
 RELOAD_DEADLINE: Final = timedelta(minutes=3)
 """How long a pod may take: a kubelet's `syncFrequency` (1 min), its cache, a server that checks its

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.times import format_time
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 
 BACKDATE: Final = timedelta(minutes=5)

@@ -10,7 +10,7 @@ from typing import Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.spec import RestartPolicy
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import discovers, parse_version, reports_events
 from cnpg_plugin_operator.decide.registration.cluster_reports import (

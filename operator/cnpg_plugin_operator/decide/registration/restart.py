@@ -13,7 +13,7 @@ from typing import Final
 
 from cnpg_plugin_operator.api.records import RestartRecord
 from cnpg_plugin_operator.api.times import tell_time
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import PodFacts
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN, Obstacle, find_obstacle

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.times import format_time, tell_time
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cnpg import (
     Announcement,
     ClusterFacts,

@@ -7,7 +7,7 @@ from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.times import tell_time
-from cnpg_plugin_operator.decide.checks import first
+from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, PodFacts, WorkloadFacts
 
 IMAGE_REASONS: Final = frozenset(
