@@ -415,11 +415,11 @@ def test_a_finalizer_and_a_status_are_owned_apart(run: Run, api: Api, resource: 
     api.patch(path, foreign)
 
     async def hold(writer: Writer) -> None:
-        await writer.hold(described)
+        await writer.add_finalizer(described)
         await writer.report(described, {"observedGeneration": 1})
 
     async def release(writer: Writer) -> None:
-        await writer.release(described)
+        await writer.remove_finalizer(described)
 
     run(hold)
     held = api.get(path)

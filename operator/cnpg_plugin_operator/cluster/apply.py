@@ -177,11 +177,11 @@ class Writer:
             {"metadata": {"annotations": dict(annotations), "labels": dict(labels)}},
         )
 
-    async def hold(self, plugin: Resource) -> None:
+    async def add_finalizer(self, plugin: Resource) -> None:
         """Add this operator's finalizer to the resource."""
         await self._set_finalizers(plugin, [names.resource.FINALIZER])
 
-    async def release(self, plugin: Resource) -> None:
+    async def remove_finalizer(self, plugin: Resource) -> None:
         """Remove this operator's finalizer, so that the resource can be deleted."""
         await self._set_finalizers(plugin, [])
 

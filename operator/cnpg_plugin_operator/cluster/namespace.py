@@ -20,7 +20,7 @@ from cnpg_plugin_operator.cluster.clusters import list_clusters
 from cnpg_plugin_operator.cluster.cnpg import locate
 from cnpg_plugin_operator.cluster.cnpg_environment import read_for_sidecars
 from cnpg_plugin_operator.cluster.plugins import with_record
-from cnpg_plugin_operator.cluster.snapshot import OWN, Gatherer, concerning
+from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader, concerning
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 
@@ -63,9 +63,9 @@ def known(read: Read | errors.ClusterError) -> Read:
 class Namespaces:
     """Reads namespaces."""
 
-    def __init__(self, client: Client, gatherer: Gatherer, *, sidecars_allowed: bool) -> None:
+    def __init__(self, client: Client, reader: ClusterReader, *, sidecars_allowed: bool) -> None:
         self._client = client
-        self._gatherer = gatherer
+        self._reader = reader
         self._sidecars_allowed = sidecars_allowed
 
     async def read(self, namespace: str, *, restarting: bool) -> NamespaceSnapshot:
@@ -75,7 +75,7 @@ class Namespaces:
         """
         own = label_selector(OWN, names.labels.PLUGIN)
         resources, services = await asyncio.gather(
-            self._gatherer.siblings(namespace),
+            self._reader.siblings(namespace),
             self._client.list(kinds.SERVICE, namespace, labels=own),
         )
         references = sorted({"", *(read_leaving(body).cnpg_reference for body in resources)})
@@ -109,10 +109,10 @@ class Namespaces:
             except errors.ClusterError as error:
                 unread = error
         return CNPGSnapshot(
-            cnpg=with_record(facts, resources, self._gatherer.clock()),
-            elsewhere=() if facts else await self._gatherer.cnpg_namespaces(),
+            cnpg=with_record(facts, resources, self._reader.clock()),
+            elsewhere=() if facts else await self._reader.cnpg_namespaces(),
             reference_exists=bool(facts)
-            or await self._gatherer.reference_exists(namespace, reference),
+            or await self._reader.reference_exists(namespace, reference),
             unread=unread,
         )
 

@@ -13,7 +13,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.ownership import is_own, is_owned
-from cnpg_plugin_operator.cluster.snapshot import OWN, Gatherer
+from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, proves_account, without_account
 
@@ -21,9 +21,9 @@ from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, proves_accoun
 class Remover:
     """Deletes from the cluster for the reconciler."""
 
-    def __init__(self, client: Client, gatherer: Gatherer, *, binds_cluster_roles: bool) -> None:
+    def __init__(self, client: Client, reader: ClusterReader, *, binds_cluster_roles: bool) -> None:
         self._client = client
-        self._gatherer = gatherer
+        self._reader = reader
         self._binds_cluster_roles = binds_cluster_roles
 
     async def prune(
@@ -36,13 +36,13 @@ class Remover:
         wanted = {(body["kind"], body["metadata"]["name"]) for body in desired}
         gone = []
         for kind in kinds.CHILDREN:
-            for body in await self._gatherer.children(kind, plugin):
+            for body in await self._reader.children(kind, plugin):
                 kept = (kind.kind, body["metadata"]["name"]) in wanted
                 if is_own(plugin, body) and not kept:
                     gone.append(await self._delete(kind, body, plugin.namespace))
         gone += [
             await self._delete(kinds.SECRET, body, plugin.namespace)
-            for body in await self._gatherer.children(kinds.SECRET, plugin)
+            for body in await self._reader.children(kinds.SECRET, plugin)
             if body["metadata"]["name"] not in secrets
         ]
         return gone + await self.prune_cluster_bindings(plugin, wanted)
@@ -54,7 +54,7 @@ class Remover:
             await self._delete(kind, body, plugin.namespace)
             # Certificates first, or cert-manager would issue the Secrets again.
             for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
-            for body in await self._gatherer.children(kind, plugin, selector)
+            for body in await self._reader.children(kind, plugin, selector)
             if body["metadata"]["name"] not in used
         ]
 
@@ -83,7 +83,7 @@ class Remover:
         local, wide = kinds.ROLE_BINDING, kinds.CLUSTER_ROLE_BINDING
         gone = [
             await self._delete(local, body, resource.namespace)
-            for body in await self._gatherer.children(local, resource)
+            for body in await self._reader.children(local, resource)
             if not _binds_one_of(body, "Role", roles)
         ]
         return gone + [
@@ -97,12 +97,12 @@ class Remover:
 
         The pods keep running, without rights and without a token, even of the default account.
         """
-        for live in await self._gatherer.children(kinds.DEPLOYMENT, resource):
+        for live in await self._reader.children(kinds.DEPLOYMENT, resource):
             template = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
             account = template.get("serviceAccountName") or DEFAULT_ACCOUNT
             if account in accounts or not proves_account(template):
                 continue
-            made = await self._gatherer.children(kinds.SERVICE_ACCOUNT, resource)
+            made = await self._reader.children(kinds.SERVICE_ACCOUNT, resource)
             if account in {body["metadata"]["name"] for body in made}:
                 continue
             name = live["metadata"]["name"]
@@ -125,7 +125,7 @@ class Remover:
         labels = label_selector(
             {**OWN, names.labels.PLUGIN: resource.name, names.labels.NAMESPACE: resource.namespace}
         )
-        return await self._gatherer.children(kinds.CLUSTER_ROLE_BINDING, resource, labels)
+        return await self._reader.children(kinds.CLUSTER_ROLE_BINDING, resource, labels)
 
     async def withdraw_service(self, plugin: Resource, live: Mapping[str, Any]) -> None:
         """Delete the Service, so that CloudNativePG drops the plugin while it still answers."""
@@ -157,7 +157,7 @@ class Remover:
         Certificates first, or cert-manager would issue the Secrets again.
         """
         for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET):
-            for body in await self._gatherer.children(kind, plugin):
+            for body in await self._reader.children(kind, plugin):
                 await self._delete(kind, body, plugin.namespace)
 
     async def discard_unowned(self, plugin: Resource) -> None:
@@ -166,7 +166,7 @@ class Remover:
         The garbage collector removes the others.
         """
         for kind in (kinds.DEPLOYMENT, kinds.ROLE_BINDING, kinds.SERVICE_ACCOUNT):
-            for body in await self._gatherer.children(kind, plugin):
+            for body in await self._reader.children(kind, plugin):
                 if is_own(plugin, body) and not is_owned(plugin, body):
                     await self._delete(kind, body, plugin.namespace)
 

@@ -15,7 +15,7 @@ from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_pods import list_pods
 from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
-from cnpg_plugin_operator.cluster.snapshot import Gatherer, concerning
+from cnpg_plugin_operator.cluster.snapshot import ClusterReader, concerning
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
@@ -41,10 +41,10 @@ class Sidecars:
     """Reads for sidecars, and writes CloudNativePG's Deployment as far as they are concerned."""
 
     def __init__(
-        self, client: Client, gatherer: Gatherer, *, guard: WriteGuard | None = None
+        self, client: Client, reader: ClusterReader, *, guard: WriteGuard | None = None
     ) -> None:
         self._client = client
-        self._gatherer = gatherer
+        self._reader = reader
         self._guard = guard or WriteGuard()
 
     async def snapshot(self, plugin: Plugin, cnpg: tuple[CNPGFacts, ...]) -> SidecarSnapshot:
@@ -52,9 +52,9 @@ class Sidecars:
         namespace = plugin.namespace
         selector = label_selector({}, names.cnpg.PLUGIN_NAME)
         siblings, clusters, services, published = await asyncio.gather(
-            self._gatherer.siblings(namespace),
-            concerning(Type.REGISTERED, self._gatherer.clusters(plugin)),
-            self._gatherer.children(kinds.SERVICE, plugin),
+            self._reader.siblings(namespace),
+            concerning(Type.REGISTERED, self._reader.clusters(plugin)),
+            self._reader.children(kinds.SERVICE, plugin),
             self._client.list(kinds.SERVICE, namespace, labels=selector),
         )
         named = bound({name for _, name in find_named(plugin)})

@@ -76,7 +76,7 @@ class Snapshot:
     """Which change of the plugin's pods a person approved, or empty."""
 
 
-class Gatherer:
+class ClusterReader:
     """Reads the cluster for the reconciler."""
 
     def __init__(

@@ -17,7 +17,7 @@ from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
-from cnpg_plugin_operator.cluster.snapshot import Gatherer
+from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
@@ -70,15 +70,15 @@ async def run(settings: Settings) -> None:
     client = await Client.connect(settings.kubeconfig)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
-    gatherer = Gatherer(client, settings.namespaces, utc_now, settings.grant_prefix)
+    reader = ClusterReader(client, settings.namespaces, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)
-    env = build_environment(settings, client, gatherer, slots, metrics)
+    env = build_environment(settings, client, reader, slots, metrics)
     reconciler = Reconciler(env)
-    loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=gatherer.manages)
+    loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=reader.manages)
     reconciler.wakes(loops.wake)
     for namespace in settings.namespaces:
         loops.wake((namespace,))
-    picking_up = asyncio.create_task(loops.pick_up(gatherer.keys))
+    picking_up = asyncio.create_task(loops.pick_up(reader.keys))
     try:
         await runner.setup()
         await _listen(runner, *settings.http_address)
@@ -109,20 +109,20 @@ def utc_now() -> datetime:
 
 
 def build_environment(
-    settings: Settings, client: Client, gatherer: Gatherer, slots: Slots, metrics: Metrics
+    settings: Settings, client: Client, reader: ClusterReader, slots: Slots, metrics: Metrics
 ) -> Environment:
     """Put together what passes work with."""
     guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
-    remover = Remover(client, gatherer, binds_cluster_roles=bool(settings.grants.cluster_roles))
+    remover = Remover(client, reader, binds_cluster_roles=bool(settings.grants.cluster_roles))
     return Environment(
-        gatherer=gatherer,
+        reader=reader,
         writer=Writer(client, guard),
         remover=remover,
         restarter=Restarter(client),
-        namespaces=Namespaces(client, gatherer, sidecars_allowed=settings.grants.sidecars),
-        sidecars=Sidecars(client, gatherer, guard=guard),
+        namespaces=Namespaces(client, reader, sidecars_allowed=settings.grants.sidecars),
+        sidecars=Sidecars(client, reader, guard=guard),
         handshaker=Handshaker(),
-        policy=settings,
+        settings=settings,
         metrics=metrics,
         clock=utc_now,
         aside=slots.aside,

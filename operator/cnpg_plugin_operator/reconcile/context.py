@@ -59,14 +59,14 @@ class Context:
         """Apply a part of the shared chain, unless another plugin's pass has just done it."""
         live = self.live.get((body["kind"], body["metadata"]["name"]))
         if live is None:
-            live = await self.env.gatherer.live(body)
+            live = await self.env.reader.live(body)
         _, written = await self.env.writer.apply(body, live)
         if written:
             self.wrote.append(f"{body['kind']} {body['metadata']['name']}")
 
     async def refresh_secret(self, name: str) -> Secret | None:
         """Read a Secret again: another writer may just have changed it."""
-        self.secrets[name] = await self.env.gatherer.secret(self.plugin.namespace, name)
+        self.secrets[name] = await self.env.reader.secret(self.plugin.namespace, name)
         return self.secrets[name]
 
     def pair(self, name: str) -> PairFacts:

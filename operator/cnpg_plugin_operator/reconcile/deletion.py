@@ -26,7 +26,7 @@ async def tear_down(
     env: Environment, leaving: Leaving, status: Mapping[str, Any], view: CNPGView
 ) -> Verdict | None:
     """Go one step further in the removal; None once nothing is left to wait for."""
-    services = await env.gatherer.own_services(leaving)
+    services = await env.reader.own_services(leaving)
     leaving = _named(leaving, services, status)
     waiting = await _leave_cnpg_pod(env, leaving, view)
     waiting = waiting or await _withdraw(env, leaving, services)
@@ -37,7 +37,7 @@ async def tear_down(
     await env.remover.discard_unowned(leaving)
     used = await chains_in_use(env, leaving.namespace, leaving=leaving.uid)
     await env.remover.prune_chains(leaving, used)
-    await env.writer.release(leaving)
+    await env.writer.remove_finalizer(leaving)
     return None
 
 
@@ -58,7 +58,7 @@ async def _withdraw(
     now = env.clock()
     seen = [(body, observe.read_service(body, now)) for body in services]
     if any(facts.announcement is not None and not facts.deleting for _, facts in seen):
-        clusters = await env.gatherer.clusters(leaving)
+        clusters = await env.reader.clusters(leaving)
         if clusters and leaving.protected:
             return _in_use(leaving, clusters)
         await _record_withdrawal(env, leaving)
@@ -66,7 +66,7 @@ async def _withdraw(
         await env.remover.withdraw_service(leaving, body)
     if not any(facts.cnpg_finalizer for _, facts in seen):
         return None
-    cnpg = await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference)
+    cnpg = await env.reader.cnpg(leaving.namespace, leaving.cnpg_reference)
     # CloudNativePG never looks at the end of a Service without its label.
     held = ", ".join(
         body["metadata"]["name"]
@@ -78,7 +78,7 @@ async def _withdraw(
             Reason.DELETING, f"Service {held} is deleted; CloudNativePG forgets the plugin."
         )
     # As they are since their deletion: the patch holds for one version only.
-    for body in await env.gatherer.own_services(leaving):
+    for body in await env.reader.own_services(leaving):
         await env.remover.strip_cnpg_finalizer(leaving, body)
     return None
 
@@ -91,7 +91,7 @@ async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) ->
     running = [cnpg for cnpg in view.cnpg if leaving.name in cnpg.sidecars]
     if not running:
         return None
-    clusters = await env.gatherer.clusters(leaving)
+    clusters = await env.reader.clusters(leaving)
     if clusters and leaving.protected:
         return _in_use(leaving, clusters)
     if (error := view.failed.get(Type.AVAILABLE)) is not None:
@@ -106,7 +106,7 @@ async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) ->
 
 async def _record_withdrawal(env: Environment, leaving: Leaving) -> None:
     """Record what CloudNativePG will not forget by itself: a successor needs a restart of it."""
-    for cnpg in await env.gatherer.cnpg(leaving.namespace, leaving.cnpg_reference):
+    for cnpg in await env.reader.cnpg(leaving.namespace, leaving.cnpg_reference):
         version = parse_version(cnpg.version)
         if version is not None and not reregisters(version):
             await env.restarter.record_withdrawal(

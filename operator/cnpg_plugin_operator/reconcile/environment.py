@@ -17,7 +17,7 @@ from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
-from cnpg_plugin_operator.cluster.snapshot import Gatherer
+from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.reconcile.workers import Lane
 from cnpg_plugin_operator.settings import Settings
@@ -43,14 +43,14 @@ class Handshaker(Protocol):
 class Environment:
     """Ports and settings of every pass."""
 
-    gatherer: Gatherer
+    reader: ClusterReader
     writer: Writer
     remover: Remover
     restarter: Restarter
     handshaker: Handshaker
     namespaces: Namespaces
     sidecars: Sidecars
-    policy: Settings
+    settings: Settings
     metrics: Metrics
     clock: Callable[[], datetime]
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))

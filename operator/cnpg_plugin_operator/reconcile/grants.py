@@ -27,7 +27,7 @@ class Revoking:
         key = (resource.namespace, resource.name)
         if self._done.get(key) == resource.uid:
             return
-        grants = env.policy.grants
+        grants = env.settings.grants
         reference = {"namespace": resource.namespace, "plugin": resource.name}
         try:
             gone = await env.remover.revoke(resource, grants.roles, grants.cluster_roles)

@@ -174,7 +174,7 @@ class _Pass:
             self._wants,
             cnpg,
             cnpg.environment,
-            self._env.policy,
+            self._env.settings,
         )
         self.wrote += await self._follow_moves(candidates, cnpg)
         if self.wrote:
@@ -217,7 +217,7 @@ class _Pass:
             self._seen.resources,
             self._seen.services,
             known(self._seen.clusters),
-            pace=self._env.policy.pace,
+            pace=self._env.settings.pace,
             sidecars_change=rolled is not None and rolled.decision.action is Roll.WAIT,
             now=self._env.clock(),
         )

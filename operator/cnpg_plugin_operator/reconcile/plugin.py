@@ -77,7 +77,7 @@ class PluginReconciler:
             return Requeue(FALLBACK_RETRY, error)
 
     async def _reconcile(self, namespace: str, name: str) -> Requeue:
-        body = await self._env.gatherer.confirmed(namespace, name)
+        body = await self._env.reader.confirmed(namespace, name)
         if body is None:
             return await self._forget(namespace, name)
         resource = parse_resource(body)
@@ -88,33 +88,33 @@ class PluginReconciler:
 
     async def _advance(self, body: Mapping[str, Any], resource: Resource) -> Requeue:
         """Do what a resource needs next."""
-        held = names.resource.FINALIZER in (body["metadata"].get("finalizers") or [])
-        managed = self._env.gatherer.manages(resource.namespace)
+        has_finalizer = names.resource.FINALIZER in (body["metadata"].get("finalizers") or [])
+        managed = self._env.reader.manages(resource.namespace)
         if managed:
             # Before anything can be wrong with its spec.
             await self._revoking.revoke(self._env, resource)
         if resource.deleting:
-            if held and managed:
+            if has_finalizer and managed:
                 self._want_nothing(read_leaving(body))
                 return await self._remove(body)
-            if held:
-                await self._env.writer.release(resource)
+            if has_finalizer:
+                await self._env.writer.remove_finalizer(resource)
             return Requeue(FALLBACK_RETRY)
         try:
-            plugin = parse_plugin(body, self._env.policy.tls_provider)
+            plugin = parse_plugin(body, self._env.settings.tls_provider)
         except errors.InvalidSpecError as error:
             self._want_nothing(read_leaving(body))
             return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not managed:
             await self._refuse(body, plugin, await self._misplaced(plugin))
             return Requeue(None)
-        if not held:
-            await self._env.writer.hold(resource)
+        if not has_finalizer:
+            await self._env.writer.add_finalizer(resource)
         return await self._pass(body, plugin)
 
     def _want_nothing(self, leaving: Leaving) -> None:
         """Declare that a resource that is refused or deleted wants nothing."""
-        if self._env.gatherer.manages(leaving.namespace):
+        if self._env.reader.manages(leaving.namespace):
             self._shared.declare(leaving.namespace, leaving.name, _nothing(leaving))
 
     async def _forget(self, namespace: str, name: str) -> Requeue:
@@ -126,7 +126,7 @@ class PluginReconciler:
         self._failures.forget((namespace, name))
         self._reported.pop((namespace, name), None)
         self._env.metrics.forget(namespace, name)
-        if not self._env.gatherer.manages(namespace):
+        if not self._env.reader.manages(namespace):
             return Requeue(None)
         try:
             await self._env.remover.prune_cluster_bindings(gone(namespace, name))
@@ -136,13 +136,13 @@ class PluginReconciler:
 
     async def _misplaced(self, plugin: Plugin) -> Verdict:
         """Say where a resource belongs that was created outside the managed namespaces."""
-        policy = self._env.policy
+        settings = self._env.settings
         return decide_acceptance(
             AcceptanceInput(
                 plugin=plugin,
-                managed_namespaces=policy.namespaces,
+                managed_namespaces=settings.namespaces,
                 cnpg=(),
-                cnpg_elsewhere=await self._env.gatherer.cnpg_namespaces(),
+                cnpg_elsewhere=await self._env.reader.cnpg_namespaces(),
                 foreign=(),
                 rivals=(),
             )
@@ -198,7 +198,7 @@ class PluginReconciler:
         count = self._failures.note((resource.namespace, resource.name))
         told = (judge_unread if reading else judge_failure)(failure, count)
         # The pass may have noted something in the status before it failed.
-        body = await self._env.gatherer.resource(resource.namespace, resource.name)
+        body = await self._env.reader.resource(resource.namespace, resource.name)
         if body is not None and body["metadata"]["uid"] == resource.uid:
             previous = read_status(body)
             settled = settle(previous, report, failure, told)
@@ -279,7 +279,7 @@ class PluginReconciler:
         recovered = ready.is_true and before[0] == Status.FALSE
         await self._warn_of_end(resource, previous, report)
         # Outside the managed namespaces only the status may be written.
-        if (trouble or recovered) and self._env.gatherer.manages(resource.namespace):
+        if (trouble or recovered) and self._env.reader.manages(resource.namespace):
             await self._env.tell(resource, ready.reason, ready.message, warning=trouble)
 
     async def _warn_of_end(

@@ -57,12 +57,12 @@ async def chains_in_use(env: Environment, namespace: str, leaving: str = "") -> 
     may use any chain.
     """
     used: set[str] = set()
-    for body in await env.gatherer.siblings(namespace):
+    for body in await env.reader.siblings(namespace):
         metadata = body["metadata"]
         if metadata["uid"] == leaving or metadata.get("deletionTimestamp"):
             continue
         try:
-            plugin = parse_plugin(body, env.policy.tls_provider)
+            plugin = parse_plugin(body, env.settings.tls_provider)
         except errors.InvalidSpecError:
             return ALL_CHAINS
         if plugin.spec.suspend:

@@ -74,14 +74,14 @@ class Pass:
         """Go through the stages until one is not True."""
         plugin = self.plugin
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
-        bindable = self.env.policy.grants.cluster_roles
-        owners = await self.env.gatherer.grants(bindable.intersection(plugin.spec.cluster_roles))
+        bindable = self.env.settings.grants.cluster_roles
+        owners = await self.env.reader.grants(bindable.intersection(plugin.spec.cluster_roles))
         access = build_access(plugin, bindable, owners)
-        domain = self.env.policy.cluster_domain
+        domain = self.env.settings.cluster_domain
         certificates, chain = PROVIDERS[plugin.provider].objects(plugin, domain)
         service, deployment = build_service(plugin, None), build_deployment(plugin)
         self._desired = [*certificates, *access, deployment, service]
-        snapshot = await self.env.gatherer.snapshot(plugin, self.view.cnpg, chain, self._desired)
+        snapshot = await self.env.reader.snapshot(plugin, self.view.cnpg, chain, self._desired)
         self.now = self.env.clock()
         self.context = Context(self.env, plugin, snapshot, self.now)
         stages: dict[Type, Stage] = {
@@ -132,18 +132,18 @@ class Pass:
         return decide_acceptance(
             AcceptanceInput(
                 plugin=self.plugin,
-                managed_namespaces=self.env.policy.namespaces,
+                managed_namespaces=self.env.settings.namespaces,
                 cnpg=self.view.cnpg,
                 cnpg_elsewhere=self.view.seen.elsewhere,
                 foreign=seen.foreign,
                 rivals=seen.rivals,
                 services=seen.services,
                 reference_exists=self.view.seen.reference_exists,
-                grants=self.env.policy.grants,
+                grants=self.env.settings.grants,
                 private=seen.private,
                 issuer=seen.issuer,
                 announced_name=self.context.announced_name,
-                cluster_domain=self.env.policy.cluster_domain,
+                cluster_domain=self.env.settings.cluster_domain,
             )
         )
 

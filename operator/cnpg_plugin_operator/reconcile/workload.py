@@ -53,7 +53,7 @@ async def explain_silence(env: Environment, plugin: Plugin, verdict: Verdict) ->
     """Name the Leases of other plugins where this one runs but serves nothing."""
     if verdict.reason is not Reason.NOT_LISTENING:
         return verdict
-    rivals = await env.gatherer.rival_leases(plugin)
+    rivals = await env.reader.rival_leases(plugin)
     if not rivals:
         return verdict
     named = ", ".join(f"Lease {lease} (held by CNPGPlugin {owner})" for lease, owner in rivals)

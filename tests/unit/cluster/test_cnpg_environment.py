@@ -318,8 +318,8 @@ async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> No
     client = FakeCluster()
     facts = await read(body(), client)
     client.put(kinds.DEPLOYMENT, {**body(), "metadata": {**body()["metadata"], "uid": "another"}})
-    gatherer: Any = None
-    sidecars = Sidecars(client, gatherer)
+    reader: Any = None
+    sidecars = Sidecars(client, reader)
 
     with pytest.raises(errors.ConflictError):
         await sidecars.apply(NAMESPACE, facts, {"metadata": {"annotations": {"a": "b"}}}, None)

@@ -7,7 +7,7 @@ import pytest
 from cnpg_plugin_operator.cluster import client as subject
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
-from cnpg_plugin_operator.cluster.snapshot import Gatherer
+from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.reconcile.world import Clock
 
@@ -41,7 +41,7 @@ async def test_resources_are_listed_page_by_page_in_every_managed_namespace(
     monkeypatch.setattr(subject, "PAGE", 1)
     client = Paging("a", "b")
 
-    keys = await Gatherer(client, ("one", "two"), Clock()).keys()
+    keys = await ClusterReader(client, ("one", "two"), Clock()).keys()
 
     namespaces: list[tuple[str, ...]] = [("one",), ("two",)]
     resources = [("one", "one-a"), ("one", "one-b"), ("two", "two-a"), ("two", "two-b")]

@@ -16,7 +16,7 @@ from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
-from cnpg_plugin_operator.cluster.snapshot import Gatherer
+from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
@@ -85,20 +85,20 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
-        gatherer = Gatherer(self.client, (NAMESPACE,), self.clock, self.grant_prefix)
+        reader = ClusterReader(self.client, (NAMESPACE,), self.clock, self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         binds = bool(self.grants.cluster_roles)
         self.woken.clear()
         reconciler = Reconciler(
             Environment(
-                gatherer=gatherer,
+                reader=reader,
                 writer=Writer(self.client, guard),
-                remover=Remover(self.client, gatherer, binds_cluster_roles=binds),
+                remover=Remover(self.client, reader, binds_cluster_roles=binds),
                 restarter=Restarter(self.client),
-                namespaces=Namespaces(self.client, gatherer, sidecars_allowed=True),
-                sidecars=Sidecars(self.client, gatherer, guard=guard),
+                namespaces=Namespaces(self.client, reader, sidecars_allowed=True),
+                sidecars=Sidecars(self.client, reader, guard=guard),
                 handshaker=self.handshaker,
-                policy=Settings((NAMESPACE,), pace=self.pace, grants=self.grants, gate=self.gate),
+                settings=Settings((NAMESPACE,), pace=self.pace, grants=self.grants, gate=self.gate),
                 metrics=self.metrics,
                 clock=self.clock,
                 aside=self.aside,

@@ -49,7 +49,7 @@ class CertManaged:
         """Keep the pair of the plugin."""
         plugin = context.plugin
         if context.seen.cert_manager:
-            domain = context.env.policy.cluster_domain
+            domain = context.env.settings.cluster_domain
             dns_names = server_names(plugin, domain, context.announced_name)
             await context.apply(build_server_certificate(plugin, dns_names))
         return context.pair(plugin.server_secret)

@@ -73,7 +73,9 @@ class SelfManaged:
             authority = _shared(context, name)
             if authority.owner is not None:
                 return authority
-        dns_names = server_names(plugin, context.env.policy.cluster_domain, context.announced_name)
+        dns_names = server_names(
+            plugin, context.env.settings.cluster_domain, context.announced_name
+        )
         return await _provide_leaf(
             context, plugin.server_secret, "server", plugin.server_name, dns_names
         )

@@ -111,7 +111,7 @@ async def judge(
     given = RegistrationInput(
         name=plugin.name,
         service=plugin.service_name,
-        policy=plugin.spec.restart_policy or env.policy.restart_policy,
+        policy=plugin.spec.restart_policy or env.settings.restart_policy,
         announcement=announcement,
         cnpg=view.cnpg[0],
         event=seen.event,
@@ -159,7 +159,7 @@ async def _refresh(
     chosen = choose_nudged(
         given.clusters, given.identity, given.announcement, given.cnpg.version, given.now
     )
-    if not plugin.spec.nudge_clusters or not env.policy.grants.nudging:
+    if not plugin.spec.nudge_clusters or not env.settings.grants.nudging:
         return replace(step, after=after)
     for cluster in chosen:
         await env.restarter.nudge(cluster, plugin.name, nudge_token(given.announcement))

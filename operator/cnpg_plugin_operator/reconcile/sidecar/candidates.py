@@ -31,7 +31,7 @@ from cnpg_plugin_operator.settings import Settings
 
 
 def judge_by(
-    plugin: Plugin, view: CNPGView, seen: SidecarSnapshot, policy: Settings
+    plugin: Plugin, view: CNPGView, seen: SidecarSnapshot, settings: Settings
 ) -> AcceptanceInput:
     """Give what the acceptance of one sidecar is decided from; it has no objects of its own.
 
@@ -40,14 +40,14 @@ def judge_by(
     rivals = [s for s in seen.published if _names(s, plugin.spec.plugin_name)]
     return AcceptanceInput(
         plugin=plugin,
-        managed_namespaces=policy.namespaces,
+        managed_namespaces=settings.namespaces,
         cnpg=view.cnpg,
         cnpg_elsewhere=view.seen.elsewhere,
         foreign=find_foreign(plugin, {}, rivals),
         rivals=find_rivals(plugin, seen.siblings),
         reference_exists=view.seen.reference_exists,
-        grants=policy.grants,
-        gate=policy.gate,
+        grants=settings.grants,
+        gate=settings.gate,
         private=seen.private,
     )
 
@@ -68,7 +68,7 @@ class Candidates:
 
     def compose(
         self,
-        policy: Settings,
+        settings: Settings,
         now: datetime,
         refused: Refusals,
         records: Mapping[str, SidecarRecord] | None = None,
@@ -87,7 +87,7 @@ class Candidates:
                 each = replace(each, accepted=False, leaving=False, deleting=False)
             chosen.append(each)
         blockade = find_blockade(self.cnpg, self.histories, now)
-        return compose(chosen, self.cnpg, self.place, policy.gate, now, blockade)
+        return compose(chosen, self.cnpg, self.place, settings.gate, now, blockade)
 
 
 def find_candidates(
@@ -96,12 +96,12 @@ def find_candidates(
     wants: Mapping[str, Wants],
     cnpg: CNPGFacts,
     environment: PodEnvironment,
-    policy: Settings,
+    settings: Settings,
 ) -> Candidates:
     """Read the candidates for one CloudNativePG."""
     concerned = [body for body in resources if _means(body, cnpg)]
     return Candidates(
-        tuple(_candidate(body, clusters, wants, policy) for body in concerned),
+        tuple(_candidate(body, clusters, wants, settings) for body in concerned),
         {body["metadata"]["name"]: _history(body) for body in resources},
         cnpg,
         Place(environment.directory, environment.user),
@@ -125,12 +125,12 @@ def _candidate(
     body: Mapping[str, Any],
     clusters: tuple[Mapping[str, Any], ...],
     wants: Mapping[str, Wants],
-    policy: Settings,
+    settings: Settings,
 ) -> Candidate:
     metadata = body["metadata"]
     socket = str(mapping(body.get("spec")).get("pluginName", ""))
     try:
-        plugin = parse_plugin(body, policy.tls_provider)
+        plugin = parse_plugin(body, settings.tls_provider)
     except errors.InvalidSpecError:
         plugin = None
     sidecar = plugin is not None and plugin.is_sidecar
@@ -141,7 +141,7 @@ def _candidate(
         plugin=plugin,
         accepted=sidecar and is_accepted(body, wants),
         record=read_sidecar_record(read_status(body)),
-        policy=chosen or policy.restart_policy,
+        policy=chosen or settings.restart_policy,
         leaving=is_leaving(body, plugin),
         deleting=bool(metadata.get("deletionTimestamp")),
         used=sidecar and bool(read_clusters(clusters, socket)),

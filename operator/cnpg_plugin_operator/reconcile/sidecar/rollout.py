@@ -77,11 +77,11 @@ class SidecarRollout:
     async def advance(self) -> Rolled:
         """Bring CloudNativePG's Deployment closer to the set of sidecars that is wanted."""
         refused = self.pending.refused(self.key, self.now)
-        policy = self.env.policy
-        sidecars = self.candidates.compose(policy, self.now, refused)
+        settings = self.env.settings
+        sidecars = self.candidates.compose(settings, self.now, refused)
         changed = self._find_records(sidecars)
         if changed:
-            sidecars = self.candidates.compose(policy, self.now, refused, changed)
+            sidecars = self.candidates.compose(settings, self.now, refused, changed)
         for name, record in changed.items():
             await self.records.write_sidecar(name, record)
         decision = self._decide(sidecars)
@@ -113,7 +113,7 @@ class SidecarRollout:
                 busy=tuple(name_busy(self.clusters, self.cnpg.watches)),
                 first=first,
                 last=last,
-                pace=self.env.policy.pace,
+                pace=self.env.settings.pace,
                 now=self.now,
             )
         )
@@ -136,7 +136,7 @@ class SidecarRollout:
         except REFUSING as error:
             await self._isolate(sidecars, error)
             refused = self.pending.refused(self.key, self.now)
-            sidecars = self.candidates.compose(env.policy, self.now, refused)
+            sidecars = self.candidates.compose(env.settings, self.now, refused)
             rest = Rollout(Roll.WAIT, "a sidecar was refused", LOOK_AGAIN)
             return self._result(sidecars, rest if sidecars.drift else Rollout(Roll.NOTHING))
         self.pending.settle(self.key)
@@ -200,7 +200,7 @@ class SidecarRollout:
 
     async def _try_alone(self, name: str) -> Exception | None:
         """Ask the API server whether it would take one sidecar, and nothing else that changes."""
-        alone = self.candidates.compose(self.env.policy, self.now, {}, only=name)
+        alone = self.candidates.compose(self.env.settings, self.now, {}, only=name)
         try:
             await self.env.sidecars.apply(
                 self.namespace, self.cnpg, alone.template, None, dry_run=True

@@ -108,8 +108,8 @@ class SidecarPass:
         return self._outcome.identity if self._outcome is not None else None
 
     async def _accept(self) -> Verdict:
-        policy = self.env.policy
-        return decide_acceptance(judge_by(self.plugin, self.view, self._seen, policy))
+        settings = self.env.settings
+        return decide_acceptance(judge_by(self.plugin, self.view, self._seen, settings))
 
     async def _certify(self) -> Verdict:
         return yes(Reason.NOT_NEEDED, "A unix socket in CloudNativePG's own pod needs none.")
@@ -184,7 +184,7 @@ class SidecarPass:
         given = self._given
         if given.cnpg.restarted_for.get(given.name) == late.revision:
             return verdict
-        policy = self.plugin.spec.restart_policy or self.env.policy.restart_policy
+        policy = self.plugin.spec.restart_policy or self.env.settings.restart_policy
         if policy is RestartPolicy.NEVER:
             return forbid_cure(given)
         self._need = RestartNeed(late.revision, late.announced_at)
