@@ -91,7 +91,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class SidecarSet:
-    """All seats, and the pod template that follows."""
+    """All members, and the pod template that follows."""
 
     members: Mapping[str, Member]
     template: dict[str, Any] = field(repr=False)
