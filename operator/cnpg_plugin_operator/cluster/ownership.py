@@ -63,7 +63,7 @@ def find_selecting(plugin: Plugin, services: list[dict[str, Any]]) -> tuple[Sele
 
 
 def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
-    """Whether a live object was created for this resource, or is the namespace's shared chain.
+    """Whether a live object was created for this resource.
 
     Labels are not enough, because an earlier resource may have had the same name. The uid is, in
     the owner reference or in the annotation.
@@ -74,8 +74,6 @@ def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
     labels = metadata.get("labels") or {}
     if labels.get(names.labels.MANAGED_BY) != names.resource.OPERATOR:
         return False
-    if names.labels.CHAIN in labels:
-        return True
     return (
         labels.get(names.labels.PLUGIN) == plugin.name
         and labels.get(names.labels.NAMESPACE) == plugin.namespace

@@ -47,15 +47,14 @@ class Remover:
         ]
         return gone + await self.prune_cluster_bindings(plugin, wanted)
 
-    async def prune_chains(self, plugin: Resource, used: Collection[str]) -> list[str]:
-        """Delete the parts of the namespace's chains that no plugin uses any more."""
-        selector = label_selector(OWN, names.labels.CHAIN)
+    async def prune_chains(self, namespace: str, unused: Collection[str]) -> list[str]:
+        """Delete the parts of a namespace's chains with these names."""
         return [
-            await self._delete(kind, body, plugin.namespace)
+            await self._delete(kind, body, namespace)
             # Certificates first, or cert-manager would issue the Secrets again.
             for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
-            for body in await self._reader.children(kind, plugin, selector)
-            if body["metadata"]["name"] not in used
+            for body in await self._reader.chain_parts(kind, namespace)
+            if body["metadata"]["name"] in unused
         ]
 
     async def _delete(

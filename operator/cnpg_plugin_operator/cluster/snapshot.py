@@ -5,7 +5,6 @@ be the first one after a crash.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -127,7 +126,6 @@ class ClusterReader:
         self,
         plugin: Plugin,
         cnpg: tuple[CNPGFacts, ...],
-        chain: Iterable[Object],
         children: Iterable[Object],
     ) -> Snapshot:
         """Read all that a pass of this plugin looks at, beside CloudNativePG itself.
@@ -135,7 +133,7 @@ class ClusterReader:
         Raises the first `ClusterError` of a read.
         """
         try:
-            return await self._snapshot(plugin, cnpg, list(chain), list(children))
+            return await self._snapshot(plugin, cnpg, list(children))
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
 
@@ -143,15 +141,12 @@ class ClusterReader:
         self,
         plugin: Plugin,
         cnpg: tuple[CNPGFacts, ...],
-        chain: list[Object],
         children: list[Object],
     ) -> Snapshot:
         namespace = plugin.namespace
         own = label_selector({names.labels.PLUGIN: plugin.name})
         async with asyncio.TaskGroup() as reads:
-            live = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
-            parts = concerning(Type.CERTIFICATES_READY, self._chain(namespace, chain))
-            shared = reads.create_task(parts)
+            objects = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
             own_pods = self._client.list(kinds.POD, namespace, labels=own)
             pods = reads.create_task(concerning(Type.AVAILABLE, own_pods))
             siblings = reads.create_task(self.siblings(namespace))
@@ -159,15 +154,15 @@ class ClusterReader:
             events = reads.create_task(concerning(Type.REGISTERED, self._events(namespace)))
             services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
-        objects = {**shared.result(), **live.result()}
+        live = objects.result()
         served_here = kinds.CERTIFICATE.plural in served.result()
         labelled = find_labelled(plugin, services.result())
         return Snapshot(
-            live=objects,
+            live=live,
             pods=tuple(pods.result()),
             # Read last: a Certificate that was Ready before has its Secret.
-            secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, objects)),
-            foreign=find_foreign(plugin, objects, labelled),
+            secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, live)),
+            foreign=find_foreign(plugin, live, labelled),
             services=find_selecting(plugin, services.result()),
             rivals=find_rivals(plugin, siblings.result()),
             cert_manager=served_here,
@@ -187,19 +182,13 @@ class ClusterReader:
         own = {facts.deployment for facts in cnpg}
         return await read_private_secrets(self._client, plugin.namespace, named, siblings, own)
 
-    async def _chain(self, namespace: str, wanted: list[Object]) -> Live:
-        """Read the parts of the namespace's chain in two requests."""
-        found: dict[tuple[str, str], Mapping[str, Any] | None] = {
-            (body["kind"], body["metadata"]["name"]): None for body in wanted
-        }
-        if not wanted:
-            return found
+    async def chain_parts(self, kind: Kind, namespace: str) -> list[dict[str, Any]]:
+        """Read the parts of one kind of the chains that the plugins of a namespace share."""
         selector = label_selector(OWN, names.labels.CHAIN)
-        for kind in (kinds.ISSUER, kinds.CERTIFICATE):
-            with contextlib.suppress(errors.KindMissingError):
-                for body in await self._client.list(kind, namespace, labels=selector):
-                    found[kind.kind, body["metadata"]["name"]] = body
-        return found
+        try:
+            return await self._client.list(kind, namespace, labels=selector)
+        except errors.KindMissingError:
+            return []
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Return the managed namespaces in which CloudNativePG runs."""

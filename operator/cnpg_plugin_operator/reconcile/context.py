@@ -7,6 +7,7 @@ from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.secrets import Secret
@@ -17,6 +18,7 @@ from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.shared import Chains
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class Context:
     env: Environment
     plugin: Plugin
     seen: Snapshot
+    chains: Chains
     now: datetime
     live: dict[tuple[str, str], Mapping[str, Any] | None] = field(init=False)
     """The wanted objects as they are, kept up with what this pass writes."""
@@ -35,6 +38,8 @@ class Context:
     """What this pass wrote, for the log."""
     wake: list[datetime] = field(default_factory=list)
     """Times at which the world changes by itself."""
+    awaits_chain: bool = False
+    """Whether an authority is missing that the namespace's pass keeps."""
 
     _pairs: dict[str, tuple[Secret | None, PairFacts]] = field(init=False, default_factory=dict)
     """What was read of the Secrets, beside the Secret that it was read of."""
@@ -55,14 +60,12 @@ class Context:
             self.wrote.append(f"{key[0]} {key[1]}")
         return live
 
-    async def apply_shared(self, body: Object) -> None:
-        """Apply a part of the shared chain, unless another plugin's pass has just done it."""
-        live = self.live.get((body["kind"], body["metadata"]["name"]))
-        if live is None:
-            live = await self.env.reader.live(body)
-        _, written = await self.env.writer.apply(body, live)
-        if written:
-            self.wrote.append(f"{body['kind']} {body['metadata']['name']}")
+    @property
+    def wanted_chain(self) -> Provider | None:
+        """The chain that the plugin needs and that can be made now."""
+        provider = self.plugin.provider
+        possible = provider is not Provider.CERT_MANAGER or self.seen.cert_manager
+        return provider if self.plugin.shares_chain and possible else None
 
     async def refresh_secret(self, name: str) -> Secret | None:
         """Read a Secret again: another writer may just have changed it."""

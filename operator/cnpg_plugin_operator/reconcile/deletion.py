@@ -1,7 +1,8 @@
 """What happens when a resource is deleted.
 
 The Service goes first, while CloudNativePG lives and the plugin still answers; then what no owner
-reference removes; the finalizer last. The spec need not be valid: what there is to remove is read
+reference removes; then, by the namespace's pass, the certificate chain that no other plugin uses;
+the finalizer last. The spec need not be valid: what there is to remove is read
 from the cluster.
 """
 
@@ -18,14 +19,16 @@ from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
 from cnpg_plugin_operator.reconcile.environment import Environment
-from cnpg_plugin_operator.reconcile.pruning import chains_in_use
 from cnpg_plugin_operator.reconcile.shared import CNPGView
 
 
 async def tear_down(
     env: Environment, leaving: Leaving, status: Mapping[str, Any], view: CNPGView
 ) -> Verdict | None:
-    """Go one step further in the removal; None once nothing is left to wait for."""
+    """Go one step further in the removal; None once nothing is left but the finalizer.
+
+    The chain that the plugin used is not deleted here: the namespace's pass does that next.
+    """
     services = await env.reader.own_services(leaving)
     leaving = _named(leaving, services, status)
     waiting = await _leave_cnpg_pod(env, leaving, view)
@@ -35,9 +38,6 @@ async def tear_down(
     await env.remover.prune_cluster_bindings(leaving)
     await env.remover.discard_certificates(leaving)
     await env.remover.discard_unowned(leaving)
-    used = await chains_in_use(env, leaving.namespace, leaving=leaving.uid)
-    await env.remover.prune_chains(leaving, used)
-    await env.writer.remove_finalizer(leaving)
     return None
 
 

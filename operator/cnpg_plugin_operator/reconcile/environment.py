@@ -1,11 +1,9 @@
 """What a pass works with, made once by the composition root, and when passes come back."""
 
-import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -53,8 +51,6 @@ class Environment:
     settings: Settings
     metrics: Metrics
     clock: Callable[[], datetime]
-    locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    """One per namespace: the certificate chain is written by one plugin at a time."""
     aside: Callable[[Lane], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
     """Steps aside while the pass waits for something slow; see `Slots.aside`."""
 

@@ -1,8 +1,8 @@
 """The pass over a namespace: the only writer of what its plugins share.
 
-It reads CloudNativePG once for all of them, follows plugins that change their mode, applies the set
-of sidecars, and restarts CloudNativePG where plugins need that. What it saw and decided is
-published to their passes (`shared`). Every pass could be the first.
+It keeps the certificate chains, reads CloudNativePG once for all of them, follows plugins that
+change their mode, applies the set of sidecars, and restarts CloudNativePG where plugins need that.
+What it saw and decided is published to their passes (`shared`). Every pass could be the first.
 """
 
 import logging
@@ -17,6 +17,7 @@ from cnpg_plugin_operator.api.plugin import names_sidecar
 from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot, NamespaceSnapshot, known
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll
+from cnpg_plugin_operator.reconcile.certificates.chain import ChainKeeper
 from cnpg_plugin_operator.reconcile.environment import FALLBACK_RETRY, Environment
 from cnpg_plugin_operator.reconcile.failures import condition_of, log_failure
 from cnpg_plugin_operator.reconcile.records import Records
@@ -52,24 +53,32 @@ class NamespaceReconciler:
         self._env = env
         self._shared = shared
         self._pending = Pending()
+        self._keeper = ChainKeeper(env)
 
     async def reconcile(self, namespace: str) -> Requeue:
         """Run one pass; an error is published, so that the plugins report it."""
-        wants = self._shared.wants(namespace)
+        wants, now = self._shared.wants(namespace), self._env.clock()
         try:
             restarting = any(each.restart is not None for each in wants.values())
             seen = await self._env.namespaces.read(namespace, restarting=restarting)
+            kept = await self._keeper.keep(namespace, seen.resources, wants)
             advanced = _Pass(self._env, self._pending, namespace, wants, seen)
             views = await advanced.run()
         except Exception as error:  # noqa: BLE001 - the plugins report it
             log_failure(Failure(condition_of(error), error), {"namespace": namespace})
             self._shared.fail(namespace, error)
             return Requeue(FALLBACK_RETRY, error)
+        if wrote := [*kept.wrote, *advanced.wrote]:
+            logger.info("wrote %s", ", ".join(wrote), extra={"namespace": namespace})
         if advanced.wrote:
-            logger.info("wrote %s", ", ".join(advanced.wrote), extra={"namespace": namespace})
             return Requeue(AT_ONCE)
-        self._shared.publish(namespace, views)
-        return Requeue(advanced.look_again(), next(iter(advanced.errors), None))
+        self._shared.publish(namespace, views, kept.chains)
+        after = min([advanced.look_again(), *(_seconds(at - now) for at in kept.again)])
+        return Requeue(after, next(iter([*kept.errors, *advanced.errors]), None))
+
+
+def _seconds(after: timedelta) -> float:
+    return max(after.total_seconds(), 0.1)
 
 
 class _Pass:
@@ -116,7 +125,7 @@ class _Pass:
     def look_again(self) -> float:
         """Say within how many seconds the next pass is due, should nothing wake it."""
         asked = [w.look_within for w in self._wants.values() if w.look_within is not None]
-        times = [*asked, *(max(after.total_seconds(), 0.1) for after in self._after)]
+        times = [*asked, *map(_seconds, self._after)]
         return min(times, default=RESYNC)
 
     async def _advance(self, reference: str, found: CNPGSnapshot) -> CNPGView:

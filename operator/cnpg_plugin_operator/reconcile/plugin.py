@@ -114,7 +114,9 @@ class PluginReconciler:
 
     def _want_nothing(self, leaving: Leaving) -> None:
         """Declare that a resource that is refused or deleted wants nothing."""
-        if self._env.reader.manages(leaving.namespace):
+        declared = self._shared.wants(leaving.namespace).get(leaving.name)
+        leaves = declared is not None and declared.leaves and declared.uid == leaving.uid
+        if self._env.reader.manages(leaving.namespace) and not leaves:
             self._shared.declare(leaving.namespace, leaving.name, _nothing(leaving))
 
     async def _forget(self, namespace: str, name: str) -> Requeue:
@@ -160,9 +162,8 @@ class PluginReconciler:
         except Exception as error:  # noqa: BLE001 - it becomes a verdict
             failure = Failure(condition_of(error), error)
             return await self._fail(plugin, Report({}), failure, reading=True)
-        self._shared.declare(plugin.namespace, plugin.name, run.wants)
-        if isinstance(run, SidecarPass) and run.deferred:
-            self._shared.wait(plugin.namespace, plugin.name)
+        self._declare(plugin, run)
+        if run.deferred:
             return Requeue(FALLBACK_RETRY)
         if run.wrote:
             logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
@@ -183,12 +184,19 @@ class PluginReconciler:
         await self._report(body, plugin, report)
         return Requeue(after)
 
+    def _declare(self, plugin: Plugin, run: Pass | SidecarPass) -> None:
+        """Tell the namespace's pass what the plugin wants, and whether it waits for that."""
+        self._shared.declare(plugin.namespace, plugin.name, run.wants)
+        if run.waits:
+            self._shared.wait(plugin.namespace, plugin.name)
+
     def _begin(
         self, plugin: Plugin, view: CNPGView, status: Mapping[str, Any]
     ) -> Pass | SidecarPass:
         if plugin.is_sidecar:
             return SidecarPass(self._env, self._pruning, plugin, view, status)
-        return Pass(self._env, self._proofs, self._pruning, plugin, view, status)
+        chains = self._shared.chains(plugin.namespace)
+        return Pass(self._env, self._proofs, self._pruning, plugin, view, chains, status)
 
     async def _fail(
         self, resource: Resource, report: Report, failure: Failure, *, reading: bool = False
@@ -226,15 +234,28 @@ class PluginReconciler:
             view = self._shared.view(leaving.namespace, leaving.name, leaving.cnpg_reference)
             if view is None:
                 return Requeue(FALLBACK_RETRY)
+            chains = self._shared.chains(leaving.namespace)
+            if leaving.uid in chains.left:
+                return await self._release(leaving)
             waiting = await tear_down(self._env, leaving, read_status(body), view)
+            if waiting is None:
+                leaves = replace(_nothing(leaving), leaves=True)
+                self._shared.declare(leaving.namespace, leaving.name, leaves)
+                if chains.unpruned is not None:
+                    raise chains.unpruned
         except errors.ClusterError as error:
             return await self._hold_up(body, leaving, error)
         self._failures.forget((leaving.namespace, leaving.name))
         if waiting is None:
-            logger.info("withdrawn", extra=_reference(leaving))
             return Requeue(FALLBACK_RETRY)
         await self._report(body, leaving, Report({Type.ACCEPTED: waiting}))
         return Requeue(RETRY.get(waiting.reason, FALLBACK_RETRY))
+
+    async def _release(self, leaving: Leaving) -> Requeue:
+        """Let a resource go of which nothing is left."""
+        await self._env.writer.remove_finalizer(leaving)
+        logger.info("withdrawn", extra=_reference(leaving))
+        return Requeue(FALLBACK_RETRY)
 
     async def _hold_up(
         self, body: Mapping[str, Any], leaving: Leaving, error: errors.ClusterError

@@ -1,28 +1,11 @@
 """Deleting what is no longer wanted, once nothing uses it any more."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Final
 
-from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
-from cnpg_plugin_operator.api.spec import Provider
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconcile.environment import Environment
-
-CHAINS: Final[Mapping[Provider, frozenset[str]]] = {
-    Provider.CERT_MANAGER: frozenset(
-        {
-            names.children.CHAIN_SELF_SIGNED,
-            names.children.CHAIN_ROOT,
-            names.children.CHAIN_INTERMEDIATE,
-        }
-    ),
-    Provider.SELF_MANAGED: frozenset({names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE}),
-}
-"""The parts of the chains that plugins of a namespace share."""
-
-ALL_CHAINS: Final = frozenset().union(*CHAINS.values())
 
 
 @dataclass(slots=True)
@@ -40,33 +23,9 @@ class Pruning:
         if self._done.get(key) == seen:
             return []
         gone = await env.remover.prune(plugin, desired, secrets)
-        used = await chains_in_use(env, plugin.namespace)
-        gone += await env.remover.prune_chains(plugin, used)
         self._done[key] = seen
         return gone
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is known of a resource that is gone."""
         self._done.pop((namespace, name), None)
-
-
-async def chains_in_use(env: Environment, namespace: str, leaving: str = "") -> frozenset[str]:
-    """Name the parts of the namespace's certificate chains that its plugins use.
-
-    `leaving` is the uid of a resource that does not count. One that is suspended or cannot be read
-    may use any chain.
-    """
-    used: set[str] = set()
-    for body in await env.reader.siblings(namespace):
-        metadata = body["metadata"]
-        if metadata["uid"] == leaving or metadata.get("deletionTimestamp"):
-            continue
-        try:
-            plugin = parse_plugin(body, env.settings.tls_provider)
-        except errors.InvalidSpecError:
-            return ALL_CHAINS
-        if plugin.spec.suspend:
-            return ALL_CHAINS
-        if plugin.shares_chain and not plugin.is_sidecar:
-            used |= CHAINS.get(plugin.provider, frozenset())
-    return frozenset(used)

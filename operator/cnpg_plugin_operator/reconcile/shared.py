@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.registration.restart import RestartDecision, RestartNeed
@@ -30,6 +31,12 @@ class Wants:
     sidecar: bool = False
     """Whether it may run in CloudNativePG's pod as this generation asks for."""
     restart: RestartNeed | None = None
+    chain: Provider | None = None
+    """Whose certificate chain it needs."""
+    root_only: bool = False
+    """Whether the root of it is enough: the plugin has an intermediate of its own."""
+    leaves: bool = False
+    """Whether nothing is left of a deleted resource but the chain that it may have used."""
     look_within: float | None = field(default=None, compare=False)
     """Seconds within which CloudNativePG is to be looked at again: no event may tell."""
 
@@ -38,6 +45,33 @@ class Wants:
         if self.look_within is None:
             return False
         return other is None or other.look_within is None or self.look_within < other.look_within
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """The certificate chains that plugins share, as the namespace's last pass left them."""
+
+    kept: Mapping[Provider, tuple[str, ...]] = field(default_factory=dict)
+    """The chains that are there, with the fingerprints of what the operator itself issued."""
+    failed: Mapping[Provider, Exception] = field(default_factory=dict)
+    """Why a chain could not be kept."""
+    left: frozenset[str] = frozenset()
+    """The uids of deleted resources whose chains are gone, unless others use them."""
+    unpruned: Exception | None = None
+    """Why a chain that nothing uses could not be deleted."""
+
+    def check(self, provider: Provider) -> None:
+        """Raise the error that kept the namespace's pass from keeping a chain."""
+        if (error := self.failed.get(provider)) is not None:
+            raise error
+
+    def part_for(self, wants: Wants) -> tuple[object, ...]:
+        """Give what concerns one plugin."""
+        if wants.leaves:
+            return wants.uid in self.left, self.unpruned
+        if wants.chain is None:
+            return ()
+        return self.kept.get(wants.chain), self.failed.get(wants.chain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +120,9 @@ class Shared:
     wake: Callable[[Key], None] = _wake_nothing
     _wants: dict[tuple[str, str], Wants] = field(default_factory=dict)
     _views: dict[str, Views | Exception] = field(default_factory=dict)
+    _chains: dict[str, Chains] = field(default_factory=dict)
     _waiting: set[tuple[str, str]] = field(default_factory=set)
-    """Whose last pass found no view, or none of its generation."""
+    """Whose last pass lacked something that the namespace's next one decides."""
 
     def declare(self, namespace: str, name: str, wants: Wants) -> None:
         """Note what a plugin wants now; the namespace's pass looks at it where it is new."""
@@ -124,8 +159,14 @@ class Shared:
         self._waiting.add((namespace, name))
         self.wake((namespace,))
 
-    def publish(self, namespace: str, views: Views) -> None:
+    def chains(self, namespace: str) -> Chains:
+        """Give the namespace's chains as its last pass left them."""
+        return self._chains.get(namespace, Chains())
+
+    def publish(self, namespace: str, views: Views, chains: Chains) -> None:
         """Publish what was seen and decided; wake the plugins that depend on what changed."""
+        earlier = self.chains(namespace)
+        self._chains[namespace] = chains
         before = self._views.get(namespace)
         known: Views = before if isinstance(before, Mapping) else {}
         self._views[namespace] = views
@@ -136,7 +177,8 @@ class Shared:
             if ref not in known or known[ref].without_sidecars() != views[ref].without_sidecars()
         }
         for name, wants in self.wants(namespace).items():
-            if wants.reference in (changed if wants.sidecar else changed_without):
+            concerned = wants.reference in (changed if wants.sidecar else changed_without)
+            if concerned or chains.part_for(wants) != earlier.part_for(wants):
                 self._waiting.add((namespace, name))
         self._wake_waiting(namespace)
 

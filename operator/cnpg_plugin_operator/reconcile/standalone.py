@@ -35,7 +35,7 @@ from cnpg_plugin_operator.reconcile.handshake.handshake import Proven, prove
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
 from cnpg_plugin_operator.reconcile.pruning import Pruning
 from cnpg_plugin_operator.reconcile.registration.registration import announcing, dial_hash, judge
-from cnpg_plugin_operator.reconcile.shared import CNPGView, Wants
+from cnpg_plugin_operator.reconcile.shared import Chains, CNPGView, Wants
 from cnpg_plugin_operator.reconcile.stages import Failure, Stage, next_look, walk
 from cnpg_plugin_operator.reconcile.status import build_certificates, build_report
 from cnpg_plugin_operator.reconcile.workload import EVENT_REASON, explain_silence, weigh_upgrade
@@ -53,6 +53,7 @@ class Pass:
     pruning: Pruning
     plugin: Plugin
     view: CNPGView
+    chains: Chains
     status: Mapping[str, Any]
     """The status as it is, for what was registered before."""
     now: datetime = field(init=False)
@@ -78,12 +79,12 @@ class Pass:
         owners = await self.env.reader.grants(bindable.intersection(plugin.spec.cluster_roles))
         access = build_access(plugin, bindable, owners)
         domain = self.env.settings.cluster_domain
-        certificates, chain = PROVIDERS[plugin.provider].objects(plugin, domain)
+        certificates = PROVIDERS[plugin.provider].objects(plugin, domain)
         service, deployment = build_service(plugin, None), build_deployment(plugin)
         self._desired = [*certificates, *access, deployment, service]
-        snapshot = await self.env.reader.snapshot(plugin, self.view.cnpg, chain, self._desired)
+        snapshot = await self.env.reader.snapshot(plugin, self.view.cnpg, self._desired)
         self.now = self.env.clock()
-        self.context = Context(self.env, plugin, snapshot, self.now)
+        self.context = Context(self.env, plugin, snapshot, self.chains, self.now)
         stages: dict[Type, Stage] = {
             Type.ACCEPTED: self._accept,
             Type.CERTIFICATES_READY: self._certify,
@@ -107,10 +108,28 @@ class Pass:
         """What the plugin wants of what its namespace shares."""
         plugin, last = self.plugin, next(reversed(self.verdicts.values()), None)
         pause = LOOK_AT_CNPG.get(last.reason) if last is not None and not last.is_true else None
-        reference = plugin.cnpg_reference
+        accepted = self.verdicts.get(Type.ACCEPTED)
         return Wants(
-            plugin.uid, plugin.generation, reference, restart=self._need, look_within=pause
+            plugin.uid,
+            plugin.generation,
+            plugin.cnpg_reference,
+            restart=self._need,
+            chain=self.context.wanted_chain if accepted and accepted.is_true else None,
+            root_only=plugin.has_own_authority,
+            look_within=pause,
         )
+
+    @property
+    def waits(self) -> bool:
+        """Whether the plugin needs what the namespace's next pass brings."""
+        return self.context.awaits_chain
+
+    @property
+    def deferred(self) -> bool:
+        """Whether the namespace's pass has to bring that first; nothing is reported then."""
+        certified = self.verdicts.get(Type.CERTIFICATES_READY)
+        issuing = certified is not None and certified.reason is Reason.ISSUING
+        return self.waits and issuing and self.plugin.provider not in self.chains.kept
 
     @property
     def wrote(self) -> list[str]:

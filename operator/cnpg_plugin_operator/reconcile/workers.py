@@ -41,10 +41,7 @@ class Slots:
 
     @asynccontextmanager
     async def aside(self, lane: Lane) -> AsyncIterator[None]:
-        """Give the slot back for as long as the body takes.
-
-        Not under a lock: the passes that hold the slots then may wait for that lock.
-        """
+        """Give the slot back for as long as the body takes."""
         self._working.release()
         try:
             async with self._aside[lane]:

@@ -403,3 +403,21 @@ async def test_a_crash_after_any_write_ends_where_no_crash_does(stage: Stage, wr
     assert len(stage.client.writes) <= 15
     for secret in stage.secrets():
         assert stage.client.writes.count(f"Secret {secret}") == 1
+
+
+@pytest.mark.parametrize("write", range(6))
+async def test_a_crash_after_any_write_of_a_renewed_root_renews_nothing_twice(
+    stage: Stage, write: int
+) -> None:
+    before = await settled(stage)
+    stage.ask_to_renew(kinds.SECRET, names.children.OWN_ROOT)
+    stage.client.fail_at, stage.client.fail_after = write, True
+    while stage.client.fail_at is not None:
+        await stage.pass_by(10)
+    stage.reconciler = stage.operator()
+    await stage.pass_by(4 * PROPAGATION.total_seconds())
+
+    assert changed(before, stage.leaves()) == before.keys()
+    for name in before:
+        assert stage.client.writes.count(f"Secret {name}") == 1
+    assert stage.condition() == ("True", "Ready")

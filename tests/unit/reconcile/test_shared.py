@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.registration.restart import Action, RestartDecision, RestartNeed
 from cnpg_plugin_operator.errors import UnavailableError
-from cnpg_plugin_operator.reconcile.shared import CNPGView, Key, Shared, Wants
+from cnpg_plugin_operator.reconcile.shared import Chains, CNPGView, Key, Shared, Wants
 from tests.support.unit.builders import NOW
 from tests.support.unit.cnpg_pods import cnpg_pod, deployed
 
@@ -31,7 +32,7 @@ def shared(woken: list[Key]) -> Shared:
     shared = Shared(woken.append)
     shared.declare(HERE, "alone", STANDALONE)
     shared.declare(HERE, "hosted", SIDECAR)
-    shared.publish(HERE, {"": view()})
+    shared.publish(HERE, {"": view()}, Chains())
     woken.clear()
     return shared
 
@@ -62,15 +63,50 @@ CHANGES: list[tuple[str, CNPGView, list[Key]]] = [
 def test_a_change_wakes(
     shared: Shared, woken: list[Key], published: CNPGView, whom: list[Key]
 ) -> None:
-    shared.publish(HERE, {"": published})
+    shared.publish(HERE, {"": published}, Chains())
 
     assert woken == whom
 
 
-def test_a_decision_that_only_comes_nearer_wakes_nobody(shared: Shared, woken: list[Key]) -> None:
-    shared.publish(HERE, {"": view(restart=wait(9))})
+NEEDS = replace(STANDALONE, chain=Provider.SELF_MANAGED)
+CHAIN = Chains({Provider.SELF_MANAGED: ("root", "intermediate")})
+CHAIN_CHANGES: list[tuple[str, Wants, Chains, bool]] = [
+    ("its chain, a plugin that needs it", NEEDS, CHAIN, True),
+    ("its chain, not one that needs none", STANDALONE, CHAIN, False),
+    ("another chain, not one with its own", NEEDS, Chains({Provider.CERT_MANAGER: ()}), False),
+    ("an error, one that needs the chain", NEEDS, Chains(failed={Provider.SELF_MANAGED: OSError()}),
+     True),
+    ("an error, not one that needs none", STANDALONE,
+     Chains(failed={Provider.SELF_MANAGED: OSError()}), False),
+    ("the end of its chain, a deleted one", replace(STANDALONE, leaves=True),
+     Chains(left=frozenset({"uid-1"})), True),
+    ("the end of another's, not a deleted one", replace(STANDALONE, leaves=True),
+     Chains(left=frozenset({"uid-9"})), False),
+    ("what cannot be deleted, a deleted one", replace(STANDALONE, leaves=True),
+     Chains(unpruned=OSError()), True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wants", "chains", "wakes"),
+    [each[1:] for each in CHAIN_CHANGES],
+    ids=[each[0] for each in CHAIN_CHANGES],
+)
+def test_a_change_of_chains_wakes(
+    shared: Shared, woken: list[Key], wants: Wants, chains: Chains, *, wakes: bool
+) -> None:
+    shared.declare(HERE, "alone", wants)
     woken.clear()
-    shared.publish(HERE, {"": view(restart=wait(7))})
+    shared.publish(HERE, {"": view()}, chains)
+
+    assert woken == (BOTH[:1] if wakes else [])
+    assert shared.chains(HERE) == chains
+
+
+def test_a_decision_that_only_comes_nearer_wakes_nobody(shared: Shared, woken: list[Key]) -> None:
+    shared.publish(HERE, {"": view(restart=wait(9))}, Chains())
+    woken.clear()
+    shared.publish(HERE, {"": view(restart=wait(7))}, Chains())
 
     assert woken == []
 
@@ -80,7 +116,7 @@ def test_a_plugin_that_found_no_view_is_woken_by_the_first(woken: list[Key]) -> 
 
     assert shared.view(HERE, "new", "") is None
     assert woken == [(HERE,)]
-    shared.publish(HERE, {"": view()})
+    shared.publish(HERE, {"": view()}, Chains())
     assert woken == [(HERE,), (HERE, "new")]
     assert shared.view(HERE, "new", "") == view()
 
@@ -97,7 +133,7 @@ def test_an_error_of_the_whole_pass_reaches_every_plugin(shared: Shared, woken: 
     for name in ("alone", "hosted"):
         with pytest.raises(UnavailableError, match="the connection broke"):
             shared.view(HERE, name, "")
-    shared.publish(HERE, {"": view()})
+    shared.publish(HERE, {"": view()}, Chains())
     assert shared.view(HERE, "alone", "") == view()
 
 

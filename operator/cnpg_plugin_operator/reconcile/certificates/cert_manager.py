@@ -9,7 +9,6 @@ from cnpg_plugin_operator.decide.certificates.cert_manager import decide_issuing
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuingFacts
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.desired.certificates import (
-    build_chain,
     build_client_certificate,
     build_own_authority,
     build_server_certificate,
@@ -22,23 +21,21 @@ from cnpg_plugin_operator.reconcile.context import Context
 class CertManaged:
     """Keeps Certificates; the Secrets are cert-manager's."""
 
-    def objects(self, plugin: Plugin, domain: str) -> tuple[list[Object], list[Object]]:
-        """Give the plugin's Certificates, and the chain that issues them."""
-        own = [
+    def objects(self, plugin: Plugin, domain: str) -> list[Object]:
+        """Give the plugin's Certificates."""
+        return [
             *(build_own_authority(plugin) if plugin.has_own_authority else []),
             build_client_certificate(plugin),
             build_server_certificate(plugin, server_names(plugin, domain, None)),
         ]
-        return own, build_chain(plugin.namespace) if plugin.shares_chain else []
 
     async def provide_client(self, context: Context) -> PairFacts:
-        """Keep the authorities and the pair of CloudNativePG."""
+        """Keep the pair of CloudNativePG, and an intermediate of the plugin's own.
+
+        cert-manager waits by itself for the chain, which the namespace's pass applies.
+        """
         plugin = context.plugin
         if context.seen.cert_manager:
-            if plugin.shares_chain:
-                async with context.env.locks[plugin.namespace]:
-                    for body in build_chain(plugin.namespace):
-                        await context.apply_shared(body)
             if plugin.has_own_authority:
                 for body in build_own_authority(plugin):
                     await context.apply(body)

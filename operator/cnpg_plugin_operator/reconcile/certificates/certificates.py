@@ -42,12 +42,12 @@ Renewals = tuple[datetime | None, datetime | None]
 class CertificateProvider(Protocol):
     """Where a plugin's two pairs come from."""
 
-    def objects(self, plugin: Plugin, domain: str) -> tuple[list[Object], list[Object]]:
-        """Give the objects that are kept for it: the plugin's own, and the namespace's."""
+    def objects(self, plugin: Plugin, domain: str) -> list[Object]:
+        """Give the objects that are kept for it."""
         ...
 
     async def provide_client(self, context: Context) -> PairFacts:
-        """See to CloudNativePG's pair, and to the authorities of both; read it."""
+        """See to CloudNativePG's pair, and to an authority of the plugin's own; read it."""
         ...
 
     async def provide_server(self, context: Context) -> PairFacts:
@@ -89,6 +89,8 @@ class Certified:
 async def certify(context: Context, status: Mapping[str, Any], *, followed: bool) -> Certified:
     """Provide and judge the certificates; `followed` says that all pods have the newest."""
     provider = PROVIDERS[context.plugin.provider]
+    if context.wanted_chain is not None:
+        context.chains.check(context.wanted_chain)
     client = await provider.provide_client(context)
     in_use = _in_use(context, client)
     held = in_use is not None and _is_usable(context.pair(context.plugin.server_secret))

@@ -12,9 +12,9 @@ from cnpg_plugin_operator.reconcile.context import Context
 class Brought:
     """Reads the user's Secrets."""
 
-    def objects(self, _plugin: Plugin, _domain: str) -> tuple[list[Object], list[Object]]:
+    def objects(self, _plugin: Plugin, _domain: str) -> list[Object]:
         """Keep nothing: all of it is the user's."""
-        return [], []
+        return []
 
     async def provide_client(self, context: Context) -> PairFacts:
         """Read the pair of CloudNativePG."""

@@ -1,23 +1,24 @@
 """`tls.provider: SelfManaged`: the operator is the certificate authority; no cert-manager needed.
 
 The chain is the one that cert-manager is asked for: a root that only signs intermediates, an
-intermediate that signs the plugins' certificates. All of it lives in Secrets; nothing is kept in
-memory, and what is issued when is decided by `decide.certificates.renewal`.
+intermediate that signs the plugins' certificates. The namespace's pass keeps it (`chain`); this
+module reads it, and signs the plugin's certificates. All of it lives in Secrets; nothing is kept in
+memory, and what is issued when is decided by `decide.certificates`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Final
 
-from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.secrets import Secret, read_trust
+from cnpg_plugin_operator.decide.certificates.chain import AuthorityFacts, decide_intermediate
 from cnpg_plugin_operator.decide.certificates.renewal import (
-    BACKDATE,
     PROPAGATION,
     RenewalInput,
     decide_renewal,
@@ -25,21 +26,18 @@ from cnpg_plugin_operator.decide.certificates.renewal import (
 )
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.desired.certificates import (
-    INTERMEDIATE_LIFETIME,
-    ROOT_LIFETIME,
     authority_subject,
     client_subject,
     server_names,
 )
 from cnpg_plugin_operator.desired.objects import Object
-from cnpg_plugin_operator.desired.pairs import build_pair, build_shared_authority
-from cnpg_plugin_operator.pki.issuing import (
-    Authority,
-    IssuedPair,
-    issue_intermediate,
-    issue_leaf,
-    issue_root,
-    read_authority,
+from cnpg_plugin_operator.desired.pairs import build_pair
+from cnpg_plugin_operator.pki.issuing import issue_leaf
+from cnpg_plugin_operator.reconcile.certificates.authorities import (
+    describe_authority,
+    is_shared,
+    issue_below,
+    open_authority,
 )
 from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.workers import Lane
@@ -51,28 +49,28 @@ CURVES: Final[Mapping[int, str]] = {256: "P-256", 384: "P-384"}
 class SelfManaged:
     """Issues certificates and renews them."""
 
-    def objects(self, _plugin: Plugin, _domain: str) -> tuple[list[Object], list[Object]]:
+    def objects(self, _plugin: Plugin, _domain: str) -> list[Object]:
         """Keep nothing but Secrets, which are not applied like other objects."""
-        return [], []
+        return []
 
     async def provide_client(self, context: Context) -> PairFacts:
-        """Keep the authorities and the pair of CloudNativePG."""
+        """Keep the pair of CloudNativePG, and an intermediate of the plugin's own."""
         root, intermediate = context.plugin.authorities
-        async with context.env.locks[context.plugin.namespace]:
-            for provide, name in ((_provide_root, root), (_provide_intermediate, intermediate)):
-                pair = await provide(context, name)
-                if pair.owner is not None:
-                    return pair
+        if context.plugin.has_own_authority and _shared(context, root).owner is None:
+            await _provide_intermediate(context, root, intermediate)
+        foreign = _find_foreign(context)
+        if foreign is not None:
+            return foreign
+        usable = (_authority(context, name).is_usable for name in context.plugin.authorities)
+        context.awaits_chain = not all(usable)
         subject = client_subject(context.plugin)
         return await _provide_leaf(context, context.plugin.client_secret, "client", subject, [])
 
     async def provide_server(self, context: Context) -> PairFacts:
         """Keep the pair of the plugin."""
-        plugin = context.plugin
-        for name in plugin.authorities:
-            authority = _shared(context, name)
-            if authority.owner is not None:
-                return authority
+        plugin, foreign = context.plugin, _find_foreign(context)
+        if foreign is not None:
+            return foreign
         dns_names = server_names(
             plugin, context.env.settings.cluster_domain, context.announced_name
         )
@@ -80,9 +78,11 @@ class SelfManaged:
             context, plugin.server_secret, "server", plugin.server_name, dns_names
         )
 
-    def explain(self, _: Context) -> Verdict | None:
-        """Nothing is ever under way: certificates are made within the pass."""
-        return None
+    def explain(self, context: Context) -> Verdict | None:
+        """Say that the namespace's pass issues the authority; all else is made within the pass."""
+        if not context.awaits_chain:
+            return None
+        return unknown(Reason.ISSUING, "The operator is issuing the namespace's authority.")
 
     def renewals(
         self, context: Context, server: PairFacts, client: PairFacts
@@ -94,86 +94,19 @@ class SelfManaged:
         return first, second
 
 
-async def _provide_root(context: Context, name: str) -> PairFacts:
-    """Keep the root; a renewed one hands its predecessors on as trusted."""
-
-    def why(secret: Secret | None, pair: PairFacts) -> str | None:
-        return _unfit(secret) or decide_renewal(
-            RenewalInput(pair, None, ROOT_LIFETIME, None, _requested(secret), context.now)
-        )
-
-    async def issue(secret: Secret | None) -> IssuedPair:
-        return issue_root(
-            authority_subject(context.plugin.namespace, name),
-            lifetime=ROOT_LIFETIME,
-            now=context.now,
-            # Only the previous one: renewing a root twice removes it.
-            former=secret.data.get("tls.crt", b"") if secret is not None else b"",
-        )
-
-    return await _keep(context, name, why, issue)
-
-
-async def _provide_intermediate(context: Context, name: str) -> PairFacts:
-    """Keep the intermediate; it follows a renewed root as soon as that is trusted everywhere."""
-    root_name = context.plugin.authorities[0]
-    root_pair = _shared(context, root_name)
-    settled_at = _settles_at(root_pair, context.now)
-
-    def why(secret: Secret | None, pair: PairFacts) -> str | None:
-        given = RenewalInput(
-            pair,
-            root_pair.leaf,
-            INTERMEDIATE_LIFETIME,
-            None,
-            _requested(secret),
-            context.now,
-            issuer_settled=context.now >= settled_at,
-        )
-        if decide_renewal(replace(given, issuer_settled=True)) and context.now < settled_at:
-            context.wake.append(settled_at)
-        return _unfit(secret) or decide_renewal(given)
-
-    async def issue(_: Secret | None) -> IssuedPair:
-        root = _authority(context, root_name)
-        return issue_intermediate(
-            root,
-            authority_subject(context.plugin.namespace, name),
-            lifetime=INTERMEDIATE_LIFETIME,
-            now=context.now,
-            authorities=root.authorities,
-        )
-
-    return await _keep(context, name, why, issue)
-
-
-def _settles_at(root: PairFacts, now: datetime) -> datetime:
-    """Say from when on a root is trusted everywhere: the first is from its beginning."""
-    if root.leaf is None or len(root.authorities) <= 1:
-        return now
-    return root.leaf.not_before + BACKDATE + PROPAGATION
-
-
-async def _keep(
-    context: Context,
-    name: str,
-    why: Callable[[Secret | None, PairFacts], str | None],
-    issue: Callable[[Secret | None], Awaitable[IssuedPair]],
-) -> PairFacts:
-    """Issue an authority where that is due, unless another plugin's pass has just done it."""
-    pair = _shared(context, name)
-    if pair.owner is None and why(context.secrets.get(name), pair):
-        secret = await context.refresh_secret(name)
-        pair = _shared(context, name)
-        if pair.owner is None and why(secret, pair):
-            issued = await issue(secret)
-            await _write(context, _build_authority(context, name, issued), secret)
-            pair = _shared(context, name)
-    if pair.owner is None and name == names.children.authority(context.plugin.name):
+async def _provide_intermediate(context: Context, root_name: str, name: str) -> None:
+    """Keep an intermediate that issues to this plugin only, signed by the namespace's root."""
+    plugin, now, root = context.plugin, context.now, _authority(context, root_name)
+    due = decide_intermediate(_authority(context, name), now, root=root)
+    if due.why is not None and root.is_usable:
+        subject = authority_subject(plugin.namespace, name)
+        issued = issue_below(root_name, context.secrets.get(root_name), subject, now)
+        body = build_pair(plugin, name, issued.data)
+        await _write(context, body, context.secrets.get(name))
+        due = decide_intermediate(_authority(context, name), now, root=root)
+    if context.pair(name).owner is None:
         await _restore_marks(context, name)
-    if pair.leaf is not None:
-        context.wake.append(renewal_time(pair.leaf, None))
-    return pair
+    context.wake += [due.again] if due.again is not None else []
 
 
 async def _provide_leaf(
@@ -202,13 +135,15 @@ async def _provide_leaf(
     if decide_renewal(given) is None:
         await _restore_marks(context, name)
         return pair
+    if not _authority(context, intermediate).is_usable:
+        return pair
     secret = await context.refresh_secret(name)
     if secret is not None:
         await context.env.writer.take_over(plugin, secret)
         secret = await context.refresh_secret(name)
     issue = partial(
         issue_leaf,
-        _authority(context, intermediate),
+        open_authority(intermediate, context.secrets.get(intermediate)),
         common_name=subject,
         dns_names=dns_names,
         usage="server" if usage == "server" else "client",
@@ -269,37 +204,17 @@ async def _restore_marks(context: Context, name: str) -> None:
             context.wrote.append(f"Secret {name}")
 
 
-def _build_authority(context: Context, name: str, issued: IssuedPair) -> Object:
-    if name == names.children.authority(context.plugin.name):
-        return build_pair(context.plugin, name, issued.data)
-    return build_shared_authority(context.plugin.namespace, name, issued.data)
+def _find_foreign(context: Context) -> PairFacts | None:
+    """Find an authority whose Secret belongs to another owner."""
+    pairs = (_shared(context, name) for name in context.plugin.authorities)
+    return next((pair for pair in pairs if pair.owner is not None), None)
 
 
-def _authority(context: Context, name: str) -> Authority:
-    """Read an authority that is known to be fit."""
-    secret = context.secrets.get(name)
-    found = read_authority(secret.data) if secret is not None else None
-    if found is None:
-        raise errors.ConflictError(f"Secret {context.plugin.namespace}/{name} changed meanwhile")
-    return found
+def _authority(context: Context, name: str) -> AuthorityFacts:
+    return describe_authority(_shared(context, name), context.secrets.get(name))
 
 
 def _shared(context: Context, name: str) -> PairFacts:
     """Read the Secret of an authority; it is the operator's own by its label."""
-    secret = context.secrets.get(name)
-    if secret is not None and names.labels.CHAIN in secret.labels:
-        managed = secret.labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR
-        if managed:
-            return replace(context.pair(name), owner=None)
-    return context.pair(name)
-
-
-def _unfit(secret: Secret | None) -> str | None:
-    """Say that an existing authority cannot sign; its pair may still look good."""
-    if secret is not None and read_authority(secret.data) is None:
-        return "it cannot sign"
-    return None
-
-
-def _requested(secret: Secret | None) -> datetime | None:
-    return secret.renew_requested_at if secret is not None else None
+    secret, pair = context.secrets.get(name), context.pair(name)
+    return replace(pair, owner=None) if secret is not None and is_shared(secret) else pair

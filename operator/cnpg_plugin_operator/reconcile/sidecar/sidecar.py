@@ -84,6 +84,11 @@ class SidecarPass:
         obsolete = frozenset({"certificates"}) if done and done.is_true else frozenset()
         return replace(report, obsolete=obsolete)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the plugin needs what the namespace's next pass decides."""
+        return self.deferred
+
     def retry_after(self) -> float:
         """Seconds until the next pass, should nothing wake it earlier."""
         return next_look(self.verdicts, self._wake, self.now)

@@ -1,0 +1,188 @@
+"""The part of a namespace's pass that keeps the certificate chains its plugins share.
+
+It is the only writer of them: it applies cert-manager's objects, issues the operator's own
+authorities, and deletes a chain that no resource may use any more. It reads a chain only where a
+plugin wants it, or where one may be left over.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Type
+from cnpg_plugin_operator.api.spec import Provider
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.secrets import Secret
+from cnpg_plugin_operator.decide.certificates.chain import (
+    ALL_CHAINS,
+    CHAINS,
+    AuthorityFacts,
+    Decide,
+    decide_intermediate,
+    decide_root,
+    find_chains,
+)
+from cnpg_plugin_operator.desired.certificates import ROOT_LIFETIME, authority_subject, build_chain
+from cnpg_plugin_operator.desired.pairs import build_shared_authority
+from cnpg_plugin_operator.pki.issuing import IssuedPair, issue_root
+from cnpg_plugin_operator.reconcile.certificates.authorities import (
+    issue_below,
+    read_shared_authority,
+)
+from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.failures import log_failure
+from cnpg_plugin_operator.reconcile.shared import Chains, Wants
+from cnpg_plugin_operator.reconcile.stages import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of the chains of a namespace."""
+
+    chains: Chains
+    wrote: list[str]
+    again: list[datetime]
+    """When to decide again."""
+
+    @property
+    def errors(self) -> list[Exception]:
+        """What failed."""
+        unpruned = [self.chains.unpruned] if self.chains.unpruned is not None else []
+        return [*self.chains.failed.values(), *unpruned]
+
+
+class ChainKeeper:
+    """Keeps the chains of all namespaces."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._present: dict[str, frozenset[Provider]] = {}
+        """The chains that may exist in each namespace: any of them before the first look."""
+
+    async def keep(
+        self,
+        namespace: str,
+        resources: Sequence[Mapping[str, Any]],
+        wants: Mapping[str, Wants],
+    ) -> Kept:
+        """Apply what plugins want, delete what none may use; an error is part of the result."""
+        run = _Keeping(self._env, namespace, self._env.clock())
+        wanted = {each.chain for each in wants.values() if each.chain is not None}
+        present = self._present.get(namespace, ALL_CHAINS) | wanted
+        self._present[namespace] = present
+        kept, failed = {}, {}
+        for provider in sorted(wanted):
+            asking = [each for each in wants.values() if each.chain is provider]
+            root_only = all(each.root_only for each in asking)
+            try:
+                kept[provider] = await run.provide(provider, root_only=root_only)
+            except Exception as error:  # noqa: BLE001 - the plugins in question report it
+                failed[provider] = run.fail(error)
+        unused = present - wanted
+        if unused:
+            unused -= self._find_used(body for body in resources if not _has_left(body, wants))
+        try:
+            await run.prune(unused)
+        except Exception as error:  # noqa: BLE001 - likewise
+            chains = Chains(kept, failed, unpruned=run.fail(error))
+        else:
+            self._present[namespace] = present - unused
+            left = (body["metadata"]["uid"] for body in resources if _has_left(body, wants))
+            chains = Chains(kept, failed, frozenset(left))
+        return Kept(chains, run.wrote, run.again)
+
+    def _find_used(self, resources: Iterable[Mapping[str, Any]]) -> frozenset[Provider]:
+        default = self._env.settings.tls_provider
+        return frozenset[Provider]().union(*(find_chains(body, default) for body in resources))
+
+
+def _has_left(body: Mapping[str, Any], wants: Mapping[str, Wants]) -> bool:
+    """Whether nothing is left of a deleted resource but the chain that it may have used."""
+    metadata = body["metadata"]
+    if not metadata.get("deletionTimestamp"):
+        return False
+    if names.resource.FINALIZER not in (metadata.get("finalizers") or []):
+        return True
+    declared = wants.get(metadata["name"])
+    return declared is not None and declared.leaves and declared.uid == metadata["uid"]
+
+
+@dataclass(slots=True)
+class _Keeping:
+    """One pass over the chains of one namespace."""
+
+    env: Environment
+    namespace: str
+    now: datetime
+    wrote: list[str] = field(default_factory=list)
+    again: list[datetime] = field(default_factory=list)
+
+    def fail(self, error: Exception) -> Exception:
+        log_failure(Failure(Type.CERTIFICATES_READY, error), {"namespace": self.namespace})
+        return error
+
+    async def provide(self, provider: Provider, *, root_only: bool) -> tuple[str, ...]:
+        """Bring a chain up to date; give the fingerprints of what the operator issued."""
+        if provider is Provider.SELF_MANAGED:
+            return await self._provide_own(root_only=root_only)
+        reader = self.env.reader
+        parts = [
+            part
+            for kind in (kinds.ISSUER, kinds.CERTIFICATE)
+            for part in await reader.chain_parts(kind, self.namespace)
+        ]
+        live = {(part["kind"], part["metadata"]["name"]): part for part in parts}
+        for body in build_chain(self.namespace):
+            key = (body["kind"], body["metadata"]["name"])
+            found = live.get(key) or await reader.live(body)
+            _, written = await self.env.writer.apply(body, found)
+            self.wrote += [" ".join(key)] if written else []
+        return ()
+
+    async def prune(self, unused: frozenset[Provider]) -> None:
+        """Delete the chains that nothing uses."""
+        if not unused:
+            return
+        parts = frozenset[str]().union(*(CHAINS[provider] for provider in unused))
+        self.wrote += await self.env.remover.prune_chains(self.namespace, parts)
+
+    async def _provide_own(self, *, root_only: bool) -> tuple[str, ...]:
+        root_name, name = names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE
+        secret, root = await self._keep(root_name, decide_root, self._issue_root)
+        found = [root]
+        if root.is_usable and not root_only:
+            subject = authority_subject(self.namespace, name)
+            decide = partial(decide_intermediate, root=root)
+            issue = partial(issue_below, root_name, secret, subject, self.now)
+            found.append((await self._keep(name, decide, lambda _: issue()))[1])
+        return tuple(each.pair.leaf.fingerprint if each.pair.leaf else "" for each in found)
+
+    def _issue_root(self, previous: Secret | None) -> IssuedPair:
+        """Issue a root that hands its predecessor on as trusted."""
+        return issue_root(
+            authority_subject(self.namespace, names.children.OWN_ROOT),
+            lifetime=ROOT_LIFETIME,
+            now=self.now,
+            # Only the previous one: renewing a root twice removes it.
+            former=previous.data.get("tls.crt", b"") if previous is not None else b"",
+        )
+
+    async def _keep(
+        self, name: str, decide: Decide, issue: Callable[[Secret | None], IssuedPair]
+    ) -> tuple[Secret | None, AuthorityFacts]:
+        """Issue one authority where that is due."""
+        secret = await self.env.reader.secret(self.namespace, name)
+        facts = read_shared_authority(name, secret)
+        due = decide(facts, self.now)
+        if due.why is not None:
+            body = build_shared_authority(self.namespace, name, issue(secret).data)
+            await self.env.writer.write_secret(body, secret)
+            self.wrote.append(f"Secret {name}")
+            secret = await self.env.reader.secret(self.namespace, name)
+            facts = read_shared_authority(name, secret)
+            due = decide(facts, self.now)
+        self.again += [due.again] if due.again is not None else []
+        return secret, facts
