@@ -17,6 +17,10 @@ class SettingsError(OperatorError):
     """A flag or environment variable has no usable value."""
 
 
+class UnforeseeableError(OperatorError):
+    """What comes next depends on a write, or on an answer, that a dry run does not have."""
+
+
 class ClusterError(OperatorError):
     """The Kubernetes API did not do what was asked."""
 

@@ -6,7 +6,7 @@ Every write is idempotent and made only if it is needed: a pass without changes 
 import contextlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
@@ -16,12 +16,9 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.cluster.write_guard import Key, WriteGuard
-from cnpg_plugin_operator.desired.drift import find_drift, first_difference
+from cnpg_plugin_operator.desired.drift import find_drift
 from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.surplus import find_surplus
-
-CERT_MANAGER_MARKS: Final = "cert-manager.io/"
-"""Prefix of the annotations by which cert-manager recognizes its Secrets."""
 
 
 class Writer:
@@ -64,8 +61,8 @@ class Writer:
         self._guard.note(key, wanted)
         return applied, True
 
-    async def write_secret(self, desired: Object, live: Secret | None) -> None:
-        """Write a Secret with a newly generated key.
+    async def write_secret(self, desired: Object, live: Secret | None) -> Mapping[str, Any]:
+        """Write a Secret with a newly generated key; return it as it is now.
 
         Raises `ConflictError` where another writer came first: only one of two keys may stay.
         """
@@ -73,68 +70,47 @@ class Writer:
         key, _ = _identity(desired)
         self._guard.admit(key, "", "data", live.body if live is not None else None)
         if live is None:
-            await self._client.create(kinds.SECRET, desired)
+            written = await self._client.create(kinds.SECRET, desired)
         else:
             version = live.metadata["resourceVersion"]
             body = {**desired, "metadata": {**metadata, "resourceVersion": version}}
-            await self._client.apply(kinds.SECRET, body, manager=names.managers.CHILDREN)
+            written = await self._client.apply(kinds.SECRET, body, manager=names.managers.CHILDREN)
         # Every key is new, so all writes count as the same.
         self._guard.note(key, "")
+        return written
 
-    async def restore_marks(self, desired: Object, live: Secret) -> bool:
-        """Restore labels, owner and uid of a Secret but keep its key; return whether it changed."""
-        wanted = desired["metadata"]
-        uid = wanted["annotations"][names.annotations.UID]
-        marks = {
-            "labels": wanted["labels"],
-            "annotations": {names.annotations.UID: uid},
-            "ownerReferences": wanted["ownerReferences"],
-        }
-        differs = first_difference(marks, live.metadata)
-        if differs is None:
-            return False
+    async def restore_marks(
+        self, desired: Object, live: Secret, marks: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Restore labels, owner and uid of a Secret but keep its key; return it as it is now."""
         key, _ = _identity(desired)
-        self._guard.admit(key, uid, f"metadata{differs}", live.body)
-        others = [
-            owner for owner in live.metadata.get("ownerReferences") or [] if owner["uid"] != uid
-        ]
-        marks["ownerReferences"] = [*others, *wanted["ownerReferences"]]
-        marks["resourceVersion"] = live.metadata["resourceVersion"]
-        await self._client.merge_patch(
-            kinds.SECRET, live.name, wanted["namespace"], {"metadata": marks}
-        )
+        uid = desired["metadata"]["annotations"][names.annotations.UID]
+        self._guard.admit(key, uid, "metadata", live.body)
+        patch = {"metadata": {**marks, "resourceVersion": live.metadata["resourceVersion"]}}
+        restored = await self._client.merge_patch(kinds.SECRET, live.name, key[1], patch)
         self._guard.note(key, uid)
-        return True
+        return restored
 
-    async def take_over(self, plugin: Plugin, secret: Secret) -> None:
+    async def take_over(
+        self, plugin: Plugin, secret: Secret, marks: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
         """Remove cert-manager's marks from a plugin's Secret, then delete its Certificate.
 
         The Secret is in use. It must not be deleted with the Certificate where cert-manager is
-        configured to own Secrets.
+        configured to own Secrets. Returns it as it is now.
         """
-        marks = {
-            key: None
-            for key, value in secret.annotations.items()
-            if key.startswith(CERT_MANAGER_MARKS) and value != names.resource.OPERATOR
-        }
-        owners = secret.metadata.get("ownerReferences") or []
-        kept = [owner for owner in owners if owner.get("kind") != kinds.CERTIFICATE.kind]
-        if not marks and kept == owners:
-            return
-        await self._client.merge_patch(
-            kinds.SECRET,
-            secret.name,
-            plugin.namespace,
-            {"metadata": {"annotations": marks, "ownerReferences": kept or None}},
+        taken = await self._client.merge_patch(
+            kinds.SECRET, secret.name, plugin.namespace, {"metadata": marks}
         )
         with contextlib.suppress(errors.KindMissingError):
             await self._client.delete(kinds.CERTIFICATE, secret.name, plugin.namespace)
+        return taken
 
-    async def refresh(self, plugin: Plugin, pod: str, certificates: str) -> None:
+    async def refresh(self, namespace: str, pod: str, certificates: str) -> None:
         """Make the kubelet update a pod's mounted Secrets at once."""
         annotations = {names.annotations.REFRESHED: certificates}
         await self._client.merge_patch(
-            kinds.POD, pod, plugin.namespace, {"metadata": {"annotations": annotations}}
+            kinds.POD, pod, namespace, {"metadata": {"annotations": annotations}}
         )
 
     async def note_disturbance(self, service: Mapping[str, Any], note: str) -> None:

@@ -27,6 +27,10 @@ default of 100 would need more memory than the rest of a busy operator."""
 PAGE: Final = 250
 """Objects per page where only their names are needed."""
 
+RECURSION_LIMIT: Final = 12_000
+"""For `sys.setrecursionlimit`: the API server stores JSON of up to 10,000 levels; Python's own
+1,000 could not even read it."""
+
 _STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
     400: errors.ForbiddenError,
     401: errors.UnauthorizedError,
@@ -261,6 +265,21 @@ class Client:
         except (config.ConfigException, OSError):
             return False
         return True
+
+
+class ReadingClient(Client):
+    """A client that only reads: any other request is refused here, before it is sent."""
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        target: str,
+        **parameters: Any,  # noqa: ANN401 - passed on to the library
+    ) -> dict[str, Any]:
+        if method != "get":
+            raise errors.ForbiddenError(f"{method} {target}: this command only reads")
+        return await super()._send(method, path, target, **parameters)
 
 
 def well_formed(body: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class Restarter:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def restart(self, namespace: str, cnpg: CNPGFacts, record: RestartRecord) -> None:
+    async def restart(self, cnpg: CNPGFacts, record: RestartRecord) -> None:
         """Request a rolling restart of CloudNativePG, and record the revisions that it is for.
 
         The field manager owns only two annotations of the pod template. With the uid, a deleted
@@ -35,7 +35,7 @@ class Restarter:
             {
                 "metadata": {
                     "name": cnpg.deployment,
-                    "namespace": namespace,
+                    "namespace": cnpg.namespace,
                     "uid": cnpg.uid,
                 },
                 "spec": {"template": {"metadata": {"annotations": annotations}}},
@@ -43,14 +43,7 @@ class Restarter:
             manager=names.managers.RESTART,
         )
 
-    async def delete_pod(self, namespace: str, cnpg: CNPGFacts, name: str) -> None:
-        """Delete one of CloudNativePG's pods; its ReplicaSet creates another."""
-        uid = next((each.pod.uid for each in cnpg.pods if each.pod.name == name), None)
-        await self._client.delete(kinds.POD, name, namespace, uid=uid)
-
-    async def record_withdrawal(
-        self, namespace: str, cnpg: CNPGFacts, plugin_name: str, now: datetime
-    ) -> None:
+    async def record_withdrawal(self, cnpg: CNPGFacts, plugin_name: str, now: datetime) -> None:
         """Record the withdrawal of a plugin that CloudNativePG will continue to use.
 
         Only its leader's age matters to the record: what a newer leader never read is dropped. The
@@ -63,7 +56,7 @@ class Restarter:
         annotations = {names.annotations.WITHDRAWN: json.dumps(recorded, sort_keys=True)}
         metadata = {"annotations": annotations, "resourceVersion": cnpg.resource_version}
         await self._client.merge_patch(
-            kinds.DEPLOYMENT, cnpg.deployment, namespace, {"metadata": metadata}
+            kinds.DEPLOYMENT, cnpg.deployment, cnpg.namespace, {"metadata": metadata}
         )
 
     async def nudge(self, cluster: ClusterFacts, plugin: str, token: str) -> None:

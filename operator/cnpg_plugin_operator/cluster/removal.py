@@ -17,105 +17,111 @@ from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, proves_account, without_account
 
+Found = tuple[kinds.Kind, dict[str, Any]]
+"""An object that may be deleted, and its kind."""
+
 
 class Remover:
-    """Deletes from the cluster for the reconciler."""
+    """Finds what is to go, and deletes it."""
 
     def __init__(self, client: Client, reader: ClusterReader, *, binds_cluster_roles: bool) -> None:
         self._client = client
         self._reader = reader
         self._binds_cluster_roles = binds_cluster_roles
 
-    async def prune(
+    async def find_unwanted(
         self, plugin: Plugin, desired: Iterable[Object], secrets: Collection[str]
-    ) -> list[str]:
-        """Delete this plugin's objects that are no longer wanted; return what was deleted.
+    ) -> list[Found]:
+        """Find this plugin's objects that are no longer wanted.
 
         `secrets` are the names of its Secrets that are in use.
         """
         wanted = {(body["kind"], body["metadata"]["name"]) for body in desired}
-        gone = []
-        for kind in kinds.CHILDREN:
-            for body in await self._reader.children(kind, plugin):
-                kept = (kind.kind, body["metadata"]["name"]) in wanted
-                if is_own(plugin, body) and not kept:
-                    gone.append(await self._delete(kind, body, plugin.namespace))
-        gone += [
-            await self._delete(kinds.SECRET, body, plugin.namespace)
+        found = [
+            (kind, body)
+            for kind in kinds.CHILDREN
+            for body in await self._reader.children(kind, plugin)
+            if is_own(plugin, body) and (kind.kind, body["metadata"]["name"]) not in wanted
+        ]
+        found += [
+            (kinds.SECRET, body)
             for body in await self._reader.children(kinds.SECRET, plugin)
             if body["metadata"]["name"] not in secrets
         ]
-        return gone + await self.prune_cluster_bindings(plugin, wanted)
+        return found + await self.find_cluster_bindings(plugin, wanted)
 
-    async def prune_chains(self, namespace: str, unused: Collection[str]) -> list[str]:
-        """Delete the parts of a namespace's chains with these names."""
+    async def find_chains(self, namespace: str, unused: Collection[str]) -> list[Found]:
+        """Find the parts of a namespace's chains with these names."""
         return [
-            await self._delete(kind, body, namespace)
+            (kind, body)
             # Certificates first, or cert-manager would issue the Secrets again.
             for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
             for body in await self._reader.chain_parts(kind, namespace)
             if body["metadata"]["name"] in unused
         ]
 
-    async def _delete(
-        self, kind: kinds.Kind, body: Mapping[str, Any], namespace: str | None
-    ) -> str:
-        metadata = body["metadata"]
-        await self._client.delete(kind, metadata["name"], namespace, uid=metadata["uid"])
-        return f"{kind.kind} {metadata['name']}"
+    async def delete(
+        self, kind: kinds.Kind, namespace: str | None, name: str, uid: str | None
+    ) -> None:
+        """Delete an object, unless another one has its name by now."""
+        await self._client.delete(kind, name, namespace, uid=uid)
 
-    async def prune_cluster_bindings(
-        self, plugin: Resource, wanted: Iterable[tuple[str, str]] = ()
-    ) -> list[str]:
-        """Delete unwanted cluster-wide bindings, which have no owner in a namespace."""
-        kind, kept = kinds.CLUSTER_ROLE_BINDING, set(wanted)
+    async def find_cluster_bindings(
+        self, plugin: Resource, wanted: Collection[tuple[str, str]] = ()
+    ) -> list[Found]:
+        """Find unwanted cluster-wide bindings, which have no owner in a namespace."""
+        kind = kinds.CLUSTER_ROLE_BINDING
         return [
-            await self._delete(kind, body, None)
+            (kind, body)
             for body in await self._cluster_bindings(plugin)
-            if (kind.kind, body["metadata"]["name"]) not in kept
+            if (kind.kind, body["metadata"]["name"]) not in wanted
         ]
 
-    async def revoke(
+    async def find_revoked(
         self, resource: Resource, roles: Collection[str], cluster_roles: Collection[str]
-    ) -> list[str]:
-        """Delete the bindings of a resource to any other role; return what was deleted."""
+    ) -> list[Found]:
+        """Find the bindings of a resource to any other role."""
         local, wide = kinds.ROLE_BINDING, kinds.CLUSTER_ROLE_BINDING
-        gone = [
-            await self._delete(local, body, resource.namespace)
+        found = [
+            (local, body)
             for body in await self._reader.children(local, resource)
             if not _binds_one_of(body, "Role", roles)
         ]
-        return gone + [
-            await self._delete(wide, body, None)
+        return found + [
+            (wide, body)
             for body in await self._cluster_bindings(resource)
             if not _binds_one_of(body, "ClusterRole", cluster_roles)
         ]
 
-    async def revoke_account(self, resource: Resource, accounts: Collection[str]) -> list[str]:
-        """Remove any other existing account from a plugin's pods; return what changed.
-
-        The pods keep running, without rights and without a token, even of the default account.
-        """
+    async def find_revoked_account(
+        self, resource: Resource, accounts: Collection[str]
+    ) -> dict[str, Any] | None:
+        """Find a Deployment of the resource whose pods prove any other existing account."""
         for live in await self._reader.children(kinds.DEPLOYMENT, resource):
-            template = ((live.get("spec") or {}).get("template") or {}).get("spec") or {}
+            template = _pod_spec(live)
             account = template.get("serviceAccountName") or DEFAULT_ACCOUNT
             if account in accounts or not proves_account(template):
                 continue
             made = await self._reader.children(kinds.SERVICE_ACCOUNT, resource)
-            if account in {body["metadata"]["name"] for body in made}:
-                continue
-            name = live["metadata"]["name"]
-            await self._client.merge_patch(
-                kinds.DEPLOYMENT,
-                name,
-                resource.namespace,
-                {
-                    "metadata": {"resourceVersion": live["metadata"]["resourceVersion"]},
-                    "spec": {"template": {"spec": without_account(template)}},
-                },
-            )
-            return [f"account {account} of Deployment {name}"]
-        return []
+            if account not in {body["metadata"]["name"] for body in made}:
+                return live
+        return None
+
+    async def revoke_account(self, live: Mapping[str, Any]) -> None:
+        """Remove the account from a plugin's pods.
+
+        The pods keep running, without rights and without a token, even of the default account.
+        """
+        metadata = live["metadata"]
+        await self._client.merge_patch(
+            kinds.DEPLOYMENT,
+            metadata["name"],
+            metadata["namespace"],
+            {
+                "metadata": {"resourceVersion": metadata["resourceVersion"]},
+                "spec": {"template": {"spec": without_account(_pod_spec(live))}},
+            },
+        )
 
     async def _cluster_bindings(self, resource: Resource) -> list[dict[str, Any]]:
         """Read the cluster-wide bindings of a resource; empty where the operator may bind none."""
@@ -126,12 +132,7 @@ class Remover:
         )
         return await self._reader.children(kinds.CLUSTER_ROLE_BINDING, resource, labels)
 
-    async def withdraw_service(self, plugin: Resource, live: Mapping[str, Any]) -> None:
-        """Delete the Service, so that CloudNativePG drops the plugin while it still answers."""
-        if not live["metadata"].get("deletionTimestamp"):
-            await self._delete(kinds.SERVICE, live, plugin.namespace)
-
-    async def strip_cnpg_finalizer(self, plugin: Resource, live: Mapping[str, Any]) -> None:
+    async def strip_cnpg_finalizer(self, live: Mapping[str, Any]) -> None:
         """Remove the finalizer of a missing CloudNativePG from a deleted Service.
 
         Only 1.29.0 to 1.30.0 add a finalizer.
@@ -141,7 +142,7 @@ class Remover:
         await self._client.merge_patch(
             kinds.SERVICE,
             metadata["name"],
-            plugin.namespace,
+            metadata["namespace"],
             {
                 "metadata": {
                     "finalizers": kept or None,
@@ -150,24 +151,34 @@ class Remover:
             },
         )
 
-    async def discard_certificates(self, plugin: Resource) -> None:
-        """Delete the plugin's certificates, and the Secrets that cert-manager would keep.
+    async def find_certificates(self, plugin: Resource) -> list[Found]:
+        """Find the plugin's certificates, and the Secrets that cert-manager would keep.
 
         Certificates first, or cert-manager would issue the Secrets again.
         """
-        for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET):
-            for body in await self._reader.children(kind, plugin):
-                await self._delete(kind, body, plugin.namespace)
+        return [
+            (kind, body)
+            for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
+            for body in await self._reader.children(kind, plugin)
+        ]
 
-    async def discard_unowned(self, plugin: Resource) -> None:
-        """Delete the plugin's objects that lost their owner reference.
+    async def find_unowned(self, plugin: Resource) -> list[Found]:
+        """Find the plugin's objects that lost their owner reference.
 
         The garbage collector removes the others.
         """
-        for kind in (kinds.DEPLOYMENT, kinds.ROLE_BINDING, kinds.SERVICE_ACCOUNT):
-            for body in await self._reader.children(kind, plugin):
-                if is_own(plugin, body) and not is_owned(plugin, body):
-                    await self._delete(kind, body, plugin.namespace)
+        return [
+            (kind, body)
+            for kind in (kinds.DEPLOYMENT, kinds.ROLE_BINDING, kinds.SERVICE_ACCOUNT)
+            for body in await self._reader.children(kind, plugin)
+            if is_own(plugin, body) and not is_owned(plugin, body)
+        ]
+
+
+def _pod_spec(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+    template = (deployment.get("spec") or {}).get("template") or {}
+    found: Mapping[str, Any] = template.get("spec") or {}
+    return found
 
 
 def _binds_one_of(binding: Mapping[str, Any], kind: str, roles: Collection[str]) -> bool:

@@ -3,15 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import read_noted_time, read_time
-from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned
 from cnpg_plugin_operator.decide.facts.plugin import Trust
+from cnpg_plugin_operator.desired.drift import first_difference
+from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.pki.reading import read_certificates
+
+CERT_MANAGER_MARKS: Final = "cert-manager.io/"
+"""Prefix of the annotations by which cert-manager recognizes its Secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +89,33 @@ def read_trust(secret: Secret | None, now: datetime) -> Trust | None:
     clients = read_certificates(secret.data.get(names.children.TRUSTED_CLIENTS, b""))
     changed_at = read_noted_time(secret.annotations.get(names.annotations.TRUST_CHANGED), now)
     return Trust(servers, clients, changed_at) if servers and clients else None
+
+
+def find_lost_marks(desired: Object, live: Secret) -> dict[str, Any] | None:
+    """Find what restores labels, owner and uid of a Secret; None where it has them."""
+    wanted = desired["metadata"]
+    uid = wanted["annotations"][names.annotations.UID]
+    marks = {
+        "labels": wanted["labels"],
+        "annotations": {names.annotations.UID: uid},
+        "ownerReferences": wanted["ownerReferences"],
+    }
+    if first_difference(marks, live.metadata) is None:
+        return None
+    owners = live.metadata.get("ownerReferences") or []
+    others = [owner for owner in owners if owner["uid"] != uid]
+    return {**marks, "ownerReferences": [*others, *wanted["ownerReferences"]]}
+
+
+def find_cert_manager_marks(secret: Secret) -> dict[str, Any] | None:
+    """Find what removes cert-manager's marks from a Secret; None where it has none."""
+    marks = {
+        key: None
+        for key, value in secret.annotations.items()
+        if key.startswith(CERT_MANAGER_MARKS) and value != names.resource.OPERATOR
+    }
+    owners = secret.metadata.get("ownerReferences") or []
+    kept = [owner for owner in owners if owner.get("kind") != kinds.CERTIFICATE.kind]
+    if not marks and kept == owners:
+        return None
+    return {"annotations": marks, "ownerReferences": kept or None}

@@ -7,12 +7,11 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
-from typing import Final
 
 from aiohttp import web
 
 from cnpg_plugin_operator.cluster.apply import Writer
-from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
@@ -21,6 +20,7 @@ from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
+from cnpg_plugin_operator.reconcile.applying import ClusterApplier
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.reconciler import Reconciler
 from cnpg_plugin_operator.reconcile.workers import Slots
@@ -32,9 +32,6 @@ from cnpg_plugin_operator.watch.supervision import keep_watching
 from cnpg_plugin_operator.watch.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
-
-RECURSION_LIMIT: Final = 12_000
-"""The API server stores JSON of up to 10,000 levels; Python's own 1,000 could not even read it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,13 +111,15 @@ def build_environment(
     """Put together what passes work with."""
     guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, reader, binds_cluster_roles=bool(settings.grants.cluster_roles))
+    writer, restarter = Writer(client, guard), Restarter(client)
+    sidecars = Sidecars(client, reader, guard=guard)
     return Environment(
         reader=reader,
-        writer=Writer(client, guard),
+        applier=ClusterApplier(writer, remover, restarter, sidecars, utc_now),
+        writer=writer,
         remover=remover,
-        restarter=Restarter(client),
         namespaces=Namespaces(client, reader, sidecars_allowed=settings.grants.sidecars),
-        sidecars=Sidecars(client, reader, guard=guard),
+        sidecars=sidecars,
         handshaker=Handshaker(),
         settings=settings,
         metrics=metrics,

@@ -5,7 +5,8 @@ without changes write nothing. The digest detects fields that are no longer want
 detects changes by others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
@@ -52,26 +53,42 @@ def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
     return first_difference(desired, live)
 
 
-def first_difference(wanted: Any, live: Any, path: str = "") -> str | None:  # noqa: ANN401 - JSON
+def first_difference(wanted: Any, live: Any) -> str | None:  # noqa: ANN401 - JSON
     """Return the path of the first wanted field that the live value lacks, or None."""
+    return next((each.path for each in find_differences(wanted, live)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One wanted field that the live value lacks."""
+
+    path: str
+    wanted: Any
+    live: Any
+
+
+def find_differences(wanted: Any, live: Any, path: str = "") -> Iterator[Difference]:  # noqa: ANN401
+    """Find the wanted fields that the live value lacks, in the order of the wanted value."""
+    here = Difference(path, wanted, live)
     if _is_empty(wanted) and _is_empty(live):
-        return None
+        return
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
         if _field(path) in _WHOLE_MAPS and not live.keys() <= wanted.keys():
-            return f"{path}.{min(live.keys() - wanted.keys())}"
-        children = ((f"{path}.{key}", value, live.get(key)) for key, value in wanted.items())
+            surplus = min(live.keys() - wanted.keys())
+            yield Difference(f"{path}.{surplus}", None, live[surplus])
+        for key, value in wanted.items():
+            yield from find_differences(value, live.get(key), f"{path}.{key}")
     elif isinstance(wanted, list | tuple) and isinstance(live, list):
-        if len(live) < len(wanted):
-            return path
-        if len(live) > len(wanted) and _field(path) not in _SHARED_LISTS:
-            return path
-        children = (
-            (f"{path}[{index}]", value, _counterpart(value, index, live))
-            for index, value in enumerate(wanted)
-        )
-    else:
-        return None if _same_scalar(wanted, live, path) else path
-    return next((d for p, w, v in children if (d := first_difference(w, v, p))), None)
+        if len(live) < len(wanted) or (
+            len(live) > len(wanted) and _field(path) not in _SHARED_LISTS
+        ):
+            yield here
+        else:
+            for index, value in enumerate(wanted):
+                other = _counterpart(value, index, live)
+                yield from find_differences(value, other, f"{path}[{index}]")
+    elif not _same_scalar(wanted, live, path):
+        yield here
 
 
 def _field(path: str) -> str:

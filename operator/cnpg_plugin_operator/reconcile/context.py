@@ -17,27 +17,21 @@ from cnpg_plugin_operator.decide.facts.cnpg import Announcement
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.pki.reading import read_pair
-from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.shared import Chains
+from cnpg_plugin_operator.reconcile.stages import Plan, Progress
+from cnpg_plugin_operator.reconcile.writes import Apply, Target
 
 
-@dataclass(slots=True)
-class Context:
+@dataclass(slots=True, kw_only=True)
+class Context(Progress):
     """One pass over one resource, while it runs."""
 
-    env: Environment
     plugin: Plugin
     seen: Snapshot
     chains: Chains
     now: datetime
-    live: dict[tuple[str, str], Mapping[str, Any] | None] = field(init=False)
-    """The wanted objects as they are, kept up with what this pass writes."""
     secrets: dict[str, Secret | None] = field(init=False)
-    """The Secrets as they are, kept up likewise."""
-    wrote: list[str] = field(default_factory=list)
-    """What this pass wrote, for the log."""
-    wake: list[datetime] = field(default_factory=list)
-    """Times at which the world changes by itself."""
+    """The Secrets as they are, kept up with what this pass writes."""
     awaits_chain: bool = False
     """Whether an authority is missing that the namespace's pass keeps."""
 
@@ -51,14 +45,16 @@ class Context:
 
     async def apply(self, body: Object) -> Mapping[str, Any]:
         """Apply one object where it differs from what is known of it."""
-        key = (body["kind"], body["metadata"]["name"])
-        live, written = await self.env.writer.apply(body, self.live.get(key))
-        if written:
-            self.live[key] = live
-            if key[0] == kinds.SECRET.kind:
-                self.secrets[key[1]] = secret_reading.read(live)
-            self.wrote.append(f"{key[0]} {key[1]}")
-        return live
+        write = Apply(body)
+        await self.carry_out(Plan(writes=(write,)))
+        return self.live[write.target] or body
+
+    def keep(self, target: Target, live: Mapping[str, Any]) -> None:
+        """Keep an object as it was just written; of a Secret, what it holds as well."""
+        known, self.live[target] = self.live.get(target), live
+        kind, name = target
+        if kind == kinds.SECRET.kind and live is not known:
+            self.secrets[name] = secret_reading.read(live)
 
     @property
     def wanted_chain(self) -> Provider | None:

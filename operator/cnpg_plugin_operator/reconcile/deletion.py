@@ -14,12 +14,18 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, no, unknown
 from cnpg_plugin_operator.api.deletion import Leaving
 from cnpg_plugin_operator.api.untrusted import mapping
-from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.shared import CNPGView
+from cnpg_plugin_operator.reconcile.stages import Progress
+from cnpg_plugin_operator.reconcile.writes import (
+    RecordWithdrawal,
+    StripFinalizer,
+    delete,
+)
 
 
 async def tear_down(
@@ -31,13 +37,15 @@ async def tear_down(
     """
     services = await env.reader.own_services(leaving)
     leaving = _named(leaving, services, status)
+    progress = Progress(env)
     waiting = await _leave_cnpg_pod(env, leaving, view)
-    waiting = waiting or await _withdraw(env, leaving, services)
+    waiting = waiting or await _withdraw(progress, leaving, services)
     if waiting is not None:
         return waiting
-    await env.remover.prune_cluster_bindings(leaving)
-    await env.remover.discard_certificates(leaving)
-    await env.remover.discard_unowned(leaving)
+    remover = env.remover
+    await progress.make(*delete(await remover.find_cluster_bindings(leaving)))
+    await progress.make(*delete(await remover.find_certificates(leaving)))
+    await progress.make(*delete(await remover.find_unowned(leaving)))
     return None
 
 
@@ -52,18 +60,17 @@ def _named(leaving: Leaving, services: list[dict[str, Any]], status: Mapping[str
 
 
 async def _withdraw(
-    env: Environment, leaving: Leaving, services: list[dict[str, Any]]
+    progress: Progress, leaving: Leaving, services: list[dict[str, Any]]
 ) -> Verdict | None:
     """Have CloudNativePG forget the plugin; a verdict while that takes time or must not be."""
-    now = env.clock()
+    env, now = progress.env, progress.env.clock()
     seen = [(body, observe.read_service(body, now)) for body in services]
     if any(facts.announcement is not None and not facts.deleting for _, facts in seen):
         clusters = await env.reader.clusters(leaving)
         if clusters and leaving.protected:
             return _in_use(leaving, clusters)
-        await _record_withdrawal(env, leaving)
-    for body, _ in seen:
-        await env.remover.withdraw_service(leaving, body)
+        await progress.make(*await _record_withdrawal(env, leaving))
+    await progress.make(*delete((kinds.SERVICE, body) for body in services))
     if not any(facts.cnpg_finalizer for _, facts in seen):
         return None
     cnpg = await env.reader.cnpg(leaving.namespace, leaving.cnpg_reference)
@@ -79,7 +86,7 @@ async def _withdraw(
         )
     # As they are since their deletion: the patch holds for one version only.
     for body in await env.reader.own_services(leaving):
-        await env.remover.strip_cnpg_finalizer(leaving, body)
+        await progress.make(StripFinalizer(body))
     return None
 
 
@@ -104,14 +111,14 @@ async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) ->
     )
 
 
-async def _record_withdrawal(env: Environment, leaving: Leaving) -> None:
+async def _record_withdrawal(env: Environment, leaving: Leaving) -> list[RecordWithdrawal]:
     """Record what CloudNativePG will not forget by itself: a successor needs a restart of it."""
-    for cnpg in await env.reader.cnpg(leaving.namespace, leaving.cnpg_reference):
-        version = parse_version(cnpg.version)
-        if version is not None and not reregisters(version):
-            await env.restarter.record_withdrawal(
-                leaving.namespace, cnpg, leaving.plugin_name, env.clock()
-            )
+    now = env.clock()
+    return [
+        RecordWithdrawal(cnpg, leaving.plugin_name, now)
+        for cnpg in await env.reader.cnpg(leaving.namespace, leaving.cnpg_reference)
+        if (version := parse_version(cnpg.version)) is not None and not reregisters(version)
+    ]
 
 
 def _in_use(leaving: Leaving, clusters: tuple[ClusterFacts, ...]) -> Verdict:

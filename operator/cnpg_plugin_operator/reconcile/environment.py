@@ -1,27 +1,22 @@
 """What a pass works with, made once by the composition root, and when passes come back."""
 
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.api.plugin import Resource
 from cnpg_plugin_operator.cluster.apply import Writer
-from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.reconcile.workers import Lane
+from cnpg_plugin_operator.reconcile.writes import Write
 from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
-
-logger = logging.getLogger(__name__)
 
 
 class Handshaker(Protocol):
@@ -38,13 +33,31 @@ class Handshaker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of one write of a plan."""
+
+    live: Mapping[str, Any] | None = None
+    """The object as it is now, where the pass goes on with it."""
+    written: bool = True
+    """Whether anything differed."""
+
+
+class Applier(Protocol):
+    """Makes the writes of plans."""
+
+    async def apply(self, write: Write, live: Mapping[str, Any] | None) -> Applied:
+        """Make one write; `live` is the object as it is known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """Ports and settings of every pass."""
 
     reader: ClusterReader
+    applier: Applier
     writer: Writer
     remover: Remover
-    restarter: Restarter
     handshaker: Handshaker
     namespaces: Namespaces
     sidecars: Sidecars
@@ -53,20 +66,6 @@ class Environment:
     clock: Callable[[], datetime]
     aside: Callable[[Lane], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
     """Steps aside while the pass waits for something slow; see `Slots.aside`."""
-
-    async def tell(
-        self, resource: Resource | None, reason: str, message: str, *, warning: bool = False
-    ) -> None:
-        """Write an Event on a resource, if it exists; one that is refused costs nothing else."""
-        if resource is None:
-            return
-        try:
-            await self.writer.event(
-                resource, warning=warning, reason=reason, message=message, now=self.clock()
-            )
-        except errors.ClusterError as error:
-            reference = {"namespace": resource.namespace, "plugin": resource.name}
-            logger.warning("an Event was not written: %s", error, extra=reference)
 
 
 IN_PASSING: Final = 1.0

@@ -7,7 +7,7 @@ What it saw and decided is published to their passes (`shared`). Every pass coul
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -26,7 +26,7 @@ from cnpg_plugin_operator.reconcile.registration.restart import (
     plan_restart,
     restart_cnpg,
 )
-from cnpg_plugin_operator.reconcile.shared import CNPGView, Shared, Wants
+from cnpg_plugin_operator.reconcile.shared import Chains, CNPGView, Shared, Wants
 from cnpg_plugin_operator.reconcile.sidecar.candidates import (
     Candidates,
     find_candidates,
@@ -35,7 +35,7 @@ from cnpg_plugin_operator.reconcile.sidecar.candidates import (
 from cnpg_plugin_operator.reconcile.sidecar.mode_change import follow_move
 from cnpg_plugin_operator.reconcile.sidecar.pending import Pending
 from cnpg_plugin_operator.reconcile.sidecar.rollout import Rolled, SidecarRollout
-from cnpg_plugin_operator.reconcile.stages import Failure, Requeue
+from cnpg_plugin_operator.reconcile.stages import Failure, Progress, Requeue
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,23 @@ AT_ONCE: Final = 0.1
 
 RESYNC: Final = 60.0
 """Seconds until a namespace in which nothing is awaited is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a pass over a namespace came to."""
+
+    views: Mapping[str, CNPGView]
+    """By the values of `spec.cnpgRef`."""
+    chains: Chains
+    after: float
+    """Seconds until the next pass, should nothing wake it."""
+    wrote: tuple[str, ...]
+    """What was written for CloudNativePG: it has to be seen before anything is published."""
+    kept: tuple[str, ...]
+    """What was written of the chains."""
+    errors: tuple[Exception, ...]
+    """What ended parts of the pass."""
 
 
 class NamespaceReconciler:
@@ -57,24 +74,36 @@ class NamespaceReconciler:
 
     async def reconcile(self, namespace: str) -> Requeue:
         """Run one pass; an error is published, so that the plugins report it."""
-        wants, now = self._shared.wants(namespace), self._env.clock()
         try:
-            restarting = any(each.restart is not None for each in wants.values())
-            seen = await self._env.namespaces.read(namespace, restarting=restarting)
-            kept = await self._keeper.keep(namespace, seen.resources, wants)
-            advanced = _Pass(self._env, self._pending, namespace, wants, seen)
-            views = await advanced.run()
+            judged = await self.judge(namespace)
         except Exception as error:  # noqa: BLE001 - the plugins report it
             log_failure(Failure(condition_of(error), error), {"namespace": namespace})
             self._shared.fail(namespace, error)
             return Requeue(FALLBACK_RETRY, error)
-        if wrote := [*kept.wrote, *advanced.wrote]:
-            logger.info("wrote %s", ", ".join(wrote), extra={"namespace": namespace})
-        if advanced.wrote:
+        if judged.wrote or judged.kept:
+            wrote = ", ".join([*judged.kept, *judged.wrote])
+            logger.info("wrote %s", wrote, extra={"namespace": namespace})
+        if judged.wrote:
             return Requeue(AT_ONCE)
-        self._shared.publish(namespace, views, kept.chains)
-        after = min([advanced.look_again(), *(_seconds(at - now) for at in kept.again)])
-        return Requeue(after, next(iter([*kept.errors, *advanced.errors]), None))
+        self._shared.publish(namespace, judged.views, judged.chains)
+        return Requeue(judged.after, next(iter(judged.errors), None))
+
+    async def judge(self, namespace: str) -> Judged:
+        """Run one pass, without publishing what it came to."""
+        wants, now = self._shared.wants(namespace), self._env.clock()
+        restarting = any(each.restart is not None for each in wants.values())
+        seen = await self._env.namespaces.read(namespace, restarting=restarting)
+        kept = await self._keeper.keep(namespace, seen.resources, wants)
+        run = _Pass(self._env, self._pending, namespace, wants, seen)
+        views = await run.run()
+        return Judged(
+            views,
+            kept.chains,
+            min([run.look_again(), *(_seconds(at - now) for at in kept.again)]),
+            tuple(run.wrote),
+            tuple(kept.wrote),
+            (*kept.errors, *run.errors),
+        )
 
 
 def _seconds(after: timedelta) -> float:
@@ -92,14 +121,19 @@ class _Pass:
         wants: Mapping[str, Wants],
         seen: NamespaceSnapshot,
     ) -> None:
-        self.wrote: list[str] = []
         self.errors: list[Exception] = []
         self._env, self._pending, self._namespace = env, pending, namespace
+        self._progress = Progress(env)
         self._wants, self._seen = wants, seen
-        self._records = Records.read(env.writer, seen.resources)
+        self._records = Records.read(seen.resources)
         self._after: list[timedelta] = []
         self._done: dict[str, CNPGView] = {}
         """What was decided for each Deployment of CloudNativePG, by its name."""
+
+    @property
+    def wrote(self) -> list[str]:
+        """What this pass wrote, for the log."""
+        return self._progress.wrote
 
     async def run(self) -> dict[str, CNPGView]:
         """Go through the CloudNativePG operators of the namespace, each once."""
@@ -120,7 +154,7 @@ class _Pass:
         for body in self._seen.resources if found else ():
             name = body["metadata"]["name"]
             if not names_sidecar(body.get("spec")) and name not in hosted:
-                await self._records.write_sidecar(name, None)
+                await self._progress.make(*self._records.record_sidecar(name, None))
 
     def look_again(self) -> float:
         """Say within how many seconds the next pass is due, should nothing wake it."""
@@ -185,11 +219,11 @@ class _Pass:
             cnpg.environment,
             self._env.settings,
         )
-        self.wrote += await self._follow_moves(candidates, cnpg)
+        await self._follow_moves(candidates, cnpg)
         if self.wrote:
             return None
-        rolled = await SidecarRollout(
-            env=self._env,
+        return await SidecarRollout(
+            progress=self._progress,
             namespace=self._namespace,
             cnpg=cnpg,
             candidates=candidates,
@@ -199,17 +233,13 @@ class _Pass:
             pending=self._pending,
             now=self._env.clock(),
         ).advance()
-        self.wrote += rolled.wrote
-        return rolled
 
-    async def _follow_moves(self, candidates: Candidates, cnpg: CNPGFacts) -> list[str]:
+    async def _follow_moves(self, candidates: Candidates, cnpg: CNPGFacts) -> None:
         """Show or hide the Services of plugins that become sidecars."""
-        wrote = []
         for plugin in (each.plugin for each in candidates.each if each.plugin is not None):
             if plugin.is_sidecar and not plugin.spec.suspend and not plugin.deleting:
                 services = self._seen.services
-                wrote += await follow_move(self._env, plugin, services, cnpg)
-        return wrote
+                await follow_move(self._progress, plugin, services, cnpg)
 
     async def _restart(self, reference: str, cnpg: CNPGFacts, rolled: Rolled | None) -> Restarting:
         """Restart CloudNativePG where plugins need it, and now is the moment."""
@@ -230,17 +260,14 @@ class _Pass:
             sidecars_change=rolled is not None and rolled.decision.action is Roll.WAIT,
             now=self._env.clock(),
         )
-        done = await restart_cnpg(
-            self._env,
-            self._namespace,
+        return await restart_cnpg(
+            self._progress,
             given,
             decision,
             self._records,
             self._seen.services,
             self._find_coming(cnpg),
         )
-        self.wrote += [f"Deployment {cnpg.deployment}"] if done.wrote else []
-        return done
 
     def _find_coming(self, cnpg: CNPGFacts) -> frozenset[str]:
         """Name the resources whose sidecars CloudNativePG's next pods hold, as specs want it."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,21 +12,18 @@ from cnpg_plugin_operator.api.conditions import (
     Status,
     Type,
     Verdict,
-    find_condition,
     no,
     summarize,
 )
 from cnpg_plugin_operator.api.deletion import Leaving, gone, read_leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
-from cnpg_plugin_operator.api.status import Report, build_status, own_part, read_status
-from cnpg_plugin_operator.api.times import read_time
+from cnpg_plugin_operator.api.status import Report, read_status
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
 from cnpg_plugin_operator.reconcile.deletion import tear_down
 from cnpg_plugin_operator.reconcile.environment import (
     FALLBACK_RETRY,
     IN_PASSING,
     ON_ITS_WAY,
-    PROGRESS,
     RETRY,
     WORTH_TELLING,
     Environment,
@@ -44,14 +41,34 @@ from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
 from cnpg_plugin_operator.reconcile.pruning import Pruning
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Shared, Wants
 from cnpg_plugin_operator.reconcile.sidecar.sidecar import SidecarPass
-from cnpg_plugin_operator.reconcile.stages import Failure, Requeue
+from cnpg_plugin_operator.reconcile.stages import Failure, Progress, Requeue
 from cnpg_plugin_operator.reconcile.standalone import Pass
+from cnpg_plugin_operator.reconcile.status import Reporter, log_reference
+from cnpg_plugin_operator.reconcile.writes import AddFinalizer, RemoveFinalizer, Write, delete
 
 logger = logging.getLogger(__name__)
 
 ECHO: Final = 0.3
 """Seconds after which a pass that wrote looks again: the events of its own writes wake it, as a
 rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass came to, and what it has to report."""
+
+    requeue: Requeue
+    body: Mapping[str, Any] | None = None
+    """The resource as it was read; None where it is gone."""
+    resource: Resource | None = None
+    report: Report | None = None
+    """None where there is nothing to say."""
+    passing: bool = False
+    """Whether the report is mere progress, not worth a write of the status."""
+    failure: Failure | None = None
+    """What ended the pass early."""
+    run: Pass | SidecarPass | None = None
+    """The pass itself; None where nothing can be done for the resource as it is."""
 
 
 class PluginReconciler:
@@ -64,19 +81,28 @@ class PluginReconciler:
         self._pruning = Pruning()
         self._failures = Failures()
         self._revoking = Revoking()
-        self._reported: dict[tuple[str, str], datetime] = {}
-        """When each status was last written, to spare users and the API server mere progress."""
+        self._reporter = Reporter(env)
 
     async def reconcile(self, namespace: str, name: str) -> Requeue:
         """Run one pass; an error that no status can tell of is in what it returns."""
         try:
-            return await self._reconcile(namespace, name)
+            outcome = await self.judge(namespace, name)
+            try:
+                await self._tell(outcome)
+            except Exception as error:
+                if outcome.resource is None or outcome.failure is not None:
+                    raise
+                failure = Failure(condition_of(error), error)
+                outcome = await self._fail(outcome.resource, Report({}), failure)
+                await self._tell(outcome)
         except Exception as error:  # noqa: BLE001 - the loop repeats the pass
             reference = {"namespace": namespace, "plugin": name}
             log_failure(Failure(condition_of(error), error), reference)
             return Requeue(FALLBACK_RETRY, error)
+        return outcome.requeue
 
-    async def _reconcile(self, namespace: str, name: str) -> Requeue:
+    async def judge(self, namespace: str, name: str) -> Outcome:
+        """Run one pass up to its report, which is not written."""
         body = await self._env.reader.confirmed(namespace, name)
         if body is None:
             return await self._forget(namespace, name)
@@ -86,7 +112,13 @@ class PluginReconciler:
         except Exception as error:  # noqa: BLE001 - it becomes a verdict
             return await self._fail(resource, Report({}), Failure(condition_of(error), error))
 
-    async def _advance(self, body: Mapping[str, Any], resource: Resource) -> Requeue:
+    async def _tell(self, outcome: Outcome) -> None:
+        """Write what a pass has to report."""
+        body, resource, report = outcome.body, outcome.resource, outcome.report
+        if body is not None and resource is not None and report is not None and not outcome.passing:
+            await self._reporter.report(body, resource, report)
+
+    async def _advance(self, body: Mapping[str, Any], resource: Resource) -> Outcome:
         """Do what a resource needs next."""
         has_finalizer = names.resource.FINALIZER in (body["metadata"].get("finalizers") or [])
         managed = self._env.reader.manages(resource.namespace)
@@ -98,19 +130,22 @@ class PluginReconciler:
                 self._want_nothing(read_leaving(body))
                 return await self._remove(body)
             if has_finalizer:
-                await self._env.writer.remove_finalizer(resource)
-            return Requeue(FALLBACK_RETRY)
+                await self._make(RemoveFinalizer(resource))
+            return Outcome(Requeue(FALLBACK_RETRY), body, resource)
         try:
             plugin = parse_plugin(body, self._env.settings.tls_provider)
         except errors.InvalidSpecError as error:
             self._want_nothing(read_leaving(body))
-            return await self._refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
+            return _refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not managed:
-            await self._refuse(body, plugin, await self._misplaced(plugin))
-            return Requeue(None)
+            outcome = _refuse(body, plugin, await self._misplaced(plugin))
+            return replace(outcome, requeue=Requeue(None))
         if not has_finalizer:
-            await self._env.writer.add_finalizer(resource)
+            await self._make(AddFinalizer(resource))
         return await self._pass(body, plugin)
+
+    async def _make(self, *writes: Write) -> None:
+        await Progress(self._env).make(*writes)
 
     def _want_nothing(self, leaving: Leaving) -> None:
         """Declare that a resource that is refused or deleted wants nothing."""
@@ -119,22 +154,22 @@ class PluginReconciler:
         if self._env.reader.manages(leaving.namespace) and not leaves:
             self._shared.declare(leaving.namespace, leaving.name, _nothing(leaving))
 
-    async def _forget(self, namespace: str, name: str) -> Requeue:
+    async def _forget(self, namespace: str, name: str) -> Outcome:
         """Drop what is known of a resource that is gone, and delete what no owner deletes."""
         self._shared.forget(namespace, name)
         self._proofs.forget(namespace, name)
         self._pruning.forget(namespace, name)
         self._revoking.forget(namespace, name)
         self._failures.forget((namespace, name))
-        self._reported.pop((namespace, name), None)
-        self._env.metrics.forget(namespace, name)
+        self._reporter.forget(namespace, name)
         if not self._env.reader.manages(namespace):
-            return Requeue(None)
+            return Outcome(Requeue(None))
         try:
-            await self._env.remover.prune_cluster_bindings(gone(namespace, name))
+            found = await self._env.remover.find_cluster_bindings(gone(namespace, name))
+            await self._make(*delete(found))
         except errors.ForbiddenError as error:
             logger.warning("%s", error, extra={"namespace": namespace, "plugin": name})
-        return Requeue(None)
+        return Outcome(Requeue(None))
 
     async def _misplaced(self, plugin: Plugin) -> Verdict:
         """Say where a resource belongs that was created outside the managed namespaces."""
@@ -150,13 +185,13 @@ class PluginReconciler:
             )
         )
 
-    async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Requeue:
+    async def _pass(self, body: Mapping[str, Any], plugin: Plugin) -> Outcome:
         status = read_status(body)
         try:
             view = self._shared.view(plugin.namespace, plugin.name, plugin.cnpg_reference)
             if view is None:
                 self._shared.declare(plugin.namespace, plugin.name, _nothing(plugin))
-                return Requeue(FALLBACK_RETRY)
+                return Outcome(Requeue(FALLBACK_RETRY), body, plugin)
             run = self._begin(plugin, view, status)
             report = await run.run()
         except Exception as error:  # noqa: BLE001 - it becomes a verdict
@@ -164,25 +199,28 @@ class PluginReconciler:
             return await self._fail(plugin, Report({}), failure, reading=True)
         self._declare(plugin, run)
         if run.deferred:
-            return Requeue(FALLBACK_RETRY)
+            return Outcome(Requeue(FALLBACK_RETRY), body, plugin, run=run)
         if run.wrote:
-            logger.info("wrote %s", ", ".join(run.wrote), extra=_reference(plugin))
+            logger.info("wrote %s", ", ".join(run.wrote), extra=log_reference(plugin))
         if run.failure is not None:
-            return await self._fail(plugin, report, run.failure)
+            return replace(await self._fail(plugin, report, run.failure), run=run)
         self._failures.forget((plugin.namespace, plugin.name))
         ready = summarize(report.verdicts)
-        in_progress = ready.status is Status.UNKNOWN
         after = run.retry_after()
-        if run.wrote and in_progress:
+        if run.wrote and ready.status is Status.UNKNOWN:
             after = min(after, ECHO)
-        if in_progress and status.get("observedGeneration") == plugin.generation:
-            # The next pass reports: it follows at once, or before anybody misses it.
-            quiet = self._quiet_for(plugin, run.now) if ready.reason in ON_ITS_WAY else 0.0
-            passing = after <= IN_PASSING and ready.reason not in WORTH_TELLING
-            if passing or quiet > 0:
-                return Requeue(after)
-        await self._report(body, plugin, report)
-        return Requeue(after)
+        passing = self._is_passing(plugin, status, ready, after, run.now)
+        return Outcome(Requeue(after), body, plugin, report, passing=passing, run=run)
+
+    def _is_passing(
+        self, plugin: Plugin, status: Mapping[str, Any], ready: Verdict, after: float, now: datetime
+    ) -> bool:
+        """Whether a report may be left to the next pass, before anybody misses it."""
+        known = status.get("observedGeneration") == plugin.generation
+        if ready.status is not Status.UNKNOWN or not known:
+            return False
+        quiet = self._reporter.quiet_for(plugin, now) if ready.reason in ON_ITS_WAY else 0.0
+        return quiet > 0 or (after <= IN_PASSING and ready.reason not in WORTH_TELLING)
 
     def _declare(self, plugin: Plugin, run: Pass | SidecarPass) -> None:
         """Tell the namespace's pass what the plugin wants, and whether it waits for that."""
@@ -200,43 +238,35 @@ class PluginReconciler:
 
     async def _fail(
         self, resource: Resource, report: Report, failure: Failure, *, reading: bool = False
-    ) -> Requeue:
+    ) -> Outcome:
         """Report a pass that an error ended, with all that it did before; have it repeated."""
-        log_failure(failure, _reference(resource))
+        log_failure(failure, log_reference(resource))
         count = self._failures.note((resource.namespace, resource.name))
         told = (judge_unread if reading else judge_failure)(failure, count)
+        outcome = Outcome(_repeat(failure, told), failure=failure)
         # The pass may have noted something in the status before it failed.
         body = await self._env.reader.resource(resource.namespace, resource.name)
-        if body is not None and body["metadata"]["uid"] == resource.uid:
-            previous = read_status(body)
-            settled = settle(previous, report, failure, told)
-            if settled.verdicts:
-                seen = previous.get("observedGeneration", resource.generation)
-                generation = seen if told is None else resource.generation
-                await self._report(body, replace(resource, generation=generation), settled)
-        error = failure.error
-        transient = isinstance(error, errors.ClusterError) and not isinstance(
-            error, errors.ForbiddenError | errors.RejectedError | errors.WriteLoopError
+        if body is None or body["metadata"]["uid"] != resource.uid:
+            return outcome
+        previous = read_status(body)
+        settled = settle(previous, report, failure, told)
+        seen = previous.get("observedGeneration", resource.generation)
+        generation = seen if told is None else resource.generation
+        resource = replace(resource, generation=generation)
+        return replace(
+            outcome, body=body, resource=resource, report=settled if settled.verdicts else None
         )
-        if transient or told is None or told.reason is Reason.INTERNAL_ERROR:
-            return Requeue(FALLBACK_RETRY, error)
-        return Requeue(RETRY.get(told.reason, FALLBACK_RETRY))
 
-    def _quiet_for(self, plugin: Plugin, now: datetime) -> float:
-        """Seconds for which mere progress is not worth another write of the status."""
-        last = self._reported.get((plugin.namespace, plugin.name))
-        return PROGRESS - (now - last).total_seconds() if last is not None else 0.0
-
-    async def _remove(self, body: Mapping[str, Any]) -> Requeue:
+    async def _remove(self, body: Mapping[str, Any]) -> Outcome:
         """Go on with the deletion; whatever its spec holds, it is the same for every resource."""
         leaving = read_leaving(body)
         try:
             view = self._shared.view(leaving.namespace, leaving.name, leaving.cnpg_reference)
             if view is None:
-                return Requeue(FALLBACK_RETRY)
+                return Outcome(Requeue(FALLBACK_RETRY), body, leaving)
             chains = self._shared.chains(leaving.namespace)
             if leaving.uid in chains.left:
-                return await self._release(leaving)
+                return await self._release(body, leaving)
             waiting = await tear_down(self._env, leaving, read_status(body), view)
             if waiting is None:
                 leaves = replace(_nothing(leaving), leaves=True)
@@ -244,96 +274,47 @@ class PluginReconciler:
                 if chains.unpruned is not None:
                     raise chains.unpruned
         except errors.ClusterError as error:
-            return await self._hold_up(body, leaving, error)
+            return self._hold_up(body, leaving, error)
         self._failures.forget((leaving.namespace, leaving.name))
         if waiting is None:
-            return Requeue(FALLBACK_RETRY)
-        await self._report(body, leaving, Report({Type.ACCEPTED: waiting}))
-        return Requeue(RETRY.get(waiting.reason, FALLBACK_RETRY))
+            return Outcome(Requeue(FALLBACK_RETRY), body, leaving)
+        return _refuse(body, leaving, waiting)
 
-    async def _release(self, leaving: Leaving) -> Requeue:
+    async def _release(self, body: Mapping[str, Any], leaving: Leaving) -> Outcome:
         """Let a resource go of which nothing is left."""
-        await self._env.writer.remove_finalizer(leaving)
-        logger.info("withdrawn", extra=_reference(leaving))
-        return Requeue(FALLBACK_RETRY)
+        await self._make(RemoveFinalizer(leaving))
+        logger.info("withdrawn", extra=log_reference(leaving))
+        return Outcome(Requeue(FALLBACK_RETRY), body, leaving)
 
-    async def _hold_up(
+    def _hold_up(
         self, body: Mapping[str, Any], leaving: Leaving, error: errors.ClusterError
-    ) -> Requeue:
+    ) -> Outcome:
         """Report what keeps a deletion from going on; it goes on by itself once nothing does."""
+        failure = Failure(Type.ACCEPTED, error)
         count = self._failures.note((leaving.namespace, leaving.name))
-        told = judge_failure(Failure(Type.ACCEPTED, error), count)
+        told = judge_failure(failure, count)
         if told is None:
-            return Requeue(FALLBACK_RETRY, error)
+            return Outcome(Requeue(FALLBACK_RETRY, error), body, leaving, failure=failure)
         verdict = no(Reason.DELETING, f"The deletion cannot go on: {told.message}")
-        await self._report(body, leaving, Report({Type.ACCEPTED: verdict}))
-        return Requeue(FALLBACK_RETRY, None if isinstance(error, errors.ForbiddenError) else error)
-
-    async def _refuse(
-        self, body: Mapping[str, Any], resource: Resource, verdict: Verdict
-    ) -> Requeue:
-        """Report that nothing can be done for a resource as it is."""
-        await self._report(body, resource, Report({Type.ACCEPTED: verdict}))
-        return Requeue(RETRY.get(verdict.reason, FALLBACK_RETRY))
-
-    async def _report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
-        """Write the status if it changed; tell of a transition to trouble and back."""
-        previous = read_status(body)
-        now = self._env.clock()
-        status = build_status(previous, report, generation=resource.generation, now=now)
-        self._measure(resource, report, status)
-        if status == own_part(body.get("status")):
-            return
-        await self._env.writer.report(resource, status)
-        self._reported[resource.namespace, resource.name] = now
-        ready = summarize(report.verdicts)
-        before = _ready_before(previous)
-        logger.info(
-            "%s: %s",
-            ready.reason,
-            ready.message,
-            extra={**_reference(resource), "ready": ready.status},
-        )
-        wanted = ready.reason is Reason.SUSPENDED
-        changed = before != (Status.FALSE, ready.reason)
-        trouble = ready.status is Status.FALSE and changed and not wanted
-        recovered = ready.is_true and before[0] == Status.FALSE
-        await self._warn_of_end(resource, previous, report)
-        # Outside the managed namespaces only the status may be written.
-        if (trouble or recovered) and self._env.reader.manages(resource.namespace):
-            await self._env.tell(resource, ready.reason, ready.message, warning=trouble)
-
-    async def _warn_of_end(
-        self, resource: Resource, previous: Mapping[str, Any], report: Report
-    ) -> None:
-        """Warn once of a certificate without renewal, while it still works."""
-        verdict = report.verdicts.get(Type.CERTIFICATES_READY)
-        if verdict is None or verdict.reason is not Reason.EXPIRING:
-            return
-        if find_condition(previous, Type.CERTIFICATES_READY).get("reason") != Reason.EXPIRING:
-            await self._env.tell(resource, verdict.reason, verdict.message, warning=True)
-
-    def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
-        """Set the metrics as the status says it; series of what it no longer tells go."""
-        metrics, labels = self._env.metrics, (resource.namespace, resource.name)
-        metrics.forget(*labels)
-        metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)
-        for role, certificate in (status.get("certificates") or {}).items():
-            ends = read_time(certificate.get("notAfter"))
-            if ends is not None:
-                metrics.certificate_expiry.labels(*labels, role).set(ends.timestamp())
-        said = status.get("plugin") or {}
-        if said:
-            metrics.info.labels(*labels, said.get("name", ""), said.get("version", "")).set(1)
+        again = Requeue(FALLBACK_RETRY, None if isinstance(error, errors.ForbiddenError) else error)
+        return replace(_refuse(body, leaving, verdict), requeue=again, failure=failure)
 
 
-def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:
-    ready = find_condition(status, Type.READY)
-    return str(ready.get("status", "")), str(ready.get("reason", ""))
+def _refuse(body: Mapping[str, Any], resource: Resource, verdict: Verdict) -> Outcome:
+    """Say that nothing can be done for a resource as it is."""
+    again = Requeue(RETRY.get(verdict.reason, FALLBACK_RETRY))
+    return Outcome(again, body, resource, Report({Type.ACCEPTED: verdict}))
 
 
-def _reference(resource: Resource) -> dict[str, str]:
-    return {"namespace": resource.namespace, "plugin": resource.name}
+def _repeat(failure: Failure, told: Verdict | None) -> Requeue:
+    """Say when a pass that failed is repeated."""
+    error = failure.error
+    transient = isinstance(error, errors.ClusterError) and not isinstance(
+        error, errors.ForbiddenError | errors.RejectedError | errors.WriteLoopError
+    )
+    if transient or told is None or told.reason is Reason.INTERNAL_ERROR:
+        return Requeue(FALLBACK_RETRY, error)
+    return Requeue(RETRY.get(told.reason, FALLBACK_RETRY))
 
 
 def _nothing(resource: Plugin | Leaving) -> Wants:

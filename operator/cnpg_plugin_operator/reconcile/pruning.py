@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
+from cnpg_plugin_operator.reconcile.writes import delete
 
 
 @dataclass(slots=True)
@@ -15,16 +17,17 @@ class Pruning:
     _done: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     """Of each resource, by namespace and name, the uid and generation that was pruned for."""
 
-    async def prune(
+    async def plan(
         self, env: Environment, plugin: Plugin, desired: list[Object], secrets: Collection[str]
-    ) -> list[str]:
-        """Prune for a plugin that CloudNativePG uses as it is wanted; name what went."""
+    ) -> Plan:
+        """Plan what goes, for a plugin that CloudNativePG uses as it is wanted."""
         key, seen = (plugin.namespace, plugin.name), (plugin.uid, plugin.generation)
         if self._done.get(key) == seen:
-            return []
-        gone = await env.remover.prune(plugin, desired, secrets)
-        self._done[key] = seen
-        return gone
+            return NOTHING
+        found = await env.remover.find_unwanted(plugin, desired, secrets)
+        if not found:
+            self._done[key] = seen
+        return Plan(writes=delete(found))
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is known of a resource that is gone."""

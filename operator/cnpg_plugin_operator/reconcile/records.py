@@ -17,44 +17,50 @@ from cnpg_plugin_operator.api.records import (
     shared_part,
 )
 from cnpg_plugin_operator.api.status import read_status
-from cnpg_plugin_operator.cluster.apply import Writer
+from cnpg_plugin_operator.reconcile.writes import Record, Tell
 
 
 @dataclass(slots=True)
 class Records:
-    """The records in one namespace, kept up with what its pass writes."""
+    """The records in one namespace, kept up with what its pass plans."""
 
-    writer: Writer
     resources: dict[str, Resource] = field(default_factory=dict)
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, writer: Writer, bodies: Iterable[Mapping[str, Any]]) -> "Records":
+    def read(cls, bodies: Iterable[Mapping[str, Any]]) -> "Records":
         """Read what is recorded now."""
-        records = cls(writer)
+        records = cls()
         for body in bodies:
             resource = parse_resource(body)
             records.resources[resource.name] = resource
             records.parts[resource.name] = shared_part(read_status(body))
         return records
 
-    async def write_restart(
-        self, names: Iterable[str], deployment: str, record: RestartRecord
-    ) -> None:
-        """Record a restart of CloudNativePG in the status of each of these resources."""
-        section = {"deployment": deployment, "lastRestart": build_restart_record(record)}
-        for name in names:
-            if name in self.parts:
-                await self._write(name, {**self.parts[name], "cnpg": section})
+    def record_restart(
+        self, names: Iterable[str], deployment: str, restart: RestartRecord
+    ) -> list[Record]:
+        """Plan to record a restart of CloudNativePG in the status of each of these resources."""
+        section = {"deployment": deployment, "lastRestart": build_restart_record(restart)}
+        wanted = {
+            name: {**self.parts[name], "cnpg": section} for name in names if name in self.parts
+        }
+        return [record for name, part in wanted.items() for record in self._plan(name, part)]
 
-    async def write_sidecar(self, name: str, record: SidecarRecord | None) -> None:
-        """Record what was seen of a sidecar, and done about it; None drops the record."""
+    def record_sidecar(self, name: str, sidecar: SidecarRecord | None) -> list[Record]:
+        """Plan to record what was seen of a sidecar, and done about it; None drops the record."""
         part = {key: value for key, value in self.parts[name].items() if key != "sidecar"}
-        if record is not None:
-            part["sidecar"] = build_sidecar_record(record)
-        await self._write(name, part)
+        if sidecar is not None:
+            part["sidecar"] = build_sidecar_record(sidecar)
+        return self._plan(name, part)
 
-    async def _write(self, name: str, part: dict[str, Any]) -> None:
-        if part != self.parts[name]:
-            await self.writer.report_shared(self.resources[name], part)
-            self.parts[name] = part
+    def tell(self, names: Iterable[str], reason: str, message: str) -> list[Tell]:
+        """Plan Events on those of these resources that exist."""
+        found = (self.resources.get(name) for name in names)
+        return [Tell(each, reason, message) for each in found if each is not None]
+
+    def _plan(self, name: str, part: dict[str, Any]) -> list[Record]:
+        if part == self.parts[name]:
+            return []
+        self.parts[name] = part
+        return [Record(self.resources[name], part)]

@@ -1,14 +1,74 @@
-"""How a pass goes through its stages, one per condition, and when the next one is due."""
+"""How a pass goes through its stages, one per condition, and when the next one is due.
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+A step of a stage only plans; what it plans is made here, before the next step.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Type, Verdict
-from cnpg_plugin_operator.reconcile.environment import FALLBACK_RETRY, RETRY
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.reconcile.environment import FALLBACK_RETRY, RETRY, Environment
+from cnpg_plugin_operator.reconcile.writes import Target, Write
 
-Stage = Callable[[], Awaitable[Verdict]]
-"""Does what a condition needs, then judges it."""
+TOLD_APART: Final = frozenset({kinds.PLUGIN.kind, kinds.EVENT.kind})
+"""Kinds whose writes say themselves what happened; the log does not list them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one step of a stage comes to."""
+
+    verdict: Verdict | None = None
+    """Holds once the writes are made; None where a later step of the stage judges."""
+    writes: tuple[Write, ...] = ()
+    """In this order."""
+    looks: tuple[datetime, ...] = ()
+    """Times at which the world changes by itself, so that the next pass is due."""
+
+
+NOTHING: Final = Plan()
+"""The plan of a step that has nothing to add."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one pass has done so far, and when it has to come back."""
+
+    env: Environment
+    live: dict[Target, Mapping[str, Any] | None] = field(default_factory=dict)
+    """The wanted objects as they are, kept up with what this pass writes."""
+    wrote: list[str] = field(default_factory=list)
+    """What this pass wrote, for the log."""
+    looks: list[datetime] = field(default_factory=list)
+    """Times at which the world changes by itself."""
+
+    async def carry_out(self, plan: Plan) -> None:
+        """Make the writes of a plan in their order; what was made is kept if one of them fails."""
+        self.looks += plan.looks
+        await self.make(*plan.writes)
+
+    async def make(self, *writes: Write) -> None:
+        """Make these writes in their order."""
+        for write in writes:
+            applied = await self.env.applier.apply(write, self.live.get(write.target))
+            if applied.written and write.target[0] not in TOLD_APART:
+                self.wrote.append(" ".join(write.target))
+            if applied.live is not None:
+                self.keep(write.target, applied.live)
+
+    def keep(self, target: Target, live: Mapping[str, Any]) -> None:
+        """Keep an object as it was just written."""
+        self.live[target] = live
+
+
+Step = Callable[[], Awaitable[Plan]]
+"""Reads what is left to be read, then plans; it writes nothing."""
+
+Stages = Mapping[Type, Sequence[Step]]
+"""The steps of each condition's stage, in order. A step sees what those before it wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +91,29 @@ class Failure:
     error: Exception
 
 
-async def walk(stages: Mapping[Type, Stage], verdicts: dict[Type, Verdict]) -> Failure | None:
-    """Go through the stages until one is not True, and note the verdict of each.
+async def walk(stages: Stages, progress: Progress, verdicts: dict[Type, Verdict]) -> Failure | None:
+    """Carry out the plans of each stage until a verdict is not True; collect the verdicts.
 
     Returns the error that a stage ended in, whatever it is: what the stages before it did and found
     is not lost with it.
     """
-    for kind, stage in stages.items():
+    for kind, steps in stages.items():
         try:
-            verdicts[kind] = verdict = await stage()
+            for step in steps:
+                plan = await step()
+                await progress.carry_out(plan)
+                if plan.verdict is not None:
+                    verdicts[kind] = plan.verdict
+                    if not plan.verdict.is_true:
+                        return None
         except Exception as error:  # noqa: BLE001 - it becomes the stage's verdict
             return Failure(kind, error)
-        if not verdict.is_true:
-            return None
     return None
 
 
 def next_look(
     verdicts: Mapping[Type, Verdict],
-    wake: Iterable[datetime],
+    looks: Iterable[datetime],
     now: datetime,
     *,
     overdue: bool = False,
@@ -59,7 +123,7 @@ def next_look(
     `overdue` tells that what the pass waits for takes longer than it should, so that it is checked
     seldom.
     """
-    times = [max((moment - now).total_seconds(), 0.1) for moment in wake]
+    times = [max((moment - now).total_seconds(), 0.1) for moment in looks]
     last = next(reversed(list(verdicts.values())), None)
     if overdue:
         times.append(FALLBACK_RETRY)

@@ -5,9 +5,9 @@ Validate, certificates, workload, Service and handshake, announcement and regist
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
@@ -17,12 +17,12 @@ from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
-from cnpg_plugin_operator.decide.certificates.reload import Step
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.announcement import keep_announcing
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
+from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput
 from cnpg_plugin_operator.decide.registration.touch import note_rivals
-from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, decide_workload
+from cnpg_plugin_operator.decide.workload.workload import WorkloadInput
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
@@ -31,17 +31,28 @@ from cnpg_plugin_operator.errors import ConflictError
 from cnpg_plugin_operator.reconcile.certificates.certificates import PROVIDERS, Certified, certify
 from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.environment import LOOK_AT_CNPG, Environment
-from cnpg_plugin_operator.reconcile.handshake.handshake import Proven, prove
+from cnpg_plugin_operator.reconcile.handshake.handshake import (
+    Proven,
+    plan_handshake,
+    shake_hands,
+)
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
 from cnpg_plugin_operator.reconcile.pruning import Pruning
-from cnpg_plugin_operator.reconcile.registration.registration import announcing, dial_hash, judge
+from cnpg_plugin_operator.reconcile.registration.registration import (
+    announcing,
+    dial_hash,
+    plan_registration,
+)
 from cnpg_plugin_operator.reconcile.shared import Chains, CNPGView, Wants
-from cnpg_plugin_operator.reconcile.stages import Failure, Stage, next_look, walk
+from cnpg_plugin_operator.reconcile.stages import Failure, Plan, Stages, next_look, walk
 from cnpg_plugin_operator.reconcile.status import build_certificates, build_report
-from cnpg_plugin_operator.reconcile.workload import EVENT_REASON, explain_silence, weigh_upgrade
-
-MOMENT: Final = timedelta(seconds=0.5)
-"""Within which the cluster's own controllers answer a change."""
+from cnpg_plugin_operator.reconcile.workload import (
+    is_silent,
+    plan_availability,
+    plan_workload,
+    read_upgrade,
+)
+from cnpg_plugin_operator.reconcile.writes import Apply, RecordRivals
 
 
 @dataclass(slots=True)
@@ -84,15 +95,17 @@ class Pass:
         self._desired = [*certificates, *access, deployment, service]
         snapshot = await self.env.reader.snapshot(plugin, self.view.cnpg, self._desired)
         self.now = self.env.clock()
-        self.context = Context(self.env, plugin, snapshot, self.chains, self.now)
-        stages: dict[Type, Stage] = {
-            Type.ACCEPTED: self._accept,
-            Type.CERTIFICATES_READY: self._certify,
-            Type.AVAILABLE: partial(self._deploy, access),
-            Type.HANDSHAKE_SUCCEEDED: self._shake,
-            Type.REGISTERED: self._register,
+        self.context = Context(
+            self.env, plugin=plugin, seen=snapshot, chains=self.chains, now=self.now
+        )
+        stages: Stages = {
+            Type.ACCEPTED: (self._accept,),
+            Type.CERTIFICATES_READY: (self._certify,),
+            Type.AVAILABLE: (partial(self._deploy, access), self._watch_pods),
+            Type.HANDSHAKE_SUCCEEDED: (self._shake,),
+            Type.REGISTERED: (self._announce, self._register, self._prune),
         }
-        self.failure = await walk(stages, self.verdicts)
+        self.failure = await walk(stages, self.context, self.verdicts)
         report = build_report(
             self.verdicts,
             self.view.cnpg,
@@ -138,17 +151,16 @@ class Pass:
 
     def retry_after(self) -> float:
         """Seconds until the next pass, should nothing wake it earlier."""
-        return next_look(self.verdicts, self.context.wake, self.now, overdue=self._overdue)
+        return next_look(self.verdicts, self.context.looks, self.now, overdue=self._overdue)
 
     @property
     def _identity(self) -> Identity | None:
         proven: Proven | None = getattr(self, "_proven", None)
         return proven.identity if proven is not None else None
 
-    async def _accept(self) -> Verdict:
+    async def _accept(self) -> Plan:
         seen = self.context.seen
-        await self._note_rivals()
-        return decide_acceptance(
+        verdict = decide_acceptance(
             AcceptanceInput(
                 plugin=self.plugin,
                 managed_namespaces=self.env.settings.namespaces,
@@ -165,105 +177,93 @@ class Pass:
                 cluster_domain=self.env.settings.cluster_domain,
             )
         )
+        return Plan(verdict, self._record_rivals())
 
-    async def _note_rivals(self) -> None:
-        """Note that other Services have the plugin's name; it outlives them and this process."""
+    def _record_rivals(self) -> tuple[RecordRivals, ...]:
+        """Record that other Services have the plugin's name; it outlives them and this process."""
         plugin, context = self.plugin, self.context
-        note = note_rivals(context.announcement, context.seen.foreign, self.now)
+        record = note_rivals(context.announcement, context.seen.foreign, self.now)
         service = context.live.get(("Service", plugin.service_name))
-        if note is None or service is None or plugin.spec.suspend or not is_own(plugin, service):
-            return
-        await self.env.writer.note_disturbance(service, note)
-        context.wrote.append(f"Service {plugin.service_name}")
+        if record is None or service is None or plugin.spec.suspend or not is_own(plugin, service):
+            return ()
+        return (RecordRivals(dict(service), record),)
 
-    async def _certify(self) -> Verdict:
+    async def _certify(self) -> Plan:
         plugin = self.plugin
         key = (plugin.namespace, plugin.name, plugin.client_secret)
         followed = self.proofs.followed(key)
         self._certified = await certify(self.context, self.status, followed=followed)
-        return self._certified.verdict
+        return Plan(self._certified.verdict)
 
-    async def _deploy(self, access: list[Object]) -> Verdict:
+    async def _deploy(self, access: list[Object]) -> Plan:
         plugin, context = self.plugin, self.context
-        self._deployment = deployment = build_deployment(plugin, self._restarted_for())
-        held, telling = weigh_upgrade(
-            plugin,
-            self.status,
-            context.seen,
-            deployment,
-            published=context.announcement is not None,
+        self._deployment = build_deployment(plugin, self._restarted_for())
+        published = context.announcement is not None
+        given = read_upgrade(
+            plugin, self.status, context.seen, self._deployment, published=published
         )
-        if held is not None:
-            return held
-        for body in access:
-            await context.apply(body)
-        await context.apply(build_service(plugin, self._announcing()))
-        live = await context.apply(deployment)
-        if telling:
-            await self.env.tell(plugin, EVENT_REASON, telling)
+        return plan_workload(given, [*access, build_service(plugin, self._announcing())])
+
+    async def _watch_pods(self) -> Plan:
+        plugin, context = self.plugin, self.context
+        live = context.live["Deployment", plugin.name]
         facts = observe.read_workload(live, list(context.seen.pods))
-        if not facts.up_to_date:
-            # Its controller looks at any change of it, be it of an annotation, within a moment.
-            context.wake.append(self.now + MOMENT)
-        verdict = decide_workload(
-            WorkloadInput(plugin.namespace, plugin.name, plugin.spec.port, facts, self.now)
+        given = WorkloadInput(plugin.namespace, plugin.name, plugin.spec.port, facts, self.now)
+        rivals = await self.env.reader.rival_leases(plugin) if is_silent(given) else []
+        return plan_availability(given, rivals)
+
+    async def _shake(self) -> Plan:
+        context, certified, restarted_for = self.context, self._certified, self._restarted_for()
+        found = await shake_hands(context, self.proofs, certified, restarted_for)
+        pods = observe.read_pods(context.seen.pods)
+        self._proven = plan_handshake(
+            self.plugin, certified, found, pods, self._deployment, restarted_for, self.now
         )
-        return await explain_silence(self.env, plugin, verdict)
+        return self._proven.plan
 
-    async def _shake(self) -> Verdict:
-        plugin, context = self.plugin, self.context
-        self._proven = await prove(context, self.proofs, self._certified, self._restarted_for())
-        if self._proven.step is Step.RESTART:
-            self._deployment = build_deployment(plugin, self._certified.material)
-            await context.apply(self._deployment)
-            message = (
-                f"Deployment {plugin.name} is restarted: its pods have not taken their renewed "
-                "certificates. A server that reloads its files needs no restart."
-            )
-            await self.env.tell(plugin, "RestartingPods", message)
-        return self._proven.verdict
-
-    async def _register(self) -> Verdict:
-        plugin, context = self.plugin, self.context
+    async def _announce(self) -> Plan:
+        plugin = self.plugin
         if not self._proven.takes_new:
-            return self._await_pods()
-        identity = self._proven.identity
+            return Plan(self._await_pods())
         annotations = announcing(
             plugin,
             self.view.cnpg[0],
-            context.seen,
-            context.announcement,
+            self.context.seen,
+            self.context.announcement,
             dialled=dial_hash(plugin, self.view.cnpg[0], self._certified),
-            template=self._deployment["spec"]["template"],
-            identity=identity,
+            template=self._proven.deployment["spec"]["template"],
+            identity=self._proven.identity,
             now=self.now,
         )
-        live = await context.apply(build_service(plugin, annotations))
-        announcement = observe.read_service(live, self.now).announcement
+        return Plan(writes=(Apply(build_service(plugin, annotations)),))
+
+    async def _register(self) -> Plan:
+        plugin, env, seen = self.plugin, self.env, self.context.seen
+        announcement = self.context.announcement
         if announcement is None:
             raise ConflictError(
                 f"Service {plugin.service_name} lost its label while it was applied"
             )
-        step = await judge(
-            self.env,
-            plugin,
-            self.view,
-            context.seen,
-            announcement,
-            identity,
-            self._registered,
-            self.now,
+        given = RegistrationInput(
+            name=plugin.name,
+            service=plugin.service_name,
+            policy=plugin.spec.restart_policy or env.settings.restart_policy,
+            announcement=announcement,
+            cnpg=self.view.cnpg[0],
+            event=seen.event,
+            clusters=seen.clusters,
+            registered_revision=self._registered,
+            now=self.now,
+            identity=self._proven.identity,
         )
-        self._need = step.need
-        context.wrote += step.nudged
-        context.wake += [self.now + step.after] if step.after is not None else []
-        self._overdue = step.overdue
-        if step.verdict.is_true:
+        step = plan_registration(given, self.view, plugin, nudging=env.settings.grants.nudging)
+        self._need, self._overdue = step.need, step.overdue
+        if step.plan.verdict is not None and step.plan.verdict.is_true:
             self._registered = announcement.revision
-            context.wrote += await self.pruning.prune(
-                self.env, plugin, self._desired, plugin.secrets
-            )
-        return step.verdict
+        return step.plan
+
+    async def _prune(self) -> Plan:
+        return await self.pruning.plan(self.env, self.plugin, self._desired, self.plugin.secrets)
 
     def _await_pods(self) -> Verdict:
         """Keep announcing what CloudNativePG uses; the pods do not take the new yet."""

@@ -1,19 +1,39 @@
-"""From what a pass saw to what users read in the status."""
+"""From what a pass saw to what users read in the status, and beside it in Events and metrics."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
-from cnpg_plugin_operator.api.conditions import NOT_YET_REPORTED, Status, Type, Verdict
+from cnpg_plugin_operator.api.conditions import (
+    NOT_YET_REPORTED,
+    Reason,
+    Status,
+    Type,
+    Verdict,
+    find_condition,
+    summarize,
+)
+from cnpg_plugin_operator.api.plugin import Resource
 from cnpg_plugin_operator.api.status import (
     CertificateStatus,
     ClustersStatus,
     CNPGStatus,
     Report,
+    build_status,
+    own_part,
+    read_status,
 )
+from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.cluster_reports import find_outdated
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
+from cnpg_plugin_operator.reconcile.environment import PROGRESS, Environment
+from cnpg_plugin_operator.reconcile.stages import Progress
+from cnpg_plugin_operator.reconcile.writes import Tell
+
+logger = logging.getLogger(__name__)
 
 NAMED_BLOCKED: Final = 10
 """How many blocked Clusters the status names."""
@@ -63,3 +83,84 @@ def _clusters(clusters: tuple[ClusterFacts, ...], identity: Identity | None) -> 
 
 def _cnpg(cnpg: CNPGFacts, registered: str) -> CNPGStatus:
     return CNPGStatus(cnpg.deployment, cnpg.version, registered)
+
+
+class Reporter:
+    """Writes statuses, each only if it changed, and what is told beside them."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._reported: dict[tuple[str, str], datetime] = {}
+        """When each status was last written, to spare users and the API server mere progress."""
+
+    async def report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
+        """Write the status if it changed; tell of a transition to trouble and back."""
+        previous = read_status(body)
+        now = self._env.clock()
+        status = build_status(previous, report, generation=resource.generation, now=now)
+        self._measure(resource, report, status)
+        if status == own_part(body.get("status")):
+            return
+        await self._env.writer.report(resource, status)
+        self._reported[resource.namespace, resource.name] = now
+        ready = summarize(report.verdicts)
+        before = _ready_before(previous)
+        logger.info(
+            "%s: %s",
+            ready.reason,
+            ready.message,
+            extra={**log_reference(resource), "ready": ready.status},
+        )
+        wanted = ready.reason is Reason.SUSPENDED
+        changed = before != (Status.FALSE, ready.reason)
+        trouble = ready.status is Status.FALSE and changed and not wanted
+        recovered = ready.is_true and before[0] == Status.FALSE
+        await self._warn_of_end(resource, previous, report)
+        # Outside the managed namespaces only the status may be written.
+        if (trouble or recovered) and self._env.reader.manages(resource.namespace):
+            event = Tell(resource, ready.reason, ready.message, warning=trouble)
+            await Progress(self._env).make(event)
+
+    async def _warn_of_end(
+        self, resource: Resource, previous: Mapping[str, Any], report: Report
+    ) -> None:
+        """Warn once of a certificate without renewal, while it still works."""
+        verdict = report.verdicts.get(Type.CERTIFICATES_READY)
+        if verdict is None or verdict.reason is not Reason.EXPIRING:
+            return
+        if find_condition(previous, Type.CERTIFICATES_READY).get("reason") != Reason.EXPIRING:
+            event = Tell(resource, verdict.reason, verdict.message, warning=True)
+            await Progress(self._env).make(event)
+
+    def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
+        """Set the metrics as the status says it; series of what it no longer tells go."""
+        metrics, labels = self._env.metrics, (resource.namespace, resource.name)
+        metrics.forget(*labels)
+        metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)
+        for role, certificate in (status.get("certificates") or {}).items():
+            ends = read_time(certificate.get("notAfter"))
+            if ends is not None:
+                metrics.certificate_expiry.labels(*labels, role).set(ends.timestamp())
+        said = status.get("plugin") or {}
+        if said:
+            metrics.info.labels(*labels, said.get("name", ""), said.get("version", "")).set(1)
+
+    def quiet_for(self, resource: Resource, now: datetime) -> float:
+        """Seconds for which mere progress is not worth another write of the status."""
+        last = self._reported.get((resource.namespace, resource.name))
+        return PROGRESS - (now - last).total_seconds() if last is not None else 0.0
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop what is known of a resource that is gone, and its metrics."""
+        self._reported.pop((namespace, name), None)
+        self._env.metrics.forget(namespace, name)
+
+
+def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:
+    ready = find_condition(status, Type.READY)
+    return str(ready.get("status", "")), str(ready.get("reason", ""))
+
+
+def log_reference(resource: Resource) -> dict[str, str]:
+    """Name a resource in the log."""
+    return {"namespace": resource.namespace, "plugin": resource.name}

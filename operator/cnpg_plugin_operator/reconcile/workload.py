@@ -1,14 +1,15 @@
-"""Available: what a pass does about the plugin's pods beside applying the Deployment.
+"""Available: what a pass plans for the plugin's pods, and how it judges them.
 
 A change on its way to CloudNativePG is held, told of, or simply made; and a plugin that runs may
 not listen because another one holds the Lease that it waits for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
-from cnpg_plugin_operator.api.conditions import Reason, Verdict
+from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.snapshot import Snapshot
 from cnpg_plugin_operator.decide.workload.upgrade import (
@@ -16,27 +17,24 @@ from cnpg_plugin_operator.decide.workload.upgrade import (
     announce_upgrade,
     decide_upgrade,
 )
+from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.objects import Object
-from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.stages import Plan
+from cnpg_plugin_operator.reconcile.writes import Apply, Tell
 
 EVENT_REASON: Final = "UpgradingPlugin"
-"""Reason of the Event that precedes a change which may roll databases."""
+"""Reason of the Event about a change which may roll databases."""
+
+MOMENT: Final = timedelta(seconds=0.5)
+"""Within which the cluster's own controllers answer a change."""
 
 
-def weigh_upgrade(
-    plugin: Plugin,
-    status: Mapping[str, Any],
-    seen: Snapshot,
-    wanted: Object,
-    *,
-    published: bool,
-) -> tuple[Verdict | None, str]:
-    """Give the verdict that holds the change, if any does, and what to tell of one that is made.
-
-    Without its Service the plugin cannot be reached at all: then nothing is held.
-    """
+def read_upgrade(
+    plugin: Plugin, status: Mapping[str, Any], seen: Snapshot, wanted: Object, *, published: bool
+) -> UpgradeInput:
+    """Give the facts that decide whether the plugin's pods may change now."""
     told = (status.get("plugin") or {}).get("capabilities") or ()
-    given = UpgradeInput(
+    return UpgradeInput(
         plugin=plugin,
         wanted=wanted,
         live=seen.live.get(("Deployment", plugin.name)),
@@ -45,20 +43,38 @@ def weigh_upgrade(
         capabilities=frozenset(told),
         approval=seen.approval,
     )
+
+
+def plan_workload(given: UpgradeInput, objects: Sequence[Object]) -> Plan:
+    """Plan the objects that the plugin runs as, the Deployment last, unless the change is held.
+
+    Without its Service the plugin cannot be reached at all: then nothing is held.
+    """
     held = decide_upgrade(given)
-    return held, "" if held else announce_upgrade(given)
+    if held is not None:
+        return Plan(held)
+    telling = announce_upgrade(given)
+    told = (Tell(given.plugin, EVENT_REASON, telling),) if telling else ()
+    return Plan(writes=(*map(Apply, objects), Apply(dict(given.wanted)), *told))
 
 
-async def explain_silence(env: Environment, plugin: Plugin, verdict: Verdict) -> Verdict:
-    """Name the Leases of other plugins where this one runs but serves nothing."""
-    if verdict.reason is not Reason.NOT_LISTENING:
-        return verdict
-    rivals = await env.reader.rival_leases(plugin)
-    if not rivals:
-        return verdict
-    named = ", ".join(f"Lease {lease} (held by CNPGPlugin {owner})" for lease, owner in rivals)
-    return replace(
-        verdict,
-        message=f"{verdict.message} Plugins made from one template often share their leader "
-        f"election's Lease, and only its holder listens: {named}.",
-    )
+def plan_availability(given: WorkloadInput, rivals: Sequence[tuple[str, str]]) -> Plan:
+    """Judge the pods.
+
+    `rivals` are the Leases that pods of other plugins hold, where this one does not listen.
+    """
+    verdict = decide_workload(given)
+    if rivals:
+        named = ", ".join(f"Lease {lease} (held by CNPGPlugin {owner})" for lease, owner in rivals)
+        message = (
+            f"{verdict.message} Plugins made from one template often share their leader "
+            f"election's Lease, and only its holder listens: {named}."
+        )
+        verdict = replace(verdict, message=message)
+    # Its controller looks at any change of it, be it of an annotation, within a moment.
+    return Plan(verdict, looks=() if given.facts.up_to_date else (given.now + MOMENT,))
+
+
+def is_silent(given: WorkloadInput) -> bool:
+    """Whether the plugin runs and serves nothing."""
+    return decide_workload(given).reason is Reason.NOT_LISTENING

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cnpg_plugin_operator.commands.run import RECURSION_LIMIT
+from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome,
 from cnpg_plugin_operator.decide.registration.restart import Pace
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.pki.reading import read_pair
+from cnpg_plugin_operator.reconcile.applying import ClusterApplier
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.namespace import AT_ONCE
 from cnpg_plugin_operator.reconcile.reconciler import Reconciler
@@ -88,15 +89,18 @@ class Stage:
         reader = ClusterReader(self.client, (NAMESPACE,), self.clock, self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         binds = bool(self.grants.cluster_roles)
+        remover = Remover(self.client, reader, binds_cluster_roles=binds)
+        writer, restarter = Writer(self.client, guard), Restarter(self.client)
+        sidecars = Sidecars(self.client, reader, guard=guard)
         self.woken.clear()
         reconciler = Reconciler(
             Environment(
                 reader=reader,
-                writer=Writer(self.client, guard),
-                remover=Remover(self.client, reader, binds_cluster_roles=binds),
-                restarter=Restarter(self.client),
+                applier=ClusterApplier(writer, remover, restarter, sidecars, self.clock),
+                writer=writer,
+                remover=remover,
                 namespaces=Namespaces(self.client, reader, sidecars_allowed=True),
-                sidecars=Sidecars(self.client, reader, guard=guard),
+                sidecars=sidecars,
                 handshaker=self.handshaker,
                 settings=Settings((NAMESPACE,), pace=self.pace, grants=self.grants, gate=self.gate),
                 metrics=self.metrics,

@@ -133,7 +133,7 @@ def _judge(
     )
     if verdict.is_true:
         check = next_check((server, client), renewals, context.now)
-        context.wake += [check] if check is not None else []
+        context.looks += [check] if check is not None else []
     else:
         verdict = provider.explain(context) or verdict
     return Certified(verdict, server, client, renewals)
@@ -164,7 +164,7 @@ async def _trust(context: Context, given: TrustInput) -> Trust:
     servers, clients = ([c.encoded for c in group] for group in (trust.servers, trust.clients))
     await context.apply(build_trust(plugin, servers, clients, changed_at))
     ends = overlap_ends(trust, given.server, given.client)
-    context.wake += [ends] if ends is not None and ends > context.now else []
+    context.looks += [ends] if ends is not None and ends > context.now else []
     return trust
 
 

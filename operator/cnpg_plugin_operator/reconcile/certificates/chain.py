@@ -6,7 +6,7 @@ plugin wants it, or where one may be left over.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.secrets import Secret
+from cnpg_plugin_operator.cluster.secrets import Secret, read
 from cnpg_plugin_operator.decide.certificates.chain import (
     ALL_CHAINS,
     CHAINS,
@@ -35,7 +35,8 @@ from cnpg_plugin_operator.reconcile.certificates.authorities import (
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.failures import log_failure
 from cnpg_plugin_operator.reconcile.shared import Chains, Wants
-from cnpg_plugin_operator.reconcile.stages import Failure
+from cnpg_plugin_operator.reconcile.stages import Failure, Progress
+from cnpg_plugin_operator.reconcile.writes import Apply, WriteSecret, delete
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class ChainKeeper:
         wants: Mapping[str, Wants],
     ) -> Kept:
         """Apply what plugins want, delete what none may use; an error is part of the result."""
-        run = _Keeping(self._env, namespace, self._env.clock())
+        run = _Keeping(Progress(self._env), namespace, self._env.clock())
         wanted = {each.chain for each in wants.values() if each.chain is not None}
         present = self._present.get(namespace, ALL_CHAINS) | wanted
         self._present[namespace] = present
@@ -92,7 +93,7 @@ class ChainKeeper:
             self._present[namespace] = present - unused
             left = (body["metadata"]["uid"] for body in resources if _has_left(body, wants))
             chains = Chains(kept, failed, frozenset(left))
-        return Kept(chains, run.wrote, run.again)
+        return Kept(chains, run.progress.wrote, run.progress.looks)
 
     def _find_used(self, resources: Iterable[Mapping[str, Any]]) -> frozenset[Provider]:
         default = self._env.settings.tls_provider
@@ -114,11 +115,9 @@ def _has_left(body: Mapping[str, Any], wants: Mapping[str, Wants]) -> bool:
 class _Keeping:
     """One pass over the chains of one namespace."""
 
-    env: Environment
+    progress: Progress
     namespace: str
     now: datetime
-    wrote: list[str] = field(default_factory=list)
-    again: list[datetime] = field(default_factory=list)
 
     def fail(self, error: Exception) -> Exception:
         log_failure(Failure(Type.CERTIFICATES_READY, error), {"namespace": self.namespace})
@@ -128,18 +127,17 @@ class _Keeping:
         """Bring a chain up to date; give the fingerprints of what the operator issued."""
         if provider is Provider.SELF_MANAGED:
             return await self._provide_own(root_only=root_only)
-        reader = self.env.reader
+        progress, reader = self.progress, self.progress.env.reader
         parts = [
             part
             for kind in (kinds.ISSUER, kinds.CERTIFICATE)
             for part in await reader.chain_parts(kind, self.namespace)
         ]
-        live = {(part["kind"], part["metadata"]["name"]): part for part in parts}
-        for body in build_chain(self.namespace):
-            key = (body["kind"], body["metadata"]["name"])
-            found = live.get(key) or await reader.live(body)
-            _, written = await self.env.writer.apply(body, found)
-            self.wrote += [" ".join(key)] if written else []
+        progress.live |= {(part["kind"], part["metadata"]["name"]): part for part in parts}
+        for write in map(Apply, build_chain(self.namespace)):
+            if write.target not in progress.live:
+                progress.live[write.target] = await reader.live(write.body)
+            await progress.make(write)
         return ()
 
     async def prune(self, unused: frozenset[Provider]) -> None:
@@ -147,7 +145,8 @@ class _Keeping:
         if not unused:
             return
         parts = frozenset[str]().union(*(CHAINS[provider] for provider in unused))
-        self.wrote += await self.env.remover.prune_chains(self.namespace, parts)
+        found = await self.progress.env.remover.find_chains(self.namespace, parts)
+        await self.progress.make(*delete(found))
 
     async def _provide_own(self, *, root_only: bool) -> tuple[str, ...]:
         root_name, name = names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE
@@ -174,15 +173,16 @@ class _Keeping:
         self, name: str, decide: Decide, issue: Callable[[Secret | None], IssuedPair]
     ) -> tuple[Secret | None, AuthorityFacts]:
         """Issue one authority where that is due."""
-        secret = await self.env.reader.secret(self.namespace, name)
+        progress = self.progress
+        secret = await progress.env.reader.secret(self.namespace, name)
         facts = read_shared_authority(name, secret)
         due = decide(facts, self.now)
         if due.why is not None:
             body = build_shared_authority(self.namespace, name, issue(secret).data)
-            await self.env.writer.write_secret(body, secret)
-            self.wrote.append(f"Secret {name}")
-            secret = await self.env.reader.secret(self.namespace, name)
+            write = WriteSecret(body, secret)
+            await progress.make(write)
+            secret = read(progress.live[write.target] or body)
             facts = read_shared_authority(name, secret)
             due = decide(facts, self.now)
-        self.again += [due.again] if due.again is not None else []
+        progress.looks += [due.again] if due.again is not None else []
         return secret, facts

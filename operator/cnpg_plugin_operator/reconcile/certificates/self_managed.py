@@ -16,7 +16,12 @@ from typing import Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.cluster.secrets import Secret, read_trust
+from cnpg_plugin_operator.cluster.secrets import (
+    Secret,
+    find_cert_manager_marks,
+    find_lost_marks,
+    read_trust,
+)
 from cnpg_plugin_operator.decide.certificates.chain import AuthorityFacts, decide_intermediate
 from cnpg_plugin_operator.decide.certificates.renewal import (
     PROPAGATION,
@@ -41,6 +46,7 @@ from cnpg_plugin_operator.reconcile.certificates.authorities import (
 )
 from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.workers import Lane
+from cnpg_plugin_operator.reconcile.writes import RestoreMarks, TakeOver, WriteSecret
 
 CURVES: Final[Mapping[int, str]] = {256: "P-256", 384: "P-384"}
 """How the curves of ECDSA keys are called, by their bits."""
@@ -106,7 +112,7 @@ async def _provide_intermediate(context: Context, root_name: str, name: str) -> 
         due = decide_intermediate(_authority(context, name), now, root=root)
     if context.pair(name).owner is None:
         await _restore_marks(context, name)
-    context.wake += [due.again] if due.again is not None else []
+    context.looks += [due.again] if due.again is not None else []
 
 
 async def _provide_leaf(
@@ -131,7 +137,7 @@ async def _provide_leaf(
         issuer_settled=_is_settled(context, pair, usage),
     )
     asked = given.requested_at
-    context.wake += [asked] if asked is not None and asked > context.now else []
+    context.looks += [asked] if asked is not None and asked > context.now else []
     if decide_renewal(given) is None:
         await _restore_marks(context, name)
         return pair
@@ -139,8 +145,9 @@ async def _provide_leaf(
         return pair
     secret = await context.refresh_secret(name)
     if secret is not None:
-        await context.env.writer.take_over(plugin, secret)
-        secret = await context.refresh_secret(name)
+        marks = find_cert_manager_marks(secret)
+        await context.make(*([TakeOver(plugin, secret, marks)] if marks else []))
+        secret = context.secrets[name]
     issue = partial(
         issue_leaf,
         open_authority(intermediate, context.secrets.get(intermediate)),
@@ -183,15 +190,12 @@ def _is_settled(context: Context, pair: PairFacts, usage: str) -> bool:
     if usage == "server" or anchor.fingerprint in trusted_by or trust.changed_at is None:
         return True
     settles_at = trust.changed_at + PROPAGATION
-    context.wake.append(settles_at)
+    context.looks.append(settles_at)
     return context.now >= settles_at
 
 
 async def _write(context: Context, body: Object, live: Secret | None) -> None:
-    name = body["metadata"]["name"]
-    await context.env.writer.write_secret(body, live)
-    await context.refresh_secret(name)
-    context.wrote.append(f"Secret {name}")
+    await context.make(WriteSecret(body, live))
 
 
 async def _restore_marks(context: Context, name: str) -> None:
@@ -199,9 +203,8 @@ async def _restore_marks(context: Context, name: str) -> None:
     secret = context.secrets.get(name)
     if secret is not None:
         body = build_pair(context.plugin, name, {})
-        if await context.env.writer.restore_marks(body, secret):
-            await context.refresh_secret(name)
-            context.wrote.append(f"Secret {name}")
+        marks = find_lost_marks(body, secret)
+        await context.make(*([RestoreMarks(body, secret, marks)] if marks else []))
 
 
 def _find_foreign(context: Context) -> PairFacts | None:

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason, Verdict, unknown
+from cnpg_plugin_operator.api.conditions import Reason, unknown
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.certificates.reload import (
     LOOK_AGAIN,
@@ -25,11 +26,14 @@ from cnpg_plugin_operator.decide.facts.plugin import (
     Material,
     PodFacts,
 )
-from cnpg_plugin_operator.desired.objects import digest
+from cnpg_plugin_operator.desired.objects import Object, digest
+from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
 from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proof, Proofs
+from cnpg_plugin_operator.reconcile.stages import Plan
 from cnpg_plugin_operator.reconcile.workers import Lane
+from cnpg_plugin_operator.reconcile.writes import Apply, RefreshPod, Tell, Write
 
 STILL_ROUTED: Final = timedelta(seconds=10)
 """How long after its deletion was requested a pod may still receive calls. The Service excludes it
@@ -37,21 +41,32 @@ at once, kube-proxy on each node follows later; on a busy machine half a second 
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
-    """What the handshakes found."""
+class Handshakes:
+    """What the handshakes of a pass found."""
 
-    verdict: Verdict
+    newest: Proof
+    """With what CloudNativePG is to be told next."""
+    present: Proof | None
+    """With what it was told last, where the newest does not do yet."""
+    looks: tuple[datetime, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What follows from the handshakes."""
+
+    plan: Plan
     identity: Identity | None
     takes_new: bool
     """Whether the plugin can be announced with its newest certificates and name."""
-    step: Step
-    """What to do about pods that have not followed a change of certificates."""
+    deployment: Object
+    """The Deployment that the pods come from."""
 
 
-async def prove(
+async def shake_hands(
     context: Context, proofs: Proofs, certified: Certified, restarted_for: str
-) -> Proven:
-    """Shake hands where that is due; tell pods that are behind of their new certificates."""
+) -> Handshakes:
+    """Shake hands where that is due."""
     plugin = context.plugin
     wanted = Endpoint(
         host=plugin.host,
@@ -60,27 +75,82 @@ async def prove(
         plugin_name=plugin.spec.plugin_name,
     )
     found = observe.read_pods(context.seen.pods)
-    pods = [pod for pod in found if pod.ready and not pod.deleting]
     rounds = _Rounds(context, proofs, certified, restarted_for)
-    newest = await rounds.shake(wanted, plugin.client_secret, pods)
-    behind = _behind(certified, newest, pods)
-    step = rounds.decide(behind)
-    if step is Step.WAIT:
-        await _refresh(context, certified, behind, pods)
-    succeeded = newest.outcome.succeeded
+    newest = await rounds.shake(wanted, plugin.client_secret, _serving(found))
     former = _former(context, certified, wanted)
     ends = _end_of_calls(found, context.now)
-    if former is not None and (ends is not None or not succeeded):
-        context.wake += [ends] if ends is not None else []
-        present = await rounds.shake(former, context.announced_client, [])
-        return Proven(present.verdict(), present.outcome.identity, takes_new=False, step=step)
+    if former is None or (ends is None and newest.outcome.succeeded):
+        return Handshakes(newest, None, rounds.due(newest))
+    present = await rounds.shake(former, context.announced_client, [])
+    looks = (*rounds.due(newest), *([ends] if ends is not None else []), *rounds.due(present))
+    return Handshakes(newest, present, looks)
+
+
+def plan_handshake(
+    plugin: Plugin,
+    certified: Certified,
+    found: Handshakes,
+    pods: Sequence[PodFacts],
+    deployment: Object,
+    restarted_for: str,
+    now: datetime,
+) -> Proven:
+    """Judge the handshakes; plan how pods that are behind get their new certificates."""
+    newest, pods = found.newest, _serving(pods)
+    behind = _behind(certified, newest, pods)
+    step = _decide(plugin, certified, behind, restarted_for, now)
+    succeeded = newest.outcome.succeeded
     verdict = newest.verdict()
-    if not succeeded and step is Step.WAIT:
-        verdict = unknown(
-            Reason.AWAITING_PODS,
-            f"The pods have not taken their renewed certificates yet: {verdict.message}",
+    writes: tuple[Write, ...] = ()
+    if found.present is not None:
+        verdict = found.present.verdict()
+    elif not succeeded and step is Step.WAIT:
+        message = f"The pods have not taken their renewed certificates yet: {verdict.message}"
+        verdict = unknown(Reason.AWAITING_PODS, message)
+    if step is Step.RESTART:
+        deployment = build_deployment(plugin, certified.material)
+        writes = (Apply(deployment), _tell_restart(plugin))
+    elif step is Step.WAIT:
+        writes = _refresh(plugin, certified, behind, pods)
+    used = found.present or newest
+    return Proven(
+        Plan(verdict, writes, found.looks),
+        used.outcome.identity,
+        takes_new=succeeded and found.present is None,
+        deployment=deployment,
+    )
+
+
+def _serving(pods: Sequence[PodFacts]) -> list[PodFacts]:
+    return [pod for pod in pods if pod.ready and not pod.deleting]
+
+
+def _tell_restart(plugin: Plugin) -> Tell:
+    message = (
+        f"Deployment {plugin.name} is restarted: its pods have not taken their renewed "
+        "certificates. A server that reloads its files needs no restart."
+    )
+    return Tell(plugin, "RestartingPods", message)
+
+
+def _decide(
+    plugin: Plugin,
+    certified: Certified,
+    behind: tuple[str, ...],
+    restarted_for: str,
+    now: datetime,
+) -> Step:
+    """Decide about pods that have not followed."""
+    return decide_following(
+        FollowInput(
+            mode=plugin.spec.tls.reload,
+            behind=behind,
+            certificates=certified.material,
+            restarted_for=restarted_for,
+            changed_at=_changed_at(certified),
+            now=now,
         )
-    return Proven(verdict, newest.outcome.identity, succeeded, step)
+    )
 
 
 def _former(context: Context, certified: Certified, wanted: Endpoint) -> Endpoint | None:
@@ -108,26 +178,12 @@ def _end_of_calls(pods: Sequence[PodFacts], now: datetime) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class _Rounds:
-    """The handshakes of one pass, and what follows from pods that are behind."""
+    """The handshakes of one pass."""
 
     context: Context
     proofs: Proofs
     certified: Certified
     restarted_for: str
-
-    def decide(self, behind: tuple[str, ...]) -> Step:
-        """Decide about pods that have not followed."""
-        certified = self.certified
-        return decide_following(
-            FollowInput(
-                mode=self.context.plugin.spec.tls.reload,
-                behind=behind,
-                certificates=certified.material,
-                restarted_for=self.restarted_for,
-                changed_at=_changed_at(certified),
-                now=self.context.now,
-            )
-        )
 
     async def shake(
         self, endpoint: Endpoint, client_secret: str, pods: Sequence[PodFacts]
@@ -148,13 +204,17 @@ class _Rounds:
             outcome = next((o for o in outcomes.values() if not o.succeeded), outcomes[""])
             behind = _outdated(outcomes, self.certified, pods)
             proof = self.proofs.note(key, fingerprint, outcome, behind, context.env.clock())
-        context.wake.append(proof.due(self._interval(proof.behind)))
         return proof
+
+    def due(self, proof: Proof) -> tuple[datetime, ...]:
+        """Say when the handshake is to be repeated."""
+        return (proof.due(self._interval(proof.behind)),)
 
     def _interval(self, behind: tuple[str, ...]) -> timedelta:
         """Say how soon to look again after a success: soon where pods are expected to follow."""
-        expecting = self.decide(behind) is Step.WAIT
-        return LOOK_AGAIN if expecting else self.context.plugin.spec.handshake.interval
+        plugin, now = self.context.plugin, self.context.now
+        step = _decide(plugin, self.certified, behind, self.restarted_for, now)
+        return LOOK_AGAIN if step is Step.WAIT else plugin.spec.handshake.interval
 
 
 async def _ask_all(
@@ -216,14 +276,15 @@ def _changed_at(certified: Certified) -> datetime | None:
     return max(changes, default=None)
 
 
-async def _refresh(
-    context: Context, certified: Certified, behind: Sequence[str], pods: Sequence[PodFacts]
-) -> None:
+def _refresh(
+    plugin: Plugin, certified: Certified, behind: Sequence[str], pods: Sequence[PodFacts]
+) -> tuple[RefreshPod, ...]:
     """Have the kubelet bring pods up to date at once."""
-    for pod in pods:
-        if pod.name in behind and pod.refreshed_for != certified.material:
-            await context.env.writer.refresh(context.plugin, pod.name, certified.material)
-            context.wrote.append(f"Pod {pod.name}")
+    return tuple(
+        RefreshPod(plugin.namespace, pod.name, certified.material)
+        for pod in pods
+        if pod.name in behind and pod.refreshed_for != certified.material
+    )
 
 
 def _material(context: Context, client_secret: str) -> Material:

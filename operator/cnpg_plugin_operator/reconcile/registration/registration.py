@@ -33,8 +33,9 @@ from cnpg_plugin_operator.decide.registration.touch import (
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.desired.service import build_endpoint
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
-from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.shared import CNPGView
+from cnpg_plugin_operator.reconcile.stages import Plan
+from cnpg_plugin_operator.reconcile.writes import Nudge
 
 SOON: Final = timedelta(seconds=5)
 """CloudNativePG registers a published Service within a second or two (1.30.0)."""
@@ -86,53 +87,33 @@ def announcing(
 class Registering:
     """How far the registration got."""
 
-    verdict: Verdict
+    plan: Plan
     overdue: bool = False
     """Whether CloudNativePG takes longer than it should: no reason to ask it often."""
     need: RestartNeed | None = None
     """The restart that the plugin needs."""
-    after: timedelta | None = None
-    """When to decide again."""
-    nudged: tuple[str, ...] = ()
-    """The Clusters that were annotated."""
 
 
-async def judge(
-    env: Environment,
-    plugin: Plugin,
-    view: CNPGView,
-    seen: Snapshot,
-    announcement: Announcement,
-    identity: Identity | None,
-    registered: str,
-    now: datetime,
+def plan_registration(
+    given: RegistrationInput, view: CNPGView, plugin: Plugin, *, nudging: bool
 ) -> Registering:
-    """Judge the registration of an announcement, and say whether it needs a restart."""
-    given = RegistrationInput(
-        name=plugin.name,
-        service=plugin.service_name,
-        policy=plugin.spec.restart_policy or env.settings.restart_policy,
-        announcement=announcement,
-        cnpg=view.cnpg[0],
-        event=seen.event,
-        clusters=seen.clusters,
-        registered_revision=registered,
-        now=now,
-        identity=identity,
-    )
-    verdict = decide_registration(given)
-    awaiting = verdict.reason in (Reason.AWAITING_REGISTRATION, Reason.REREGISTERING)
-    step = Registering(verdict, overdue=awaiting and now - announcement.told_at >= SOON)
+    """Judge the registration of an announcement, and say whether it needs a restart.
+
+    The Clusters of a registered plugin that would not notice are nudged where the resource and the
+    administrator (`nudging`) want that. Raises the error that ended the restart.
+    """
+    verdict, told_at = decide_registration(given), given.announcement.told_at
     replacing = verdict.reason is Reason.RESTARTING and bool(given.cnpg.olm)
     if verdict.reason is Reason.RESTART_PENDING or replacing:
-        need = RestartNeed(announcement.revision, announcement.announced_at, insists(given))
-        return Registering(await_restart(verdict, view), need=need)
-    if verdict.is_true:
-        step = await _refresh(env, plugin, given, step)
-        if find_blocked(given.clusters):
-            # It may be for a moment; nothing wakes while it stays so.
-            step = replace(step, after=min(step.after or REMEDY_TAKES, REMEDY_TAKES))
-    return step
+        revision, announced_at = given.announcement.revision, given.announcement.announced_at
+        need = RestartNeed(revision, announced_at, insists(given))
+        return Registering(Plan(await_restart(verdict, view)), need=need)
+    awaiting = verdict.reason in (Reason.AWAITING_REGISTRATION, Reason.REREGISTERING)
+    if not verdict.is_true:
+        return Registering(Plan(verdict), overdue=awaiting and given.now - told_at >= SOON)
+    nudges = _nudge(given, plugin.name) if plugin.spec.nudge_clusters and nudging else ()
+    looks = tuple(given.now + pause for pause in _find_pauses(given))
+    return Registering(Plan(verdict, nudges, looks=looks))
 
 
 def await_restart(verdict: Verdict, view: CNPGView) -> Verdict:
@@ -148,20 +129,19 @@ def await_restart(verdict: Verdict, view: CNPGView) -> Verdict:
     return replace(verdict, message=message)
 
 
-async def _refresh(
-    env: Environment, plugin: Plugin, given: RegistrationInput, step: Registering
-) -> Registering:
-    """Nudge the Clusters that would not notice, as far as it is allowed; look again if some lag."""
+def _find_pauses(given: RegistrationInput) -> list[timedelta]:
+    """Say when to look again at Clusters that lag behind, or are blocked."""
     waited = given.now - given.announcement.told_at
-    users = [cluster for cluster in given.clusters if cluster.plugin_status is not None]
-    waits = [t - waited for t in (REBUILD_TIME, STALE_GRACE) if waited < t]
-    after = min(waits, default=None) if users else None
+    users = any(cluster.plugin_status is not None for cluster in given.clusters)
+    pauses = [t - waited for t in (REBUILD_TIME, STALE_GRACE) if users and waited < t]
+    # Blocked Clusters may be so for a moment; nothing wakes while they stay so.
+    return [*pauses, *([REMEDY_TAKES] if find_blocked(given.clusters) else [])]
+
+
+def _nudge(given: RegistrationInput, plugin: str) -> tuple[Nudge, ...]:
+    """Nudge the Clusters that would not notice."""
+    announcement = given.announcement
     chosen = choose_nudged(
-        given.clusters, given.identity, given.announcement, given.cnpg.version, given.now
+        given.clusters, given.identity, announcement, given.cnpg.version, given.now
     )
-    if not plugin.spec.nudge_clusters or not env.settings.grants.nudging:
-        return replace(step, after=after)
-    for cluster in chosen:
-        await env.restarter.nudge(cluster, plugin.name, nudge_token(given.announcement))
-    named = tuple(f"Cluster {cluster.namespace}/{cluster.name}" for cluster in chosen)
-    return replace(step, after=after, nudged=named)
+    return tuple(Nudge(cluster, plugin, nudge_token(announcement)) for cluster in chosen)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.plugin import names_sidecar
-from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.clusters import name_busy
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.registration.restart import (
@@ -19,15 +19,19 @@ from cnpg_plugin_operator.decide.registration.restart import (
     find_uncovered,
 )
 from cnpg_plugin_operator.errors import ForbiddenError
-from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.records import Records
 from cnpg_plugin_operator.reconcile.sidecar.mode_change import hide_services
+from cnpg_plugin_operator.reconcile.stages import Progress
+from cnpg_plugin_operator.reconcile.writes import Delete, RestartCNPG
 
 REFUSED_AGAIN: Final = timedelta(seconds=10)
 """Until a refused deletion of a pod is tried again: no event tells of a right that is granted."""
 
 NEXT_POD: Final = timedelta(seconds=1)
 """Until CloudNativePG's next pod is looked at, after one was deleted."""
+
+RECORDED: Final = timedelta(seconds=0.1)
+"""Until what was recorded or requested is looked at."""
 
 EVENT_REASON: Final = "RestartingCNPG"
 
@@ -40,7 +44,6 @@ class Restarting:
     refused: tuple[str, str] | None = None
     """The pod that the operator may not delete, and the API server's words."""
     after: timedelta | None = None
-    wrote: bool = False
 
 
 def plan_restart(
@@ -75,8 +78,7 @@ def plan_restart(
 
 
 async def restart_cnpg(
-    env: Environment,
-    namespace: str,
+    progress: Progress,
     given: RestartInput,
     decision: RestartDecision,
     records: Records,
@@ -84,33 +86,31 @@ async def restart_cnpg(
     coming: Collection[str],
 ) -> Restarting:
     """Carry a decision out. `coming` names the sidecars that CloudNativePG's next pods hold."""
-    cnpg = given.cnpg
+    cnpg, record = given.cnpg, decision.record
     match decision.action:
-        case Action.NOTHING:
-            return Restarting()
         case Action.WAIT:
             return Restarting(decision, after=decision.after)
         case Action.DELETE_POD:
+            uid = next((e.pod.uid for e in cnpg.pods if e.pod.name == decision.pod), None)
             try:
-                await env.restarter.delete_pod(namespace, cnpg, decision.pod)
+                await progress.make(Delete(kinds.POD, cnpg.namespace, decision.pod, uid))
             except ForbiddenError as error:
                 refused = (decision.pod, str(error))
                 return Restarting(decision, refused, after=REFUSED_AGAIN)
-            return Restarting(decision, after=NEXT_POD, wrote=True)
-        case Action.RESTART:
+            return Restarting(decision, after=NEXT_POD)
+        case Action.RESTART if record is not None:
             pass
-    record = decision.record
-    if record is None:
-        return Restarting()
-    await records.write_restart(sorted(record.revisions), cnpg.deployment, record)
+        case _:
+            return Restarting()
+    names = sorted(record.revisions)
+    await progress.make(*records.record_restart(names, cnpg.deployment, record))
     if not cnpg.olm:
-        await hide_services(env, namespace, cnpg.deployment, services, coming)
-        await env.restarter.restart(namespace, cnpg, record)
-    env.metrics.restarts.labels(namespace).inc()
+        await hide_services(progress, cnpg, services, coming)
+        await progress.make(RestartCNPG(cnpg, record))
+    progress.env.metrics.restarts.labels(cnpg.namespace).inc()
     message = f"Deployment {cnpg.deployment} is restarted: {decision.reason}."
-    for name in sorted(find_uncovered(given)):
-        await env.tell(records.resources.get(name), EVENT_REASON, message)
-    return Restarting(replace(decision, record=None), wrote=True)
+    await progress.make(*records.tell(sorted(find_uncovered(given)), EVENT_REASON, message))
+    return Restarting(replace(decision, record=None), after=RECORDED)
 
 
 def read_published(

@@ -1,15 +1,24 @@
 """Takes the label off Services whose plugins become sidecars, and puts it back where they stay."""
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.sidecar.mode_change import MovingInput, Sight, decide_sight
-from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.stages import Progress
+from cnpg_plugin_operator.reconcile.writes import (
+    HideService,
+    RecordSeen,
+    ShowService,
+    StripFinalizer,
+    Write,
+    delete,
+)
 
 
 def read_move(
@@ -30,12 +39,11 @@ def read_move(
 
 
 async def hide_services(
-    env: Environment,
-    namespace: str,
-    deployment: str,
+    progress: Progress,
+    cnpg: CNPGFacts,
     services: Collection[Mapping[str, Any]],
     coming: Collection[str],
-) -> list[str]:
+) -> None:
     """Take the label off the Services of plugins that the next pods of CloudNativePG hold.
 
     The pods are read after that: those that are made later cannot have seen the label.
@@ -46,33 +54,35 @@ async def hide_services(
         if observe.plugin_of(body) in coming
         and names.cnpg.PLUGIN_NAME in (body["metadata"].get("labels") or {})
     ]
-    for body in labelled:
-        await env.writer.hide_service(body)
+    await progress.make(*map(HideService, labelled))
     if labelled:
-        pods = await env.sidecars.pod_names(namespace, deployment)
-        for body in labelled:
-            await env.writer.note_seen(body, pods)
-    return [f"Service {body['metadata']['name']}" for body in labelled]
+        pods = await progress.env.sidecars.pod_names(cnpg.namespace, cnpg.deployment)
+        await progress.make(*(RecordSeen(body, tuple(pods)) for body in labelled))
 
 
 async def follow_move(
-    env: Environment,
+    progress: Progress,
     plugin: Plugin,
     services: Collection[Mapping[str, Any]],
     cnpg: CNPGFacts,
-) -> list[str]:
+) -> None:
     """Show the old Service to CloudNativePG or hide it, as its state asks for now."""
     service = next((body for body in services if observe.plugin_of(body) == plugin.name), None)
     move = read_move(plugin, service, cnpg)
     if move is None or service is None:
-        return []
+        return
     match decide_sight(move):
         case Sight.SHOW:
-            await env.writer.show_service(plugin, service)
-            return [f"Service {move.service.name}"]
+            await progress.make(ShowService(service, plugin))
         case Sight.HIDE:
-            return await hide_services(
-                env, plugin.namespace, cnpg.deployment, [service], {plugin.name}
-            )
+            await hide_services(progress, cnpg, [service], {plugin.name})
         case Sight.KEEP:
-            return []
+            pass
+
+
+def withdraw_service(service: Mapping[str, Any], now: datetime) -> tuple[Write, ...]:
+    """Plan the end of a Service: CloudNativePG's finalizer first, then the Service itself."""
+    facts = observe.read_service(service, now)
+    # Without its label, CloudNativePG 1.29.0 to 1.30.0 would never take the finalizer off.
+    stripped = (StripFinalizer(service),) if facts.cnpg_finalizer else ()
+    return (*stripped, *delete([(kinds.SERVICE, service)]))

@@ -5,7 +5,7 @@ refuses keeps no other one out.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,11 +24,12 @@ from cnpg_plugin_operator.decide.sidecar.rollout import (
 )
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import SidecarSet, record_trouble, retry_time
 from cnpg_plugin_operator.desired.objects import digest
-from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.records import Records
 from cnpg_plugin_operator.reconcile.sidecar.candidates import Candidates
 from cnpg_plugin_operator.reconcile.sidecar.mode_change import hide_services
 from cnpg_plugin_operator.reconcile.sidecar.pending import Pending
+from cnpg_plugin_operator.reconcile.stages import Progress
+from cnpg_plugin_operator.reconcile.writes import ApplySidecars
 
 EVENT_REASON: Final = "RollingCNPG"
 """Reason of the Event about a roll that was begun for sidecars."""
@@ -50,7 +51,6 @@ class Rolled:
 
     sidecars: SidecarSet
     decision: Rollout
-    wrote: list[str] = field(default_factory=list)
     after: timedelta | None = None
     """When to look again."""
 
@@ -59,7 +59,7 @@ class Rolled:
 class SidecarRollout:
     """The sidecars of one CloudNativePG, during one pass over their namespace."""
 
-    env: Environment
+    progress: Progress
     namespace: str
     cnpg: CNPGFacts
     candidates: Candidates
@@ -77,13 +77,13 @@ class SidecarRollout:
     async def advance(self) -> Rolled:
         """Bring CloudNativePG's Deployment closer to the set of sidecars that is wanted."""
         refused = self.pending.refused(self.key, self.now)
-        settings = self.env.settings
+        settings = self.progress.env.settings
         sidecars = self.candidates.compose(settings, self.now, refused)
         changed = self._find_records(sidecars)
         if changed:
             sidecars = self.candidates.compose(settings, self.now, refused, changed)
         for name, record in changed.items():
-            await self.records.write_sidecar(name, record)
+            await self.progress.make(*self.records.record_sidecar(name, record))
         decision = self._decide(sidecars)
         if decision.action is not Roll.APPLY:
             return self._result(sidecars, decision)
@@ -113,7 +113,7 @@ class SidecarRollout:
                 busy=tuple(name_busy(self.clusters, self.cnpg.watches)),
                 first=first,
                 last=last,
-                pace=self.env.settings.pace,
+                pace=self.progress.env.settings.pace,
                 now=self.now,
             )
         )
@@ -122,40 +122,41 @@ class SidecarRollout:
         return decision
 
     async def _apply(self, sidecars: SidecarSet, decision: Rollout) -> Rolled:
-        env, namespace, cnpg = self.env, self.namespace, self.cnpg
+        progress, cnpg = self.progress, self.cnpg
         coming = {
             name
             for name, member in sidecars.members.items()
             if member.wanted is not None and member.applied is not None
         }
-        hidden = await hide_services(env, namespace, cnpg.deployment, self.services, coming)
+        await hide_services(progress, cnpg, self.services, coming)
         # Without a pod, nothing rolls.
         rolled_at = self.now if cnpg.replicas else cnpg.rolled_at
         try:
-            await env.sidecars.apply(namespace, cnpg, sidecars.template, rolled_at)
+            await progress.make(ApplySidecars(cnpg, sidecars.template, rolled_at))
         except REFUSING as error:
             await self._isolate(sidecars, error)
             refused = self.pending.refused(self.key, self.now)
-            sidecars = self.candidates.compose(env.settings, self.now, refused)
+            sidecars = self.candidates.compose(progress.env.settings, self.now, refused)
             rest = Rollout(Roll.WAIT, "a sidecar was refused", LOOK_AGAIN)
             return self._result(sidecars, rest if sidecars.drift else Rollout(Roll.NOTHING))
         self.pending.settle(self.key)
         for name in sidecars.changed:
             self.pending.accept(self.key, name)
         await self._tell(sidecars)
-        return Rolled(sidecars, decision, [*hidden, f"Deployment {cnpg.deployment}"])
+        return Rolled(sidecars, decision)
 
     async def _tell(self, sidecars: SidecarSet) -> None:
         """Report a roll in the metrics, in the status and in the Events of what it is for."""
         cnpg, changed = self.cnpg, sorted(sidecars.changed)
         if cnpg.replicas:
-            self.env.metrics.restarts.labels(self.namespace).inc()
+            self.progress.env.metrics.restarts.labels(self.namespace).inc()
         reason = f"sidecars change ({', '.join(changed) or sidecars.drift})"
         record = RestartRecord(self.now, reason=reason)
-        await self.records.write_restart(changed, cnpg.deployment, record)
         message = f"Deployment {cnpg.deployment} is rolled: {reason}."
-        for name in changed:
-            await self.env.tell(self.records.resources.get(name), EVENT_REASON, message)
+        await self.progress.make(
+            *self.records.record_restart(changed, cnpg.deployment, record),
+            *self.records.tell(changed, EVENT_REASON, message),
+        )
 
     def _result(self, sidecars: SidecarSet, decision: Rollout) -> Rolled:
         """Say when to look again: for the decision, for a quarantine that ends, for a blockade."""
@@ -200,9 +201,9 @@ class SidecarRollout:
 
     async def _try_alone(self, name: str) -> Exception | None:
         """Ask the API server whether it would take one sidecar, and nothing else that changes."""
-        alone = self.candidates.compose(self.env.settings, self.now, {}, only=name)
+        alone = self.candidates.compose(self.progress.env.settings, self.now, {}, only=name)
         try:
-            await self.env.sidecars.apply(
+            await self.progress.env.sidecars.apply(
                 self.namespace, self.cnpg, alone.template, None, dry_run=True
             )
         except REFUSING as refusal:

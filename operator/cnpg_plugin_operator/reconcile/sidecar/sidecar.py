@@ -14,7 +14,6 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.api.untrusted import mapping
-from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.acceptance.acceptance import decide_acceptance
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement
@@ -36,8 +35,8 @@ from cnpg_plugin_operator.reconcile.pruning import Pruning
 from cnpg_plugin_operator.reconcile.registration.registration import await_restart
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Wants
 from cnpg_plugin_operator.reconcile.sidecar.candidates import judge_by
-from cnpg_plugin_operator.reconcile.sidecar.mode_change import read_move
-from cnpg_plugin_operator.reconcile.stages import Failure, Stage, next_look, walk
+from cnpg_plugin_operator.reconcile.sidecar.mode_change import read_move, withdraw_service
+from cnpg_plugin_operator.reconcile.stages import Failure, Plan, Progress, Stages, next_look, walk
 from cnpg_plugin_operator.reconcile.status import build_report
 
 
@@ -52,10 +51,9 @@ class SidecarPass:
     status: Mapping[str, Any]
     now: datetime = field(init=False)
     verdicts: dict[Type, Verdict] = field(default_factory=dict)
-    wrote: list[str] = field(default_factory=list)
+    _progress: Progress = field(init=False)
     deferred: bool = field(init=False, default=False)
     """Whether the namespace's pass has to judge this generation first; nothing is reported then."""
-    _wake: list[datetime] = field(default_factory=list)
     _seen: SidecarSnapshot = field(init=False)
     _given: SidecarInput = field(init=False)
     _outcome: HandshakeOutcome | None = field(init=False, default=None)
@@ -69,14 +67,15 @@ class SidecarPass:
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
         self._seen = await self.env.sidecars.snapshot(self.plugin, self.view.cnpg)
         self.now = self.env.clock()
-        stages: dict[Type, Stage] = {
-            Type.ACCEPTED: self._accept,
-            Type.CERTIFICATES_READY: self._certify,
-            Type.AVAILABLE: self._run,
-            Type.HANDSHAKE_SUCCEEDED: self._shake,
-            Type.REGISTERED: self._register,
+        self._progress = Progress(self.env)
+        stages: Stages = {
+            Type.ACCEPTED: (self._accept,),
+            Type.CERTIFICATES_READY: (self._certify,),
+            Type.AVAILABLE: (self._run,),
+            Type.HANDSHAKE_SUCCEEDED: (self._shake,),
+            Type.REGISTERED: (self._register, self._prune),
         }
-        self.failure = await walk(stages, self.verdicts)
+        self.failure = await walk(stages, self._progress, self.verdicts)
         report = build_report(
             self.verdicts, self.view.cnpg, self._seen.clusters, self._identity, self._registered
         )
@@ -91,7 +90,12 @@ class SidecarPass:
 
     def retry_after(self) -> float:
         """Seconds until the next pass, should nothing wake it earlier."""
-        return next_look(self.verdicts, self._wake, self.now)
+        return next_look(self.verdicts, self._progress.looks, self.now)
+
+    @property
+    def wrote(self) -> list[str]:
+        """What this pass wrote, for the log."""
+        return self._progress.wrote
 
     @property
     def wants(self) -> Wants:
@@ -112,14 +116,15 @@ class SidecarPass:
     def _identity(self) -> Identity | None:
         return self._outcome.identity if self._outcome is not None else None
 
-    async def _accept(self) -> Verdict:
+    async def _accept(self) -> Plan:
         settings = self.env.settings
-        return decide_acceptance(judge_by(self.plugin, self.view, self._seen, settings))
+        return Plan(decide_acceptance(judge_by(self.plugin, self.view, self._seen, settings)))
 
-    async def _certify(self) -> Verdict:
-        return yes(Reason.NOT_NEEDED, "A unix socket in CloudNativePG's own pod needs none.")
+    async def _certify(self) -> Plan:
+        message = "A unix socket in CloudNativePG's own pod needs none."
+        return Plan(yes(Reason.NOT_NEEDED, message))
 
-    async def _run(self) -> Verdict:
+    async def _run(self) -> Plan:
         plugin, view = self.plugin, self.view
         if (error := view.failed.get(Type.AVAILABLE)) is not None:
             raise error
@@ -127,7 +132,7 @@ class SidecarPass:
         member = view.sidecars.members.get(plugin.name) if view.sidecars is not None else None
         if not judged or view.sidecars is None or member is None:
             self.deferred = True
-            return unknown(Reason.SIDECAR_PENDING, "The sidecar has not been judged yet.")
+            return Plan(unknown(Reason.SIDECAR_PENDING, "The sidecar has not been judged yet."))
         self._given = SidecarInput(
             namespace=plugin.namespace,
             name=plugin.name,
@@ -140,49 +145,45 @@ class SidecarPass:
             now=self.now,
             registered=self._registered,
         )
-        return decide_sidecar(self._given)
+        return Plan(decide_sidecar(self._given))
 
-    async def _shake(self) -> Verdict:
+    async def _shake(self) -> Plan:
         verdict, self._outcome = judge_handshake(self._given)
-        if verdict.is_true:
-            return verdict
-        late = next(find_late(self._given), None)
-        return self._cure(verdict, late) if late is not None else verdict
+        late = None if verdict.is_true else next(find_late(self._given), None)
+        return Plan(self._cure(verdict, late) if late is not None else verdict)
 
-    async def _register(self) -> Verdict:
+    async def _register(self) -> Plan:
         given, outcome = self._given, self._outcome
         verdict = judge_registration(given, outcome.identity if outcome is not None else None)
         late = next(find_late(given), None) or next(find_forgotten(given), None)
         if late is not None:
-            return self._cure(unknown(verdict.reason, verdict.message), late)
+            return Plan(self._cure(unknown(verdict.reason, verdict.message), late))
         move = read_move(self.plugin, self._seen.service, self.view.cnpg[0])
+        plan = Plan(verdict)
         if verdict.is_true and move is not None:
-            verdict = await self._leave_service(verdict, move)
-        if verdict.is_true:
-            self._registered = given.revision
-            self.wrote += await self.pruning.prune(self.env, self.plugin, [], ())
-            blocked = bool(find_blocked(given.clusters))
-            pause = REMEDY_TAKES if blocked else self.plugin.spec.handshake.interval
-            self._wake.append(self.now + pause)
-        return verdict
+            plan = self._leave_service(verdict, move)
+        if plan.verdict is None or not plan.verdict.is_true:
+            return plan
+        self._registered = given.revision
+        blocked = bool(find_blocked(given.clusters))
+        pause = REMEDY_TAKES if blocked else self.plugin.spec.handshake.interval
+        return replace(plan, looks=(self.now + pause,))
 
-    async def _leave_service(self, verdict: Verdict, move: MovingInput) -> Verdict:
+    async def _prune(self) -> Plan:
+        return await self.pruning.plan(self.env, self.plugin, [], ())
+
+    def _leave_service(self, verdict: Verdict, move: MovingInput) -> Plan:
         """End the Service of a plugin that was Standalone, once no leader depends on it."""
         name, service = move.service.name, self._seen.service
         if may_leave(move) and service is not None:
-            if observe.read_service(service, self.now).cnpg_finalizer:
-                # Without its label, CloudNativePG 1.29.0 to 1.30.0 would never take it off.
-                await self.env.remover.strip_cnpg_finalizer(self.plugin, service)
-            await self.env.remover.withdraw_service(self.plugin, service)
-            self.wrote.append(f"Service {name}")
-            return verdict
+            return Plan(verdict, withdraw_service(service, self.now))
         waiting = unknown(
             Reason.AWAITING_REGISTRATION,
             f"CloudNativePG reaches the plugin through Service {name}, which it saw when it "
             "started; it is restarted once to use the socket.",
         )
         seen = find_seen(move, self._given.revision)
-        return self._cure(waiting, seen) if seen is not None else waiting
+        return Plan(self._cure(waiting, seen) if seen is not None else waiting)
 
     def _cure(self, verdict: Verdict, late: Announcement) -> Verdict:
         """Ask for one restart of CloudNativePG for a sidecar that came right too late for it."""

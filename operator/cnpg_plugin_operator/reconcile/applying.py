@@ -1,0 +1,105 @@
+"""The one place where the writes of plans are made.
+
+A write that changes nothing is not sent, so a pass without changes writes nothing. Nothing is
+decided here.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.cluster.apply import Writer
+from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
+from cnpg_plugin_operator.cluster.removal import Remover
+from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.reconcile import writes
+from cnpg_plugin_operator.reconcile.environment import Applied
+from cnpg_plugin_operator.reconcile.writes import Write
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterApplier:
+    """Makes the writes of plans in the cluster."""
+
+    writer: Writer
+    remover: Remover
+    restarter: Restarter
+    sidecars: Sidecars
+    clock: Callable[[], datetime]
+
+    async def apply(self, write: Write, live: Mapping[str, Any] | None) -> Applied:
+        """Make one write; `live` is the object as it is known."""
+        match write:
+            case writes.Apply(body):
+                found, written = await self.writer.apply(body, live)
+                return Applied(found, written=written)
+            case writes.Delete(kind, namespace, name, uid):
+                await self.remover.delete(kind, namespace or None, name, uid)
+            case writes.RefreshPod(namespace, pod, certificates):
+                await self.writer.refresh(namespace, pod, certificates)
+            case writes.RevokeAccount(deployment):
+                await self.remover.revoke_account(deployment)
+            case writes.AddFinalizer(resource):
+                await self.writer.add_finalizer(resource)
+            case writes.RemoveFinalizer(resource):
+                await self.writer.remove_finalizer(resource)
+            case writes.Record(resource, part):
+                await self.writer.report_shared(resource, part)
+            case writes.Tell():
+                await self._tell(write)
+            case writes.WriteSecret() | writes.RestoreMarks() | writes.TakeOver():
+                return await self._write_secret(write)
+            case _:
+                await self._apply_for_cnpg(write)
+        return Applied()
+
+    async def _write_secret(self, write: writes.OfSecret) -> Applied:
+        """Change a Secret with a key."""
+        match write:
+            case writes.WriteSecret(body, known):
+                return Applied(await self.writer.write_secret(body, known))
+            case writes.RestoreMarks(body, known, marks):
+                return Applied(await self.writer.restore_marks(body, known, marks))
+            case writes.TakeOver(plugin, known, marks):
+                return Applied(await self.writer.take_over(plugin, known, marks))
+
+    async def _apply_for_cnpg(self, write: writes.ForCNPG) -> None:
+        """Make a write that CloudNativePG reads."""
+        match write:
+            case writes.RecordRivals(service, record):
+                await self.writer.note_disturbance(service, record)
+            case writes.StripFinalizer(service):
+                await self.remover.strip_cnpg_finalizer(service)
+            case writes.HideService(service):
+                await self.writer.hide_service(service)
+            case writes.ShowService(service, plugin):
+                await self.writer.show_service(plugin, service)
+            case writes.RecordSeen(service, pods):
+                await self.writer.note_seen(service, pods)
+            case writes.Nudge(cluster, name, token):
+                await self.restarter.nudge(cluster, name, token)
+            case writes.RestartCNPG(cnpg, restart):
+                await self.restarter.restart(cnpg, restart)
+            case writes.RecordWithdrawal(cnpg, plugin_name, now):
+                await self.restarter.record_withdrawal(cnpg, plugin_name, now)
+            case writes.ApplySidecars(cnpg, template, rolled_at):
+                await self.sidecars.apply(cnpg.namespace, cnpg, template, rolled_at)
+
+    async def _tell(self, event: writes.Tell) -> None:
+        resource = event.resource
+        try:
+            await self.writer.event(
+                resource,
+                reason=event.reason,
+                message=event.message,
+                warning=event.warning,
+                now=self.clock(),
+            )
+        except errors.ClusterError as error:
+            reference = {"namespace": resource.namespace, "plugin": resource.name}
+            logger.warning("an Event was not written: %s", error, extra=reference)

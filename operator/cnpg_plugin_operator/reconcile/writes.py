@@ -1,0 +1,350 @@
+"""Every write that a pass can ask for, as data.
+
+Nothing here reads, writes or decides. `applying` makes each of them, and `dry_run` describes it
+instead.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from cnpg_plugin_operator.api.plugin import Plugin, Resource
+from cnpg_plugin_operator.api.records import RestartRecord
+from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.secrets import Secret
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
+from cnpg_plugin_operator.desired.objects import Object
+
+Target = tuple[str, str]
+"""Kind and name of an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OfBody:
+    """A change of an object that the plan has, as it is or as it should be."""
+
+    body: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is written."""
+        return self.body["kind"], self.body["metadata"]["name"]
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace; empty where it has none."""
+        return str(self.body["metadata"].get("namespace") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Apply(_OfBody):
+    """Apply an object, where the live one differs."""
+
+    body: Object = field(repr=False)
+    purpose: ClassVar[str] = "keep it as it is wanted"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSecret(_OfBody):
+    """Write a Secret with a newly generated key, unless another writer came first."""
+
+    body: Object = field(repr=False)
+    known: Secret | None
+    """The Secret as it is."""
+    purpose: ClassVar[str] = "issue a certificate with a new key"
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreMarks(_OfBody):
+    """Restore labels, owner and uid of a Secret; its key stays."""
+
+    body: Object = field(repr=False)
+    known: Secret
+    marks: Mapping[str, Any]
+    purpose: ClassVar[str] = "restore its labels, owner and uid"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Take a Secret that is in use from cert-manager, and delete its Certificate."""
+
+    plugin: Plugin
+    known: Secret
+    marks: Mapping[str, Any]
+    purpose: ClassVar[str] = "take it over from cert-manager, and delete its Certificate"
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is written."""
+        return kinds.SECRET.kind, self.known.name
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.plugin.namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete an object, unless another one has its name by now."""
+
+    kind: kinds.Kind
+    namespace: str
+    """Empty where it has none."""
+    name: str
+    uid: str | None
+    purpose: ClassVar[str] = "it is no longer wanted"
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is deleted."""
+        return self.kind.kind, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class _OfService:
+    """A change of a plugin's Service."""
+
+    service: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is written."""
+        return kinds.SERVICE.kind, self.service["metadata"]["name"]
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return str(self.service["metadata"]["namespace"])
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRivals(_OfService):
+    """Record on a plugin's Service which others have its plugin's name."""
+
+    record: str
+    purpose: ClassVar[str] = "record that other Services have the plugin's name"
+
+
+@dataclass(frozen=True, slots=True)
+class StripFinalizer(_OfService):
+    """Remove CloudNativePG's finalizer from a Service that it no longer looks at."""
+
+    purpose: ClassVar[str] = "remove CloudNativePG's finalizer"
+
+
+@dataclass(frozen=True, slots=True)
+class HideService(_OfService):
+    """Remove CloudNativePG's label from a Service."""
+
+    purpose: ClassVar[str] = "remove CloudNativePG's label"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowService(_OfService):
+    """Restore CloudNativePG's label on a Service."""
+
+    plugin: Plugin
+    purpose: ClassVar[str] = "restore CloudNativePG's label"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSeen(_OfService):
+    """Record which of CloudNativePG's pods may have seen the label of a Service."""
+
+    pods: tuple[str, ...]
+    purpose: ClassVar[str] = "record which pods may have seen its label"
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshPod:
+    """Annotate a pod, so that the kubelet updates its mounted Secrets at once."""
+
+    namespace: str
+    pod: str
+    certificates: str
+    """The certificates that it is to have."""
+    purpose: ClassVar[str] = "have the kubelet update its Secrets at once"
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is written."""
+        return kinds.POD.kind, self.pod
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Annotate a Cluster, so that CloudNativePG reconciles it."""
+
+    cluster: ClusterFacts
+    plugin: str
+    token: str
+    purpose: ClassVar[str] = "have CloudNativePG reconcile it"
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is written."""
+        return kinds.CLUSTER.kind, self.cluster.name
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.cluster.namespace
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAccount:
+    """End the use of an account in a plugin's Deployment; its pods keep running without rights."""
+
+    deployment: Mapping[str, Any] = field(repr=False)
+    purpose: ClassVar[str] = "remove the account, which is not granted"
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is written."""
+        return kinds.DEPLOYMENT.kind, self.deployment["metadata"]["name"]
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return str(self.deployment["metadata"]["namespace"])
+
+
+@dataclass(frozen=True, slots=True)
+class _OfResource:
+    """A change of a `CNPGPlugin`."""
+
+    resource: Resource
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is written."""
+        return kinds.PLUGIN.kind, self.resource.name
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.resource.namespace
+
+
+@dataclass(frozen=True, slots=True)
+class AddFinalizer(_OfResource):
+    """Add this operator's finalizer to a resource."""
+
+    purpose: ClassVar[str] = "add the operator's finalizer"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFinalizer(_OfResource):
+    """Remove this operator's finalizer, so that the resource can be deleted."""
+
+    purpose: ClassVar[str] = "remove the operator's finalizer"
+
+
+@dataclass(frozen=True, slots=True)
+class Record(_OfResource):
+    """Write the part of a status that the namespace's pass owns, all of it at once."""
+
+    part: Mapping[str, Any]
+    purpose: ClassVar[str] = "record what is done about its sidecar or CloudNativePG"
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Write an Event on a resource; one that is refused costs nothing else."""
+
+    resource: Resource
+    reason: str
+    message: str
+    warning: bool = False
+
+    @property
+    def target(self) -> Target:
+        """Kind of what is written, and name of the resource."""
+        return kinds.EVENT.kind, self.resource.name
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.resource.namespace
+
+    @property
+    def purpose(self) -> str:
+        """What it tells."""
+        return f"tell {self.reason}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class _OfCNPG:
+    """A change of CloudNativePG's Deployment."""
+
+    cnpg: CNPGFacts
+
+    @property
+    def target(self) -> Target:
+        """Kind and name of what is written."""
+        return kinds.DEPLOYMENT.kind, self.cnpg.deployment
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.cnpg.namespace
+
+
+@dataclass(frozen=True, slots=True)
+class RestartCNPG(_OfCNPG):
+    """Request a rolling restart of CloudNativePG."""
+
+    record: RestartRecord
+    purpose: ClassVar[str] = "restart CloudNativePG"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordWithdrawal(_OfCNPG):
+    """Record the withdrawal of a plugin that CloudNativePG will continue to use."""
+
+    plugin_name: str
+    now: datetime
+    purpose: ClassVar[str] = "record the plugin that CloudNativePG does not forget by itself"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySidecars(_OfCNPG):
+    """Apply all sidecars of a namespace; an empty template removes all of them."""
+
+    template: Object = field(repr=False)
+    rolled_at: datetime | None
+    purpose: ClassVar[str] = "apply the set of sidecars, which rolls CloudNativePG"
+
+
+OfSecret = WriteSecret | RestoreMarks | TakeOver
+"""Changes of a Secret with a key."""
+
+ForCNPG = (
+    RecordRivals
+    | StripFinalizer
+    | HideService
+    | ShowService
+    | RecordSeen
+    | Nudge
+    | RestartCNPG
+    | RecordWithdrawal
+    | ApplySidecars
+)
+"""What CloudNativePG reads."""
+
+OfResource = AddFinalizer | RemoveFinalizer | Record | Tell
+"""What the resource itself or its Events say."""
+
+Write = Apply | Delete | RefreshPod | RevokeAccount | OfSecret | OfResource | ForCNPG
+"""Everything that a plan can ask for."""
+
+
+def delete(found: Iterable[tuple[kinds.Kind, Mapping[str, Any]]]) -> tuple[Delete, ...]:
+    """Plan to delete these objects, in their order; what is being deleted is left out."""
+    return tuple(
+        Delete(kind, metadata.get("namespace") or "", metadata["name"], metadata["uid"])
+        for kind, metadata in ((kind, body["metadata"]) for kind, body in found)
+        if not metadata.get("deletionTimestamp")
+    )
