@@ -17,6 +17,7 @@ from cnpg_plugin_operator.errors import OperatorError
 COMMANDS: Final = {
     "run": ("run", "run the operator"),
     "handshake": ("handshake", "shake hands with a plugin exactly as CloudNativePG would"),
+    "diagnose": ("diagnose", "say what the operator sees, decides and would write"),
     "await-sockets": ("await_sockets", "wait for the plugins in CloudNativePG's own pod"),
 }
 """The module of each command, and what it does."""
@@ -37,7 +38,10 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit status: 0 done, 1 the plugin or a setting is at fault."""
+    """Run a command; return its exit status: 0 done, 1 the plugin or a setting is at fault.
+
+    `diagnose` returns 2 where it could not tell.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] != [NEVER_FAILS]:
         return _run(words)

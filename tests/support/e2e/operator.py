@@ -123,6 +123,12 @@ class Operator:
             texts.append(output_of(argv))
         return "operator's log:\n" + "\n".join(texts)
 
+    def diagnose(self, *arguments: str) -> str:
+        """What its command `diagnose` prints in its pod, whatever it finds."""
+        where = ("exec", f"deployment/{self.deployment}", "--namespace", self.namespace)
+        command = ("cnpg-plugin-operator", "diagnose", *arguments)
+        return output_of(self.cluster.kubectl_argv(*where, "--", *command))
+
     def kill(self) -> None:
         """End it without notice, as a node that fails does; the Deployment makes another.
 
