@@ -79,31 +79,28 @@ class Writer:
         self._guard.note(key, "")
         return written
 
-    async def restore_marks(
-        self, desired: Object, live: Secret, marks: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
+    async def restore_marks(self, live: Secret, marks: Mapping[str, Any]) -> Mapping[str, Any]:
         """Restore labels, owner and uid of a Secret but keep its key; return it as it is now."""
-        key, _ = _identity(desired)
-        uid = desired["metadata"]["annotations"][names.annotations.UID]
+        namespace, uid = live.metadata["namespace"], marks["annotations"][names.annotations.UID]
+        key = (kinds.SECRET.kind, namespace, live.name)
         self._guard.admit(key, uid, "metadata", live.body)
         patch = {"metadata": {**marks, "resourceVersion": live.metadata["resourceVersion"]}}
-        restored = await self._client.merge_patch(kinds.SECRET, live.name, key[1], patch)
+        restored = await self._client.merge_patch(kinds.SECRET, live.name, namespace, patch)
         self._guard.note(key, uid)
         return restored
 
-    async def take_over(
-        self, plugin: Plugin, secret: Secret, marks: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
+    async def take_over(self, secret: Secret, marks: Mapping[str, Any]) -> Mapping[str, Any]:
         """Remove cert-manager's marks from a plugin's Secret, then delete its Certificate.
 
         The Secret is in use. It must not be deleted with the Certificate where cert-manager is
         configured to own Secrets. Returns it as it is now.
         """
+        namespace = secret.metadata["namespace"]
         taken = await self._client.merge_patch(
-            kinds.SECRET, secret.name, plugin.namespace, {"metadata": marks}
+            kinds.SECRET, secret.name, namespace, {"metadata": marks}
         )
         with contextlib.suppress(errors.KindMissingError):
-            await self._client.delete(kinds.CERTIFICATE, secret.name, plugin.namespace)
+            await self._client.delete(kinds.CERTIFICATE, secret.name, namespace)
         return taken
 
     async def refresh(self, namespace: str, pod: str, certificates: str) -> None:

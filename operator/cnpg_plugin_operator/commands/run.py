@@ -115,7 +115,7 @@ def build_environment(
     sidecars = Sidecars(client, reader, guard=guard)
     return Environment(
         reader=reader,
-        applier=ClusterApplier(writer, remover, restarter, sidecars, utc_now),
+        applier=ClusterApplier(writer, remover, restarter, sidecars, utc_now, slots.aside),
         writer=writer,
         remover=remover,
         namespaces=Namespaces(client, reader, sidecars_allowed=settings.grants.sidecars),

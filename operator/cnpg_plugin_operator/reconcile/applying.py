@@ -4,19 +4,26 @@ A write that changes nothing is not sent, so a pass without changes writes nothi
 decided here.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.removal import Remover
+from cnpg_plugin_operator.cluster.secrets import read
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
+from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.pairs import build_pair
+from cnpg_plugin_operator.pki.issuing import issue_leaf
 from cnpg_plugin_operator.reconcile import writes
-from cnpg_plugin_operator.reconcile.environment import Applied
+from cnpg_plugin_operator.reconcile.environment import Applied, Aside
+from cnpg_plugin_operator.reconcile.workers import Lane
 from cnpg_plugin_operator.reconcile.writes import Write
 
 logger = logging.getLogger(__name__)
@@ -31,6 +38,7 @@ class ClusterApplier:
     restarter: Restarter
     sidecars: Sidecars
     clock: Callable[[], datetime]
+    aside: Aside
 
     async def apply(self, write: Write, live: Mapping[str, Any] | None) -> Applied:
         """Make one write; `live` is the object as it is known."""
@@ -52,21 +60,32 @@ class ClusterApplier:
                 await self.writer.report_shared(resource, part)
             case writes.Tell():
                 await self._tell(write)
-            case writes.WriteSecret() | writes.RestoreMarks() | writes.TakeOver():
-                return await self._write_secret(write)
+            case (
+                writes.WriteSecret()
+                | writes.IssuePair()
+                | writes.RestoreMarks()
+                | writes.TakeOver()
+            ):
+                return await self._write_secret(write, live)
             case _:
                 await self._apply_for_cnpg(write)
         return Applied()
 
-    async def _write_secret(self, write: writes.OfSecret) -> Applied:
+    async def _write_secret(
+        self, write: writes.OfSecret, live: Mapping[str, Any] | None
+    ) -> Applied:
         """Change a Secret with a key."""
         match write:
             case writes.WriteSecret(body, known):
                 return Applied(await self.writer.write_secret(body, known))
-            case writes.RestoreMarks(body, known, marks):
-                return Applied(await self.writer.restore_marks(body, known, marks))
-            case writes.TakeOver(plugin, known, marks):
-                return Applied(await self.writer.take_over(plugin, known, marks))
+            case writes.IssuePair():
+                known = read(live) if live is not None else None
+                body = await issue_pair(write, self.aside)
+                return Applied(await self.writer.write_secret(body, known))
+            case writes.RestoreMarks(known, marks):
+                return Applied(await self.writer.restore_marks(known, marks))
+            case writes.TakeOver(known, marks):
+                return Applied(await self.writer.take_over(known, marks))
 
     async def _apply_for_cnpg(self, write: writes.ForCNPG) -> None:
         """Make a write that CloudNativePG reads."""
@@ -103,3 +122,26 @@ class ClusterApplier:
         except errors.ClusterError as error:
             reference = {"namespace": resource.namespace, "plugin": resource.name}
             logger.warning("an Event was not written: %s", error, extra=reference)
+
+
+async def issue_pair(write: writes.IssuePair, aside: Aside) -> Object:
+    """Generate the key of a pair and sign its certificate; give the Secret that holds both."""
+    tls = write.plugin.spec.tls
+    issue = partial(
+        issue_leaf,
+        write.authority,
+        common_name=write.subject,
+        dns_names=write.dns_names,
+        usage=write.usage,
+        algorithm=tls.private_key.algorithm,
+        size=tls.private_key.effective_size,
+        lifetime=tls.duration,
+        now=write.now,
+    )
+    if tls.private_key.algorithm == "RSA":
+        # It takes up to seconds, in a thread without the interpreter's lock (cryptography 50).
+        async with aside(Lane.KEY):
+            issued = await asyncio.to_thread(issue)
+    else:
+        issued = issue()
+    return build_pair(write.plugin, write.name, issued.data)

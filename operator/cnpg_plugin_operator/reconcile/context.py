@@ -15,11 +15,10 @@ from cnpg_plugin_operator.cluster.snapshot import Snapshot
 from cnpg_plugin_operator.decide.certificates.tls_rules import covers
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
-from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconcile.shared import Chains
-from cnpg_plugin_operator.reconcile.stages import Plan, Progress
-from cnpg_plugin_operator.reconcile.writes import Apply, Target
+from cnpg_plugin_operator.reconcile.stages import Progress
+from cnpg_plugin_operator.reconcile.writes import Target
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,12 +42,6 @@ class Context(Progress):
         for name, secret in self.secrets.items():
             self.live["Secret", name] = secret.body if secret is not None else None
 
-    async def apply(self, body: Object) -> Mapping[str, Any]:
-        """Apply one object where it differs from what is known of it."""
-        write = Apply(body)
-        await self.carry_out(Plan(writes=(write,)))
-        return self.live[write.target] or body
-
     def keep(self, target: Target, live: Mapping[str, Any]) -> None:
         """Keep an object as it was just written; of a Secret, what it holds as well."""
         known, self.live[target] = self.live.get(target), live
@@ -62,11 +55,6 @@ class Context(Progress):
         provider = self.plugin.provider
         possible = provider is not Provider.CERT_MANAGER or self.seen.cert_manager
         return provider if self.plugin.shares_chain and possible else None
-
-    async def refresh_secret(self, name: str) -> Secret | None:
-        """Read a Secret again: another writer may just have changed it."""
-        self.secrets[name] = await self.env.reader.secret(self.plugin.namespace, name)
-        return self.secrets[name]
 
     def pair(self, name: str) -> PairFacts:
         """Read what one of the Secrets holds; each is read once, until it is written."""

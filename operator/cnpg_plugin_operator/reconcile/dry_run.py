@@ -7,6 +7,7 @@ a Secret is described.
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.surplus import find_surplus
 from cnpg_plugin_operator.errors import UnforeseeableError
 from cnpg_plugin_operator.reconcile import writes
+from cnpg_plugin_operator.reconcile.applying import issue_pair
 from cnpg_plugin_operator.reconcile.environment import Applied, Handshaker
 from cnpg_plugin_operator.reconcile.writes import Write
 
@@ -68,7 +70,7 @@ class Recorder:
     async def apply(self, write: Write, live: Mapping[str, Any] | None) -> Applied:
         """Describe one write; an object that is applied is there from then on."""
         after: Mapping[str, Any] | None = None
-        verb, (kind, name) = "patch", write.target
+        verb, (kind, namespace, name) = "patch", write.place
         changes: tuple[str, ...] = (write.purpose,)
         match write:
             case writes.Apply(body):
@@ -79,7 +81,10 @@ class Recorder:
             case writes.WriteSecret(body, known):
                 verb = "create" if known is None else "apply"
                 after = foresee(body, known.body if known is not None else None)
-            case writes.RestoreMarks(_, known, marks):
+            case writes.IssuePair():
+                verb = "create" if live is None else "apply"
+                after = foresee(await issue_pair(write, lambda _: nullcontext()), live)
+            case writes.RestoreMarks(known, marks):
                 after = _merge(dict(known.body), {"metadata": dict(marks)})
             case writes.Delete():
                 verb = "delete"
@@ -87,7 +92,7 @@ class Recorder:
                 verb = "create"
             case _:
                 pass
-        self.writes.append(Described(verb, kind, write.namespace, name, changes))
+        self.writes.append(Described(verb, kind, namespace, name, changes))
         return Applied(after)
 
 

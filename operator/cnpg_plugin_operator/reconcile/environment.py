@@ -32,6 +32,10 @@ class Handshaker(Protocol):
         ...
 
 
+Aside = Callable[[Lane], AbstractAsyncContextManager[None]]
+"""Steps aside while a pass waits for something slow; see `Slots.aside`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What became of one write of a plan."""
@@ -64,8 +68,7 @@ class Environment:
     settings: Settings
     metrics: Metrics
     clock: Callable[[], datetime]
-    aside: Callable[[Lane], AbstractAsyncContextManager[None]] = lambda _: nullcontext()
-    """Steps aside while the pass waits for something slow; see `Slots.aside`."""
+    aside: Aside = lambda _: nullcontext()
 
 
 IN_PASSING: Final = 1.0

@@ -28,7 +28,11 @@ from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ConflictError
-from cnpg_plugin_operator.reconcile.certificates.certificates import PROVIDERS, Certified, certify
+from cnpg_plugin_operator.reconcile.certificates.certificates import (
+    PROVIDERS,
+    Certified,
+    Certifying,
+)
 from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.environment import LOOK_AT_CNPG, Environment
 from cnpg_plugin_operator.reconcile.handshake.handshake import (
@@ -71,7 +75,7 @@ class Pass:
     """Later than everything that was seen: a certificate may be a moment old."""
     verdicts: dict[Type, Verdict] = field(default_factory=dict)
     context: Context = field(init=False)
-    _certified: Certified = field(init=False)
+    _certifying: Certifying = field(init=False)
     _proven: Proven = field(init=False)
     _desired: list[Object] = field(init=False)
     _deployment: Object = field(init=False)
@@ -98,9 +102,11 @@ class Pass:
         self.context = Context(
             self.env, plugin=plugin, seen=snapshot, chains=self.chains, now=self.now
         )
+        key = (plugin.namespace, plugin.name, plugin.client_secret)
+        self._certifying = Certifying(self.context, self.status, self.proofs.followed(key))
         stages: Stages = {
             Type.ACCEPTED: (self._accept,),
-            Type.CERTIFICATES_READY: (self._certify,),
+            Type.CERTIFICATES_READY: self._certifying.steps,
             Type.AVAILABLE: (partial(self._deploy, access), self._watch_pods),
             Type.HANDSHAKE_SUCCEEDED: (self._shake,),
             Type.REGISTERED: (self._announce, self._register, self._prune),
@@ -113,7 +119,7 @@ class Pass:
             self._identity,
             self._registered,
         )
-        certified = getattr(self, "_certified", None)
+        certified = getattr(self._certifying, "certified", None)
         return replace(report, certificates=build_certificates(self.verdicts, certified))
 
     @property
@@ -188,12 +194,10 @@ class Pass:
             return ()
         return (RecordRivals(dict(service), record),)
 
-    async def _certify(self) -> Plan:
-        plugin = self.plugin
-        key = (plugin.namespace, plugin.name, plugin.client_secret)
-        followed = self.proofs.followed(key)
-        self._certified = await certify(self.context, self.status, followed=followed)
-        return Plan(self._certified.verdict)
+    @property
+    def _certified(self) -> Certified:
+        """The certificates, once their stage has come to a verdict."""
+        return self._certifying.certified
 
     async def _deploy(self, access: list[Object]) -> Plan:
         plugin, context = self.plugin, self.context

@@ -15,33 +15,48 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.pki.issuing import Authority
+from cnpg_plugin_operator.pki.profiles import Usage
 
 Target = tuple[str, str]
 """Kind and name of an object."""
 
+Place = tuple[str, str, str]
+"""Kind, namespace and name of an object; the namespace is empty where it has none."""
 
-@dataclass(frozen=True, slots=True)
-class _OfBody:
-    """A change of an object that the plan has, as it is or as it should be."""
 
-    body: Mapping[str, Any] = field(repr=False)
+class _Placed:
+    """Says what a write is about."""
+
+    __slots__ = ()
+
+    @property
+    def place(self) -> Place:
+        """What is written."""
+        raise NotImplementedError
 
     @property
     def target(self) -> Target:
         """Kind and name of what is written."""
-        return self.body["kind"], self.body["metadata"]["name"]
+        return self.place[0], self.place[2]
+
+
+@dataclass(frozen=True, slots=True)
+class _OfBody(_Placed):
+    """A change of an object that the plan has, as it is or as it should be."""
+
+    body: Object = field(repr=False)
 
     @property
-    def namespace(self) -> str:
-        """Its namespace; empty where it has none."""
-        return str(self.body["metadata"].get("namespace") or "")
+    def place(self) -> Place:
+        """What is written."""
+        return _find_place(self.body["kind"], self.body["metadata"])
 
 
 @dataclass(frozen=True, slots=True)
 class Apply(_OfBody):
     """Apply an object, where the live one differs."""
 
-    body: Object = field(repr=False)
     purpose: ClassVar[str] = "keep it as it is wanted"
 
 
@@ -49,78 +64,89 @@ class Apply(_OfBody):
 class WriteSecret(_OfBody):
     """Write a Secret with a newly generated key, unless another writer came first."""
 
-    body: Object = field(repr=False)
     known: Secret | None
     """The Secret as it is."""
     purpose: ClassVar[str] = "issue a certificate with a new key"
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreMarks(_OfBody):
-    """Restore labels, owner and uid of a Secret; its key stays."""
+class IssuePair(_Placed):
+    """Issue one of a plugin's two pairs with a new key, unless another writer came first."""
 
-    body: Object = field(repr=False)
+    plugin: Plugin
+    name: str
+    authority: Authority = field(repr=False)
+    subject: str
+    dns_names: tuple[str, ...]
+    usage: Usage
+    now: datetime
+    purpose: ClassVar[str] = "issue a certificate with a new key"
+
+    @property
+    def place(self) -> Place:
+        """What is written."""
+        return kinds.SECRET.kind, self.plugin.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
+class _OfSecret(_Placed):
+    """A change of a Secret that keeps its key."""
+
     known: Secret
     marks: Mapping[str, Any]
+    """What is merged into its metadata."""
+
+    @property
+    def place(self) -> Place:
+        """What is written."""
+        return _find_place(kinds.SECRET.kind, self.known.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreMarks(_OfSecret):
+    """Restore labels, owner and uid of a Secret."""
+
     purpose: ClassVar[str] = "restore its labels, owner and uid"
 
 
 @dataclass(frozen=True, slots=True)
-class TakeOver:
+class TakeOver(_OfSecret):
     """Take a Secret that is in use from cert-manager, and delete its Certificate."""
 
-    plugin: Plugin
-    known: Secret
-    marks: Mapping[str, Any]
     purpose: ClassVar[str] = "take it over from cert-manager, and delete its Certificate"
-
-    @property
-    def target(self) -> Target:
-        """Kind and name of what is written."""
-        return kinds.SECRET.kind, self.known.name
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return self.plugin.namespace
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(_Placed):
     """Delete an object, unless another one has its name by now."""
 
     kind: kinds.Kind
     namespace: str
-    """Empty where it has none."""
     name: str
     uid: str | None
     purpose: ClassVar[str] = "it is no longer wanted"
 
     @property
-    def target(self) -> Target:
-        """Kind and name of what is deleted."""
-        return self.kind.kind, self.name
+    def place(self) -> Place:
+        """What is written."""
+        return self.kind.kind, self.namespace, self.name
 
 
 @dataclass(frozen=True, slots=True)
-class _OfService:
-    """A change of a plugin's Service."""
+class _OfLive(_Placed):
+    """A change of a live object: a plugin's Service, unless `kind` says otherwise."""
 
-    service: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def target(self) -> Target:
-        """Kind and name of what is written."""
-        return kinds.SERVICE.kind, self.service["metadata"]["name"]
+    live: Mapping[str, Any] = field(repr=False)
+    kind: ClassVar[str] = kinds.SERVICE.kind
 
     @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return str(self.service["metadata"]["namespace"])
+    def place(self) -> Place:
+        """What is written."""
+        return _find_place(self.kind, self.live["metadata"])
 
 
 @dataclass(frozen=True, slots=True)
-class RecordRivals(_OfService):
+class RecordRivals(_OfLive):
     """Record on a plugin's Service which others have its plugin's name."""
 
     record: str
@@ -128,21 +154,21 @@ class RecordRivals(_OfService):
 
 
 @dataclass(frozen=True, slots=True)
-class StripFinalizer(_OfService):
+class StripFinalizer(_OfLive):
     """Remove CloudNativePG's finalizer from a Service that it no longer looks at."""
 
     purpose: ClassVar[str] = "remove CloudNativePG's finalizer"
 
 
 @dataclass(frozen=True, slots=True)
-class HideService(_OfService):
+class HideService(_OfLive):
     """Remove CloudNativePG's label from a Service."""
 
     purpose: ClassVar[str] = "remove CloudNativePG's label"
 
 
 @dataclass(frozen=True, slots=True)
-class ShowService(_OfService):
+class ShowService(_OfLive):
     """Restore CloudNativePG's label on a Service."""
 
     plugin: Plugin
@@ -150,7 +176,7 @@ class ShowService(_OfService):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordSeen(_OfService):
+class RecordSeen(_OfLive):
     """Record which of CloudNativePG's pods may have seen the label of a Service."""
 
     pods: tuple[str, ...]
@@ -158,7 +184,7 @@ class RecordSeen(_OfService):
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshPod:
+class RefreshPod(_Placed):
     """Annotate a pod, so that the kubelet updates its mounted Secrets at once."""
 
     namespace: str
@@ -168,13 +194,13 @@ class RefreshPod:
     purpose: ClassVar[str] = "have the kubelet update its Secrets at once"
 
     @property
-    def target(self) -> Target:
-        """Kind and name of what is written."""
-        return kinds.POD.kind, self.pod
+    def place(self) -> Place:
+        """What is written."""
+        return kinds.POD.kind, self.namespace, self.pod
 
 
 @dataclass(frozen=True, slots=True)
-class Nudge:
+class Nudge(_Placed):
     """Annotate a Cluster, so that CloudNativePG reconciles it."""
 
     cluster: ClusterFacts
@@ -183,49 +209,29 @@ class Nudge:
     purpose: ClassVar[str] = "have CloudNativePG reconcile it"
 
     @property
-    def target(self) -> Target:
-        """Kind and name of what is written."""
-        return kinds.CLUSTER.kind, self.cluster.name
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return self.cluster.namespace
+    def place(self) -> Place:
+        """What is written."""
+        return kinds.CLUSTER.kind, self.cluster.namespace, self.cluster.name
 
 
 @dataclass(frozen=True, slots=True)
-class RevokeAccount:
+class RevokeAccount(_OfLive):
     """End the use of an account in a plugin's Deployment; its pods keep running without rights."""
 
-    deployment: Mapping[str, Any] = field(repr=False)
+    kind: ClassVar[str] = kinds.DEPLOYMENT.kind
     purpose: ClassVar[str] = "remove the account, which is not granted"
-
-    @property
-    def target(self) -> Target:
-        """Kind and name of what is written."""
-        return kinds.DEPLOYMENT.kind, self.deployment["metadata"]["name"]
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return str(self.deployment["metadata"]["namespace"])
 
 
 @dataclass(frozen=True, slots=True)
-class _OfResource:
+class _OfResource(_Placed):
     """A change of a `CNPGPlugin`."""
 
     resource: Resource
 
     @property
-    def target(self) -> Target:
-        """Kind and name of what is written."""
-        return kinds.PLUGIN.kind, self.resource.name
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return self.resource.namespace
+    def place(self) -> Place:
+        """What is written."""
+        return kinds.PLUGIN.kind, self.resource.namespace, self.resource.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +257,7 @@ class Record(_OfResource):
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(_Placed):
     """Write an Event on a resource; one that is refused costs nothing else."""
 
     resource: Resource
@@ -260,14 +266,9 @@ class Tell:
     warning: bool = False
 
     @property
-    def target(self) -> Target:
-        """Kind of what is written, and name of the resource."""
-        return kinds.EVENT.kind, self.resource.name
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return self.resource.namespace
+    def place(self) -> Place:
+        """What is written."""
+        return kinds.EVENT.kind, self.resource.namespace, self.resource.name
 
     @property
     def purpose(self) -> str:
@@ -276,20 +277,15 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
-class _OfCNPG:
+class _OfCNPG(_Placed):
     """A change of CloudNativePG's Deployment."""
 
     cnpg: CNPGFacts
 
     @property
-    def target(self) -> Target:
-        """Kind and name of what is written."""
-        return kinds.DEPLOYMENT.kind, self.cnpg.deployment
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace."""
-        return self.cnpg.namespace
+    def place(self) -> Place:
+        """What is written."""
+        return kinds.DEPLOYMENT.kind, self.cnpg.namespace, self.cnpg.deployment
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +314,7 @@ class ApplySidecars(_OfCNPG):
     purpose: ClassVar[str] = "apply the set of sidecars, which rolls CloudNativePG"
 
 
-OfSecret = WriteSecret | RestoreMarks | TakeOver
+OfSecret = WriteSecret | IssuePair | RestoreMarks | TakeOver
 """Changes of a Secret with a key."""
 
 ForCNPG = (
@@ -348,3 +344,7 @@ def delete(found: Iterable[tuple[kinds.Kind, Mapping[str, Any]]]) -> tuple[Delet
         for kind, metadata in ((kind, body["metadata"]) for kind, body in found)
         if not metadata.get("deletionTimestamp")
     )
+
+
+def _find_place(kind: str, metadata: Mapping[str, Any]) -> Place:
+    return kind, str(metadata.get("namespace") or ""), metadata["name"]

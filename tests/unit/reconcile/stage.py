@@ -92,11 +92,12 @@ class Stage:
         remover = Remover(self.client, reader, binds_cluster_roles=binds)
         writer, restarter = Writer(self.client, guard), Restarter(self.client)
         sidecars = Sidecars(self.client, reader, guard=guard)
+        applier = ClusterApplier(writer, remover, restarter, sidecars, self.clock, self.aside)
         self.woken.clear()
         reconciler = Reconciler(
             Environment(
                 reader=reader,
-                applier=ClusterApplier(writer, remover, restarter, sidecars, self.clock),
+                applier=applier,
                 writer=writer,
                 remover=remover,
                 namespaces=Namespaces(self.client, reader, sidecars_allowed=True),

@@ -16,6 +16,8 @@ from cnpg_plugin_operator.desired.certificates import (
 )
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconcile.context import Context
+from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
+from cnpg_plugin_operator.reconcile.writes import Apply
 
 
 class CertManaged:
@@ -29,27 +31,32 @@ class CertManaged:
             build_server_certificate(plugin, server_names(plugin, domain, None)),
         ]
 
-    async def provide_client(self, context: Context) -> PairFacts:
-        """Keep the pair of CloudNativePG, and an intermediate of the plugin's own.
+    def plan_authority(self, context: Context) -> Plan:
+        """Plan an intermediate of the plugin's own.
 
         cert-manager waits by itself for the chain, which the namespace's pass applies.
         """
         plugin = context.plugin
-        if context.seen.cert_manager:
-            if plugin.has_own_authority:
-                for body in build_own_authority(plugin):
-                    await context.apply(body)
-            await context.apply(build_client_certificate(plugin))
-        return context.pair(plugin.client_secret)
+        wanted = context.seen.cert_manager and plugin.has_own_authority
+        return Plan(writes=tuple(map(Apply, build_own_authority(plugin))) if wanted else ())
 
-    async def provide_server(self, context: Context) -> PairFacts:
-        """Keep the pair of the plugin."""
-        plugin = context.plugin
-        if context.seen.cert_manager:
-            domain = context.env.settings.cluster_domain
-            dns_names = server_names(plugin, domain, context.announced_name)
-            await context.apply(build_server_certificate(plugin, dns_names))
-        return context.pair(plugin.server_secret)
+    def plan_client(self, context: Context) -> Plan:
+        """Plan the pair of CloudNativePG."""
+        if not context.seen.cert_manager:
+            return NOTHING
+        return Plan(writes=(Apply(build_client_certificate(context.plugin)),))
+
+    def plan_server(self, context: Context) -> Plan:
+        """Plan the pair of the plugin."""
+        if not context.seen.cert_manager:
+            return NOTHING
+        domain = context.env.settings.cluster_domain
+        dns_names = server_names(context.plugin, domain, context.announced_name)
+        return Plan(writes=(Apply(build_server_certificate(context.plugin, dns_names)),))
+
+    def read(self, context: Context, name: str) -> PairFacts:
+        """Read one of the pairs."""
+        return context.pair(name)
 
     def explain(self, context: Context) -> Verdict | None:
         """Say what cert-manager is at, or None where it calls everything ready."""

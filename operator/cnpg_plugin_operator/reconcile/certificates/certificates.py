@@ -8,6 +8,7 @@ own, whose Secret is mounted, is replaced once CloudNativePG trusts the new issu
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Protocol
 
 from cnpg_plugin_operator import names
@@ -35,6 +36,8 @@ from cnpg_plugin_operator.reconcile.certificates.cert_manager import CertManaged
 from cnpg_plugin_operator.reconcile.certificates.secrets import Brought
 from cnpg_plugin_operator.reconcile.certificates.self_managed import SelfManaged
 from cnpg_plugin_operator.reconcile.context import Context
+from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan, Step
+from cnpg_plugin_operator.reconcile.writes import Apply
 
 Renewals = tuple[datetime | None, datetime | None]
 
@@ -46,12 +49,20 @@ class CertificateProvider(Protocol):
         """Give the objects that are kept for it."""
         ...
 
-    async def provide_client(self, context: Context) -> PairFacts:
-        """See to CloudNativePG's pair, and to an authority of the plugin's own; read it."""
+    def plan_authority(self, context: Context) -> Plan:
+        """Plan an authority of the plugin's own."""
         ...
 
-    async def provide_server(self, context: Context) -> PairFacts:
-        """See to the plugin's pair; read it."""
+    def plan_client(self, context: Context) -> Plan:
+        """Plan CloudNativePG's pair."""
+        ...
+
+    def plan_server(self, context: Context) -> Plan:
+        """Plan the plugin's pair."""
+        ...
+
+    def read(self, context: Context, name: str) -> PairFacts:
+        """Read one of the pairs."""
         ...
 
     def explain(self, context: Context) -> Verdict | None:
@@ -86,57 +97,117 @@ class Certified:
     """Digest of what the plugin's pods are to have."""
 
 
-async def certify(context: Context, status: Mapping[str, Any], *, followed: bool) -> Certified:
-    """Provide and judge the certificates; `followed` says that all pods have the newest."""
-    provider = PROVIDERS[context.plugin.provider]
-    if context.wanted_chain is not None:
-        context.chains.check(context.wanted_chain)
-    client = await provider.provide_client(context)
-    in_use = _in_use(context, client)
-    held = in_use is not None and _is_usable(context.pair(context.plugin.server_secret))
-    if held:
-        # CloudNativePG has to trust the new issuer before the plugin presents what it has issued.
-        server = context.pair(context.plugin.server_secret)
-    else:
-        server = await provider.provide_server(context)
-    certified = _judge(context, provider, server, client)
-    trusted = context.secrets.get(names.children.trust_secret(context.plugin.name))
-    if trusted is not None and not belongs_to(context.plugin, trusted):
-        certified = replace(certified, verdict=foreign_secret(trusted.name, "another party"))
-    if not certified.verdict.is_true:
-        return certified
-    registered = find_condition(status, Type.REGISTERED).get("status") == "True"
-    settled = followed and in_use is None and registered
-    given = _trust_input(context, certified, in_use, settled=settled)
-    trust = await _trust(context, given)
-    if held:
-        server = await provider.provide_server(context)
-        certified = _judge(context, provider, server, client)
-    needed = sorted(c.fingerprint for c in find_needed(given)[1])
-    material = digest([_fingerprint(server), needed])
-    return replace(certified, trust=trust, in_use=in_use, material=material)
+@dataclass(slots=True)
+class Certifying:
+    """The steps of the stage."""
 
+    context: Context
+    status: Mapping[str, Any]
+    followed: bool
+    """Whether all pods have the newest certificates."""
+    certified: Certified = field(init=False)
+    _in_use: PairFacts | None = field(init=False, default=None)
+    _given: TrustInput = field(init=False)
 
-def _judge(
-    context: Context, provider: CertificateProvider, server: PairFacts, client: PairFacts
-) -> Certified:
-    renewals = provider.renewals(context, server, client)
-    verdict = decide_certificates(
-        CertificateInput(
-            server=server,
-            client=client,
-            server_name=context.plugin.server_name,
-            client_ca=context.plugin.spec.tls.client_ca,
-            now=context.now,
-            renewals=renewals,
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """In order: each sees what those before it wrote."""
+        return (
+            self._plan_authority,
+            self._plan_client,
+            self._plan_server,
+            self._judge,
+            self._trust,
+            self._plan_held_server,
+            self._conclude,
         )
-    )
-    if verdict.is_true:
+
+    @property
+    def _provider(self) -> CertificateProvider:
+        return PROVIDERS[self.context.plugin.provider]
+
+    @property
+    def _holds_server(self) -> bool:
+        """Whether the plugin keeps its pair until CloudNativePG trusts the new issuer."""
+        server = self.context.pair(self.context.plugin.server_secret)
+        return self._in_use is not None and _is_usable(server)
+
+    async def _plan_authority(self) -> Plan:
+        context = self.context
+        if context.wanted_chain is not None:
+            context.chains.check(context.wanted_chain)
+        return self._provider.plan_authority(context)
+
+    async def _plan_client(self) -> Plan:
+        return self._provider.plan_client(self.context)
+
+    async def _plan_server(self) -> Plan:
+        context = self.context
+        client = self._provider.read(context, context.plugin.client_secret)
+        self._in_use = _find_in_use(context, client)
+        return NOTHING if self._holds_server else self._provider.plan_server(context)
+
+    async def _judge(self) -> Plan:
+        self.certified, looks = self._look(held=self._holds_server)
+        context = self.context
+        trusted = context.secrets.get(names.children.trust_secret(context.plugin.name))
+        if trusted is not None and not belongs_to(context.plugin, trusted):
+            verdict = foreign_secret(trusted.name, "another party")
+            self.certified = replace(self.certified, verdict=verdict)
+        return Plan(self.certified.verdict, looks=looks)
+
+    async def _trust(self) -> Plan:
+        """Keep the Secret of trusted certificates."""
+        context, in_use = self.context, self._in_use
+        registered = find_condition(self.status, Type.REGISTERED).get("status") == "True"
+        settled = self.followed and in_use is None and registered
+        given = self._given = _trust_input(context, self.certified, in_use, settled=settled)
+        trust = decide_trust(given)
+        self.certified = replace(self.certified, trust=trust)
+        changed_at = format_time(trust.changed_at) if trust.changed_at else None
+        servers, clients = ([c.encoded for c in group] for group in (trust.servers, trust.clients))
+        ends = overlap_ends(trust, given.server, given.client)
+        return Plan(
+            writes=(Apply(build_trust(context.plugin, servers, clients, changed_at)),),
+            looks=(ends,) if ends is not None and ends > context.now else (),
+        )
+
+    async def _plan_held_server(self) -> Plan:
+        return self._provider.plan_server(self.context) if self._holds_server else NOTHING
+
+    async def _conclude(self) -> Plan:
+        found, looks = self._look(held=False)
+        needed = sorted(c.fingerprint for c in find_needed(self._given)[1])
+        self.certified = replace(
+            found,
+            trust=self.certified.trust,
+            in_use=self._in_use,
+            material=digest([_fingerprint(found.server), needed]),
+        )
+        return Plan(self.certified.verdict, looks=looks if self._holds_server else ())
+
+    def _look(self, *, held: bool) -> tuple[Certified, tuple[datetime, ...]]:
+        """Judge the pairs; a server pair that is held is read as it is."""
+        context, provider, plugin = self.context, self._provider, self.context.plugin
+        client = provider.read(context, plugin.client_secret)
+        server = (context.pair if held else partial(provider.read, context))(plugin.server_secret)
+        renewals = provider.renewals(context, server, client)
+        verdict = decide_certificates(
+            CertificateInput(
+                server=server,
+                client=client,
+                server_name=plugin.server_name,
+                client_ca=plugin.spec.tls.client_ca,
+                now=context.now,
+                renewals=renewals,
+            )
+        )
+        if not verdict.is_true:
+            verdict = provider.explain(context) or verdict
+            return Certified(verdict, server, client, renewals), ()
         check = next_check((server, client), renewals, context.now)
-        context.looks += [check] if check is not None else []
-    else:
-        verdict = provider.explain(context) or verdict
-    return Certified(verdict, server, client, renewals)
+        looks = (check,) if check is not None else ()
+        return Certified(verdict, server, client, renewals), looks
 
 
 def _trust_input(
@@ -157,17 +228,6 @@ def _trust_input(
     )
 
 
-async def _trust(context: Context, given: TrustInput) -> Trust:
-    """Keep the Secret of trusted certificates."""
-    plugin, trust = context.plugin, decide_trust(given)
-    changed_at = format_time(trust.changed_at) if trust.changed_at else None
-    servers, clients = ([c.encoded for c in group] for group in (trust.servers, trust.clients))
-    await context.apply(build_trust(plugin, servers, clients, changed_at))
-    ends = overlap_ends(trust, given.server, given.client)
-    context.looks += [ends] if ends is not None and ends > context.now else []
-    return trust
-
-
 def _signers(context: Context) -> tuple[CertificateFacts, ...]:
     """The operator's authority that the plugin's next certificates lead to.
 
@@ -181,7 +241,7 @@ def _signers(context: Context) -> tuple[CertificateFacts, ...]:
     return (pair.leaf,) if pair.leaf is not None else ()
 
 
-def _in_use(context: Context, client: PairFacts) -> PairFacts | None:
+def _find_in_use(context: Context, client: PairFacts) -> PairFacts | None:
     """The pair that was announced, where it is another one and still fit."""
     name = context.announced_client
     if not name or name == client.secret:

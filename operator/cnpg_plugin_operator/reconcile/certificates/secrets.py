@@ -7,6 +7,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconcile.context import Context
+from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
 
 
 class Brought:
@@ -16,13 +17,21 @@ class Brought:
         """Keep nothing: all of it is the user's."""
         return []
 
-    async def provide_client(self, context: Context) -> PairFacts:
-        """Read the pair of CloudNativePG."""
-        return context.pair(context.plugin.client_secret)
+    def plan_authority(self, _: Context) -> Plan:
+        """Plan nothing: the user's pairs are looked at only."""
+        return NOTHING
 
-    async def provide_server(self, context: Context) -> PairFacts:
-        """Read the pair of the plugin."""
-        return context.pair(context.plugin.server_secret)
+    def plan_client(self, _: Context) -> Plan:
+        """Plan nothing, likewise."""
+        return NOTHING
+
+    def plan_server(self, _: Context) -> Plan:
+        """Plan nothing, likewise."""
+        return NOTHING
+
+    def read(self, context: Context, name: str) -> PairFacts:
+        """Read one of the pairs."""
+        return context.pair(name)
 
     def explain(self, _: Context) -> Verdict | None:
         """Nothing is under way: what the checks say is all there is."""

@@ -6,18 +6,15 @@ module reads it, and signs the plugin's certificates. All of it lives in Secrets
 memory, and what is issued when is decided by `decide.certificates`.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.secrets import (
-    Secret,
     find_cert_manager_marks,
     find_lost_marks,
     read_trust,
@@ -37,7 +34,7 @@ from cnpg_plugin_operator.desired.certificates import (
 )
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.pairs import build_pair
-from cnpg_plugin_operator.pki.issuing import issue_leaf
+from cnpg_plugin_operator.pki.profiles import Usage
 from cnpg_plugin_operator.reconcile.certificates.authorities import (
     describe_authority,
     is_shared,
@@ -45,8 +42,8 @@ from cnpg_plugin_operator.reconcile.certificates.authorities import (
     open_authority,
 )
 from cnpg_plugin_operator.reconcile.context import Context
-from cnpg_plugin_operator.reconcile.workers import Lane
-from cnpg_plugin_operator.reconcile.writes import RestoreMarks, TakeOver, WriteSecret
+from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
+from cnpg_plugin_operator.reconcile.writes import IssuePair, RestoreMarks, TakeOver, WriteSecret
 
 CURVES: Final[Mapping[int, str]] = {256: "P-256", 384: "P-384"}
 """How the curves of ECDSA keys are called, by their bits."""
@@ -59,30 +56,36 @@ class SelfManaged:
         """Keep nothing but Secrets, which are not applied like other objects."""
         return []
 
-    async def provide_client(self, context: Context) -> PairFacts:
-        """Keep the pair of CloudNativePG, and an intermediate of the plugin's own."""
+    def plan_authority(self, context: Context) -> Plan:
+        """Plan an intermediate of the plugin's own."""
         root, intermediate = context.plugin.authorities
-        if context.plugin.has_own_authority and _shared(context, root).owner is None:
-            await _provide_intermediate(context, root, intermediate)
-        foreign = _find_foreign(context)
-        if foreign is not None:
-            return foreign
+        if not context.plugin.has_own_authority or _shared(context, root).owner is not None:
+            return NOTHING
+        return _plan_intermediate(context, root, intermediate)
+
+    def plan_client(self, context: Context) -> Plan:
+        """Plan the pair of CloudNativePG."""
         usable = (_authority(context, name).is_usable for name in context.plugin.authorities)
+        if _find_foreign(context) is not None:
+            return NOTHING
         context.awaits_chain = not all(usable)
         subject = client_subject(context.plugin)
-        return await _provide_leaf(context, context.plugin.client_secret, "client", subject, [])
+        return _plan_leaf(context, context.plugin.client_secret, "client", subject, ())
 
-    async def provide_server(self, context: Context) -> PairFacts:
-        """Keep the pair of the plugin."""
-        plugin, foreign = context.plugin, _find_foreign(context)
-        if foreign is not None:
-            return foreign
+    def plan_server(self, context: Context) -> Plan:
+        """Plan the pair of the plugin."""
+        plugin = context.plugin
+        if _find_foreign(context) is not None:
+            return NOTHING
         dns_names = server_names(
             plugin, context.env.settings.cluster_domain, context.announced_name
         )
-        return await _provide_leaf(
-            context, plugin.server_secret, "server", plugin.server_name, dns_names
-        )
+        subject = plugin.server_name
+        return _plan_leaf(context, plugin.server_secret, "server", subject, tuple(dns_names))
+
+    def read(self, context: Context, name: str) -> PairFacts:
+        """Read one of the pairs, or an authority that belongs to another owner."""
+        return _find_foreign(context) or context.pair(name)
 
     def explain(self, context: Context) -> Verdict | None:
         """Say that the namespace's pass issues the authority; all else is made within the pass."""
@@ -100,31 +103,30 @@ class SelfManaged:
         return first, second
 
 
-async def _provide_intermediate(context: Context, root_name: str, name: str) -> None:
+def _plan_intermediate(context: Context, root_name: str, name: str) -> Plan:
     """Keep an intermediate that issues to this plugin only, signed by the namespace's root."""
     plugin, now, root = context.plugin, context.now, _authority(context, root_name)
     due = decide_intermediate(_authority(context, name), now, root=root)
-    if due.why is not None and root.is_usable:
-        subject = authority_subject(plugin.namespace, name)
-        issued = issue_below(root_name, context.secrets.get(root_name), subject, now)
-        body = build_pair(plugin, name, issued.data)
-        await _write(context, body, context.secrets.get(name))
-        due = decide_intermediate(_authority(context, name), now, root=root)
-    if context.pair(name).owner is None:
-        await _restore_marks(context, name)
-    context.looks += [due.again] if due.again is not None else []
+    looks = (due.again,) if due.again is not None else ()
+    if due.why is None or not root.is_usable:
+        return Plan(writes=_restore_marks(context, name), looks=looks)
+    subject = authority_subject(plugin.namespace, name)
+    issued = issue_below(root_name, context.secrets.get(root_name), subject, now)
+    body = build_pair(plugin, name, issued.data)
+    return Plan(writes=(WriteSecret(body, context.secrets.get(name)),), looks=looks)
 
 
-async def _provide_leaf(
-    context: Context, name: str, usage: str, subject: str, dns_names: list[str]
-) -> PairFacts:
+def _plan_leaf(
+    context: Context, name: str, usage: Usage, subject: str, dns_names: tuple[str, ...]
+) -> Plan:
     """Keep one of the plugin's two pairs."""
     plugin, tls = context.plugin, context.plugin.spec.tls
     intermediate = plugin.authorities[1]
     pair, size = context.pair(name), tls.private_key.effective_size
     if pair.owner is not None:
-        return pair
+        return NOTHING
     curve = CURVES.get(size, f"{size}")
+    settles_at = _settles_at(context, pair, usage)
     given = RenewalInput(
         pair=pair,
         issuer=_shared(context, intermediate).leaf,
@@ -134,43 +136,24 @@ async def _provide_leaf(
         now=context.now,
         key_type=f"RSA {size}" if tls.private_key.algorithm == "RSA" else f"ECDSA {curve}",
         dns_names=frozenset(dns_names),
-        issuer_settled=_is_settled(context, pair, usage),
+        issuer_settled=settles_at is not None and context.now >= settles_at,
     )
-    asked = given.requested_at
-    context.looks += [asked] if asked is not None and asked > context.now else []
+    times = (given.requested_at, settles_at)
+    looks = tuple(at for at in times if at is not None and at > context.now)
     if decide_renewal(given) is None:
-        await _restore_marks(context, name)
-        return pair
+        return Plan(writes=_restore_marks(context, name), looks=looks)
     if not _authority(context, intermediate).is_usable:
-        return pair
-    secret = await context.refresh_secret(name)
-    if secret is not None:
-        marks = find_cert_manager_marks(secret)
-        await context.make(*([TakeOver(plugin, secret, marks)] if marks else []))
-        secret = context.secrets[name]
-    issue = partial(
-        issue_leaf,
-        open_authority(intermediate, context.secrets.get(intermediate)),
-        common_name=subject,
-        dns_names=dns_names,
-        usage="server" if usage == "server" else "client",
-        algorithm=tls.private_key.algorithm,
-        size=size,
-        lifetime=tls.duration,
-        now=context.now,
-    )
-    if tls.private_key.algorithm == "RSA":
-        # It takes up to seconds, in a thread without the interpreter's lock (cryptography 50).
-        async with context.env.aside(Lane.KEY):
-            issued = await asyncio.to_thread(issue)
-    else:
-        issued = issue()
-    await _write(context, build_pair(plugin, name, issued.data), secret)
-    return context.pair(name)
+        return Plan(looks=looks)
+    known = context.secrets.get(name)
+    marks = find_cert_manager_marks(known) if known is not None else None
+    taken = (TakeOver(known, marks),) if known is not None and marks is not None else ()
+    authority = open_authority(intermediate, context.secrets.get(intermediate))
+    issued = IssuePair(plugin, name, authority, subject, dns_names, usage, context.now)
+    return Plan(writes=(*taken, issued), looks=looks)
 
 
-def _is_settled(context: Context, pair: PairFacts, usage: str) -> bool:
-    """Whether the other side trusts what the authority signs.
+def _settles_at(context: Context, pair: PairFacts, usage: Usage) -> datetime | None:
+    """Say from when on the other side trusts what the authority signs; None where it does not.
 
     CloudNativePG does as soon as it is written, the plugin's pods a while later; unless they trust
     the present pair by the same authority.
@@ -179,32 +162,26 @@ def _is_settled(context: Context, pair: PairFacts, usage: str) -> bool:
         context.secrets.get(names.children.trust_secret(context.plugin.name)), context.now
     )
     if trust is None:
-        return True
+        return context.now
     root, intermediate = (_shared(context, name) for name in context.plugin.authorities)
     pool = trust.servers if usage == "server" else trust.clients
     known = {certificate.fingerprint for certificate in pool}
     anchor = (intermediate if context.plugin.has_own_authority else root).leaf
     if anchor is None or anchor.fingerprint not in known:
-        return False
+        return None
     trusted_by = {c.fingerprint for c in (*pair.chain[1:], *pair.authorities)}
     if usage == "server" or anchor.fingerprint in trusted_by or trust.changed_at is None:
-        return True
-    settles_at = trust.changed_at + PROPAGATION
-    context.looks.append(settles_at)
-    return context.now >= settles_at
+        return context.now
+    return trust.changed_at + PROPAGATION
 
 
-async def _write(context: Context, body: Object, live: Secret | None) -> None:
-    await context.make(WriteSecret(body, live))
-
-
-async def _restore_marks(context: Context, name: str) -> None:
-    """Restore labels, owner and uid of one of the plugin's pairs."""
+def _restore_marks(context: Context, name: str) -> tuple[RestoreMarks, ...]:
+    """Restore labels, owner and uid of one of the plugin's own Secrets."""
     secret = context.secrets.get(name)
-    if secret is not None:
-        body = build_pair(context.plugin, name, {})
-        marks = find_lost_marks(body, secret)
-        await context.make(*([RestoreMarks(body, secret, marks)] if marks else []))
+    if secret is None or context.pair(name).owner is not None:
+        return ()
+    marks = find_lost_marks(build_pair(context.plugin, name, {}), secret)
+    return (RestoreMarks(secret, marks),) if marks is not None else ()
 
 
 def _find_foreign(context: Context) -> PairFacts | None:
