@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--clusters", type=int, default=2000, help="Clusters of the fleet (default: 2000)")
     option("--plugins", type=int, default=20, help="plugins beside them (default: 20)")
     option("--seconds", type=float, default=60, help="of each stream of updates (default: 60)")
-    option("--churn-minutes", type=float, default=2, help="length of churn (default: 2)")
+    option("--churn-minutes", type=float, default=1, help="length of churn (default: 1)")
     option("--quiet-minutes", type=float, default=2, help="length of quiet (default: 2)")
     option("--runs", type=int, default=10, help="pairs of apply, after a warm-up (default: 10)")
     option("--ten", type=int, default=10, help="plugins of ten (default: 10)")

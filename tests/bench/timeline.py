@@ -4,7 +4,7 @@ Told from outside: the operator's requests in the audit log, and the changes of 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,28 +107,24 @@ def _describe(body: Object) -> list[str]:
 
 
 def tell(steps: Iterable[Step]) -> list[str]:
-    """Write the steps in order, with the time since the previous one; reads in a row are one."""
-    ordered = sorted(steps, key=lambda step: step.at)
+    """Write the steps in order, each with the time since the previous one.
+
+    The operator reads while it waits, so reads are no steps: their time belongs to the step that
+    ends it.
+    """
     lines = ["timeline of one plugin: seconds, since the previous step, who, what"]
-    previous = 0.0
-    for group in _grouped(ordered):
-        last = group[-1]
-        what = f"{len(group)} {READS}" if last.what == READS else last.what
-        lines.append(f"{last.at:7.3f}  +{last.at - previous:.3f}  {last.who:12}  {what}")
-        previous = last.at
-    return lines
-
-
-def _grouped(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """Put reads that follow each other together."""
-    group: list[Step] = []
-    for step in steps:
-        if group and not (step.what == group[-1].what == READS):
-            yield group
-            group = []
-        group.append(step)
-    if group:
-        yield group
+    previous, reads, shares = 0.0, 0, dict[str, float]()
+    for step in sorted(steps, key=lambda step: step.at):
+        if step.what == READS:
+            reads += 1
+            continue
+        gap = step.at - previous
+        after = f"  (after {reads} {READS})" if reads else ""
+        lines.append(f"{step.at:7.3f}  +{gap:.3f}  {step.who:12}  {step.what}{after}")
+        shares[step.who] = shares.get(step.who, 0.0) + gap
+        previous, reads = step.at, 0
+    told = ", ".join(f"{who} {seconds:.2f} s" for who, seconds in shares.items())
+    return [*lines, f"steps ended by: {told}"]
 
 
 def _is_ready(resource: Object) -> bool:

@@ -12,14 +12,17 @@ def test_steps_are_told_in_order_with_the_time_since_the_previous_one() -> None:
     assert tell(steps)[1:] == [
         "  0.250  +0.250  operator      patch certificates/a",
         "  1.500  +1.250  cert-manager  Certificate a is Ready",
+        "steps ended by: operator 0.25 s, cert-manager 1.25 s",
     ]
 
 
-def test_reads_that_follow_each_other_are_one_step() -> None:
+def test_the_time_of_reads_belongs_to_the_step_that_ends_it() -> None:
     reads = [Step(at, OPERATOR, READS) for at in (0.1, 0.2, 0.6)]
 
-    assert tell([*reads, Step(0.5, OPERATOR, "patch services/a")])[1:] == [
-        "  0.200  +0.200  operator      2 reads",
-        "  0.500  +0.300  operator      patch services/a",
-        "  0.600  +0.100  operator      1 reads",
+    assert tell([*reads, Step(0.5, "Kubernetes", "Pod is Ready"), Step(0.7, OPERATOR, "Ready")])[
+        1:
+    ] == [
+        "  0.500  +0.500  Kubernetes    Pod is Ready  (after 2 reads)",
+        "  0.700  +0.200  operator      Ready  (after 1 reads)",
+        "steps ended by: Kubernetes 0.50 s, operator 0.20 s",
     ]
