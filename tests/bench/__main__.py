@@ -27,7 +27,14 @@ from tests.support.wait import TooLateError
 
 HANDSHAKE = "handshake"
 """The scenario that needs no cluster."""
-FAILURES = (BenchError, ClusterError, ApiError, TooLateError, OSError)
+FAILURES = (
+    BenchError,
+    ClusterError,
+    ApiError,
+    TooLateError,
+    OSError,
+    subprocess.SubprocessError,
+)
 
 
 def _parser() -> argparse.ArgumentParser:

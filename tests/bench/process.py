@@ -102,7 +102,7 @@ def sum_of(text: str, metric: str) -> float:
 
 
 def _find(cluster: Cluster, pod: dict[str, dict[str, list[dict[str, str]]]]) -> int:
-    container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+    container = pod["status"]["containerStatuses"][0].get("containerID", "").rpartition("/")[2]
     client = ["ctr", "--address", str(cluster.layout.containerd_socket), "--namespace", "k8s.io"]
     listing = subprocess.run(
         [*client, "tasks", "list"], capture_output=True, text=True, check=True

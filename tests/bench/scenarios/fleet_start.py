@@ -15,6 +15,7 @@ from tests.bench.operator_pod import ROOM
 from tests.bench.process import Memory, Process, sum_of
 from tests.bench.scenarios import fleet
 from tests.bench.scenarios.start import time_watches
+from tests.cluster import ClusterError
 from tests.cluster.progress import heartbeat
 from tests.support import wait
 
@@ -85,7 +86,7 @@ def _answers_ready(bench: Bench) -> bool:
     """Whether all plugins are Ready again; not while the process is being killed or started."""
     try:
         return _all_ready(Process(bench.cluster), bench.options.plugins)
-    except BenchError:
+    except (BenchError, ClusterError):
         return False
 
 

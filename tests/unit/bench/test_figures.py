@@ -30,7 +30,7 @@ SPANS = st.lists(
         (3.0, None, None, None),
     ],
 )
-def test_a_figure_stands_beside_its_budget(
+def test_a_figure_is_compared_with_its_budget(
     value: float, budget: float | None, ratio: float | None, ok: object
 ) -> None:
     figure = Figure("CPU", value, "%", budget)
