@@ -50,15 +50,13 @@ class Fleet:
         self.size = size
 
     def remove(self) -> None:
-        """Delete all of them."""
+        """Delete all of them with their namespace: for a single request they may be too many."""
         api = Api(self.cluster)
         path = f"{CORE}/namespaces/{bodies.NAMESPACE}"
         if api.find(path) is not None:
             say("removing the fleet")
-            api.delete(COLLECTION)
-            wait.until("the Clusters are gone", lambda: not self._count(api), within=PATIENCE)
             api.delete(path)
-            wait.until("their namespace is gone", lambda: not api.find(path), within=PATIENCE)
+            wait.until("the fleet is gone", lambda: not api.find(path), within=PATIENCE)
         api.close()
         self.size = 0
 

@@ -1,7 +1,8 @@
 """Starts the operator again: with other limits, another way to the API server, or as it is."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 
 from tests.demo import installing
@@ -47,6 +48,17 @@ class OperatorPod:
         self._api.patch(DEPLOYMENT, {"spec": {"template": template}})
         wait.until("the operator's pod is replaced", lambda: self._runs(before), within=PATIENCE)
         if await_ready:
+            wait.until("the operator is ready", self.is_ready, within=PATIENCE)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let no operator run; in the end, wait until it is ready again."""
+        self._api.patch(DEPLOYMENT, {"spec": {"replicas": 0}})
+        wait.until("the operator is stopped", lambda: not self._pods(), within=PATIENCE)
+        try:
+            yield
+        finally:
+            self._api.patch(DEPLOYMENT, {"spec": {"replicas": 1}})
             wait.until("the operator is ready", self.is_ready, within=PATIENCE)
 
     @property

@@ -9,6 +9,7 @@ from typing import Final
 from tests.bench.environment import Bench
 from tests.bench.figures import Budget, Sheet
 from tests.bench.operator_pod import ROOM
+from tests.bench.scenarios.fleet import grow
 from tests.bench.scenarios.fleet_start import observe
 from tests.cluster.progress import heartbeat, say
 
@@ -33,7 +34,7 @@ def run(bench: Bench, sheet: Sheet) -> None:
         reported = bench.plugins.reported(plugins)
         for clusters in sizes:
             with heartbeat(f"{plugins} plugins beside {clusters} Clusters"):
-                bench.fleet.ensure(clusters, reported)
+                grow(bench, clusters, reported)
                 found = observe(bench, plugins)
             memory = found.memory
             peak, resident[clusters] = max(peak, memory.peak), memory.resident
