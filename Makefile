@@ -39,8 +39,8 @@ e2e: venv peers ## test the installed operator with CNPG, cert-manager and a plu
 thorough: venv peers ## run the e2e tests with all rows of their tables (hours)
 	CNPGP_THOROUGH=1 $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
-bench: ## measure the operator against its budgets, on its own cluster
-	$(PYTHON) -m tests.bench $(BENCH_ARGS)
+bench: venv ## measure the operator against its budgets, on its own cluster
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 cluster: ## start a real cluster on this machine, or its missing parts
 	$(PYTHON) -m tests.cluster up

@@ -2,42 +2,67 @@
 
 import argparse
 import os
+import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from tests.bench import cnpg, saved
 from tests.bench.audit import AuditLog
-from tests.bench.handshake import measure_handshake
-from tests.bench.measures import Bench
+from tests.bench.catalogue import SCENARIOS, Scenario
+from tests.bench.environment import Bench, Options
+from tests.bench.figures import BenchError, Outcome, Sheet
+from tests.bench.fleet import Fleet
+from tests.bench.operator_pod import OperatorPod
 from tests.bench.plugins import Plugins
-from tests.bench.restarting import measure_restart
-from tests.bench.results import BenchError, Result, render_json, render_text
+from tests.bench.report import compare, render_json, render_text, to_json
+from tests.bench.scenarios import handshake
 from tests.cluster import Cluster, ClusterError
-from tests.demo.installing import install_operator
+from tests.cluster.progress import say
+from tests.demo.installing import ROOT, install_operator
+from tests.support.e2e.api import Api, ApiError
+from tests.support.wait import TooLateError
+
+HANDSHAKE = "handshake"
+"""The scenario that needs no cluster."""
+FAILURES = (
+    BenchError,
+    ClusterError,
+    ApiError,
+    TooLateError,
+    OSError,
+    subprocess.SubprocessError,
+)
 
 
 def _parser() -> argparse.ArgumentParser:
+    scenarios = "\n".join(f"  {each.name:12} {each.about}" for each in SCENARIOS)
     parser = argparse.ArgumentParser(
-        prog="python3 -m tests.bench", description="Measure the operator against its budgets."
+        prog="python3 -m tests.bench",
+        description="Measure the operator against its budgets.",
+        epilog=f"scenarios:\n  {HANDSHAKE:12} the verdict on TLS; no cluster\n{scenarios}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "what",
-        nargs="?",
-        choices=("all", "handshake"),
-        default="all",
-        help="handshake needs no cluster (default: all)",
-    )
-    parser.add_argument("--name", default="bench", help="which cluster (default: bench)")
-    parser.add_argument(
-        "--runs", type=int, default=5, help="runs of applying, after a warm-up (default: 5)"
-    )
-    parser.add_argument(
-        "--plugins", type=int, default=20, help="plugins in the quiet period (default: 20)"
-    )
-    parser.add_argument(
-        "--quiet-minutes", type=float, default=10, help="length of the quiet period (default: 10)"
-    )
-    parser.add_argument("--keep", action="store_true", help="keep the cluster running")
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    names = [HANDSHAKE, *(each.name for each in SCENARIOS)]
+    option = parser.add_argument
+    option("--only", nargs="+", choices=names, metavar="SCENARIO", help="run these, not all")
+    option("--against", metavar="FILE", help="compare with a saved run; `last`: the newest one")
+    option("-o", "--output", choices=("text", "json"), default="text")
+    option("--name", default="bench", help="which cluster (default: bench)")
+    option("--keep", action="store_true", help="keep the cluster running")
+    sizes = parser.add_argument_group("sizes")
+    option = sizes.add_argument
+    option("--clusters", type=int, default=2000, help="Clusters of the fleet (default: 2000)")
+    option("--plugins", type=int, default=20, help="plugins beside them (default: 20)")
+    option("--seconds", type=float, default=60, help="of each stream of updates (default: 60)")
+    option("--churn-minutes", type=float, default=1, help="length of churn (default: 1)")
+    option("--quiet-minutes", type=float, default=2, help="length of quiet (default: 2)")
+    option("--runs", type=int, default=10, help="pairs of apply, after a warm-up (default: 10)")
+    option("--ten", type=int, default=10, help="plugins of ten (default: 10)")
+    option("--hundred", type=int, default=100, help="plugins of hundred (default: 100)")
+    option("--delay", type=float, default=0.1, help="seconds of late (default: 0.1)")
     return parser
 
 
@@ -48,47 +73,100 @@ def _moment(word: str) -> str:
     return f"{word} {when}, load {load} (1, 5, 15 minutes) on {os.cpu_count()} cores"
 
 
-def _measure(cluster: Cluster, options: argparse.Namespace) -> list[Result]:
-    plugins = Plugins(cluster)
-    bench = Bench(cluster, plugins, AuditLog(cluster.audit_log))
-    plugins.remove_static()
-    plugins.remove_all()
-    restart = measure_restart(cluster, plugins)
-    plugins.remove_all()
-    return [
-        *restart,
-        *bench.measure_applying(options.runs),
-        *bench.measure_quiet(options.plugins, options.quiet_minutes),
-        *bench.measure_passes(),
-        *bench.measure_start(),
-    ]
+def _revision() -> str:
+    """Describe what is measured."""
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    done = subprocess.run(describe, capture_output=True, text=True, check=False)
+    return f"measured revision {done.stdout.strip() or 'unknown'}"
 
 
-def _measure_on_cluster(options: argparse.Namespace) -> list[Result]:
-    cluster = Cluster(options.name)
+def _perform(name: str, sheet: Sheet, run: Callable[[Sheet], None]) -> Outcome:
+    """Run a scenario; one that fails keeps what it has measured until then."""
+    say(f"scenario {name}")
+    begun, error = time.monotonic(), ""
+    try:
+        run(sheet)
+    except FAILURES as failure:
+        error = str(failure)
+        say(f"scenario {name} FAILED: {error}")
+    seconds = time.monotonic() - begun
+    return Outcome(name, sheet.size, seconds, tuple(sheet.figures), tuple(sheet.lines), error)
+
+
+@contextmanager
+def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
+    """Provide the cluster with the operator, and remove it in the end."""
+    cluster = Cluster(arguments.name)
     cluster.up()
     install_operator(cluster)
-    results = _measure(cluster, options)
-    if not options.keep:
+    api = Api(cluster)
+    named = {field: getattr(arguments, field) for field in Options.__dataclass_fields__}
+    bench = Bench(
+        cluster,
+        api,
+        AuditLog(cluster.audit_log),
+        Plugins(cluster),
+        Fleet(cluster),
+        OperatorPod(api),
+        Options(**named),
+    )
+    bench.clear()
+    with cnpg.with_room(api):
+        yield bench
+        if arguments.keep:
+            bench.clear()
+    api.close()
+    if not arguments.keep:
         cluster.down()
-    return results
 
 
-def main() -> int:
-    """Measure and print; exit 1 only if a measurement failed."""
-    options = _parser().parse_args()
-    header = [_moment("began")]
+def _run(arguments: argparse.Namespace) -> Iterator[Outcome]:
+    only = arguments.only or [HANDSHAKE, *(each.name for each in SCENARIOS if each.usual)]
+    if HANDSHAKE in only:
+        each_row = arguments.only == [HANDSHAKE]
+        sheet = Sheet(handshake.TABLE)
+        yield _perform(HANDSHAKE, sheet, lambda sheet: handshake.run(sheet, each_row=each_row))
+    chosen = [each for each in SCENARIOS if each.name in only]
+    if chosen:
+        with _bench(arguments) as bench:
+            yield from (_perform_on(bench, each) for each in chosen)
+
+
+def _perform_on(bench: Bench, scenario: Scenario) -> Outcome:
+    sheet = Sheet(scenario.table)
+    return _perform(scenario.name, sheet, lambda sheet: scenario.run(bench, sheet))
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    """Measure, save after each scenario, print; say whether everything was measured."""
+    earlier = saved.load(arguments.against) if arguments.against else None
+    path = saved.path_of(datetime.now(UTC))
+    about = [_moment("began"), _revision()]
+    outcomes: list[Outcome] = []
+    for outcome in _run(arguments):
+        outcomes.append(outcome)
+        saved.save(path, to_json([*about, _moment("ended")], outcomes))
+    said = [*about, _moment("ended")]
+    run = to_json(said, outcomes)
+    _print(render_json(run) if arguments.output == "json" else render_text(said, outcomes))
+    say(f"saved as {path}")
+    if earlier is not None:
+        comparison = compare(earlier, run)
+        print(comparison, file=sys.stderr if arguments.output == "json" else sys.stdout)
+    return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _print(*texts: str) -> None:
+    print(*texts, sep="\n", flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run; exit 1 only if a scenario could not be measured, never because one is slow."""
     try:
-        summary, rows = measure_handshake()
-        further = rows if options.what == "handshake" else _measure_on_cluster(options)
-        results = [*summary, *further]
-        header.append(_moment("ended"))
-    except (BenchError, ClusterError) as failure:
+        return _measure(_parser().parse_args(words))
+    except FAILURES as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1
-    render = render_json if options.output == "json" else render_text
-    print(render(header, results))
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ class Request:
     """Without the query."""
     subject: str
     """Resource, subresource and name, for display."""
+    begun: datetime
+    """When the API server received it."""
     at: datetime
     """When the response, or the stream of a watch, began."""
 
@@ -64,6 +66,7 @@ def _request(event: dict[str, object]) -> Request:
         verb=str(event["verb"]),
         path=str(event["requestURI"]).partition("?")[0],
         subject="/".join(part for part in parts if part),
+        begun=datetime.fromisoformat(str(event["requestReceivedTimestamp"])),
         at=datetime.fromisoformat(str(event["stageTimestamp"])),
     )
 

@@ -3,9 +3,11 @@
 import json
 import time
 from collections.abc import Callable
+from typing import Any, Final
 
-from tests.bench.results import BenchError
+from tests.bench.figures import BenchError
 from tests.cluster import Cluster
+from tests.cluster.progress import heartbeat
 from tests.demo.diagnosis import explain_plugin
 from tests.demo.installing import CNPG_NAMESPACE, ROOT
 from tests.demo.watching import is_true, watch
@@ -16,6 +18,13 @@ STATIC_SECRETS = ("hello-server-tls", "hello-client-tls")
 CHAIN_ISSUER = "issuer/cnpg-plugins"
 IMAGE = "localhost/sample-plugin:0.1.0"
 PATIENCE = 120.0
+PATIENCE_EACH = 15.0
+"""Seconds more for each plugin, on a busy machine."""
+SMALLEST: Final = {
+    "requests": {"cpu": "1m", "memory": "8Mi"},
+    "limits": {"memory": "64Mi"},
+}
+"""For many plugins on one node, where no pod is compared with that of the static manifests."""
 
 
 def manifest(name: str, **spec: object) -> dict[str, object]:
@@ -40,6 +49,11 @@ def manifest(name: str, **spec: object) -> dict[str, object]:
     }
 
 
+def name_of(place: int) -> str:
+    """Name one of many plugins, counted from 0."""
+    return f"plugin-{place + 1:03}"
+
+
 class Plugins:
     """Applies and removes plugins, and measures the time."""
 
@@ -50,6 +64,37 @@ class Plugins:
         items = [manifest(name, **spec) for name in names]
         listing = {"apiVersion": "v1", "kind": "List", "items": items}
         self._kubectl("apply", "-f", "-", input=json.dumps(listing))
+
+    def apply_many(self, number: int, **spec: object) -> None:
+        """Apply plugins of the smallest kind, all at once."""
+        self.apply(*(name_of(place) for place in range(number)), resources=SMALLEST, **spec)
+
+    def ensure(self, number: int) -> None:
+        """Have exactly as many plugins of the smallest kind, all Ready."""
+        wanted = {name_of(place) for place in range(number)}
+        with heartbeat(f"{number} Ready plugins"):
+            if surplus := sorted(set(self._names()) - wanted):
+                self._kubectl("delete", "cnpgplugins", *surplus, self._timeout(len(surplus)))
+            self.apply_many(number)
+            self.await_ready(number)
+
+    def count(self) -> int:
+        """How many plugins there are."""
+        return len(self._names())
+
+    def reported(self, number: int) -> list[dict[str, Any]]:
+        """What Clusters show of each Ready plugin once CloudNativePG has called it."""
+        listing = json.loads(self._kubectl("get", "cnpgplugins", "--output=json"))
+        said = {item["metadata"]["name"]: item["status"]["plugin"] for item in listing["items"]}
+        found = [said[name_of(place)] for place in range(number)]
+        return [
+            {
+                "name": each["name"],
+                "version": each["version"],
+                "capabilities": [f"TYPE_{capability}" for capability in each["capabilities"]],
+            }
+            for each in found
+        ]
 
     def time_operator(self, name: str) -> float:
         """Seconds from `kubectl apply` of a CNPGPlugin to Ready."""
@@ -79,7 +124,7 @@ class Plugins:
         begun = time.monotonic()
         self._kubectl(
             *("wait", "cnpgplugins", "--all", "--for=condition=Ready"),
-            f"--timeout={15 * number + PATIENCE:.0f}s",
+            self._timeout(number),
         )
         return time.monotonic() - begun
 
@@ -98,12 +143,20 @@ class Plugins:
 
     def remove_all(self) -> None:
         """Delete every CNPGPlugin and wait until the namespace's chain is deleted, too."""
-        self._kubectl("delete", "cnpgplugins", "--all", f"--timeout={PATIENCE:.0f}s")
-        self._await_deletion("pod", "--selector=cnpgplugin.dev/name")
+        timeout = self._timeout(len(self._names()))
+        self._kubectl("delete", "cnpgplugins", "--all", timeout)
+        self._await_deletion("pod", "--selector=cnpgplugin.dev/name", timeout)
         self._await_deletion(CHAIN_ISSUER)
 
     def _await_deletion(self, *what: str) -> None:
-        self._kubectl("wait", *what, "--for=delete", f"--timeout={PATIENCE:.0f}s")
+        self._kubectl("wait", "--for=delete", f"--timeout={PATIENCE:.0f}s", *what)
+
+    def _names(self) -> list[str]:
+        listing = self._kubectl("get", "cnpgplugins", "--output=name")
+        return [line.partition("/")[2] for line in listing.splitlines()]
+
+    def _timeout(self, number: int) -> str:
+        return f"--timeout={PATIENCE_EACH * number + PATIENCE:.0f}s"
 
     def _kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
         return self._cluster.kubectl("--namespace", CNPG_NAMESPACE, *arguments, input=input)

@@ -9,16 +9,20 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from tests.bench.environment import Bench
+from tests.bench.figures import Budget, Sheet
 from tests.bench.plugins import PATIENCE, Plugins
-from tests.bench.results import Result
-from tests.cluster import Cluster
 from tests.cluster.progress import heartbeat
 from tests.demo.installing import CNPG_NAMESPACE
 from tests.support import wait
 from tests.support.e2e.api import APPS, CORE, PLUGINS, Api, Object, Recorder
 
-OWN_SECONDS = 1.0
+TABLE: Final = {
+    "announced and settled to the new leader": Budget("s"),
+    "the operator's own time": Budget("s", 1.0),
+}
 SETTLE_SECONDS = 10.0
 """The chart's default."""
 NAME = "restarting"
@@ -47,23 +51,21 @@ class Course:
         return max(self.patched - self.settled, 0) + self.ready - max(self.led, self.registered)
 
 
-def measure_restart(cluster: Cluster, plugins: Plugins) -> list[Result]:
+def run(bench: Bench, sheet: Sheet) -> None:
     """Apply a plugin with `restartPolicy: Always` and follow it until it is Ready."""
-    api = Api(cluster)
+    bench.clear()
+    # A roll by an earlier scenario, or an earlier user of the cluster, must not be waited for.
+    bench.operator.restart(environment={"CNPGP_RESTART_COOLDOWN": "1s"})
     with heartbeat("a plugin that needs a restart of CloudNativePG"):
-        course = _follow(api, plugins)
-    api.close()
+        course = _follow(bench.api, bench.plugins)
+    sheet.size = "one plugin"
+    sheet.put("announced and settled to the new leader", course.led - course.settled)
     detail = (
         f"after settling: patch {course.patched - course.settled:.2f} s, leader "
         f"{course.led - course.settled:.2f} s, CloudNativePG's Event "
         f"{course.registered - course.settled:.2f} s, Ready {course.ready - course.settled:.2f} s"
     )
-    return [
-        Result(
-            "restart: announced and settled to the new leader", course.led - course.settled, "s"
-        ),
-        Result("restart: the operator's own time", course.own, "s", OWN_SECONDS, detail),
-    ]
+    sheet.put("the operator's own time", course.own, detail)
 
 
 def _follow(api: Api, plugins: Plugins) -> Course:
