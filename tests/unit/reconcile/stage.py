@@ -31,6 +31,7 @@ from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
 from tests.support.unit.builders import resource
 from tests.support.unit.fake_cluster import FakeCluster
+from tests.support.unit.fed_facts import FedFacts
 from tests.unit.reconcile.kubelet import Kubelet
 from tests.unit.reconcile.world import NAMESPACE, Clock, World
 
@@ -85,14 +86,15 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
-        reader = ClusterReader(self.client, (NAMESPACE,), self.clock, self.grant_prefix)
+        facts = FedFacts(self.client)
+        reader = ClusterReader(self.client, facts, (NAMESPACE,), self.clock, self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         binds = bool(self.grants.cluster_roles)
         self.woken.clear()
         reconciler = Reconciler(
             Environment(
                 reader=reader,
-                writer=Writer(self.client, guard),
+                writer=Writer(self.client, facts, guard),
                 remover=Remover(self.client, reader, binds_cluster_roles=binds),
                 restarter=Restarter(self.client),
                 namespaces=Namespaces(self.client, reader, sidecars_allowed=True),
