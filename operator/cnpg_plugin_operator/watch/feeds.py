@@ -8,9 +8,8 @@ they are listed again whenever that watch begins, and now and then.
 """
 
 import asyncio
-import ctypes
 import logging
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.client import Client
@@ -26,13 +25,11 @@ LIST_AGAIN: Final = (540.0, 660.0)
 NOT_SERVED: Final = 10.0
 """Seconds until the next look for a kind that is not served: CloudNativePG may come later."""
 
-LONGEST_PAUSE: Final = 30.0
-"""Seconds between two tries at most."""
+LONGEST_PAUSE: Final = 10.0
+"""Seconds between two tries at most: passes wait for the first lists."""
 
 REOPENING: Final = (0.1, 0.4)
 """Seconds between two watches where the API server ends one, so that none can end too often."""
-
-Value = TypeVar("Value")
 
 
 class Feed:
@@ -83,7 +80,6 @@ class Feed:
             del page
             await asyncio.sleep(0)
         listing.end()
-        release_memory()
         return listing.version
 
     def _gain(self) -> None:
@@ -139,10 +135,3 @@ class PluginFeed(Feed):
         except TimeoutError:
             return
         self.interrupted.clear()
-
-
-def release_memory() -> None:
-    """Give the memory of a list back to the kernel, where the C library can."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
