@@ -60,5 +60,9 @@ class UnavailableError(ClusterError):
     """The API server cannot be reached, is overloaded or did not answer in time."""
 
 
+class ExpiredError(UnavailableError):
+    """The API server no longer knows what came after a version: the kind is to be listed again."""
+
+
 class UnauthorizedError(UnavailableError):
     """The API server does not accept the token (401), not even one that was read just now."""

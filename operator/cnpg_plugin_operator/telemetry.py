@@ -84,16 +84,21 @@ class Readiness:
     """Whether everything that matters is watched, and what is lacking if not."""
 
     def __init__(self) -> None:
-        self.lack = "not every watched kind has been listed yet"
-        """Empty once ready."""
+        self._lacks = {"": "not every watched kind has been listed yet"}
+        """By who watches, what is lacking."""
 
-    def gain(self) -> None:
-        """Note that every watched kind was listed."""
-        self.lack = ""
+    @property
+    def lack(self) -> str:
+        """What is lacking; empty once ready."""
+        return "; ".join(self._lacks.values())
 
-    def lose(self, why: str) -> None:
+    def gain(self, watcher: str = "") -> None:
+        """Note that everything is watched that this watcher is there for."""
+        self._lacks.pop(watcher, None)
+
+    def lose(self, why: str, watcher: str = "") -> None:
         """Note that something is not watched."""
-        self.lack = why
+        self._lacks[watcher] = why
 
 
 def build_application(metrics: Metrics, readiness: Readiness) -> web.Application:

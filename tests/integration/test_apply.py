@@ -30,6 +30,7 @@ from cnpg_plugin_operator.desired.drift import find_drift
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ClusterError
+from cnpg_plugin_operator.watch.facts import FactStore
 from tests.cluster import Cluster
 from tests.cluster.network import call_inside
 from tests.support import wait
@@ -144,7 +145,7 @@ class Run:
         async def connected() -> Result:
             client = await Client.connect(str(self._cluster.kubeconfig))
             try:
-                return await action(Writer(client))
+                return await action(Writer(client, FactStore()))
             finally:
                 await client.close()
 

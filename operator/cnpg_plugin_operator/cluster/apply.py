@@ -14,6 +14,7 @@ from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.facts import Facts
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.cluster.write_guard import Key, WriteGuard
 from cnpg_plugin_operator.desired.drift import find_drift
@@ -24,8 +25,9 @@ from cnpg_plugin_operator.desired.surplus import find_surplus
 class Writer:
     """Writes to the cluster for the reconciler."""
 
-    def __init__(self, client: Client, guard: WriteGuard | None = None) -> None:
+    def __init__(self, client: Client, facts: Facts, guard: WriteGuard | None = None) -> None:
         self._client = client
+        self._facts = facts
         self._guard = guard or WriteGuard()
 
     async def apply(
@@ -165,8 +167,10 @@ class Writer:
             "uid": plugin.uid,
             "finalizers": finalizers,
         }
-        await self._client.apply(
-            kinds.PLUGIN, {"metadata": metadata}, manager=names.managers.FINALIZER
+        self._facts.wrote(
+            await self._client.apply(
+                kinds.PLUGIN, {"metadata": metadata}, manager=names.managers.FINALIZER
+            )
         )
 
     async def report(self, plugin: Resource, status: Mapping[str, Any]) -> None:
@@ -176,19 +180,8 @@ class Writer:
         """
         key, told = (names.resource.KIND, plugin.namespace, plugin.name), digest(status)
         self._guard.admit(key, told, "status", None)
-        await self._client.apply(
-            kinds.PLUGIN,
-            {
-                "metadata": {
-                    "name": plugin.name,
-                    "namespace": plugin.namespace,
-                    "uid": plugin.uid,
-                },
-                "status": status,
-            },
-            manager=names.managers.STATUS,
-            subresource="status",
-        )
+        self._facts.expect(plugin.namespace, plugin.name, status)
+        await self._apply_status(plugin, status, names.managers.STATUS)
         self._guard.note(key, told)
 
     async def report_shared(self, plugin: Resource, part: Mapping[str, Any]) -> None:
@@ -199,14 +192,18 @@ class Writer:
         key = (f"{names.resource.KIND} shared", plugin.namespace, plugin.name)
         wanted = digest(part)
         self._guard.admit(key, wanted, "status.sidecar", None)
+        await self._apply_status(plugin, part, names.managers.NAMESPACE)
+        self._guard.note(key, wanted)
+
+    async def _apply_status(self, plugin: Resource, part: Mapping[str, Any], manager: str) -> None:
         metadata = {"name": plugin.name, "namespace": plugin.namespace, "uid": plugin.uid}
-        await self._client.apply(
+        written = await self._client.apply(
             kinds.PLUGIN,
             {"metadata": metadata, "status": dict(part)},
-            manager=names.managers.NAMESPACE,
+            manager=manager,
             subresource="status",
         )
-        self._guard.note(key, wanted)
+        self._facts.wrote(written)
 
     async def event(
         self, plugin: Resource, *, warning: bool, reason: str, message: str, now: datetime

@@ -4,7 +4,10 @@ Phases are compared as text: CloudNativePG has no other field for them (api/v1/c
 1.24.0 to 1.30.0).
 """
 
+import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
@@ -39,61 +42,120 @@ BLOCKED_PHASES: Final = (
 """Prefixes of the phases in which a plugin blocks the reconciliation of a Cluster: 1.24, since
 1.25, since 1.27."""
 
+NUDGES: Final = names.annotations.nudge("")
+"""Begins the annotations by which this operator has Clusters looked at."""
 
-async def list_clusters(client: Client) -> list[dict[str, Any]]:
-    """Read all Clusters of all namespaces; empty where CloudNativePG's kinds are not served."""
-    try:
-        return await client.list(kinds.CLUSTER)
-    except errors.KindMissingError:
-        return []
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """What decisions use of a Cluster, whichever plugin they are about: 1 KB instead of 7 to 40.
+
+    Two records are equal where nothing that counts has changed. Of a Cluster without plugins only
+    its activity counts.
+    """
+
+    namespace: str
+    name: str
+    plugins: tuple[str, ...] = ()
+    """The plugins that it uses."""
+    activity: str = ""
+    """What it does that should not lose CloudNativePG's leader, or empty."""
+    phase: str = ""
+    reason: str = ""
+    """`status.phaseReason`"""
+    reported: tuple[PluginStatusFacts, ...] = ()
+    """What it reports about the plugins that it uses."""
+    created: datetime | None = None
+    nudges: tuple[tuple[str, str], ...] = ()
+    """The annotations by which this operator had it looked at."""
+    up_to_date: bool = True
+
+
+def project_cluster(body: Mapping[str, Any]) -> ClusterRecord:
+    """Keep what counts of a Cluster; strings that many Clusters share are kept once."""
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    namespace, name = sys.intern(metadata["namespace"]), metadata["name"]
+    activity, used = sys.intern(_activity(status)), sorted(map(sys.intern, plugins_of(spec)))
+    if not used:
+        return ClusterRecord(namespace, name, activity=activity)
+    reported = objects(status.get("pluginStatus"))
+    annotations = metadata.get("annotations") or {}
+    return ClusterRecord(
+        namespace=namespace,
+        name=name,
+        plugins=tuple(used),
+        activity=activity,
+        phase=sys.intern(str(status.get("phase") or "")),
+        reason=str(status.get("phaseReason") or ""),
+        reported=tuple(_read_plugin_status(p) for p in reported if p.get("name") in used),
+        created=read_time(metadata.get("creationTimestamp")),
+        nudges=tuple(sorted(each for each in annotations.items() if each[0].startswith(NUDGES))),
+        up_to_date=not status.get("instances") or bool(status.get("readyInstances")),
+    )
+
+
+def find_concerned(before: ClusterRecord | None, after: ClusterRecord | None) -> frozenset[str]:
+    """Name the plugins to which a change of a Cluster matters."""
+    if before is None or after is None or _without_reports(before) != _without_reports(after):
+        return frozenset(name for each in (before, after) if each for name in each.plugins)
+    return frozenset(each.name for each in {*before.reported} ^ {*after.reported})
+
+
+def _without_reports(record: ClusterRecord) -> ClusterRecord:
+    return replace(record, reported=())
 
 
 def read_clusters(
-    bodies: Iterable[Mapping[str, Any]], plugin_name: str, name: str = ""
+    records: Iterable[ClusterRecord], plugin_name: str, name: str = ""
 ) -> tuple[ClusterFacts, ...]:
     """Read the Clusters that use a plugin; `name` is that of its resource."""
-    found = (read_cluster(body, plugin_name, name) for body in bodies)
-    return tuple(facts for facts in found if facts is not None)
-
-
-def read_cluster(body: Mapping[str, Any], plugin_name: str, name: str = "") -> ClusterFacts | None:
-    """Read a Cluster, or None where it does not use the plugin."""
-    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
-    used = plugins_of(spec)
-    if plugin_name not in used:
-        return None
-    reported = next(
-        (p for p in objects(status.get("pluginStatus")) if p.get("name") == plugin_name), None
+    return tuple(
+        _read_cluster(record, plugin_name, name)
+        for record in records
+        if plugin_name in record.plugins
     )
-    annotations = metadata.get("annotations") or {}
+
+
+async def list_clusters(client: Client, plugin_name: str, name: str) -> tuple[ClusterFacts, ...]:
+    """List the Clusters that use a plugin; empty where CloudNativePG's kinds are not served."""
+    found: list[ClusterFacts] = []
+    try:
+        async for page in client.pages(kinds.CLUSTER):
+            found += read_clusters(map(project_cluster, page.bodies), plugin_name, name)
+    except errors.KindMissingError:
+        return ()
+    return tuple(found)
+
+
+def _read_cluster(record: ClusterRecord, plugin_name: str, name: str) -> ClusterFacts:
     return ClusterFacts(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        healthy=status.get("phase") == HEALTHY_PHASE,
-        phase=": ".join(str(p) for p in (status.get("phase"), status.get("phaseReason")) if p),
-        plugin_status=_read_plugin_status(reported) if reported else None,
-        created=read_time(metadata.get("creationTimestamp")),
-        nudged=str(annotations.get(names.annotations.nudge(name), "")),
-        blocked=_is_blocked(status, used - {plugin_name}),
-        up_to_date=not status.get("instances") or bool(status.get("readyInstances")),
+        namespace=record.namespace,
+        name=record.name,
+        healthy=record.phase == HEALTHY_PHASE,
+        phase=": ".join(filter(None, (record.phase, record.reason))),
+        plugin_status=next((each for each in record.reported if each.name == plugin_name), None),
+        created=record.created,
+        nudged=dict(record.nudges).get(names.annotations.nudge(name), ""),
+        blocked=_is_blocked(record, plugin_name),
+        up_to_date=record.up_to_date,
     )
 
 
 def _read_plugin_status(reported: Mapping[str, Any]) -> PluginStatusFacts:
     capabilities = reported.get("capabilities")
+    listed = capabilities if isinstance(capabilities, list) else ()
     return PluginStatusFacts(
-        name=str(reported.get("name", "")),
-        version=str(reported.get("version", "")),
-        capabilities=tuple(map(str, capabilities if isinstance(capabilities, list) else ())),
+        name=sys.intern(str(reported.get("name", ""))),
+        version=sys.intern(str(reported.get("version", ""))),
+        capabilities=tuple(sys.intern(str(each)) for each in listed),
     )
 
 
-def _is_blocked(status: Mapping[str, Any], others: frozenset[str]) -> bool:
+def _is_blocked(record: ClusterRecord, plugin_name: str) -> bool:
     """Whether a plugin blocks the reconciliation of a Cluster, and no other plugin is named."""
-    if not str(status.get("phase") or "").startswith(BLOCKED_PHASES):
+    if not record.phase.startswith(BLOCKED_PHASES):
         return False
-    reason = str(status.get("phaseReason") or "")
-    return not any(other in reason for other in others)
+    return not any(other in record.reason for other in record.plugins if other != plugin_name)
 
 
 def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
@@ -107,17 +169,16 @@ def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(str(p.get("name", "")) for p in used)
 
 
-def name_busy(bodies: Iterable[Mapping[str, Any]], watched: tuple[str, ...] = ()) -> list[str]:
+def name_busy(records: Iterable[ClusterRecord], watched: tuple[str, ...] = ()) -> list[str]:
     """List the Clusters that are failing over, switching over or upgrading, with their phases.
 
     Clusters that CloudNativePG does not watch are left out. So are Clusters that a plugin blocks:
     they cannot continue by themselves, and a restart may be what they need.
     """
     return sorted(
-        f"{body['metadata']['namespace']}/{body['metadata']['name']} ({doing})"
-        for body in bodies
-        if not watched or body["metadata"]["namespace"] in watched
-        if (doing := _activity(body.get("status") or {}))
+        f"{record.namespace}/{record.name} ({record.activity})"
+        for record in records
+        if record.activity and (not watched or record.namespace in watched)
     )
 
 

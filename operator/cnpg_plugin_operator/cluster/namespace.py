@@ -16,7 +16,7 @@ from cnpg_plugin_operator.api.plugin import names_sidecar
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.clusters import list_clusters
+from cnpg_plugin_operator.cluster.clusters import ClusterRecord
 from cnpg_plugin_operator.cluster.cnpg import locate
 from cnpg_plugin_operator.cluster.cnpg_environment import read_for_sidecars
 from cnpg_plugin_operator.cluster.plugins import with_record
@@ -46,7 +46,7 @@ class NamespaceSnapshot:
     """By the values of `spec.cnpgRef` that the resources have, and the empty one."""
     services: tuple[dict[str, Any], ...]
     """The plugins' own Services."""
-    clusters: tuple[Mapping[str, Any], ...] | errors.ClusterError
+    clusters: tuple[ClusterRecord, ...] | errors.ClusterError
     """All Clusters; none where nothing depends on them now."""
 
 
@@ -74,30 +74,28 @@ class Namespaces:
         Raises the first `ClusterError` of a read on which everything depends.
         """
         own = label_selector(OWN, names.labels.PLUGIN)
-        resources, services = await asyncio.gather(
-            self._reader.siblings(namespace),
-            self._client.list(kinds.SERVICE, namespace, labels=own),
-        )
+        services = await self._client.list(kinds.SERVICE, namespace, labels=own)
+        resources = self._reader.siblings(namespace)
         references = sorted({"", *(read_leaving(body).cnpg_reference for body in resources)})
         found = await asyncio.gather(
             *(self._read_cnpg(namespace, reference, resources) for reference in references)
         )
         hosting = any(c.environment is not None for each in found for c in each.cnpg)
         return NamespaceSnapshot(
-            resources=tuple(resources),
+            resources=resources,
             cnpg=dict(zip(references, found, strict=True)),
             services=tuple(services),
-            clusters=await self._read_clusters() if restarting or hosting else (),
+            clusters=self._read_clusters() if restarting or hosting else (),
         )
 
-    async def _read_clusters(self) -> tuple[Mapping[str, Any], ...] | errors.ClusterError:
+    def _read_clusters(self) -> tuple[ClusterRecord, ...] | errors.ClusterError:
         try:
-            return tuple(await concerning(Type.REGISTERED, list_clusters(self._client)))
+            return self._reader.all_clusters()
         except errors.ClusterError as error:
             return error
 
     async def _read_cnpg(
-        self, namespace: str, reference: str, resources: list[dict[str, Any]]
+        self, namespace: str, reference: str, resources: tuple[Mapping[str, Any], ...]
     ) -> CNPGSnapshot:
         located = await locate(self._client, namespace, reference)
         facts = tuple(each.facts for each in located)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
@@ -13,8 +13,17 @@ from cnpg_plugin_operator.api.times import is_over, read_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
-from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.client import Client, well_formed
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+
+UNUSED: Final = frozenset({"managedFields", "resourceVersion"})
+"""Metadata that no decision uses, and that every write changes."""
+
+
+def project_resource(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what counts of a resource: two are equal where nothing that counts has changed."""
+    metadata = {key: value for key, value in body["metadata"].items() if key not in UNUSED}
+    return well_formed({**body, "metadata": metadata})
 
 
 def with_record(

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.cluster import kinds
@@ -15,7 +14,7 @@ from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_pods import list_pods
 from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
-from cnpg_plugin_operator.cluster.snapshot import ClusterReader, concerning
+from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
@@ -51,16 +50,15 @@ class Sidecars:
         """Read what a plugin's pass judges its sidecar by."""
         namespace = plugin.namespace
         selector = label_selector({}, names.cnpg.PLUGIN_NAME)
-        siblings, clusters, services, published = await asyncio.gather(
-            self._reader.siblings(namespace),
-            concerning(Type.REGISTERED, self._reader.clusters(plugin)),
+        services, published = await asyncio.gather(
             self._reader.children(kinds.SERVICE, plugin),
             self._client.list(kinds.SERVICE, namespace, labels=selector),
         )
+        siblings, clusters = self._reader.siblings(namespace), self._reader.clusters(plugin)
         named = bound({name for _, name in find_named(plugin)})
         own = {facts.deployment for facts in cnpg}
         return SidecarSnapshot(
-            siblings=tuple(siblings),
+            siblings=siblings,
             clusters=clusters,
             private=await read_private_secrets(self._client, namespace, named, siblings, own),
             service=next(iter(services), None),

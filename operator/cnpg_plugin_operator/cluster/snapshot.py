@@ -1,7 +1,8 @@
 """Gathers the facts of one pass: everything is read here, at once, into one frozen snapshot.
 
-The requests of a snapshot run concurrently. Nothing is cached between passes, so every pass could
-be the first one after a crash.
+The requests of a snapshot run concurrently. What the plugins of a namespace tell about each other,
+and the Clusters, comes from the fact store that watches keep up (`facts`); everything else is read.
+Nothing of it is kept by a pass for the next one, so every pass could be the first after a crash.
 """
 
 import asyncio
@@ -19,9 +20,10 @@ from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
 from cnpg_plugin_operator.cluster.cert_manager import read_issuer
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.clusters import list_clusters, read_clusters
+from cnpg_plugin_operator.cluster.clusters import ClusterRecord, list_clusters, read_clusters
 from cnpg_plugin_operator.cluster.cnpg import locate
 from cnpg_plugin_operator.cluster.cnpg_events import find_event, find_rival
+from cnpg_plugin_operator.cluster.facts import Facts
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.ownership import (
     Live,
@@ -81,12 +83,14 @@ class ClusterReader:
     def __init__(
         self,
         client: Client,
+        facts: Facts,
         namespaces: tuple[str, ...],
         clock: Callable[[], datetime],
         grant_prefix: str = "",
     ) -> None:
         self.clock = clock
         self._client = client
+        self._facts = facts
         self._namespaces = namespaces
         self._grant_prefix = grant_prefix
 
@@ -101,21 +105,19 @@ class ClusterReader:
         answers contradict each other.
         """
         body = await self.resource(namespace, name)
-        if body is None and any(
-            each["metadata"]["name"] == name for each in await self.siblings(namespace)
+        if body is None and await self._client.list(
+            kinds.PLUGIN, namespace, fields=field_selector({"metadata.name": name})
         ):
             raise errors.UnavailableError(
                 f"CNPGPlugin {namespace}/{name}: the API server lists it, but does not find it"
             )
         return body
 
-    async def keys(self) -> list[tuple[str, ...]]:
-        """List the managed namespaces, and the resources in them."""
+    def keys(self) -> list[tuple[str, ...]]:
+        """Name the managed namespaces, and the resources in them. Raises as `siblings` does."""
         found: list[tuple[str, ...]] = [(namespace,) for namespace in self._namespaces]
         for namespace in self._namespaces:
-            found += [
-                (namespace, name) for name in await self._client.names(kinds.PLUGIN, namespace)
-            ]
+            found += [(namespace, body["metadata"]["name"]) for body in self.siblings(namespace)]
         return found
 
     def manages(self, namespace: str) -> bool:
@@ -149,12 +151,11 @@ class ClusterReader:
             objects = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
             own_pods = self._client.list(kinds.POD, namespace, labels=own)
             pods = reads.create_task(concerning(Type.AVAILABLE, own_pods))
-            siblings = reads.create_task(self.siblings(namespace))
-            clusters = reads.create_task(concerning(Type.REGISTERED, self.clusters(plugin)))
             events = reads.create_task(concerning(Type.REGISTERED, self._events(namespace)))
             services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         live = objects.result()
+        siblings = self.siblings(namespace)
         served_here = kinds.CERTIFICATE.plural in served.result()
         labelled = find_labelled(plugin, services.result())
         return Snapshot(
@@ -164,18 +165,18 @@ class ClusterReader:
             secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, live)),
             foreign=find_foreign(plugin, live, labelled),
             services=find_selecting(plugin, services.result()),
-            rivals=find_rivals(plugin, siblings.result()),
+            rivals=find_rivals(plugin, siblings),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
-            private=await self._private(plugin, siblings.result(), cnpg),
-            clusters=clusters.result(),
+            private=await self._private(plugin, siblings, cnpg),
+            clusters=self.clusters(plugin),
             event=find_event(plugin, events.result()),
             rival=find_rival(plugin, events.result(), labelled),
-            approval=find_own_approval(plugin, siblings.result()),
+            approval=find_own_approval(plugin, siblings),
         )
 
     async def _private(
-        self, plugin: Plugin, siblings: list[dict[str, Any]], cnpg: tuple[CNPGFacts, ...]
+        self, plugin: Plugin, siblings: Iterable[Mapping[str, Any]], cnpg: tuple[CNPGFacts, ...]
     ) -> PrivateSecrets:
         """Read what is known of the Secrets that a resource names."""
         named = bound({name for _, name in find_named(plugin)})
@@ -207,10 +208,29 @@ class ClusterReader:
             return False
         return await self._client.find(kinds.DEPLOYMENT, reference, namespace) is not None
 
-    async def clusters(self, plugin: Plugin | Leaving) -> tuple[ClusterFacts, ...]:
-        """Read the Clusters, of any namespace, that use a plugin."""
-        bodies = await list_clusters(self._client)
-        return read_clusters(bodies, plugin.plugin_name, plugin.name)
+    def all_clusters(self) -> tuple[ClusterRecord, ...]:
+        """Give all Clusters of all namespaces, as far as decisions use them.
+
+        Raises the `ClusterError` for which they are not known; it concerns the registration.
+        """
+        try:
+            return self._facts.clusters()
+        except errors.ClusterError as error:
+            error.condition = Type.REGISTERED
+            raise
+
+    def clusters(self, plugin: Plugin | Leaving) -> tuple[ClusterFacts, ...]:
+        """Read the Clusters, of any namespace, that use a plugin. Raises as `all_clusters` does."""
+        return read_clusters(self.all_clusters(), plugin.plugin_name, plugin.name)
+
+    async def confirmed_clusters(self, plugin: Leaving) -> tuple[ClusterFacts, ...]:
+        """Read them; where the watch knows of none, a list has to confirm it.
+
+        An event may be late, and a watch may have broken without a sign: a plugin that a Cluster
+        uses must not go for that.
+        """
+        known = self.clusters(plugin)
+        return known or await list_clusters(self._client, plugin.plugin_name, plugin.name)
 
     async def rival_leases(self, plugin: Plugin) -> list[tuple[str, str]]:
         """Find Leases that pods of other plugins hold, with the name of each one's resource."""
@@ -254,9 +274,9 @@ class ClusterReader:
             "blockOwnerDeletion": False,
         }
 
-    async def siblings(self, namespace: str) -> list[dict[str, Any]]:
-        """Read all resources of a namespace."""
-        return await self._client.list(kinds.PLUGIN, namespace)
+    def siblings(self, namespace: str) -> tuple[Mapping[str, Any], ...]:
+        """Give all resources of a namespace. Raises as `Facts.resources` does."""
+        return self._facts.resources(namespace)
 
     async def own_services(self, plugin: Leaving) -> list[dict[str, Any]]:
         """Read the Services of a resource: those with its labels, and the one in its spec."""

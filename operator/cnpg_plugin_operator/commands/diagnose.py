@@ -19,6 +19,7 @@ from cnpg_plugin_operator.api.conditions import Verdict
 from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client, ReadingClient
+from cnpg_plugin_operator.cluster.facts import Facts
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
@@ -35,6 +36,7 @@ from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.environment import Handshaker as Shaker
 from cnpg_plugin_operator.settings import Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics
+from cnpg_plugin_operator.watch.feeds import list_once
 
 AS_WANTED: Final = 0
 NOT_AS_WANTED: Final = 1
@@ -79,7 +81,8 @@ async def diagnose(settings: Settings, arguments: argparse.Namespace) -> int:
     client = await ReadingClient.connect(settings.kubeconfig)
     real = None if arguments.no_handshake else Handshaker()
     try:
-        diagnosing = compose(settings, client, real, lambda: datetime.now(UTC))
+        facts = await list_once(client)
+        diagnosing = compose(settings, client, facts, real, lambda: datetime.now(UTC))
         found = [
             await diagnosing.diagnose(namespace, arguments.names)
             for namespace in settings.namespaces
@@ -98,17 +101,21 @@ async def diagnose(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def compose(
-    settings: Settings, client: Client, real: Shaker | None, clock: Callable[[], datetime]
+    settings: Settings,
+    client: Client,
+    facts: Facts,
+    real: Shaker | None,
+    clock: Callable[[], datetime],
 ) -> Diagnosing:
     """Put together passes that write nothing; without `real`, no plugin is called."""
-    reader = ClusterReader(client, settings.namespaces, clock, settings.grant_prefix)
+    reader = ClusterReader(client, facts, settings.namespaces, clock, settings.grant_prefix)
     recorder = Recorder()
     in_cluster = settings.kubeconfig is None
     handshaker = CautiousHandshaker(recorder, real, in_cluster=in_cluster)
     env = Environment(
         reader=reader,
         applier=recorder,
-        writer=Writer(client),
+        writer=Writer(client, facts),
         remover=Remover(client, reader, binds_cluster_roles=bool(settings.grants.cluster_roles)),
         namespaces=Namespaces(client, reader, sidecars_allowed=settings.grants.sidecars),
         sidecars=Sidecars(client, reader),

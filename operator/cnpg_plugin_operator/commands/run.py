@@ -26,9 +26,11 @@ from cnpg_plugin_operator.reconcile.reconciler import Reconciler
 from cnpg_plugin_operator.reconcile.workers import Slots
 from cnpg_plugin_operator.settings import FLAGS, PREFIX, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
+from cnpg_plugin_operator.watch.facts import FactStore
+from cnpg_plugin_operator.watch.feeds import ClusterFeed, PluginFeed
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.loops import WORKERS, Loops
-from cnpg_plugin_operator.watch.supervision import keep_watching
+from cnpg_plugin_operator.watch.supervision import end, keep_watching
 from cnpg_plugin_operator.watch.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
@@ -67,27 +69,38 @@ async def run(settings: Settings) -> None:
     client = await Client.connect(settings.kubeconfig)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
-    reader = ClusterReader(client, settings.namespaces, utc_now, settings.grant_prefix)
+    facts = FactStore()
+    reader = ClusterReader(client, facts, settings.namespaces, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)
-    env = build_environment(settings, client, reader, slots, metrics)
+    env = build_environment(settings, client, facts, reader, slots, metrics)
     reconciler = Reconciler(env)
-    loops = Loops(reconciler.reconcile, metrics, slots=slots, is_managed=reader.manages)
+    loops = Loops(
+        reconciler.reconcile,
+        metrics,
+        slots=slots,
+        is_managed=reader.manages,
+        settled=facts.settled,
+    )
     reconciler.wakes(loops.wake)
     for namespace in settings.namespaces:
         loops.wake((namespace,))
-    picking_up = asyncio.create_task(loops.pick_up(reader.keys))
+    wakeups = Wakeups(loops, facts, settings.namespaces)
+    resources = PluginFeed(client, facts, readiness)
+    clusters = ClusterFeed(client, facts, readiness)
+    running = (loops.pick_up(reader.keys), resources.run(), clusters.run())
+    beside = [asyncio.create_task(each) for each in running]
     try:
         await runner.setup()
         await _listen(runner, *settings.http_address)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
         watches = Watches(
-            Wakeups(loops, settings.namespaces), settings.namespaces, client.served, readiness, stop
+            wakeups, settings.namespaces, client.served, readiness, resources.interrupted, stop
         )
         await keep_watching(watches.run, readiness, stop)
         logger.info("stopped")
     finally:
-        picking_up.cancel()
+        await end(beside)
         await loops.stop()
         await runner.cleanup()
         await client.close()
@@ -106,12 +119,17 @@ def utc_now() -> datetime:
 
 
 def build_environment(
-    settings: Settings, client: Client, reader: ClusterReader, slots: Slots, metrics: Metrics
+    settings: Settings,
+    client: Client,
+    facts: FactStore,
+    reader: ClusterReader,
+    slots: Slots,
+    metrics: Metrics,
 ) -> Environment:
     """Put together what passes work with."""
     guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, reader, binds_cluster_roles=bool(settings.grants.cluster_roles))
-    writer, restarter = Writer(client, guard), Restarter(client)
+    writer, restarter = Writer(client, facts, guard), Restarter(client)
     sidecars = Sidecars(client, reader, guard=guard)
     return Environment(
         reader=reader,

@@ -66,7 +66,7 @@ async def _withdraw(
     env, now = progress.env, progress.env.clock()
     seen = [(body, observe.read_service(body, now)) for body in services]
     if any(facts.announcement is not None and not facts.deleting for _, facts in seen):
-        clusters = await env.reader.clusters(leaving)
+        clusters = await env.reader.confirmed_clusters(leaving)
         if clusters and leaving.protected:
             return _in_use(leaving, clusters)
         await progress.make(*await _record_withdrawal(env, leaving))
@@ -98,7 +98,7 @@ async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) ->
     running = [cnpg for cnpg in view.cnpg if leaving.name in cnpg.sidecars]
     if not running:
         return None
-    clusters = await env.reader.clusters(leaving)
+    clusters = env.reader.clusters(leaving)
     if clusters and leaving.protected:
         return _in_use(leaving, clusters)
     if (error := view.failed.get(Type.AVAILABLE)) is not None:

@@ -112,7 +112,7 @@ class Diagnosing:
 
         Raises `ClusterError` where the resources themselves cannot be read.
         """
-        resources = [b["metadata"]["name"] for b in await self._env.reader.siblings(namespace)]
+        resources = [b["metadata"]["name"] for b in self._env.reader.siblings(namespace)]
         wanted, found = None, NamespaceDiagnosis(namespace)
         for _ in range(MOST_ROUNDS):
             found = await self._judge_namespace(namespace)

@@ -1,9 +1,9 @@
 """kopf's part: it lists, watches and reconnects; every event goes to `Wakeups`. No domain logic.
 
 The only handler is an `on.event`, which writes nothing to the objects. What it misses (kopf does
-not report what was deleted while its watch was down) is found by the next pass: `loops` runs one
-within a minute, and it reads the cluster again. When a watch ends, all do; `supervision` begins
-again.
+not report what was deleted while its watch was down) is found by a list of resources (`feeds`), or
+by the next pass: `loops` runs one within a minute, and it reads the children again. When a watch
+ends, all do; `supervision` begins again.
 
 kopf watches the kinds of all handlers in the same namespaces, and offers no choice. But what it
 watches is an argument, `Insights`. kopf fills it where it knows handlers, so it knows none while it
@@ -46,13 +46,19 @@ class Watches:
     namespaces: tuple[str, ...]
     read_plurals: kinds.ReadPlurals
     readiness: Readiness
+    interrupted: asyncio.Event
+    """Set whenever kopf's watch of resources may have missed something."""
     stop: asyncio.Event
     """Set by signals: kopf takes them to itself, and gives them back here."""
 
     async def run(self) -> NoReturn:
         """Watch. Raises `ClusterError` with what ended a watch, or why there is none yet."""
         served = await kinds.read_served(self.read_plurals)
-        answers, insights, registry = Answers(self.readiness), Insights(), kopf.OperatorRegistry()
+        answers, insights, registry = (
+            Answers(self.readiness, self.interrupted),
+            Insights(),
+            kopf.OperatorRegistry(),
+        )
         settings, room = build_settings(), len(kinds.find_paths(kinds.ALL, self.namespaces))
 
         @kopf.on.login(registry=registry)

@@ -1,7 +1,7 @@
-"""What is watched: kinds, and where. No kopf, and nothing of what an event means.
+"""What kopf watches: kinds, and where. No kopf, and nothing of what an event means.
 
-Resources and Clusters are watched in all namespaces; children, and what may take their place, only
-in the namespaces where the chart gives rights.
+Resources are watched in all namespaces; children, and what may take their place, only in the
+namespaces where the chart gives rights. Clusters have a watch of their own (`feeds`).
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from typing import Final
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.kinds import (
     CERTIFICATE,
-    CLUSTER,
     DEPLOYMENT,
     ISSUER,
     PLUGIN,
@@ -23,7 +22,7 @@ from cnpg_plugin_operator.cluster.kinds import (
     Kind,
 )
 
-EVERYWHERE: Final = (PLUGIN, CLUSTER)
+EVERYWHERE: Final = (PLUGIN,)
 """Watched in all namespaces: a resource in a wrong one is told so."""
 
 OWN: Final = (POD, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE, ISSUER)
@@ -35,7 +34,7 @@ bring some of the Secrets, and a Service of others may take a plugin's name."""
 
 ALL: Final = (*EVERYWHERE, *MANAGED)
 
-OPTIONAL: Final = frozenset({PLUGIN, CLUSTER, CERTIFICATE, ISSUER})
+OPTIONAL: Final = frozenset({PLUGIN, CERTIFICATE, ISSUER})
 """Watched while they are served; everything else is served by every API server."""
 
 ReadPlurals = Callable[[str], Awaitable[frozenset[str]]]

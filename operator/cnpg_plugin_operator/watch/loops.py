@@ -4,7 +4,7 @@ A key is a resource or a whole namespace; `reconcile` knows what a pass of it do
 resource holds, only its own loop may suffer from it. Events make passes prompt, but nothing depends
 on them: kopf does not report what was deleted while its watch was down, and an object whose labels
 were removed leaves a watch that selects by label. So every key is looked at within a minute, and
-keys without a loop are listed and picked up.
+keys without a loop are picked up.
 """
 
 import asyncio
@@ -62,6 +62,7 @@ class Loops:
         *,
         slots: Slots | None = None,
         is_managed: Callable[[str], bool] = lambda _: True,
+        settled: asyncio.Event | None = None,
     ) -> None:
         self._reconcile = reconcile
         self._metrics = metrics
@@ -69,15 +70,17 @@ class Loops:
         self._slots = slots or Slots(WORKERS)
         self._others = Slots(1)
         self._is_managed = is_managed
+        self._settled = settled
+        """Set once passes can decide; until then, none begins."""
 
-    async def pick_up(self, list_keys: Callable[[], Awaitable[Iterable[Key]]]) -> None:
-        """List the keys again and again, and start loops for those that have none."""
+    async def pick_up(self, name_keys: Callable[[], Iterable[Key]]) -> None:
+        """Ask for the keys again and again, and start loops for those that have none."""
         while True:
-            await asyncio.sleep(_spread(*RESYNC))
+            await asyncio.sleep(spread(*RESYNC))
             try:
-                found = await list_keys()
+                found = name_keys()
             except errors.ClusterError as error:
-                logger.warning("the resources could not be listed: %s", error)
+                logger.warning("the resources are not known: %s", error)
                 continue
             for key in found:
                 if key not in self._loops:
@@ -91,22 +94,6 @@ class Loops:
             loop.task = asyncio.create_task(self._run(key, loop), name=f"loop {key}")
         loop.woken.set()
 
-    def wake_where(self, matches: Callable[[Key, frozenset[str]], bool]) -> None:
-        """Wake the known keys that a predicate over key and marks picks."""
-        for key, loop in list(self._loops.items()):
-            if matches(key, loop.marks):
-                loop.woken.set()
-
-    def find(self, matches: Callable[[Key, frozenset[str]], bool]) -> list[Key]:
-        """Name the known keys that a predicate over key and marks picks."""
-        return [key for key, loop in self._loops.items() if matches(key, loop.marks)]
-
-    def learn(self, key: Key, marks: frozenset[str]) -> None:
-        """Note by what else a key is known, so that what names it can wake it."""
-        loop = self._loops.get(key)
-        if loop is not None:
-            loop.marks = marks
-
     async def stop(self) -> None:
         """End all loops; passes under way are cut off, which any pass can stand."""
         tasks = [loop.task for loop in self._loops.values() if loop.task is not None]
@@ -116,6 +103,8 @@ class Loops:
 
     async def _run(self, key: Key, loop: "_Loop") -> None:
         failures = 0
+        if self._settled is not None:
+            await self._settled.wait()
         while True:
             await loop.woken.wait()
             await asyncio.sleep(loop.rest(time.monotonic()))
@@ -127,7 +116,7 @@ class Loops:
                 del self._loops[key]
                 return
             if not loop.woken.is_set():
-                after = min(pause.after or 0.0, _spread(*RESYNC))
+                after = min(pause.after or 0.0, spread(*RESYNC))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(loop.woken.wait(), after)
                 loop.woken.set()
@@ -152,11 +141,11 @@ class Loops:
             if requeue.error is None:
                 return "success", _Pause(requeue.after)
             logger.warning("the pass is repeated: %s", requeue.error, extra=reference)
-        after = min(BACKOFF_FIRST * 2 ** min(failures, 16), BACKOFF_MOST) * _spread(0.8, 1.2)
+        after = min(BACKOFF_FIRST * 2 ** min(failures, 16), BACKOFF_MOST) * spread(0.8, 1.2)
         return "error", _Pause(after, failed=True)
 
 
-def _spread(least: float, most: float) -> float:
+def spread(least: float, most: float) -> float:
     """Pick a number by chance, so that what began together does not go on together."""
     return random.uniform(least, most)  # noqa: S311 - protects nothing
 
@@ -167,7 +156,6 @@ class _Loop:
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-    marks: frozenset[str] = frozenset()
     starts: deque[float] = field(default_factory=deque)
     """When the passes of the last minute began."""
 

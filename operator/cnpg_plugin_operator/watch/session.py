@@ -4,6 +4,7 @@ kopf retries a refused watch for a minute before it fails, and does not tell whi
 listed. Its session is ours, so /readyz can say at any time what is not watched, and why.
 """
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import aiohttp
 import kopf
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.cluster.kinds import PLUGIN
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch.kinds import OWN
 
@@ -26,8 +28,10 @@ SPARE_CONNECTIONS: Final = 3
 class Answers:
     """What the API server answered to the watches that are wanted."""
 
-    def __init__(self, readiness: Readiness) -> None:
+    def __init__(self, readiness: Readiness, interrupted: asyncio.Event) -> None:
         self._readiness = readiness
+        self._interrupted = interrupted
+        """Set whenever a watch of resources begins: what it missed is to be listed."""
         self._lacks: dict[str, str] = {}
         """By the path of each collection, why it is not watched; empty where it is."""
 
@@ -40,6 +44,8 @@ class Answers:
         """Note an answer; a list alone is no watch yet."""
         if path not in self._lacks or (status == HTTPStatus.OK and not is_watch):
             return
+        if path == PLUGIN.path():
+            self._interrupted.set()
         lack = "" if status == HTTPStatus.OK else f"HTTP {status}"
         if lack and lack != self._lacks[path]:
             logger.warning("not watched: %s (%s)", path, lack)

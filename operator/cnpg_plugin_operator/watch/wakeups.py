@@ -1,59 +1,97 @@
-"""Whom an event wakes: the one place where what kopf hears of becomes wake-ups. No kopf.
+"""Whom an event wakes: the one place where what watches hear of becomes wake-ups. No kopf.
 
 An event carries no meaning of its own: the passes that it wakes read the cluster again. So it is
-better to wake one loop too many than to interpret an object.
+better to wake one loop too many than to interpret an object. Of resources and Clusters, which
+change all the time, only changes that count wake somebody (`facts`).
 """
 
 from collections.abc import Container, Iterable, Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Type, find_condition
 from cnpg_plugin_operator.api.plugin import names_sidecar
-from cnpg_plugin_operator.cluster.clusters import plugins_of
+from cnpg_plugin_operator.api.records import shared_part
+from cnpg_plugin_operator.api.status import own_part, read_status
+from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.cluster.clusters import ClusterRecord, find_concerned
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
-from cnpg_plugin_operator.cluster.kinds import CLUSTER, PLUGIN, SECRET, SERVICE, Kind
+from cnpg_plugin_operator.cluster.kinds import PLUGIN, SECRET, SERVICE, Kind
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in
+from cnpg_plugin_operator.reconcile.shared import Key
+from cnpg_plugin_operator.watch.facts import Change, FactStore
 from cnpg_plugin_operator.watch.loops import Loops
+
+Body = Mapping[str, Any]
 
 
 class Wakeups:
     """Wakes the loops that an event concerns."""
 
-    def __init__(self, loops: Loops, namespaces: Container[str]) -> None:
+    def __init__(self, loops: Loops, facts: FactStore, namespaces: Container[str]) -> None:
         self._loops = loops
+        self._facts = facts
         self._namespaces = namespaces
         """The managed ones: only they have a pass of what their plugins share."""
+        self._marks: dict[Key, frozenset[str]] = {}
+        """By what each resource of these namespaces is found."""
         self._provided: dict[str, str] = {}
         """By the uid of a Service, the plugin that it provides: a label that changes concerns whom
         it named, too."""
+        facts.plugins.tell = self._take_plugin
+        facts.fleet.tell = self._take_cluster
 
-    def take(self, kind: Kind, body: Mapping[str, Any], *, deleted: bool) -> None:
+    def take(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Wake whom an event of this object concerns."""
         if kind == PLUGIN:
-            self._take_plugin(body)
-        elif kind == CLUSTER:
-            self._take_cluster(frozenset(map(plugin_mark, plugins_of(body.get("spec") or {}))))
-        else:
-            if kind == SERVICE:
-                self._take_service(body["metadata"], deleted=deleted)
-            self._take_child(kind, body)
+            self._facts.plugins.take(body, deleted=deleted)
+            return
+        if kind == SERVICE:
+            self._take_service(body["metadata"], deleted=deleted)
+        self._take_child(kind, body)
 
-    def _take_plugin(self, body: Mapping[str, Any]) -> None:
-        key = (body["metadata"]["namespace"], body["metadata"]["name"])
-        self._loops.wake(key)
-        self._loops.learn(key, marks_of(body.get("spec") or {}))
-        self._wake_namespace(key[0])
-
-    def _take_cluster(self, used: frozenset[str]) -> None:
-        """Wake the plugins that a Cluster uses; sidecars among them concern their namespace."""
-        self._wake_marked(used)
-        hosted = self._loops.find(
-            lambda _, known: SIDECAR_MARK in known and not used.isdisjoint(known)
-        )
-        for namespace in {key[0] for key in hosted}:
+    def _take_plugin(self, change: Change[dict[str, Any]]) -> None:
+        """Wake a resource, its namespace, and those that it may collide with, as it matters."""
+        namespace, before, after = change.key[0], change.before, change.after
+        if self._concerns_itself(change):
+            self._loops.wake(change.key)
+        if after is None:
+            self._facts.expected.pop(change.key, None)
+        if namespace not in self._namespaces:
+            return
+        known = self._marks.pop(change.key, frozenset())
+        if after is not None:
+            self._marks[change.key] = marks_of(after.get("spec"))
+        if _wanted(before) != _wanted(after):
+            touched = known | self._marks.get(change.key, frozenset())
+            self._wake_marked(touched - {SIDECAR_MARK}, namespace)
+        if _shared(before) != _shared(after):
             self._wake_namespace(namespace)
 
-    def _take_service(self, metadata: Mapping[str, Any], *, deleted: bool) -> None:
+    def _concerns_itself(self, change: Change[dict[str, Any]]) -> bool:
+        """Whether a change is none of what the resource's own pass has just written."""
+        before, after = change.before, change.after
+        if before is None or after is None or _wanted(before) != _wanted(after):
+            return True
+        if _is_held(before) and not _is_held(after):
+            return True
+        was, now = before.get("status"), after.get("status")
+        if shared_part(read_status(before)) != shared_part(read_status(after)):
+            return True
+        return own_part(now) not in (own_part(was), self._facts.expected.get(change.key))
+
+    def _take_cluster(self, change: Change[ClusterRecord]) -> None:
+        """Wake the plugins that a Cluster concerns; sidecars among them concern their namespace."""
+        used = frozenset(map(plugin_mark, find_concerned(change.before, change.after)))
+        self._wake_marked(used)
+        for namespace in {
+            key[0]
+            for key, marks in self._marks.items()
+            if SIDECAR_MARK in marks and not used.isdisjoint(marks)
+        }:
+            self._wake_namespace(namespace)
+
+    def _take_service(self, metadata: Body, *, deleted: bool) -> None:
         """Wake whom a Service provides a plugin for, or did."""
         name = str((metadata.get("labels") or {}).get(names.cnpg.PLUGIN_NAME) or "")
         before = self._provided.pop(metadata["uid"], "")
@@ -62,16 +100,17 @@ class Wakeups:
         marks = [plugin_mark(each) for each in (name, before) if each]
         self._wake_marked(marks, metadata["namespace"])
 
-    def _take_child(self, kind: Kind, body: Mapping[str, Any]) -> None:
+    def _take_child(self, kind: Kind, body: Body) -> None:
         metadata = body["metadata"]
         namespace = metadata["namespace"]
         if looks_like_cnpg(body):
             # The namespace's pass reads it, and wakes the plugins for whom that matters.
             self._wake_namespace(namespace)
         elif names.labels.CHAIN in (metadata.get("labels") or {}):
-            self._loops.wake_where(lambda key, _: key[0] == namespace)
-        elif keys := {(namespace, owner) for owner in owners_of(metadata)}:
-            self._loops.wake_where(lambda key, _: key in keys)
+            self._wake_namespace(namespace)
+            self._wake(key for key in self._marks if key[0] == namespace)
+        elif owners := owners_of(metadata):
+            self._wake(key for owner in owners if (key := (namespace, owner)) in self._marks)
         elif kind == SECRET:
             self._wake_marked([secret_mark(metadata["name"])], namespace)
 
@@ -82,12 +121,46 @@ class Wakeups:
     def _wake_marked(self, marks: Iterable[str], namespace: str | None = None) -> None:
         """Wake what is known by one of these marks, in one namespace or in all of them."""
         wanted = frozenset(marks)
-        self._loops.wake_where(
-            lambda key, known: namespace in (None, key[0]) and not wanted.isdisjoint(known)
+        self._wake(
+            key
+            for key, known in self._marks.items()
+            if namespace in (None, key[0]) and not wanted.isdisjoint(known)
         )
 
+    def _wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._loops.wake(key)
 
-def owners_of(metadata: Mapping[str, Any]) -> frozenset[str]:
+
+def _wanted(body: Body | None) -> object:
+    """What a person asks for, and who the resource is."""
+    if body is None:
+        return None
+    metadata = {key: value for key, value in body["metadata"].items() if key != "finalizers"}
+    return metadata, body.get("spec")
+
+
+def _is_held(body: Body) -> bool:
+    return names.resource.FINALIZER in (body["metadata"].get("finalizers") or [])
+
+
+def _shared(body: Body | None) -> object:
+    """What the namespace's pass uses of a resource."""
+    if body is None:
+        return None
+    status = read_status(body)
+    conditions = [find_condition(status, kind) for kind in (Type.READY, Type.REGISTERED)]
+    deleting = body["metadata"].get("deletionTimestamp")
+    return (
+        _wanted(body),
+        shared_part(status),
+        mapping(status.get("cnpg")).get("registeredRevision"),
+        [(each.get("status"), each.get("observedGeneration")) for each in conditions],
+        find_condition(status, Type.ACCEPTED).get("reason") if deleting else None,
+    )
+
+
+def owners_of(metadata: Body) -> frozenset[str]:
     """Name the resources that an object may belong to: one of its marks may have been removed."""
     label = (metadata.get("labels") or {}).get(names.labels.PLUGIN)
     references = metadata.get("ownerReferences") or []
@@ -109,8 +182,8 @@ SIDECAR_MARK: Final = "mode/Sidecar"
 """How resources in mode Sidecar are found again."""
 
 
-def marks_of(spec: Mapping[str, Any]) -> frozenset[str]:
+def marks_of(spec: object) -> frozenset[str]:
     """Give what a resource is to be found again by; its spec may hold anything."""
-    plugin = plugin_mark(str(spec.get("pluginName", "")))
+    plugin = plugin_mark(str(mapping(spec).get("pluginName", "")))
     mode = [SIDECAR_MARK] if names_sidecar(spec) else []
     return frozenset([plugin, *mode, *map(secret_mark, bound(named_in(spec)))])

@@ -6,13 +6,13 @@ What real server-side apply does is tested against a real API server.
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.client import Client, well_formed
+from cnpg_plugin_operator.cluster.client import Client, Page, well_formed
 from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.support.unit.server_side_apply import apply_part
 
@@ -33,6 +33,8 @@ class FakeCluster(Client):
         self.writes: list[str] = []
         self.missing: set[str] = set()
         """Kinds that are not served."""
+        self.unknown: dict[str, errors.ClusterError] = {}
+        """Why the fact store knows nothing of a kind."""
         self.undeletable: set[Kind] = set()
         """Kinds of objects that the operator has no right to delete."""
         self.fail_at: int | None = None
@@ -93,13 +95,20 @@ class FakeCluster(Client):
     ) -> list[dict[str, Any]]:
         self._check(kind)
         return [
-            well_formed(_copy(body))
-            for (name, where, _), body in self.objects.items()
-            if name == kind.kind and namespace in (None, where) and _selects(labels, body)
+            body
+            for body in self.all_of(kind)
+            if namespace in (None, body["metadata"].get("namespace"))
+            and _selects(labels, body)
+            and _has_name(fields, body)
         ]
 
-    async def names(self, kind: Kind, namespace: str) -> tuple[str, ...]:
-        return tuple(body["metadata"]["name"] for body in await self.list(kind, namespace))
+    async def pages(self, kind: Kind) -> AsyncIterator[Page]:
+        yield Page("", tuple(await self.list(kind)))
+
+    def all_of(self, kind: Kind) -> tuple[dict[str, Any], ...]:
+        """Give all objects of a kind."""
+        found = (body for (name, *_), body in self.objects.items() if name == kind.kind)
+        return tuple(well_formed(_copy(body)) for body in found)
 
     async def served(self, api_version: str) -> frozenset[str]:
         """Serve cert-manager unless its kinds are missing."""
@@ -299,6 +308,12 @@ def _copy(value: JSON) -> JSON:
 
 def _look_away() -> None:
     """Nobody watches."""
+
+
+def _has_name(fields: str | None, body: Mapping[str, Any]) -> bool:
+    """Whether an object has the name that a field selector asks for; others select everything."""
+    key, _, name = (fields or "").partition("=")
+    return key != "metadata.name" or name == body["metadata"]["name"]
 
 
 def _selects(labels: str | None, body: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnpg_plugin_operator.cluster.clusters import name_busy, read_cluster
+from cnpg_plugin_operator.cluster.clusters import project_cluster
 from tests.bench.cluster_bodies import (
     build_cluster,
     build_irrelevant,
@@ -31,7 +31,7 @@ def merged(live: Any, change: Any) -> Any:
 
 
 def facts(body: dict[str, Any]) -> object:
-    return read_cluster(body, PLUGIN), name_busy([body])
+    return project_cluster(body)
 
 
 def test_a_status_is_as_large_as_that_of_three_instances() -> None:

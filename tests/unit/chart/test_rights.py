@@ -123,7 +123,7 @@ def test_what_is_watched_may_be_watched(kind: Kind) -> None:
     assert verbs(role_rules(), group_of(kind), kind.plural) >= {"list", "watch"}
 
 
-@pytest.mark.parametrize("kind", EVERYWHERE, ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("kind", [*EVERYWHERE, kinds.CLUSTER], ids=lambda kind: kind.kind)
 def test_what_is_watched_everywhere_may_be_watched_everywhere(kind: Kind) -> None:
     rules = role_rules(kind="ClusterRole")
     assert verbs(rules, group_of(kind), kind.plural) >= {"list", "watch"}

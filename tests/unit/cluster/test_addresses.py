@@ -18,6 +18,7 @@ from cnpg_plugin_operator.cluster.cert_manager import read_issuer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_pods import list_pods
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
+from cnpg_plugin_operator.watch.facts import FactStore
 from tests.support.unit.builders import plugin, resource
 from tests.support.unit.fake_cluster import FakeCluster
 
@@ -145,9 +146,8 @@ async def test_a_resource_that_was_stored_before_the_rules_reads_nothing_outside
     asked: tuple[Client, list[str]], name: str
 ) -> None:
     client, targets = asked
-    assert (
-        await ClusterReader(client, ("here",), lambda: datetime.now(UTC)).cnpg("here", name) == ()
-    )
+    reader = ClusterReader(client, FactStore(), ("here",), lambda: datetime.now(UTC))
+    assert await reader.cnpg("here", name) == ()
     issued = plugin(tls={"issuerRef": {"name": "mine"}})
     issuer = issued.spec.tls.issuer_ref
     object.__setattr__(issuer, "name", name)

@@ -1,9 +1,17 @@
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.cluster.clusters import name_busy, read_cluster
+from cnpg_plugin_operator.cluster.clusters import (
+    ClusterRecord,
+    find_concerned,
+    name_busy,
+    project_cluster,
+    read_clusters,
+)
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
 
 PLUGIN = "hello.example.org"
 
@@ -21,6 +29,11 @@ def cluster(
         "spec": {"plugins": [{"name": name} for name in (PLUGIN, *plugins)]},
         "status": {"phase": phase, "phaseReason": reason, **status},
     }
+
+
+def read(body: dict[str, Any]) -> ClusterFacts:
+    (facts,) = read_clusters([project_cluster(body)], PLUGIN, "hello")
+    return facts
 
 
 BUSY = [
@@ -55,17 +68,17 @@ AT_REST = [
 
 @pytest.mark.parametrize(("body", "doing"), BUSY)
 def test_a_cluster_that_must_not_lose_its_leader_is_named(body: dict[str, Any], doing: str) -> None:
-    assert name_busy([body]) == [f"app/db ({doing})"]
+    assert name_busy([project_cluster(body)]) == [f"app/db ({doing})"]
 
 
 @pytest.mark.parametrize("body", AT_REST)
 def test_others_are_not_in_the_way(body: dict[str, Any]) -> None:
-    assert name_busy([body]) == []
+    assert name_busy([project_cluster(body)]) == []
 
 
 def test_clusters_that_cloudnativepg_does_not_watch_do_not_count() -> None:
-    assert name_busy([cluster("Failing over")], ("elsewhere",)) == []
-    assert name_busy([cluster("Failing over")], ("app",)) != []
+    assert name_busy([project_cluster(cluster("Failing over"))], ("elsewhere",)) == []
+    assert name_busy([project_cluster(cluster("Failing over"))], ("app",)) != []
 
 
 @pytest.mark.parametrize(
@@ -84,20 +97,61 @@ def test_clusters_that_cloudnativepg_does_not_watch_do_not_count() -> None:
 def test_a_cluster_is_blocked_by_the_plugin_unless_another_one_is_named(
     phase: str, reason: str, *, blocked: bool
 ) -> None:
-    facts = read_cluster(cluster(phase, reason, "other.example.org"), PLUGIN, "hello")
+    facts = read(cluster(phase, reason, "other.example.org"))
 
-    assert facts is not None
     assert facts.blocked is blocked
 
 
 def test_what_a_cluster_shows_of_the_plugin_is_read() -> None:
     shown = {"name": PLUGIN, "version": "1.2.3", "capabilities": ["TYPE_WAL_SERVICE"]}
-    facts = read_cluster(cluster(pluginStatus=[{"name": "x"}, shown]), PLUGIN, "hello")
+    facts = read(cluster(pluginStatus=[{"name": "x"}, shown]))
 
-    assert facts is not None
     assert facts.plugin_status is not None
     assert facts.plugin_status.version == "1.2.3"
     assert facts.plugin_status.capabilities == ("TYPE_WAL_SERVICE",)
     assert facts.nudged == "r1"
     assert facts.created is not None
-    assert read_cluster(cluster(), "another.example.org") is None
+    assert read_clusters([project_cluster(cluster())], "another.example.org") == ()
+
+
+OTHER = "other.example.org"
+SHOWN = [{"name": PLUGIN, "version": "1"}, {"name": OTHER, "version": "1"}]
+CHANGES: list[tuple[str, dict[str, Any], set[str]]] = [
+    ("what no decision uses", cluster("", "", OTHER, pluginStatus=SHOWN, timelineID=7), set()),
+    ("a plugin that it does not use", cluster("", "", OTHER, pluginStatus=[*SHOWN, {"name": "x"}]),
+     set()),
+    ("a plugin's version", cluster("", "", OTHER, pluginStatus=[SHOWN[0]]), {OTHER}),
+    ("the phase", cluster("Failing over", "", OTHER, pluginStatus=SHOWN), {PLUGIN, OTHER}),
+    ("a plugin that is used no more", cluster("", "", pluginStatus=SHOWN), {PLUGIN, OTHER}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "concerned"), [each[1:] for each in CHANGES], ids=[each[0] for each in CHANGES]
+)
+def test_a_change_concerns(body: dict[str, Any], concerned: set[str]) -> None:
+    before = project_cluster(cluster("", "", OTHER, pluginStatus=SHOWN))
+    assert find_concerned(before, project_cluster(body)) == concerned
+
+
+def test_a_cluster_that_comes_or_goes_concerns_its_plugins() -> None:
+    record = project_cluster(cluster("", "", OTHER))
+    assert find_concerned(None, record) == find_concerned(record, None) == {PLUGIN, OTHER}
+
+
+def test_of_a_cluster_without_plugins_only_its_activity_is_kept() -> None:
+    body = {**cluster("Failing over", "for a reason"), "spec": {}}
+    assert project_cluster(body) == ClusterRecord("app", "db", activity="Failing over")
+
+
+def test_a_cluster_takes_a_kilobyte_at_most() -> None:
+    shown = [{"name": PLUGIN, "version": "1.2.3", "capabilities": ["TYPE_WAL_SERVICE"]}]
+    bodies = [cluster(instanceNames=["x" * 7000], pluginStatus=shown) for _ in range(500)]
+    for number, body in enumerate(bodies):
+        body["metadata"]["name"] = f"db-{number}"
+    tracemalloc.start()
+    records = [project_cluster(body) for body in bodies]
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert taken / len(records) < 1024

@@ -1,49 +1,118 @@
-"""The client: what it asks the API server for."""
+"""Long lists and watches: what the client asks the API server for, and what it makes of it."""
 
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from kubernetes.aio import client as library
 
+from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster import client as subject
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.kinds import Kind
-from cnpg_plugin_operator.cluster.snapshot import ClusterReader
-from tests.support.unit.fake_cluster import FakeCluster
-from tests.unit.reconcile.world import Clock
 
 
-class Paging(FakeCluster):
-    """Answers lists as pages of one name each."""
+class Response:
+    """A list's answer, or the open one of a watch."""
 
-    def __init__(self, *names: str) -> None:
-        super().__init__()
-        self.asked: list[list[tuple[str, str]]] = []
-        self._names = names
+    def __init__(self, *lines: dict[str, Any] | Exception | str) -> None:
+        self.lines = lines
+        self.content = self._read()
+        self.closed = False
 
-    async def _request(
-        self, method: str, kind: Kind, namespace: str | None, name: str | None = None, **given: Any
-    ) -> dict[str, Any]:
-        assert (method, kind, name) == ("get", kinds.PLUGIN, None)
-        self.asked.append(given["query_params"])
-        number = int(dict(given["query_params"]).get("continue", "0"))
-        left = number + 1 < len(self._names)
-        return {
-            "metadata": {"continue": str(number + 1) if left else ""},
-            "items": [{"metadata": {"name": f"{namespace}-{self._names[number]}"}}],
-        }
+    async def json(self) -> Any:
+        return self.lines[0]
 
-    names = subject.Client.names
+    def close(self) -> None:
+        self.closed = True
+
+    async def _read(self) -> AsyncIterator[bytes]:
+        for line in self.lines:
+            if isinstance(line, Exception):
+                raise line
+            yield line.encode() if isinstance(line, str) else json.dumps(line).encode()
 
 
-async def test_resources_are_listed_page_by_page_in_every_managed_namespace(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(subject, "PAGE", 1)
-    client = Paging("a", "b")
+class Dynamic:
+    """Gives answers in turn, and keeps what was asked for."""
 
-    keys = await ClusterReader(client, ("one", "two"), Clock()).keys()
+    def __init__(self, *answers: Response) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, str]] = []
 
-    namespaces: list[tuple[str, ...]] = [("one",), ("two",)]
-    resources = [("one", "one-a"), ("one", "one-b"), ("two", "two-a"), ("two", "two-b")]
-    assert keys == [*namespaces, *resources]
-    assert client.asked[:2] == [[("limit", "1")], [("limit", "1"), ("continue", "1")]]
+    async def request(self, _: str, path: str, **given: Any) -> Response:
+        assert path == kinds.CLUSTER.path()
+        self.asked.append(dict(given["query_params"]))
+        return self.answers.pop(0)
+
+
+async def connected(*answers: Response) -> tuple[subject.Client, Dynamic]:
+    client = subject.Client(library.ApiClient(library.Configuration()))
+    await client.close()
+    client._dynamic = dynamic = Dynamic(*answers)
+    return client, dynamic
+
+
+def page(token: str, *names: str) -> Response:
+    items = [{"metadata": {"name": name, "namespace": "app"}, "spec": 7} for name in names]
+    return Response({"metadata": {"resourceVersion": "8", "continue": token}, "items": items})
+
+
+async def test_a_long_list_is_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "PAGE", 2)
+    client, dynamic = await connected(page("more", "a", "b"), page("", "c"))
+
+    pages = [found async for found in client.pages(kinds.CLUSTER)]
+
+    assert [[body["metadata"]["name"] for body in each.bodies] for each in pages] == [
+        ["a", "b"],
+        ["c"],
+    ]
+    assert {each.version for each in pages} == {"8"}
+    assert pages[0].bodies[0]["spec"] == {}, "whatever it holds can be read"
+    assert dynamic.asked == [{"limit": "2"}, {"limit": "2", "continue": "more"}]
+
+
+EVENT = {"type": "MODIFIED", "object": {"metadata": {"resourceVersion": "9"}}}
+
+
+async def test_a_watch_gives_what_came_after_a_version() -> None:
+    response = Response(EVENT, EVENT)
+    client, dynamic = await connected(response)
+
+    async with client.follow(kinds.CLUSTER, "8", 600) as events:
+        assert [event async for event in events] == [EVENT, EVENT]
+
+    assert response.closed
+    assert dynamic.asked[0] == {
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": "8",
+        "timeoutSeconds": "600",
+    }
+
+
+def error(code: int) -> dict[str, Any]:
+    return {"type": "ERROR", "object": {"kind": "Status", "code": code, "message": "too old"}}
+
+
+@pytest.mark.parametrize(
+    ("end", "raised"),
+    [
+        (error(410), errors.ExpiredError),
+        (error(500), errors.UnavailableError),
+        (TimeoutError(), errors.UnavailableError),
+        (ConnectionResetError("reset"), errors.UnavailableError),
+        ('{"type": "MODI', errors.UnavailableError),
+    ],
+    ids=["an old version", "another error", "silence", "a broken connection", "half a line"],
+)
+async def test_a_watch_ends_with(end: Any, raised: type[errors.ClusterError]) -> None:
+    client, _ = await connected(Response(EVENT, end))
+
+    async with client.follow(kinds.CLUSTER, "8", 600) as events:
+        assert await anext(events) == EVENT
+        with pytest.raises(errors.UnavailableError) as found:
+            await anext(events)
+
+    assert type(found.value) is raised

@@ -12,6 +12,7 @@ from cnpg_plugin_operator.commands.diagnose import compose, render_json, render_
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from cnpg_plugin_operator.reconcile.diagnosis import NamespaceDiagnosis
 from cnpg_plugin_operator.settings import Settings
+from tests.support.unit.fed_facts import FedFacts
 from tests.unit.reconcile.hosting import HostingStage
 from tests.unit.reconcile.stage import Stage
 from tests.unit.reconcile.world import NAMESPACE
@@ -28,7 +29,9 @@ async def diagnose(
     )
     before = [*stage.client.writes], stage.client.dry_runs
     shaker = stage.handshaker if calls else None
-    found = await compose(settings, stage.client, shaker, stage.clock).diagnose(NAMESPACE, names)
+    found = await compose(
+        settings, stage.client, FedFacts(stage.client), shaker, stage.clock
+    ).diagnose(NAMESPACE, names)
     assert ([*stage.client.writes], stage.client.dry_runs) == before
     text, document = render_text([found]), render_json([found])
     assert "PRIVATE KEY" not in text + document

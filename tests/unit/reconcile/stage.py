@@ -32,6 +32,7 @@ from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
 from tests.support.unit.builders import resource
 from tests.support.unit.fake_cluster import FakeCluster
+from tests.support.unit.fed_facts import FedFacts
 from tests.unit.reconcile.kubelet import Kubelet
 from tests.unit.reconcile.world import NAMESPACE, Clock, World
 
@@ -86,11 +87,12 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Start the operator anew: nothing but the cluster survives."""
-        reader = ClusterReader(self.client, (NAMESPACE,), self.clock, self.grant_prefix)
+        facts = FedFacts(self.client)
+        reader = ClusterReader(self.client, facts, (NAMESPACE,), self.clock, self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         binds = bool(self.grants.cluster_roles)
         remover = Remover(self.client, reader, binds_cluster_roles=binds)
-        writer, restarter = Writer(self.client, guard), Restarter(self.client)
+        writer, restarter = Writer(self.client, facts, guard), Restarter(self.client)
         sidecars = Sidecars(self.client, reader, guard=guard)
         applier = ClusterApplier(writer, remover, restarter, sidecars, self.clock, self.aside)
         self.woken.clear()

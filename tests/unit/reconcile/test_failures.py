@@ -175,6 +175,7 @@ async def test_a_read_that_fails_is_told_by_what_depends_on_it(
 ) -> None:
     stage, client = await ready()
     client.failing = ("list", kind)
+    client.unknown = {kind: errors.UnavailableError(WORDS)}
     for _ in range(visits):
         untold = statuses(stage)
         await stage.visit()
@@ -188,7 +189,7 @@ async def test_a_read_that_fails_is_told_by_what_depends_on_it(
 async def test_a_read_that_fails_for_a_new_resource_is_what_ready_tells() -> None:
     stage = Stage()
     client = failing(stage)
-    client.failing = ("list", "Cluster")
+    client.unknown = {"Cluster": errors.UnavailableError(WORDS)}
     stage.create()
     await stage.settle()
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, CLUSTER, ISSUER, PLUGIN, POD, SECRET
+from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, ISSUER, PLUGIN, POD, SECRET
 from cnpg_plugin_operator.reconcile.shared import Key
 from cnpg_plugin_operator.reconcile.stages import Requeue
 from cnpg_plugin_operator.telemetry import Metrics, Readiness
 from cnpg_plugin_operator.watch import handlers, session, supervision
+from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN
 from cnpg_plugin_operator.watch.loops import Loops
@@ -46,11 +47,14 @@ class Running:
         self.slow = asyncio.Event()
         self.slow.set()
         self.loops = Loops(self._reconcile, Metrics())
+        self.interrupted = asyncio.Event()
+        """Set when resources are to be listed again."""
         watches = Watches(
-            Wakeups(self.loops, NAMESPACES),
+            Wakeups(self.loops, FactStore(), NAMESPACES),
             NAMESPACES,
             self._read_plurals,
             self.readiness,
+            self.interrupted,
             self.stop,
         )
         self.task = asyncio.create_task(keep_watching(watches.run, self.readiness, self.stop))
@@ -135,6 +139,14 @@ async def test_resources_of_all_namespaces_are_woken_by_their_events(running: Ru
     await running.until(lambda: running.passes[1:] == [("anywhere", "created")])
 
 
+async def test_a_watch_of_resources_that_begins_has_them_listed(running: Running) -> None:
+    await running.until_ready()
+    assert running.interrupted.is_set()
+    running.interrupted.clear()
+    running.api.send(PLUGIN.path(), "ERROR", {"kind": "Status", "code": 410, "message": "too old"})
+    await running.until(running.interrupted.is_set)
+
+
 async def test_nothing_is_watched_until_the_resource_can_exist(running: Running) -> None:
     running.failure = errors.UnavailableError("get API group: connection refused")
     await running.until_lacking("connection refused")
@@ -155,11 +167,11 @@ async def test_kinds_come_and_go_without_another_look_at_the_rest(running: Runni
     await running.until(lambda: running.api.watched == WATCHED)
     await running.until_ready()
     running.failure = errors.UnavailableError("the API server restarts")
-    running.absent = {CLUSTER.plural, ISSUER.plural}
+    running.absent = {ISSUER.plural}
     assert running.api.watched == WATCHED
     running.failure = None
     issuers = {ISSUER.path(place) for place in NAMESPACES}
-    await running.until(lambda: running.api.watched == WATCHED - issuers - {CLUSTER.path()})
+    await running.until(lambda: running.api.watched == WATCHED - issuers)
 
     assert sorted(running.api.listed) == sorted(WATCHED)
 

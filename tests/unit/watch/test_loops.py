@@ -72,9 +72,8 @@ async def test_a_namespace_has_a_loop_beside_those_of_its_resources() -> None:
     subject = Loops(recorder.reconcile, metrics)
     for key in (KEY, KEY[:1], KEY[:1]):
         subject.wake(key)
-    subject.learn(KEY[:1], frozenset({"marked"}))
     await recorder.until(lambda: len(recorder.passes) == 2)
-    subject.wake_where(lambda _, marks: "marked" in marks)
+    subject.wake(KEY[:1])
     await recorder.until(lambda: len(recorder.passes) == 3)
     await subject.stop()
 
@@ -120,7 +119,6 @@ async def test_a_resource_that_is_gone_has_no_loop_until_it_is_back() -> None:
     subject = loops(recorder)
     subject.wake(KEY)
     await recorder.until(lambda: len(recorder.passes) == 1)
-    subject.wake_where(lambda *_: True)
     subject.wake(OTHER)
     await recorder.until(lambda: OTHER in recorder.passes)
     subject.wake(KEY)
@@ -128,18 +126,20 @@ async def test_a_resource_that_is_gone_has_no_loop_until_it_is_back() -> None:
     await subject.stop()
 
 
-async def test_a_cluster_wakes_the_plugins_that_it_names() -> None:
-    recorder = Recorder()
-    subject = loops(recorder)
-    for key, plugin in ((KEY, "hello.example.org"), (OTHER, "other.example.org")):
-        subject.wake(key)
-        subject.learn(key, frozenset({plugin}))
-    await recorder.until(lambda: len(recorder.passes) == 2)
-    subject.wake_where(lambda _, marks: "hello.example.org" in marks)
-    await recorder.until(lambda: len(recorder.passes) == 3)
+async def test_no_pass_begins_before_its_facts_are_known() -> None:
+    recorder, settled = Recorder(), asyncio.Event()
+    subject = Loops(recorder.reconcile, Metrics(), settled=settled)
+    subject.wake(KEY)
+    subject.wake(KEY)
+    await asyncio.sleep(0)
+    assert recorder.passes == []
+    settled.set()
+    await recorder.until(lambda: recorder.passes == [KEY])
+    subject.wake(OTHER)
+    await recorder.until(lambda: OTHER in recorder.passes)
     await subject.stop()
 
-    assert recorder.passes.count(KEY) == 2
+    assert recorder.passes == [KEY, OTHER]
 
 
 async def test_a_resource_is_looked_at_again_though_nothing_happened(
@@ -153,13 +153,13 @@ async def test_a_resource_is_looked_at_again_though_nothing_happened(
     await subject.stop()
 
 
-async def test_a_resource_without_a_loop_is_picked_up_also_after_a_list_that_failed(
+async def test_a_resource_without_a_loop_is_picked_up_also_while_the_facts_are_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cnpg_plugin_operator.watch.loops.RESYNC", (0.01, 0.02))
     answers: list[list[Key] | Exception] = [errors.UnavailableError("away"), [KEY]]
 
-    async def list_keys() -> list[Key]:
+    def name_keys() -> list[Key]:
         answer = answers.pop(0) if answers else []
         if isinstance(answer, Exception):
             raise answer
@@ -167,7 +167,7 @@ async def test_a_resource_without_a_loop_is_picked_up_also_after_a_list_that_fai
 
     recorder = Recorder(Requeue(None))
     subject = loops(recorder)
-    picking_up = asyncio.create_task(subject.pick_up(list_keys))
+    picking_up = asyncio.create_task(subject.pick_up(name_keys))
     await recorder.until(lambda: recorder.passes == [KEY])
     picking_up.cancel()
     await subject.stop()

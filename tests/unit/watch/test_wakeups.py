@@ -1,13 +1,11 @@
 """Whom an event wakes, by the key of a loop and what is known of it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster.kinds import (
-    CLUSTER,
     DEPLOYMENT,
     PLUGIN,
     POD,
@@ -16,21 +14,27 @@ from cnpg_plugin_operator.cluster.kinds import (
     Kind,
 )
 from cnpg_plugin_operator.reconcile.shared import Key
+from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.wakeups import (
-    SIDECAR_MARK,
     Wakeups,
     marks_of,
     owners_of,
     plugin_mark,
-    secret_mark,
 )
 
-KNOWN: dict[Key, frozenset[str]] = {
-    ("cnpg-system",): frozenset(),
-    ("cnpg-system", "hello"): frozenset({plugin_mark("hello.example.org"), secret_mark("pair")}),
-    ("cnpg-system", "moon"): frozenset({plugin_mark("moon.example.org"), SIDECAR_MARK}),
-    ("elsewhere", "hello"): frozenset({plugin_mark("hello.example.org"), secret_mark("pair")}),
+SPECS: dict[Key, dict[str, Any]] = {
+    ("cnpg-system", "hello"): {
+        "pluginName": "hello.example.org",
+        "tls": {"secrets": {"server": "pair"}},
+    },
+    ("cnpg-system", "moon"): {"pluginName": "moon.example.org", "mode": "Sidecar"},
+    ("second", "hello"): {
+        "pluginName": "hello.example.org",
+        "tls": {"secrets": {"server": "pair"}},
+    },
+    ("elsewhere", "hello"): {"pluginName": "hello.example.org"},
 }
+"""The resources that are known; one elsewhere has only to be told where it belongs."""
 
 
 class Loops:
@@ -38,31 +42,49 @@ class Loops:
 
     def __init__(self) -> None:
         self.woken: list[str] = []
-        self.learned: dict[Key, frozenset[str]] = {}
 
     def wake(self, key: Key) -> None:
         self.woken.append("/".join(key))
 
-    def wake_where(self, matches: Callable[[Key, frozenset[str]], bool]) -> None:
-        self.woken += ["/".join(key) for key, marks in KNOWN.items() if matches(key, marks)]
 
-    def find(self, matches: Callable[[Key, frozenset[str]], bool]) -> list[Key]:
-        return [key for key, marks in KNOWN.items() if matches(key, marks)]
+class Told:
+    """Wake-ups that know some resources, and what they do about further events."""
 
-    def learn(self, key: Key, marks: frozenset[str]) -> None:
-        assert self.woken, "a loop that has not begun learns nothing"
-        self.learned[key] = marks
+    def __init__(self) -> None:
+        self.loops, self.facts = Loops(), FactStore()
+        loops: Any = self.loops
+        self.subject = Wakeups(loops, self.facts, ("cnpg-system", "second"))
+        for (namespace, name), spec in SPECS.items():
+            self.take(PLUGIN, resource(name, namespace, spec))
+        self.loops.woken.clear()
+
+    def take(self, kind: Kind, body: dict[str, Any], *, deleted: bool = False) -> None:
+        self.subject.take(kind, body, deleted=deleted)
+
+    def woken(self) -> list[str]:
+        """Give who was woken since the last look."""
+        woken, self.loops.woken = self.loops.woken, []
+        return woken
 
 
-def wakeups(loops: Loops) -> Wakeups:
-    return Wakeups(loops, ("cnpg-system",))  # type: ignore[arg-type]  # not a real one
+def resource(
+    name: str,
+    namespace: str = "cnpg-system",
+    spec: dict[str, Any] | None = None,
+    version: int = 1,
+    **more: Any,
+) -> dict[str, Any]:
+    """Build a resource as the API server returns it."""
+    metadata = {"uid": name, "namespace": namespace, "name": name, "generation": 1}
+    metadata |= {"resourceVersion": str(version), **more.pop("metadata", {})}
+    return {"metadata": metadata, "spec": spec or SPECS.get((namespace, name), {}), **more}
 
 
-def taken(kind: Kind, body: dict[str, Any]) -> Loops:
-    """Give the loops that have heard of one event."""
-    loops = Loops()
-    wakeups(loops).take(kind, body, deleted=False)
-    return loops
+def taken(kind: Kind, body: dict[str, Any]) -> list[str]:
+    """Give who is woken by one event."""
+    told = Told()
+    told.take(kind, body)
+    return told.woken()
 
 
 def meta(name: str = "any", **fields: Any) -> dict[str, Any]:
@@ -76,13 +98,6 @@ def container(variable: str) -> dict[str, Any]:
 
 WHOLE_NAMESPACE = ["cnpg-system", "cnpg-system/hello", "cnpg-system/moon"]
 EVENTS: list[tuple[str, Kind, dict[str, Any], list[str]]] = [
-    ("a Cluster, those whose plugins it uses, wherever they are", CLUSTER,
-     {**meta(), "spec": {"plugins": [{"name": "hello.example.org"}]}},
-     ["cnpg-system/hello", "elsewhere/hello"]),
-    ("a Cluster without plugins, none", CLUSTER, meta(), []),
-    ("a Cluster that uses a sidecar, its namespace as well", CLUSTER,
-     {**meta(), "spec": {"plugins": [{"name": "moon.example.org"}]}},
-     ["cnpg-system/moon", "cnpg-system"]),
     ("CloudNativePG's Deployment, its namespace", DEPLOYMENT,
      {**meta(), "spec": container(names.cnpg.IMAGE_VARIABLE)}, ["cnpg-system"]),
     ("a Deployment of others, none", DEPLOYMENT, {**meta(), "spec": container("OTHER")}, []),
@@ -101,24 +116,115 @@ EVENTS: list[tuple[str, Kind, dict[str, Any], list[str]]] = [
     ("kind", "body", "woken"), [each[1:] for each in EVENTS], ids=[each[0] for each in EVENTS]
 )
 def test_an_event_wakes(kind: Kind, body: dict[str, Any], woken: list[str]) -> None:
-    assert taken(kind, body).woken == woken
+    assert taken(kind, body) == woken
 
 
-def test_a_resource_is_woken_and_known_by_its_plugin() -> None:
-    loops = taken(PLUGIN, {**meta("new"), "spec": {"pluginName": "new.example.org"}})
-    assert loops.woken == ["cnpg-system/new", "cnpg-system"]
-    assert loops.learned == {("cnpg-system", "new"): {plugin_mark("new.example.org")}}
+def cluster(*plugins: str, version: int = 1, **status: Any) -> dict[str, Any]:
+    spec = {"plugins": [{"name": f"{name}.example.org"} for name in plugins]}
+    metadata = {"namespace": "app", "name": "db", "resourceVersion": str(version)}
+    return {"metadata": metadata, "spec": spec, "status": status}
+
+
+HELLO = ["cnpg-system/hello", "second/hello"]
+CLUSTERS: list[tuple[str, list[dict[str, Any]], list[str]]] = [
+    ("that uses a plugin, those that provide it", [cluster("hello")], HELLO),
+    ("without plugins, none", [cluster()], []),
+    ("that uses a sidecar, its namespace as well", [cluster("moon")],
+     ["cnpg-system/moon", "cnpg-system"]),
+    ("whose status matters to no plugin, none",
+     [cluster("hello"), cluster("hello", version=2, timelineID=2)], []),
+    ("with another phase, those that it uses",
+     [cluster("hello"), cluster("hello", version=2, phase="Failing over")], HELLO),
+    ("that reports another version, those that it is about",
+     [cluster("hello", "moon"), cluster("hello", "moon", version=2, pluginStatus=[
+         {"name": "hello.example.org", "version": "2"}])], HELLO),
+    ("that uses another plugin, both", [cluster("hello"), cluster("moon", version=2)],
+     ["cnpg-system/hello", "cnpg-system/moon", "second/hello", "cnpg-system"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("events", "woken"), [each[1:] for each in CLUSTERS], ids=[each[0] for each in CLUSTERS]
+)
+def test_a_cluster_wakes(events: list[dict[str, Any]], woken: list[str]) -> None:
+    told = Told()
+    for body in events:
+        told.loops.woken.clear()
+        told.facts.fleet.take(body)
+    assert told.woken() == woken
+
+
+READY = {"type": "Ready", "status": "True", "observedGeneration": 1}
+OTHERS = {"conditions": [{"type": "Available", "status": "True", "message": "as others say"}]}
+RESTARTED = {"deployment": "cnpg", "lastRestart": {"time": "2026-03-01T12:00:00Z"}}
+ITSELF, SHARED = "cnpg-system/hello", "cnpg-system"
+CHANGES: list[tuple[str, dict[str, Any], set[str]]] = [
+    ("nothing that counts", {"metadata": {"managedFields": [{"manager": "x"}]}}, set()),
+    ("its spec", {"spec": {"pluginName": "new.example.org"}}, {ITSELF, SHARED}),
+    ("an approval", {"metadata": {"annotations": {names.annotations.APPROVE: "7"}}},
+     {ITSELF, SHARED}),
+    ("its deletion", {"metadata": {"deletionTimestamp": "2026-03-01T12:00:00Z"}},
+     {ITSELF, SHARED}),
+    ("a finalizer of others", {"metadata": {"finalizers": ["x"]}}, set()),
+    ("a condition that others wrote", {"status": OTHERS}, {ITSELF}),
+    ("its readiness", {"status": {"conditions": [READY]}}, {ITSELF, SHARED}),
+    ("the record of a restart", {"status": {"cnpg": RESTARTED}}, {ITSELF, SHARED}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "woken"), [each[1:] for each in CHANGES], ids=[each[0] for each in CHANGES]
+)
+def test_a_change_of_a_resource_wakes(changed: dict[str, Any], woken: set[str]) -> None:
+    assert set(taken(PLUGIN, resource("hello", version=2, **changed))) == woken
+
+
+def test_a_status_that_its_own_pass_wrote_wakes_only_its_namespace() -> None:
+    told, status = Told(), {"conditions": [READY], "observedGeneration": 1}
+    told.facts.expect("cnpg-system", "hello", status)
+    told.take(PLUGIN, resource("hello", version=2, status=status))
+    assert told.woken() == ["cnpg-system"]
+    told.facts.wrote(resource("hello", version=2, status=status))
+    assert told.woken() == []
+
+
+def test_a_finalizer_that_is_lost_wakes_its_resource() -> None:
+    told, finalizers = Told(), {"finalizers": [names.resource.FINALIZER]}
+    told.take(PLUGIN, resource("hello", version=2, metadata=finalizers))
+    assert told.woken() == []
+    told.take(PLUGIN, resource("hello", version=3))
+    assert told.woken() == ["cnpg-system/hello"]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"pluginName": "hello.example.org"}, {"tls": {"secrets": {"server": "pair"}}}],
+    ids=["the same plugin", "the same Secret"],
+)
+def test_a_resource_that_comes_or_goes_wakes_those_that_it_may_collide_with(
+    spec: dict[str, Any],
+) -> None:
+    told = Told()
+    for version, deleted in ((1, False), (2, True)):
+        told.take(PLUGIN, resource("rival", spec=spec, version=version), deleted=deleted)
+        assert set(told.woken()) == {SHARED, ITSELF, "cnpg-system/rival"}
+    told.facts.fleet.take(cluster("hello"))
+    assert told.woken() == HELLO
+
+
+def test_a_resource_elsewhere_wakes_itself_alone() -> None:
+    body = resource("hello", "elsewhere", {"pluginName": "moon.example.org"}, version=2)
+    assert taken(PLUGIN, body) == ["elsewhere/hello"]
 
 
 def woken_by_services(*events: tuple[str, str, bool]) -> list[str]:
     """Give who is woken by the last of some events: uid, plugin name, whether it is deleted."""
-    loops = Loops()
-    woken_by = wakeups(loops)
+    told = Told()
     for uid, name, deleted in events:
-        loops.woken.clear()
+        told.loops.woken.clear()
         labels = {names.cnpg.PLUGIN_NAME: name} if name else None
-        woken_by.take(SERVICE, meta(uid, labels=labels), deleted=deleted)
-    return loops.woken
+        told.take(SERVICE, meta(uid, labels=labels), deleted=deleted)
+    return told.woken()
 
 
 def test_a_service_wakes_the_resource_whose_plugin_it_names() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator.api.plugin import names_sidecar
 from cnpg_plugin_operator.cluster import kinds, observe
-from cnpg_plugin_operator.cluster.clusters import name_busy
+from cnpg_plugin_operator.cluster.clusters import ClusterRecord, name_busy
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.registration.restart import (
     Action,
@@ -51,7 +51,7 @@ def plan_restart(
     needs: Mapping[str, RestartNeed],
     resources: Collection[Mapping[str, Any]],
     services: Collection[Mapping[str, Any]],
-    clusters: Collection[Mapping[str, Any]],
+    clusters: Collection[ClusterRecord],
     *,
     pace: Pace,
     sidecars_change: bool,

@@ -11,7 +11,7 @@ from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
 from cnpg_plugin_operator.api.records import SidecarRecord, read_sidecar_record
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.untrusted import mapping
-from cnpg_plugin_operator.cluster.clusters import read_clusters
+from cnpg_plugin_operator.cluster.clusters import ClusterRecord, read_clusters
 from cnpg_plugin_operator.cluster.ownership import find_foreign
 from cnpg_plugin_operator.cluster.plugins import find_approval, find_rivals
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
@@ -92,7 +92,7 @@ class Candidates:
 
 def find_candidates(
     resources: tuple[Mapping[str, Any], ...],
-    clusters: tuple[Mapping[str, Any], ...],
+    clusters: tuple[ClusterRecord, ...],
     wants: Mapping[str, Wants],
     cnpg: CNPGFacts,
     environment: PodEnvironment,
@@ -123,7 +123,7 @@ def _means(body: Mapping[str, Any], cnpg: CNPGFacts) -> bool:
 
 def _candidate(
     body: Mapping[str, Any],
-    clusters: tuple[Mapping[str, Any], ...],
+    clusters: tuple[ClusterRecord, ...],
     wants: Mapping[str, Wants],
     settings: Settings,
 ) -> Candidate:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no
 from cnpg_plugin_operator.api.records import RestartRecord, SidecarRecord
-from cnpg_plugin_operator.cluster.clusters import name_busy
+from cnpg_plugin_operator.cluster.clusters import ClusterRecord, name_busy
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.registration.obstacles import LOOK_AGAIN
 from cnpg_plugin_operator.decide.sidecar.quarantine import LOOK_WHILE_BLOCKED, is_blocked
@@ -63,7 +63,7 @@ class SidecarRollout:
     namespace: str
     cnpg: CNPGFacts
     candidates: Candidates
-    clusters: tuple[Mapping[str, Any], ...]
+    clusters: tuple[ClusterRecord, ...]
     services: Collection[Mapping[str, Any]]
     records: Records
     pending: Pending

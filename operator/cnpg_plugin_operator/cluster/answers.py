@@ -1,0 +1,62 @@
+"""What the API server's refusals mean: status codes and words become this program's errors."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kubernetes.aio.client.exceptions import ApiException
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.untrusted import mapping
+
+_STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
+    400: errors.ForbiddenError,
+    401: errors.UnauthorizedError,
+    403: errors.ForbiddenError,
+    404: errors.NotFoundError,
+    409: errors.ConflictError,
+    410: errors.ExpiredError,
+    422: errors.ForbiddenError,
+}
+"""Exceptions by status code; `_names_field` distinguishes the meanings of 400 and 422."""
+
+_FIELD_AT_FAULT: Final = (
+    "failed to create typed patch object",
+    "field not declared in schema",
+    "strict decoding error",
+    "unknown field",
+    "cannot be handled as",
+    "cannot unmarshal",
+)
+"""Texts of the API server (1.29 to 1.34) about a field that it does not know or cannot parse. The
+first comes with status 500."""
+
+_ADMISSION: Final = ("denied request", "denied the request")
+"""Texts of the API server about a refusal by an admission policy or an admission webhook, which
+choose the status."""
+
+
+def translate(error: ApiException, target: str) -> errors.ClusterError:
+    """Turn a status code into one of this program's exceptions, with the API server's message."""
+    try:
+        answer = json.loads(error.body or "")
+        message = str(answer.get("message") or error.reason)
+    except (ValueError, AttributeError, RecursionError):
+        answer = {}
+        # Only a path that is not served is answered without a Status object.
+        message = str(error.reason)
+        if error.status == 404:  # noqa: PLR2004 - the HTTP status
+            return errors.KindMissingError(f"{target}: the cluster does not serve this kind")
+    kind = _STATUS_ERRORS.get(error.status or 0, errors.UnavailableError)
+    if any(words in message for words in _ADMISSION):
+        kind = errors.ForbiddenError
+    elif _names_field(answer, message) and kind not in (errors.NotFoundError, errors.ConflictError):
+        kind = errors.RejectedError
+    return kind(f"{target}: {message}")
+
+
+def _names_field(answer: Mapping[str, Any], message: str) -> bool:
+    """Whether a refusal is about a field of the object, not about its sender or the time."""
+    causes = mapping(answer.get("details")).get("causes")
+    named = isinstance(causes, list) and any(mapping(cause).get("field") for cause in causes)
+    return named or any(words in message for words in _FIELD_AT_FAULT)

@@ -1,0 +1,29 @@
+"""What passes know of all resources and Clusters without a request: the port to the fact store."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from cnpg_plugin_operator.cluster.clusters import ClusterRecord
+
+
+class Facts(Protocol):
+    """Kept up by watches. What it gives belongs to it: passes must not change it."""
+
+    def resources(self, namespace: str) -> tuple[Mapping[str, Any], ...]:
+        """Give all resources of a namespace.
+
+        Raises the `ClusterError` for which they are not known.
+        """
+        ...
+
+    def clusters(self) -> tuple[ClusterRecord, ...]:
+        """Give all Clusters. Raises as `resources` does."""
+        ...
+
+    def expect(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        """Learn which status a pass is about to write: it needs no other pass for it."""
+        ...
+
+    def wrote(self, body: Mapping[str, Any]) -> None:
+        """Learn how a resource is since a write: the next pass may come before its event."""
+        ...

@@ -1,0 +1,182 @@
+"""The fact store: what counts of each resource and each Cluster, and nothing else of them.
+
+Watches, lists and this operator's own writes tell it of objects, in any order and more than once;
+an object is never replaced by an older version of itself. Whoever subscribes hears of changes that
+count, of no others. It is a cache of the cluster only: lists fill it after a start, and correct it
+later.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.cluster.client import Page
+from cnpg_plugin_operator.cluster.clusters import ClusterRecord, project_cluster
+from cnpg_plugin_operator.cluster.kinds import CLUSTER, PLUGIN, Kind
+from cnpg_plugin_operator.cluster.plugins import project_resource
+
+Value = TypeVar("Value")
+
+ObjectKey = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[Value]):
+    """A change that counts: from what was known, if anything, to what there is, if anything."""
+
+    key: ObjectKey
+    before: Value | None
+    after: Value | None
+
+
+def _tell_nobody(_: Change[Any]) -> None:
+    """Nothing depends on the facts yet."""
+
+
+class Table(Generic[Value]):
+    """The objects of one kind in all namespaces, projected to what counts of them."""
+
+    def __init__(self, kind: Kind, project: Callable[[Mapping[str, Any]], Value]) -> None:
+        self.kind = kind
+        self.tell: Callable[[Change[Value]], None] = _tell_nobody
+        """Is called with every change that counts."""
+        self.error: errors.ClusterError | None = errors.UnavailableError(
+            f"{kind.plural} have not been listed yet"
+        )
+        """Why the objects are not known; None once they were listed."""
+        self._project = project
+        self._entries: dict[ObjectKey, tuple[int, Value]] = {}
+        """The version of each object, and what counts of it."""
+        self._newest = 0
+        """The highest version that was seen."""
+        self._values: tuple[Value, ...] | None = None
+
+    def values(self) -> tuple[Value, ...]:
+        """Give all objects, by namespace and name. Raises the error for which they are unknown."""
+        if self.error is not None:
+            raise type(self.error)(*self.error.args)
+        if self._values is None:
+            self._values = tuple(value for _, (_, value) in sorted(self._entries.items(), key=_key))
+        return self._values
+
+    def take(self, body: Mapping[str, Any], *, deleted: bool = False) -> None:
+        """Learn how an object is, or that it is gone."""
+        key, version = (body["metadata"]["namespace"], body["metadata"]["name"]), _version(body)
+        known, before = self._entries.get(key, (0, None))
+        if known and version <= known:
+            return
+        self._newest = max(self._newest, version)
+        after = None if deleted else self._project(body)
+        if after is not None:
+            self._entries[key] = (version, after)
+        elif self._entries.pop(key, None) is None:
+            return
+        self._notice(key, before, after)
+
+    def refresh(self, body: Mapping[str, Any]) -> None:
+        """Learn how a known object is; an unknown one may have been deleted since."""
+        if (body["metadata"]["namespace"], body["metadata"]["name"]) in self._entries:
+            self.take(body)
+
+    def begin(self) -> "Listing[Value]":
+        """Begin to take a list, page by page."""
+        return Listing(self, self._newest)
+
+    def end(self, listed: set[ObjectKey], version: int) -> None:
+        """Drop what a complete list of this version lacks. Until then, nothing is missing."""
+        gone = [key for key, (known, _) in self._entries.items() if known <= version]
+        for key in gone:
+            if key not in listed:
+                self._notice(key, self._entries.pop(key)[1], None)
+        self.error = None
+
+    def clear(self) -> None:
+        """Drop everything: the kind is not served."""
+        self.rewind()
+        self.end(set(), 0)
+
+    def rewind(self) -> None:
+        """Take every version from now on: the cluster was restored from a backup."""
+        self._newest = 0
+        self._entries = {key: (0, value) for key, (_, value) in self._entries.items()}
+
+    def _notice(self, key: ObjectKey, before: Value | None, after: Value | None) -> None:
+        if before != after:
+            self._values = None
+            self.tell(Change(key, before, after))
+
+
+class Listing(Generic[Value]):
+    """A list that is being taken into a table; what is not in it is dropped at its end."""
+
+    def __init__(self, table: Table[Value], newest: int) -> None:
+        self.version = ""
+        self._table = table
+        self._newest = newest
+        self._listed: set[ObjectKey] = set()
+
+    def take(self, page: Page) -> None:
+        """Take a page; its objects are not kept."""
+        if not self.version:
+            self.version = page.version
+            if _number(page.version) < self._newest:
+                self._table.rewind()
+        for body in page.bodies:
+            self._listed.add((body["metadata"]["namespace"], body["metadata"]["name"]))
+            self._table.take(body)
+
+    def end(self) -> None:
+        """Drop what the list lacks."""
+        self._table.end(self._listed, _number(self.version))
+
+
+class FactStore:
+    """All facts, for passes (`Facts`) and for what feeds and follows them."""
+
+    def __init__(self) -> None:
+        self.plugins = Table(PLUGIN, project_resource)
+        self.fleet = Table(CLUSTER, project_cluster)
+        self.settled = asyncio.Event()
+        """Set as soon as passes can decide: both kinds were listed, or a right is missing."""
+        self.expected: dict[ObjectKey, Mapping[str, Any]] = {}
+        """The statuses that passes wrote last, or are about to write."""
+
+    def resources(self, namespace: str) -> tuple[Mapping[str, Any], ...]:
+        """Give all resources of a namespace. Raises the error for which they are unknown."""
+        found: Iterable[Mapping[str, Any]] = self.plugins.values()
+        return tuple(body for body in found if body["metadata"]["namespace"] == namespace)
+
+    def clusters(self) -> tuple[ClusterRecord, ...]:
+        """Give all Clusters. Raises the error for which they are unknown."""
+        return self.fleet.values()
+
+    def expect(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        """Learn which status a pass is about to write."""
+        self.expected[namespace, name] = status
+
+    def wrote(self, body: Mapping[str, Any]) -> None:
+        """Learn how a resource is since a write."""
+        self.plugins.refresh(body)
+
+    def settle(self) -> None:
+        """Let passes run once no table waits for its first list."""
+        tables: tuple[Table[Any], ...] = (self.plugins, self.fleet)
+        if not any(isinstance(table.error, errors.UnavailableError) for table in tables):
+            self.settled.set()
+
+
+def _key(entry: tuple[ObjectKey, object]) -> ObjectKey:
+    return entry[0]
+
+
+def _version(body: Mapping[str, Any]) -> int:
+    return _number(body["metadata"].get("resourceVersion"))
+
+
+def _number(version: object) -> int:
+    """Read a version. They grow: Kubernetes promises that since 1.35, and has always kept it."""
+    text = str(version)
+    return int(text) if text.isdecimal() else 0

@@ -1,0 +1,152 @@
+"""What fills the fact store: lists of both kinds, and the watch of Clusters. No kopf.
+
+kopf does not watch Clusters: it reads them all at once, and keeps each with a task of its own. With
+2,000 Clusters of 7 KB and no plugin, it takes 172 MB (186 at the start) and 8 % of a core for 50
+status updates a second; this feed takes 101 MB (104) and 2.3 %.
+Resources are watched by kopf, which does not report what was deleted while its watch was down: so
+they are listed again whenever that watch begins, and now and then.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final, NoReturn
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.telemetry import Readiness
+from cnpg_plugin_operator.watch.facts import FactStore, Table
+from cnpg_plugin_operator.watch.loops import spread
+
+logger = logging.getLogger(__name__)
+
+LIST_AGAIN: Final = (540.0, 660.0)
+"""Seconds after which a list corrects what a watch may have missed; spread by chance."""
+
+NOT_SERVED: Final = 10.0
+"""Seconds until the next look for a kind that is not served: CloudNativePG may come later."""
+
+LONGEST_PAUSE: Final = 10.0
+"""Seconds between two tries at most: passes wait for the first lists."""
+
+REOPENING: Final = (0.1, 0.4)
+"""Seconds between two watches where the API server ends one, so that none can end too often."""
+
+
+async def take_list(client: Client, table: Table[Any]) -> str:
+    """Take a list page by page, so that no more than one page is in memory; give its version."""
+    listing = table.begin()
+    async for page in client.pages(table.kind):
+        listing.take(page)
+        del page
+        await asyncio.sleep(0)
+    listing.end()
+    return listing.version
+
+
+async def list_once(client: Client) -> FactStore:
+    """Fill a store for a command that follows nothing; a refused list is known by its error."""
+    facts = FactStore()
+    tables: tuple[Table[Any], ...] = (facts.plugins, facts.fleet)
+    for table in tables:
+        try:
+            await take_list(client, table)
+        except errors.KindMissingError:
+            table.clear()
+        except errors.ClusterError as error:
+            table.error = error
+    return facts
+
+
+class Feed:
+    """Lists one kind into its table, for ever, as the subclasses say when."""
+
+    def __init__(
+        self, client: Client, facts: FactStore, table: Table[Any], readiness: Readiness
+    ) -> None:
+        self._client, self._facts, self._table = client, facts, table
+        self._readiness = readiness
+        self._failures = 0
+        readiness.lose(f"not watched: {table.kind.path()} (not listed yet)", table.kind.plural)
+
+    async def run(self) -> NoReturn:
+        """Keep the table up; nothing that the API server answers ends it."""
+        while True:
+            try:
+                pause = await self._try()
+            except errors.ClusterError as error:
+                pause = self._note(error)
+            except Exception as error:
+                logger.exception("an object of %s cannot be read", self._table.kind.plural)
+                pause = self._note(error)
+            await asyncio.sleep(pause)
+
+    async def _try(self) -> float:
+        """List once, and follow; give the pause until the next list."""
+        try:
+            version = await take_list(self._client, self._table)
+        except errors.KindMissingError:
+            self._table.clear()
+            self._facts.settle()
+            self._gain()
+            return NOT_SERVED
+        self._facts.settle()
+        await self._follow(version)
+        return 0.0
+
+    async def _follow(self, _: str, /) -> None:
+        """Wait until the next list is due; the argument is the version of the last one."""
+        raise NotImplementedError
+
+    def _gain(self) -> None:
+        self._failures = 0
+        self._readiness.gain(self._table.kind.plural)
+
+    def _note(self, error: Exception) -> float:
+        """Say that the facts may be out of date; passes use the last ones."""
+        path = self._table.kind.path()
+        self._readiness.lose(f"not watched: {path} ({error})", self._table.kind.plural)
+        logger.warning("not watched: %s (%s)", path, error)
+        if isinstance(error, errors.ForbiddenError) and self._table.error is not None:
+            # Passes report it: waiting would not help.
+            self._table.error = error
+            self._facts.settle()
+        self._failures += 1
+        return min(2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE) * spread(0.8, 1.2)
+
+
+class ClusterFeed(Feed):
+    """Lists Clusters, and watches them from there on."""
+
+    def __init__(self, client: Client, facts: FactStore, readiness: Readiness) -> None:
+        super().__init__(client, facts, facts.fleet, readiness)
+
+    async def _follow(self, version: str, /) -> None:
+        """Watch until the next list is due; where the API server ends a watch, go on from there."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + spread(*LIST_AGAIN)
+        while (left := int(end - clock())) > 0:
+            async with self._client.follow(self._table.kind, version, left) as events:
+                self._gain()
+                async for event in events:
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        self._table.take(event["object"], deleted=event["type"] == "DELETED")
+            await asyncio.sleep(spread(*REOPENING))
+
+
+class PluginFeed(Feed):
+    """Lists resources when kopf's watch of them has begun, and now and then."""
+
+    def __init__(self, client: Client, facts: FactStore, readiness: Readiness) -> None:
+        super().__init__(client, facts, facts.plugins, readiness)
+        self.interrupted = asyncio.Event()
+        """Set where kopf's watch may have missed something."""
+
+    async def _follow(self, _: str, /) -> None:
+        self._gain()
+        try:
+            async with asyncio.timeout(spread(*LIST_AGAIN)):
+                await self.interrupted.wait()
+        except TimeoutError:
+            return
+        self.interrupted.clear()

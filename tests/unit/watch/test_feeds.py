@@ -1,0 +1,238 @@
+"""Feeds: when they list, what they make of the API server's answers, and what /readyz says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.cluster.client import Page
+from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.telemetry import Readiness
+from cnpg_plugin_operator.watch import feeds
+from cnpg_plugin_operator.watch.facts import FactStore
+from cnpg_plugin_operator.watch.feeds import ClusterFeed, Feed, PluginFeed
+
+Event = dict[str, Any] | Exception | None
+"""An event of a watch, what it ends with, or its end."""
+
+
+class Api:
+    """Lists what it holds, and watches as it is told to."""
+
+    def __init__(self) -> None:
+        self.objects: list[dict[str, Any]] = []
+        self.version = 10
+        self.refusal: errors.ClusterError | None = None
+        self.listed = 0
+        self.watched: list[str] = []
+        """The versions that watches began at."""
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+
+    async def pages(self, _: Kind) -> AsyncIterator[Page]:
+        self.listed += 1
+        for body in self.objects:
+            yield Page(str(self.version), (body,))
+        if self.refusal is not None:
+            raise self.refusal
+        yield Page(str(self.version), ())
+
+    @asynccontextmanager
+    async def follow(
+        self, _: Kind, version: str, seconds: int
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        assert seconds > 0
+        self.watched.append(version)
+        yield self._read()
+
+    async def _read(self) -> AsyncIterator[dict[str, Any]]:
+        while (event := await self.events.get()) is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+
+def body(name: str, version: int, **more: Any) -> dict[str, Any]:
+    metadata = {"namespace": "app", "name": name, "resourceVersion": str(version)}
+    return {"metadata": metadata, **more}
+
+
+def event(kind: str, name: str, version: int) -> dict[str, Any]:
+    return {"type": kind, "object": body(name, version)}
+
+
+class Running:
+    """A feed that runs."""
+
+    def __init__(self, make: Callable[[Any, FactStore, Readiness], Feed]) -> None:
+        self.api, self.facts, self.readiness = Api(), FactStore(), Readiness()
+        self.readiness.gain()
+        self.feed = make(self.api, self.facts, self.readiness)
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.feed.run())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                assert self.task is None or not self.task.done()
+                await asyncio.sleep(0.001)
+
+    def names(self) -> list[str]:
+        return [record.name for record in self.facts.clusters()]
+
+
+@pytest.fixture(name="pauses", autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(feeds, "NOT_SERVED", 0.001)
+    monkeypatch.setattr(feeds, "REOPENING", (0.0, 0.0))
+
+
+async def run(make: Callable[[Any, FactStore, Readiness], Feed]) -> AsyncIterator[Running]:
+    running = Running(make)
+    yield running
+    if running.task is not None:
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
+
+
+@pytest.fixture
+async def clusters() -> AsyncIterator[Running]:
+    async for running in run(ClusterFeed):
+        yield running
+
+
+@pytest.fixture
+async def plugins() -> AsyncIterator[Running]:
+    async for running in run(PluginFeed):
+        yield running
+
+
+async def test_clusters_are_watched_from_where_their_list_ends(clusters: Running) -> None:
+    clusters.api.objects = [body("a", 3), body("b", 4)]
+    assert "not listed yet" in clusters.readiness.lack
+    clusters.start()
+    await clusters.until(lambda: not clusters.readiness.lack)
+    assert clusters.names() == ["a", "b"]
+    assert clusters.api.watched == ["10"]
+
+    clusters.api.events.put_nowait(event("ADDED", "c", 11))
+    clusters.api.events.put_nowait(event("DELETED", "a", 12))
+    await clusters.until(lambda: clusters.names() == ["b", "c"])
+
+
+async def test_a_watch_that_ends_goes_on_where_it_was(clusters: Running) -> None:
+    clusters.start()
+    clusters.api.events.put_nowait(event("ADDED", "c", 11))
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "40"}}}
+    for each in (None, bookmark, None):
+        clusters.api.events.put_nowait(each)
+    await clusters.until(lambda: clusters.api.watched == ["10", "11", "40"])
+    assert clusters.api.listed == 1
+    assert clusters.names() == ["c"]
+
+
+@pytest.mark.parametrize(
+    "end", [errors.ExpiredError("too old"), errors.UnavailableError("the connection broke")]
+)
+async def test_a_watch_that_breaks_is_followed_by_a_list(clusters: Running, end: Exception) -> None:
+    clusters.api.objects = [body("a", 3), body("b", 4)]
+    clusters.start()
+    await clusters.until(lambda: len(clusters.api.watched) == 1)
+    clusters.api.objects, clusters.api.version = [body("b", 4)], 50
+    clusters.api.events.put_nowait(end)
+    await clusters.until(lambda: clusters.api.watched == ["10", "50"])
+    assert clusters.names() == ["b"]
+    assert not clusters.readiness.lack
+
+
+async def test_clusters_are_listed_now_and_then(
+    clusters: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "LIST_AGAIN", (0.0, 0.0))
+    clusters.start()
+    await clusters.until(lambda: clusters.api.listed > 2)
+
+
+async def test_the_last_facts_count_while_nothing_is_heard(clusters: Running) -> None:
+    clusters.api.objects = [body("a", 3)]
+    clusters.start()
+    await clusters.until(lambda: len(clusters.api.watched) == 1)
+    clusters.api.refusal = errors.ForbiddenError("no right any more")
+    clusters.api.objects = []
+    clusters.api.events.put_nowait(errors.UnavailableError("the connection broke"))
+    await clusters.until(lambda: "no right any more" in clusters.readiness.lack)
+    assert clusters.names() == ["a"]
+    clusters.api.refusal = None
+    await clusters.until(lambda: not clusters.readiness.lack)
+    assert clusters.names() == []
+
+
+async def test_a_right_that_is_missing_from_the_start_is_for_passes_to_tell(
+    clusters: Running,
+) -> None:
+    clusters.facts.plugins.clear()
+    clusters.api.refusal = errors.ForbiddenError("no right")
+    clusters.start()
+    await clusters.until(clusters.facts.settled.is_set)
+    with pytest.raises(errors.ForbiddenError):
+        clusters.names()
+    clusters.api.refusal = None
+    await clusters.until(lambda: not clusters.readiness.lack)
+    assert clusters.names() == []
+
+
+async def test_passes_wait_for_an_api_server_that_is_away(clusters: Running) -> None:
+    clusters.facts.plugins.clear()
+    clusters.api.refusal = errors.UnavailableError("connection refused")
+    clusters.start()
+    await clusters.until(lambda: clusters.api.listed > 2)
+    assert not clusters.facts.settled.is_set()
+    clusters.api.refusal = None
+    await clusters.until(clusters.facts.settled.is_set)
+
+
+async def test_a_kind_that_is_not_served_has_no_objects_and_may_come_and_go(
+    clusters: Running,
+) -> None:
+    clusters.api.refusal = errors.KindMissingError("not served")
+    clusters.start()
+    await clusters.until(lambda: not clusters.readiness.lack)
+    assert clusters.names() == []
+
+    clusters.api.objects, clusters.api.refusal = [body("a", 3)], None
+    await clusters.until(lambda: clusters.names() == ["a"])
+    clusters.api.objects, clusters.api.refusal = [], errors.KindMissingError("not served")
+    clusters.api.events.put_nowait(errors.UnavailableError("the kind is gone"))
+    await clusters.until(lambda: clusters.names() == [])
+
+
+async def test_an_object_that_cannot_be_read_does_not_end_a_feed(clusters: Running) -> None:
+    clusters.start()
+    await clusters.until(lambda: len(clusters.api.watched) == 1)
+    clusters.api.events.put_nowait({"type": "ADDED", "object": "what no API server sends"})
+    await clusters.until(lambda: len(clusters.api.watched) == 2)
+
+
+async def test_resources_are_listed_when_their_watch_began_and_now_and_then(
+    plugins: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = plugins.feed
+    assert isinstance(feed, PluginFeed)
+    plugins.api.objects = [body("a", 3)]
+    plugins.start()
+    await plugins.until(lambda: not plugins.readiness.lack)
+    assert plugins.api.listed == 1
+    plugins.api.objects, plugins.api.version = [], 20
+    feed.interrupted.set()
+    await plugins.until(lambda: plugins.facts.resources("app") == ())
+    assert plugins.api.listed == 2
+
+    monkeypatch.setattr(feeds, "LIST_AGAIN", (0.0, 0.0))
+    feed.interrupted.set()
+    await plugins.until(lambda: plugins.api.listed > 5)
+    assert plugins.api.watched == [], "kopf watches them"
