@@ -17,7 +17,7 @@ from tests.bench.figures import BenchError, Outcome, Sheet
 from tests.bench.fleet import Fleet
 from tests.bench.operator_pod import OperatorPod
 from tests.bench.plugins import Plugins
-from tests.bench.report import compare, render_json, render_text, to_json
+from tests.bench.report import Run, compare, render_json, render_text, to_json
 from tests.bench.scenarios import handshake
 from tests.cluster import Cluster, ClusterError
 from tests.cluster.progress import say
@@ -95,29 +95,33 @@ def _perform(name: str, sheet: Sheet, run: Callable[[Sheet], None]) -> Outcome:
 
 @contextmanager
 def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
-    """Provide the cluster with the operator, and remove it in the end."""
+    """Provide the cluster with the operator, and remove it in the end, or what is in it."""
     cluster = Cluster(arguments.name)
     cluster.up()
+    api, fleet = Api(cluster), Fleet(cluster)
+    # What a killed run has left would keep the operator from becoming ready.
+    fleet.remove()
     install_operator(cluster)
-    api = Api(cluster)
     named = {field: getattr(arguments, field) for field in Options.__dataclass_fields__}
     bench = Bench(
         cluster,
         api,
         AuditLog(cluster.audit_log),
         Plugins(cluster),
-        Fleet(cluster),
+        fleet,
         OperatorPod(api),
         Options(**named),
     )
-    bench.clear()
-    with cnpg.with_room(api):
-        yield bench
+    try:
+        bench.clear()
+        with cnpg.with_room(api):
+            yield bench
+    finally:
         if arguments.keep:
             bench.clear()
-    api.close()
-    if not arguments.keep:
-        cluster.down()
+        else:
+            cluster.down()
+        api.close()
 
 
 def _run(arguments: argparse.Namespace) -> Iterator[Outcome]:
@@ -143,21 +147,25 @@ def _measure(arguments: argparse.Namespace) -> int:
     path = saved.path_of(datetime.now(UTC))
     about = [_moment("began"), _revision()]
     outcomes: list[Outcome] = []
-    for outcome in _run(arguments):
-        outcomes.append(outcome)
-        saved.save(path, to_json([*about, _moment("ended")], outcomes))
-    said = [*about, _moment("ended")]
-    run = to_json(said, outcomes)
-    _print(render_json(run) if arguments.output == "json" else render_text(said, outcomes))
-    say(f"saved as {path}")
-    if earlier is not None:
-        comparison = compare(earlier, run)
-        print(comparison, file=sys.stderr if arguments.output == "json" else sys.stdout)
+    try:
+        for outcome in _run(arguments):
+            outcomes.append(outcome)
+            saved.save(path, to_json([*about, _moment("ended")], outcomes))
+    finally:
+        _report(arguments, to_json([*about, _moment("ended")], outcomes), outcomes, earlier)
+        say(f"saved as {path}")
     return 1 if any(outcome.error for outcome in outcomes) else 0
 
 
-def _print(*texts: str) -> None:
-    print(*texts, sep="\n", flush=True)
+def _report(
+    arguments: argparse.Namespace, run: Run, outcomes: Sequence[Outcome], earlier: Run | None
+) -> None:
+    """Print what was measured, also if the bench itself failed later."""
+    as_json = arguments.output == "json"
+    print(render_json(run) if as_json else render_text(run["about"], outcomes), flush=True)
+    if earlier is not None:
+        comparison = compare(earlier, run)
+        print(comparison, file=sys.stderr if as_json else sys.stdout, flush=True)
 
 
 def main(words: Sequence[str] | None = None) -> int:
