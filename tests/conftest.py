@@ -1,11 +1,11 @@
-"""Fixtures of all tests: the real cluster and the operator in it, for those that ask for them.
+"""Fixtures of all tests: the real cluster and the operator in it, for tests that request them.
 
-Unit tests ask for neither and need no cluster. The cluster is called `test` (or what the variable
-CNPGP_TEST_CLUSTER says, for two runs side by side), is brought up where it does not run, and is
-left running: the next run starts in a second. Each test takes away what it made.
+Unit tests request neither and need no cluster. The cluster is called `test` (or what the variable
+CNPGP_TEST_CLUSTER says, for two runs side by side), is started if it does not run, and is left
+running: the next run starts in a second. Each test deletes what it created.
 
-With `pytest -n`, each process has a cluster of its own: `test`, `test-1`, `test-2` … What runs
-where is told in tests/README.md.
+With `pytest -n`, each process has a cluster of its own: `test`, `test-1`, `test-2` …
+tests/README.md says what runs where.
 """
 
 import os
@@ -31,29 +31,29 @@ ORDER = ("unit", "integration", "e2e")
 INTEGRATION = "tests/integration/"
 TESTS = Path(__file__).parent
 
-# A busy machine is no fault of the code. In CI the examples are always the same, so that a run
-# judges the change and not luck; everywhere else, each run tries others.
+# A busy machine is no fault of the code. In CI the examples are always the same, so that the result
+# depends on the change and not on luck; everywhere else, each run tries others.
 settings.register_profile("explore", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "explore")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the place for the run's notes, before any further process is started."""
+    """Create the directory for the run's records, before any further process is started."""
     if not hasattr(config, "workerinput"):
         whole_run.begin()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Leave none of the notes."""
+    """Delete the records."""
     if not hasattr(config, "workerinput"):
         whole_run.end()
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Hands out modules to the processes of `pytest -n` in their order, to whichever is free.
+    """Assigns modules to the processes of `pytest -n` in their order, each to a free one.
 
-    Those against a bare API server stay together: one of them starts the operator in the end.
+    Modules that use a bare API server stay together: the last of them starts the operator.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -62,14 +62,14 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
-    """Take the order of the tests, where xdist would begin with the modules of most tests."""
+    """Keep the order of the tests; xdist would begin with the largest modules."""
     config.option.loadscopereorder = False
     return Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
-    """Let reports pass from process to process whatever a test printed."""
+    """Allow reports to contain any text that a test printed."""
     return _encodable((yield))
 
 
@@ -86,14 +86,14 @@ def _encodable(value: Any) -> Any:
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:
-    """Note what is over; the process that hears of all tests does."""
+    """Record finished tests, in the process that receives all reports."""
     if not wait.BESIDE_OTHERS:
-        whole_run.note_finished(nodeid)
+        whole_run.record_finished(nodeid)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What fails fast comes first, whatever the command line's order; what starts the operator
-    comes after what needs it stopped.
+    """Run fast tests first, whatever the order of the command line; run tests that start the
+    operator after those that need it stopped.
     """
 
     def place(item: pytest.Item) -> tuple[int, bool]:
@@ -103,12 +103,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def level(item: pytest.Item) -> str:
-    """Tell which of the three levels a test is of."""
+    """Return the level of a test, one of three."""
     return item.path.relative_to(TESTS).parts[0]
 
 
 def give_up(why: str) -> NoReturn:
-    """End the run; beside other processes, let the tests of this one fail, each with the reason."""
+    """End the run; beside other processes, fail each test of this one with the reason."""
     if wait.BESIDE_OTHERS:
         pytest.fail(why, pytrace=False)
     pytest.exit(why, returncode=1)
@@ -116,12 +116,12 @@ def give_up(why: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
-    """The cluster, running. Nothing is skipped where it cannot: the run ends and says why."""
+    """The running cluster. If it cannot start, nothing is skipped: the run ends with the reason."""
     found = Cluster(CLUSTER if WORKER == "0" else f"{CLUSTER}-{WORKER}")
     try:
         found.up()
     except ClusterError as error:
-        give_up(f"the test cluster does not come up: {error}")
+        give_up(f"the test cluster does not start: {error}")
     return found
 
 
@@ -136,7 +136,7 @@ def api(cluster: Cluster) -> Iterator[Api]:
 @pytest.fixture(scope="session")
 def operator(cluster: Cluster, api: Api) -> Operator:
     """The operator, built from this tree and installed by Helm."""
-    whole_run.note_audit_log(cluster.audit_log, cluster.audit_log.stat().st_size)
+    whole_run.record_audit_log(cluster.audit_log, cluster.audit_log.stat().st_size)
     try:
         install_operator(cluster)
     except ClusterError as error:

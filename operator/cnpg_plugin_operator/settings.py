@@ -18,21 +18,21 @@ from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.errors import SettingsError
 
 PREFIX: Final = "CNPGP_"
-"""Of every variable."""
+"""Prefix of every variable."""
 
 FLAGS: Final[Mapping[str, str]] = {
     "NAMESPACES": "namespaces in which CloudNativePG runs, separated by commas",
     "DEFAULT_TLS_PROVIDER": "spec.tls.provider of plugins that name none",
     "DEFAULT_RESTART_POLICY": "spec.restartPolicy of plugins that name none",
-    "RESTART_SETTLE": "how long no further plugin has become ready before a restart",
-    "RESTART_SETTLE_MAX": "how long a restart waits for further plugins at most",
-    "RESTART_COOLDOWN": "least time between two restarts",
+    "RESTART_SETTLE": "how long a restart waits after the last plugin became ready",
+    "RESTART_SETTLE_MAX": "how long a restart waits for other plugins at most",
+    "RESTART_COOLDOWN": "minimum time between two restarts",
     "CLUSTER_DOMAIN": "DNS domain of the cluster",
     "ALLOWED_CLUSTER_ROLES": "ClusterRoles that plugins may name, separated by commas",
     "ALLOWED_ROLES": "Roles that plugins may name, separated by commas",
     "ALLOWED_SERVICE_ACCOUNTS": "service accounts that plugins may name, separated by commas",
     "ALLOWED_ISSUERS": "issuers that sign any name for plugins, as Kind.group/name; * for all",
-    "CLUSTER_ROLE_GRANT_PREFIX": "begins the names of the ClusterRoles that let one be bound",
+    "CLUSTER_ROLE_GRANT_PREFIX": "prefix of the ClusterRoles that each allow binding one",
     "NUDGE_CLUSTERS": "whether Clusters may be annotated for plugins with nudgeClusters",
     "SIDECARS": "whether plugins may run in CloudNativePG's own pod",
     "SIDECAR_GATE_IMAGE": "image of the gate before CloudNativePG's start: the operator's own",
@@ -49,7 +49,7 @@ LogFormat = Literal["json", "text"]
 """How log lines are written."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
-"""Least severe level that is logged."""
+"""The lowest level that is logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Settings:
     namespaces: tuple[str, ...] = ("cnpg-system",)
     """Where CloudNativePG runs and this operator has rights."""
     tls_provider: Provider = Provider.CERT_MANAGER
-    """For resources that name none. Never `SECRETS`: which ones, only a resource can say."""
+    """For resources that name none. Never `SECRETS`, because only a resource can name them."""
     restart_policy: RestartPolicy = RestartPolicy.IF_NEEDED
     """For resources that name none."""
     pace: Pace = Pace()
@@ -67,8 +67,8 @@ class Settings:
     """Last part of a Service's full name, for the server certificate."""
     grants: Grants = Grants()
     grant_prefix: str = ""
-    """Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound; empty
-    where the chart makes none."""
+    """Prefix of the names of the chart's ClusterRoles that each allow binding one ClusterRole;
+    empty where the chart creates none."""
     gate: Gate = field(default_factory=Gate)
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
@@ -131,7 +131,7 @@ Choice = TypeVar("Choice", bound=str)
 
 
 def _one_of(*choices: Choice) -> Callable[[str], Choice]:
-    """Make a reader that takes one of these texts."""
+    """Return a reader that accepts one of these texts."""
 
     def read(text: str) -> Choice:
         if text not in choices:

@@ -1,7 +1,7 @@
-"""What the operator tells about itself: metrics, health endpoints, log lines.
+"""What the operator reports about itself: metrics, health endpoints, log lines.
 
-Names follow controller-runtime where it has one, so that existing dashboards read them. Nothing
-here decides anything, and nothing here may see a Secret.
+Names follow controller-runtime where it has one, so that existing dashboards work. Nothing here
+decides anything, and nothing here may read a Secret.
 """
 
 import json
@@ -21,10 +21,10 @@ from prometheus_client.process_collector import ProcessCollector
 from cnpg_plugin_operator.api.untrusted import printable
 
 _RECORD_FIELDS: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
-"""Fields that every log record has; the rest was given as `extra`."""
+"""Fields that every log record has; all others come from `extra`."""
 
 TRACE_LINES: Final = 60
-"""Lines of a trace that are logged at most."""
+"""Maximum lines of a logged traceback."""
 
 
 class Metrics:
@@ -49,12 +49,12 @@ class Metrics:
         self.ready = gauge("cnpg_plugin_ready", "1 where the plugin is Ready, else 0.", plugin)
         self.info = gauge(
             "cnpg_plugin_info",
-            "Always 1; says what the plugin said of itself.",
+            "Always 1; the labels are the plugin's identity.",
             (*plugin, "plugin", "version"),
         )
         self.certificate_expiry = gauge(
             "cnpg_plugin_certificate_expiry_timestamp_seconds",
-            "When the certificate ends, in seconds since 1970.",
+            "Expiry of the certificate, in seconds since 1970.",
             (*plugin, "role"),
         )
         self.handshake_seconds = histogram(
@@ -65,12 +65,12 @@ class Metrics:
         )
         self.restarts = counter(
             "cnpg_plugin_cnpg_restarts_total",
-            "Restarts of CloudNativePG that were asked for.",
+            "Requested restarts of CloudNativePG.",
             ("namespace",),
         )
         self.write_loops = counter(
             "cnpg_plugin_write_loops_total",
-            "Write loops that were stopped, by the object that was written again and again.",
+            "Stopped write loops, by the repeatedly written object.",
             ("namespace", "kind"),
         )
 
@@ -81,7 +81,7 @@ class Metrics:
 
 
 class Readiness:
-    """Whether everything that matters is watched, and what is lacking if not."""
+    """Whether every required kind is watched, and what is missing if not."""
 
     def __init__(self) -> None:
         self._lacks = {"": "not every watched kind has been listed yet"}
@@ -97,7 +97,7 @@ class Readiness:
         self._lacks.pop(watcher, None)
 
     def lose(self, why: str, watcher: str = "") -> None:
-        """Note that something is not watched."""
+        """Record that something is not watched."""
         self._lacks[watcher] = why
 
 
@@ -105,7 +105,7 @@ def build_application(metrics: Metrics, readiness: Readiness) -> web.Application
     """Build the HTTP application of /healthz, /readyz and /metrics."""
 
     async def healthz(_: web.Request) -> web.Response:
-        """Answering at all is the proof: the event loop turns."""
+        """Any answer proves that the event loop runs."""
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
@@ -127,7 +127,7 @@ def build_application(metrics: Metrics, readiness: Readiness) -> web.Application
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object per line: ts, level, logger, msg, and what was given as `extra`."""
+    """One JSON object per line: ts, level, logger, msg, and the fields from `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record as one line of JSON."""
@@ -144,7 +144,7 @@ class JSONFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people: time, level, message, and `key=value` of what was given as `extra`."""
+    """For users: time, level, message, and the fields from `extra` as `key=value`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)sZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -156,11 +156,11 @@ class TextFormatter(logging.Formatter):
         return super().format(record) + (f"  {extra}" if extra else "")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """Write the line without its trace; the trace has lines of its own."""
+        """Write the line without its traceback, which has its own lines."""
         return printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - the library's
-        """Write a trace line by line."""
+        """Write a traceback line by line."""
         return _printable_lines(super().formatException(ei))
 
 
@@ -173,7 +173,7 @@ def _extra(record: logging.LogRecord) -> Mapping[str, Any]:
 
 
 def _printable_lines(trace: str) -> str:
-    """Make each line of a trace printable; only the last ones are kept of a very long one."""
+    """Make each line of a traceback printable; of a very long one only the last are kept."""
     return "\n".join(printable(line) for line in trace.split("\n")[-TRACE_LINES:])
 
 
@@ -186,5 +186,5 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     root.setLevel(level.upper())
     for chatty in ("aiohttp.access", "asyncio", "kopf"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    # An error for each attempt that is repeated; `watch.session` tells of what was answered.
+    # kopf logs an error for each repeated attempt; `watch.session` reports the answers.
     logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)

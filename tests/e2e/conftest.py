@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: the installed operator, resources that go with their test."""
+"""Fixtures of the end-to-end tests: the installed operator, resources deleted with their test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,19 +9,19 @@ from tests.e2e.names import SHARED
 from tests.support.e2e.cnpg_install import restore_cnpg
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins
-from tests.support.e2e.remains import take_away_remains
+from tests.support.e2e.remains import remove_leftovers
 from tests.support.e2e.sidecars import Host, template
 from tests.support.resources import plugin
 
 STATES = ("sidecars", "rolled", "old", "untouched", "any")
-"""What a module does to CloudNativePG, in the order in which modules begin: it hosts sidecars, is
-rolled or replaced, is an old version, is left alone; or the module judges the whole run."""
+"""What a module does to CloudNativePG, in the order in which modules start: it hosts sidecars, is
+rolled or replaced, is an old version, is not changed; or the module evaluates the whole run."""
 
 
-# After -k and -m: what they leave out is gone by then.
+# After -k and -m have deselected tests.
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long modules come first, and last what looks back: on the whole run if there is all of it."""
+    """Run long modules first, and last those that evaluate the run, if it is complete."""
     here = Path(__file__).parent
 
     def place(item: pytest.Item) -> tuple[int, bool]:
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def state(item: pytest.Item) -> str:
-    """Tell what a module does to CloudNativePG."""
+    """Return what a module does to CloudNativePG."""
     mark = item.get_closest_marker("cnpg")
     if mark is None or mark.args[0] not in STATES:
         raise pytest.UsageError(f"{item.path.name} lacks pytest.mark.cnpg(one of {STATES})")
@@ -46,9 +46,9 @@ def state(item: pytest.Item) -> str:
 
 @pytest.fixture(scope="session")
 def operator(operator: Operator) -> Operator:
-    """The operator, in a cluster without what a run that was killed has left there."""
+    """The operator, in a cluster without leftovers of a killed run."""
     restore_cnpg(operator.cluster)
-    take_away_remains(operator.cluster)
+    remove_leftovers(operator.cluster)
     return operator
 
 
@@ -70,7 +70,7 @@ def module_plugins(operator: Operator) -> Iterator[Plugins]:
 
 @pytest.fixture(scope="module")
 def shared(operator: Operator) -> Iterator[Plugins]:
-    """A Ready plugin called `shared`; who changes it leaves it as it was."""
+    """A Ready plugin called `shared`; a test that changes it restores it."""
     own = Plugins(operator)
     own.apply(plugin(SHARED))
     own.until_ready(SHARED)
@@ -80,7 +80,7 @@ def shared(operator: Operator) -> Iterator[Plugins]:
 
 @pytest.fixture(scope="module")
 def leaving_cnpg_as_found(operator: Operator) -> Iterator[None]:
-    """CloudNativePG's pod template is the same before and after a module."""
+    """A module leaves CloudNativePG's pod template unchanged."""
     before = template(operator.api)
     yield
     assert template(operator.api) == before

@@ -1,4 +1,4 @@
-"""An operator whose API server is away waits for it: it neither ends nor has to be restarted."""
+"""An operator without an API server waits for it: it neither exits nor needs a restart."""
 
 import json
 import signal

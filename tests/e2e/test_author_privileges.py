@@ -1,6 +1,6 @@
-"""What the author of a `CNPGPlugin` tries to gain on the real cluster: tokens, calls, the node.
+"""What the author of a `CNPGPlugin` may try to obtain on the real cluster: tokens, calls, the node.
 
-All specs that are to be refused are created at once.
+All specs that have to be refused are created at once.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ from tests.support.unit.cnpg_pods import sidecar_spec
 pytestmark = pytest.mark.cnpg("untouched")
 
 WEB = "e2e-web"
-"""A Deployment with CloudNativePG's label that runs something else, and a Service before it."""
+"""A Deployment with CloudNativePG's label that runs something else, and its Service."""
 
 RENAMED = "e2e-webhook"
-"""A Service as CloudNativePG's webhooks have where Helm's nameOverride called it pg-operator."""
+"""A Service like that of CloudNativePG's webhooks with Helm's nameOverride pg-operator."""
 
 METRICS = "e2e-metrics"
 SELECTORS = {
@@ -113,7 +113,7 @@ NULL = {"podTemplate": {"spec": {"automountServiceAccountToken": None}}}
 
 @pytest.fixture(scope="module")
 def scene(operator: Operator, module_plugins: Plugins) -> Plugins:
-    """All attempts, made at once, beside what they are aimed at."""
+    """All attempts, made at once, and their targets."""
     module_plugins.apply(
         deployment(WEB), *(service(name, selector) for name, selector in SELECTORS.items())
     )
@@ -121,13 +121,13 @@ def scene(operator: Operator, module_plugins: Plugins) -> Plugins:
     for name, spec in specs.items():
         called = name if name == "pg-operator" else f"lp-{name}"
         module_plugins.made["CNPGPlugin", NAMESPACE, called] = None
-        # As `kubectl create` does: nulls stay as they are.
+        # As `kubectl create` does: nulls are kept.
         module_plugins.api.create(collection("CNPGPlugin"), plugin(called, **spec))
     return module_plugins
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
-def test_an_author_is_refused_with_the_reason(scene: Plugins, name: str) -> None:
+def test_a_forbidden_spec_is_refused_with_its_reason(scene: Plugins, name: str) -> None:
     _, reason, words = ATTEMPTS[name]
     called = name if name == "pg-operator" else f"lp-{name}"
     found = scene.until_condition(called, "Accepted", reason, within=60)
@@ -138,7 +138,7 @@ def test_an_author_is_refused_with_the_reason(scene: Plugins, name: str) -> None
     assert scene.find("Deployment", called) is None
 
 
-def test_nothing_is_put_into_a_deployment_that_is_not_cloudnativepgs(scene: Plugins) -> None:
+def test_a_deployment_that_only_resembles_cloudnativepg_is_not_changed(scene: Plugins) -> None:
     scene.until_condition("lp-foreign-host", "Accepted", "CNPGNotFound", within=60)
     live = scene.get("Deployment", WEB)
 
@@ -157,8 +157,8 @@ def _created(live: Object) -> dict[str, Any]:
     return {key: metadata[key] for key in ("creationTimestamp",) if key in metadata}
 
 
-def test_null_takes_no_decision_about_the_token_away(scene: Plugins) -> None:
-    """A Service of its own for metrics, which selects by the plugin's name, is no obstacle."""
+def test_null_does_not_override_the_decision_about_the_token(scene: Plugins) -> None:
+    """The plugin's own Service for metrics, which selects by the plugin's name, is no obstacle."""
     name = "lp-token-null"
     scene.until_ready(name)
     pod = the_pod(scene, name)
@@ -172,7 +172,7 @@ def test_null_takes_no_decision_about_the_token_away(scene: Plugins) -> None:
 
 @pytest.fixture
 def restricted(operator: Operator) -> Iterator[None]:
-    """CloudNativePG's namespace, as the notes of the chart recommend it."""
+    """CloudNativePG's namespace with the label that the chart's notes recommend."""
     path = f"/api/v1/namespaces/{NAMESPACE}"
     key = "pod-security.kubernetes.io/enforce"
     operator.api.patch(path, {"metadata": {"labels": {key: "restricted"}}})
@@ -181,7 +181,7 @@ def restricted(operator: Operator) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("restricted")
-def test_cloudnativepg_plugins_and_sidecars_run_under_the_level_that_is_recommended(
+def test_cloudnativepg_and_its_plugins_run_under_the_recommended_pod_security_level(
     operator: Operator, plugins: Plugins
 ) -> None:
     name = "lp-restricted"

@@ -1,6 +1,6 @@
-"""Without cert-manager: new plugins are told so, working ones work on, and its return is noticed.
+"""Without cert-manager: new plugins report it, working ones keep working, its return is detected.
 
-For its duration no certificate can be issued in the cluster.
+Meanwhile no certificate can be issued in the cluster.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def install(cluster: Cluster) -> None:
 
 @pytest.fixture(scope="module")
 def uninstalled(cluster: Cluster, shared: Plugins) -> Iterator[None]:
-    """cert-manager gone, with its kinds; whatever happens, it is back in the end."""
+    """cert-manager and its kinds are removed, and restored at the end, whatever happens."""
     shared.until_ready(SHARED)
     cluster.stop_component("cert-manager")
     cluster.kubectl("delete", "--timeout=300s", *CRDS)
@@ -39,7 +39,7 @@ def uninstalled(cluster: Cluster, shared: Plugins) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("uninstalled")
-def test_a_new_plugin_says_that_cert_manager_is_missing(module_plugins: Plugins) -> None:
+def test_a_new_plugin_reports_that_cert_manager_is_missing(module_plugins: Plugins) -> None:
     module_plugins.apply(plugin(NAME))
     found = module_plugins.until_condition(
         NAME, "CertificatesReady", "CertManagerNotInstalled", within=SECONDS_TO_SAY_SO
@@ -52,7 +52,7 @@ def test_a_new_plugin_says_that_cert_manager_is_missing(module_plugins: Plugins)
 
 
 @pytest.mark.usefixtures("uninstalled")
-def test_a_working_plugin_works_on_without_cert_manager(
+def test_a_working_plugin_keeps_working_without_cert_manager(
     operator: Operator, shared: Plugins
 ) -> None:
     before = shared.plugin(SHARED)
@@ -67,7 +67,7 @@ def test_a_working_plugin_works_on_without_cert_manager(
 
 
 @pytest.mark.usefixtures("uninstalled")
-def test_the_return_of_cert_manager_is_noticed(
+def test_the_operator_detects_that_cert_manager_is_installed_again(
     cluster: Cluster, module_plugins: Plugins, shared: Plugins
 ) -> None:
     install(cluster)

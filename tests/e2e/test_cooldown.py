@@ -39,7 +39,7 @@ def rolled_at(plugins: Plugins) -> datetime:
     return datetime.fromisoformat(annotations[ROLLED_AT])
 
 
-def test_a_second_change_of_a_sidecar_waits_for_the_cooldown(
+def test_a_second_change_of_a_sidecar_waits_for_the_cool_down(
     plugins: Plugins, host: Host, cooldown: timedelta
 ) -> None:
     name = "impatient"
@@ -61,7 +61,7 @@ def test_a_second_change_of_a_sidecar_waits_for_the_cooldown(
     plugins.until_ready(name)
 
 
-def test_a_plugin_that_reports_ever_other_versions_rolls_nothing(
+def test_a_plugin_that_keeps_changing_its_version_rolls_nothing(
     plugins: Plugins, host: Host
 ) -> None:
     name = "restless"

@@ -1,4 +1,4 @@
-"""How plugins go: at once where nobody minds, and to the end whatever happens to the operator."""
+"""Deletion of plugins: at once if unused, and completely whatever happens to the operator."""
 
 import json
 
@@ -28,12 +28,10 @@ def children_of(plugins: Plugins, name: str) -> list[str]:
     return [f"{kind} {child}" for kind, child in wanted if plugins.find(kind, child) is not None]
 
 
-def test_deletion_waits_for_users_only_where_it_is_protected(
-    operator: Operator, plugins: Plugins
-) -> None:
+def test_only_a_protected_deletion_waits_for_clusters(operator: Operator, plugins: Plugins) -> None:
     plugins.apply(plugin(PROTECTED), plugin(FREE, deletionProtection=False))
     plugins.until_ready(PROTECTED, FREE)
-    # It need not run: that the Cluster names the plugins is what counts.
+    # It need not run: only the plugins that the Cluster names matter.
     used = (plugin_name(PROTECTED), plugin_name(FREE))
     plugins.apply(postgres(USER, *used, imageName="localhost/no-such-postgresql:17"))
     for name in (PROTECTED, FREE):
@@ -44,7 +42,7 @@ def test_deletion_waits_for_users_only_where_it_is_protected(
     assert f"default/{USER}" in found["message"]
     assert plugins.labelled(PROTECTED)
 
-    # The user stops using it without being deleted: CloudNativePG lets the field be emptied.
+    # The Cluster stops using it without being deleted: CloudNativePG allows an empty field.
     operator.api.patch(f"{collection('Cluster', 'default')}/{USER}", {"spec": {"plugins": []}})
     plugins.until_gone("CNPGPlugin", PROTECTED, within=15)
     wait.until(
@@ -55,10 +53,10 @@ def test_deletion_waits_for_users_only_where_it_is_protected(
     )
 
 
-def test_the_service_goes_before_the_plugin_stops_answering(
+def test_the_service_is_deleted_before_the_plugin_stops_answering(
     operator: Operator, plugins: Plugins
 ) -> None:
-    """CloudNativePG has to forget a plugin while it can still be called."""
+    """CloudNativePG has to drop a plugin while it can still be called."""
     name = "orderly"
     plugins.apply(plugin(name))
     plugins.until_ready(name)
@@ -78,7 +76,7 @@ def test_the_service_goes_before_the_plugin_stops_answering(
     assert service < deployment
 
 
-def test_an_operator_that_is_killed_takes_up_creation_and_deletion_where_it_was(
+def test_a_killed_operator_resumes_creation_and_deletion(
     operator: Operator, plugins: Plugins
 ) -> None:
     going, coming = "going", "coming"
@@ -92,7 +90,7 @@ def test_an_operator_that_is_killed_takes_up_creation_and_deletion_where_it_was(
     wait.until("its children are gone", lambda: not children_of(plugins, going), within=15)
 
 
-def test_a_plugin_that_never_worked_goes_at_once(plugins: Plugins) -> None:
+def test_a_plugin_that_never_worked_is_deleted_at_once(plugins: Plugins) -> None:
     name = "never-worked"
     plugins.apply(plugin(name, image="localhost/no-such-image:1"))
     plugins.until_condition(name, "Available", "ImagePullError", within=30)
@@ -106,7 +104,7 @@ def test_a_plugin_outside_the_managed_namespaces_can_be_deleted(plugins: Plugins
     plugins.until_gone("CNPGPlugin", MISPLACED, within=15, namespace="default")
 
 
-def test_deleting_with_kubectl_and_applying_again_at_once_gives_a_new_plugin(
+def test_deleting_and_applying_again_at_once_creates_a_new_plugin(
     plugins: Plugins,
 ) -> None:
     name = "again"

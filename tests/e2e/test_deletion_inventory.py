@@ -1,6 +1,6 @@
 """Deletion is complete, whatever state a plugin is in: the inventory is the same before and after.
 
-All plugins of a run come and go together, so that one inventory is compared.
+All plugins of a run are created and deleted together, so that one inventory is compared.
 """
 
 import json
@@ -35,11 +35,11 @@ KINDS: Final = (
     *((RBAC, kind) for kind in ("rolebindings", "roles")),
     *((CERT_MANAGER, kind) for kind in ("certificates", "issuers")),
 )
-"""All kinds that the operator makes in a namespace."""
+"""All kinds that the operator creates in a namespace."""
 
 CLUSTER_WIDE: Final = f"{RBAC}/clusterrolebindings"
 DEEP_LEVELS: Final = 40
-"""More than this version parses, fewer than the API server stores."""
+"""More levels than this version parses, fewer than the API server stores."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Row:
     reason: str
     spec: dict[str, Any] = field(default_factory=dict)
     becomes: dict[str, Any] = field(default_factory=dict)
-    """What its spec is changed to once it is Ready; empty: it never is."""
+    """The change of its spec once it is Ready; empty if it never becomes Ready."""
     used: bool = False
     """Whether a Cluster names it when it is deleted."""
 
@@ -61,7 +61,7 @@ class Row:
 
 
 def deep() -> dict[str, Any]:
-    """Part of a pod that nests too deep."""
+    """A part of a pod that is nested too deeply."""
     value: dict[str, Any] = {}
     for _ in range(DEEP_LEVELS):
         value = {"a": value}
@@ -103,7 +103,7 @@ ROWS: Final = (
     *(row for provider in PROVIDERS for row in of_provider(provider)),
     Row(FOREIGN, "Accepted", "NameConflict"),
     Row(
-        "gone-brought",
+        "gone-user-secrets",
         "CertificatesReady",
         "SecretMissing",
         {"tls": {"provider": "Secrets", "secrets": {"server": "no-a", "client": "no-b"}}},
@@ -134,13 +134,13 @@ SAMPLE: Final = tuple(
     row
     for row in ROWS
     if row.name
-    in {"gone-c-used", "gone-c-image", "gone-s-deep", "gone-s-name", FOREIGN, "gone-brought"}
+    in {"gone-c-used", "gone-c-image", "gone-s-deep", "gone-s-name", FOREIGN, "gone-user-secrets"}
     or row.name == "gone-side-deep"
 )
 
 
 def inventory(plugins: Plugins) -> set[str]:
-    """Everything that the operator might have made, and CloudNativePG's pod template."""
+    """Everything that the operator might have created, and CloudNativePG's pod template."""
     found = {
         f"{kind} {body['metadata']['name']}"
         for root, kind in KINDS
@@ -152,13 +152,13 @@ def inventory(plugins: Plugins) -> set[str]:
 
 @contextmanager
 def foreign_service(plugins: Plugins) -> Iterator[None]:
-    """Another owner's Service of the name that one plugin needs."""
+    """Another owner's Service with the name that one plugin needs."""
     plugins.apply(service(FOREIGN))
     yield
     assert plugins.find("Service", FOREIGN) is not None
 
 
-def test_every_deletion_leaves_what_was_there_before(operator: Operator, plugins: Plugins) -> None:
+def test_every_deletion_restores_the_inventory(operator: Operator, plugins: Plugins) -> None:
     chosen = rows(ROWS, SAMPLE)
     with foreign_service(plugins):
         before = settled_inventory(plugins)
@@ -183,12 +183,12 @@ def test_every_deletion_leaves_what_was_there_before(operator: Operator, plugins
 
 
 def settled_inventory(plugins: Plugins) -> set[str]:
-    """The inventory, once what earlier tests deleted is gone."""
+    """The inventory, once the objects that earlier tests deleted are gone."""
     return wait.unchanged("nothing goes any more", lambda: inventory(plugins), seconds=3, within=60)
 
 
 def bring_about(plugins: Plugins, chosen: Sequence[Row]) -> None:
-    """Bring each plugin into its state, with its users."""
+    """Bring each plugin, and the Clusters that use it, into its state."""
     changing = [row for row in chosen if row.becomes]
     until_ready(plugins, *(row.name for row in changing), within=(4 if THOROUGH else 3) * MINUTE)
     plugins_in_use = [row for row in chosen if row.used]

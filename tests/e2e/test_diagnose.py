@@ -162,10 +162,10 @@ def test_in_the_operators_pod_a_ready_plugin_has_nothing_to_write(
 ) -> None:
     done = in_pod(operator, READY)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = lines(done)
-    assert f"CNPGPlugin {NAMESPACE}/{READY}" in told
-    assert told.count("nothing to write") == 2
-    assert any(line.startswith("HandshakeSucceeded True Identified: ") for line in told)
+    reported = lines(done)
+    assert f"CNPGPlugin {NAMESPACE}/{READY}" in reported
+    assert reported.count("nothing to write") == 2
+    assert any(line.startswith("HandshakeSucceeded True Identified: ") for line in reported)
 
 
 def test_a_ready_plugin_has_nothing_to_write(
@@ -191,10 +191,10 @@ def test_a_new_resource_is_told_up_to_where_cert_manager_has_to_act(
 ) -> None:
     done = as_account(operator, tmp_path, READER, NEW)
     assert done.returncode == 1, done.stdout + done.stderr
-    told = lines(done)
-    assert f"would patch CNPGPlugin {NAMESPACE}/{NEW}: add the operator's finalizer" in told
-    assert f"would create Certificate {NAMESPACE}/{NEW}-server-tls" in told
-    assert any(line.startswith("CertificatesReady  Unknown Issuing: ") for line in told)
+    reported = lines(done)
+    assert f"would patch CNPGPlugin {NAMESPACE}/{NEW}: add the operator's finalizer" in reported
+    assert f"would create Certificate {NAMESPACE}/{NEW}-server-tls" in reported
+    assert any(line.startswith("CertificatesReady  Unknown Issuing: ") for line in reported)
     assert "status" not in stopped.plugin(NEW)
     assert stopped.find("Certificate", f"{NEW}-server-tls") is None
 

@@ -1,4 +1,4 @@
-"""What somebody deletes or edits comes back; what the spec no longer asks for goes."""
+"""Deleted or edited objects are restored; what the spec no longer requests is deleted."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ SECONDS_TO_RETURN = 20
     ],
     ids=lambda value: value,
 )
-def test_what_is_deleted_comes_back(shared: Plugins, kind: str, name: str) -> None:
+def test_a_deleted_object_is_recreated(shared: Plugins, kind: str, name: str) -> None:
     before = shared.get(kind, name)["metadata"]["uid"]
     shared.delete(kind, name)
 
@@ -48,7 +48,7 @@ def test_what_is_deleted_comes_back(shared: Plugins, kind: str, name: str) -> No
 
 
 def settle(shared: Plugins) -> None:
-    """Let the plugin be Ready and published again, for the next test."""
+    """Wait until the plugin is Ready and published again, for the next test."""
     wait.until(
         "the plugin is Ready and published again",
         lambda: is_ready(shared.plugin(SHARED)) and shared.labelled(SHARED),
@@ -101,7 +101,7 @@ CONTAINERS = [{"name": "plugin", "image": "localhost/sample-plugin:0.2.0"}]
         ),
     ],
 )
-def test_what_is_edited_is_put_right(
+def test_an_edited_field_is_restored(
     shared: Plugins, kind: str, edit: dict[str, Any], path: str
 ) -> None:
     wanted = at(shared.get(kind, SHARED), path)
@@ -116,7 +116,7 @@ def test_what_is_edited_is_put_right(
     settle(shared)
 
 
-def test_another_image_put_into_the_deployment_is_put_right(shared: Plugins) -> None:
+def test_an_edited_image_is_restored(shared: Plugins) -> None:
     path = f"{collection('Deployment')}/{SHARED}"
     template = shared.get("Deployment", SHARED)["spec"]["template"]
     template["spec"]["containers"][0]["image"] = CONTAINERS[0]["image"]
@@ -135,7 +135,7 @@ def test_another_image_put_into_the_deployment_is_put_right(shared: Plugins) -> 
     settle(shared)
 
 
-def test_what_others_add_is_left_alone(shared: Plugins) -> None:
+def test_fields_that_others_add_are_kept(shared: Plugins) -> None:
     path = f"{collection('Service')}/{SHARED}"
     shared.api.patch(path, {"metadata": {"annotations": {"example.com/ours": "kept"}}})
     shared.operator.writes_until_calm(shared.operator.audit.mark())

@@ -1,8 +1,8 @@
-"""What goes wrong is named so that a person can act on it, and heals once the cause is gone.
+"""Every fault is named so that a user can act on it, and recovers once the cause is fixed.
 
-All broken plugins are applied at once and then all cured at once: each test looks at one of them.
-What happens to resources, Services and pods is recorded from the start, for some of it lasts a
-moment only.
+All broken plugins are applied at once and then all fixed at once: each test checks one of them.
+Changes of resources, Services and pods are recorded from the start, because some states last only a
+moment.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ ELSEWHERE = "e2e-without-cnpg"
 
 
 def applied(_: Object) -> bool:
-    """The cause can be seen as soon as the resource exists."""
+    """The cause is visible as soon as the resource exists."""
     return True
 
 
@@ -65,18 +65,18 @@ def has_no_node(pod: Object) -> bool:
 
 @dataclass(frozen=True)
 class Case:
-    """A plugin with one thing wrong."""
+    """A plugin with one fault."""
 
     name: str
     condition: str
     reason: str
     says: tuple[str, ...]
-    """What a person needs to act."""
+    """What a user needs to act."""
     spec: dict[str, Any] = field(default_factory=dict)
-    cure: dict[str, Any] = field(default_factory=dict)
-    """The change of the spec that heals it; empty where other objects have to change."""
+    fix: dict[str, Any] = field(default_factory=dict)
+    """The change of the spec that fixes it; empty if other objects have to change."""
     knowable: Callable[[Object], bool] = applied
-    """What the plugin's pod looks like once the cause can be seen."""
+    """The state of the plugin's pod once the cause is visible."""
     namespace: str = NAMESPACE
 
     def __str__(self) -> str:
@@ -109,7 +109,7 @@ CASES = [
         reason="IdentityMismatch",
         says=("nobody.example.com", plugin_name("other-name")),
         spec={"env": [{"name": "SAMPLE_NAME", "value": "nobody.example.com"}]},
-        cure=behaving("other-name"),
+        fix=behaving("other-name"),
         knowable=accepts_connections,
     ),
     Case(
@@ -118,7 +118,7 @@ CASES = [
         reason="NoAnswer",
         says=("silent.cnpg-system.svc", "5 s"),
         spec=misbehaving("silent", "hang"),
-        cure=behaving("silent"),
+        fix=behaving("silent"),
         knowable=accepts_connections,
     ),
     Case(
@@ -127,7 +127,7 @@ CASES = [
         reason="CapabilityFailed",
         says=("WAL",),
         spec=misbehaving("incapable", "failing-capability"),
-        cure=behaving("incapable"),
+        fix=behaving("incapable"),
         knowable=accepts_connections,
     ),
     Case(
@@ -136,7 +136,7 @@ CASES = [
         reason="NotServing",
         says=("grpc.health.v1",),
         spec={"env": behaviour("unhealthy", SAMPLE_HEALTH="not-serving")},
-        cure={"env": behaviour("unhealthy", SAMPLE_HEALTH="serving")},
+        fix={"env": behaviour("unhealthy", SAMPLE_HEALTH="serving")},
         knowable=accepts_connections,
     ),
     Case(
@@ -145,7 +145,7 @@ CASES = [
         reason="ImagePullError",
         says=("localhost/no-such-image:1", "spec.image"),
         spec={"image": "localhost/no-such-image:1"},
-        cure={"image": plugin("x")["spec"]["image"]},
+        fix={"image": plugin("x")["spec"]["image"]},
         knowable=cannot_be_pulled,
     ),
     Case(
@@ -154,7 +154,7 @@ CASES = [
         reason="NotListening",
         says=("port 9090", "spec.port", "kubectl logs deaf-"),
         spec=misbehaving("deaf", "no-listen"),
-        cure=behaving("deaf"),
+        fix=behaving("deaf"),
         knowable=runs,
     ),
     Case(
@@ -166,7 +166,7 @@ CASES = [
             "serverArguments": "None",
             "args": [*OWN_ARGUMENTS, "--server-address=:9999"],
         },
-        cure={"args": [*OWN_ARGUMENTS, "--server-address=$(CNPG_PLUGIN_ADDRESS)"]},
+        fix={"args": [*OWN_ARGUMENTS, "--server-address=$(CNPG_PLUGIN_ADDRESS)"]},
         knowable=runs,
     ),
     Case(
@@ -175,7 +175,7 @@ CASES = [
         reason="CrashLoop",
         says=("exits with code 1", "kubectl logs crashing-", "-n cnpg-system", "--previous"),
         spec=misbehaving("crashing", "no-such-behaviour"),
-        cure=behaving("crashing"),
+        fix=behaving("crashing"),
         knowable=ended_twice,
     ),
     Case(
@@ -184,7 +184,7 @@ CASES = [
         reason="Unschedulable",
         says=("cannot be scheduled", "node affinity/selector"),
         spec={"nodeSelector": {"example.com/no-such-node": "true"}},
-        cure={"nodeSelector": None},
+        fix={"nodeSelector": None},
         knowable=has_no_node,
     ),
     Case(
@@ -270,7 +270,7 @@ class Records:
 
 @pytest.fixture(scope="module")
 def broken(operator: Operator, module_plugins: Plugins) -> Iterator[Records]:
-    """All plugins with something wrong, applied together."""
+    """All faulty plugins, applied together."""
     with ExitStack() as stack:
         stack.enter_context(temporary_namespace(operator.cluster, ELSEWHERE))
         # Before the namespace, whatever happens: a plugin in it waits for the operator.
@@ -289,12 +289,12 @@ def broken(operator: Operator, module_plugins: Plugins) -> Iterator[Records]:
 
 
 @pytest.fixture(scope="module")
-def cured(broken: Records) -> Plugins:
-    """The same plugins, every cause taken away together."""
+def fixed(broken: Records) -> Plugins:
+    """The same plugins, all fixed together."""
     plugins = broken.plugins
     for case in CASES:
-        if case.cure:
-            plugins.patch(case.name, **case.cure)
+        if case.fix:
+            plugins.patch(case.name, **case.fix)
     for foreign in FOREIGN:
         plugins.delete("Service", foreign["metadata"]["name"])
     plugins.delete("CNPGPlugin", "rival-elder")
@@ -304,7 +304,7 @@ def cured(broken: Records) -> Plugins:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_cause_is_named_within_15_seconds_of_being_knowable(
+def test_the_cause_is_reported_within_15_seconds_of_its_appearance(
     broken: Records, case: Case
 ) -> None:
     plugins = broken.plugins
@@ -332,8 +332,8 @@ def test_the_cause_is_named_within_15_seconds_of_being_knowable(
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_broken_plugin_is_never_shown_to_cloudnativepg(broken: Records, case: Case) -> None:
-    """Runs after all causes were named: until then every change of a Service was recorded."""
+def test_a_broken_plugin_is_never_announced(broken: Records, case: Case) -> None:
+    """Runs after all causes were reported: every change of a Service was recorded until then."""
     shown = [
         change.object["metadata"]
         for change in broken.services.changes
@@ -343,14 +343,14 @@ def test_a_broken_plugin_is_never_shown_to_cloudnativepg(broken: Records, case: 
     assert shown == []
 
 
-def test_a_broken_plugin_tells_so_by_one_event(broken: Records) -> None:
+def test_a_broken_plugin_gets_one_event(broken: Records) -> None:
     uid = broken.plugins.plugin("other-name")["metadata"]["uid"]
     events = broken.plugins.api.list(collection("Event"), fieldSelector=f"involvedObject.uid={uid}")
-    told = [(event["type"], event["reason"]) for event in events]
-    assert told == [("Warning", "IdentityMismatch")]
+    reported = [(event["type"], event["reason"]) for event in events]
+    assert reported == [("Warning", "IdentityMismatch")]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_plugin_becomes_ready_once_its_cause_is_gone(cured: Plugins, case: Case) -> None:
-    cured.until_ready(case.name, within=90)
-    assert cured.labelled(case.name)
+def test_a_plugin_becomes_ready_once_its_fault_is_fixed(fixed: Plugins, case: Case) -> None:
+    fixed.until_ready(case.name, within=90)
+    assert fixed.labelled(case.name)

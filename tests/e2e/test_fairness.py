@@ -1,4 +1,4 @@
-"""A plugin that is large, slow or talkative delays no other: that takes twice its time at most."""
+"""A large, slow or talkative plugin delays no other to more than twice its usual time."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tests.support.thorough import rows, times
 pytestmark = pytest.mark.cnpg("untouched")
 
 LOOK: Final = 1.0
-"""Seconds by which what is measured from outside is not exact."""
+"""Inaccuracy, in seconds, of a measurement from outside."""
 
 ELSEWHERE: Final = "default"
 """A namespace that is not managed."""
@@ -93,7 +93,7 @@ def until_they_run(plugins: Plugins, neighbours: list[Manifest]) -> None:
 
 
 def provoke(plugins: Plugins, neighbours: list[Manifest]) -> None:
-    """Let the neighbours want something: new keys, or a look at what they changed."""
+    """Give the neighbours work: new keys, or changes to evaluate."""
     for body in neighbours:
         name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -108,7 +108,7 @@ def provoke(plugins: Plugins, neighbours: list[Manifest]) -> None:
     "neighbours",
     [pytest.param(neighbours, id=name) for name, neighbours in rows(NEIGHBOURS, [NEIGHBOURS[-1]])],
 )
-def test_an_ordinary_plugin_is_ready_in_twice_its_usual_time(
+def test_an_ordinary_plugin_is_ready_within_twice_its_usual_time(
     plugins: Plugins, usual: float, neighbours: Callable[[], list[Manifest]]
 ) -> None:
     bodies = neighbours()
@@ -121,15 +121,15 @@ def test_an_ordinary_plugin_is_ready_in_twice_its_usual_time(
     for body in bodies:
         name = body["metadata"]["name"]
         if name.startswith("talkative"):
-            told = plugins.until_condition(name, "Ready", "NotAPlugin", within=60)
-            assert "GetPluginCapabilities with more than 64 KiB" in told["message"]
+            reported = plugins.until_condition(name, "Ready", "NotAPlugin", within=60)
+            assert "GetPluginCapabilities with more than 64 KiB" in reported["message"]
         elif name.startswith("silent"):
             plugins.until_condition(name, "Ready", "NoAnswer", within=120)
         elif name.startswith("flood"):
             plugins.until_condition(name, "Ready", "CNPGNotFound", within=60, namespace=ELSEWHERE)
 
 
-def test_a_key_that_takes_too_long_to_make_is_refused(plugins: Plugins) -> None:
+def test_a_key_that_takes_too_long_to_generate_is_refused(plugins: Plugins) -> None:
     tls = {"provider": "SelfManaged", "privateKey": {"algorithm": "RSA", "size": 8192}}
     with pytest.raises(ClusterError) as refused:
         plugins.apply(plugin("too-large", tls=tls))

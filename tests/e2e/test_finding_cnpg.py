@@ -1,6 +1,6 @@
-"""CloudNativePG is found however it was installed, and what keeps it from seeing plugins is said.
+"""CloudNativePG is found however it was installed, and what hides plugins from it is reported.
 
-CloudNativePG itself is changed, and put back as it was.
+CloudNativePG itself is changed, and restored.
 """
 
 import json
@@ -33,7 +33,7 @@ def found(module_plugins: Plugins) -> Plugins:
 
 @pytest.fixture
 def restored(found: Plugins) -> Iterator[Plugins]:
-    """The same, with CloudNativePG put back afterwards."""
+    """The same; CloudNativePG is restored afterwards."""
     before = found.get("Deployment", CNPG)
     yield found
     env = before["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -74,7 +74,9 @@ def stand_in(original: Object, name: str) -> Object:
     }
 
 
-def test_without_its_label_it_is_found_by_its_lease(operator: Operator, restored: Plugins) -> None:
+def test_cloudnativepg_without_its_label_is_found_by_its_lease(
+    operator: Operator, restored: Plugins
+) -> None:
     """Helm's `nameOverride` changes the label and nothing else that counts."""
     mark = operator.audit.mark()
     restored.kubectl("label", "deployment", CNPG, *WHERE, "--overwrite", f"{LABEL}=pg-operator")
@@ -86,13 +88,13 @@ def test_without_its_label_it_is_found_by_its_lease(operator: Operator, restored
     assert [r for r in operator.audit.writes(mark) if r.name == CNPG] == []
 
 
-def test_without_its_label_a_change_of_it_is_still_noticed(restored: Plugins) -> None:
+def test_a_change_of_cloudnativepg_without_its_label_is_detected(restored: Plugins) -> None:
     restored.kubectl("label", "deployment", CNPG, *WHERE, "--overwrite", f"{LABEL}=pg-operator")
     restored.kubectl("set", "env", f"deployment/{CNPG}", *WHERE, "WATCH_NAMESPACE=default")
     restored.until_condition(NAME, "Accepted", "CNPGNotWatching", within=5)
 
 
-def test_two_in_one_namespace_need_a_reference(restored: Plugins) -> None:
+def test_two_cloudnativepgs_in_one_namespace_need_a_reference(restored: Plugins) -> None:
     restored.apply(stand_in(restored.get("Deployment", CNPG), SECOND))
     message = restored.until_condition(NAME, "Accepted", "CNPGAmbiguous", within=10)["message"]
     assert f"{CNPG}, {SECOND}" in message
@@ -112,10 +114,10 @@ def test_two_in_one_namespace_need_a_reference(restored: Plugins) -> None:
     restored.until_ready(NAME)
 
 
-def test_one_that_does_not_watch_its_own_namespace_is_told_of_beforehand(
+def test_a_cloudnativepg_that_does_not_watch_its_namespace_is_reported(
     restored: Plugins,
 ) -> None:
-    """It would register nothing, restarted or not: CloudNativePG 1.30.0 proves it in its log."""
+    """It would register nothing, restarted or not, as the log of CloudNativePG 1.30.0 shows."""
     restored.kubectl("set", "env", f"deployment/{CNPG}", *WHERE, "WATCH_NAMESPACE=default")
     found = restored.until_condition(NAME, "Accepted", "CNPGNotWatching", within=5)
     assert "add cnpg-system to WATCH_NAMESPACE" in found["message"]
@@ -130,8 +132,8 @@ def test_one_that_does_not_watch_its_own_namespace_is_told_of_beforehand(
     wait.never("it registers it", lambda: "Registered plugin" in log(), seconds=5, pause=1)
 
 
-def test_an_unknown_version_is_named_as_such(restored: Plugins) -> None:
-    """A stand-in says nothing of its version; the plugin is only asked whether it is accepted."""
+def test_an_unknown_version_of_cloudnativepg_is_reported(restored: Plugins) -> None:
+    """A stand-in without a version; only the plugin's acceptance is checked."""
     body = stand_in(restored.get("Deployment", CNPG), SECOND)
     body["spec"]["template"]["spec"]["containers"][0]["image"] = "localhost/cnpg:main"
     restored.apply(body)

@@ -1,6 +1,6 @@
 """CloudNativePG is found where Helm has installed it, under the names that a chart gives it.
 
-For the duration of a test Helm's takes the manifest's place: only one can lead in a namespace.
+During a test, Helm's installation replaces the manifest's: only one can lead in a namespace.
 """
 
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ MINUTE = 60.0
 
 @dataclass(frozen=True)
 class Release:
-    """How somebody installs it."""
+    """One way to install it."""
 
     name: str
     deployment: str
     label: str
-    """What the Deployment bears as `app.kubernetes.io/name`."""
+    """The Deployment's label `app.kubernetes.io/name`."""
     values: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ RELEASES = (
 )
 
 
-def told(plugins: Plugins) -> Object:
+def reported(plugins: Plugins) -> Object:
     found: Object = plugins.plugin(NAME).get("status", {}).get("cnpg") or {}
     return found
 
@@ -52,18 +52,18 @@ def until_found(plugins: Plugins, deployment: str) -> None:
     """Wait until a CloudNativePG is found, and the plugin is Ready under it."""
     wait.until(
         f"Deployment {deployment} is found",
-        lambda: told(plugins).get("deployment") == deployment,
+        lambda: reported(plugins).get("deployment") == deployment,
         within=MINUTE,
         explain=lambda: plugins.explain(NAME),
     )
     plugins.until_ready(NAME)
-    assert told(plugins)["deployment"] == deployment
-    assert told(plugins)["version"] == DEFAULT_CNPG
+    assert reported(plugins)["deployment"] == deployment
+    assert reported(plugins)["version"] == DEFAULT_CNPG
     assert plugins.condition(NAME, "Registered")["reason"] == "Registered"
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=str)
-def test_it_is_found_and_a_plugin_moves_to_it_and_back_again(
+def test_cloudnativepg_from_helm_is_found_and_a_plugin_moves_there_and_back(
     operator: Operator, plugins: Plugins, release: Release
 ) -> None:
     plugins.apply(plugin(NAME))
@@ -83,4 +83,4 @@ def test_it_is_found_and_a_plugin_moves_to_it_and_back_again(
         plugins.until_gone("Cluster", USER, within=MINUTE, namespace="default")
 
     until_found(plugins, MANIFESTS)
-    assert plugins.get("Service", NAME)["metadata"]["uid"] == made, "it was not made anew"
+    assert plugins.get("Service", NAME)["metadata"]["uid"] == made, "it was not recreated"

@@ -33,7 +33,7 @@ REMOVAL_SECONDS = 15
 
 @pytest.fixture(scope="module")
 def ready(module_plugins: Plugins) -> Plugins:
-    """The plugin, made as a user does."""
+    """The plugin, created as a user would."""
     module_plugins.apply(plugin(NAME))
     flags = ("--namespace", NAMESPACE, "--for=condition=Ready", f"--timeout={15 * wait.PATIENCE}s")
     module_plugins.kubectl("wait", f"cnpgplugin/{NAME}", *flags)
@@ -61,7 +61,7 @@ def explain_database(plugins: Plugins) -> str:
     return f"{status}\n{pods}\n{plugins.explain(NAME)}"
 
 
-def test_an_applied_plugin_is_ready_within_15_seconds_for_kubectl_wait(ready: Plugins) -> None:
+def test_kubectl_wait_sees_a_new_plugin_ready_within_15_seconds(ready: Plugins) -> None:
     found = conditions(ready.plugin(NAME))
     assert [(kind, c["status"], c["reason"]) for kind, c in found.items()] == [
         ("Accepted", "True", "Accepted"),
@@ -73,7 +73,7 @@ def test_an_applied_plugin_is_ready_within_15_seconds_for_kubectl_wait(ready: Pl
     ]
 
 
-def test_the_status_tells_who_the_plugin_is_and_where_it_is_used(ready: Plugins) -> None:
+def test_the_status_shows_the_plugins_identity_and_its_clusters(ready: Plugins) -> None:
     resource = ready.plugin(NAME)
     status = resource["status"]
     assert status["observedGeneration"] == resource["metadata"]["generation"]
@@ -87,7 +87,9 @@ def test_the_status_tells_who_the_plugin_is_and_where_it_is_used(ready: Plugins)
     assert status["cnpg"]["registeredRevision"]
 
 
-def test_the_service_bears_what_cloudnativepg_reads(ready: Plugins) -> None:
+def test_the_service_has_the_labels_and_annotations_that_cloudnativepg_reads(
+    ready: Plugins,
+) -> None:
     metadata = ready.get("Service", NAME)["metadata"]
     assert metadata["labels"]["cnpg.io/pluginName"] == plugin_name(NAME)
     assert metadata["labels"]["cnpg.io/plugin"] == plugin_name(NAME)
@@ -100,7 +102,7 @@ def test_the_service_bears_what_cloudnativepg_reads(ready: Plugins) -> None:
 
 
 def test_the_pod_satisfies_the_restricted_pod_security_level(ready: Plugins) -> None:
-    """Asked of the API server itself: it warns of every pod that would break the level."""
+    """The API server itself warns about every pod that would violate the level."""
     label = "pod-security.kubernetes.io/enforce=restricted"
     argv = ready.operator.cluster.kubectl_argv(
         *("label", "--dry-run=server", "--overwrite", "namespace", NAMESPACE, label)
@@ -168,7 +170,7 @@ def test_a_new_version_of_the_plugin_reaches_cloudnativepg(database: Plugins) ->
     )
 
 
-def test_a_plugin_in_use_stays_until_its_last_user_is_gone(database: Plugins) -> None:
+def test_a_plugin_in_use_stays_until_its_last_cluster_is_deleted(database: Plugins) -> None:
     database.delete("CNPGPlugin", NAME)
     found = database.until_condition(NAME, "Accepted", "InUse", within=10)
     assert found["status"] == "False"
@@ -176,7 +178,7 @@ def test_a_plugin_in_use_stays_until_its_last_user_is_gone(database: Plugins) ->
     assert "spec.deletionProtection" in found["message"]
     assert database.labelled(NAME)
 
-    # An operator that dies meanwhile forgets nothing.
+    # A restart of the operator loses nothing.
     database.operator.kill()
     database.operator.pod()
     database.never(

@@ -1,4 +1,4 @@
-"""An account has the rights that the chart grants now: none of its past, none that were taken back.
+"""An account has the rights that the chart grants now: no earlier ones, and no revoked ones.
 
 The chart is upgraded under two plugins that have rights, one of which is refused meanwhile.
 """
@@ -60,7 +60,7 @@ def left_over(operator: Operator) -> Iterator[str]:
     operator.api.delete(path)
 
 
-def test_no_account_that_once_had_rights_is_made_again(
+def test_an_account_that_still_has_bindings_is_not_created(
     operator: Operator, plugins: Plugins, left_over: str
 ) -> None:
     assert may(operator, f"{NAMESPACE}:{left_over}", "list", "secrets")
@@ -129,7 +129,7 @@ def bound(operator: Operator, plugins: Plugins) -> Iterator[Plugins]:
     borrowing = plugin(BORROWER, serviceAccount={"create": False, "name": ALLOWED_ACCOUNT})
     plugins.apply(borrowing, *(plugin(name, **WIDE) for name in BOTH))
     plugins.until_ready(BORROWER, *BOTH)
-    spoil(plugins)
+    break_spec(plugins)
     assert bindings(operator) == ALL
     try:
         yield plugins
@@ -138,22 +138,22 @@ def bound(operator: Operator, plugins: Plugins) -> Iterator[Plugins]:
         operator.api.delete(path)
 
 
-def spoil(plugins: Plugins) -> None:
+def break_spec(plugins: Plugins) -> None:
     plugins.patch(REFUSED_LATER, podTemplate={"spec": {"hostNetwork": True}})
     plugins.until_condition(REFUSED_LATER, "Accepted", "InvalidSpec", within=30)
 
 
 def bind_again(operator: Operator, plugins: Plugins) -> None:
-    """Grant everything and have everything bound as at first."""
+    """Grant everything and wait until everything is bound as at first."""
     install_chart(operator.cluster, image_key())
     plugins.patch(REFUSED_LATER, podTemplate=None)
     plugins.until_ready(*BOTH)
     until_bound(operator, ALL)
-    spoil(plugins)
+    break_spec(plugins)
 
 
 def until_without_account(plugins: Plugins, name: str) -> None:
-    """Wait until no pod of a plugin runs under the account that it borrowed."""
+    """Wait until no pod of a plugin runs under the account that it did not own."""
 
     def pods() -> list[Object]:
         return plugins.api.list(collection("Pod"), labelSelector=f"cnpgplugin.dev/name={name}")
@@ -176,14 +176,14 @@ def account_of(name: str) -> str:
     return f"{NAMESPACE}:cnpg-plugin-{name}"
 
 
-def test_what_the_chart_no_longer_grants_is_unbound_in_each_of_three_ways(
+def test_roles_that_the_chart_no_longer_grants_are_unbound(
     operator: Operator, bound: Plugins
 ) -> None:
     key = image_key()
     for name in BOTH:
         assert may(operator, account_of(name), "list", "configmaps")
 
-    # One name is taken out of a list that holds others.
+    # One name is removed from a list of several.
     assert holds_token(the_pod(bound, BORROWER))
     others = {"allowedRoles": ["other"], "allowedClusterRoles": ["view"]}
     install_chart(operator.cluster, key, **others, allowedServiceAccounts=["other"])
@@ -193,10 +193,10 @@ def test_what_the_chart_no_longer_grants_is_unbound_in_each_of_three_ways(
     assert f"spec.clusterRoles: {ALLOWED_ROLE} is not granted" in refusal
     for name in BOTH:
         assert not may(operator, account_of(name), "list", "configmaps")
-        assert bound.find("Deployment", name) is not None, "the plugin itself goes on running"
+        assert bound.find("Deployment", name) is not None, "the plugin itself keeps running"
     bind_again(operator, bound)
 
-    # The lists are emptied: the operator may not even look at cluster-wide bindings then.
+    # The lists are emptied: the operator may then not even read cluster-wide bindings.
     install_chart(operator.cluster, key, allowedRoles=[], allowedClusterRoles=[])
     until_bound(operator, set())
     own_account = f"{RELEASE}:{RELEASE}"
@@ -209,9 +209,7 @@ def test_what_the_chart_no_longer_grants_is_unbound_in_each_of_three_ways(
     until_bound(operator, LOCAL)
 
 
-def test_a_plugin_that_gives_up_its_roles_gives_up_its_account(
-    operator: Operator, plugins: Plugins
-) -> None:
+def test_a_plugin_without_roles_loses_its_account(operator: Operator, plugins: Plugins) -> None:
     """The API server keeps the account under its deprecated name while no other is named."""
     name = "lp-gives-up"
     plugins.apply(plugin(name, serviceAccount={"create": True}))

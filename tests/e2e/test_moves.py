@@ -1,7 +1,7 @@
-"""A plugin that a Cluster uses changes its mode again and again, on a slow and busy machine.
+"""A plugin that a Cluster uses changes its mode repeatedly, on a slow and busy machine.
 
-Each of the operator's requests takes seconds more, and two processes keep the machine busy:
-no step of a move may depend on how fast anything is.
+Each of the operator's requests takes seconds longer, and two processes keep the machine busy: no
+step of a mode change may depend on timing.
 """
 
 import multiprocessing
@@ -30,13 +30,13 @@ SLOWNESS = times(30, 5) / 10
 MOVED_WITHIN = 60 + 220 * SLOWNESS
 
 NOT_RECONCILED = 15.0
-"""Seconds for which a move may stop a Cluster. A new leader of CloudNativePG knows no Service at
-its start and asks again after ten."""
+"""Seconds for which a mode change may stop a Cluster. A new leader of CloudNativePG knows no
+Service at its start and asks again after ten."""
 
 
 @pytest.fixture
 def slow(operator: Operator) -> Iterator[None]:
-    """The operator with little patience and a slow API server."""
+    """The operator with short intervals and a slow API server."""
     restart = {"cooldown": "1s", "settle": "1s", "settleMax": "2m"}
     with slowed_down(operator.cluster, SLOWNESS, restart=restart, sidecars={"deadline": "15s"}):
         yield
@@ -44,7 +44,7 @@ def slow(operator: Operator) -> Iterator[None]:
 
 @contextmanager
 def busy_machine() -> Iterator[None]:
-    """Two processes that do nothing useful, each half of the time."""
+    """Two processes that only use CPU time, each half of the time."""
     stop = multiprocessing.get_context("spawn").Event()
     workers = [
         multiprocessing.get_context("spawn").Process(target=_work, args=(stop,)) for _ in range(2)
@@ -67,20 +67,20 @@ def _work(stop: "multiprocessing.synchronize.Event") -> None:
 
 
 def is_moved(plugins: Plugins, mode: str) -> bool:
-    """Whether one of the two ways to the plugin is left, and CloudNativePG has only that."""
-    held = "initContainers" in template(plugins.api)["spec"]
+    """Whether the plugin is reachable in exactly one of the two ways."""
+    has_sidecar = "initContainers" in template(plugins.api)["spec"]
     service, deployment = plugins.find("Service", NAME), plugins.find("Deployment", NAME)
     if mode == "Sidecar":
-        return held and service is None and deployment is None
-    return not held and plugins.labelled(NAME) and len(pods(plugins.api)) == 1
+        return has_sidecar and service is None and deployment is None
+    return not has_sidecar and plugins.labelled(NAME) and len(pods(plugins.api)) == 1
 
 
-def test_the_cluster_is_reconciled_through_all_moves(plugins: Plugins, slow: None) -> None:
+def test_the_cluster_is_reconciled_during_all_mode_changes(plugins: Plugins, slow: None) -> None:
     plugins.apply(plugin(NAME), postgres(CLUSTER, plugin_name(NAME), imageName="localhost/none:17"))
     plugins.until_ready(NAME, within=MOVED_WITHIN)
     plugins.until_reported(NAME, CLUSTER, IMAGE_VERSION, within=60)
     clusters = Recorder(plugins.api, collection("Cluster", "default"))
-    told = []
+    reported = []
     with clusters, busy_machine():
         for number in range(MOVES):
             mode = "Standalone" if number % 2 else "Sidecar"
@@ -99,9 +99,9 @@ def test_the_cluster_is_reconciled_through_all_moves(plugins: Plugins, slow: Non
                 plugins.until_ready(NAME, within=MOVED_WITHIN)
                 wait.until("the Cluster is reconciled", heart.beating, within=60)
                 pause, took = heart.longest_pause(), time.monotonic() - began
-            told.append(f"{mode} after {took:.0f} s, not reconciled for {pause:.1f} s")
-            print(told[-1], flush=True)
-            assert pause < NOT_RECONCILED * wait.PATIENCE, told
+            reported.append(f"{mode} after {took:.0f} s, not reconciled for {pause:.1f} s")
+            print(reported[-1], flush=True)
+            assert pause < NOT_RECONCILED * wait.PATIENCE, reported
         lost = [
             c.object["status"]
             for c in clusters.of(CLUSTER)

@@ -1,4 +1,4 @@
-"""What others change on a plugin's objects is restored or named within a minute, by few writes."""
+"""Edits of a plugin's objects are reverted or reported within a minute, with few writes."""
 
 import threading
 from collections import Counter
@@ -56,7 +56,7 @@ def mutated(module_plugins: Plugins) -> Plugins:
 
 
 def state(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
-    """What matters of an object, without what counts up."""
+    """The relevant parts of an object, without counters."""
     body = plugins.get(kind, name)
     metadata = body["metadata"]
     counted = ("announced-at", "changed-at", "desired-hash", "trust-changed-at")
@@ -73,7 +73,7 @@ def state(plugins: Plugins, kind: str, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-def test_all_mutations_at_once_are_restored_within_a_minute(mutated: Plugins) -> None:
+def test_simultaneous_edits_are_reverted_within_a_minute(mutated: Plugins) -> None:
     operator = mutated.operator
     targets = dict.fromkeys((kind, name) for kind, name, _ in MUTATIONS)
     before = {target: state(mutated, *target) for target in targets}
@@ -98,7 +98,7 @@ def test_all_mutations_at_once_are_restored_within_a_minute(mutated: Plugins) ->
     writes = Counter(map(str, operator.writes_until_calm(mark)))
     objects = {write: n for write, n in writes.items() if not write.startswith("create events")}
     print(writes)
-    # One merge patch and two applies for each mutation at the very most.
+    # At most one merge patch and two applies for each mutation.
     assert max(n for write, n in objects.items() if "services" in write) <= 20, writes
     assert sum(objects.values()) <= 60, writes
     mutated.until_ready(ISSUED, OWN)
@@ -106,7 +106,7 @@ def test_all_mutations_at_once_are_restored_within_a_minute(mutated: Plugins) ->
 
 @contextmanager
 def rival(plugins: Plugins, name: str) -> Iterator[None]:
-    """A writer that puts its key into a Service's selector as soon as it is gone."""
+    """A writer that adds its key to a Service's selector again whenever it is removed."""
     stop = threading.Event()
     path = f"{collection('Service')}/{name}"
 
@@ -131,9 +131,9 @@ def test_a_write_loop_is_stopped_named_and_counted(mutated: Plugins) -> None:
     with rival(mutated, ISSUED):
         ready = mutated.until_condition(ISSUED, "Ready", "WriteLoopStopped", within=60)
         wait.never("no end of it", lambda: is_ready(mutated.plugin(ISSUED)), seconds=5)
-    told = ready["message"]
-    assert f"Service {NAMESPACE}/{ISSUED} is reverted as fast as the operator writes it" in told
-    assert "spec.selector.app, last by field manager" in told
+    reported = ready["message"]
+    assert f"Service {NAMESPACE}/{ISSUED} is reverted as fast as the operator writes it" in reported
+    assert "spec.selector.app, last by field manager" in reported
     writes = [w for w in operator.audit.writes(mark) if w.resource == "services"]
     assert len(writes) <= 13, writes
     metrics = operator.http("/metrics")[1]
@@ -143,13 +143,13 @@ def test_a_write_loop_is_stopped_named_and_counted(mutated: Plugins) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_times_of_the_future_hold_nothing_up(mutated: Plugins) -> None:
+def test_times_in_the_future_delay_nothing(mutated: Plugins) -> None:
     future = "2099-01-01T00:00:00Z"
-    note = {"time": future, "reason": "hello", "revisions": {"x": "y"}, "attempt": 1}
+    record = {"time": future, "reason": "hello", "revisions": {"x": "y"}, "attempt": 1}
     cnpg = mutated.plugin(OWN)["status"]["cnpg"]
     mutated.api.patch(
         f"{PLUGINS}/namespaces/{NAMESPACE}/cnpgplugins/{OWN}/status",
-        {"status": {"cnpg": {**cnpg, "lastRestart": {**note, "generation": 1}}}},
+        {"status": {"cnpg": {**cnpg, "lastRestart": {**record, "generation": 1}}}},
     )
     marks = {f"cnpgplugin.dev/{key}": future for key in ("announced-at", "changed-at")}
     mutated.api.patch(f"{collection('Service')}/{OWN}", {"metadata": {"annotations": marks}})
@@ -166,7 +166,7 @@ def test_times_of_the_future_hold_nothing_up(mutated: Plugins) -> None:
     )
     mutated.patch(OWN, restartPolicy="Always", podAnnotations={"example.com/changed": "1"})
     wait.until(
-        "CloudNativePG is restarted although a restart is noted for 2099",
+        "CloudNativePG is restarted although a restart is recorded for 2099",
         lambda: is_restarted(mutated),
         within=180,
         explain=lambda: mutated.explain(OWN),
@@ -175,13 +175,13 @@ def test_times_of_the_future_hold_nothing_up(mutated: Plugins) -> None:
 
 
 def is_restarted(plugins: Plugins) -> bool:
-    """Whether a restart of CloudNativePG was noted for the plugin at a time that is over."""
-    noted = plugins.plugin(OWN)["status"]["cnpg"].get("lastRestart") or {}
-    return OWN in (noted.get("revisions") or {}) and not str(noted["time"]).startswith("2099")
+    """Whether a restart of CloudNativePG was recorded for the plugin at a time in the past."""
+    recorded = plugins.plugin(OWN)["status"]["cnpg"].get("lastRestart") or {}
+    return OWN in (recorded.get("revisions") or {}) and not str(recorded["time"]).startswith("2099")
 
 
 @pytest.mark.timeout(300)
-def test_a_deleted_resource_takes_children_without_owner_with_it(operator: Operator) -> None:
+def test_a_deletion_removes_children_without_an_owner(operator: Operator) -> None:
     plugins, name = Plugins(operator), "mutated-orphans"
     plugins.apply(plugin(name, tls={"provider": "SelfManaged"}))
     plugins.until_ready(name)

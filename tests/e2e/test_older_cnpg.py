@@ -1,4 +1,4 @@
-"""CloudNativePG 1.25.0, in a cluster of its own: it keeps what it read of a plugin till it ends.
+"""CloudNativePG 1.25.0, in its own cluster: it keeps what it read about a plugin until it exits.
 
 It finds new plugins by itself, as every version does; a changed endpoint needs one restart, and
 only this proves it: a Cluster that is reconciled with the plugin.
@@ -35,15 +35,15 @@ VERSION = "1.25.0"
 CNPG = "cnpg-controller-manager"
 MINUTE = 60.0
 RESTART = {**VALUES["restart"], "settle": "10s"}
-"""The chart's own settling: what comes and goes within it costs no restart."""
+"""The chart's own settle time: a change that is reverted within it costs no restart."""
 
 
 @pytest.fixture(scope="module")
 def old_operator() -> Iterator[Operator]:
-    """The operator beside a CloudNativePG 1.25.0; the cluster goes with the module."""
+    """The operator and a CloudNativePG 1.25.0; the cluster is deleted with the module."""
     cluster = Cluster(CLUSTER)
     try:
-        cluster.down()  # What a run that was killed has left.
+        cluster.down()  # Leftovers of a killed run.
         cluster.up(VERSION)
         install_operator(cluster, restart=RESTART)
     except ClusterError as error:
@@ -62,13 +62,13 @@ def old_plugins(old_operator: Operator) -> Iterator[Plugins]:
 
 
 def rolls(plugins: Plugins) -> int:
-    """How often CloudNativePG's Deployment was changed."""
+    """The number of changes of CloudNativePG's Deployment."""
     generation: int = plugins.get("Deployment", CNPG)["metadata"]["generation"]
     return generation
 
 
 def user(cluster: str, name: str) -> Manifest:
-    """A Cluster that names the plugin; that its pods cannot start does not matter."""
+    """A Cluster that names the plugin; its pods cannot start, which does not matter."""
     return postgres(cluster, plugin_name(name), imageName="localhost/none:17")
 
 
@@ -85,7 +85,7 @@ def test_a_new_plugin_needs_no_restart(old_plugins: Plugins) -> None:
     assert rolls(old_plugins) == before
 
 
-def test_a_changed_port_needs_exactly_one_restart_after_which_a_cluster_uses_it(
+def test_a_cluster_uses_a_changed_port_after_exactly_one_restart(
     old_operator: Operator, old_plugins: Plugins
 ) -> None:
     name = "moving"
@@ -106,7 +106,7 @@ def test_a_changed_port_needs_exactly_one_restart_after_which_a_cluster_uses_it(
     assert rolls(old_plugins) == before + 1
 
 
-def test_never_says_so_and_restarts_nothing(old_plugins: Plugins) -> None:
+def test_restart_policy_never_reports_the_need_and_restarts_nothing(old_plugins: Plugins) -> None:
     name = "left-alone"
     old_plugins.apply(plugin(name, restartPolicy="Never"))
     old_plugins.until_ready(name)
@@ -116,14 +116,14 @@ def test_never_says_so_and_restarts_nothing(old_plugins: Plugins) -> None:
     assert f"kubectl rollout restart deployment {CNPG}" in found["message"]
     old_plugins.never("CloudNativePG was changed", lambda: rolls(old_plugins) != before, of=name)
 
-    # Whoever follows the message is done.
+    # The advice of the message works.
     old_plugins.kubectl("rollout", "restart", f"deployment/{CNPG}", "--namespace", "cnpg-system")
     old_plugins.until_ready(name, within=2 * MINUTE)
     assert rolls(old_plugins) == before + 1
 
 
-def test_a_plugin_that_is_made_anew_needs_one_restart(old_plugins: Plugins) -> None:
-    """CloudNativePG 1.25.0 keeps the former one, whose certificates are no longer trusted."""
+def test_a_recreated_plugin_needs_one_restart(old_plugins: Plugins) -> None:
+    """CloudNativePG 1.25.0 keeps the previous one, whose certificates are no longer trusted."""
     name = "reborn"
     old_plugins.apply(plugin(name))
     old_plugins.until_ready(name)
@@ -141,7 +141,7 @@ def test_a_plugin_that_is_made_anew_needs_one_restart(old_plugins: Plugins) -> N
     old_plugins.until_reported(name, "e2e-reborn", IMAGE_VERSION, within=MINUTE)
 
 
-def test_a_newer_image_costs_one_restart_at_most_and_clusters_show_it(
+def test_a_newer_image_costs_at_most_one_restart_and_clusters_show_it(
     old_plugins: Plugins,
 ) -> None:
     name, cluster = "upgraded", "e2e-upgraded"
@@ -163,7 +163,7 @@ def test_a_newer_image_costs_one_restart_at_most_and_clusters_show_it(
 
 @pytest.fixture
 def nudging(old_operator: Operator) -> Iterator[None]:
-    """The operator may annotate Clusters, for as long as a test takes."""
+    """The operator may annotate Clusters during a test."""
     install_chart(old_operator.cluster, image_key(), restart=RESTART, nudgeClusters=True)
     yield
     install_chart(old_operator.cluster, image_key(), restart=RESTART)
@@ -179,8 +179,8 @@ def test_a_cluster_is_nudged_once_for_a_newer_image_and_shows_it(
     mark = old_operator.audit.mark()
     old_plugins.patch(name, image=NEWER_IMAGE)
     old_plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=2 * MINUTE)
-    # CloudNativePG looks by itself at a Cluster that it calls blocked, so nobody nudges that; and
-    # it leaves this phase where it is while no pod of the Cluster runs.
+    # CloudNativePG reconciles a blocked Cluster by itself, so that one is not nudged; and it keeps
+    # this phase while no pod of the Cluster runs.
     phase = {"status": {"phase": "Cluster in healthy state", "phaseReason": ""}}
     old_plugins.api.patch(f"{collection('Cluster', 'default')}/{cluster}/status", phase)
 
@@ -201,10 +201,10 @@ def test_a_cluster_is_nudged_once_for_a_newer_image_and_shows_it(
     assert writes.count(Request("patch", "clusters", cluster)) == 1
 
 
-def test_a_second_service_that_comes_and_goes_costs_nothing(
+def test_a_temporary_second_service_costs_nothing(
     old_operator: Operator, old_plugins: Plugins
 ) -> None:
-    """CloudNativePG 1.25.0 heeds neither another Service of the plugin's name nor its end."""
+    """CloudNativePG 1.25.0 ignores both another Service with the plugin's name and its deletion."""
     name, cluster = "rivalled", "e2e-rivalled"
     old_plugins.apply(plugin(name), user(cluster, name))
     old_plugins.until_ready(name)

@@ -1,6 +1,6 @@
 """An author reads no key, and gets no certificate, that is not meant for the author's plugin.
 
-All attacks are made at once, as their author would: each names a Secret of one class in one place.
+All attacks are made at once: each names a Secret of one class in one place.
 """
 
 import json
@@ -24,7 +24,7 @@ from tests.support.tls.certificates import authority
 pytestmark = pytest.mark.cnpg("rolled")
 
 HOLDER = "holder"
-"""A plugin whose user brought its pairs; older than all that want them."""
+"""A plugin with pairs from its user; it is older than all that request them."""
 
 COMPANY = "private-company"
 """An issuer that the chart does not grant."""
@@ -33,7 +33,7 @@ CERT_MANAGER_NAMESPACE = "cert-manager"
 CNPG_MOUNTS = "private-cnpg-service-cert"
 TOKEN = "private-token"
 LOOT = COMPANY
-"""The Secret that is wanted wherever the place is what matters."""
+"""The Secret that is named where the place matters."""
 
 KEY = {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": LOOT, "key": "tls.key"}}}
 KEYS = {"secretRef": {"name": LOOT}}
@@ -52,7 +52,7 @@ def pod(**spec: object) -> dict[str, Any]:
     return {"podTemplate": {"spec": spec}}
 
 
-def brought(server: str, client: str) -> dict[str, Any]:
+def user_secrets(server: str, client: str) -> dict[str, Any]:
     return {"tls": {"provider": "Secrets", "secrets": {"server": server, "client": client}}}
 
 
@@ -94,8 +94,8 @@ PLACES: dict[str, tuple[dict[str, Any], str]] = {
         pod(volumes=[{"name": "cnpg-plugin-server-tls", "secret": {"secretName": LOOT}}]),
         "volumes[cnpg-plugin-server-tls]",
     ),
-    "server-pair": (brought(LOOT, "private-any"), "spec.tls.secrets.server"),
-    "client-pair": (brought("private-other", LOOT), "spec.tls.secrets.client"),
+    "server-pair": (user_secrets(LOOT, "private-any"), "spec.tls.secrets.server"),
+    "client-pair": (user_secrets("private-other", LOOT), "spec.tls.secrets.client"),
     "sidecar-volume": ({**SIDECAR, **secret_volume(LOOT)}, "spec.volumes[loot]"),
     "sidecar-variable": ({**SIDECAR, "env": [*behaviour("x"), KEY]}, "spec.env[KEY]"),
     "sidecar-variables": ({**SIDECAR, "envFrom": [KEYS]}, "spec.envFrom[0]"),
@@ -108,12 +108,14 @@ CLASSES: dict[str, tuple[dict[str, Any], str]] = {
     "configuration-of-cnpg": (
         secret_volume("cnpg-controller-manager-config"), "reads its configuration from it",
     ),
-    "brought-server": (secret_volume("private-server"), f"of CNPGPlugin {HOLDER}"),
-    "brought-client": (secret_volume("private-client"), f"of CNPGPlugin {HOLDER}"),
-    "shared-pair": (brought("private-server", "private-any"), f"of CNPGPlugin {HOLDER}"),
+    "user-server": (secret_volume("private-server"), f"of CNPGPlugin {HOLDER}"),
+    "user-client": (secret_volume("private-client"), f"of CNPGPlugin {HOLDER}"),
+    "shared-pair": (user_secrets("private-server", "private-any"), f"of CNPGPlugin {HOLDER}"),
     "by-hand-server": (secret_volume("by-hand-server"), "Service private-by-hand names it"),
     "by-hand-client": (secret_volume("by-hand-client"), "Service private-by-hand names it"),
-    "by-hand-pair": (brought("by-hand-server", "by-hand-client"), "Service private-by-hand names"),
+    "by-hand-pair": (
+        user_secrets("by-hand-server", "by-hand-client"), "Service private-by-hand names",
+    ),
     "cluster-issuer": (
         secret_volume(ALLOWED_ISSUER), f"ClusterIssuer {ALLOWED_ISSUER} signs with it",
     ),
@@ -207,7 +209,7 @@ def treasures(operator: Operator, module_plugins: Plugins, shared: Plugins) -> I
         issuer_secret,
         secret("private-server", server_pair(company, HOLDER).secret, TLS),
         secret("private-client", client_pair(company).secret, TLS),
-        plugin(HOLDER, **brought("private-server", "private-client")),
+        plugin(HOLDER, **user_secrets("private-server", "private-client")),
         plugin("private-alone", tls={"issuerScope": "Plugin"}),
         *ca_issuer(COMPANY, company),
         by_hand(),
@@ -234,7 +236,7 @@ def attacks(treasures: Plugins) -> Plugins:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_what_belongs_to_others_is_refused(attacks: Plugins, name: str) -> None:
+def test_secrets_of_others_are_refused(attacks: Plugins, name: str) -> None:
     found = attacks.until_condition(name, "Accepted", "InvalidSpec", within=60)
     assert found["status"] == "False"
     for words in ATTACKS[name][1]:
@@ -243,13 +245,13 @@ def test_what_belongs_to_others_is_refused(attacks: Plugins, name: str) -> None:
     assert attacks.find("Certificate", f"{name}-server-tls") is None
 
 
-def test_who_has_a_secret_keeps_it_whatever_others_ask_for(attacks: Plugins) -> None:
+def test_the_owner_of_a_secret_keeps_it_whatever_others_request(attacks: Plugins) -> None:
     attacks.until_condition("loot-shared-pair", "Accepted", "InvalidSpec", within=60)
     assert conditions(attacks.plugin(HOLDER))["Accepted"]["status"] == "True"
     attacks.until_ready(HOLDER, SHARED)
 
 
-def test_a_secret_of_the_plugins_own_is_mounted_and_read(treasures: Plugins) -> None:
+def test_the_plugins_own_secret_is_mounted_and_read(treasures: Plugins) -> None:
     name = "reads-its-own"
     variable = {"name": "OWN", "valueFrom": {"secretKeyRef": {"name": "own", "key": "key"}}}
     treasures.apply(
@@ -266,8 +268,8 @@ def test_a_secret_of_the_plugins_own_is_mounted_and_read(treasures: Plugins) -> 
     treasures.until_ready(name)
 
 
-def test_a_resource_is_judged_again_when_its_secret_changes_hands(treasures: Plugins) -> None:
-    """The name is one that the operator could use, until another party has made the Secret."""
+def test_a_resource_is_evaluated_again_when_its_secret_changes_owner(treasures: Plugins) -> None:
+    """The operator could use this name, until another party has created the Secret."""
     name, own = "private-late", "private-late-own-server-tls"
     treasures.apply(plugin(name, **secret_volume(own)))
     treasures.until_condition(name, "Accepted", "InvalidSpec", within=30)
@@ -275,7 +277,7 @@ def test_a_resource_is_judged_again_when_its_secret_changes_hands(treasures: Plu
     treasures.until_ready(name, within=40)
 
 
-def test_a_granted_issuer_signs_further_names(treasures: Plugins) -> None:
+def test_a_granted_issuer_signs_additional_names(treasures: Plugins) -> None:
     name = "private-granted"
     treasures.apply(plugin(name, **issued(ALLOWED_ISSUER, "ClusterIssuer", **FURTHER)))
     treasures.until_ready(name)
@@ -285,7 +287,7 @@ def test_a_granted_issuer_signs_further_names(treasures: Plugins) -> None:
     )
 
 
-def test_a_name_that_is_verified_still_does_not_reach_an_issuer_by_a_detour(
+def test_a_previously_announced_name_reaches_no_issuer_indirectly(
     treasures: Plugins,
 ) -> None:
     name = "private-detour"
@@ -312,7 +314,7 @@ NAMES: dict[str, dict[str, Any]] = {
 RULES = ("cnpgRef", "tls/properties/issuerRef")
 
 
-def test_a_name_that_was_stored_before_the_schemas_rules_leads_nowhere(
+def test_a_name_stored_before_the_schemas_rules_has_no_effect(
     operator: Operator, plugins: Plugins
 ) -> None:
     base = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties"
@@ -334,7 +336,7 @@ def test_a_name_that_was_stored_before_the_schemas_rules_leads_nowhere(
 
 
 def _stores(plugins: Plugins, manifests: list[Manifest]) -> bool:
-    """Whether the API server takes them; it may know a changed schema a moment later."""
+    """Whether the API server accepts them; it may apply a changed schema a moment later."""
     try:
         plugins.apply(*manifests)
     except Exception as error:

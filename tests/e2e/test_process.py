@@ -1,4 +1,4 @@
-"""The operator's process: what it serves, and what its command line says of a plugin."""
+"""The operator's process: what it serves, and what its command line reports about a plugin."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cnpg("untouched")
 
 
 def handshake(operator: Operator, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command that a person types."""
+    """The command as a user types it."""
     argv = operator.cluster.kubectl_argv(
         *("exec", f"deployment/{operator.deployment}", "--namespace", operator.namespace, "--"),
         *("cnpg-plugin-operator", "handshake", *arguments),
@@ -36,7 +36,7 @@ def test_the_handshake_command_prints_the_verdict_as_json(
     assert verdict["plugin"]["version"] == IMAGE_VERSION
 
 
-def test_the_handshake_command_prints_the_verdict_for_people(
+def test_the_handshake_command_prints_the_verdict_for_users(
     operator: Operator, shared: Plugins
 ) -> None:
     done = handshake(operator, SHARED, "-n", NAMESPACE)
@@ -45,7 +45,7 @@ def test_the_handshake_command_prints_the_verdict_for_people(
     assert plugin_name(SHARED) in done.stdout
 
 
-def test_a_handshake_that_fails_ends_with_1_and_its_reason(
+def test_a_failed_handshake_exits_with_1_and_prints_its_reason(
     operator: Operator, shared: Plugins
 ) -> None:
     flags = ("-n", NAMESPACE, "--plugin-name", "nobody.example.com", "-o", "json")
@@ -59,7 +59,7 @@ def test_a_handshake_that_fails_ends_with_1_and_its_reason(
 
 
 @pytest.mark.parametrize("name", ["no-such-service", "e2e-plain-service"])
-def test_a_handshake_with_no_plugin_says_what_is_missing(
+def test_a_handshake_without_a_plugin_names_what_is_missing(
     operator: Operator, plugins: Plugins, name: str
 ) -> None:
     plugins.apply(service("e2e-plain-service"))
@@ -70,11 +70,11 @@ def test_a_handshake_with_no_plugin_says_what_is_missing(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_the_operator_says_that_it_is_well(operator: Operator, path: str) -> None:
+def test_the_operator_reports_that_it_is_healthy(operator: Operator, path: str) -> None:
     assert operator.http(path) == (200, "ok\n")
 
 
-def test_the_metrics_tell_of_every_plugin(operator: Operator, shared: Plugins) -> None:
+def test_the_metrics_cover_every_plugin(operator: Operator, shared: Plugins) -> None:
     status, text = operator.http("/metrics")
     assert status == 200
     where = f'name="{SHARED}",namespace="{NAMESPACE}"'
@@ -85,7 +85,7 @@ def test_the_metrics_tell_of_every_plugin(operator: Operator, shared: Plugins) -
         assert any(metric in line and not line.startswith("#") for line in lines)
 
 
-def test_every_line_of_the_log_is_json(operator: Operator) -> None:
+def test_every_log_line_is_json(operator: Operator) -> None:
     lines = [json.loads(line) for line in operator.log().splitlines()]
     assert all({"ts", "level", "msg"} <= line.keys() for line in lines)
     assert [line for line in lines if line["level"] == "error"] == []

@@ -1,9 +1,9 @@
-"""Certificates are renewed under way, for every provider that renews, and no call notices.
+"""Certificates are renewed while plugins are called, for every provider, and no call fails.
 
-Three plugins are called four times a second with CloudNativePG's rules: one whose certificates
-come from cert-manager, one whose certificates the operator makes, and one that was deployed by
-hand, as plugins are published. The last loses calls when its certificates are renewed: a probe
-that could not see an outage would fail here. A Cluster of CloudNativePG names each of them.
+Three plugins are called four times a second with CloudNativePG's rules: one with certificates from
+cert-manager, one with certificates from the operator, and one that was deployed by hand, as plugins
+are published. The last loses calls when its certificates are renewed: a probe that could not see an
+outage would fail here. A Cluster of CloudNativePG names each of them.
 """
 
 import time
@@ -43,29 +43,29 @@ STRETCHES = (
 )
 
 MANIFESTS_AT_MOST = 4
-"""Renewals of the manifests until one of them was felt; the first nearly always is."""
+"""Maximum renewals of the manifests until one causes an outage; the first nearly always does."""
 
 RENEWED_WITHIN = 30
-"""Seconds for cert-manager or the operator to issue anew."""
+"""Seconds for cert-manager or the operator to issue again."""
 
 READ_WITHIN = 60
-"""Seconds until a pod has read what it mounts anew; the kubelet of the tests looks every 10 to 15
-seconds, that of a usual cluster every 60 to 90."""
+"""Seconds until a pod has read its changed files; the tests' kubelet checks every 10 to 15 seconds,
+that of a usual cluster every 60 to 90."""
 
 
 @dataclass
 class Stretch:
-    """The time of one renewal: from good to good."""
+    """The time of one renewal, between two working states."""
 
     began: float
     ended: float = 0.0
     problem: str = ""
-    """Why it was not seen to end."""
+    """Why its end was not observed."""
 
 
 @dataclass
 class Story:
-    """What happened, for the tests to look at."""
+    """What happened, for the tests to evaluate."""
 
     probe: Probe
     phases: Phases
@@ -75,12 +75,12 @@ class Story:
 
     @property
     def seconds(self) -> float:
-        """How long all of it took."""
+        """The total duration."""
         return max(s.ended for s in self.stretches.values()) - self.began
 
     @property
     def began(self) -> float:
-        """When the first renewal was asked for."""
+        """When the first renewal was requested."""
         return min(s.began for s in self.stretches.values())
 
     def calls(self, service: str) -> Calls:
@@ -88,14 +88,14 @@ class Story:
         return self.probe.calls(service, self.began)
 
     def calls_in(self, stretch: str, service: str) -> Calls:
-        """The calls of a plugin during one renewal, which is over."""
+        """The calls of a plugin during one completed renewal."""
         found = self.stretches[stretch]
         if found.problem:
             pytest.fail(found.problem, pytrace=False)
         return self.probe.calls(service, found.began, found.ended)
 
     def pass_through(self, name: str, renew: Callable[[], None]) -> None:
-        """Live through one renewal; what goes wrong is for the test of it to say."""
+        """Perform one renewal; its test reports the failures."""
         stretch = Stretch(time.monotonic())
         self.stretches[name] = stretch
         try:
@@ -117,15 +117,15 @@ class Renewing:
 
     def renew_leaves(self) -> None:
         """Renew both certificates of both plugins of the operator."""
-        former: dict[str, str] = {}
+        previous: dict[str, str] = {}
         for provider, name in PLUGINS.items():
-            former |= self.renewals.ask_for_leaves(provider, name)
-        self.renewals.until_changed(former, within=RENEWED_WITHIN)
+            previous |= self.renewals.ask_for_leaves(provider, name)
+        self.renewals.until_changed(previous, within=RENEWED_WITHIN)
 
     def renew_leaves_and_manifests(self) -> None:
-        """Renew the certificates of all three plugins; those of the manifests until it was felt.
+        """Renew the certificates of all three plugins; those of the manifests until an outage.
 
-        The kubelet may happen to look a moment after their renewal.
+        The kubelet may happen to check a moment after their renewal.
         """
         for _ in range(MANIFESTS_AT_MOST):
             self._renew_by_hand()
@@ -135,37 +135,37 @@ class Renewing:
         self.renew_leaves()
 
     def _renew_by_hand(self) -> None:
-        former = self.renewals.contents(*BY_HAND_SECRETS)
+        previous = self.renewals.contents(*BY_HAND_SECRETS)
         for certificate in ("hello-server", "hello-client"):
             self.renewals.renew_certificate(certificate)
-        self.renewals.until_changed(former, within=RENEWED_WITHIN)
+        self.renewals.until_changed(previous, within=RENEWED_WITHIN)
 
     def renew_intermediates(self) -> None:
-        """Renew what signs, so that it signs both certificates.
+        """Renew the issuer, so that it signs both certificates again.
 
-        The operator follows with its own by itself; cert-manager would not before they are due.
+        The operator renews its own leaves by itself; cert-manager would only when they are due.
         """
         name = PLUGINS["SelfManaged"]
-        former = self.renewals.leaves(name)
+        previous = self.renewals.leaves(name)
         for provider, secret in INTERMEDIATES.items():
-            former |= self.renewals.ask_for_authority(provider, secret)
-        self.renewals.until_changed(former, within=RENEWED_WITHIN)
+            previous |= self.renewals.ask_for_authority(provider, secret)
+        self.renewals.until_changed(previous, within=RENEWED_WITHIN)
         self.until_used(*PLUGINS.values())
         name = PLUGINS["CertManager"]
-        former = self.renewals.ask_for_leaves("CertManager", name)
-        self.renewals.until_changed(former, within=RENEWED_WITHIN)
+        previous = self.renewals.ask_for_leaves("CertManager", name)
+        self.renewals.until_changed(previous, within=RENEWED_WITHIN)
         for provider, name in PLUGINS.items():
             self._until_signed(name, INTERMEDIATES[provider])
 
     def renew_all_of_cert_manager(self) -> None:
-        """Renew what signs and what it signs in one moment, as `cmctl renew --all` does."""
+        """Renew the issuer and the leaves at the same time, as `cmctl renew --all` does."""
         provider = "CertManager"
-        former = self.renewals.ask_for_authority(provider, INTERMEDIATES[provider])
-        former |= self.renewals.ask_for_leaves(provider, PLUGINS[provider])
-        self.renewals.until_changed(former, within=RENEWED_WITHIN)
+        previous = self.renewals.ask_for_authority(provider, INTERMEDIATES[provider])
+        previous |= self.renewals.ask_for_leaves(provider, PLUGINS[provider])
+        self.renewals.until_changed(previous, within=RENEWED_WITHIN)
 
     def _until_signed(self, name: str, intermediate: str) -> None:
-        """Wait until what both sides present is signed by an intermediate."""
+        """Wait until an intermediate has signed what both sides present."""
         (now, *_) = self.peers.certificates(intermediate)
 
         def signed() -> bool:
@@ -180,7 +180,7 @@ class Renewing:
         )
 
     def to_the_end(self, renew: Callable[[], None]) -> Callable[[], None]:
-        """Renew, and wait until both plugins of the operator work with what was issued."""
+        """Renew, and wait until both plugins of the operator use the new certificates."""
 
         def followed() -> None:
             renew()
@@ -189,7 +189,7 @@ class Renewing:
         return followed
 
     def until_used(self, *services: str) -> None:
-        """Wait until pods present what was issued, and calls have been answered since."""
+        """Wait until pods present the new certificates, and calls have been answered since."""
         self.peers.until_served(*services, within=READ_WITHIN)
         self.plugins.until_ready(*(name for name in services if name != BY_HAND))
         self.probe.until_answered(*services)
@@ -208,7 +208,7 @@ def by_hand(cluster: Cluster) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def phases(operator: Operator, by_hand: None, module_plugins: Plugins) -> Iterator[Phases]:
-    """A Cluster for each plugin, watched from its first moment and reconciled all the time."""
+    """A Cluster for each plugin, watched from its creation and constantly reconciled."""
     for provider, name in PLUGINS.items():
         module_plugins.apply(plugin(name, tls={"provider": provider}))
     module_plugins.until_ready(*PLUGINS.values())
@@ -227,10 +227,10 @@ def story(
     module_plugins: Plugins,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Story:
-    """Everything that is to be seen: two renewals of all leaves, one of the intermediates."""
+    """All renewals: two of all leaves, one of the intermediates."""
     peers = Peers(operator.cluster, operator.api)
     with Probe(operator.cluster, tmp_path_factory.mktemp("probe"), ALL) as probe:
-        told = Story(probe, phases)
+        reported = Story(probe, phases)
         renewing = Renewing(module_plugins, peers, probe, phases, Renewals(operator.api, peers))
         renewals = (
             renewing.renew_leaves_and_manifests,
@@ -240,12 +240,12 @@ def story(
         )
         before = phases.reconciles()
         for stretch, renew in zip(STRETCHES, renewals, strict=True):
-            told.pass_through(stretch, renewing.to_the_end(renew))
+            reported.pass_through(stretch, renewing.to_the_end(renew))
         renewing.until_used(BY_HAND)
-        told.passes = phases.reconciles() - before
+        reported.passes = phases.reconciles() - before
     for name in ALL:
-        print(told.calls(name))
-    return told
+        print(reported.calls(name))
+    return reported
 
 
 @pytest.mark.parametrize("stretch", STRETCHES)
@@ -265,7 +265,7 @@ def test_no_call_fails_from_the_first_renewal_to_the_last(story: Story, provider
 
 @pytest.mark.parametrize("provider", PLUGINS)
 def test_each_renewed_client_certificate_was_accepted(story: Story, provider: str) -> None:
-    """The one before, and one of each renewal: none of them passed unseen."""
+    """The first one, and one of each renewal: none was missed."""
     calls = story.calls(PLUGINS[provider])
     assert calls.clients >= (5 if provider == "CertManager" else 4), str(calls)
 
@@ -276,7 +276,7 @@ def test_the_probe_called_four_times_a_second_throughout(story: Story, service: 
     assert len(calls.calls) >= 0.95 * calls.seconds / INTERVAL / wait.PATIENCE, str(calls)
 
 
-def test_the_same_probe_sees_the_outage_of_manifests_without_the_operator(story: Story) -> None:
+def test_the_probe_detects_the_outage_of_manifests_without_the_operator(story: Story) -> None:
     calls = story.calls(BY_HAND)
     assert calls.failed, str(calls)
     assert calls.longest_outage > 0, str(calls)
@@ -291,12 +291,12 @@ def test_cloudnativepg_puts_no_cluster_of_the_plugin_into_an_error_phase(
     assert not [phase for phase in passed if phase.is_error], passed
 
 
-def test_the_same_watch_sees_the_error_phase_of_manifests_without_the_operator(
+def test_the_watch_detects_the_error_phase_of_manifests_without_the_operator(
     story: Story,
 ) -> None:
     errors = story.phases.errors(BY_HAND)
     assert PLUGIN_ERROR in [error.phase for error in errors], story.phases.of(BY_HAND)
 
 
-def test_cloudnativepg_reconciled_the_clusters_again_and_again_meanwhile(story: Story) -> None:
+def test_cloudnativepg_kept_reconciling_the_clusters(story: Story) -> None:
     assert story.passes >= story.seconds / 2 / wait.PATIENCE

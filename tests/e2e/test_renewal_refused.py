@@ -1,6 +1,6 @@
-"""Secrets that users bring along and that cannot work: each fault has a reason of its own.
+"""Secrets from users that cannot work: each fault has its own reason.
 
-Nothing is published as long as they are wrong, and each change of them is noticed by itself.
+Nothing is published while they are faulty, and each change of them is detected.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,12 +17,12 @@ from tests.support.tls.certificates import CLIENT, SERVER, authority, issue
 
 pytestmark = pytest.mark.cnpg("untouched")
 
-NAME = "brought-along"
-SERVER_SECRET, CLIENT_SECRET = "brought-server", "brought-client"
+NAME = "user-secrets"
+SERVER_SECRET, CLIENT_SECRET = "user-server", "user-client"
 NOTICED_WITHIN = 15
 
-ROOT = authority("brought-root")
-INTERMEDIATE = authority("brought-intermediate", ROOT)
+ROOT = authority("user-root")
+INTERMEDIATE = authority("user-intermediate", ROOT)
 GOOD_SERVER = server_pair(INTERMEDIATE, NAME).secret
 GOOD_CLIENT = client_pair(INTERMEDIATE).secret
 
@@ -30,13 +30,13 @@ Data = Mapping[str, bytes]
 
 
 def changed_server(**change: object) -> Data:
-    """The plugin's pair, but for one thing."""
+    """The plugin's pair, with one change."""
     given = {"dns": [NAME], "usages": [SERVER], **change}
     return issue(INTERMEDIATE, NAME, **given).secret  # type: ignore[arg-type]
 
 
 def changed_client(**change: object) -> Data:
-    """CloudNativePG's pair, but for one thing."""
+    """CloudNativePG's pair, with one change."""
     given = {"dns": [], "usages": [CLIENT], **change}
     return issue(INTERMEDIATE, "cloudnative-pg", **given).secret  # type: ignore[arg-type]
 
@@ -48,15 +48,15 @@ def without(data: Data, key: str) -> Data:
 
 @dataclass(frozen=True)
 class Fault:
-    """Two Secrets of which one is wrong."""
+    """Two Secrets of which one is faulty."""
 
     what: str
     reason: str
     secret: str
-    """The wrong one."""
+    """The faulty one."""
     server: Data | None = None
     client: Data | None = None
-    """None: as it should be."""
+    """None: without a fault."""
 
     def __str__(self) -> str:
         return self.what
@@ -107,7 +107,7 @@ def refused(module_plugins: Plugins) -> Iterator[Plugins]:
 
 
 def put(plugins: Plugins, name: str, data: Data) -> None:
-    """Make a Secret hold exactly this."""
+    """Set the content of a Secret."""
     plugins.api.apply(f"{collection('Secret')}/{name}", secret(name, data), "e2e", force=True)
 
 
@@ -130,21 +130,21 @@ def until_refused(plugins: Plugins, reason: str, secret_name: str) -> None:
     )
 
 
-def test_secrets_that_do_not_exist_are_missing(refused: Plugins) -> None:
+def test_missing_secrets_are_reported(refused: Plugins) -> None:
     until_refused(refused, "SecretMissing", SERVER_SECRET)
     put(refused, SERVER_SECRET, GOOD_SERVER)
     until_refused(refused, "SecretMissing", CLIENT_SECRET)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-def test_a_pair_that_cannot_work_is_refused(refused: Plugins, fault: Fault) -> None:
+def test_an_unusable_pair_is_refused(refused: Plugins, fault: Fault) -> None:
     put(refused, SERVER_SECRET, fault.server or GOOD_SERVER)
     put(refused, CLIENT_SECRET, fault.client or GOOD_CLIENT)
     until_refused(refused, fault.reason, fault.secret)
     assert not refused.labelled(NAME)
 
 
-def test_what_cannot_work_with_the_clients_own_chain_works_with_clientca(
+def test_a_pair_that_fails_with_its_own_chain_works_with_clientca(
     refused: Plugins,
 ) -> None:
     put(refused, SERVER_SECRET, GOOD_SERVER)
@@ -154,19 +154,19 @@ def test_what_cannot_work_with_the_clients_own_chain_works_with_clientca(
     refused.until_ready(NAME)
 
 
-def test_the_operator_writes_neither_of_the_secrets(refused: Plugins) -> None:
+def test_the_operator_writes_neither_secret(refused: Plugins) -> None:
     for name in (SERVER_SECRET, CLIENT_SECRET):
         managers = refused.get("Secret", name)["metadata"]["managedFields"]
         assert [manager["manager"] for manager in managers] == ["e2e"]
 
 
-def test_certificates_that_are_put_right_make_the_plugin_ready(refused: Plugins) -> None:
+def test_corrected_certificates_make_the_plugin_ready(refused: Plugins) -> None:
     put(refused, CLIENT_SECRET, changed_client(ends=OVER))
     until_refused(refused, "Expired", CLIENT_SECRET)
     put(refused, CLIENT_SECRET, client_pair(ROOT).secret)
     refused.until_ready(NAME)
 
 
-def test_a_pair_is_never_shown(refused: Plugins) -> None:
+def test_no_private_key_is_shown(refused: Plugins) -> None:
     shown = refused.explain(NAME) + str(refused.plugin(NAME))
     assert "PRIVATE KEY" not in shown

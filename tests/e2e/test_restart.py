@@ -1,6 +1,6 @@
-"""How often CloudNativePG is rolled: once for many plugins that ask for it, else not at all.
+"""How often CloudNativePG is rolled: once for many plugins that request it, else not at all.
 
-CloudNativePG 1.30.0 finds plugins by itself, so only `restartPolicy: Always` asks.
+CloudNativePG 1.30.0 finds plugins by itself, so only `restartPolicy: Always` requests a roll.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ MINUTES = 60.0
 
 @pytest.fixture(scope="module")
 def patient(operator: Operator) -> Iterator[None]:
-    """The operator with the chart's own settling: on a busy machine twenty pods take time."""
+    """The operator with the chart's own settle time: on a busy machine twenty pods take time."""
     restart = {**VALUES["restart"], "settle": "10s"}
     install_chart(operator.cluster, image_key(), restart=restart)
     yield
@@ -45,7 +45,7 @@ def until_all_ready(plugins: Plugins, names: list[str], *, within: float) -> Non
 
 
 @pytest.mark.parametrize(("policy", "rolls"), [("IfNeeded", 0), ("Always", 1)])
-def test_twenty_plugins_at_once_roll_cloudnativepg(
+def test_twenty_plugins_at_once_roll_cloudnativepg_at_most_once(
     operator: Operator, plugins: Plugins, policy: str, rolls: int
 ) -> None:
     names = [f"{policy.lower()}-{number:02}" for number in range(TWENTY)]
@@ -61,7 +61,7 @@ def test_twenty_plugins_at_once_roll_cloudnativepg(
     assert [name for name in names if not plugins.labelled(name)] == []
 
 
-def test_a_restart_is_noted_and_not_repeated(operator: Operator, plugins: Plugins) -> None:
+def test_a_restart_is_recorded_and_not_repeated(operator: Operator, plugins: Plugins) -> None:
     name = "restarting"
     before = observe(operator.api)
     plugins.apply(plugin(name, restartPolicy="Always"))
@@ -74,7 +74,7 @@ def test_a_restart_is_noted_and_not_repeated(operator: Operator, plugins: Plugin
     template = plugins.get("Deployment", CNPG)["spec"]["template"]["metadata"]["annotations"]
     assert restart["time"] == template[RESTARTED_AT]
 
-    # Neither a second look, nor another operator process, nor somebody's undoing asks for another.
+    # Neither another pass, nor another operator process, nor a revert requests another one.
     operator.api.patch(
         f"{collection('CNPGPlugin')}/{name}",
         {"metadata": {"annotations": {"example.com/look": "again"}}},
@@ -92,7 +92,7 @@ def test_a_restart_is_noted_and_not_repeated(operator: Operator, plugins: Plugin
     assert observe(operator.api).generation == first.generation + 1, "only the undoing changed it"
 
 
-def test_never_needs_no_restart_where_cloudnativepg_discovers_by_itself(
+def test_restart_policy_never_suffices_where_cloudnativepg_discovers_plugins(
     operator: Operator, plugins: Plugins
 ) -> None:
     name = "never-restarting"
@@ -105,9 +105,7 @@ def test_never_needs_no_restart_where_cloudnativepg_discovers_by_itself(
     assert observe(operator.api) == before
 
 
-def test_a_plugin_that_fails_never_makes_cloudnativepg_roll(
-    operator: Operator, plugins: Plugins
-) -> None:
+def test_a_failing_plugin_never_rolls_cloudnativepg(operator: Operator, plugins: Plugins) -> None:
     name = "failing-and-asking"
     before = observe(operator.api)
     wrong = [{"name": "SAMPLE_NAME", "value": "nobody.example.com"}]

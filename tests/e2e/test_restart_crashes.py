@@ -1,7 +1,7 @@
 """An operator that dies at any point of a restart of CloudNativePG rolls it exactly once.
 
-`restartPolicy: Always` asks for a restart that CloudNativePG 1.30.0 would not need. The operator is
-killed just before each of its writes, hence just after the former one, and once after the last.
+`restartPolicy: Always` requests a restart that CloudNativePG 1.30.0 would not need. The operator is
+killed just before each of its writes, so just after the previous one, and once after the last.
 """
 
 from contextlib import nullcontext
@@ -27,7 +27,7 @@ BEFORE = {
         NAME,
         "!has(object.metadata.labels) || !('cnpg.io/pluginName' in object.metadata.labels)",
     ),
-    "the note of the restart": Write(
+    "the record of the restart": Write(
         GROUP,
         "cnpgplugins/status",
         NAME,
@@ -44,7 +44,7 @@ BEFORE = {
 
 
 @pytest.mark.parametrize("moment", [*BEFORE, None], ids=lambda moment: str(moment or "the end"))
-def test_an_operator_that_is_killed_around_a_write_of_a_restart_rolls_cloudnativepg_once(
+def test_an_operator_killed_around_a_write_of_a_restart_rolls_cloudnativepg_once(
     operator: Operator, plugins: Plugins, moment: str | None
 ) -> None:
     before = observe(operator.api)
@@ -63,7 +63,7 @@ def test_an_operator_that_is_killed_around_a_write_of_a_restart_rolls_cloudnativ
     after = observe(operator.api)
     assert after.generation == before.generation + 1
     assert len(after.revisions - before.revisions) == 1
-    noted = plugins.plugin(NAME)["status"]["cnpg"]["lastRestart"]
-    # A restart is for all that is published; other modules' plugins may be there.
-    assert NAME in noted["revisions"]
-    assert noted["attempt"] == 1
+    recorded = plugins.plugin(NAME)["status"]["cnpg"]["lastRestart"]
+    # A restart is for all published plugins; those of other modules may exist.
+    assert NAME in recorded["revisions"]
+    assert recorded["attempt"] == 1

@@ -1,6 +1,6 @@
-"""A restart of CloudNativePG never adds to trouble: others' rollouts, failovers, reverts.
+"""A restart of CloudNativePG never makes a rollout, a failover or a revert by others worse.
 
-`restartPolicy: Always` asks for restarts that CloudNativePG 1.30.0 would not need.
+`restartPolicy: Always` requests restarts that CloudNativePG 1.30.0 would not need.
 """
 
 import threading
@@ -42,19 +42,19 @@ def leader(api: Api) -> str:
 
 
 @pytest.fixture(autouse=True)
-def at_rest(plugins: Plugins) -> Iterator[None]:
-    """CloudNativePG at rest before and after each test."""
+def idle_cnpg(plugins: Plugins) -> Iterator[None]:
+    """CloudNativePG without a rollout before and after each test."""
     status = ("rollout", "status", f"deployment/{CNPG}", *WHERE, "--timeout=300s")
     plugins.kubectl(*status)
     yield
     plugins.kubectl(*status)
-    wait.until("somebody leads", lambda: leader(plugins.api), within=30)
+    wait.until("there is a leader", lambda: leader(plugins.api), within=30)
 
 
 def test_a_cluster_that_switches_over_is_not_disturbed(plugins: Plugins) -> None:
     name, user = "patient", "e2e-switching"
     database = postgres(user, imageName="localhost/none:17")
-    # CloudNativePG's own switch to leave a Cluster alone: what it says stays as it is put here.
+    # CloudNativePG's own switch to ignore a Cluster: its status stays as written here.
     database["metadata"]["annotations"] = {"cnpg.io/reconciliationLoop": "disabled"}
     plugins.apply(database)
     status = {"phase": "Switchover in progress", "currentPrimary": "a-1", "targetPrimary": "a-2"}
@@ -76,10 +76,10 @@ def test_a_cluster_that_switches_over_is_not_disturbed(plugins: Plugins) -> None
 
 
 @contextmanager
-def taking_back(api: Api, name: str) -> Iterator[list[str]]:
-    """Somebody who puts the annotations back at once, as a GitOps controller may; for a plugin.
+def reverting(api: Api, name: str) -> Iterator[list[str]]:
+    """A party that reverts the annotations at once, as a GitOps controller may, for a plugin.
 
-    Back to what they were: any other pod template would be a rollout, hence a restart after all.
+    To their previous values: any other pod template would cause a rollout, and so a restart.
     """
     taken: list[str] = []
     stop = threading.Event()
@@ -87,8 +87,8 @@ def taking_back(api: Api, name: str) -> Iterator[list[str]]:
     before = template_before.get("annotations") or {}
 
     def watch() -> None:
-        former = {key: before.get(key) for key in (RESTARTED_AT, RESTARTED_FOR)}
-        template = {"metadata": {"annotations": former}}
+        previous = {key: before.get(key) for key in (RESTARTED_AT, RESTARTED_FOR)}
+        template = {"metadata": {"annotations": previous}}
         while not stop.wait(0.02):
             found = api.get(PATH)
             metadata = found["spec"]["template"].get("metadata") or {}
@@ -106,9 +106,9 @@ def taking_back(api: Api, name: str) -> Iterator[list[str]]:
         thread.join(timeout=10)
 
 
-def test_a_restart_that_is_taken_back_is_tried_twice_and_then_left(plugins: Plugins) -> None:
+def test_a_reverted_restart_is_given_up_after_two_attempts(plugins: Plugins) -> None:
     name = "reverted"
-    with taking_back(plugins.api, name) as taken:
+    with reverting(plugins.api, name) as taken:
         plugins.apply(plugin(name, restartPolicy="Always"))
         found = plugins.until_condition(name, "Registered", "RestartReverted", within=3 * MINUTE)
         assert "2 times" in found["message"]
@@ -116,13 +116,13 @@ def test_a_restart_that_is_taken_back_is_tried_twice_and_then_left(plugins: Plug
     assert len(taken) == 2
     assert plugins.plugin(name)["status"]["cnpg"]["lastRestart"]["attempt"] == 2
 
-    # Whoever follows the message is done.
+    # The advice of the message works.
     plugins.kubectl("delete", "pod", leader(plugins.api), *WHERE)
     plugins.until_ready(name, within=2 * MINUTE)
     assert len(taken) == 2
 
 
-def test_a_rollout_that_is_stuck_is_told_of_and_left_alone(plugins: Plugins) -> None:
+def test_a_stuck_rollout_is_reported_and_left_alone(plugins: Plugins) -> None:
     name = "waiting-for-others"
     image = deployment(plugins)["spec"]["template"]["spec"]["containers"][0]["image"]
     set_image = ("set", "image", f"deployment/{CNPG}", *WHERE)
@@ -146,7 +146,7 @@ def set_olm(plugins: Plugins, value: str) -> None:
     )
 
 
-def test_under_olm_the_pods_are_deleted_instead_once_the_operator_may(plugins: Plugins) -> None:
+def test_under_olm_the_pods_are_deleted_once_the_operator_has_the_right(plugins: Plugins) -> None:
     name = "under-olm"
     plugins.kubectl("label", "deployment", CNPG, *WHERE, "olm.owner=cloudnative-pg.v1.30.0")
     try:

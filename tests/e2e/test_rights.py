@@ -1,4 +1,4 @@
-"""Who may create a `CNPGPlugin` gains nothing else by it."""
+"""A user who may create a `CNPGPlugin` gains no other rights by it."""
 
 import json
 from typing import Any
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.cnpg("untouched")
 AUTHOR = f"system:serviceaccount:{NAMESPACE}:e2e-author"
 RBAC = "rbac.authorization.k8s.io"
 TAKEN = "cnpg-plugin-taken"
-"""An account that another program made under a name that the operator could choose."""
+"""An account that another program created under a name that the operator could choose."""
 
 
 @pytest.fixture(scope="module")
 def author(operator: Operator, module_plugins: Plugins) -> Plugins:
-    """Somebody who may do nothing but write CNPGPlugins in CloudNativePG's namespace."""
+    """A user who may only write CNPGPlugins in CloudNativePG's namespace."""
     metadata = {"name": "e2e-author", "namespace": NAMESPACE}
     subject = {"kind": "ServiceAccount", **metadata}
     verbs = ["get", "list", "create", "update", "patch", "delete"]
@@ -69,12 +69,12 @@ def secret_variable(name: str) -> dict[str, Any]:
     return {"env": [*behaviour("x"), {"name": "LOOT", "valueFrom": reference}]}
 
 
-GREEDY: dict[str, dict[str, Any]] = {
+EXCESSIVE: dict[str, dict[str, Any]] = {
     "account-of-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager"}},
     "account-made-from-cloudnativepg": {"serviceAccount": {"name": "cnpg-manager", "create": True}},
     "account-that-another-made": {"serviceAccount": {"name": TAKEN, "create": True}},
     "account-by-pod-template": pod(serviceAccountName="cnpg-manager"),
-    "account-by-former-name": pod(serviceAccount="cnpg-manager"),
+    "account-by-deprecated-name": pod(serviceAccount="cnpg-manager"),
     "token-of-the-default-account": pod(automountServiceAccountToken=True),
     "role-that-is-not-granted": {"roles": ["cnpg-manager"]},
     "cluster-role-that-is-not-granted": {"clusterRoles": ["cluster-admin"]},
@@ -83,7 +83,7 @@ GREEDY: dict[str, dict[str, Any]] = {
     "volume-of-the-chain": secret_volume("cnpg-plugins"),
     "volume-of-the-root": secret_volume("cnpg-plugins-root"),
     "volume-of-the-operators-own-root": secret_volume("cnpg-plugins-selfmanaged-root"),
-    "volume-of-a-plugins-own-authority": secret_volume("somebody-plugin-ca"),
+    "volume-of-a-plugins-own-authority": secret_volume("other-plugin-ca"),
     "variable-of-the-chain": secret_variable("cnpg-plugins-root"),
     "variables-of-the-chain": {"envFrom": [{"secretRef": {"name": "cnpg-plugins"}}]},
     "projected-ca": {
@@ -96,16 +96,16 @@ GREEDY: dict[str, dict[str, Any]] = {
     "own-client-key": secret_volume("own-client-key-client-tls"),
 }
 OTHER_REASONS = {"account-that-another-made": "NameConflict"}
-"""Where it is not the wish that is wrong: an account of one's own may be made, but not adopted."""
+"""Where the request itself is valid: the plugin's own account may be created, but not adopted."""
 
 
 @pytest.fixture(scope="module")
 def attempts(author: Plugins, shared: Plugins) -> dict[str, str]:
-    """Every attempt made at once, as the author: what the API server said of those it refused."""
+    """Every attempt, made at once as the author, with the API server's message about refusals."""
     refused = {}
-    for name, spec in GREEDY.items():
+    for name, spec in EXCESSIVE.items():
         manifest = plugin(name, **spec)
-        # Even where the schema refuses it, nothing is to be left behind.
+        # Nothing may remain, even if the schema refuses it.
         author.made["CNPGPlugin", NAMESPACE, name] = None
         try:
             author.kubectl("create", "-f", "-", f"--as={AUTHOR}", input=json.dumps(manifest))
@@ -114,8 +114,8 @@ def attempts(author: Plugins, shared: Plugins) -> dict[str, str]:
     return refused
 
 
-@pytest.mark.parametrize("name", GREEDY)
-def test_a_plugin_that_asks_for_more_than_it_is_granted_is_refused(
+@pytest.mark.parametrize("name", EXCESSIVE)
+def test_a_plugin_that_requests_more_than_is_granted_is_refused(
     author: Plugins, attempts: dict[str, str], name: str
 ) -> None:
     if name in attempts:
@@ -145,10 +145,10 @@ def test_a_granted_account_can_be_used(plugins: Plugins) -> None:
     assert template["serviceAccountName"] == ALLOWED_ACCOUNT
 
 
-def test_a_plugin_that_was_made_greedy_keeps_what_it_had(
+def test_a_plugin_whose_change_is_refused_keeps_running(
     operator: Operator, plugins: Plugins
 ) -> None:
-    """An invalid change must not tear down what works."""
+    """An invalid change must not remove a working plugin."""
     name = "turned-greedy"
     plugins.apply(plugin(name))
     plugins.until_ready(name)

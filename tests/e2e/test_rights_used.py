@@ -1,7 +1,7 @@
-"""What the chart grants is what the operator used in this run of the end-to-end tests.
+"""The operator used every right that the chart grants in this run of the end-to-end tests.
 
-Comes last and only with all the other modules (see conftest): a part of them uses a part. Waits for
-those that run beside it, each in a cluster of its own, and reads all their audit logs.
+Runs last and only with all other modules (see conftest), because some of them use only some rights.
+Waits for those that run concurrently, each in its own cluster, and reads all their audit logs.
 """
 
 import pytest
@@ -18,12 +18,12 @@ UNSEEN = {
         "an admission plugin that this cluster does not run looks for it, without a request"
     ),
 }
-"""Granted, and in no run in the audit log: why it is needed all the same."""
+"""Rights that never appear in an audit log, and why they are needed nevertheless."""
 
 REFUSED = {
     Right("", "pods", "delete"): "test_restart_safety, before it says that CloudNativePG is OLM's",
 }
-"""What a test lets the operator try without the right to it."""
+"""Requests that a test lets the operator make without the right."""
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +42,19 @@ def uses(request: pytest.FixtureRequest) -> Uses:
     )
 
 
-def test_every_right_that_the_operator_has_is_used(granted: set[Granted], uses: Uses) -> None:
+def test_every_granted_right_is_used(granted: set[Granted], uses: Uses) -> None:
     unused = sorted(each for each in uses.find_unused(granted) if each.right not in UNSEEN)
     assert not unused, "granted and not used:\n" + "\n".join(map(str, unused))
 
 
-def test_no_right_that_was_used_is_called_unseen(granted: set[Granted], uses: Uses) -> None:
+def test_no_used_right_is_listed_as_unseen(granted: set[Granted], uses: Uses) -> None:
     assert {each.right for each in uses.find_unused(granted)} >= UNSEEN.keys()
 
 
-def test_the_operator_asked_for_nothing_that_it_may_not(granted: set[Granted], uses: Uses) -> None:
-    """A right that a test takes away for a while is there again."""
+def test_the_operator_requested_nothing_without_the_right(
+    granted: set[Granted], uses: Uses
+) -> None:
+    """A right that a test removed for a while is restored."""
     refused = [
         each
         for each in sorted(uses.refused)

@@ -1,7 +1,7 @@
-"""Another Service takes a plugin's name and goes again; CloudNativePG keeps one entry for a name.
+"""Another Service has a plugin's name for a while; CloudNativePG keeps one entry per name.
 
-A deletion of the other one makes CloudNativePG 1.30.0 forget the plugin, and without its label
-CloudNativePG goes on dialling it. The plugin's own Service is touched, and Clusters are reconciled.
+A deletion of the other one makes CloudNativePG 1.30.0 drop the plugin; if it only loses its label,
+CloudNativePG keeps dialing it. The plugin's own Service is touched, and Clusters are reconciled.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ from tests.support.resources import (
 
 pytestmark = pytest.mark.cnpg("untouched")
 
-NAME, CLUSTER, OTHER = "rivalled", "e2e-rivalled", "rivalled-former"
+NAME, CLUSTER, OTHER = "rivalled", "e2e-rivalled", "rivalled-previous"
 NO_GAP = 5.0
-"""Seconds between two reconciles that nothing disturbs; the test asks for two in a second."""
+"""Seconds between two undisturbed reconciles; the test requests two per second."""
 
 RECONCILED_WITHIN = 25.0
-"""Seconds until a Cluster that was blocked is reconciled: CloudNativePG looks at it every ten."""
+"""Seconds until a blocked Cluster is reconciled: CloudNativePG retries every ten."""
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,11 @@ def heart(used: Plugins) -> Iterator[Heartbeat]:
 
 
 def other(plugins: Plugins, *, working: bool = False) -> Manifest:
-    """A Service as another manifest of the same plugin has it; pods are behind one that works."""
+    """A Service like that of another manifest of the same plugin; a working one has pods."""
     own = plugins.get("Service", NAME)
     manifest = service(OTHER, labels={LABEL: plugin_name(NAME)})
-    told = own["metadata"]["annotations"].items()
-    annotations = {key: value for key, value in told if key.startswith("cnpg.io/")}
+    reported = own["metadata"]["annotations"].items()
+    annotations = {key: value for key, value in reported if key.startswith("cnpg.io/")}
     manifest["metadata"]["annotations"] = {**annotations, "cnpg.io/pluginServerName": NAME}
     if working:
         manifest["spec"]["selector"] = own["spec"]["selector"]
@@ -93,7 +93,7 @@ def until_reconciled(plugins: Plugins, heart: Heartbeat) -> None:
     )
 
 
-def test_it_comes_and_goes_three_times_and_the_cluster_is_reconciled(
+def test_the_cluster_is_reconciled_although_a_second_service_comes_and_goes(
     used: Plugins, heart: Heartbeat
 ) -> None:
     for _ in range(3):
@@ -106,13 +106,13 @@ def test_it_comes_and_goes_three_times_and_the_cluster_is_reconciled(
     until_reconciled(used, heart)
 
 
-def test_it_goes_while_the_operator_is_dead(
+def test_a_second_service_is_deleted_while_the_operator_is_down(
     operator: Operator, used: Plugins, heart: Heartbeat
 ) -> None:
     used.apply(other(used))
     until_conflict(used)
     until_registered(used)
-    with operator.standing_still():
+    with operator.paused():
         used.delete("Service", OTHER)
         used.until_gone("Service", OTHER, within=15)
     operator.kill()
@@ -120,10 +120,10 @@ def test_it_goes_while_the_operator_is_dead(
     until_reconciled(used, heart)
 
 
-def test_it_comes_and_goes_while_the_operator_sees_nothing(
+def test_a_second_service_comes_and_goes_while_the_operator_is_paused(
     operator: Operator, used: Plugins, heart: Heartbeat
 ) -> None:
-    with operator.standing_still():
+    with operator.paused():
         used.apply(other(used))
         until_registered(used)
         used.delete("Service", OTHER)
@@ -133,7 +133,7 @@ def test_it_comes_and_goes_while_the_operator_sees_nothing(
     until_reconciled(used, heart)
 
 
-def test_a_service_hands_its_plugin_over_as_the_message_says_without_a_gap(used: Plugins) -> None:
+def test_a_plugin_moves_to_another_service_as_the_message_says_without_a_gap(used: Plugins) -> None:
     with Heartbeat(used.api, CLUSTER) as heart:
         wait.until("the Cluster is reconciled", heart.beating, within=60)
         used.apply(other(used, working=True))
@@ -143,7 +143,7 @@ def test_a_service_hands_its_plugin_over_as_the_message_says_without_a_gap(used:
         assert heart.longest_pause() < NO_GAP
 
 
-def test_without_its_label_cloudnativepg_dials_the_plugins_own_again(
+def test_cloudnativepg_dials_the_plugins_own_service_again_once_the_other_loses_its_label(
     used: Plugins, heart: Heartbeat
 ) -> None:
     used.apply(other(used))
@@ -153,18 +153,18 @@ def test_without_its_label_cloudnativepg_dials_the_plugins_own_again(
 
 
 def hand_over(plugins: Plugins) -> None:
-    """Do what the message says, once it knows of CloudNativePG's finalizer."""
+    """Do what the message says, once it mentions CloudNativePG's finalizer."""
     unlabel = f"label service {OTHER} -n {NAMESPACE} {LABEL}-"
     unhold, freed = (
         f"patch service {OTHER} -n {NAMESPACE} --type=merge -p",
         '{"metadata":{"finalizers":null}}',
     )
 
-    def told() -> bool:
+    def reported() -> bool:
         message = plugins.condition(NAME, "Accepted")["message"]
         return f"kubectl {unlabel}" in message and f"kubectl {unhold} '{freed}'" in message
 
-    wait.until("the message says how", told, within=15, explain=lambda: plugins.explain(NAME))
+    wait.until("the message says how", reported, within=15, explain=lambda: plugins.explain(NAME))
     plugins.kubectl(*unlabel.split())
     plugins.until_ready(NAME, within=RECONCILED_WITHIN)
     plugins.kubectl(*unhold.split(), freed)

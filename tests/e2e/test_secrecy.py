@@ -1,4 +1,4 @@
-"""No private key shows anywhere. Comes last of its kind, to look at what the others left behind."""
+"""No private key is visible anywhere. Runs last of its kind, to check what the others left."""
 
 import base64
 import json
@@ -51,7 +51,7 @@ def test_no_private_key_is_in_logs_events_or_statuses(
         assert [line for line in keys if line in text] == [], place
 
 
-def test_the_plugin_cannot_read_the_key_that_cloudnativepg_presents(shared: Plugins) -> None:
+def test_the_plugin_cannot_read_cloudnativepgs_private_key(shared: Plugins) -> None:
     volumes = shared.get("Deployment", SHARED)["spec"]["template"]["spec"]["volumes"]
     secrets = [volume["secret"] for volume in volumes if "secret" in volume]
     assert sorted(each["secretName"] for each in secrets) == [
@@ -60,7 +60,7 @@ def test_the_plugin_cannot_read_the_key_that_cloudnativepg_presents(shared: Plug
     ]
 
 
-def test_the_trusted_certificates_come_without_a_key(shared: Plugins) -> None:
+def test_the_trust_secret_contains_no_key(shared: Plugins) -> None:
     data = shared.get("Secret", f"{SHARED}-trust")["data"]
     assert sorted(data) == ["clients.crt", "tls.crt"]
     for value in data.values():

@@ -1,4 +1,4 @@
-"""Plugins in CloudNativePG's own pod, on a real one: they come together, and leave no trace.
+"""Plugins in CloudNativePG's own pod, on a real one: they are placed together and leave no trace.
 
 CloudNativePG is rolled for them, so every test counts how often.
 """
@@ -45,7 +45,7 @@ def original(plugins: Plugins) -> Object:
     return found
 
 
-def test_one_is_ready_after_one_roll_and_leaves_no_trace(
+def test_a_sidecar_is_ready_after_one_roll_and_leaves_no_trace(
     plugins: Plugins, host: Host, original: Object
 ) -> None:
     name, cluster = "lone", "e2e-lone"
@@ -68,7 +68,7 @@ def test_one_is_ready_after_one_roll_and_leaves_no_trace(
     assert host.rolls == 2, "one to come, one to go"
 
 
-def test_three_cost_one_roll_and_a_cluster_uses_all_of_them(
+def test_three_sidecars_cost_one_roll_and_a_cluster_uses_all_of_them(
     operator: Operator, plugins: Plugins, host: Host, original: Object
 ) -> None:
     names, cluster = ["trio-a", "trio-b", "trio-c"], "e2e-trio"
@@ -83,7 +83,7 @@ def test_three_cost_one_roll_and_a_cluster_uses_all_of_them(
     (pod,) = pods(plugins.api)
     _check_rights(plugins, pod, [f"cnpg-plugin-{name}" for name in names])
 
-    # Without a pod of CloudNativePG's, they go without further ado.
+    # Without a pod of CloudNativePG, they are removed at once.
     plugins.delete("Cluster", cluster, "default")
     plugins.until_gone("Cluster", cluster, within=MINUTE, namespace="default")
     with scaled_to_nothing(plugins):
@@ -93,7 +93,7 @@ def test_three_cost_one_roll_and_a_cluster_uses_all_of_them(
 
 
 def _check_rights(plugins: Plugins, pod: Object, containers: list[str]) -> None:
-    """None of them gets CloudNativePG's token, and the pod is as restricted as one can be."""
+    """None of them gets CloudNativePG's token, and the pod satisfies the restricted level."""
     added = {c["name"]: c for c in pod["spec"]["initContainers"]}
     assert list(added) == [*containers, GATE]
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
@@ -124,7 +124,7 @@ def _check_rights(plugins: Plugins, pod: Object, containers: list[str]) -> None:
         plugins.api.delete(f"{CORE}/namespaces/{where}")
 
 
-def test_a_plugin_that_a_cluster_uses_changes_its_mode_and_back(
+def test_a_plugin_in_use_changes_its_mode_and_back(
     plugins: Plugins, host: Host, original: Object
 ) -> None:
     name, cluster = "mover", "e2e-mover"
@@ -170,7 +170,7 @@ SENSELESS = {
 
 
 @pytest.mark.parametrize("field", SENSELESS)
-def test_the_api_server_refuses_what_has_no_meaning_in_a_sidecar(
+def test_the_api_server_refuses_fields_without_effect_in_a_sidecar(
     plugins: Plugins, field: str
 ) -> None:
     with pytest.raises(ClusterError) as refused:
@@ -179,7 +179,7 @@ def test_the_api_server_refuses_what_has_no_meaning_in_a_sidecar(
     assert field in str(refused.value)
 
 
-def test_what_would_harm_cloudnativepg_is_refused_and_rolls_nothing(
+def test_a_sidecar_that_would_harm_cloudnativepg_is_refused_without_a_roll(
     plugins: Plugins, host: Host
 ) -> None:
     plugins.apply(sidecar("elect", args=["plugin", "--leader-elect"]))
@@ -198,7 +198,7 @@ def test_what_would_harm_cloudnativepg_is_refused_and_rolls_nothing(
     assert host.rolls == 0
 
 
-def test_under_olm_there_are_no_sidecars(plugins: Plugins, host: Host) -> None:
+def test_sidecars_are_refused_under_olm(plugins: Plugins, host: Host) -> None:
     plugins.kubectl("label", "deployment", CNPG, *WHERE, "olm.owner=cloudnative-pg.v1.30.0")
     try:
         plugins.apply(sidecar("under-olm"))

@@ -1,7 +1,8 @@
-"""No sidecar keeps CloudNativePG from being complete, whatever it does or lacks.
+"""No sidecar keeps CloudNativePG from being available, whatever it does or lacks.
 
-Each way to break a sidecar ends within three minutes, without a hand: CloudNativePG's Deployment is
-complete again, the sidecar says what it did, and the healthy one beside it is Ready.
+Each way to break a sidecar ends within three minutes, without intervention: CloudNativePG's
+Deployment is available again, the sidecar reports its fault, and the healthy one beside it is
+Ready.
 """
 
 import json
@@ -34,10 +35,10 @@ pytestmark = [pytest.mark.cnpg("sidecars"), pytest.mark.usefixtures("leaving_cnp
 
 HEALTHY: Final = "blockade-healthy"
 AGAIN: Final = 3 * MINUTE
-"""Within which CloudNativePG is complete again."""
+"""Time within which CloudNativePG is available again."""
 
 LAMP: Final = "example.com/lamp"
-"""What no node has."""
+"""More memory than any node has."""
 
 
 def acting(**settings: str) -> dict[str, str]:
@@ -46,13 +47,13 @@ def acting(**settings: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to break a sidecar, and what its resource then says."""
+    """One way to break a sidecar, and what its resource then reports."""
 
     name: str
     reasons: tuple[str, ...]
     said: str
     settings: dict[str, str] = field(default_factory=dict)
-    """How the sample plugin is to behave."""
+    """How the sample plugin should behave."""
     spec: dict[str, Any] = field(default_factory=dict)
     around: Callable[[Plugins, str], AbstractContextManager[None]] = lambda *_: nullcontext()
     condition: str = "Available"
@@ -128,7 +129,7 @@ SAMPLE = tuple(way for way in WAYS if way.name in ("way-port-8080", "way-quota")
 
 @pytest.fixture(scope="module")
 def healthy(leaving_cnpg_as_found: None, module_plugins: Plugins) -> Iterator[Plugins]:
-    """A sidecar that works, before and beside all the others."""
+    """A working sidecar, before and beside all the others."""
     module_plugins.apply(sidecar(HEALTHY))
     until_ready(module_plugins, HEALTHY)
     until_rolled(module_plugins)
@@ -149,7 +150,7 @@ def is_complete(plugins: Plugins) -> bool:
     )
 
 
-def stands(plugins: Plugins, name: str) -> bool:
+def is_placed(plugins: Plugins, name: str) -> bool:
     containers = template(plugins.api)["spec"].get("initContainers") or []
     return f"cnpg-plugin-{name}" in [container["name"] for container in containers]
 
@@ -160,20 +161,20 @@ def describe(plugins: Plugins, name: str) -> str:
 
 
 @pytest.mark.parametrize("way", rows(WAYS, SAMPLE), ids=lambda way: way.name)
-def test_cloudnativepg_is_complete_again_after(
+def test_cloudnativepg_is_available_again_after(
     way: Way, healthy: Plugins, plugins: Plugins
 ) -> None:
     name = way.name
 
-    def told() -> bool:
+    def reported() -> bool:
         found = plugins.condition(name, way.condition)
         return found.get("reason") in way.reasons and way.said in found["message"]
 
     def over() -> bool:
-        """Told of, and taken out where it keeps CloudNativePG from being complete."""
-        # What a sidecar does later on counts as well: a crash loop comes in rounds.
-        rests = way.condition != "Available" or not stands(plugins, name)
-        return told() and rests and is_complete(plugins)
+        """Reported, and removed if it keeps CloudNativePG from being available."""
+        # Later events count as well: a crash loop pauses between crashes.
+        rests = way.condition != "Available" or not is_placed(plugins, name)
+        return reported() and rests and is_complete(plugins)
 
     with way.around(plugins, name):
         plugins.apply(way.manifest)
@@ -192,22 +193,22 @@ def test_cloudnativepg_is_complete_again_after(
     wait.until("CloudNativePG is complete", lambda: is_complete(plugins), within=MINUTE)
 
 
-def test_deleting_the_one_that_blocks_takes_effect_at_once(
+def test_deleting_a_blocking_sidecar_takes_effect_at_once(
     healthy: Plugins, plugins: Plugins
 ) -> None:
     name, cluster = "way-deleted", "e2e-way-deleted"
     plugins.apply(postgres(cluster, plugin_name(name), imageName="localhost/none:17"))
     plugins.apply(sidecar(name, env=behaviour(name, SAMPLE_LISTEN=":8080")))
-    wait.until("its pod is there", lambda: newest_holds(plugins, name), within=MINUTE)
+    wait.until("its pod is there", lambda: newest_has(plugins, name), within=MINUTE)
     plugins.delete("CNPGPlugin", name)
-    wait.until("it is taken out", lambda: not stands(plugins, name), within=10)
+    wait.until("it is removed", lambda: not is_placed(plugins, name), within=10)
     plugins.until_gone("CNPGPlugin", name, within=15)
     wait.until("CloudNativePG is complete", lambda: is_complete(plugins), within=MINUTE)
     until_ready(plugins, HEALTHY)
 
 
-def newest_holds(plugins: Plugins, name: str) -> bool:
-    """Whether a pod of CloudNativePG's was made with the sidecar, and is not ready."""
+def newest_has(plugins: Plugins, name: str) -> bool:
+    """Whether a pod of CloudNativePG was created with the sidecar, and is not ready."""
     found = [
         pod
         for pod in pods(plugins.api)
@@ -216,29 +217,35 @@ def newest_holds(plugins: Plugins, name: str) -> bool:
     return bool(found)
 
 
-def test_a_correction_of_the_one_that_blocks_takes_effect_at_once(
+def test_correcting_a_blocking_sidecar_takes_effect_at_once(
     healthy: Plugins, plugins: Plugins
 ) -> None:
     name = "way-corrected"
     plugins.apply(sidecar(name, resources={"requests": {"cpu": "1000"}}))
-    wait.until("its pod is there", lambda: newest_holds(plugins, name), within=MINUTE)
+    wait.until("its pod is there", lambda: newest_has(plugins, name), within=MINUTE)
     plugins.patch(name, resources={"requests": {"cpu": "5m"}})
     until_ready(plugins, name, HEALTHY, within=MINUTE / 2)
     plugins.kubectl("rollout", "status", "deployment/cnpg-controller-manager", *WHERE)
     plugins.remove(name)
 
 
-def test_two_that_come_together_are_told_apart(healthy: Plugins, plugins: Plugins) -> None:
-    """Neither has worked before, and CloudNativePG's pod does not say which of them it is."""
+def test_the_faulty_one_of_two_new_sidecars_is_identified(
+    healthy: Plugins, plugins: Plugins
+) -> None:
+    """Neither has worked before, and CloudNativePG's pod does not show which one is faulty."""
     good, bad = "way-innocent", "way-guilty"
     plugins.apply(sidecar(good), sidecar(bad, env=behaviour(bad, SAMPLE_LISTEN=":8080")))
-    wait.until("both stand", lambda: stands(plugins, good) and stands(plugins, bad), within=MINUTE)
+    wait.until(
+        "both are placed",
+        lambda: is_placed(plugins, good) and is_placed(plugins, bad),
+        within=MINUTE,
+    )
     until_ready(plugins, good, HEALTHY, within=2 * AGAIN)
     wait.until(
         "the other one is out",
         lambda: (
             plugins.condition(bad, "Available").get("reason") == "CNPGBlocked"
-            and not stands(plugins, bad)
+            and not is_placed(plugins, bad)
             and is_complete(plugins)
         ),
         within=AGAIN,

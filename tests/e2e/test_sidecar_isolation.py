@@ -1,4 +1,4 @@
-"""What sidecars cannot do to each other: take a name, bring one in, keep one out.
+"""What sidecars cannot do to each other: take a name, add a plugin, or block one.
 
 CloudNativePG takes every entry of its socket directory for a plugin; no sidecar can write there.
 """
@@ -34,7 +34,7 @@ GHOST = plugin_name("iso-ghost")
 """No resource declares it."""
 
 
-def test_a_sidecar_opens_sockets_in_the_names_of_others_in_vain(
+def test_a_sidecar_cannot_impersonate_other_plugins_with_its_sockets(
     plugins: Plugins, host: Host
 ) -> None:
     """It starts before the one whose name it takes; CloudNativePG sees neither of its sockets."""
@@ -76,7 +76,7 @@ def _check_mounts(plugins: Plugins, *names: str) -> None:
     assert writers == {**expected, "cnpg-plugins-sockets": ["cnpg-plugins-gate"]}
 
 
-def test_a_foreign_service_of_the_same_plugin_name_is_a_conflict(
+def test_a_foreign_service_with_the_same_plugin_name_is_a_conflict(
     plugins: Plugins, host: Host
 ) -> None:
     name, other = "iso-named", "iso-foreign"
@@ -88,7 +88,7 @@ def test_a_foreign_service_of_the_same_plugin_name_is_a_conflict(
     until_ready(plugins, name)
 
 
-def test_one_that_a_policy_refuses_keeps_no_other_out(plugins: Plugins, host: Host) -> None:
+def test_a_sidecar_that_a_policy_refuses_blocks_no_other(plugins: Plugins, host: Host) -> None:
     bad, good = "iso-a-refused", "iso-b-welcome"
     with refusing_containers(plugins, f"cnpg-plugin-{bad}", within="deployments"):
         plugins.apply(sidecar(bad), sidecar(good))

@@ -1,7 +1,7 @@
-"""Sidecars that do not work never keep CloudNativePG from its work, nor does an operator that dies.
+"""Neither broken sidecars nor an operator that dies keep CloudNativePG from working.
 
-A container in its pod can do what no plugin elsewhere can: keep it from starting. All kinds of
-broken plugins come at once here, on a real CloudNativePG, which has to serve a Cluster meanwhile.
+Unlike a plugin elsewhere, a container in its pod can keep it from starting. Here all kinds of
+broken plugins are added at once to a real CloudNativePG, which has to serve a Cluster meanwhile.
 """
 
 from dataclasses import dataclass
@@ -30,15 +30,15 @@ from tests.support.resources import IMAGE, Manifest, behaviour, postgres
 pytestmark = [pytest.mark.cnpg("sidecars"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
 
 SLACK = 3.0
-"""Seconds by which two rollouts of the same kind may differ here."""
+"""Seconds by which two rollouts of the same kind may differ."""
 
 LEADING = 10.0
-"""Seconds by which two changes of CloudNativePG's leader may differ here."""
+"""Seconds by which two changes of CloudNativePG's leader may differ."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin with a fault, and where it is told."""
+    """A plugin with a fault, and the condition that reports it."""
 
     name: str
     fault: dict[str, Any]
@@ -52,7 +52,7 @@ class Broken:
 
     @property
     def healthy(self) -> dict[str, Any]:
-        """The fields that make it work."""
+        """The fields that fix it."""
         return {"image": IMAGE, "env": behaviour(self.name)}
 
 
@@ -61,7 +61,7 @@ def acting(name: str, **settings: str) -> dict[str, Any]:
 
 
 # Kubernetes starts them in the order of their names, and none after one that cannot be made: those
-# after it are tried once it was taken out.
+# after it are tried once it was removed.
 BROKEN = (
     Broken(
         "bad-crash",
@@ -79,10 +79,10 @@ BROKEN = (
     ),
     Broken(
         "bad-name",
-        acting("bad-name", SAMPLE_NAME="somebody-else.example.com"),
+        acting("bad-name", SAMPLE_NAME="another.example.com"),
         "HandshakeSucceeded",
         ("SocketMissing", "IdentityMismatch"),
-        "somebody-else.example.com",
+        "another.example.com",
     ),
     Broken(
         "bad-silent",
@@ -96,7 +96,7 @@ LATE = "merely-late"
 NAMES = [broken.name for broken in BROKEN]
 
 
-def test_all_kinds_of_broken_ones_leave_cloudnativepg_at_work_and_are_cured_in_one_roll(
+def test_cloudnativepg_keeps_working_beside_broken_sidecars_and_one_roll_fixes_them(
     plugins: Plugins,
 ) -> None:
     beating, original = "e2e-beating", template(plugins.api)
@@ -114,25 +114,25 @@ def test_all_kinds_of_broken_ones_leave_cloudnativepg_at_work_and_are_cured_in_o
             plugins.patch(broken.name, **broken.healthy)
         until_ready(plugins, *NAMES, LATE, within=2 * MINUTE)
         wait.until("the Cluster is reconciled", heart.beating, within=MINUTE)
-        gap, pause, cured = host.longest_unavailable, heart.longest_pause(), host.rolls - ill
+        gap, pause, fixed = host.longest_unavailable, heart.longest_pause(), host.rolls - ill
     numbers = (
         f"without an available replica {gap:.1f} s, a plain restart {plain_gap:.1f} s; Cluster not "
-        f"reconciled {pause:.1f} s, plain {plain_pause:.1f} s; {ill} rolls while broken, {cured} "
+        f"reconciled {pause:.1f} s, plain {plain_pause:.1f} s; {ill} rolls while broken, {fixed} "
         "for the cure"
     )
     assert gap <= plain_gap + SLACK * wait.PATIENCE, numbers
     assert pause <= plain_pause + LEADING * wait.PATIENCE, numbers
     assert ill == 2, f"the second takes out what cannot run; {numbers}"
-    assert cured == 1, numbers
+    assert fixed == 1, numbers
     plugins.remove(*NAMES, LATE)
     until_template(plugins, original, within=1)
     until_rolled(plugins)
 
 
 def _restart_plainly(plugins: Plugins, beating: str) -> tuple[float, float]:
-    """Restart as a person does; tell the longest times without a replica, and without a beat.
+    """Restart as a user does; return the longest times without a replica, and without a reconcile.
 
-    The restart's mark is taken away again, which is another restart.
+    The restart's annotation is removed again, which is another restart.
     """
     with Heartbeat(plugins.api, beating) as heart, Host(plugins.api) as plain:
         wait.until("the Cluster is reconciled", heart.beating, within=MINUTE)
@@ -144,26 +144,24 @@ def _restart_plainly(plugins: Plugins, beating: str) -> tuple[float, float]:
 
 
 def _until_told(plugins: Plugins, broken: Broken) -> None:
-    def told() -> bool:
+    def reported() -> bool:
         found = plugins.condition(broken.name, broken.condition)
         return found.get("reason") in broken.reasons and broken.said in found["message"]
 
     wait.until(
         f"{broken.condition} of {broken.name} is one of {broken.reasons}: {broken.said}",
-        told,
+        reported,
         within=3 * MINUTE,
         explain=lambda: plugins.explain(broken.name),
     )
 
 
-def test_one_that_crashes_does_not_take_the_former_pod_with_it(
-    plugins: Plugins, host: Host
-) -> None:
-    """Its pod is ready for a moment whenever it is up, and Kubernetes would end the other one."""
+def test_a_crashing_sidecar_does_not_end_the_previous_pod(plugins: Plugins, host: Host) -> None:
+    """Its pod is briefly ready whenever it runs, and Kubernetes would then end the other one."""
     crashing, original = BROKEN[0], template(plugins.api)
     plugins.apply(crashing.manifest)
-    wait.until("it stands", lambda: host.rolls, within=MINUTE)
-    wait.until("it was taken out", lambda: host.rolls > 1, within=MINUTE, pause=0.5)
+    wait.until("it is placed", lambda: host.rolls, within=MINUTE)
+    wait.until("it was removed", lambda: host.rolls > 1, within=MINUTE, pause=0.5)
     _until_told(plugins, crashing)
     until_rolled(plugins)
     until_template(plugins, original, within=1)
@@ -171,31 +169,31 @@ def test_one_that_crashes_does_not_take_the_former_pod_with_it(
     assert host.longest_unavailable < SLACK * wait.PATIENCE
 
 
-def test_one_that_cannot_be_started_is_soon_taken_out_where_nothing_else_serves(
+def test_a_sidecar_that_cannot_start_is_removed_quickly_where_no_other_pod_serves(
     plugins: Plugins, host: Host
 ) -> None:
     name, original = "bad-command", template(plugins.api)
     with scaled_to_nothing(plugins):
         plugins.apply(sidecar(name, command=["/no-such-program"]))
-        wait.until("it stands", lambda: template(plugins.api) != original, within=MINUTE)
+        wait.until("it is placed", lambda: template(plugins.api) != original, within=MINUTE)
     found = plugins.condition(name, "Available")
     assert found["reason"] == "CrashLoop"
     assert "/no-such-program" in found["message"]
-    assert "It was taken out of Deployment" in found["message"]
+    assert "It was removed from Deployment" in found["message"]
     assert template(plugins.api) == original
     assert host.rolls == 1
     plugins.remove(name)
     assert host.rolls == 1
 
 
-def test_an_operator_that_is_killed_around_a_roll_rolls_once(
+def test_an_operator_killed_around_a_roll_rolls_once(
     operator: Operator, plugins: Plugins, host: Host
 ) -> None:
     name = "killing"
     plugins.apply(sidecar(name))
-    noted = "the operator has noted what it is about to do"
+    recorded = "the operator has recorded what it is about to do"
     wait.until(
-        noted, lambda: "sidecar" in plugins.plugin(name).get("status", {}), within=10, pause=0.02
+        recorded, lambda: "sidecar" in plugins.plugin(name).get("status", {}), within=10, pause=0.02
     )
     assert host.rolls == 0
     operator.kill()

@@ -1,7 +1,7 @@
-"""Sidecars outlive what people do to CloudNativePG's Deployment, or say who took them out.
+"""Sidecars survive changes of CloudNativePG's Deployment, or report who removed them.
 
-Whoever applies CloudNativePG's manifest again leaves alone what it does not name; whoever replaces
-the Deployment takes the sidecars out, and they are put back, but not for ever.
+Applying CloudNativePG's manifest again keeps what it does not name; replacing the Deployment
+removes the sidecars, and they are restored, but not forever.
 """
 
 import json
@@ -59,13 +59,13 @@ def pair(original: Object, module_plugins: Plugins) -> Iterator[Plugins]:
 
 
 def until_serving(plugins: Plugins) -> None:
-    """Wait until both are Ready and a Cluster that is made now can use them."""
+    """Wait until both are Ready and a Cluster that is created now can use them."""
     until_ready(plugins, ONE, OTHER, within=2 * MINUTE)
     for name in (ONE, OTHER):
         plugins.until_reported(name, USER, IMAGE_VERSION, within=MINUTE)
 
 
-def test_they_outlive_upgrades_and_rollbacks_of_helm(
+def test_sidecars_survive_helm_upgrades_and_rollbacks(
     operator: Operator, plugins: Plugins, original: Object
 ) -> None:
     name, cluster, release = "under-helm", operator.cluster, "cnpg"
@@ -94,7 +94,7 @@ def test_they_outlive_upgrades_and_rollbacks_of_helm(
 
 
 def _change(chart: Path) -> None:
-    """Make the chart another version, as far as the pod template is concerned."""
+    """Make the chart another version, by a change of the pod template."""
     file = chart / "manifest.json"
     objects = json.loads(file.read_text())
     (deployment,) = (each for each in objects if each["kind"] == "Deployment")
@@ -106,7 +106,7 @@ def test_applying_the_manifest_again_changes_nothing(
     operator: Operator, pair: Plugins, host: Host
 ) -> None:
     manifest = json.dumps(manifested())
-    for _ in range(2):  # the second knows what the first applied
+    for _ in range(2):  # the second one knows what the first one applied
         pair.kubectl("apply", "-f", "-", input=manifest)
     pair.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=manifest)
     operator.writes_until_calm(operator.audit.mark())
@@ -116,26 +116,26 @@ def test_applying_the_manifest_again_changes_nothing(
 
 
 def manifested() -> Object:
-    """The Deployment as CloudNativePG's manifest has it."""
+    """The Deployment of CloudNativePG's manifest."""
     (found,) = (each for each in manifest_objects() if each["kind"] == "Deployment")
     return found
 
 
 def replace(plugins: Plugins) -> None:
-    """Replace the Deployment by the manifest's."""
+    """Replace the Deployment with the manifest's."""
     plugins.kubectl("replace", "-f", "-", input=json.dumps(manifested()))
 
 
-def test_cloudnativepg_comes_back_by_itself_while_nobody_operates(
+def test_cloudnativepg_restarts_by_itself_while_the_operator_is_down(
     operator: Operator, pair: Plugins, host: Host
 ) -> None:
     scale = ("scale", f"deployment/{operator.deployment}", "--namespace", operator.namespace)
     pair.kubectl(*scale, "--replicas=0")
-    former = {pod["metadata"]["name"] for pod in pods(pair.api)}
-    pair.kubectl("delete", "pods", *former, *WHERE, "--force", "--grace-period=0")
+    previous = {pod["metadata"]["name"] for pod in pods(pair.api)}
+    pair.kubectl("delete", "pods", *previous, *WHERE, "--force", "--grace-period=0")
     try:
         until_rolled(pair)
-        # It talks to them: a Cluster that is made now shows both.
+        # It calls them: a Cluster that is created now shows both.
         cluster = "e2e-outlive-later"
         users = (plugin_name(ONE), plugin_name(OTHER))
         pair.apply(postgres(cluster, *users, imageName="localhost/none:17"))
@@ -150,7 +150,7 @@ def test_cloudnativepg_comes_back_by_itself_while_nobody_operates(
     assert host.rolls == 0
 
 
-def test_a_replaced_deployment_gets_them_back_until_it_was_replaced_three_times(
+def test_sidecars_are_restored_until_the_deployment_was_replaced_three_times(
     operator: Operator, pair: Plugins, host: Host
 ) -> None:
     for times in (1, 2):
@@ -167,7 +167,7 @@ def test_a_replaced_deployment_gets_them_back_until_it_was_replaced_three_times(
     operator.writes_until_calm(operator.audit.mark())
     assert host.rolls == 5
 
-    # Whoever follows the message is done.
+    # The advice of the message works.
     for name in (ONE, OTHER):
         pair.patch(name, resources={"requests": {"cpu": "5m"}})
     until_serving(pair)

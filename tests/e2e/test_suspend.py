@@ -1,4 +1,4 @@
-"""`suspend` takes the operator's hands off, and says so."""
+"""`suspend` stops the operator's changes, and is reported."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_a_suspended_plugin_is_left_alone_until_it_is_resumed(
     assert plugins.find("Certificate", f"{NAME}-client-tls") is not None
 
 
-def test_a_plugin_that_is_suspended_from_the_start_makes_nothing(plugins: Plugins) -> None:
+def test_a_plugin_suspended_from_the_start_creates_nothing(plugins: Plugins) -> None:
     plugins.apply(plugin(NAME, suspend=True))
     plugins.until_condition(NAME, "Ready", "Suspended", within=10)
     plugins.never(

@@ -1,10 +1,10 @@
-"""A live plugin changes its provider, its issuer, its keys and its names, and no call notices.
+"""A live plugin changes its provider, its issuer, its keys and its names, and no call fails.
 
 Three plugins, called four times a second with CloudNativePG's rules, go through their switches
-side by side. A switch is over when CloudNativePG presents, and the plugin serves, certificates of
+concurrently. A switch is over when CloudNativePG presents, and the plugin serves, certificates of
 the new kind. Only where the pods have to mount other Secrets and may not overlap (strategy
 Recreate, the default) calls may fail, for as long as the pod's restart takes: Kubernetes changes
-what a pod mounts by making another pod.
+what a pod mounts by creating another pod.
 """
 
 from pathlib import Path
@@ -31,18 +31,18 @@ DEFAULT_CHAIN, OWN_CHAIN = "cnpg-plugins", "cnpg-plugins-selfmanaged"
 USERS_ROOT, USERS_INTERMEDIATE = "users-root", "users-intermediate"
 
 RESTARTED_WITHIN = 30.0
-"""Seconds that a pod which is replaced, not overlapped, may keep calls from being answered."""
+"""Seconds for which calls may fail while a pod is replaced without an overlap."""
 
 OVERLAPPING = {
     "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-    # Kubernetes ends a pod while it still takes it out of the Service: it has to wait for that.
+    # Kubernetes ends a pod while it is still in the Service, so the pod has to wait.
     "podTemplate": {
         "spec": {
             "containers": [{"name": "plugin", "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}]
         }
     },
 }
-"""Pods that can be replaced without a moment in which nobody answers."""
+"""Pods that can be replaced without an outage."""
 
 SWITCHES = (
     Switch(
@@ -119,8 +119,8 @@ SWITCHES = (
 
 
 @pytest.fixture(scope="module")
-def brought(module_plugins: Plugins) -> None:
-    """What users bring: a root, an intermediate, both as issuers, and pairs in Secrets."""
+def user_secrets(module_plugins: Plugins) -> None:
+    """What users provide: a root, an intermediate, both as issuers, and pairs in Secrets."""
     root = authority(USERS_ROOT)
     intermediate = authority(USERS_INTERMEDIATE, root)
     module_plugins.apply(
@@ -136,11 +136,11 @@ def brought(module_plugins: Plugins) -> None:
 @pytest.fixture(scope="module")
 def switching(
     operator: Operator,
-    brought: None,
+    user_secrets: None,
     module_plugins: Plugins,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Switching:
-    """All switches, done: those of one plugin one after the other, of several side by side."""
+    """All completed switches: those of one plugin in sequence, those of several concurrently."""
     module_plugins.apply(plugin(ISSUERS), plugin(PROVIDERS, **OVERLAPPING), plugin(NAMES))
     module_plugins.until_ready(*LANES)
     peers = Peers(operator.cluster, operator.api)
@@ -153,7 +153,7 @@ def switching(
 
 
 def carried_out(switching: Switching, switch: Switch) -> Outcome:
-    """How a switch went; those that were not reached have failed as well."""
+    """The result of a switch; those that were not reached have failed as well."""
     outcome = switching.outcomes.get(switch)
     if outcome is None:
         pytest.fail("an earlier switch of the same plugin failed", pytrace=False)
@@ -185,7 +185,7 @@ def test_no_call_fails_once_a_switched_plugin_is_ready(
 
 
 def until_presented(operator: Operator, peers: Peers) -> None:
-    """Wait until the certificate is issued, and have the kubelet bring it at once."""
+    """Wait until the certificate is issued, and make the kubelet deliver it at once."""
     issuer = peers.certificates(USERS_INTERMEDIATE)[0].subject
 
     def issued() -> bool:
@@ -204,9 +204,9 @@ def until_presented(operator: Operator, peers: Peers) -> None:
 
 
 def test_no_call_fails_while_pods_present_what_the_operator_has_not_read_yet(
-    operator: Operator, brought: None, plugins: Plugins, tmp_path: Path
+    operator: Operator, user_secrets: None, plugins: Plugins, tmp_path: Path
 ) -> None:
-    """A kubelet may bring the first certificate of a new issuer the moment it is issued."""
+    """A kubelet may deliver the first certificate of a new issuer the moment it is issued."""
     certificate = f"{collection('Certificate')}/{UNREAD}-server-tls"
     plugins.apply(plugin(UNREAD))
     plugins.until_ready(UNREAD)
@@ -220,7 +220,7 @@ def test_no_call_fails_while_pods_present_what_the_operator_has_not_read_yet(
             within=30,
             pause=0.005,
         )
-        with operator.standing_still():
+        with operator.paused():
             until_presented(operator, peers)
             probe.until_answered(UNREAD, within=15)
         plugins.until_ready(UNREAD)

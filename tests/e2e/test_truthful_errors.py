@@ -1,6 +1,6 @@
-"""Requests that are refused or fail turn the condition that needs them, and nothing else.
+"""Refused or failed requests affect the condition that needs them, and nothing else.
 
-And whatever others say, a condition repeats it in printable words that fit.
+And a condition repeats any text of others in a printable and short form.
 """
 
 import json
@@ -27,7 +27,7 @@ HOOKED_NEW: Final = "errors-hooked"
 HOOK: Final = "e2e-absent-webhook"
 NOISE: Final = "\x1b[31m\u202eevil\u2028\r\n" + "x" * 30_000
 ROLE: Final = "/apis/rbac.authorization.k8s.io/v1/namespaces/cnpg-system/roles/cnpg-plugin-operator"
-TOLD_WITHIN: Final = 90.0
+REPORTED_WITHIN: Final = 90.0
 LEVELS: Final = 2_000
 
 
@@ -48,15 +48,15 @@ def world(module_plugins: Plugins) -> Plugins:
 
 
 def statuses(plugins: Plugins, name: str) -> dict[str, str]:
-    """What each condition of a resource says."""
+    """The messages of a resource's conditions."""
     return {kind: c["status"] for kind, c in conditions(plugins.plugin(name)).items()}
 
 
-def test_a_refused_write_turns_its_stage_alone(operator: Operator, world: Plugins) -> None:
+def test_a_refused_write_fails_only_its_own_condition(operator: Operator, world: Plugins) -> None:
     before = conditions(world.plugin(READY))
     with refused(operator, Write("apps", "deployments", READY)):
         world.patch(READY, podAnnotations={"example.com/changed": "yes"})
-        found = world.until_condition(READY, "Available", "ClusterError", within=TOLD_WITHIN)
+        found = world.until_condition(READY, "Available", "ClusterError", within=REPORTED_WITHIN)
         now = conditions(world.plugin(READY))
         assert "refused by a test" in found["message"]
         assert f"{NAMESPACE}/{READY}" in found["message"]
@@ -72,18 +72,20 @@ def test_a_refused_write_turns_its_stage_alone(operator: Operator, world: Plugin
         assert now["Registered"] == before["Registered"]
         assert world.plugin(READY)["status"]["plugin"]
         assert world.labelled(READY)
-    world.until_ready(READY, within=TOLD_WITHIN)
+    world.until_ready(READY, within=REPORTED_WITHIN)
 
 
-def test_a_deletion_names_the_missing_right_and_goes_on_once_it_is_there(world: Plugins) -> None:
+def test_a_deletion_names_the_missing_right_and_continues_once_it_is_granted(
+    world: Plugins,
+) -> None:
     with without_right(world, "services", "delete"):
         world.delete("CNPGPlugin", LEAVING)
-        found = world.until_condition(LEAVING, "Accepted", "Deleting", within=TOLD_WITHIN)
+        found = world.until_condition(LEAVING, "Accepted", "Deleting", within=REPORTED_WITHIN)
         assert found["status"] == "False"
         assert f"{NAMESPACE}/{LEAVING}" in found["message"]
         assert 'cannot delete resource "services"' in found["message"]
         assert statuses(world, LEAVING)["Ready"] == "False"
-    world.until_gone("CNPGPlugin", LEAVING, within=TOLD_WITHIN)
+    world.until_gone("CNPGPlugin", LEAVING, within=REPORTED_WITHIN)
     assert world.find("Service", LEAVING) is None
 
 
@@ -127,19 +129,19 @@ def may(plugins: Plugins, verb: str, resource: str) -> bool:
     return bool(json.loads(answer)["status"]["allowed"])
 
 
-def test_a_field_that_kubernetes_does_not_know_is_named_on_a_new_resource(world: Plugins) -> None:
-    found = world.until_condition(UNKNOWN_FIELD, "Available", "InvalidSpec", within=TOLD_WITHIN)
+def test_an_unknown_field_is_named_on_a_new_resource(world: Plugins) -> None:
+    found = world.until_condition(UNKNOWN_FIELD, "Available", "InvalidSpec", within=REPORTED_WITHIN)
     assert "noSuchField" in found["message"]
     assert statuses(world, UNKNOWN_FIELD)["Accepted"] == "True"
 
 
 def test_a_name_that_is_an_object_is_an_invalid_spec(world: Plugins) -> None:
-    found = world.until_condition(WRONG_NAME, "Accepted", "InvalidSpec", within=TOLD_WITHIN)
+    found = world.until_condition(WRONG_NAME, "Accepted", "InvalidSpec", within=REPORTED_WITHIN)
     assert "podTemplate" in found["message"]
 
 
 def test_a_spec_of_two_thousand_levels_is_an_invalid_spec(world: Plugins) -> None:
-    """Python reads at most 1,000 of them, unless it is told to read more."""
+    """Python reads at most 1,000 levels by default."""
     deep = '{"a":' * LEVELS + "1" + "}" * LEVELS
     manifest = marked(plugin(TOO_DEEP, podTemplate={"spec": "DEEP"}))
     before = sys.getrecursionlimit()
@@ -147,15 +149,15 @@ def test_a_spec_of_two_thousand_levels_is_an_invalid_spec(world: Plugins) -> Non
     try:
         text = json.dumps(manifest).replace('"DEEP"', deep)
         world.kubectl("create", "-f", "-", input=text)
-        found = world.until_condition(TOO_DEEP, "Accepted", "InvalidSpec", within=TOLD_WITHIN)
+        found = world.until_condition(TOO_DEEP, "Accepted", "InvalidSpec", within=REPORTED_WITHIN)
         assert "levels" in found["message"]
         assert is_ready(world.plugin(KEPT))
     finally:
-        world.remove(TOO_DEEP, within=TOLD_WITHIN)
+        world.remove(TOO_DEEP, within=REPORTED_WITHIN)
         sys.setrecursionlimit(before)
 
 
-def test_an_absent_webhook_is_told_of_on_new_and_on_ready_resources(
+def test_an_unreachable_webhook_is_reported_on_new_and_on_ready_resources(
     world: Plugins,
 ) -> None:
     hook = json.dumps(marked(absent_webhook(KEPT, HOOKED_NEW)))
@@ -164,7 +166,7 @@ def test_an_absent_webhook_is_told_of_on_new_and_on_ready_resources(
         world.apply(plugin(HOOKED_NEW))
         world.patch(KEPT, podAnnotations={"example.com/changed": "yes"})
         for name in (KEPT, HOOKED_NEW):
-            found = world.until_condition(name, "Available", "ClusterError", within=TOLD_WITHIN)
+            found = world.until_condition(name, "Available", "ClusterError", within=REPORTED_WITHIN)
             assert "failed calling webhook" in found["message"], name
             assert statuses(world, name)["Accepted"] == "True", name
         assert statuses(world, KEPT)["Registered"] == "True"
@@ -174,7 +176,7 @@ def test_an_absent_webhook_is_told_of_on_new_and_on_ready_resources(
 
 
 def absent_webhook(*objects: str) -> dict[str, Any]:
-    """A webhook that nothing answers, for the Deployments of some plugins."""
+    """A webhook without a server, for the Deployments of some plugins."""
     rule = {
         "apiGroups": ["apps"],
         "apiVersions": ["v1"],
@@ -200,16 +202,18 @@ def absent_webhook(*objects: str) -> dict[str, Any]:
     }
 
 
-def test_what_a_plugin_says_is_printable_and_short(world: Plugins) -> None:
-    world.until_condition(NOISY_NAME, "HandshakeSucceeded", "IdentityMismatch", within=TOLD_WITHIN)
+def test_text_from_a_plugin_is_printable_and_short(world: Plugins) -> None:
+    world.until_condition(
+        NOISY_NAME, "HandshakeSucceeded", "IdentityMismatch", within=REPORTED_WITHIN
+    )
     events = [
         event["message"]
         for event in world.api.list(collection("Event"))
         if event["source"].get("component") == "cnpg-plugin-operator"
     ]
-    told = [text for name in (NOISY_NAME, NOISY_VERSION) for text in texts_of(world, name)]
-    assert any("evil" in text for text in told)
-    for text in (*told, *events):
+    reported = [text for name in (NOISY_NAME, NOISY_VERSION) for text in texts_of(world, name)]
+    assert any("evil" in text for text in reported)
+    for text in (*reported, *events):
         assert text.isprintable(), text
         assert len(text.encode()) <= 1024, text
 

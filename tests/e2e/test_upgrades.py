@@ -1,4 +1,4 @@
-"""A newer image on its way to databases: shown, told of, held where a person wants to decide."""
+"""A newer image that reaches databases: shown, reported, blocked until approval if requested."""
 
 import pytest
 
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.cnpg("rolled")
 CNPG = "cnpg-controller-manager"
 WHERE = ("--namespace", "cnpg-system")
 SOON = 5.0
-"""Seconds that a plugin may take to go once nobody uses it."""
+"""Seconds until a plugin is deleted once it is unused."""
 
 
 def use(plugins: Plugins, name: str, cluster: str) -> None:
-    """Let a Cluster use the plugin, and wait until CloudNativePG has talked to it."""
+    """Let a Cluster use the plugin, and wait until CloudNativePG has called it."""
     plugins.apply(postgres(cluster, plugin_name(name), imageName="localhost/none:17"))
     plugins.until_reported(name, cluster, IMAGE_VERSION, within=90)
 
@@ -40,8 +40,8 @@ def test_clusters_show_a_newer_image_without_a_restart(plugins: Plugins) -> None
     plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=90)
     plugins.until_ready(name)
 
-    # Not `blocked`: CloudNativePG leaves the phase of a Cluster without running pods as it was when
-    # the plugin was away for its restart.
+    # Not `blocked`: CloudNativePG keeps the phase that a Cluster without running pods got during
+    # the plugin's restart.
     wait.until(
         "no Cluster is behind any more",
         lambda: "outdated" not in plugins.plugin(name)["status"]["clusters"],
@@ -52,16 +52,16 @@ def test_clusters_show_a_newer_image_without_a_restart(plugins: Plugins) -> None
     assert plugins.plugin(name)["status"]["clusters"]["using"] == 1
     assert plugins.get("Deployment", CNPG)["metadata"]["generation"] == before
     uid = plugins.plugin(name)["metadata"]["uid"]
-    told = [
+    reported = [
         event["message"]
         for event in plugins.api.list(f"{CORE}/namespaces/cnpg-system/events")
         if event["reason"] == "UpgradingPlugin" and event["involvedObject"].get("uid") == uid
     ]
-    assert len(told) == 1
-    assert f"image {IMAGE} becomes {NEWER_IMAGE}; 1 Cluster uses the plugin" in told[0]
+    assert len(reported) == 1
+    assert f"image {IMAGE} becomes {NEWER_IMAGE}; 1 Cluster uses the plugin" in reported[0]
 
 
-def test_a_newer_image_is_held_until_it_is_approved(operator: Operator, plugins: Plugins) -> None:
+def test_a_newer_image_waits_for_approval(operator: Operator, plugins: Plugins) -> None:
     name, cluster = "approved", "e2e-approved"
     plugins.apply(plugin(name, upgradePolicy="Manual"))
     plugins.until_ready(name)
@@ -77,7 +77,7 @@ def test_a_newer_image_is_held_until_it_is_approved(operator: Operator, plugins:
     plugins.until_reported(name, cluster, NEWER_IMAGE_VERSION, within=90)
 
 
-def test_the_last_user_gone_the_plugin_goes_at_once(plugins: Plugins) -> None:
+def test_a_plugin_is_deleted_at_once_after_its_last_cluster(plugins: Plugins) -> None:
     name, cluster = "last-user", "e2e-last-user"
     plugins.apply(plugin(name))
     plugins.until_ready(name)
@@ -90,7 +90,7 @@ def test_the_last_user_gone_the_plugin_goes_at_once(plugins: Plugins) -> None:
 
 
 @pytest.mark.parametrize("protected", [True, False])
-def test_with_cloudnativepg_scaled_to_nothing_a_deletion_does_not_hang(
+def test_a_deletion_completes_with_cloudnativepg_scaled_to_zero(
     plugins: Plugins, *, protected: bool
 ) -> None:
     name = f"orphan-{protected}".lower()

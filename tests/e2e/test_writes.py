@@ -67,7 +67,7 @@ def test_a_pass_with_nothing_to_do_writes_nothing(
 
 
 @pytest.mark.usefixtures("second")
-def test_the_chain_goes_with_the_last_plugin_and_not_before(
+def test_the_chain_is_deleted_with_the_last_plugin_and_not_earlier(
     operator: Operator, module_plugins: Plugins
 ) -> None:
     def chain() -> list[str]:

@@ -1,7 +1,7 @@
-"""Server-side apply as the operator leans on it, against a real API server.
+"""Server-side apply as the operator relies on it, against a real API server.
 
-What is wanted is compared with objects as the API server returns them, defaults filled in and
-quantities rewritten: a comparison that is too strict writes for ever, one that is too lax repairs
+Desired objects are compared with those that the API server returns, with defaults filled in and
+quantities normalized: a comparison that is too strict writes forever, one that is too lax restores
 nothing.
 """
 
@@ -43,10 +43,10 @@ NAME = "applied"
 Result = TypeVar("Result")
 
 UNSCHEDULED: dict[str, Any] = {"nodeSelector": {"example.com/nowhere": "true"}}
-"""No pod is started: only what the API server makes of objects matters here."""
+"""No pod is started: only the API server's handling of objects matters here."""
 
 RICH: dict[str, Any] = {
-    # Quantities that come back otherwise, values that do not come back at all.
+    # Quantities that are returned in another form, values that are not returned at all.
     "resources": {
         "requests": {"cpu": "1000m", "memory": "1024Mi", "ephemeral-storage": "0.5Gi"},
         "limits": {"cpu": 2, "memory": "2Gi"},
@@ -117,7 +117,7 @@ RICH: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def resource(cluster: Cluster, api: Api) -> Iterator[Object]:
-    """An owner for the children; the operator has no business in its namespace."""
+    """An owner for the children; its namespace is not managed by the operator."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     api.apply(f"{CORE}/namespaces/{NAMESPACE}", namespace, "tests", force=True)
     cluster.kubectl("delete", "cnpgplugin", "--all", "--namespace", NAMESPACE)
@@ -136,7 +136,7 @@ def run(cluster: Cluster) -> "Run":
 
 
 class Run:
-    """Runs the operator's own client, inside the cluster's network."""
+    """Runs the operator's own client inside the cluster's network."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -169,7 +169,7 @@ def children(described: Plugin) -> list[Object]:
 
 
 @pytest.mark.parametrize("spec", [{}, RICH], ids=["shortest", "rich"])
-def test_what_was_just_applied_does_not_differ_from_what_is_wanted(
+def test_a_just_applied_object_equals_the_desired_one(
     run: Run, api: Api, resource: Object, spec: dict[str, Any]
 ) -> None:
     wanted = children(parsed(resource, **spec))
@@ -192,7 +192,7 @@ def test_what_was_just_applied_does_not_differ_from_what_is_wanted(
 
 
 def spec_version(body: Object) -> object:
-    """Grows with each change of the spec; controllers only change the status."""
+    """Increases with each change of the spec; controllers only change the status."""
     metadata = body["metadata"]
     return metadata.get("generation") or metadata.get("resourceVersion")
 
@@ -207,7 +207,7 @@ def fresh(api: Api, resource: Object) -> Iterator[Object]:
 
 
 def deployed(run: Run, api: Api, described: Plugin) -> Object:
-    """Apply the Deployment in the way the operator does: knowing what is there."""
+    """Apply the Deployment as the operator does: knowing the live object."""
     body = build_deployment(described)
     live = api.find(path_of(body))
 
@@ -240,7 +240,7 @@ def deployed(run: Run, api: Api, described: Plugin) -> Object:
         ),
     ],
 )
-def test_an_edited_field_is_found_and_put_right(
+def test_an_edited_field_is_detected_and_restored(
     run: Run, api: Api, fresh: Object, change: dict[str, Any], path: str
 ) -> None:
     body = deployed(run, api, parsed(fresh))
@@ -251,13 +251,13 @@ def test_an_edited_field_is_found_and_put_right(
 
 
 def test_the_strategy_can_be_changed_both_ways(run: Run, api: Api, fresh: Object) -> None:
-    """The API server fills in fields of the one that it then forbids with the other."""
+    """The API server fills in fields for the one strategy that it then forbids for the other."""
     for strategy in ("RollingUpdate", "Recreate", "RollingUpdate", "Recreate"):
         body = deployed(run, api, parsed(fresh, strategy={"type": strategy}))
         assert api.get(path_of(body))["spec"]["strategy"]["type"] == strategy
 
 
-def test_what_others_add_survives(run: Run, api: Api, fresh: Object) -> None:
+def test_fields_of_other_managers_survive(run: Run, api: Api, fresh: Object) -> None:
     body = deployed(run, api, parsed(fresh))
     path = path_of(body)
     container = {"name": "sidecar", "image": "localhost/pause:1"}
@@ -283,7 +283,9 @@ def test_what_others_add_survives(run: Run, api: Api, fresh: Object) -> None:
     assert find_drift(wanted, live) is None
 
 
-def test_what_the_spec_no_longer_asks_for_vanishes(run: Run, api: Api, fresh: Object) -> None:
+def test_fields_that_the_spec_no_longer_requests_are_removed(
+    run: Run, api: Api, fresh: Object
+) -> None:
     more = parsed(
         fresh,
         env=[{"name": "GONE", "value": "x"}],
@@ -304,9 +306,7 @@ def test_what_the_spec_no_longer_asks_for_vanishes(run: Run, api: Api, fresh: Ob
     assert "example.com/gone" not in (template["metadata"].get("annotations") or {})
 
 
-def test_a_withdrawn_announcement_leaves_no_label_behind(
-    run: Run, api: Api, resource: Object
-) -> None:
+def test_a_withdrawn_announcement_leaves_no_label(run: Run, api: Api, resource: Object) -> None:
     described = parsed(resource)
     shown = build_service(described, build_endpoint(described))
     hidden = build_service(described, None)
@@ -386,7 +386,7 @@ def test_a_restart_owns_two_annotations_and_nothing_else(run: Run, api: Api, sta
     assert unchanged == before["spec"]
 
 
-def test_a_restart_of_a_deployment_that_is_gone_makes_none(
+def test_restarting_a_missing_deployment_does_not_create_it(
     run: Run, api: Api, stand_in: str
 ) -> None:
     before = api.get(stand_in)
@@ -397,9 +397,7 @@ def test_a_restart_of_a_deployment_that_is_gone_makes_none(
     assert api.find(stand_in) is None
 
 
-def test_a_restart_of_a_deployment_that_was_made_anew_is_refused(
-    run: Run, api: Api, stand_in: str
-) -> None:
+def test_restarting_a_recreated_deployment_is_refused(run: Run, api: Api, stand_in: str) -> None:
     deployment = api.get(stand_in)
     stale = copy.deepcopy(deployment)
     stale["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000"
@@ -408,25 +406,25 @@ def test_a_restart_of_a_deployment_that_was_made_anew_is_refused(
     assert api.get(stand_in)["metadata"]["generation"] == deployment["metadata"]["generation"]
 
 
-def test_a_finalizer_and_a_status_are_owned_apart(run: Run, api: Api, resource: Object) -> None:
+def test_finalizer_and_status_have_separate_owners(run: Run, api: Api, resource: Object) -> None:
     path = f"{collection('CNPGPlugin', NAMESPACE)}/second"
     body = api.create(collection("CNPGPlugin", NAMESPACE), plugin("second", NAMESPACE))
     described = parse_plugin(body)
     foreign = {"metadata": {"finalizers": ["example.com/theirs"]}}
     api.patch(path, foreign)
 
-    async def hold(writer: Writer) -> None:
+    async def add_finalizer(writer: Writer) -> None:
         await writer.add_finalizer(described)
         await writer.report(described, {"observedGeneration": 1})
 
-    async def release(writer: Writer) -> None:
+    async def remove_finalizer(writer: Writer) -> None:
         await writer.remove_finalizer(described)
 
-    run(hold)
+    run(add_finalizer)
     held = api.get(path)
     assert set(held["metadata"]["finalizers"]) == {"example.com/theirs", names.resource.FINALIZER}
     assert held["status"]["observedGeneration"] == 1
-    run(release)
+    run(remove_finalizer)
     released = api.get(path)
     assert released["metadata"]["finalizers"] == ["example.com/theirs"]
     assert released["status"]["observedGeneration"] == 1
@@ -444,10 +442,8 @@ def test_an_unknown_field_is_an_error_that_names_it(run: Run, resource: Object) 
         run(apply)
 
 
-def test_a_role_binding_cannot_be_turned_to_another_role(
-    run: Run, api: Api, resource: Object
-) -> None:
-    """Why bindings bear their role's name: the API server keeps `roleRef` as it was made."""
+def test_a_role_binding_cannot_change_its_role(run: Run, api: Api, resource: Object) -> None:
+    """Why bindings have their role's name: the API server never changes `roleRef`."""
     described = parsed(resource, roles=["one"], serviceAccount={"create": True})
     binding = next(b for b in build_access(described, ()) if b["kind"] == "RoleBinding")
 

@@ -1,4 +1,4 @@
-"""The CNPGPlugin as users meet it: defaults, what cannot be changed, columns, the manual."""
+"""The CNPGPlugin as users see it: defaults, immutable fields, columns, `kubectl explain`."""
 
 import contextlib
 import json
@@ -31,14 +31,14 @@ def server(cluster: Kubectl) -> Iterator[Kubectl]:
 
 @pytest.fixture
 def stored(server: Kubectl) -> Iterator[Manifest]:
-    """A resource that exists, with nothing but a name and an image given."""
+    """A stored resource with only a name and an image."""
     text = to_text({"name": STORED})
     made: Manifest = json.loads(server.kubectl("create", "-f", "-", "-o", "json", input=text))
     yield made
     server.kubectl("delete", "cnpgplugin", STORED, "--timeout=300s")
 
 
-def test_defaults_appear(stored: Manifest) -> None:
+def test_defaults_are_filled_in(stored: Manifest) -> None:
     assert stored["spec"] == {
         "pluginName": "hello.example.com",
         "image": "example.com/hello:1",
@@ -70,7 +70,7 @@ def dry_run(server: Kubectl, case: dict[str, Any]) -> Manifest:
     return created
 
 
-def test_defaults_of_an_issuer_appear(server: Kubectl) -> None:
+def test_defaults_of_an_issuer_are_filled_in(server: Kubectl) -> None:
     created = dry_run(server, {"spec": {"tls": {"issuerRef": {"name": "mine"}}}})
     assert created["spec"]["tls"]["issuerRef"] == {
         "name": "mine",
@@ -79,7 +79,7 @@ def test_defaults_of_an_issuer_appear(server: Kubectl) -> None:
     }
 
 
-def test_null_is_the_same_as_leaving_out(server: Kubectl) -> None:
+def test_null_means_that_the_field_is_absent(server: Kubectl) -> None:
     nothing = {"tls": None, "handshake": None, "strategy": None, "replicas": None, "port": None}
     assert dry_run(server, {"spec": nothing})["spec"] == dry_run(server, {})["spec"]
 
@@ -98,7 +98,7 @@ def test_null_is_the_same_as_leaving_out(server: Kubectl) -> None:
         ),
     ],
 )
-def test_what_a_pod_means_by_itself_is_kept(server: Kubectl, part: dict[str, Any]) -> None:
+def test_fields_of_a_pod_are_kept_unchanged(server: Kubectl, part: dict[str, Any]) -> None:
     [name] = part
     assert dry_run(server, {"spec": part})["spec"][name] == part[name]
 
@@ -116,7 +116,7 @@ def test_the_plugin_name_cannot_be_changed(server: Kubectl) -> None:
 
 
 @pytest.mark.usefixtures("stored")
-def test_the_plugin_name_cannot_be_taken_away(server: Kubectl) -> None:
+def test_the_plugin_name_cannot_be_removed(server: Kubectl) -> None:
     with pytest.raises(ClusterError, match="Required value"):
         patch(server, {"spec": {"pluginName": None}})
 
@@ -182,7 +182,7 @@ STATUS: dict[str, Any] = {
 
 
 @pytest.mark.usefixtures("stored")
-def test_the_status_keeps_every_field_and_is_apart_from_the_spec(server: Kubectl) -> None:
+def test_the_status_keeps_every_field_and_is_separate_from_the_spec(server: Kubectl) -> None:
     changed = {"status": STATUS, "spec": {"port": 1}}
     patched = patch(server, changed, "--subresource=status", "--dry-run=server")
     assert patched["status"] == STATUS
@@ -236,7 +236,7 @@ def shown(server: Kubectl) -> Iterator[str]:
     server.kubectl("delete", "cnpgplugin", SHOWN, "--timeout=300s")
 
 
-def test_the_columns_show_what_one_wants_to_know(server: Kubectl, shown: str) -> None:
+def test_kubectl_get_shows_the_important_columns(server: Kubectl, shown: str) -> None:
     wide = cells(server.kubectl("get", "cnpgplugin", shown, "-o", "wide"))
     assert {**wide, "AGE": ""} == {
         "NAME": shown,
@@ -309,9 +309,9 @@ def test_the_server_publishes_every_description(server: Kubectl) -> None:
         "cnpgplugin.status.cnpg.lastRestart.reason",
     ],
 )
-def test_kubectl_explains(server: Kubectl, path: str) -> None:
+def test_kubectl_explain_describes(server: Kubectl, path: str) -> None:
     def explained() -> str:
-        # The API server leaves a new kind out of its OpenAPI document for a moment, now and then.
+        # The API server sometimes omits a new kind from its OpenAPI document for a moment.
         with contextlib.suppress(ClusterError):
             return " ".join(server.kubectl("explain", path).split())
         return ""

@@ -1,4 +1,4 @@
-"""What the API server lets pass as a CNPGPlugin, and what it says of the rest."""
+"""What the API server accepts as a CNPGPlugin, and how it refuses the rest."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,32 +20,32 @@ def server(cluster: Kubectl) -> Iterator[Kubectl]:
 
 
 def table(name: str) -> list[Any]:
-    """The cases of a file, each under its sentence."""
+    """The cases of a file, by their sentences."""
     cases = yaml.safe_load((DATA / name).read_text())
     return [pytest.param(case, id=case["it"]) for case in cases]
 
 
 @pytest.mark.parametrize("case", table("crd_refused.yaml"))
-def test_refused(server: Kubectl, case: dict[str, Any]) -> None:
+def test_the_crd_refuses(server: Kubectl, case: dict[str, Any]) -> None:
     with pytest.raises(ClusterError) as refusal:
         server.kubectl("create", "--dry-run=server", "-f", "-", input=to_text(case))
     assert case["says"] in str(refusal.value)
 
 
 @pytest.mark.parametrize("case", table("crd_accepted.yaml"))
-def test_accepted(server: Kubectl, case: dict[str, Any]) -> None:
+def test_the_crd_accepts(server: Kubectl, case: dict[str, Any]) -> None:
     out = server.kubectl("create", "--dry-run=server", "-f", "-", input=to_text(case))
     assert f"cnpgplugin.cnpgplugin.dev/{manifest(case)['metadata']['name']} created" in out
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
-def test_samples_apply_as_they_are(server: Kubectl, sample: Path) -> None:
+def test_samples_apply_unchanged(server: Kubectl, sample: Path) -> None:
     out = server.kubectl("apply", "--dry-run=server", "-f", str(sample))
     assert "cnpgplugin.cnpgplugin.dev/" in out
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
-def test_samples_apply_on_the_server_side(server: Kubectl, sample: Path) -> None:
+def test_samples_apply_server_side(server: Kubectl, sample: Path) -> None:
     out = server.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(sample))
     assert "serverside-applied" in out
 

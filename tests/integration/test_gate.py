@@ -42,7 +42,7 @@ def directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def plugin(directory: Path, **variables: str) -> Iterator[None]:
-    """Start the sample plugin as a sidecar is started."""
+    """Start the sample plugin like a sidecar."""
     program = sample_plugin(VERSION)
     build([program])
     with subprocess.Popen(
@@ -58,7 +58,7 @@ def plugin(directory: Path, **variables: str) -> Iterator[None]:
 
 
 def verdict(directory: Path, deadline: str, name: str = NAME) -> HandshakeOutcome:
-    """Let the gate wait, and read what it leaves."""
+    """Run the gate, and read its verdicts."""
     log = directory / "termination-log"
     options = ["--directory", directory, "--deadline", deadline, "--termination-log", log]
     command = [sys.executable, "-m", "cnpg_plugin_operator", "await-sockets"]
@@ -73,14 +73,14 @@ def verdict(directory: Path, deadline: str, name: str = NAME) -> HandshakeOutcom
     return decode_verdicts(log.read_text())[name]
 
 
-def test_a_plugin_in_go_hands_on_what_it_says_of_itself(directory: Path) -> None:
+def test_the_gate_reports_the_identity_of_a_go_plugin(directory: Path) -> None:
     with plugin(directory, SAMPLE_START_DELAY="1s"):
         outcome = verdict(directory, "30s")
     assert outcome.succeeded, outcome.message
     assert outcome.identity == IDENTITY
 
 
-def test_a_service_that_a_plugin_in_go_lacks_keeps_nothing_waiting(directory: Path) -> None:
+def test_a_service_that_a_go_plugin_lacks_delays_nothing(directory: Path) -> None:
     with plugin(directory, SAMPLE_MISBEHAVE="failing-capability"):
         outcome = verdict(directory, "10m")
     assert outcome.reason is Reason.CAPABILITY_FAILED
@@ -97,7 +97,7 @@ DEFECTS = [
 @pytest.mark.parametrize(
     ("variables", "reason"), [row[1:] for row in DEFECTS], ids=[row[0] for row in DEFECTS]
 )
-def test_at_the_deadline_the_gate_opens_for_a_plugin_in_go_that(
+def test_the_gate_opens_at_its_deadline_for_a_go_plugin_that(
     variables: dict[str, str], reason: Reason, directory: Path
 ) -> None:
     with plugin(directory, **variables):
@@ -105,7 +105,7 @@ def test_at_the_deadline_the_gate_opens_for_a_plugin_in_go_that(
     assert outcome.reason is reason, outcome.message
 
 
-def test_a_plugin_in_go_that_calls_itself_otherwise_is_known_by_its_socket(directory: Path) -> None:
+def test_a_go_plugin_with_another_name_is_identified_by_its_socket(directory: Path) -> None:
     with plugin(directory):
         outcome = verdict(directory, "2s", "other.cnpgplugin.dev")
     assert outcome.reason is Reason.IDENTITY_MISMATCH

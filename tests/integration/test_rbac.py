@@ -1,4 +1,4 @@
-"""What the installed operator's account may do, and what it may not: asked of the API server."""
+"""What the installed operator's account may and may not do, according to the API server."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def may(operator: Operator, what: str, namespace: str | None) -> bool:
     return bool(answer["status"]["allowed"])
 
 
-def test_the_question_is_the_one_that_kubectl_asks(operator: Operator) -> None:
+def test_the_access_review_equals_kubectl_auth_can_i(operator: Operator) -> None:
     argv = ("auth", "can-i", "delete", "secrets", "--namespace", CNPG, f"--as={ACCOUNT}")
     assert operator.cluster.kubectl(*argv).strip() == "yes"
     assert may(operator, "delete secrets", CNPG)
@@ -48,13 +48,13 @@ IN_ITS_NAMESPACE = [
             "certificates.cert-manager.io",
             "issuers.cert-manager.io",
             "rolebindings.rbac.authorization.k8s.io",
-            # Those that both sides trust each other by, and the operator's own certificates.
+            # The Secrets of the pairs, and the operator's own certificates.
             "secrets",
         )
         for verb in ("get", "list", "watch", "create", "patch", "delete")
     ),
     "watch pods",
-    # An annotation makes the kubelet bring mounted certificates up to date.
+    # An annotation makes the kubelet update mounted certificates.
     "patch pods",
     "list events",
     "create events",
@@ -142,24 +142,24 @@ NOWHERE_ELSE = [
 
 
 @pytest.mark.parametrize("what", IN_ITS_NAMESPACE)
-def test_the_operator_may_do_its_work_where_cloudnativepg_runs(
-    operator: Operator, what: str
-) -> None:
+def test_the_operator_may_do_its_work_in_managed_namespaces(operator: Operator, what: str) -> None:
     assert may(operator, what, CNPG)
 
 
 @pytest.mark.parametrize("what", EVERYWHERE)
-def test_the_operator_may_look_everywhere_at_what_it_needs(operator: Operator, what: str) -> None:
+def test_the_operator_has_the_cluster_wide_rights_that_it_needs(
+    operator: Operator, what: str
+) -> None:
     assert may(operator, what, None)
 
 
 @pytest.mark.parametrize("what", NOT_IN_ITS_NAMESPACE)
-def test_the_operator_may_do_no_more_where_cloudnativepg_runs(
+def test_the_operator_may_do_nothing_else_in_managed_namespaces(
     operator: Operator, what: str
 ) -> None:
     assert not may(operator, what, CNPG)
 
 
 @pytest.mark.parametrize("what", NOWHERE_ELSE)
-def test_the_operator_may_touch_nothing_in_other_namespaces(operator: Operator, what: str) -> None:
+def test_the_operator_has_no_rights_in_other_namespaces(operator: Operator, what: str) -> None:
     assert not may(operator, what, ELSEWHERE)

@@ -1,10 +1,10 @@
-"""What no plugin may ask of its node, control by control: specs, and what the refusal says."""
+"""What no plugin may request from its node, control by control: specs, and the message."""
 
 from typing import Any, Final
 
 Spec = dict[str, Any]
 Row = tuple[str, Spec, str]
-"""What is tried, the part of the spec that tries it, and words of the refusal."""
+"""What is tried, the part of the spec that tries it, and parts of the message."""
 
 
 def _pod(**fields: object) -> Spec:
@@ -180,4 +180,4 @@ ACCEPTED: Final[dict[str, list[tuple[str, Spec]]]] = {
     ],
     "Node Name": [("a selector", {"nodeSelector": {"kubernetes.io/hostname": "node-1"}})],
 }  # fmt: skip
-"""What stays possible beside it."""
+"""What stays allowed."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 Manifest = dict[str, Any]
 
 NAMESPACE: Final = "cnpg-system"
-"""Where CloudNativePG runs, hence its plugins."""
+"""The namespace of CloudNativePG, and so of its plugins."""
 
 IMAGE: Final = "localhost/sample-plugin:0.1.0"
 IMAGE_VERSION: Final = "0.1.0"
@@ -21,15 +21,15 @@ def plugin_name(name: str) -> str:
 
 
 def behaviour(name: str, **settings: str) -> list[Manifest]:
-    """The sample plugin's environment: its name, and how it is to behave (tests/plugins/sample)."""
+    """The sample plugin's environment: its name and its behaviour (tests/plugins/sample)."""
     chosen = {"SAMPLE_NAME": plugin_name(name), **settings}
     return [{"name": key, "value": value} for key, value in chosen.items()]
 
 
 def plugin(name: str, namespace: str = NAMESPACE, /, **spec: Any) -> Manifest:
-    """A `CNPGPlugin` of the sample image: the shortest useful one, and what the test changes.
+    """A `CNPGPlugin` of the sample image: the shortest useful one, with the test's changes.
 
-    A field that is given as None is left out.
+    A field that is None is omitted.
     """
     fields = {
         "pluginName": plugin_name(name),
@@ -68,7 +68,7 @@ def postgres(name: str, *plugins: str, **spec: object) -> Manifest:
 def service(
     name: str, *, labels: Mapping[str, str] | None = None, namespace: str = NAMESPACE
 ) -> Manifest:
-    """Somebody else's Service."""
+    """A foreign Service."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

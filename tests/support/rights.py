@@ -1,7 +1,7 @@
-"""The rights that an account has, and those of them that it used, as the API server tells of both.
+"""The rights that an account has, and those of them that it used, according to the API server.
 
-The audit log says of each request which binding allowed it, so a right that two roles grant is
-unused in one of them.
+The audit log names the binding that allowed each request, so a right that two roles grant is unused
+in one of them.
 """
 
 import json
@@ -23,7 +23,7 @@ _BOUND: Final = {"rolebindings": "roles", "clusterrolebindings": "clusterroles"}
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """A verb for a resource of an API group; a subresource stands behind a slash."""
+    """A verb for a resource of an API group; a subresource follows a slash."""
 
     group: str
     resource: str
@@ -46,7 +46,7 @@ class Granted:
         return f"{self.right} ({self.binding})"
 
     def covers(self, refusal: "Refusal") -> bool:
-        """Whether this allows what was refused: then the right was away for a while."""
+        """Whether this allows what was refused: then the right was removed for a while."""
         everywhere = self.binding.startswith("Cluster")
         here = everywhere or self.binding.endswith(f'/{refusal.namespace}"')
         return here and self.right == refusal.right
@@ -54,7 +54,7 @@ class Granted:
 
 @dataclass(frozen=True, order=True)
 class Refusal:
-    """A right that was asked for and not there."""
+    """A right that was needed but not granted."""
 
     right: Right
     namespace: str
@@ -71,10 +71,10 @@ class Uses:
     refused: frozenset[Refusal]
 
     def find_unused(self, granted: Iterable[Granted]) -> set[Granted]:
-        """What was not used of what is granted.
+        """The granted rights that were not used.
 
-        The API server looks for `bind` while it creates a binding, and no log says in which role it
-        found it.
+        The API server checks `bind` while it creates a binding, and no log says which role granted
+        it.
         """
         bound = {use.right for use in self.granted if use.right.verb == "bind"}
         return {each for each in granted if each not in self.granted and each.right not in bound}
@@ -90,7 +90,7 @@ def expand(rules: Iterable[Mapping[str, Any]]) -> Iterator[Right]:
 
 
 def read_granted(api: Api, namespace: str, account: str) -> set[Granted]:
-    """What the bindings that name an account give it, by the roles as the API server has them."""
+    """The rights that an account gets from its bindings, by the roles in the cluster."""
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
     root = f"/apis/{RBAC}/v1"
     found = set()
@@ -107,7 +107,7 @@ def read_granted(api: Api, namespace: str, account: str) -> set[Granted]:
 
 
 def read_uses(log: Path, user: str, since: int) -> Uses:
-    """What a user did from a place of the audit log on."""
+    """What a user did after a position in the audit log."""
     granted: set[Granted] = set()
     refused: set[Refusal] = set()
     with log.open("rb") as file:
@@ -118,18 +118,18 @@ def read_uses(log: Path, user: str, since: int) -> Uses:
             entry = json.loads(line)
             if entry["user"]["username"] != user or "objectRef" not in entry:
                 continue
-            notes = entry.get("annotations", {})
+            annotations = entry.get("annotations", {})
             rights = set(_rights_of(entry))
-            if notes.get(_DECISION) == "forbid":
+            if annotations.get(_DECISION) == "forbid":
                 namespace = entry["objectRef"].get("namespace", "")
                 refused |= {Refusal(right, namespace) for right in rights}
-            elif found := _BINDING.search(notes.get(_REASON, "")):
+            elif found := _BINDING.search(annotations.get(_REASON, "")):
                 granted |= {Granted(right, found[1]) for right in rights}
     return Uses(frozenset(granted), frozenset(refused))
 
 
 def _rights_of(entry: Mapping[str, Any]) -> Iterator[Right]:
-    """The right of a request, and those that the API server looks for while it carries it out."""
+    """The right of a request, and those that the API server checks while it performs it."""
     target, verb = entry["objectRef"], entry["verb"]
     group, resource = target.get("apiGroup", ""), target["resource"]
     name = "/".join(filter(None, (resource, target.get("subresource"))))

@@ -1,6 +1,6 @@
 """Long tables of the end-to-end tests: a sample in every run, all rows with `make thorough`.
 
-And the costly property tests: some of their examples in CI, all of them everywhere else.
+The same for costly property tests: some of their examples in CI, all of them elsewhere.
 """
 
 import os
@@ -8,26 +8,26 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 THOROUGH: Final = bool(os.environ.get("CNPGP_THOROUGH"))
-"""Whether this run takes its time (`make thorough`)."""
+"""Whether this run is thorough (`make thorough`)."""
 
 CI: Final = bool(os.environ.get("CI")) and not THOROUGH
-"""Whether this run judges a change: then examples are few and always the same ones."""
+"""Whether this run checks a change in CI: examples are then few and always the same."""
 
 Row = TypeVar("Row")
 
 
 def rows(table: Sequence[Row], sample: Sequence[Row]) -> Sequence[Row]:
-    """Give all rows of a table in a thorough run, else its sample."""
+    """Return all rows of a table in a thorough run, else its sample."""
     if any(row not in table for row in sample):
         raise ValueError("the sample holds a row that the table lacks")
     return table if THOROUGH else sample
 
 
 def times(thorough: int, usual: int) -> int:
-    """Give how often to repeat something: more often in a thorough run."""
+    """Return how often to repeat something: more often in a thorough run."""
     return thorough if THOROUGH else usual
 
 
 def examples(number: int) -> int:
-    """Give how many examples to try: a quarter in CI."""
+    """Return how many examples to try: a quarter in CI."""
     return number // 4 if CI else number

@@ -1,4 +1,4 @@
-"""Waiting for the cluster: a deadline, a look several times a second, and words when it is over."""
+"""Waiting for the cluster: polling several times a second, a deadline, and a message after it."""
 
 import os
 import threading
@@ -9,18 +9,18 @@ from typing import Final, TypeVar
 Found = TypeVar("Found")
 
 PAUSE = 0.1
-"""Seconds between two looks."""
+"""Seconds between two polls."""
 
 BESIDE_OTHERS: Final = "PYTEST_XDIST_WORKER" in os.environ
 """Whether this is one of several processes that run tests."""
 
 PATIENCE: Final = 3 if BESIDE_OTHERS else 1
-"""How many times as long something may take beside other clusters on the same machine. All seconds
-in the tests are those of a cluster that has the machine for itself."""
+"""Factor for all time limits beside other clusters on the same machine. The seconds in the tests
+are those of a cluster that has the machine to itself."""
 
 
 class TooLateError(AssertionError):
-    """Something did not happen in time; the message says how things stood instead."""
+    """Something did not happen in time; the message describes the state instead."""
 
 
 def until(
@@ -31,10 +31,10 @@ def until(
     explain: Callable[[], str] = str,
     pause: float = PAUSE,
 ) -> Found:
-    """Look until something (anything true) is found, and return it.
+    """Poll until something (anything true) is found, and return it.
 
-    Within so many seconds, or more beside other clusters (`PATIENCE`); raises `TooLateError` with
-    what `explain` tells.
+    Within this many seconds, or more beside other clusters (`PATIENCE`); raises `TooLateError` with
+    the text of `explain`.
     """
     within *= PATIENCE
     started = time.monotonic()
@@ -54,7 +54,7 @@ def unchanged(
     within: float,
     explain: Callable[[], str] = str,
 ) -> Found:
-    """Look until the answer has been the same for some seconds, and return it."""
+    """Poll until the answer has been the same for some seconds, and return it."""
     last = look()
     since = time.monotonic()
 
@@ -70,7 +70,7 @@ def unchanged(
 
 
 def never(what: str, look: Callable[[], object], *, seconds: float, pause: float = PAUSE) -> None:
-    """Look for some seconds, and fail at once if anything (true) is found."""
+    """Poll for some seconds, and fail at once if anything (true) is found."""
     ends = time.monotonic() + seconds
     ticks = threading.Event()
     while time.monotonic() < ends:

@@ -1,4 +1,4 @@
-"""Whatever is downloaded for a build or a test is locked by hash, and the locks agree."""
+"""Every download for a build or a test is locked by hash, and the locks agree."""
 
 import re
 import subprocess
@@ -16,19 +16,19 @@ LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"
 
 
 def locked(lock: str) -> dict[str, str]:
-    """The versions that a lock holds."""
+    """The versions in a lock."""
     found = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / lock).read_text(), re.MULTILINE)
     return dict(found)
 
 
-def test_the_build_lock_is_made_from_what_the_build_requires() -> None:
+def test_the_build_lock_matches_the_build_requirements() -> None:
     requires = PROJECT["build-system"]["requires"]
     assert PROJECT["dependency-groups"]["build"] == requires
     assert dict(each.split("==") for each in requires).items() <= locked(LOCKS[1]).items()
 
 
 @pytest.mark.parametrize("lock", LOCKS[:2])
-def test_what_is_tested_is_what_is_built_and_run(lock: str) -> None:
+def test_the_tests_use_the_versions_of_the_build_and_the_image(lock: str) -> None:
     assert locked(lock).items() <= locked(LOCKS[2]).items()
 
 
@@ -39,7 +39,7 @@ def test_each_locked_package_has_a_hash(lock: str) -> None:
     assert not [entry for entry in entries if "--hash=sha256:" not in entry]
 
 
-def test_the_image_is_built_from_nothing_that_is_not_locked() -> None:
+def test_the_image_is_built_only_from_locked_packages() -> None:
     """Each call of pip installs by hash, or downloads nothing."""
     steps = [step for step in DOCKERFILE.replace("\\\n", " ").splitlines() if "bin/pip " in step]
     calls = [call for step in steps for call in step.split("&&")]
@@ -77,7 +77,7 @@ def test_a_base_image_without_digest_is_refused(base: str, says: str) -> None:
     assert (done.returncode, says in done.stderr) == (1 if says else 0, True)
 
 
-def test_a_changed_input_of_the_image_makes_another_one() -> None:
+def test_a_changed_input_produces_another_image() -> None:
     let_through = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert {*let_through} - {"operator"} == {*_INPUTS} - {".dockerignore", "Dockerfile"}
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The README is where users look a reason up: it must know every one of them, and only those."""
+"""Users look up reasons in the README, so it explains every one of them, and no others."""
 
 import re
 from pathlib import Path
@@ -18,12 +18,12 @@ def test_every_reason_is_explained_once(reason: Reason) -> None:
     assert EXPLAINED.count(reason.value) == 1
 
 
-def test_no_reason_is_explained_that_does_not_exist() -> None:
+def test_only_existing_reasons_are_explained() -> None:
     assert set(EXPLAINED) <= {reason.value for reason in Reason}
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:|#)([^)]+)\)", README))
-def test_links_into_the_repository_lead_somewhere(target: str) -> None:
+def test_links_into_the_repository_resolve(target: str) -> None:
     assert (ROOT / target).exists()
 
 

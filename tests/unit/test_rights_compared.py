@@ -68,7 +68,7 @@ def test_each_use_counts_for_the_binding_that_allowed_it(log: Path) -> None:
     }
 
 
-def test_what_was_not_used_is_found_and_a_role_may_be_bound_by_another_binding(log: Path) -> None:
+def test_unused_rights_are_found_for_each_binding(log: Path) -> None:
     group, uses = BINDINGS["apiGroup"], read_uses(log, USER, 0)
     bind = Granted(Right(group, "roles", "bind"), CLUSTER_ROLE)
     other = Granted(Right(group, "clusterroles", "bind"), CLUSTER_ROLE)
@@ -77,7 +77,7 @@ def test_what_was_not_used_is_found_and_a_role_may_be_bound_by_another_binding(l
     assert uses.find_unused({bind, other, idle, *uses.granted}) == {other, idle}
 
 
-def test_a_request_without_the_right_to_it_is_told_apart_from_one_that_failed(log: Path) -> None:
+def test_a_forbidden_request_is_distinguished_from_a_failed_one(log: Path) -> None:
     assert read_uses(log, USER, 0).refused == {Refusal(Right("", "secrets", "create"), "app")}
 
 
@@ -90,14 +90,14 @@ def test_a_right_in_one_namespace_allows_nothing_in_another() -> None:
     assert not wide.covers(Refusal(Right("", "secrets", "get"), "app"))
 
 
-def test_what_was_before_the_run_does_not_count(log: Path) -> None:
+def test_requests_before_the_run_do_not_count(log: Path) -> None:
     first = log.read_bytes().index(b"\n") + 1
     uses = read_uses(log, USER, first).granted
     assert Granted(Right("", "pods", "delete"), ROLE) not in uses
     assert Granted(Right("", "pods", "get"), CLUSTER_ROLE) in uses
 
 
-def test_a_rule_is_as_many_rights_as_it_has_combinations() -> None:
+def test_a_rule_has_one_right_for_each_combination() -> None:
     rule = {"apiGroups": ["", "apps"], "resources": ["a", "b/status"], "verbs": ["get", "list"]}
     rights = set(expand([rule, rule]))
     assert len(rights) == 8
@@ -111,7 +111,7 @@ ALL = sorted(E2E.glob("test_*.py"))
 
 
 def item_of(module: Path) -> SimpleNamespace:
-    """A test of a module, as far as its place in the order is concerned."""
+    """A test of a module, reduced to what determines its place in the order."""
     marks = {"cnpg": pytest.mark.cnpg("any" if module == COMPARISON else "untouched").mark}
     return SimpleNamespace(path=module, get_closest_marker=marks.get)
 
@@ -125,7 +125,7 @@ def item_of(module: Path) -> SimpleNamespace:
         pytest.param([COMPARISON], [], id="it alone"),
     ],
 )
-def test_the_comparison_comes_last_or_not_at_all(chosen: list[Path], compared: list[Path]) -> None:
+def test_the_comparison_runs_last_or_not_at_all(chosen: list[Path], compared: list[Path]) -> None:
     items: list[Any] = [item_of(path) for path in chosen]
     config: Any = Mock()
     conftest.pytest_collection_modifyitems(config, items)

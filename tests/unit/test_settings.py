@@ -18,7 +18,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert read_settings({"CNPGP_NAMESPACES": "", "CNPGP_DEFAULT_TLS_PROVIDER": ""}) == Settings()
 
 
-def test_what_the_chart_writes_is_read() -> None:
+def test_the_variables_of_the_chart_are_read() -> None:
     settings = read_settings(
         {
             "CNPGP_NAMESPACES": "one, two",
@@ -89,9 +89,7 @@ def test_every_variable_has_a_flag_and_every_flag_a_variable() -> None:
         pytest.param("CNPGP_HTTP_ADDRESS", ":99999", "[host]:port", id="a port out of range"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named_with_what_it_may_be(
-    name: str, value: str, says: str
-) -> None:
+def test_an_invalid_value_is_named_with_the_allowed_ones(name: str, value: str, says: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({name: value})
 

@@ -1,4 +1,4 @@
-"""Log lines are lines, whatever others say in them."""
+"""A log line is one line, whatever text it contains."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ def record(message: str, *, failing: bool = False, **extra: object) -> logging.L
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_a_line_of_text_is_printable(failing: bool) -> None:  # noqa: FBT001
+def test_a_text_line_is_printable(failing: bool) -> None:  # noqa: FBT001
     lines = TextFormatter().format(record(EVIL, failing=failing, plugin=EVIL)).split("\n")
 
     assert all(line.isprintable() for line in lines)
@@ -27,7 +27,7 @@ def test_a_line_of_text_is_printable(failing: bool) -> None:  # noqa: FBT001
     assert all(len(line.encode()) <= 3 * TEXT_LIMIT for line in lines)
 
 
-def test_a_line_of_json_holds_printable_texts() -> None:
+def test_a_json_line_contains_printable_texts() -> None:
     found = json.loads(JSONFormatter().format(record(EVIL, failing=True, plugin=EVIL, wait=0.5)))
 
     assert found["msg"].isprintable()

@@ -10,7 +10,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.api.times import format_time, read_noted_count, read_noted_time, read_time
+from cnpg_plugin_operator.api.times import (
+    format_time,
+    read_recorded_count,
+    read_recorded_time,
+    read_time,
+)
 from cnpg_plugin_operator.api.untrusted import mapping, printable
 
 FIRST_ATTEMPT: Final = 1
@@ -41,17 +46,17 @@ def read_restart_record(
     A roll, which is for no revisions, is only information for users.
     """
     section = mapping(status.get("cnpg"))
-    noted = mapping(section.get("lastRestart"))
-    at = read_noted_time(noted.get("time"), now)
-    revisions = mapping(noted.get("revisions"))
+    recorded = mapping(section.get("lastRestart"))
+    at = read_recorded_time(recorded.get("time"), now)
+    revisions = mapping(recorded.get("revisions"))
     if at is None or not revisions or section.get("deployment") != deployment:
         return None
     return RestartRecord(
         at=at,
         revisions=revisions,
-        attempt=read_noted_count(noted.get("attempt"), FIRST_ATTEMPT),
-        generation=read_noted_count(noted.get("generation")),
-        given_up=frozenset(str(name) for name in noted.get("givenUp") or ()),
+        attempt=read_recorded_count(recorded.get("attempt"), FIRST_ATTEMPT),
+        generation=read_recorded_count(recorded.get("generation")),
+        given_up=frozenset(str(name) for name in recorded.get("givenUp") or ()),
     )
 
 
@@ -69,7 +74,7 @@ def build_restart_record(record: RestartRecord) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Quarantine:
     """A sidecar in quarantine: removed because it kept CloudNativePG from starting."""
 
     revision: str
@@ -96,31 +101,31 @@ class SidecarRecord:
     """Whether the last pass found the sidecar there."""
     reverts: int = 0
     """How often another writer removed it since the last change of the spec."""
-    held: Held | None = None
+    quarantine: Quarantine | None = None
 
 
 def read_sidecar_record(status: Mapping[str, Any]) -> SidecarRecord:
     """Read the record from a status (as `read_status` returns it); empty where there is none."""
     section = mapping(status.get("sidecar"))
     return SidecarRecord(
-        generation=read_noted_count(section.get("observedGeneration")),
+        generation=read_recorded_count(section.get("observedGeneration")),
         revision=str(section.get("revision", "")),
         present=bool(section.get("present")),
-        reverts=read_noted_count(section.get("reverts")),
-        held=_read_held(mapping(section.get("held"))),
+        reverts=read_recorded_count(section.get("reverts")),
+        quarantine=_read_quarantine(mapping(section.get("held"))),
     )
 
 
-def _read_held(section: Mapping[str, Any]) -> Held | None:
+def _read_quarantine(section: Mapping[str, Any]) -> Quarantine | None:
     at = read_time(section.get("time"))
     if at is None:
         return None
-    return Held(
+    return Quarantine(
         revision=str(section.get("revision", "")),
         reason=_read_reason(section.get("reason")),
         message=str(section.get("message", "")),
         at=at,
-        times=read_noted_count(section.get("times"), 1),
+        times=read_recorded_count(section.get("times"), 1),
     )
 
 
@@ -139,14 +144,14 @@ def build_sidecar_record(record: SidecarRecord) -> dict[str, Any]:
         section["revision"] = record.revision
     if record.reverts:
         section["reverts"] = record.reverts
-    if record.held is not None:
-        held = record.held
+    if record.quarantine is not None:
+        quarantine = record.quarantine
         section["held"] = {
-            "revision": held.revision,
-            "reason": held.reason.value,
-            "message": held.message,
-            "time": format_time(held.at),
-            "times": held.times,
+            "revision": quarantine.revision,
+            "reason": quarantine.reason.value,
+            "message": quarantine.message,
+            "time": format_time(quarantine.at),
+            "times": quarantine.times,
         }
     return section
 

@@ -24,7 +24,7 @@ _RESTART: Final = Section(
         "givenUp": Many(_WORD, 128),
     }
 )
-_HELD: Final = Section(
+_QUARANTINE: Final = Section(
     {"revision": _WORD, "reason": _WORD, "message": Text(), "time": _TIME, "times": Number()}
 )
 _CONDITION: Final = Section(
@@ -69,7 +69,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "present": Flag(),
             "revision": _WORD,
             "reverts": Number(),
-            "held": _HELD,
+            "held": _QUARANTINE,
         }
     ),
 }
@@ -141,8 +141,8 @@ def read_status(body: Mapping[str, Any]) -> dict[str, Any]:
     """
     status = STATUS.fit(body.get("status")) or {}
     for section, record in _TIMES:
-        noted = mapping(status.get(section)).get(record)
-        if noted is not None and read_time(mapping(noted).get("time")) is None:
+        recorded = mapping(status.get(section)).get(record)
+        if recorded is not None and read_time(mapping(recorded).get("time")) is None:
             del status[section][record]
     for role, pair in mapping(status.get("certificates")).items():
         times = ("notAfter", "renewalTime")

@@ -23,7 +23,7 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def tell_time(moment: datetime) -> str:
+def display_time(moment: datetime) -> str:
     """Write a time for users, with its date: `2026-11-26 14:05:09 UTC`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
@@ -49,13 +49,13 @@ def is_over(moment: datetime, now: datetime) -> bool:
         return False
 
 
-def read_noted_time(text: object, now: datetime) -> datetime | None:
+def read_recorded_time(text: object, now: datetime) -> datetime | None:
     """Read a recorded time; one in the future counts as none."""
     moment = read_time(text)
     return moment if moment is not None and is_over(moment, now) else None
 
 
-def read_noted_count(value: object, default: int = 0) -> int:
+def read_recorded_count(value: object, default: int = 0) -> int:
     """Read a recorded count; an invalid one counts as the default."""
     known = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNTED
     return int(str(value)) if known else default

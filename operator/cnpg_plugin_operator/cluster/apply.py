@@ -46,7 +46,7 @@ class Writer:
             live = await self._client.merge_patch(
                 kinds.kind_of(desired), metadata["name"], metadata.get("namespace"), surplus.patch
             )
-            self._guard.note(key, wanted)
+            self._guard.record(key, wanted)
             if find_drift(desired, live) is None:
                 return live, True
         if live is not None and _must_drop_rolling_update(desired, live):
@@ -60,7 +60,7 @@ class Writer:
         applied = await self._client.apply(
             kinds.kind_of(desired), desired, manager=names.managers.CHILDREN
         )
-        self._guard.note(key, wanted)
+        self._guard.record(key, wanted)
         return applied, True
 
     async def write_secret(self, desired: Object, live: Secret | None) -> Mapping[str, Any]:
@@ -78,7 +78,7 @@ class Writer:
             body = {**desired, "metadata": {**metadata, "resourceVersion": version}}
             written = await self._client.apply(kinds.SECRET, body, manager=names.managers.CHILDREN)
         # Every key is new, so all writes count as the same.
-        self._guard.note(key, "")
+        self._guard.record(key, "")
         return written
 
     async def restore_marks(self, live: Secret, marks: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -88,7 +88,7 @@ class Writer:
         self._guard.admit(key, uid, "metadata", live.body)
         patch = {"metadata": {**marks, "resourceVersion": live.metadata["resourceVersion"]}}
         restored = await self._client.merge_patch(kinds.SECRET, live.name, namespace, patch)
-        self._guard.note(key, uid)
+        self._guard.record(key, uid)
         return restored
 
     async def take_over(self, secret: Secret, marks: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -112,15 +112,15 @@ class Writer:
             kinds.POD, pod, namespace, {"metadata": {"annotations": annotations}}
         )
 
-    async def note_disturbance(self, service: Mapping[str, Any], note: str) -> None:
+    async def record_disturbance(self, service: Mapping[str, Any], record: str) -> None:
         """Record on a plugin's Service that others have its plugin's name; change nothing else.
 
         With the uid, a deleted Service is not created again.
         """
         metadata = {key: service["metadata"][key] for key in ("name", "namespace", "uid")}
-        metadata["annotations"] = {names.annotations.DISTURBED: note}
+        metadata["annotations"] = {names.annotations.DISTURBED: record}
         await self._client.apply(
-            kinds.SERVICE, {"metadata": metadata}, manager=names.managers.NOTES
+            kinds.SERVICE, {"metadata": metadata}, manager=names.managers.RECORDS
         )
 
     async def hide_service(self, service: Mapping[str, Any]) -> None:
@@ -128,7 +128,7 @@ class Writer:
         labels = dict.fromkeys((names.cnpg.PLUGIN_NAME, names.cnpg.PLUGIN_DOCUMENTED))
         await self._annotate(service, {names.annotations.SEEN_BY: None}, labels)
 
-    async def note_seen(self, service: Mapping[str, Any], pods: Iterable[str]) -> None:
+    async def record_seen(self, service: Mapping[str, Any], pods: Iterable[str]) -> None:
         """Record which of CloudNativePG's pods may have seen the label of a Service."""
         await self._annotate(service, {names.annotations.SEEN_BY: ",".join(sorted(pods))}, {})
 
@@ -178,11 +178,11 @@ class Writer:
 
         Raises `WriteLoopError` where it alternates; the caller then backs off.
         """
-        key, told = (names.resource.KIND, plugin.namespace, plugin.name), digest(status)
-        self._guard.admit(key, told, "status", None)
+        key, state = (names.resource.KIND, plugin.namespace, plugin.name), digest(status)
+        self._guard.admit(key, state, "status", None)
         self._facts.expect(plugin.namespace, plugin.name, status)
         await self._apply_status(plugin, status, names.managers.STATUS)
-        self._guard.note(key, told)
+        self._guard.record(key, state)
 
     async def report_shared(self, plugin: Resource, part: Mapping[str, Any]) -> None:
         """Write the part of a status that the namespace's pass owns, all of it at once.
@@ -193,7 +193,7 @@ class Writer:
         wanted = digest(part)
         self._guard.admit(key, wanted, "status.sidecar", None)
         await self._apply_status(plugin, part, names.managers.NAMESPACE)
-        self._guard.note(key, wanted)
+        self._guard.record(key, wanted)
 
     async def _apply_status(self, plugin: Resource, part: Mapping[str, Any], manager: str) -> None:
         metadata = {"name": plugin.name, "namespace": plugin.namespace, "uid": plugin.uid}

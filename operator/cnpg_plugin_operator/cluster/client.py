@@ -34,8 +34,8 @@ PAGE: Final = 100
 pages of 500, 136 MB."""
 
 RECURSION_LIMIT: Final = 12_000
-"""For `sys.setrecursionlimit`: the API server stores JSON of up to 10,000 levels; Python's own
-1,000 could not even read it."""
+"""For `sys.setrecursionlimit`: the API server stores JSON of up to 10,000 levels; Python's default
+of 1,000 could not even read it."""
 
 SILENCE: Final = 90.0
 """Seconds after which a silent watch counts as broken: the API server sends a bookmark a minute."""

@@ -103,8 +103,11 @@ async def _find(
 async def _read_leader(client: Client, namespace: str, known: set[str]) -> Leader | None:
     """Read the holder of the Lease and find its Deployment; None while there is no holder."""
     lease = await client.find(kinds.LEASE, names.cnpg.LEASE, namespace)
-    held = (lease or {}).get("spec") or {}
-    holder, since = str(held.get("holderIdentity") or ""), read_time(held.get("acquireTime"))
+    lease_spec = (lease or {}).get("spec") or {}
+    holder, since = (
+        str(lease_spec.get("holderIdentity") or ""),
+        read_time(lease_spec.get("acquireTime")),
+    )
     name = holder.partition("_")[0]
     pod = await client.find(kinds.POD, name, namespace) if name else None
     if pod is None:
@@ -154,7 +157,7 @@ def read_cnpg(
     """Read CloudNativePG's Deployment, its leading pod, and its pods as far as they are known."""
     metadata, status = deployment["metadata"], deployment.get("status") or {}
     spec, annotations = deployment.get("spec") or {}, metadata.get("annotations") or {}
-    template, noted = spec.get("template") or {}, _template_annotations(deployment)
+    template, recorded = spec.get("template") or {}, _template_annotations(deployment)
     settled, refusal = _is_settled(deployment), _read_refusal(status)
     return CNPGFacts(
         deployment=metadata["name"],
@@ -163,8 +166,8 @@ def read_cnpg(
         rolling=not settled,
         available=status.get("availableReplicas", 0) > 0,
         leader=_leader_facts(leader) if leader else None,
-        restarted_at=read_time(noted.get(names.annotations.RESTARTED_AT)),
-        restarted_for=read_revisions(noted.get(names.annotations.RESTARTED_FOR)),
+        restarted_at=read_time(recorded.get(names.annotations.RESTARTED_AT)),
+        restarted_for=read_revisions(recorded.get(names.annotations.RESTARTED_FOR)),
         namespace=metadata.get("namespace", ""),
         generation=int(metadata.get("generation", 0)),
         olm=_olm_owner(deployment),
@@ -267,8 +270,8 @@ def _leader_facts(leader: Leader) -> LeaderFacts:
 
 
 def _withdrawn(annotations: Mapping[str, Any]) -> dict[str, datetime]:
-    noted = read_revisions(annotations.get(names.annotations.WITHDRAWN))
-    times = ((name, read_time(text)) for name, text in noted.items())
+    recorded = read_revisions(annotations.get(names.annotations.WITHDRAWN))
+    times = ((name, read_time(text)) for name, text in recorded.items())
     return {name: moment for name, moment in times if moment is not None}
 
 

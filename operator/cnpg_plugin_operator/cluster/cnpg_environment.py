@@ -1,4 +1,4 @@
-"""Reads what only sidecars need to know of CloudNativePG: its pods, and what they find in them."""
+"""Reads facts about CloudNativePG that only sidecars need: its pods, and their environment."""
 
 import asyncio
 import re

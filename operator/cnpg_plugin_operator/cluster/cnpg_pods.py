@@ -1,4 +1,4 @@
-"""Reads CloudNativePG's pods: their sidecars, their gates, and what the kubelet says of them."""
+"""Reads CloudNativePG's pods: their sidecars, their gates, and the kubelet's messages."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Type, find_condition
 from cnpg_plugin_operator.api.status import read_status
-from cnpg_plugin_operator.api.times import read_noted_time, read_time
+from cnpg_plugin_operator.api.times import read_recorded_time, read_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.decide.facts.cnpg import (
     Announcement,
@@ -25,7 +25,7 @@ from cnpg_plugin_operator.decide.facts.plugin import (
     WorkloadFacts,
 )
 from cnpg_plugin_operator.decide.registration.announcement import read_touch
-from cnpg_plugin_operator.decide.sidecar.mode_change import FormerService
+from cnpg_plugin_operator.decide.sidecar.mode_change import PreviousService
 
 
 def read_secret(body: Mapping[str, Any] | None) -> dict[str, bytes] | None:
@@ -143,12 +143,12 @@ def plugin_of(body: Mapping[str, Any]) -> str:
     return str((body["metadata"].get("labels") or {}).get(names.labels.PLUGIN) or "")
 
 
-def read_former_service(body: Mapping[str, Any]) -> FormerService:
+def read_previous_service(body: Mapping[str, Any]) -> PreviousService:
     """Read the Service of a plugin that becomes a sidecar."""
     metadata = body["metadata"]
     annotations = metadata.get("annotations") or {}
     seen_by = annotations.get(names.annotations.SEEN_BY)
-    return FormerService(
+    return PreviousService(
         name=metadata["name"],
         labelled=names.cnpg.PLUGIN_NAME in (metadata.get("labels") or {}),
         announced=names.cnpg.PLUGIN_PORT in annotations and not metadata.get("deletionTimestamp"),
@@ -175,13 +175,13 @@ def _read_announcement(metadata: Mapping[str, Any], now: datetime) -> Announceme
     if names.cnpg.PLUGIN_NAME not in (metadata.get("labels") or {}):
         return None
     annotations = metadata.get("annotations") or {}
-    announced_at = read_noted_time(annotations.get(names.annotations.ANNOUNCED_AT), now)
+    announced_at = read_recorded_time(annotations.get(names.annotations.ANNOUNCED_AT), now)
     return Announcement(
         # An announcement without its time does not count, so that it is made again.
         revision=annotations.get(names.annotations.REVISION, "") if announced_at else "",
         endpoint=annotations.get(names.annotations.ENDPOINT, ""),
         announced_at=announced_at or datetime.min.replace(tzinfo=UTC),
-        changed_at=read_noted_time(annotations.get(names.annotations.CHANGED_AT), now),
+        changed_at=read_recorded_time(annotations.get(names.annotations.CHANGED_AT), now),
         annotations={key: annotations[key] for key in _ANNOUNCING if key in annotations},
         replaces=str(annotations.get(names.annotations.REPLACES, "")),
         touch=read_touch(annotations.get(names.annotations.TOUCHED)),

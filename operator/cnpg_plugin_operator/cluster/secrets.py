@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.times import read_noted_time, read_time
+from cnpg_plugin_operator.api.times import read_recorded_time, read_time
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned
 from cnpg_plugin_operator.decide.facts.plugin import Trust
@@ -87,7 +87,7 @@ def read_trust(secret: Secret | None, now: datetime) -> Trust | None:
         return None
     servers = read_certificates(secret.data.get(names.children.TRUSTED_SERVERS, b""))
     clients = read_certificates(secret.data.get(names.children.TRUSTED_CLIENTS, b""))
-    changed_at = read_noted_time(secret.annotations.get(names.annotations.TRUST_CHANGED), now)
+    changed_at = read_recorded_time(secret.annotations.get(names.annotations.TRUST_CHANGED), now)
     return Trust(servers, clients, changed_at) if servers and clients else None
 
 

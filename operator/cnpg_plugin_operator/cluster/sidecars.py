@@ -37,7 +37,7 @@ class SidecarSnapshot:
 
 
 class Sidecars:
-    """Reads for sidecars, and writes CloudNativePG's Deployment as far as they are concerned."""
+    """Reads for sidecars, and writes their part of CloudNativePG's Deployment."""
 
     def __init__(
         self, client: Client, reader: ClusterReader, *, guard: WriteGuard | None = None
@@ -89,7 +89,7 @@ class Sidecars:
         wanted = digest(template)
         if not dry_run:
             self._guard.admit(key, wanted, "its sidecars", None)
-        noted = {names.annotations.ROLLED_AT: format_time(rolled_at)} if rolled_at else {}
+        recorded = {names.annotations.ROLLED_AT: format_time(rolled_at)} if rolled_at else {}
         await self._client.apply(
             kinds.DEPLOYMENT,
             {
@@ -97,7 +97,7 @@ class Sidecars:
                     "name": cnpg.deployment,
                     "namespace": namespace,
                     "uid": cnpg.uid,
-                    "annotations": noted,
+                    "annotations": recorded,
                 },
                 "spec": {"template": template} if template else {},
             },
@@ -105,4 +105,4 @@ class Sidecars:
             dry_run=dry_run,
         )
         if not dry_run:
-            self._guard.note(key, wanted)
+            self._guard.record(key, wanted)

@@ -312,8 +312,8 @@ class ClusterReader:
         service = live.get(("Service", plugin.service_name))
         announcement = observe.read_service(service, self.clock()).announcement if service else None
         announced = announcement.annotations if announcement else {}
-        told = announced.get(names.cnpg.CLIENT_SECRET, plugin.client_secret)
-        wanted = {*plugin.secrets, told}
+        presented = announced.get(names.cnpg.CLIENT_SECRET, plugin.client_secret)
+        wanted = {*plugin.secrets, presented}
         found = await asyncio.gather(*(self.secret(plugin.namespace, name) for name in wanted))
         return dict(zip(wanted, found, strict=True))
 

@@ -54,7 +54,7 @@ class _Record:
 
 @dataclass(slots=True)
 class WriteGuard:
-    """Counts writes by object: each is admitted before and noted after it succeeded."""
+    """Counts writes by object: each is admitted before and recorded after it succeeded."""
 
     stopped: Callable[[Key], None] = lambda _: None
     """Called for each pause."""
@@ -83,7 +83,7 @@ class WriteGuard:
             self.stopped(key)
         raise errors.WriteLoopError(_describe(key, what, live))
 
-    def note(self, key: Key, digest: str) -> None:
+    def record(self, key: Key, digest: str) -> None:
         """Count a write that succeeded."""
         now = self.clock()
         self._forget(now)

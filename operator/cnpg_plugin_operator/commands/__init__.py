@@ -1,1 +1,1 @@
-"""The commands of the program, each put together from the parts below it."""
+"""The commands of the program, each composed of the layers below."""

@@ -1,10 +1,10 @@
-"""`await-sockets`: the gate that CloudNativePG's start waits at where plugins run in its own pod.
+"""`await-sockets`: the gate before CloudNativePG's start, where plugins run in its own pod.
 
 CloudNativePG looks for sockets once, when it starts; so this init container waits until each plugin
-answers on its own, links the sockets of the declared plugins where CloudNativePG looks, and leaves
-a verdict on each as its termination message. It ends with status 0 whatever happens, also to
-itself: a plugin that does not work must never keep CloudNativePG, and with it every failover, from
-starting. For the same reason it loads next to nothing.
+answers on its own, links the sockets of the declared plugins where CloudNativePG looks, and writes
+a verdict on each to its termination message. It exits with status 0 whatever happens, even in its
+own code: a plugin that does not work must never prevent CloudNativePG's start, and with it every
+failover. For the same reason it loads very little code.
 """
 
 import argparse
@@ -29,22 +29,22 @@ from cnpg_plugin_operator.decide.sidecar import gate
 from cnpg_plugin_operator.handshake.sockets import SocketHandshaker, find_sockets, link_sockets
 
 ATTEMPT: Final = 5.0
-"""Seconds of one handshake: what CloudNativePG gives all plugins of a Cluster together."""
+"""Seconds for one handshake: what CloudNativePG allows for all plugins of a Cluster together."""
 
 LAST_ATTEMPT: Final = 1.0
-"""Seconds of one handshake that are granted even beyond the deadline."""
+"""Seconds for one handshake that are granted even after the deadline."""
 
 PAUSES: Final = (0.25, 2.0)
-"""Seconds between two looks at a plugin that listens, at first and in the long run. For a file to
-come about it is looked with the first, for that costs nothing."""
+"""Seconds between two checks of a listening plugin, at first and later. Checks for a file always
+use the first, because they cost nothing."""
 
 STUCK: Final = 15.0
-"""Seconds after the deadline at which this process ends itself: the kubelet never would."""
+"""Seconds after the deadline after which this process exits: the kubelet would never end it."""
 
 UNSEEN: Final = HandshakeOutcome(
-    Reason.NO_ANSWER, "The gate was ended before the plugin had answered; its log may say why."
+    Reason.NO_ANSWER, "The gate was stopped before the plugin had answered; its log may say why."
 )
-"""The verdict on a plugin that nothing is known of."""
+"""The verdict on a plugin about which nothing is known."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "sockets",
         nargs="+",
         metavar="[DIRECTORY/]NAME",
-        help="name of a plugin and its socket, in a directory of its own below --directory",
+        help="name of a plugin and its socket, in its own directory below --directory",
     )
     parser.add_argument(
         "--directory", type=Path, default="/plugins", help="of the sockets (default: %(default)s)"
@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Wait, tell and return 0."""
+    """Wait, report and return 0."""
     deadline = arguments.deadline.total_seconds()
     watch = Watch(arguments.directory, tuple(arguments.sockets), deadline, arguments.links)
     leave = partial(_leave, arguments.termination_log, watch)
@@ -98,18 +98,18 @@ def main(arguments: argparse.Namespace) -> int:
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at plugins side by side until all verdicts are final."""
+    """Checks plugins concurrently until all verdicts are final."""
 
     directory: Path
     declared: InitVar[tuple[str, ...]]
     deadline: float
-    """Seconds from now on."""
+    """Seconds from now."""
     links: Path | None = None
-    """Where CloudNativePG looks for sockets; None where no links are made."""
+    """The directory of the sockets; None where no links are made."""
     sockets: dict[str, Path] = field(init=False, default_factory=dict)
     """The sockets by the names of their plugins; of two with one name the first counts."""
     outcomes: dict[str, HandshakeOutcome] = field(default_factory=dict)
-    """What is known of each plugin so far."""
+    """The verdict on each plugin so far."""
     _handshaker: SocketHandshaker = field(default_factory=SocketHandshaker)
     _ends: float = 0
 
@@ -120,14 +120,14 @@ class Watch:
     async def run(self) -> None:
         """Wait for all plugins."""
         self._ends = asyncio.get_running_loop().time() + self.deadline
-        say(f"waiting {self._patience} at most for {', '.join(self.sockets)} in {self.directory}")
+        say(f"waiting at most {self._patience} for {', '.join(self.sockets)} in {self.directory}")
         async with asyncio.TaskGroup() as group:
             for name in self.sockets:
                 group.create_task(self._follow(name))
         await self._explain_missing()
 
     async def _follow(self, name: str) -> None:
-        """Look at one plugin until its verdict is final or the deadline is over."""
+        """Check one plugin until its verdict is final or the deadline is over."""
         pause, longest = PAUSES
         while True:
             before = self.outcomes.get(name)
@@ -135,8 +135,8 @@ class Watch:
             self.outcomes[name] = outcome
             missing = outcome.reason is Reason.SOCKET_MISSING
             if gate.is_final(outcome, before) or self._left() <= 0:
-                if not missing:  # else it is to be seen first who else is
-                    self._tell(name)
+                if not missing:  # otherwise the other sockets have to be checked first
+                    self._report(name)
                 return
             if before is None or before.reason is not outcome.reason:
                 say(f"{name}: waiting. {outcome.reason}: {outcome.message}")
@@ -150,18 +150,18 @@ class Watch:
         outcome = await self._ask(name, self.sockets[name], seconds)
         silent = outcome.reason is Reason.NO_ANSWER
         if silent and seconds < ATTEMPT and before is not None and before.reason is outcome.reason:
-            return before  # it had more time to answer
+            return before  # an earlier attempt had more time
         return outcome
 
     async def _ask(self, name: str, path: Path, seconds: float) -> HandshakeOutcome:
         return await self._handshaker.shake(path, name, seconds, self._shown(path))
 
     def _shown(self, path: Path) -> Path:
-        """Give the path of a socket as its plugin knows it: as if it were CloudNativePG's own."""
+        """Return the path of a socket as its plugin knows it: as if it were CloudNativePG's own."""
         return self.links / path.name if self.links is not None else path
 
     async def _explain_missing(self) -> None:
-        """Say what is there instead of the sockets that were not opened."""
+        """Report which files exist instead of the sockets that were not opened."""
         missing = [n for n in self.sockets if self.outcomes[n].reason is Reason.SOCKET_MISSING]
         for directory in {self.sockets[name].parent for name in missing}:
             here = [name for name in missing if self.sockets[name].parent == directory]
@@ -172,30 +172,30 @@ class Watch:
                 path = str(self._shown(self.sockets[name]))
                 self.outcomes[name] = gate.judge_missing(path, self._patience, strays)
             if strays and len(here) == len(strays) == 1:
-                await self._ask_stray(here[0], directory.joinpath(*strays))
+                await self._ask_unexpected(here[0], directory.joinpath(*strays))
         for name in missing:
-            self._tell(name)
+            self._report(name)
 
-    async def _ask_stray(self, name: str, stray: Path) -> None:
-        """Ask the only plugin that is not declared whether it is the only one that is missing."""
-        path, found = self._shown(self.sockets[name]), self._shown(stray)
-        answer = await self._ask(name, stray, LAST_ATTEMPT)
+    async def _ask_unexpected(self, name: str, unexpected: Path) -> None:
+        """Ask the only undeclared plugin whether it is the only missing one."""
+        path, found = self._shown(self.sockets[name]), self._shown(unexpected)
+        answer = await self._ask(name, unexpected, LAST_ATTEMPT)
         if answer.identity is not None:
-            self.outcomes[name] = gate.judge_stray(
+            self.outcomes[name] = gate.judge_unexpected(
                 str(path), str(found), self._patience, answer.identity
             )
 
     def show(self) -> None:
-        """Let CloudNativePG see the declared plugins, as far as it may."""
+        """Link the sockets of the declared plugins that CloudNativePG may see."""
         if self.links is None:
             return
         known = {name: self.outcomes.get(name, UNSEEN) for name in self.sockets}
         allowed = {n: path for n, path in self.sockets.items() if gate.is_shown(known[n])}
         for name, problem in link_sockets(self.links, allowed).items():
             self.outcomes[name] = gate.judge_unlinked(str(self._shown(allowed[name])), problem)
-            self._tell(name)
+            self._report(name)
 
-    def _tell(self, name: str) -> None:
+    def _report(self, name: str) -> None:
         outcome = self.outcomes[name]
         mark = "ok" if outcome.succeeded else "FAILED"
         say(printable(f"{name}: {mark}. {outcome.reason}: {outcome.message}"))
@@ -209,32 +209,32 @@ class Watch:
 
 
 def say(line: str) -> None:
-    """Print a line, if anybody can still read it."""
+    """Print a line; a closed output is ignored."""
     try:
         print(line, flush=True)  # noqa: T201 - progress is what people look for in the log
     except UnicodeError:
         say(ascii(line))
     except (OSError, ValueError):
-        # What is left in the buffer would make the interpreter end with another status than 0.
+        # The rest of the buffer would make the interpreter exit with another status than 0.
         with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 async def _wait(watch: Watch, leave: Callable[[], None]) -> None:
-    """Run until everything is known, or until the pod is told to stop; leave what is known."""
+    """Run until all verdicts are final or the pod is stopped; write the verdicts so far."""
     waiting = asyncio.create_task(watch.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, waiting.cancel)
     try:
         await waiting
     except asyncio.CancelledError:
-        say("told to stop")
+        say("asked to stop")
     finally:
         leave()
 
 
 def _leave(file: Path, watch: Watch) -> None:
-    """Make the links, and write what is known where the kubelet looks for it."""
+    """Create the links, and write the verdicts where the kubelet reads them."""
     watch.show()
     known = {name: watch.outcomes.get(name, UNSEEN) for name in watch.sockets}
     text = gate.encode_verdicts(known, gate.share(len(known)))
@@ -246,7 +246,7 @@ def _leave(file: Path, watch: Watch) -> None:
 
 @contextlib.contextmanager
 def _ended_if_stuck(seconds: float, leave: Callable[[], None]) -> Iterator[None]:
-    """See to it that this process ends in time, and well, whatever happens within."""
+    """Ensure that this process exits in time, with status 0, whatever happens."""
 
     def end() -> None:
         try:

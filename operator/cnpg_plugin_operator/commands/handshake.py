@@ -1,7 +1,7 @@
-"""`handshake`: what the operator does before it publishes a plugin, from a shell.
+"""`handshake`: performs the operator's handshake with a plugin from a shell.
 
-With the name of a Service it reads what CloudNativePG would read (annotations and Secrets) and
-dials what CloudNativePG would dial; with files it needs no cluster.
+Given the name of a Service, it reads what CloudNativePG would read (annotations and Secrets) and
+dials what CloudNativePG would dial; given files, it needs no cluster.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from cnpg_plugin_operator.settings import Settings, read_settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's arguments."""
     parser.description = (
-        "Shake hands with a plugin exactly as CloudNativePG would. "
+        "Perform the handshake with a plugin exactly as CloudNativePG would. "
         "Exit status 0: CloudNativePG could load it; 1: it could not."
     )
     parser.add_argument("service", nargs="?", help="name of the plugin's Service in the cluster")
@@ -44,15 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Shake hands; return the exit status. Raises `OperatorError`."""
+    """Perform the handshake; return the exit status. Raises `OperatorError`."""
     return asyncio.run(handshake(read_settings(os.environ), arguments))
 
 
 async def handshake(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Shake hands and print the verdict; return the exit status.
+    """Perform the handshake and print the verdict; return the exit status.
 
-    Raises `SettingsError` for arguments that do not suffice, `ClusterError` where the cluster does
-    not hold what the Service names.
+    Raises `SettingsError` for insufficient arguments, `ClusterError` if an object that the Service
+    names does not exist.
     """
     if arguments.service:
         endpoint, material = await _from_cluster(settings, arguments)
@@ -125,7 +125,7 @@ def _from_files(arguments: argparse.Namespace) -> tuple[Endpoint, Material]:
 def _endpoint(address: str, server_name: str, plugin_name: str) -> Endpoint:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise errors.SettingsError(f"{address!r} is no HOST:PORT")
+        raise errors.SettingsError(f"{address!r} is not HOST:PORT")
     return Endpoint(host.strip("[]"), int(port), server_name, plugin_name)
 
 

@@ -61,9 +61,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 async def run(settings: Settings) -> None:
-    """Run until the process is told to stop.
+    """Run until the process is asked to stop.
 
-    Raises `SettingsError` where there is no way to the API server.
+    Raises `SettingsError` if no connection to the API server is configured.
     """
     configure_logging(settings.log_level, as_json=settings.log_format == "json")
     client = await Client.connect(settings.kubeconfig)
@@ -126,7 +126,7 @@ def build_environment(
     slots: Slots,
     metrics: Metrics,
 ) -> Environment:
-    """Put together what passes work with."""
+    """Build what passes work with."""
     guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, reader, binds_cluster_roles=bool(settings.grants.cluster_roles))
     writer, restarter = Writer(client, facts, guard), Restarter(client)

@@ -15,5 +15,5 @@ Found = TypeVar("Found")
 def first(
     checks: Iterable[Callable[Given, Found | None]], *args: Given.args, **kwargs: Given.kwargs
 ) -> Found | None:
-    """Return what the first check that speaks says; None where all of them are silent."""
+    """Return the verdict of the first check that has one; None if none has."""
     return next((found for c in checks if (found := c(*args, **kwargs)) is not None), None)

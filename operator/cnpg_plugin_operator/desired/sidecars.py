@@ -46,7 +46,7 @@ class Place:
     """What a sidecar needs to know about its pod."""
 
     directory: str
-    """Where CloudNativePG looks for sockets."""
+    """The directory of the sockets."""
     user: Mapping[str, int]
     """`runAsUser` and `runAsGroup` of CloudNativePG's container; empty where the platform assigns
     them. Only the same user can connect to a socket of mode 0755."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.desired.objects import Object
 
-NOTES: Final = frozenset({names.annotations.DISTURBED})
+RECORDS: Final = frozenset({names.annotations.DISTURBED})
 """Keys with our prefixes that another manager of this operator owns on a child."""
 
 FAMILIES: Final = (f"{names.cnpg.DOMAIN}/", f"{names.resource.GROUP}/")
@@ -76,7 +76,7 @@ def _keys(desired: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[tuple
         wanted = (desired.get("metadata") or {}).get(section) or {}
         found = (live.get("metadata") or {}).get(section) or {}
         ours = (key for key in sorted(found) if key.startswith(FAMILIES))
-        gone = {key: None for key in ours if key not in wanted and key not in NOTES}
+        gone = {key: None for key in ours if key not in wanted and key not in RECORDS}
         if gone:
             yield section, gone
 

@@ -33,9 +33,9 @@ class Transcript:
         empty: messages get shorter, and only the check of the Secrets applies Go's rule about
         issuers.
         """
-        context._msg_callback = self._note  # type: ignore[attr-defined] # noqa: SLF001 - see above
+        context._msg_callback = self._record  # type: ignore[attr-defined] # noqa: SLF001 - see above
 
-    def _note(self, *message: object) -> None:
+    def _record(self, *message: object) -> None:
         """Receive (connection, direction, version, content type, message type, data)."""
         _, direction, _, content, kind, data = message
         if direction != "read" or content != _HANDSHAKE:

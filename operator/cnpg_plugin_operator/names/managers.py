@@ -24,7 +24,7 @@ NAMESPACE: Final = f"{OPERATOR}-namespace"
 """Owns, in the status of resources, what their namespace shares: the last restart of CloudNativePG
 and the records of sidecars."""
 
-NOTES: Final = f"{OPERATOR}-notes"
+RECORDS: Final = f"{OPERATOR}-notes"
 """Owns the annotations on a Service that record progress while the rest of it must not change."""
 
 SIDECARS: Final = f"{OPERATOR}-sidecars"

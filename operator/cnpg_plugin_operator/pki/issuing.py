@@ -87,12 +87,12 @@ def read_authority(data: Mapping[str, bytes] | None) -> Authority | None:
 
 
 def issue_root(
-    common_name: str, *, lifetime: timedelta, now: datetime, former: bytes = b""
+    common_name: str, *, lifetime: timedelta, now: datetime, previous: bytes = b""
 ) -> IssuedPair:
     """Create a self-signed CA.
 
-    `former` is PEM of previous roots. They stay trusted until they expire, so that the certificates
-    they have signed keep working until they are issued again.
+    `previous` is PEM of earlier roots. They stay trusted until they expire, so that the
+    certificates they have signed keep working until they are issued again.
     """
     key = profiles.generate_key(*_CA_KEY)
     subject = profiles.subject(common_name)
@@ -104,7 +104,7 @@ def issue_root(
         identifier=x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
         validity=(now - BACKDATE, now + lifetime),
     )
-    kept = (old for old in read_certificates(former) if old.is_ca and now <= old.not_after)
+    kept = (old for old in read_certificates(previous) if old.is_ca and now <= old.not_after)
     own = root.public_bytes(_PEM)
     return IssuedPair(own, _write_key(key), own + _bundle(kept))
 

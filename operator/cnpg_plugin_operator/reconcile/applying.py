@@ -91,7 +91,7 @@ class ClusterApplier:
         """Make a write that CloudNativePG reads."""
         match write:
             case writes.RecordRivals(service, record):
-                await self.writer.note_disturbance(service, record)
+                await self.writer.record_disturbance(service, record)
             case writes.StripFinalizer(service):
                 await self.remover.strip_cnpg_finalizer(service)
             case writes.HideService(service):
@@ -99,7 +99,7 @@ class ClusterApplier:
             case writes.ShowService(service, plugin):
                 await self.writer.show_service(plugin, service)
             case writes.RecordSeen(service, pods):
-                await self.writer.note_seen(service, pods)
+                await self.writer.record_seen(service, pods)
             case writes.Nudge(cluster, name, token):
                 await self.restarter.nudge(cluster, name, token)
             case writes.RestartCNPG(cnpg, restart):
@@ -139,7 +139,7 @@ async def issue_pair(write: writes.IssuePair, aside: Aside) -> Object:
         now=write.now,
     )
     if tls.private_key.algorithm == "RSA":
-        # It takes up to seconds, in a thread without the interpreter's lock (cryptography 50).
+        # This takes up to seconds, in a thread without the interpreter's lock (cryptography 50).
         async with aside(Lane.KEY):
             issued = await asyncio.to_thread(issue)
     else:

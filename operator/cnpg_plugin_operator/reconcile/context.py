@@ -1,4 +1,4 @@
-"""What the stages of one pass share: the plugin, the snapshot, and what was written since."""
+"""The state that the stages of one pass share: the plugin, the snapshot, and later writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Context(Progress):
     """Whether an authority is missing that the namespace's pass keeps."""
 
     _pairs: dict[str, tuple[Secret | None, PairFacts]] = field(init=False, default_factory=dict)
-    """What was read of the Secrets, beside the Secret that it was read of."""
+    """The parsed Secrets, each beside the Secret that it was read from."""
 
     def __post_init__(self) -> None:
         self.live, self.secrets = dict(self.seen.live), dict(self.seen.secrets)
@@ -57,7 +57,7 @@ class Context(Progress):
         return provider if self.plugin.shares_chain and possible else None
 
     def pair(self, name: str) -> PairFacts:
-        """Read what one of the Secrets holds; each is read once, until it is written."""
+        """Parse one of the Secrets; each is parsed once, until it is written."""
         secret = self.secrets.get(name)
         known, pair = self._pairs.get(name, (None, None))
         if pair is None or known is not secret:
@@ -73,23 +73,23 @@ class Context(Progress):
 
     @property
     def announcement(self) -> Announcement | None:
-        """What the Service says to CloudNativePG; None where it is not published."""
+        """What the Service announces; None where it is not published."""
         live = self.live.get(("Service", self.plugin.service_name))
         return observe.read_service(live, self.now).announcement if live is not None else None
 
     @property
     def announced_client(self) -> str:
-        """Name of the Secret that CloudNativePG was told to present; empty before the first."""
+        """Name of the announced client Secret; empty before the first announcement."""
         announcement = self.announcement
-        told = announcement.annotations if announcement is not None else {}
-        return told.get(names.cnpg.CLIENT_SECRET, "")
+        announced = announcement.annotations if announcement is not None else {}
+        return announced.get(names.cnpg.CLIENT_SECRET, "")
 
     @property
     def announced_name(self) -> str | None:
         """The name that CloudNativePG verifies the plugin for; None before the first.
 
-        A name that the plugin's certificate does not have was never announced: who may annotate
-        the Service must not get a certificate for any name.
+        A name that the plugin's certificate does not have was never announced: a user who may
+        annotate the Service must not get a certificate for any name.
         """
         announcement, leaf = self.announcement, self.pair(self.plugin.server_secret).leaf
         if announcement is None or leaf is None:

@@ -50,7 +50,7 @@ async def tear_down(
 
 
 def _named(leaving: Leaving, services: list[dict[str, Any]], status: Mapping[str, Any]) -> Leaving:
-    """Add the plugin's name where the spec does not tell it: as it was announced, or answered."""
+    """Add the plugin's name where the spec lacks it: as it was announced, or answered."""
     if leaving.plugin_name:
         return leaving
     labels = [mapping(body["metadata"].get("labels")) for body in services]
@@ -62,7 +62,7 @@ def _named(leaving: Leaving, services: list[dict[str, Any]], status: Mapping[str
 async def _withdraw(
     progress: Progress, leaving: Leaving, services: list[dict[str, Any]]
 ) -> Verdict | None:
-    """Have CloudNativePG forget the plugin; a verdict while that takes time or must not be."""
+    """Make CloudNativePG drop the plugin; a verdict while that takes time or is not allowed."""
     env, now = progress.env, progress.env.clock()
     seen = [(body, observe.read_service(body, now)) for body in services]
     if any(facts.announcement is not None and not facts.deleting for _, facts in seen):
@@ -74,17 +74,17 @@ async def _withdraw(
     if not any(facts.cnpg_finalizer for _, facts in seen):
         return None
     cnpg = await env.reader.cnpg(leaving.namespace, leaving.cnpg_reference)
-    # CloudNativePG never looks at the end of a Service without its label.
-    held = ", ".join(
+    # CloudNativePG ignores the deletion of a Service without its label.
+    remaining = ", ".join(
         body["metadata"]["name"]
         for body, facts in seen
         if facts.cnpg_finalizer and facts.announcement is not None
     )
-    if held and any(operator.available for operator in cnpg):
+    if remaining and any(operator.available for operator in cnpg):
         return unknown(
-            Reason.DELETING, f"Service {held} is deleted; CloudNativePG forgets the plugin."
+            Reason.DELETING, f"Service {remaining} is deleted; CloudNativePG forgets the plugin."
         )
-    # As they are since their deletion: the patch holds for one version only.
+    # Read again after their deletion, because the patch applies to one version only.
     for body in await env.reader.own_services(leaving):
         await progress.make(StripFinalizer(body))
     return None
@@ -93,7 +93,7 @@ async def _withdraw(
 async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) -> Verdict | None:
     """Wait until the plugin's sidecar is out of CloudNativePG's pod.
 
-    The namespace's pass takes it out, once the status says that nothing holds the removal up.
+    The namespace's pass removes it, once the status says that nothing blocks the removal.
     """
     running = [cnpg for cnpg in view.cnpg if leaving.name in cnpg.sidecars]
     if not running:
@@ -107,12 +107,12 @@ async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) ->
     waits = f" It waits: {reason}." if reason else ""
     return unknown(
         Reason.DELETING,
-        f"The sidecar is taken out of Deployment {running[0].deployment}.{waits}",
+        f"The sidecar is being removed from Deployment {running[0].deployment}.{waits}",
     )
 
 
 async def _record_withdrawal(env: Environment, leaving: Leaving) -> list[RecordWithdrawal]:
-    """Record what CloudNativePG will not forget by itself: a successor needs a restart of it."""
+    """Record that CloudNativePG keeps the connection: a successor needs a restart."""
     now = env.clock()
     return [
         RecordWithdrawal(cnpg, leaving.plugin_name, now)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import SUMMED_UP, Type, Verdict, read_verdict
 from cnpg_plugin_operator.api.status import read_status
-from cnpg_plugin_operator.api.times import tell_time
+from cnpg_plugin_operator.api.times import display_time
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll
@@ -27,7 +27,7 @@ from cnpg_plugin_operator.reconcile.standalone import Pass
 MOST_ROUNDS: Final = 4
 """Rounds of passes at most: plugins and their namespace tell each other what they decided."""
 
-Sight = tuple[str, str]
+Visibility = tuple[str, str]
 """What was looked at, and what was seen."""
 
 
@@ -54,7 +54,7 @@ class PluginDiagnosis:
 
     namespace: str
     name: str
-    sights: tuple[Sight, ...] = ()
+    sights: tuple[Visibility, ...] = ()
     conditions: tuple[Condition, ...] = ()
     writes: tuple[Described, ...] = ()
     then: str = ""
@@ -76,7 +76,7 @@ class NamespaceDiagnosis:
     """What the operator makes of what the plugins of a namespace share."""
 
     namespace: str
-    cnpg: tuple[Sight, ...] = ()
+    cnpg: tuple[Visibility, ...] = ()
     """Each CloudNativePG, and what is decided about it."""
     writes: tuple[Described, ...] = ()
     error: str = ""
@@ -191,8 +191,8 @@ def _compare(
     )
 
 
-def _describe_views(judged: Judged, needing: list[str]) -> list[Sight]:
-    found: dict[str, Sight] = {}
+def _describe_views(judged: Judged, needing: list[str]) -> list[Visibility]:
+    found: dict[str, Visibility] = {}
     for view in judged.views.values():
         for cnpg in view.cnpg:
             decided = _describe_decision(view, needing)
@@ -203,7 +203,7 @@ def _describe_views(judged: Judged, needing: list[str]) -> list[Sight]:
 def _describe_cnpg(cnpg: CNPGFacts) -> str:
     leader = "no leader"
     if cnpg.leader is not None:
-        since = f" since {tell_time(cnpg.leader.since)}" if cnpg.leader.since else ""
+        since = f" since {display_time(cnpg.leader.since)}" if cnpg.leader.since else ""
         leader = f"leader {cnpg.leader.pod}{since}"
     state = "available" if cnpg.available else "not available"
     rolling = ", rolling" if cnpg.rolling else ""
@@ -224,7 +224,7 @@ def _describe_decision(view: CNPGView, needing: list[str]) -> str:
     return "; ".join(told) or "no restart is needed"
 
 
-def _describe_run(outcome: Outcome) -> list[Sight]:
+def _describe_run(outcome: Outcome) -> list[Visibility]:
     run = outcome.run
     if run is None:
         return []
@@ -236,7 +236,7 @@ def _describe_run(outcome: Outcome) -> list[Sight]:
     return sights + [("Sidecar", each) for each in told]
 
 
-def _describe_standalone(run: Pass) -> list[Sight]:
+def _describe_standalone(run: Pass) -> list[Visibility]:
     seen, plugin = run.context.seen, run.plugin
     service = seen.live.get(("Service", plugin.service_name))
     told = "missing"
@@ -244,7 +244,7 @@ def _describe_standalone(run: Pass) -> list[Sight]:
         announced = observe.read_service(service, run.now).announcement
         told = "not announced"
         if announced is not None:
-            told = f"announced at {tell_time(announced.announced_at)}"
+            told = f"announced at {display_time(announced.announced_at)}"
     sights = [("Service", f"{plugin.service_name}: {told}")]
     facts = observe.read_workload(seen.live.get(("Deployment", plugin.name)), list(seen.pods))
     ready = f"{facts.available} of {facts.wanted} pods available" if facts.exists else "missing"
@@ -255,7 +255,7 @@ def _describe_standalone(run: Pass) -> list[Sight]:
     for name in (plugin.server_secret, plugin.client_secret):
         secret = seen.secrets.get(name)
         leaf = read_pair(name, secret.data if secret is not None else None).leaf
-        ends = f"certificate until {tell_time(leaf.not_after)}" if leaf else "no certificate"
+        ends = f"certificate until {display_time(leaf.not_after)}" if leaf else "no certificate"
         sights.append(("Secret", f"{name}: {ends}"))
     used = ", ".join(f"{each.namespace}/{each.name}" for each in seen.clusters)
     sights.append(("Clusters", f"used by {used}" if used else "used by none"))

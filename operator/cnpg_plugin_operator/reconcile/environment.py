@@ -1,4 +1,4 @@
-"""What a pass works with, made once by the composition root, and when passes come back."""
+"""What a pass works with, built once by the composition root, and when passes are requeued."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -20,7 +20,7 @@ from cnpg_plugin_operator.telemetry import Metrics
 
 
 class Handshaker(Protocol):
-    """Talks to a plugin as CloudNativePG would; a failure is an outcome, never an exception."""
+    """Calls a plugin as CloudNativePG would; a failure is an outcome, never an exception."""
 
     async def shake(
         self,
@@ -56,7 +56,7 @@ class Applier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Ports and settings of every pass."""
+    """The ports and settings of every pass."""
 
     reader: ClusterReader
     applier: Applier
@@ -72,21 +72,21 @@ class Environment:
 
 
 IN_PASSING: Final = 1.0
-"""Progress that is looked at again within this many seconds is not worth a write of the status."""
+"""Progress that is checked again within this many seconds is not worth a write of the status."""
 
 ON_ITS_WAY: Final = frozenset(
     {Reason.ISSUING, Reason.ROLLOUT_IN_PROGRESS, Reason.UNREACHABLE, Reason.AWAITING_REGISTRATION}
 )
-"""What every new plugin goes through; it says nothing that a user could act on."""
+"""Reasons that every new plugin goes through; no user has to act on them."""
 
 PROGRESS: Final = 10.0
-"""Seconds for which such progress is not reported again: most plugins are Ready before."""
+"""Seconds for which such progress is not reported again: most plugins become Ready sooner."""
 
-WORTH_TELLING: Final = frozenset({Reason.RESTARTING})
-"""Progress that is looked at often, yet takes so long that it is reported."""
+WORTH_REPORTING: Final = frozenset({Reason.RESTARTING})
+"""Progress that is checked often, yet takes so long that it is reported."""
 
 FALLBACK_RETRY: Final = 10.0
-"""Seconds until a resource that is not Ready is looked at again, where no reason says otherwise.
+"""Seconds until a resource that is not Ready is requeued, unless its reason has another interval.
 Events wake it earlier; this covers what no watch reports."""
 
 LOOK_AT_CNPG: Final[Mapping[Reason, float]] = {
@@ -98,8 +98,8 @@ LOOK_AT_CNPG: Final[Mapping[Reason, float]] = {
     Reason.RESTART_STUCK: 10.0,
     Reason.CNPG_NOT_FOUND: 30.0,
 }
-"""Seconds until the namespace's pass looks at CloudNativePG again, by the reason of a plugin that
-waits for it: nothing wakes for a Lease."""
+"""Seconds until the namespace's pass reads CloudNativePG again, by the reason of a plugin that
+waits for it: no event reports a Lease."""
 
 RETRY: Final[Mapping[Reason, float]] = {
     Reason.ISSUING: 2.0,
@@ -117,5 +117,5 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.INVALID_SPEC: 60.0,
     Reason.CNPG_NOT_FOUND: 30.0,
 }
-"""Seconds until the next look, by the reason that ended the pass. What the namespace's pass sees
+"""Seconds until the next pass, by the reason that ended this one. What the namespace's pass reads
 and decides wakes the plugin at once."""

@@ -1,7 +1,7 @@
-"""What becomes of a pass that an error ended: whose verdict it is, and when it is told.
+"""What happens to a pass that an error ended: which condition reports it, and when.
 
-Every error lands on the condition whose stage it ended. The conditions before it were just judged,
-those after it keep their last verdicts: nothing was found out about them.
+Every error is reported by the condition whose stage it ended. The conditions before it were just
+evaluated, those after it keep their last verdicts.
 """
 
 import logging
@@ -18,11 +18,11 @@ from cnpg_plugin_operator.reconcile.stages import Failure
 
 logger = logging.getLogger(__name__)
 
-PATIENCE: Final = 3
-"""Failed passes in a row before a request that may succeed the next time is told of."""
+REPORT_AFTER: Final = 3
+"""Consecutive failed passes before a request that may succeed the next time is reported."""
 
-WORDS_LIMIT: Final = 800
-"""Bytes of the API server's words in a message: what to do about it has to fit behind them."""
+MESSAGE_LIMIT: Final = 800
+"""Maximum bytes of the API server's message, so that the advice fits behind it."""
 
 Key = tuple[str, str]
 """Namespace and name of a resource."""
@@ -30,24 +30,24 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Failures:
-    """How many passes of each resource failed in a row; it only matters to when that is told."""
+    """Consecutive failures of each resource; they only decide when a failure is reported."""
 
     _count: dict[Key, int] = field(default_factory=dict)
 
-    def note(self, key: Key) -> int:
-        """Count one more, and say how many there are."""
+    def record(self, key: Key) -> int:
+        """Count one more, and return their number."""
         self._count[key] = self._count.get(key, 0) + 1
         return self._count[key]
 
     def forget(self, key: Key) -> None:
-        """Begin to count from zero: a pass succeeded, or the resource is gone."""
+        """Reset the count: a pass succeeded, or the resource is gone."""
         self._count.pop(key, None)
 
 
 def judge_failure(failure: Failure, count: int) -> Verdict | None:
-    """Give the verdict of the stage that failed; None while the next try may well succeed."""
+    """Return the verdict of the failed stage; None while the next attempt may succeed."""
     error = failure.error
-    words = printable(error, WORDS_LIMIT).rstrip(".")
+    words = printable(error, MESSAGE_LIMIT).rstrip(".")
     match error:
         case errors.WriteLoopError():
             return no(Reason.WRITE_LOOP_STOPPED, f"{words}.")
@@ -60,7 +60,7 @@ def judge_failure(failure: Failure, count: int) -> Verdict | None:
                 "the request; the operator repeats it.",
             )
         case errors.ClusterError():
-            if count < PATIENCE:
+            if count < REPORT_AFTER:
                 return None
             return no(Reason.CLUSTER_ERROR, f"{words}. The operator repeats the request.")
         case _:
@@ -72,13 +72,17 @@ def judge_failure(failure: Failure, count: int) -> Verdict | None:
 
 
 def judge_unread(failure: Failure, count: int) -> Verdict | None:
-    """Judge a pass that could not even read the cluster: nothing was refused by that."""
-    told = judge_failure(failure, count)
-    return None if isinstance(failure.error, errors.ClusterError) and count < PATIENCE else told
+    """Evaluate a pass that could not even read the cluster, so nothing was refused."""
+    reported = judge_failure(failure, count)
+    return (
+        None
+        if isinstance(failure.error, errors.ClusterError) and count < REPORT_AFTER
+        else reported
+    )
 
 
 def log_failure(failure: Failure, reference: Mapping[str, str]) -> None:
-    """Log an unexpected error with where it was raised, but not with the values that it names."""
+    """Log an unexpected error with its origin, but without the values that it names."""
     error = failure.error
     if isinstance(error, errors.OperatorError):
         return
@@ -91,36 +95,36 @@ def log_failure(failure: Failure, reference: Mapping[str, str]) -> None:
 
 
 def where(error: Exception) -> str:
-    """Name the innermost calls that an error came through."""
+    """Name the innermost calls of an error's traceback."""
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     return " < ".join(f"{f.name} {f.filename.rpartition('/')[2]}:{f.lineno}" for f in frames[::-1])
 
 
 def settle(
-    previous: Mapping[str, Any], report: Report, failure: Failure, told: Verdict | None
+    previous: Mapping[str, Any], report: Report, failure: Failure, reported: Verdict | None
 ) -> Report:
     """Complete the report of a pass that failed.
 
-    Until the failure is told of, all conditions stay as they are. Where an earlier condition is not
-    True, the failure is told there, for `Ready` repeats the first such condition.
+    Until the failure is reported, all conditions stay unchanged. Where an earlier condition is not
+    True, that one reports the failure, because `Ready` repeats the first such condition.
     """
-    verdicts = dict(report.verdicts) if told is not None else {}
+    verdicts = dict(report.verdicts) if reported is not None else {}
     kept = set()
     for kind in SUMMED_UP:
         known = read_verdict(previous, kind) if kind not in verdicts else None
         if known is not None:
             verdicts[kind] = known
             kept.add(kind)
-    if told is not None:
+    if reported is not None:
         earlier = SUMMED_UP[: SUMMED_UP.index(failure.condition)]
         open_ones = (k for k in earlier if k not in verdicts or not verdicts[k].is_true)
         place = next(open_ones, failure.condition)
-        verdicts[place] = told
+        verdicts[place] = reported
         kept.discard(place)
     return replace(report, verdicts=verdicts, kept=frozenset(kept))
 
 
 def condition_of(error: Exception) -> Type:
-    """Tell which condition a failed read is about; `Accepted` where nothing says so."""
+    """Return the condition that a failed read concerns; `Accepted` where that is unknown."""
     about = error.condition if isinstance(error, errors.ClusterError) else ""
     return Type(about) if about else Type.ACCEPTED

@@ -1,8 +1,8 @@
-"""Taking back what the chart's values no longer grant, from every resource, valid or not.
+"""Revokes what the chart's values no longer grant, from every resource, valid or not.
 
 A plugin's other children stay while its resource is refused; rights do not. Cluster-wide bindings
-have an owner besides, so that they go also when no ClusterRole is granted any more and the operator
-may not even list them; see `desired.access`.
+also have an owner, so that they are removed even when no ClusterRole is granted any more and the
+operator may not even list them; see `desired.access`.
 """
 
 import logging
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Revoking:
-    """Looks once for each resource and process: grants change only with a restart."""
+    """Checks each resource once per process: grants change only with a restart."""
 
     _done: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Of each resource, by namespace and name, the uid that was looked after."""
+    """By namespace and name of each resource, the uid that was checked."""
 
     async def revoke(self, env: Environment, resource: Resource) -> None:
-        """Delete bindings to roles, and end the use of accounts, that are not granted."""
+        """Delete bindings to roles that are not granted, and end the use of such accounts."""
         key = (resource.namespace, resource.name)
         if self._done.get(key) == resource.uid:
             return
@@ -34,16 +34,16 @@ class Revoking:
         try:
             await progress.make(*await _plan(env, resource))
         except (errors.ForbiddenError, errors.RejectedError) as error:
-            # Only where rights or rules are the administrator's own: the next pass tries again.
-            logger.warning("rights are not looked after: %s", error, extra=reference)
+            # Only where the administrator manages rights or rules; the next pass tries again.
+            logger.warning("granted rights could not be checked: %s", error, extra=reference)
             return
         self._done[key] = resource.uid
         if progress.wrote:
             gone = ", ".join(progress.wrote)
-            logger.info("no longer granted, taken back: %s", gone, extra=reference)
+            logger.info("no longer granted, revoked: %s", gone, extra=reference)
 
     def forget(self, namespace: str, name: str) -> None:
-        """Drop what is known of a resource that is gone."""
+        """Drop the state of a resource that is gone."""
         self._done.pop((namespace, name), None)
 
 

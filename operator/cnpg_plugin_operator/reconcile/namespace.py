@@ -2,7 +2,7 @@
 
 It keeps the certificate chains, reads CloudNativePG once for all of them, follows plugins that
 change their mode, applies the set of sidecars, and restarts CloudNativePG where plugins need that.
-What it saw and decided is published to their passes (`shared`). Every pass could be the first.
+What it read and decided is published to their passes (`shared`). Every pass could be the first.
 """
 
 import logging
@@ -40,10 +40,10 @@ from cnpg_plugin_operator.reconcile.stages import Failure, Progress, Requeue
 logger = logging.getLogger(__name__)
 
 AT_ONCE: Final = 0.1
-"""Seconds until the next pass after one that wrote: what it wrote has to be seen."""
+"""Seconds until the next pass after one that wrote, which checks the result."""
 
 RESYNC: Final = 60.0
-"""Seconds until a namespace in which nothing is awaited is looked at again."""
+"""Seconds until a namespace in which nothing is pending is requeued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Judged:
 
 
 class NamespaceReconciler:
-    """Reconciles one namespace at a time; the caller keeps passes of one namespace apart."""
+    """Reconciles one namespace at a time; the caller serializes the passes of a namespace."""
 
     def __init__(self, env: Environment, shared: Shared) -> None:
         self._env = env
@@ -128,7 +128,7 @@ class _Pass:
         self._records = Records.read(seen.resources)
         self._after: list[timedelta] = []
         self._done: dict[str, CNPGView] = {}
-        """What was decided for each Deployment of CloudNativePG, by its name."""
+        """The decisions for each Deployment of CloudNativePG, by its name."""
 
     @property
     def wrote(self) -> list[str]:
@@ -136,7 +136,7 @@ class _Pass:
         return self._progress.wrote
 
     async def run(self) -> dict[str, CNPGView]:
-        """Go through the CloudNativePG operators of the namespace, each once."""
+        """Process the CloudNativePG operators of the namespace, each once."""
         views = {
             reference: await self._advance(reference, found)
             for reference, found in self._seen.cnpg.items()
@@ -148,7 +148,7 @@ class _Pass:
         return views
 
     async def _drop_records(self) -> None:
-        """Drop the record of each plugin that is no sidecar any more."""
+        """Drop the record of each plugin that is no longer a sidecar."""
         found = [cnpg for each in self._seen.cnpg.values() for cnpg in each.cnpg]
         hosted = {name for cnpg in found for name in cnpg.sidecars}
         for body in self._seen.resources if found else ():
@@ -157,13 +157,13 @@ class _Pass:
                 await self._progress.make(*self._records.record_sidecar(name, None))
 
     def look_again(self) -> float:
-        """Say within how many seconds the next pass is due, should nothing wake it."""
+        """Return within how many seconds the next pass is due, if nothing wakes it."""
         asked = [w.look_within for w in self._wants.values() if w.look_within is not None]
         times = [*asked, *map(_seconds, self._after)]
         return min(times, default=RESYNC)
 
     async def _advance(self, reference: str, found: CNPGSnapshot) -> CNPGView:
-        """Do what one CloudNativePG needs next, unless that was done under another reference."""
+        """Do what one CloudNativePG needs next, unless another reference has done so."""
         if len(found.cnpg) != 1:
             return CNPGView(found)
         cnpg = found.cnpg[0]
@@ -199,13 +199,13 @@ class _Pass:
         self.errors.append(error)
 
     def _judged(self) -> dict[str, tuple[str, int]]:
-        """Name the resources whose sidecars were judged as their passes accepted them."""
+        """Name the resources whose sidecars were evaluated as their passes accepted them."""
         bodies = (body for body in self._seen.resources if is_accepted(body, self._wants))
         accepted = {body["metadata"]["name"] for body in bodies}
         return {n: (w.uid, w.generation) for n, w in self._wants.items() if n in accepted}
 
     async def _roll(self, cnpg: CNPGFacts, found: CNPGSnapshot) -> Rolled | None:
-        """Bring the sidecars of one CloudNativePG up to date."""
+        """Update the sidecars of one CloudNativePG."""
         if found.unread is not None:
             raise found.unread
         if cnpg.environment is None:
@@ -242,7 +242,7 @@ class _Pass:
                 await follow_move(self._progress, plugin, services, cnpg)
 
     async def _restart(self, reference: str, cnpg: CNPGFacts, rolled: Rolled | None) -> Restarting:
-        """Restart CloudNativePG where plugins need it, and now is the moment."""
+        """Restart CloudNativePG if plugins need it and nothing has to be waited for."""
         needs = {
             name: wants.restart
             for name, wants in self._wants.items()
@@ -270,7 +270,7 @@ class _Pass:
         )
 
     def _find_coming(self, cnpg: CNPGFacts) -> frozenset[str]:
-        """Name the resources whose sidecars CloudNativePG's next pods hold, as specs want it."""
+        """Name the resources whose desired sidecars CloudNativePG's next pods contain."""
         wanted = {
             body["metadata"]["name"]
             for body in self._seen.resources

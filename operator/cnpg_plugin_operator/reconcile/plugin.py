@@ -1,4 +1,4 @@
-"""From a key to a report: fetch, run the pass or the removal, report, say when to come back."""
+"""From a key to a report: fetch, run the pass or the removal, report, requeue."""
 
 import logging
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from cnpg_plugin_operator.reconcile.environment import (
     IN_PASSING,
     ON_ITS_WAY,
     RETRY,
-    WORTH_TELLING,
+    WORTH_REPORTING,
     Environment,
 )
 from cnpg_plugin_operator.reconcile.failures import (
@@ -49,8 +49,8 @@ from cnpg_plugin_operator.reconcile.writes import AddFinalizer, RemoveFinalizer,
 logger = logging.getLogger(__name__)
 
 ECHO: Final = 0.3
-"""Seconds after which a pass that wrote looks again: the events of its own writes wake it, as a
-rule."""
+"""Seconds until a pass that wrote is repeated: the events of its own writes usually wake it
+earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Outcome:
 
 
 class PluginReconciler:
-    """Reconciles one resource at a time; the caller keeps passes of one resource apart."""
+    """Reconciles one resource at a time; the caller serializes the passes of a resource."""
 
     def __init__(self, env: Environment, shared: Shared) -> None:
         self._env = env
@@ -84,7 +84,7 @@ class PluginReconciler:
         self._reporter = Reporter(env)
 
     async def reconcile(self, namespace: str, name: str) -> Requeue:
-        """Run one pass; an error that no status can tell of is in what it returns."""
+        """Run one pass; the result contains an error that no status can report."""
         try:
             outcome = await self.judge(namespace, name)
             try:
@@ -123,11 +123,11 @@ class PluginReconciler:
         has_finalizer = names.resource.FINALIZER in (body["metadata"].get("finalizers") or [])
         managed = self._env.reader.manages(resource.namespace)
         if managed:
-            # Before anything can be wrong with its spec.
+            # Before the spec can be invalid.
             await self._revoking.revoke(self._env, resource)
         if resource.deleting:
             if has_finalizer and managed:
-                self._want_nothing(read_leaving(body))
+                self._declare_nothing(read_leaving(body))
                 return await self._remove(body)
             if has_finalizer:
                 await self._make(RemoveFinalizer(resource))
@@ -135,7 +135,7 @@ class PluginReconciler:
         try:
             plugin = parse_plugin(body, self._env.settings.tls_provider)
         except errors.InvalidSpecError as error:
-            self._want_nothing(read_leaving(body))
+            self._declare_nothing(read_leaving(body))
             return _refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))
         if not managed:
             outcome = _refuse(body, plugin, await self._misplaced(plugin))
@@ -147,7 +147,7 @@ class PluginReconciler:
     async def _make(self, *writes: Write) -> None:
         await Progress(self._env).make(*writes)
 
-    def _want_nothing(self, leaving: Leaving) -> None:
+    def _declare_nothing(self, leaving: Leaving) -> None:
         """Declare that a resource that is refused or deleted wants nothing."""
         declared = self._shared.wants(leaving.namespace).get(leaving.name)
         leaves = declared is not None and declared.leaves and declared.uid == leaving.uid
@@ -155,7 +155,7 @@ class PluginReconciler:
             self._shared.declare(leaving.namespace, leaving.name, _nothing(leaving))
 
     async def _forget(self, namespace: str, name: str) -> Outcome:
-        """Drop what is known of a resource that is gone, and delete what no owner deletes."""
+        """Drop the state of a resource that is gone, and delete what no owner deletes."""
         self._shared.forget(namespace, name)
         self._proofs.forget(namespace, name)
         self._pruning.forget(namespace, name)
@@ -172,7 +172,7 @@ class PluginReconciler:
         return Outcome(Requeue(None))
 
     async def _misplaced(self, plugin: Plugin) -> Verdict:
-        """Say where a resource belongs that was created outside the managed namespaces."""
+        """Report where a resource that was created outside the managed namespaces belongs."""
         settings = self._env.settings
         return decide_acceptance(
             AcceptanceInput(
@@ -220,7 +220,7 @@ class PluginReconciler:
         if ready.status is not Status.UNKNOWN or not known:
             return False
         quiet = self._reporter.quiet_for(plugin, now) if ready.reason in ON_ITS_WAY else 0.0
-        return quiet > 0 or (after <= IN_PASSING and ready.reason not in WORTH_TELLING)
+        return quiet > 0 or (after <= IN_PASSING and ready.reason not in WORTH_REPORTING)
 
     def _declare(self, plugin: Plugin, run: Pass | SidecarPass) -> None:
         """Tell the namespace's pass what the plugin wants, and whether it waits for that."""
@@ -239,26 +239,26 @@ class PluginReconciler:
     async def _fail(
         self, resource: Resource, report: Report, failure: Failure, *, reading: bool = False
     ) -> Outcome:
-        """Report a pass that an error ended, with all that it did before; have it repeated."""
+        """Report a pass that an error ended, with all that it did before; requeue it."""
         log_failure(failure, log_reference(resource))
-        count = self._failures.note((resource.namespace, resource.name))
-        told = (judge_unread if reading else judge_failure)(failure, count)
-        outcome = Outcome(_repeat(failure, told), failure=failure)
-        # The pass may have noted something in the status before it failed.
+        count = self._failures.record((resource.namespace, resource.name))
+        reported = (judge_unread if reading else judge_failure)(failure, count)
+        outcome = Outcome(_repeat(failure, reported), failure=failure)
+        # The pass may have recorded something in the status before it failed.
         body = await self._env.reader.resource(resource.namespace, resource.name)
         if body is None or body["metadata"]["uid"] != resource.uid:
             return outcome
         previous = read_status(body)
-        settled = settle(previous, report, failure, told)
+        settled = settle(previous, report, failure, reported)
         seen = previous.get("observedGeneration", resource.generation)
-        generation = seen if told is None else resource.generation
+        generation = seen if reported is None else resource.generation
         resource = replace(resource, generation=generation)
         return replace(
             outcome, body=body, resource=resource, report=settled if settled.verdicts else None
         )
 
     async def _remove(self, body: Mapping[str, Any]) -> Outcome:
-        """Go on with the deletion; whatever its spec holds, it is the same for every resource."""
+        """Continue the deletion, which is the same for every resource, whatever its spec."""
         leaving = read_leaving(body)
         try:
             view = self._shared.view(leaving.namespace, leaving.name, leaving.cnpg_reference)
@@ -274,7 +274,7 @@ class PluginReconciler:
                 if chains.unpruned is not None:
                     raise chains.unpruned
         except errors.ClusterError as error:
-            return self._hold_up(body, leaving, error)
+            return self._report_obstacle(body, leaving, error)
         self._failures.forget((leaving.namespace, leaving.name))
         if waiting is None:
             return Outcome(Requeue(FALLBACK_RETRY), body, leaving)
@@ -286,16 +286,16 @@ class PluginReconciler:
         logger.info("withdrawn", extra=log_reference(leaving))
         return Outcome(Requeue(FALLBACK_RETRY), body, leaving)
 
-    def _hold_up(
+    def _report_obstacle(
         self, body: Mapping[str, Any], leaving: Leaving, error: errors.ClusterError
     ) -> Outcome:
-        """Report what keeps a deletion from going on; it goes on by itself once nothing does."""
+        """Report what blocks a deletion; it continues by itself once nothing does."""
         failure = Failure(Type.ACCEPTED, error)
-        count = self._failures.note((leaving.namespace, leaving.name))
-        told = judge_failure(failure, count)
-        if told is None:
+        count = self._failures.record((leaving.namespace, leaving.name))
+        reported = judge_failure(failure, count)
+        if reported is None:
             return Outcome(Requeue(FALLBACK_RETRY, error), body, leaving, failure=failure)
-        verdict = no(Reason.DELETING, f"The deletion cannot go on: {told.message}")
+        verdict = no(Reason.DELETING, f"The deletion cannot continue: {reported.message}")
         again = Requeue(FALLBACK_RETRY, None if isinstance(error, errors.ForbiddenError) else error)
         return replace(_refuse(body, leaving, verdict), requeue=again, failure=failure)
 
@@ -306,15 +306,15 @@ def _refuse(body: Mapping[str, Any], resource: Resource, verdict: Verdict) -> Ou
     return Outcome(again, body, resource, Report({Type.ACCEPTED: verdict}))
 
 
-def _repeat(failure: Failure, told: Verdict | None) -> Requeue:
+def _repeat(failure: Failure, reported: Verdict | None) -> Requeue:
     """Say when a pass that failed is repeated."""
     error = failure.error
     transient = isinstance(error, errors.ClusterError) and not isinstance(
         error, errors.ForbiddenError | errors.RejectedError | errors.WriteLoopError
     )
-    if transient or told is None or told.reason is Reason.INTERNAL_ERROR:
+    if transient or reported is None or reported.reason is Reason.INTERNAL_ERROR:
         return Requeue(FALLBACK_RETRY, error)
-    return Requeue(RETRY.get(told.reason, FALLBACK_RETRY))
+    return Requeue(RETRY.get(reported.reason, FALLBACK_RETRY))
 
 
 def _nothing(resource: Plugin | Leaving) -> Wants:

@@ -1,4 +1,4 @@
-"""Deleting what is no longer wanted, once nothing uses it any more."""
+"""Deletes objects that are no longer desired, once nothing uses them any more."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from cnpg_plugin_operator.reconcile.writes import delete
 
 @dataclass(slots=True)
 class Pruning:
-    """Prunes once for each generation and process: nothing else changes what is wanted."""
+    """Prunes once per generation and process: nothing else changes the desired objects."""
 
     _done: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
-    """Of each resource, by namespace and name, the uid and generation that was pruned for."""
+    """By namespace and name of each resource, the uid and generation that was pruned for."""
 
     async def plan(
         self, env: Environment, plugin: Plugin, desired: list[Object], secrets: Collection[str]
@@ -30,5 +30,5 @@ class Pruning:
         return Plan(writes=delete(found))
 
     def forget(self, namespace: str, name: str) -> None:
-        """Drop what is known of a resource that is gone."""
+        """Drop the state of a resource that is gone."""
         self._done.pop((namespace, name), None)

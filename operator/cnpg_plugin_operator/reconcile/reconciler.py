@@ -1,4 +1,4 @@
-"""The one entry to both kinds of passes."""
+"""The entry point to both kinds of passes."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from cnpg_plugin_operator.reconcile.stages import Requeue
 
 
 class Reconciler:
-    """Runs the pass of a key; the caller keeps passes of one key apart."""
+    """Runs the pass of a key; the caller serializes the passes of a key."""
 
     def __init__(self, env: Environment) -> None:
         self._shared = Shared()
@@ -18,11 +18,11 @@ class Reconciler:
         self._namespaces = NamespaceReconciler(env, self._shared)
 
     def wakes(self, wake: Callable[[Key], None]) -> None:
-        """Say how a pass wakes others: of its namespace, or of the plugins in it."""
+        """Set how a pass wakes others: of its namespace, or of the plugins in it."""
         self._shared.wake = wake
 
     async def reconcile(self, key: Key) -> Requeue:
-        """Run one pass; an error that no status can tell of is in what it returns."""
+        """Run one pass; the result contains an error that no status can report."""
         if len(key) == 1:
             return await self._namespaces.reconcile(key[0])
         namespace, name = key

@@ -1,7 +1,7 @@
 """The part of the resources' status that the namespace's pass writes, under its own field manager.
 
-It survives the operator, and is out of reach of those who manage CloudNativePG's Deployment and may
-revert what was asked for there.
+It survives the operator, and those who manage CloudNativePG's Deployment and may revert changes
+there do not write it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ class Records:
 
     @classmethod
     def read(cls, bodies: Iterable[Mapping[str, Any]]) -> "Records":
-        """Read what is recorded now."""
+        """Read the present records."""
         records = cls()
         for body in bodies:
             resource = parse_resource(body)
@@ -54,7 +54,7 @@ class Records:
             part["sidecar"] = build_sidecar_record(sidecar)
         return self._plan(name, part)
 
-    def tell(self, names: Iterable[str], reason: str, message: str) -> list[Tell]:
+    def record_event(self, names: Iterable[str], reason: str, message: str) -> list[Tell]:
         """Plan Events on those of these resources that exist."""
         found = (self.resources.get(name) for name in names)
         return [Tell(each, reason, message) for each in found if each is not None]

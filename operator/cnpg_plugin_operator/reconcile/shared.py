@@ -1,8 +1,8 @@
-"""What the passes of plugins and of their namespace tell each other.
+"""What the passes of plugins and of their namespace exchange.
 
-A plugin's pass declares what it wants of what the plugins share. The namespace's pass, the only
-writer of that, publishes what it saw and decided, and wakes the plugins for whom it changed.
-Nothing here outlives the process: the next passes declare and publish it again.
+A plugin's pass declares what it needs from the shared parts. The namespace's pass, their only
+writer, publishes what it read and decided, and wakes the plugins for which that changed. Nothing
+here outlives the process: the next passes declare and publish it again.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,14 +22,14 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What a plugin's last pass wants."""
+    """What a plugin's last pass needs."""
 
     uid: str
     generation: int
     reference: str = ""
     """`spec.cnpgRef.name`"""
     sidecar: bool = False
-    """Whether it may run in CloudNativePG's pod as this generation asks for."""
+    """Whether it may run in CloudNativePG's pod as this generation specifies."""
     restart: RestartNeed | None = None
     chain: Provider | None = None
     """Whose certificate chain it needs."""
@@ -38,10 +38,10 @@ class Wants:
     leaves: bool = False
     """Whether nothing is left of a deleted resource but the chain that it may have used."""
     look_within: float | None = field(default=None, compare=False)
-    """Seconds within which CloudNativePG is to be looked at again: no event may tell."""
+    """Seconds within which CloudNativePG should be read again, because no event may report it."""
 
     def is_more_urgent_than(self, other: "Wants | None") -> bool:
-        """Whether CloudNativePG is to be looked at earlier than before."""
+        """Whether CloudNativePG should be read earlier than before."""
         if self.look_within is None:
             return False
         return other is None or other.look_within is None or self.look_within < other.look_within
@@ -76,20 +76,20 @@ class Chains:
 
 @dataclass(frozen=True, slots=True)
 class CNPGView:
-    """CloudNativePG as one value of `spec.cnpgRef` finds it, and what was decided for it."""
+    """CloudNativePG as found by one value of `spec.cnpgRef`, and the decisions for it."""
 
     seen: CNPGSnapshot
     restart: RestartDecision | None = None
     """None where no plugin needs a restart."""
     refused: tuple[str, str] | None = None
-    """The pod that the operator may not delete under OLM, and the API server's words."""
+    """The pod that the operator may not delete under OLM, and the API server's message."""
     sidecars: SidecarSet | None = None
     """None where there is no sidecar, or not exactly one CloudNativePG."""
     rollout: Rollout | None = None
     judged: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """The resources whose sidecars were judged, with the uid and the generation."""
+    """The resources whose sidecars were evaluated, with the uid and the generation."""
     failed: Mapping[Type, Exception] = field(default_factory=dict)
-    """What ended a part of the namespace's pass, by the condition of the plugins that need it."""
+    """Errors that ended a part of the namespace's pass, by the condition that needs the part."""
 
     @property
     def cnpg(self) -> tuple[CNPGFacts, ...]:
@@ -97,7 +97,7 @@ class CNPGView:
         return self.seen.cnpg
 
     def without_sidecars(self) -> "CNPGView":
-        """Give what a plugin with a Service of its own depends on."""
+        """Return what a plugin with its own Service depends on."""
         failed: dict[Type, Exception] = {**self.failed}
         failed.pop(Type.AVAILABLE, None)
         cnpg = (replace(c, pods=(), evictions=(), environment=None) for c in self.cnpg)
@@ -106,7 +106,7 @@ class CNPGView:
 
 
 def _wake_nothing(_: Key) -> None:
-    """Passes are run by the caller."""
+    """The caller runs the passes."""
 
 
 Views = Mapping[str, CNPGView]
@@ -115,7 +115,7 @@ Views = Mapping[str, CNPGView]
 
 @dataclass(slots=True)
 class Shared:
-    """Keeps the last word of every pass."""
+    """Keeps the last declaration or publication of every pass."""
 
     wake: Callable[[Key], None] = _wake_nothing
     _wants: dict[tuple[str, str], Wants] = field(default_factory=dict)
@@ -125,24 +125,24 @@ class Shared:
     """Whose last pass lacked something that the namespace's next one decides."""
 
     def declare(self, namespace: str, name: str, wants: Wants) -> None:
-        """Note what a plugin wants now; the namespace's pass looks at it where it is new."""
+        """Record what a plugin needs now; the namespace's pass runs if that is new."""
         before = self._wants.get((namespace, name))
         self._wants[namespace, name] = wants
         if before != wants or wants.is_more_urgent_than(before):
             self.wake((namespace,))
 
     def forget(self, namespace: str, name: str) -> None:
-        """Drop what is known of a resource that is gone; its sidecar may have to go."""
+        """Drop the state of a resource that is gone; its sidecar may have to be removed."""
         self._waiting.discard((namespace, name))
         if self._wants.pop((namespace, name), None) is not None:
             self.wake((namespace,))
 
     def wants(self, namespace: str) -> dict[str, Wants]:
-        """Tell what the plugins of a namespace want, by the names of their resources."""
+        """Return what the plugins of a namespace need, by the names of their resources."""
         return {name: wants for (where, name), wants in self._wants.items() if where == namespace}
 
     def view(self, namespace: str, name: str, reference: str) -> CNPGView | None:
-        """Give the last view of CloudNativePG; None before the first, which wakes the plugin.
+        """Return the last view of CloudNativePG; None before the first, which wakes the plugin.
 
         Raises the error that ended the namespace's last pass.
         """
@@ -155,7 +155,7 @@ class Shared:
         return found
 
     def wait(self, namespace: str, name: str) -> None:
-        """Have the namespace looked at, and the plugin woken after that."""
+        """Wake the namespace, and the plugin after its pass."""
         self._waiting.add((namespace, name))
         self.wake((namespace,))
 
@@ -164,7 +164,7 @@ class Shared:
         return self._chains.get(namespace, Chains())
 
     def publish(self, namespace: str, views: Views, chains: Chains) -> None:
-        """Publish what was seen and decided; wake the plugins that depend on what changed."""
+        """Publish what was read and decided; wake the plugins that depend on what changed."""
         earlier = self.chains(namespace)
         self._chains[namespace] = chains
         before = self._views.get(namespace)

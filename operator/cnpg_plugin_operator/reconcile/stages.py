@@ -39,11 +39,11 @@ class Progress:
 
     env: Environment
     live: dict[Target, Mapping[str, Any] | None] = field(default_factory=dict)
-    """The wanted objects as they are, kept up with what this pass writes."""
+    """The live objects for the desired ones, updated with what this pass writes."""
     wrote: list[str] = field(default_factory=list)
     """What this pass wrote, for the log."""
     looks: list[datetime] = field(default_factory=list)
-    """Times at which the world changes by itself."""
+    """Times at which something changes without an event."""
 
     async def carry_out(self, plan: Plan) -> None:
         """Make the writes of a plan in their order; what was made is kept if one of them fails."""
@@ -73,13 +73,13 @@ Stages = Mapping[Type, Sequence[Step]]
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """When to come back, should nothing happen before."""
+    """When to requeue, if no event happens before."""
 
     after: float | None
-    """Seconds; None where nothing but an event of the resource changes anything: it is gone, or in
-    a namespace that is not managed."""
+    """Seconds; None where only an event of the resource can change anything: it is gone, or in a
+    namespace that is not managed."""
     error: Exception | None = None
-    """What the pass failed with: it is repeated ever more seldom instead."""
+    """The error of a failed pass, which is repeated with a back-off instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,8 @@ class Failure:
 async def walk(stages: Stages, progress: Progress, verdicts: dict[Type, Verdict]) -> Failure | None:
     """Carry out the plans of each stage until a verdict is not True; collect the verdicts.
 
-    Returns the error that a stage ended in, whatever it is: what the stages before it did and found
-    is not lost with it.
+    Returns the error that ended a stage, whatever it is, so that the results of the stages before
+    it are not lost.
     """
     for kind, steps in stages.items():
         try:
@@ -118,10 +118,10 @@ def next_look(
     *,
     overdue: bool = False,
 ) -> float:
-    """Say in how many seconds the next pass is due, should nothing wake it earlier.
+    """Return in how many seconds the next pass is due, if nothing wakes it earlier.
 
-    `overdue` tells that what the pass waits for takes longer than it should, so that it is checked
-    seldom.
+    `overdue` means that the pass waits for something that takes longer than it should, so it is
+    checked rarely.
     """
     times = [max((moment - now).total_seconds(), 0.1) for moment in looks]
     last = next(reversed(list(verdicts.values())), None)

@@ -1,4 +1,4 @@
-"""The stages of a pass, one per condition, in the order of the product.
+"""The stages of a pass, one per condition, in their order.
 
 Validate, certificates, workload, Service and handshake, announcement and registration.
 """
@@ -21,7 +21,7 @@ from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.announcement import keep_announcing
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput
-from cnpg_plugin_operator.decide.registration.touch import note_rivals
+from cnpg_plugin_operator.decide.registration.touch import record_rivals
 from cnpg_plugin_operator.decide.workload.workload import WorkloadInput
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.objects import Object
@@ -70,9 +70,9 @@ class Pass:
     view: CNPGView
     chains: Chains
     status: Mapping[str, Any]
-    """The status as it is, for what was registered before."""
+    """The present status, which contains what was registered before."""
     now: datetime = field(init=False)
-    """Later than everything that was seen: a certificate may be a moment old."""
+    """Later than everything that was read: a certificate may be very new."""
     verdicts: dict[Type, Verdict] = field(default_factory=dict)
     context: Context = field(init=False)
     _certifying: Certifying = field(init=False)
@@ -80,14 +80,14 @@ class Pass:
     _desired: list[Object] = field(init=False)
     _deployment: Object = field(init=False)
     _overdue: bool = field(init=False, default=False)
-    """Whether CloudNativePG takes longer than it should: no reason to ask it ever so often."""
+    """Whether CloudNativePG takes longer than it should, so it is checked rarely."""
     _registered: str = field(init=False, default="")
     _need: RestartNeed | None = field(init=False, default=None)
     failure: Failure | None = field(init=False, default=None)
     """What ended the pass early."""
 
     async def run(self) -> Report:
-        """Go through the stages until one is not True."""
+        """Run the stages until one is not True."""
         plugin = self.plugin
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
         bindable = self.env.settings.grants.cluster_roles
@@ -124,7 +124,7 @@ class Pass:
 
     @property
     def wants(self) -> Wants:
-        """What the plugin wants of what its namespace shares."""
+        """What the plugin needs from the shared parts of its namespace."""
         plugin, last = self.plugin, next(reversed(self.verdicts.values()), None)
         pause = LOOK_AT_CNPG.get(last.reason) if last is not None and not last.is_true else None
         accepted = self.verdicts.get(Type.ACCEPTED)
@@ -156,7 +156,7 @@ class Pass:
         return self.context.wrote
 
     def retry_after(self) -> float:
-        """Seconds until the next pass, should nothing wake it earlier."""
+        """Seconds until the next pass, if nothing wakes it earlier."""
         return next_look(self.verdicts, self.context.looks, self.now, overdue=self._overdue)
 
     @property
@@ -188,7 +188,7 @@ class Pass:
     def _record_rivals(self) -> tuple[RecordRivals, ...]:
         """Record that other Services have the plugin's name; it outlives them and this process."""
         plugin, context = self.plugin, self.context
-        record = note_rivals(context.announcement, context.seen.foreign, self.now)
+        record = record_rivals(context.announcement, context.seen.foreign, self.now)
         service = context.live.get(("Service", plugin.service_name))
         if record is None or service is None or plugin.spec.suspend or not is_own(plugin, service):
             return ()
@@ -270,15 +270,15 @@ class Pass:
         return await self.pruning.plan(self.env, self.plugin, self._desired, self.plugin.secrets)
 
     def _await_pods(self) -> Verdict:
-        """Keep announcing what CloudNativePG uses; the pods do not take the new yet."""
+        """Keep announcing what CloudNativePG uses; the pods do not accept the new pair yet."""
         return unknown(
             Reason.AWAITING_PODS,
-            f"Pods of Deployment {self.plugin.name} do not take the new certificates yet; "
+            f"Pods of Deployment {self.plugin.name} have not loaded the new certificates yet; "
             f"CloudNativePG keeps Secret {self.context.announced_client} until they do.",
         )
 
     def _announcing(self) -> Mapping[str, str] | None:
-        """What the published Service says, to be kept: CloudNativePG forgets a withdrawn one."""
+        """What the published Service announces, to be kept: CloudNativePG drops a withdrawn one."""
         announcement = self.context.announcement
         if announcement is None:
             return None
@@ -286,7 +286,7 @@ class Pass:
         return keep_announcing(announcement, build_endpoint(self.plugin), dialled)
 
     def _restarted_for(self) -> str:
-        """The certificates that the pods are, or are to be, restarted for."""
+        """The certificates that the pods were, or will be, restarted for."""
         if self.plugin.spec.tls.reload == "Restart":
             return self._certified.material
         live = self.context.live.get(("Deployment", self.plugin.name)) or {}

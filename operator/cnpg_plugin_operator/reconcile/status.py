@@ -46,7 +46,7 @@ def build_report(
     identity: Identity | None,
     registered: str,
 ) -> Report:
-    """Build the report of a pass; what the pass did not look at is left as it is."""
+    """Build the report of a pass; what the pass did not evaluate stays unchanged."""
     return Report(
         verdicts=verdicts,
         plugin=identity.section() if identity is not None else None,
@@ -58,7 +58,7 @@ def build_report(
 def build_certificates(
     verdicts: Mapping[Type, Verdict], certified: Certified | None
 ) -> dict[str, CertificateStatus]:
-    """Tell the times of both certificates at once: while they are issued, they come one by one."""
+    """Report the times of both certificates together; they are issued one by one."""
     if verdicts.get(Type.CERTIFICATES_READY, NOT_YET_REPORTED).status is Status.UNKNOWN:
         return {}
     if certified is None:
@@ -91,10 +91,10 @@ class Reporter:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._reported: dict[tuple[str, str], datetime] = {}
-        """When each status was last written, to spare users and the API server mere progress."""
+        """When each status was last written, to limit reports of mere progress."""
 
     async def report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
-        """Write the status if it changed; tell of a transition to trouble and back."""
+        """Write the status if it changed, and an Event on a transition to or from a problem."""
         previous = read_status(body)
         now = self._env.clock()
         status = build_status(previous, report, generation=resource.generation, now=now)
@@ -124,7 +124,7 @@ class Reporter:
     async def _warn_of_end(
         self, resource: Resource, previous: Mapping[str, Any], report: Report
     ) -> None:
-        """Warn once of a certificate without renewal, while it still works."""
+        """Warn once about a certificate that is not renewed, while it still works."""
         verdict = report.verdicts.get(Type.CERTIFICATES_READY)
         if verdict is None or verdict.reason is not Reason.EXPIRING:
             return
@@ -133,7 +133,7 @@ class Reporter:
             await Progress(self._env).make(event)
 
     def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
-        """Set the metrics as the status says it; series of what it no longer tells go."""
+        """Set the metrics from the status; series that it no longer supports are removed."""
         metrics, labels = self._env.metrics, (resource.namespace, resource.name)
         metrics.forget(*labels)
         metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)

@@ -1,7 +1,7 @@
-"""Slots for passes: so many work at a time, in the order in which they came.
+"""Slots for passes: a fixed number run at a time, in the order of arrival.
 
-A pass that waits for a plugin or for a large key gives its slot to the next one meanwhile, so that
-slow plugins delay only each other.
+A pass that waits for a plugin or for a large key gives its slot to the next one, so that slow
+plugins delay only each other.
 """
 
 import asyncio
@@ -11,23 +11,23 @@ from enum import Enum
 
 
 class Lane(Enum):
-    """What passes step aside for, each with how many may do so at the same time."""
+    """What passes give up their slot for, each with the maximum number of passes."""
 
     PEER = ("peer", 32)
     """A plugin's answer. A connection holds about 350 KB."""
     FAILING_PEER = ("failing peer", 8)
-    """The answer of a plugin that failed last time: it may take its whole time limit again."""
+    """The answer of a plugin that failed last time, which may take its whole time limit again."""
     KEY = ("key", 1)
     """A large RSA key: it takes a second or more of one core."""
 
     @property
     def width(self) -> int:
-        """How many passes."""
+        """The number of passes."""
         return self.value[1]
 
 
 class Slots:
-    """Slots for passes; `async with` takes one."""
+    """Slots for passes; `async with` occupies one."""
 
     def __init__(self, size: int) -> None:
         self._working = asyncio.Semaphore(size)
@@ -41,7 +41,7 @@ class Slots:
 
     @asynccontextmanager
     async def aside(self, lane: Lane) -> AsyncIterator[None]:
-        """Give the slot back for as long as the body takes."""
+        """Release the slot while the body runs."""
         self._working.release()
         try:
             async with self._aside[lane]:

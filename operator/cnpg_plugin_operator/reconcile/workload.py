@@ -1,7 +1,7 @@
 """Available: what a pass plans for the plugin's pods, and how it judges them.
 
-A change on its way to CloudNativePG is held, told of, or simply made; and a plugin that runs may
-not listen because another one holds the Lease that it waits for.
+A change that reaches CloudNativePG waits for approval, is reported, or is simply made; and a
+running plugin may not listen because another one holds the Lease that it waits for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,21 +26,21 @@ EVENT_REASON: Final = "UpgradingPlugin"
 """Reason of the Event about a change which may roll databases."""
 
 MOMENT: Final = timedelta(seconds=0.5)
-"""Within which the cluster's own controllers answer a change."""
+"""Time within which the cluster's own controllers react to a change."""
 
 
 def read_upgrade(
     plugin: Plugin, status: Mapping[str, Any], seen: Snapshot, wanted: Object, *, published: bool
 ) -> UpgradeInput:
     """Give the facts that decide whether the plugin's pods may change now."""
-    told = (status.get("plugin") or {}).get("capabilities") or ()
+    reported = (status.get("plugin") or {}).get("capabilities") or ()
     return UpgradeInput(
         plugin=plugin,
         wanted=wanted,
         live=seen.live.get(("Deployment", plugin.name)),
         published=published,
         clusters=seen.clusters,
-        capabilities=frozenset(told),
+        capabilities=frozenset(reported),
         approval=seen.approval,
     )
 
@@ -48,14 +48,14 @@ def read_upgrade(
 def plan_workload(given: UpgradeInput, objects: Sequence[Object]) -> Plan:
     """Plan the objects that the plugin runs as, the Deployment last, unless the change is held.
 
-    Without its Service the plugin cannot be reached at all: then nothing is held.
+    Without its Service the plugin cannot be reached at all; then no change is blocked.
     """
-    held = decide_upgrade(given)
-    if held is not None:
-        return Plan(held)
+    blocking = decide_upgrade(given)
+    if blocking is not None:
+        return Plan(blocking)
     telling = announce_upgrade(given)
-    told = (Tell(given.plugin, EVENT_REASON, telling),) if telling else ()
-    return Plan(writes=(*map(Apply, objects), Apply(dict(given.wanted)), *told))
+    reported = (Tell(given.plugin, EVENT_REASON, telling),) if telling else ()
+    return Plan(writes=(*map(Apply, objects), Apply(dict(given.wanted)), *reported))
 
 
 def plan_availability(given: WorkloadInput, rivals: Sequence[tuple[str, str]]) -> Plan:
@@ -71,7 +71,7 @@ def plan_availability(given: WorkloadInput, rivals: Sequence[tuple[str, str]]) -
             f"election's Lease, and only its holder listens: {named}."
         )
         verdict = replace(verdict, message=message)
-    # Its controller looks at any change of it, be it of an annotation, within a moment.
+    # Its controller reacts to any change of it, even of an annotation, within a moment.
     return Plan(verdict, looks=() if given.facts.up_to_date else (given.now + MOMENT,))
 
 

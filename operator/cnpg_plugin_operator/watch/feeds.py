@@ -74,10 +74,10 @@ class Feed:
             try:
                 pause = await self._try()
             except errors.ClusterError as error:
-                pause = self._note(error)
+                pause = self._record(error)
             except Exception as error:
                 logger.exception("an object of %s cannot be read", self._table.kind.plural)
-                pause = self._note(error)
+                pause = self._record(error)
             await asyncio.sleep(pause)
 
     async def _try(self) -> float:
@@ -101,7 +101,7 @@ class Feed:
         self._failures = 0
         self._readiness.gain(self._table.kind.plural)
 
-    def _note(self, error: Exception) -> float:
+    def _record(self, error: Exception) -> float:
         """Say that the facts may be out of date; passes use the last ones."""
         path = self._table.kind.path()
         self._readiness.lose(f"not watched: {path} ({error})", self._table.kind.plural)

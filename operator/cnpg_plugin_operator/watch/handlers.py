@@ -1,14 +1,15 @@
-"""kopf's part: it lists, watches and reconnects; every event goes to `Wakeups`. No domain logic.
+"""kopf's part: it lists, watches and reconnects, and passes every event to `Wakeups`.
 
 The only handler is an `on.event`, which writes nothing to the objects. What it misses (kopf does
 not report what was deleted while its watch was down) is found by a list of resources (`feeds`), or
 by the next pass: `loops` runs one within a minute, and it reads the children again. When a watch
 ends, all do; `supervision` begins again.
 
-kopf watches the kinds of all handlers in the same namespaces, and offers no choice. But what it
-watches is an argument, `Insights`. kopf fills it where it knows handlers, so it knows none while it
-looks, and `Watches` fills it instead. There, a kind that is not called namespaced is watched in all
-namespaces, and kopf starts and stops single watches when kinds come and go.
+kopf watches the kinds of all handlers in the same namespaces, without an option to change that. But
+the watched kinds are an argument, `Insights`. kopf fills it only if it knows handlers, so none is
+registered during its discovery, and `Watches` fills it instead. There, a kind that is not marked as
+namespaced is watched in all namespaces, and kopf starts and stops single watches when kinds appear
+and disappear.
 """
 
 import asyncio
@@ -31,16 +32,17 @@ from cnpg_plugin_operator.watch.supervision import end, run_until_one_ends
 from cnpg_plugin_operator.watch.wakeups import Wakeups
 
 KINDS_INTERVAL: Final = 10.0
-"""Seconds between two looks at which kinds are served: cert-manager and CloudNativePG come and go.
-kopf would read all CustomResourceDefinitions for it: megabytes, and a right over the cluster."""
+"""Seconds between two checks of the served kinds: cert-manager and CloudNativePG may be installed
+or removed. kopf would read all CustomResourceDefinitions for it: megabytes, and a cluster-wide
+right."""
 
 WATCH: Final = "watcher for "
-"""How kopf names the tasks that watch."""
+"""Prefix of the names of kopf's tasks that watch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watches:
-    """Everything that is watched, by an operator of kopf's."""
+    """All watches, run by a kopf operator."""
 
     wakeups: Wakeups
     namespaces: tuple[str, ...]
@@ -49,10 +51,10 @@ class Watches:
     interrupted: asyncio.Event
     """Set whenever kopf's watch of resources may have missed something."""
     stop: asyncio.Event
-    """Set by signals: kopf takes them to itself, and gives them back here."""
+    """Set by signals, which kopf handles and passes on through this event."""
 
     async def run(self) -> NoReturn:
-        """Watch. Raises `ClusterError` with what ended a watch, or why there is none yet."""
+        """Watch. Raises `ClusterError` with the reason why a watch ended or could not start."""
         served = await kinds.read_served(self.read_plurals)
         answers, insights, registry = (
             Answers(self.readiness, self.interrupted),
@@ -70,7 +72,7 @@ class Watches:
             settings=settings,
             insights=insights,
             standalone=True,
-            # Only peering needs it; kopf's own guess asks for a user name, which a container lacks.
+            # Only peering needs it; kopf's default needs a user name, which a container lacks.
             identity=names.resource.OPERATOR,  # type: ignore[arg-type]  # a NewType of kopf's
             namespaces=self.namespaces,
         )
@@ -78,7 +80,7 @@ class Watches:
             asyncio.get_running_loop().add_signal_handler(each, self.stop.set)
         choosing = self._choose(served, insights, registry, answers)
         for failure in await run_until_one_ends(choosing, beside=tasks):
-            # kopf's errors have the whole answer beside their text.
+            # The arguments of kopf's errors contain the whole response; only the text is used.
             why = next((each for each in failure.args if isinstance(each, str)), repr(failure))
             raise errors.ClusterError(f"the watches ended: {why}") from failure
         raise errors.ClusterError("the watches ended")
@@ -90,7 +92,7 @@ class Watches:
         registry: kopf.OperatorRegistry,
         answers: Answers,
     ) -> NoReturn:
-        """Let kopf watch what is served. Raises `ClusterError` when the resource's kind is not."""
+        """Let kopf watch the served kinds. Raises `ClusterError` if the CRD is not installed."""
         await insights.ready_resources.wait()
         kopf.on.event(kopf.EVERYTHING, registry=registry, id="take")(self._take)
         try:
@@ -101,12 +103,12 @@ class Watches:
                     insights.watched_resources.update(map(_as_resource, served))
                     insights.revised.notify_all()
                 await asyncio.sleep(KINDS_INTERVAL)
-                # An API server that cannot be asked has not changed its kinds.
+                # If the API server does not answer, the known kinds remain.
                 with contextlib.suppress(errors.UnavailableError, errors.ForbiddenError):
                     served = await kinds.read_served(self.read_plurals)
         finally:
-            # Where one watch fails, kopf leaves the others running. Its `run_tasks` would end them,
-            # together with all tasks that are younger than kopf: passes under way.
+            # If one watch fails, kopf leaves the others running. Its `run_tasks` would end them,
+            # together with all tasks that are younger than kopf, such as running passes.
             await end(each for each in asyncio.all_tasks() if each.get_name().startswith(WATCH))
 
     async def _take(self, event: kopf.RawEvent, resource: kopf.Resource, **_: object) -> None:

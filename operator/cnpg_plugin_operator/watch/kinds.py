@@ -23,28 +23,28 @@ from cnpg_plugin_operator.cluster.kinds import (
 )
 
 EVERYWHERE: Final = (PLUGIN,)
-"""Watched in all namespaces: a resource in a wrong one is told so."""
+"""Watched in all namespaces: a resource in a wrong one gets a status that says so."""
 
 OWN: Final = (POD, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE, ISSUER)
-"""Watched with a selector for what this operator made."""
+"""Watched with a selector for objects that this operator created."""
 
 MANAGED: Final = (DEPLOYMENT, SECRET, SERVICE, *OWN)
 """Watched in the managed namespaces. Without a selector: one Deployment is CloudNativePG's, users
-bring some of the Secrets, and a Service of others may take a plugin's name."""
+provide some of the Secrets, and a foreign Service may have a plugin's name."""
 
 ALL: Final = (*EVERYWHERE, *MANAGED)
 
 OPTIONAL: Final = frozenset({PLUGIN, CERTIFICATE, ISSUER})
-"""Watched while they are served; everything else is served by every API server."""
+"""Watched while they are served; every API server serves all others."""
 
 ReadPlurals = Callable[[str], Awaitable[frozenset[str]]]
-"""Tells which kinds of an API group are served, by their plurals."""
+"""Reads which kinds of an API group are served, by their plurals."""
 
 
 async def read_served(read_plurals: ReadPlurals) -> frozenset[Kind]:
     """Read which of the watched kinds are served now.
 
-    Raises `ClusterError`; it is `KindMissingError` where nothing is worth watching yet.
+    Raises `ClusterError`; `KindMissingError` if the CRD is not installed yet.
     """
     groups = sorted({kind.api_version for kind in OPTIONAL})
     found = await asyncio.gather(*map(read_plurals, groups))
@@ -56,7 +56,7 @@ async def read_served(read_plurals: ReadPlurals) -> frozenset[Kind]:
 
 
 def find_paths(served: Iterable[Kind], namespaces: Iterable[str]) -> frozenset[str]:
-    """Name the collections to watch, as their URLs do."""
+    """Return the URLs of the collections to watch."""
     places = tuple(namespaces)
     everywhere = {kind.path() for kind in served if kind in EVERYWHERE}
     managed = {kind.path(place) for kind in served if kind in MANAGED for place in places}

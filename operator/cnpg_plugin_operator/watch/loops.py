@@ -1,10 +1,10 @@
 """One serial loop per key: wakes coalesce, failures back off, passes never overlap.
 
-A key is a resource or a whole namespace; `reconcile` knows what a pass of it does. Whatever a
-resource holds, only its own loop may suffer from it. Events make passes prompt, but nothing depends
-on them: kopf does not report what was deleted while its watch was down, and an object whose labels
-were removed leaves a watch that selects by label. So every key is looked at within a minute, and
-keys without a loop are picked up.
+A key is a resource or a whole namespace; `reconcile` defines its pass. The content of a resource
+may only affect its own loop. Events make passes prompt, but nothing depends on them: kopf does not
+report what was deleted while its watch was down, and an object whose labels were removed leaves a
+watch that selects by label. So every key is looked at within a minute, and keys without a loop are
+picked up.
 """
 
 import asyncio
@@ -29,30 +29,30 @@ CONTROLLERS: Final = {1: "namespaces", 2: names.resource.PLURAL}
 """The label `controller` of metrics, by the length of a key."""
 
 BACKOFF_FIRST: Final = 1.0
-"""Seconds after the first failed pass."""
+"""Pause in seconds after the first failed pass."""
 
 BACKOFF_MOST: Final = 60.0
-"""Seconds between failed passes at most."""
+"""Longest pause in seconds between failed passes."""
 
 WORKERS: Final = 4
-"""Passes that run at the same time: enough to overlap their waiting for the API server."""
+"""Number of passes that run at the same time: enough to overlap their waits for the API server."""
 
 MOST_PASSES: Final = 120
-"""Passes of one key within a minute, however often it is woken; even the waiting for a new
-leader of CloudNativePG takes no more."""
+"""Maximum passes of one key within a minute, however often it is woken; even waiting for a new
+leader of CloudNativePG needs no more."""
 
 REST: Final = 2.0
-"""Seconds between two passes of a resource that is woken more often than that."""
+"""Pause in seconds between two passes of a resource that is woken more often."""
 
 RESYNC: Final = (45.0, 60.0)
-"""Seconds after which a resource is looked at though nothing happened; spread by chance."""
+"""Seconds after which a resource is reconciled without an event; randomized."""
 
 
 class Loops:
     """One loop per key: wakes coalesce, passes of one key never overlap.
 
-    Keys of namespaces that `is_managed` does not know share one worker: however many there are, the
-    others do not wait for them.
+    Keys of unmanaged namespaces (`is_managed`) share one worker, so that they do not delay the
+    others, however many there are.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Loops:
                     self.wake(key)
 
     def wake(self, key: Key) -> None:
-        """Run a pass of this key soon; start its loop where there is none."""
+        """Run a pass of this key soon; start its loop if there is none."""
         loop = self._loops.get(key)
         if loop is None:
             loop = self._loops[key] = _Loop()
@@ -95,7 +95,7 @@ class Loops:
         loop.woken.set()
 
     async def stop(self) -> None:
-        """End all loops; passes under way are cut off, which any pass can stand."""
+        """End all loops; running passes are cancelled, which any pass tolerates."""
         tasks = [loop.task for loop in self._loops.values() if loop.task is not None]
         for task in tasks:
             task.cancel()
@@ -135,7 +135,7 @@ class Loops:
         except errors.ClusterError as error:
             logger.warning("the pass is repeated: %s", error, extra=reference)
         except Exception:
-            # Whatever a resource holds, only its own loop may suffer from it.
+            # The content of a resource may only affect its own loop.
             logger.exception("the pass failed unexpectedly and is repeated", extra=reference)
         else:
             if requeue.error is None:
@@ -146,7 +146,7 @@ class Loops:
 
 
 def spread(least: float, most: float) -> float:
-    """Pick a number by chance, so that what began together does not go on together."""
+    """Return a random number, so that loops that started together do not stay synchronous."""
     return random.uniform(least, most)  # noqa: S311 - protects nothing
 
 
@@ -157,10 +157,10 @@ class _Loop:
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     starts: deque[float] = field(default_factory=deque)
-    """When the passes of the last minute began."""
+    """Start times of the passes of the last minute."""
 
     def rest(self, now: float) -> float:
-        """Give the seconds until the next pass may begin, and note it."""
+        """Return the seconds until the next pass may begin, and record its start."""
         while self.starts and self.starts[0] <= now - 60:
             self.starts.popleft()
         tired = len(self.starts) >= MOST_PASSES

@@ -1,7 +1,8 @@
-"""The connection that kopf watches over, and what the API server answers on it.
+"""The connection that kopf uses for its watches, and the API server's answers on it.
 
-kopf retries a refused watch for a minute before it fails, and does not tell which kinds it has
-listed. Its session is ours, so /readyz can say at any time what is not watched, and why.
+kopf retries a refused watch for a minute before it fails, and does not report which kinds it has
+listed. This module provides its session, so /readyz can report at any time what is not watched, and
+why.
 """
 
 import asyncio
@@ -22,26 +23,26 @@ from cnpg_plugin_operator.watch.kinds import OWN
 logger = logging.getLogger(__name__)
 
 SPARE_CONNECTIONS: Final = 3
-"""Of a session, beside one for each watch: for lists and discovery."""
+"""Connections of a session for lists and discovery, beside one for each watch."""
 
 
 class Answers:
-    """What the API server answered to the watches that are wanted."""
+    """The API server's answers to the required watches."""
 
     def __init__(self, readiness: Readiness, interrupted: asyncio.Event) -> None:
         self._readiness = readiness
         self._interrupted = interrupted
         """Set whenever a watch of resources begins: what it missed is to be listed."""
         self._lacks: dict[str, str] = {}
-        """By the path of each collection, why it is not watched; empty where it is."""
+        """Why each collection, by its path, is not watched; empty if it is."""
 
     def expect(self, paths: Iterable[str]) -> None:
-        """Be ready as soon as all of these collections are watched, and only then."""
+        """Set the collections that have to be watched before the operator is ready."""
         self._lacks = {path: self._lacks.get(path, "not listed yet") for path in paths}
-        self._tell()
+        self._report()
 
-    def note(self, path: str, status: int, *, is_watch: bool) -> None:
-        """Note an answer; a list alone is no watch yet."""
+    def record(self, path: str, status: int, *, is_watch: bool) -> None:
+        """Record an answer; a list alone is no watch yet."""
         if path not in self._lacks or (status == HTTPStatus.OK and not is_watch):
             return
         if path == PLUGIN.path():
@@ -50,9 +51,9 @@ class Answers:
         if lack and lack != self._lacks[path]:
             logger.warning("not watched: %s (%s)", path, lack)
         self._lacks[path] = lack
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         lacks = [f"{path} ({why})" for path, why in sorted(self._lacks.items()) if why]
         if lacks:
             self._readiness.lose(f"not watched: {', '.join(lacks)}")
@@ -63,17 +64,17 @@ class Answers:
 def build_session(
     settings: kopf.OperatorSettings, answers: Answers, watches: int
 ) -> kopf.AiohttpSession | None:
-    """Connect as the pod's account, else as the kubeconfig says; None where there is neither.
+    """Connect with the pod's account, else with the kubeconfig; None if there is neither.
 
     kopf's own session opens as many connections as it has requests, and discovery sends dozens at
-    once; each TLS connection keeps 350 KB. So the session is given, with room for its watches.
+    once; each TLS connection takes 350 KB. So this session limits them, with one for each watch.
     """
     found = kopf.login_with_service_account(settings=settings)
     found = found or kopf.login_with_kubeconfig(settings=settings)
     if found is None:
         return None
     context = found.as_ssl_context()
-    # The CAs of EKS and MicroK8s have no key identifiers; only Python since 3.13 minds.
+    # The CAs of EKS and MicroK8s have no key identifiers; only Python since 3.13 refuses them.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=watches + SPARE_CONNECTIONS, ssl=context),
@@ -84,22 +85,22 @@ def build_session(
 
 
 def _trace(answers: Answers, server: str) -> aiohttp.TraceConfig:
-    """Let every answer be noted, by its path below that of the server."""
+    """Record every answer, by its path below that of the server."""
     prefix = server.partition("://")[2].partition("/")[2].rstrip("/")
 
-    async def note(
+    async def record(
         _session: aiohttp.ClientSession, _context: object, end: aiohttp.TraceRequestEndParams
     ) -> None:
         path = end.url.path.removeprefix(f"/{prefix}" if prefix else "")
-        answers.note(path, end.response.status, is_watch="watch" in end.url.query)
+        answers.record(path, end.response.status, is_watch="watch" in end.url.query)
 
     trace = aiohttp.TraceConfig()
-    trace.on_request_end.append(note)
+    trace.on_request_end.append(record)
     return trace
 
 
 def build_settings() -> kopf.OperatorSettings:
-    """Write nothing, filter on the server, leave the noticing of new kinds to `Watches`."""
+    """Write nothing, filter on the server, leave the detection of new kinds to `Watches`."""
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False

@@ -1,7 +1,7 @@
-"""Keeps the watches running, whatever ends them. No kopf, and nothing of what is watched.
+"""Keeps the watches running, whatever ends them. It must not use kopf or know the kinds.
 
-Nothing that the API server answers ends the process: the watches begin again, ever more seldom.
-Passes go on meanwhile, and /readyz says why there are no watches, be it a right.
+No answer of the API server ends the process: the watches start again with a back-off. Passes
+continue meanwhile, and /readyz reports why there are no watches, for example a missing right.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from cnpg_plugin_operator.telemetry import Readiness
 logger = logging.getLogger(__name__)
 
 LASTING: Final = 60.0
-"""Seconds after which watches that end did work: the next failure counts as the first."""
+"""Seconds after which watches count as working: the next failure is then the first again."""
 
 LONGEST_PAUSE: Final = 30.0
-"""Seconds between two tries to watch at most."""
+"""Longest pause in seconds between two attempts to watch."""
 
 Task = asyncio.Task[Any]
 
@@ -26,7 +26,7 @@ Task = asyncio.Task[Any]
 async def keep_watching(
     watch: Callable[[], Awaitable[NoReturn]], readiness: Readiness, stop: asyncio.Event
 ) -> None:
-    """Watch until `stop` is set; `watch` raises `ClusterError` with what ended a watch."""
+    """Watch until `stop` is set; `watch` raises `ClusterError` when a watch ends."""
     for failure in await run_until_one_ends(stop.wait(), _repeat(watch, readiness)):
         raise failure
 
@@ -41,16 +41,16 @@ async def _repeat(watch: Callable[[], Awaitable[NoReturn]], readiness: Readiness
             failures = 0 if clock() - began > LASTING else failures + 1
             pause = min(2.0 ** min(failures, 16), LONGEST_PAUSE)
             readiness.lose(str(error))
-            logger.error("the watches begin again in %.0f s: %s", pause, error)  # noqa: TRY400
+            logger.error("the watches start again in %.0f s: %s", pause, error)  # noqa: TRY400
             await asyncio.sleep(pause)
 
 
 async def run_until_one_ends(
     *coroutines: Coroutine[Any, Any, Any], beside: Iterable[Task] = ()
 ) -> list[Exception]:
-    """Run until one of these ends, or of the tasks beside; end the others.
+    """Run until one of these, or of the `beside` tasks, ends; end the others.
 
-    Gives what any of them raised.
+    Returns what any of them raised.
     """
     tasks = [*beside, *map(asyncio.create_task, coroutines)]
     try:
@@ -61,7 +61,7 @@ async def run_until_one_ends(
 
 
 async def end(tasks: Iterable[Task]) -> list[Exception]:
-    """Cancel tasks, wait until they have ended, and give what any of them raised."""
+    """Cancel tasks, wait until they have ended, and return what any of them raised."""
     ending = list(tasks)
     for task in ending:
         task.cancel()

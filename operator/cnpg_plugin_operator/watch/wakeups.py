@@ -1,8 +1,8 @@
 """Whom an event wakes: the one place where what watches hear of becomes wake-ups. No kopf.
 
-An event carries no meaning of its own: the passes that it wakes read the cluster again. So it is
-better to wake one loop too many than to interpret an object. Of resources and Clusters, which
-change all the time, only changes that count wake somebody (`facts`).
+An event carries no meaning of its own: the passes that it wakes read the cluster again. So waking
+one loop too many is better than interpreting an object. Of resources and Clusters, which change all
+the time, only changes that count wake somebody (`facts`).
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -32,17 +32,17 @@ class Wakeups:
         self._loops = loops
         self._facts = facts
         self._namespaces = namespaces
-        """The managed ones: only they have a pass of what their plugins share."""
+        """The managed namespaces: only they have a pass for what their plugins share."""
         self._marks: dict[Key, frozenset[str]] = {}
         """By what each resource of these namespaces is found."""
         self._provided: dict[str, str] = {}
-        """By the uid of a Service, the plugin that it provides: a label that changes concerns whom
-        it named, too."""
+        """By the uid of a Service, the plugin that it provides: a changed label also concerns the
+        plugin that it named before."""
         facts.plugins.tell = self._take_plugin
         facts.fleet.tell = self._take_cluster
 
     def take(self, kind: Kind, body: Body, *, deleted: bool) -> None:
-        """Wake whom an event of this object concerns."""
+        """Wake the loops that an event of this object concerns."""
         if kind == PLUGIN:
             self._facts.plugins.take(body, deleted=deleted)
             return
@@ -92,7 +92,7 @@ class Wakeups:
             self._wake_namespace(namespace)
 
     def _take_service(self, metadata: Body, *, deleted: bool) -> None:
-        """Wake whom a Service provides a plugin for, or did."""
+        """Wake the resources whose plugin a Service provides, or did before."""
         name = str((metadata.get("labels") or {}).get(names.cnpg.PLUGIN_NAME) or "")
         before = self._provided.pop(metadata["uid"], "")
         if name and not deleted:
@@ -104,7 +104,7 @@ class Wakeups:
         metadata = body["metadata"]
         namespace = metadata["namespace"]
         if looks_like_cnpg(body):
-            # The namespace's pass reads it, and wakes the plugins for whom that matters.
+            # The namespace's pass reads it, and wakes the plugins that it concerns.
             self._wake_namespace(namespace)
         elif names.labels.CHAIN in (metadata.get("labels") or {}):
             self._wake_namespace(namespace)
@@ -119,7 +119,7 @@ class Wakeups:
             self._loops.wake((namespace,))
 
     def _wake_marked(self, marks: Iterable[str], namespace: str | None = None) -> None:
-        """Wake what is known by one of these marks, in one namespace or in all of them."""
+        """Wake the loops with one of these marks, in one namespace or in all of them."""
         wanted = frozenset(marks)
         self._wake(
             key
@@ -161,7 +161,7 @@ def _shared(body: Body | None) -> object:
 
 
 def owners_of(metadata: Body) -> frozenset[str]:
-    """Name the resources that an object may belong to: one of its marks may have been removed."""
+    """Name the resources that an object may belong to: its label or owner may have been removed."""
     label = (metadata.get("labels") or {}).get(names.labels.PLUGIN)
     references = metadata.get("ownerReferences") or []
     owners = {ref.get("name") for ref in references if ref.get("kind") == names.resource.KIND}
@@ -169,21 +169,21 @@ def owners_of(metadata: Body) -> frozenset[str]:
 
 
 def plugin_mark(name: str) -> str:
-    """How a resource is found again by the plugin it provides."""
+    """The mark of a resource for the plugin that it provides."""
     return f"plugin/{name}"
 
 
 def secret_mark(name: str) -> str:
-    """How a resource is found again by a Secret that it names."""
+    """The mark of a resource for a Secret that it names."""
     return f"secret/{name}"
 
 
 SIDECAR_MARK: Final = "mode/Sidecar"
-"""How resources in mode Sidecar are found again."""
+"""The mark of resources in mode Sidecar."""
 
 
 def marks_of(spec: object) -> frozenset[str]:
-    """Give what a resource is to be found again by; its spec may hold anything."""
+    """Return the marks of a resource, whose spec may contain anything."""
     plugin = plugin_mark(str(mapping(spec).get("pluginName", "")))
     mode = [SIDECAR_MARK] if names_sidecar(spec) else []
     return frozenset([plugin, *mode, *map(secret_mark, bound(named_in(spec)))])

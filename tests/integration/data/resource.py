@@ -23,11 +23,11 @@ class Kubectl(Protocol):
     """The part of a cluster that these tests use."""
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
-        """Run kubectl; its standard output, or ClusterError with its own words."""
+        """Run kubectl; return its output, or raise ClusterError with its message."""
 
 
 def manifest(case: Mapping[str, Any]) -> Manifest:
-    """A resource that differs from the shortest one only by what the case says."""
+    """A resource that differs from the shortest one only in the fields of the case."""
     spec = {"pluginName": "hello.example.com", "image": "example.com/hello:1"}
     spec |= case.get("spec", {})
     for name in case.get("without", []):
@@ -61,7 +61,7 @@ def is_published(cluster: Kubectl) -> bool:
 
 @contextmanager
 def installed(cluster: Kubectl) -> Iterator[Kubectl]:
-    """Put this repository's CRD into the cluster; take it away if it was not there before."""
+    """Install this repository's CRD; remove it afterwards if it was not installed before."""
     was_there = _exists(cluster)
     flags = ("--server-side", "--force-conflicts", f"--field-manager={MANAGER}")
     cluster.kubectl("apply", *flags, "-f", str(CRD))

@@ -1,4 +1,4 @@
-"""Whether a plugin's pod holds a token of its account."""
+"""Whether a plugin's pod has a token of its account."""
 
 import json
 

@@ -1,8 +1,8 @@
 """Both sides of a plugin's trust, as a third party sees them.
 
-What CloudNativePG is told (the Service's annotations and the Secrets they name), and what the
-plugin's server really presents. A renewal is over when these two and the mounted Secrets agree;
-names of Secrets are always taken from where they are used, never from what the operator calls them.
+What is announced to CloudNativePG (the Service's annotations and the Secrets they name), and what
+the plugin's server really presents. A renewal is complete when these two and the mounted Secrets
+agree; names of Secrets are always read from where they are used, never from the operator.
 """
 
 import base64
@@ -25,7 +25,7 @@ _SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Announced:
-    """What CloudNativePG reads of a plugin."""
+    """What CloudNativePG reads about a plugin."""
 
     address: str
     port: int
@@ -33,20 +33,20 @@ class Announced:
     server_secret: str
     client_secret: str
     trusted: tuple[x509.Certificate, ...]
-    """Those by which CloudNativePG trusts the plugin."""
+    """The certificates by which CloudNativePG trusts the plugin."""
     client: tuple[x509.Certificate, ...]
     """What CloudNativePG presents, leaf first."""
 
 
 @dataclass(frozen=True)
 class Peers:
-    """Looks at the plugins of one namespace; Service and Deployment bear the same name."""
+    """Reads the plugins of one namespace; Service and Deployment have the same name."""
 
     cluster: Cluster
     api: Api
 
     def announced(self, service: str) -> Announced:
-        """What CloudNativePG is told now."""
+        """What is announced to CloudNativePG now."""
         found = self.api.get(f"{collection('Service')}/{service}")
         said = found["metadata"]["annotations"]
         server, client = said["cnpg.io/pluginServerSecret"], said["cnpg.io/pluginClientSecret"]
@@ -77,12 +77,13 @@ class Peers:
             sources = [volume, *((volume.get("projected") or {}).get("sources") or [])]
             secrets = (source["secret"] for source in sources if "secret" in source)
             names |= {secret.get("secretName") or secret["name"]: None for secret in secrets}
-        # A Secret without a key is no pair: it only says whom the plugin trusts.
+        # A Secret without a key is no pair: it only contains the certificates that the plugin
+        # trusts.
         pairs = (name for name in names if "tls.key" in self._data(name))
         return tuple(chain[0] for chain in map(self.certificates, pairs) if chain)
 
     def served(self, service: str) -> x509.Certificate | None:
-        """The certificate that the plugin presents now, or None where nobody answers."""
+        """The certificate that the plugin presents now, or None if it does not answer."""
         where = self.announced(service)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -102,7 +103,7 @@ class Peers:
         return x509.load_der_x509_certificate(encoded) if encoded else None
 
     def until_served(self, *services: str, within: float) -> None:
-        """Wait until each plugin presents what is in the Secret that its pods mount."""
+        """Wait until each plugin presents the certificate in the Secret that its pods mount."""
         for service in services:
             wait.until(
                 f"{service} presents the certificate of its Secret",
@@ -116,7 +117,7 @@ class Peers:
         return self.served(service) in self.mounted(service)
 
     def explain(self, service: str) -> str:
-        """Tell who trusts whom."""
+        """Describe who trusts whom."""
         said, served = self.announced(service), self.served(service)
         return "\n".join(
             [

@@ -1,7 +1,7 @@
 """The test cluster's API server without a kubectl for each request: reads, patches, watches.
 
-Waiting looks several times a second; starting kubectl for every look would be what slows everything
-down on two cores. What a user does by hand, the tests still do with kubectl.
+Waits poll several times a second; starting kubectl for every poll would slow everything down on two
+cores. What a user does by hand, the tests still do with kubectl.
 """
 
 import http.client
@@ -34,7 +34,7 @@ CNPG: Final = "/apis/postgresql.cnpg.io/v1"
 
 
 class ApiError(Exception):
-    """The API server refused a request; its own words."""
+    """The API server refused a request; contains its message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -53,7 +53,7 @@ class Api:
         self._lock = threading.Lock()
 
     def connect(self) -> http.client.HTTPSConnection:
-        """Open a connection of its own; a socket stays in the network it was made in."""
+        """Open a separate connection; a socket stays in the network namespace of its creation."""
         connection = http.client.HTTPSConnection(
             "127.0.0.1", 6443, context=self._context, timeout=_TIMEOUT
         )
@@ -61,14 +61,14 @@ class Api:
         return connection
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
     def find(self, path: str) -> Object | None:
-        """Read one object, or None where there is none."""
+        """Read one object, or None if it does not exist."""
         status, answer = self._request("GET", path)
         if status == http.client.NOT_FOUND:
             return None
@@ -122,7 +122,7 @@ class Api:
                     response = connection.getresponse()
                     return response.status, response.read()
                 except (OSError, http.client.HTTPException):
-                    # The server closes a connection that was idle for long: once anew, then loudly.
+                    # The server closes idle connections: retry once, then fail.
                     connection.close()
                     self._connection = None
                     if last:
@@ -155,9 +155,9 @@ class Change:
 
 @dataclass
 class Recorder:
-    """Everything that happens to the objects of a collection, from `start` to `stop`.
+    """All changes of the objects of a collection, from `start` to `stop`.
 
-    Polling can miss a state that lasts a moment; the API server sends a watch all of them.
+    Polling can miss a brief state; the API server sends all states to a watch.
     """
 
     api: Api
@@ -169,7 +169,7 @@ class Recorder:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Take down everything from now on; what exists already is left out."""
+        """Record everything from now on, without the existing objects."""
         version = self.api.get(f"{self.path}?limit=1")["metadata"]["resourceVersion"]
         query = urlencode(
             {"watch": "1", "resourceVersion": version, "timeoutSeconds": _WATCH_SECONDS}
@@ -203,11 +203,11 @@ class Recorder:
         self.stop()
 
     def of(self, name: str) -> list[Change]:
-        """What happened to one object so far."""
+        """The events of one object so far."""
         return [change for change in self._so_far() if change.name == name]
 
     def first(self, matches: Callable[[Object], bool]) -> float | None:
-        """When an object first was as described, or None."""
+        """When an object first had the described state, or None."""
         return next((c.at for c in self._so_far() if matches(c.object)), None)
 
     def _so_far(self) -> list[Change]:

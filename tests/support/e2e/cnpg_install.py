@@ -1,8 +1,8 @@
 """CloudNativePG in the tests' cluster: as its manifest installs it, or as Helm does.
 
-The chart wraps CloudNativePG's own manifest, for no registry of charts is reachable; names and
-labels are the official chart's (charts/cloudnative-pg/templates), which are all that matters here.
-Definitions of types and the namespace belong to the cluster and stay as they are.
+The chart wraps CloudNativePG's own manifest, because no registry of charts is reachable; names and
+labels are those of the official chart (charts/cloudnative-pg/templates), which are all that matters
+here. CRDs and the namespace belong to the cluster and stay unchanged.
 """
 
 import json
@@ -23,33 +23,33 @@ from tests.support.resources import NAMESPACE
 _CHART: Final = Path(__file__).parent / "charts" / "cloudnative-pg"
 _WHERE: Final = ("--namespace", NAMESPACE)
 _SECRETS: Final = ("cnpg-ca-secret", "cnpg-webhook-cert")
-"""CloudNativePG's own certificates. It makes them only beside a Deployment with the label
+"""CloudNativePG's own certificates. It creates them only beside a Deployment with the label
 `app.kubernetes.io/name=cloudnative-pg` (1.30.0, pkg/certs/operator_deployment.go): under a
-`nameOverride` it runs with those that are there, and without them not at all."""
+`nameOverride` it uses existing ones, and does not run without them."""
 
 _ROLLOUT: Final = "deployment.kubernetes.io/revision"
-"""Kubernetes' own number of the rollout; without it the Deployment would be another."""
+"""Kubernetes' own number of the rollout; without it the Deployment would differ."""
 
 
 def manifest_objects() -> list[dict[str, Any]]:
-    """What the manifest installs, apart from the types and the namespace."""
+    """What the manifest installs, apart from the CRDs and the namespace."""
     documents = yaml.safe_load_all(cnpg_manifest(DEFAULT_CNPG))
     kept = ("Namespace", "CustomResourceDefinition")
     return [each for each in documents if each and each["kind"] not in kept]
 
 
 def restore_cnpg(cluster: Cluster) -> None:
-    """Put CloudNativePG back as its manifest says, whatever was done to it, and wait for it.
+    """Restore CloudNativePG from its manifest, whatever was changed, and wait for it.
 
-    Its Deployment is replaced, not applied: what others added goes as well. Where nothing differs,
-    nothing happens.
+    Its Deployment is replaced, not applied, so additions by others are removed, too. Nothing
+    happens if nothing differs.
     """
     for release in cluster.helm("list", *_WHERE, "--all", "--short").split():
         cluster.helm("uninstall", release, *_WHERE, "--timeout", "300s")
         cluster.kubectl("delete", "secrets", *_SECRETS, *_WHERE, "--ignore-not-found")
     objects = manifest_objects()
     (deployment,) = (each for each in objects if each["kind"] == "Deployment")
-    # Right after its start, a busy API server takes half a minute to offer what validation needs.
+    # Right after its start, a busy API server takes half a minute to serve what validation needs.
     flags = ("--server-side", "--force-conflicts", "--validate=false", "-f", "-")
     cluster.kubectl("apply", *flags, input=_listing(objects))
     name = f"deployment/{deployment['metadata']['name']}"
@@ -62,12 +62,12 @@ def restore_cnpg(cluster: Cluster) -> None:
 
 @contextmanager
 def installed_by_helm(cluster: Cluster, release: str, values: Mapping[str, str]) -> Iterator[Path]:
-    """CloudNativePG of a Helm release instead of the manifest's; put back in the end.
+    """CloudNativePG from a Helm release instead of the manifest; restored at the end.
 
-    Gives the chart, for upgrades.
+    Yields the chart, for upgrades.
     """
     objects = manifest_objects()
-    # The roles for users are the manifest's alone.
+    # Only the manifest contains the roles for users.
     objects = [
         each
         for each in objects

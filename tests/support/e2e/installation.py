@@ -1,7 +1,7 @@
 """The operator as users install it: image from the Dockerfile, chart by Helm, in the test cluster.
 
-The image's archive is kept in the cache under the digest of what it is built from, and the cluster
-remembers which one it was given: an unchanged tree neither builds nor loads again.
+The image's archive is kept in the cache under the digest of its sources, and the cluster records
+which one was loaded: an unchanged tree is neither built nor loaded again.
 """
 
 import fcntl
@@ -41,8 +41,8 @@ VALUES: Final[Mapping[str, Any]] = {
         "tag": "test",
         "pullPolicy": "Never",
     },
-    # The chart's own pace is tested without a cluster. On a busy machine twenty plugins may take
-    # longer than a minute.
+    # The chart's own intervals are tested without a cluster. On a busy machine twenty plugins may
+    # take longer than a minute.
     "restart": {"settle": "3s", "settleMax": "2m", "cooldown": "1s"},
     "sidecars": {"deadline": "15s"},
     "allowedRoles": [ALLOWED_ROLE],
@@ -52,7 +52,7 @@ VALUES: Final[Mapping[str, Any]] = {
 }
 
 ARCHIVE_SECONDS: Final = 6 * 3600
-"""How long an archive of other sources is kept: a run beside this one may be about to load it."""
+"""How long an archive of other sources is kept: a concurrent run may be about to load it."""
 
 _INPUTS: Final = (
     ".dockerignore",
@@ -64,11 +64,11 @@ _INPUTS: Final = (
     "requirements-build.lock",
     "requirements.lock",
 )
-"""What the Dockerfile copies, besides `operator/`; the same as .dockerignore lets through."""
+"""What the Dockerfile copies, besides `operator/`; the same files that .dockerignore allows."""
 
 
 def image_key() -> str:
-    """Digest of everything the operator's image is made of."""
+    """Digest of all sources of the operator's image."""
     sources = [
         path
         for path in (ROOT / "operator").rglob("*")
@@ -82,9 +82,9 @@ def image_key() -> str:
 
 
 def provide_image(key: str) -> Path:
-    """The operator's image as an archive; built where these sources were never built before.
+    """The operator's image as an archive; built if these sources were never built before.
 
-    Runs side by side share the image's tag, so only one of them builds at a time.
+    Concurrent runs share the image's tag, so only one of them builds at a time.
     """
     archive = cache_directory() / "images" / f"operator-{key}.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def _build_archive(archive: Path) -> None:
 
 
 def load_once(cluster: Cluster, reference: str | Path, key: str) -> None:
-    """Put an image on the node, unless the same one was put there before."""
+    """Load an image on the node, unless the same one was loaded before."""
     name = hashlib.sha256(str(reference).encode()).hexdigest()[:8]
     stamp = cluster.layout.state / f"loaded-{name}"
     if not stamp.exists() or stamp.read_text() != key:
@@ -120,7 +120,7 @@ def load_once(cluster: Cluster, reference: str | Path, key: str) -> None:
 
 
 def apply_crd(cluster: Cluster) -> None:
-    """Put this tree's CRD into the cluster, marked as the release's own so that Helm takes it."""
+    """Install this tree's CRD, marked as the release's own so that Helm adopts it."""
     crd = yaml.safe_load(CRD.read_text())
     crd["metadata"] |= {
         "labels": {"app.kubernetes.io/managed-by": "Helm"},
@@ -136,7 +136,7 @@ def apply_crd(cluster: Cluster) -> None:
 
 
 def stop_operator(cluster: Cluster) -> None:
-    """End an operator that runs; installing the chart starts it again."""
+    """Stop a running operator; installing the chart starts it again."""
     where = ("--namespace", OPERATOR_NAMESPACE)
     if cluster.kubectl("get", "deployment", RELEASE, *where, "--ignore-not-found"):
         cluster.kubectl("scale", f"deployment/{RELEASE}", *where, "--replicas=0")
@@ -147,14 +147,14 @@ def stop_operator(cluster: Cluster) -> None:
 def install_chart(cluster: Cluster, key: str, **values: object) -> None:
     """Install the chart, or upgrade it, until the operator is ready.
 
-    A release that a killed run left half done is taken away first.
+    An incomplete release of a killed run is deleted first.
     """
     release = (RELEASE, "--namespace", OPERATOR_NAMESPACE)
     listing = ("--namespace", OPERATOR_NAMESPACE, "--all", "--output", "json")
     for found in json.loads(cluster.helm("list", *listing)):
         if found["name"] == RELEASE and found["status"] != "deployed":
             cluster.helm("uninstall", *release, "--wait", "--timeout", "300s")
-    # The tag is always the same: the digest in the pod's annotations makes a new image a new pod.
+    # The tag is always the same: the digest in the pod's annotations rolls out a new image.
     chosen = {**VALUES, "podAnnotations": {"cnpgplugin.dev/image": key}, **values}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(chosen, file)

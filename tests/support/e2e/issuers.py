@@ -1,4 +1,4 @@
-"""Issuers and Secrets that users bring along, made with `tests.support.tls.certificates`."""
+"""Issuers and Secrets of users, created with `tests.support.tls.certificates`."""
 
 import base64
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ TLS: Final = "kubernetes.io/tls"
 
 
 def secret(name: str, data: Mapping[str, bytes], kind: str = "Opaque") -> Manifest:
-    """A Secret; of the type `Opaque` it may lack what one of certificates has to hold."""
+    """A Secret; with the type `Opaque` it may lack the keys that a TLS Secret requires."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",

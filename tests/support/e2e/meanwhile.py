@@ -1,4 +1,4 @@
-"""Does something again and again in the background while a test looks at what comes of it."""
+"""Repeats an action in the background while a test checks its effect."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def meanwhile(act: Callable[[], None], every: float) -> Iterator[None]:
-    """Act every so many seconds; in the end, wait until the last act is over."""
+    """Repeat an action at an interval; at the end, wait until the last one is complete."""
     stopping = threading.Event()
 
     def repeat() -> None:

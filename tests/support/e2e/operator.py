@@ -25,17 +25,17 @@ _PASSES = "controller_runtime_reconcile_total"
 
 @dataclass(frozen=True)
 class Request:
-    """A request as the API server's audit log tells of it."""
+    """A request in the API server's audit log."""
 
     verb: str
     resource: str
     name: str
     code: int = field(default=http.client.OK, compare=False)
-    """What the API server answered."""
+    """The status of the API server's answer."""
 
     @property
     def is_refused(self) -> bool:
-        """Whether the API server did nothing of it."""
+        """Whether the API server rejected it."""
         return self.code >= http.client.BAD_REQUEST
 
     def __str__(self) -> str:
@@ -54,11 +54,11 @@ class Audit:
         return self.log.stat().st_size
 
     def requests(self, since: int) -> list[Request]:
-        """What the user asked for since a mark, watches left out."""
+        """The user's requests since a mark, without watches."""
         return [r for r in self._read(since) if r.verb != "watch"]
 
     def writes(self, since: int) -> list[Request]:
-        """The requests that change something, refused ones included."""
+        """The writing requests, including refused ones."""
         return [r for r in self._read(since) if r.verb in WRITING]
 
     def _read(self, since: int) -> Iterator[Request]:
@@ -112,7 +112,7 @@ class Operator:
         return self.cluster.kubectl("logs", f"deployment/{self.deployment}", *flags)
 
     def log_tail(self, lines: int = 25) -> str:
-        """The end of its log, for messages; whatever can be had."""
+        """The end of its log, for messages, as far as it is available."""
         path = f"{CORE}/namespaces/{self.namespace}/pods"
         texts = []
         for pod in self.api.list(path):
@@ -130,9 +130,9 @@ class Operator:
         return output_of(self.cluster.kubectl_argv(*where, "--", *command))
 
     def kill(self) -> None:
-        """End it without notice, as a node that fails does; the Deployment makes another.
+        """Kill it without notice, like a failing node; the Deployment creates another one.
 
-        Its processes first: a pod that is deleted, be it by force, is given a moment to end.
+        Its processes first: even a pod deleted by force gets a moment to exit.
         """
         metadata = self.pod()["metadata"]
         name = metadata["name"]
@@ -141,8 +141,8 @@ class Operator:
         self.cluster.kubectl("delete", "pod", name, *flags)
 
     @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """Let it do nothing for a while, as on a machine that has no time for it."""
+    def paused(self) -> Iterator[None]:
+        """Pause it for a while, as on an overloaded machine."""
         uid = self.pod()["metadata"]["uid"]
         signal_pod(self.cluster.layout, uid, signal.SIGSTOP)
         try:
@@ -151,7 +151,7 @@ class Operator:
             signal_pod(self.cluster.layout, uid, signal.SIGCONT)
 
     def http(self, path: str) -> tuple[int, str]:
-        """Ask its HTTP server, from within the cluster's network."""
+        """Send a request to its HTTP server, from within the cluster's network."""
         address = self.pod()["status"]["podIP"]
         connection = http.client.HTTPConnection(address, _HTTP_PORT, timeout=10)
         call_inside(self.cluster.layout.netns, connection.connect)
@@ -163,13 +163,13 @@ class Operator:
             connection.close()
 
     def passes(self) -> int:
-        """How many passes its process has made so far."""
+        """How many passes its process has run so far."""
         lines = self.http("/metrics")[1].splitlines()
         counts = [line.split()[-1] for line in lines if line.startswith(f"{_PASSES}{{")]
         return int(sum(map(float, counts)))
 
     def writes_until_calm(self, since: int) -> list[Request]:
-        """Its writes since a mark, once it has been asking for nothing for some seconds."""
+        """Its writes since a mark, once it has been idle for some seconds."""
         wait.unchanged(
             "the operator is at rest",
             lambda: len(self.audit.requests(since)),

@@ -1,8 +1,8 @@
-"""Keeps CloudNativePG busy with a Cluster, and remembers every phase it puts the Cluster in.
+"""Keeps CloudNativePG busy with a Cluster, and records every phase of the Cluster.
 
-A Cluster whose plugin fails for a moment is put in an error phase and taken out of it again:
-polling would miss what a watch is sent. And CloudNativePG calls plugins only when it reconciles a
-Cluster: the Clusters are changed every second, so that it does.
+A Cluster whose plugin fails for a moment enters and leaves an error phase: polling would miss what
+a watch receives. And CloudNativePG calls plugins only when it reconciles a Cluster, so the Clusters
+are changed every second.
 """
 
 import http.client
@@ -27,7 +27,7 @@ PLUGIN_ERROR: Final = (
 """CloudNativePG's `PhaseFailurePlugin` (1.27 and newer)."""
 
 _ERRORS: Final = ("cannot", "unknown plugin", "unable", "unrecoverable", "invalid")
-"""Words of all its phases that are errors, in lower case; none of the others has one of them."""
+"""Words that occur in all its error phases and no others, in lower case."""
 
 _INTERVAL = 1.0
 _METRICS_PORT = 8080
@@ -38,7 +38,7 @@ _RECONCILES = re.compile(
 
 @dataclass(frozen=True)
 class Phase:
-    """A state that CloudNativePG put a Cluster in."""
+    """A phase of a Cluster."""
 
     at: float
     """When it was seen (monotonic seconds)."""
@@ -47,7 +47,7 @@ class Phase:
 
     @property
     def is_error(self) -> bool:
-        """Whether something is wrong with the Cluster."""
+        """Whether the phase is an error."""
         return any(word in self.phase.lower() for word in _ERRORS)
 
 
@@ -90,7 +90,7 @@ class Phases:
         return [phase for phase in self.of(cluster) if phase.is_error]
 
     def reconciles(self) -> int:
-        """How many passes over Clusters CloudNativePG has made since it started."""
+        """How many times CloudNativePG has reconciled Clusters since it started."""
         path = f"{CORE}/namespaces/{NAMESPACE}/pods"
         pods = self.api.list(path, labelSelector="app.kubernetes.io/name=cloudnative-pg")
         (address,) = (pod["status"]["podIP"] for pod in pods)
@@ -107,6 +107,6 @@ class Phases:
         self._touched += 1
         change = {"metadata": {"annotations": {"example.com/touched": str(self._touched)}}}
         for name in self.clusters:
-            # One that is not there, or that CloudNativePG's webhook refuses to have changed.
+            # It does not exist, or CloudNativePG's webhook refuses the change.
             with suppress(ApiError):
                 self.api.patch(f"{collection('Cluster', CLUSTERS_NAMESPACE)}/{name}", change)

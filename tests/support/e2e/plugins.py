@@ -1,6 +1,6 @@
-"""What a test does with `CNPGPlugin`s: apply them, wait for their conditions, take them away again.
+"""What a test does with `CNPGPlugin`s: apply them, wait for their conditions, delete them again.
 
-A wait that fails tells what a person would look at: conditions, events, pods, the operator's log.
+A failed wait shows what a user would check: conditions, events, pods, the operator's log.
 """
 
 import json
@@ -27,7 +27,7 @@ LABEL: Final = "cnpg.io/pluginName"
 """The Service label that CloudNativePG registers plugins by."""
 
 FURTHER_PASSES: Final = 4
-"""How many passes show that something is never done."""
+"""How many passes prove that something never happens."""
 
 _COLLECTIONS: Final = {
     "CNPGPlugin": (PLUGINS, "cnpgplugins"),
@@ -58,7 +58,7 @@ def conditions(resource: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def is_ready(resource: Mapping[str, Any] | None) -> bool:
-    """Whether a resource is Ready as it is written now, not as it once was."""
+    """Whether the present generation of a resource is Ready."""
     if resource is None:
         return False
     ready = conditions(resource).get("Ready", {})
@@ -77,7 +77,7 @@ class Plugins:
 
     operator: Operator
     made: dict[tuple[str, str, str], None] = field(default_factory=dict)
-    """Kind, namespace and name of what has to go at the end, in the order of making."""
+    """Kind, namespace and name of the objects to delete at the end, in the order of creation."""
 
     @property
     def api(self) -> Api:
@@ -89,7 +89,7 @@ class Plugins:
         return self.operator.cluster.kubectl(*arguments, input=input)
 
     def apply(self, *manifests: Manifest) -> None:
-        """`kubectl apply` objects, to be taken away at the end."""
+        """`kubectl apply` objects, and delete them at the end."""
         for manifest in manifests:
             metadata = manifest["metadata"]
             self.made[manifest["kind"], metadata["namespace"], metadata["name"]] = None
@@ -148,10 +148,10 @@ class Plugins:
         )
 
     def never(self, what: str, look: Callable[[], object], *, of: str) -> None:
-        """Ask for further passes over a plugin, and fail if anything (true) is found after one.
+        """Request further passes over a plugin, and fail if anything (true) is found after one.
 
-        In seconds alone a busy machine might not come to a single pass. There is a second between
-        them, so that they last longer than the chart's settling and cool-down of the tests.
+        A fixed time might not suffice for a single pass on a busy machine. There is a second
+        between them, so that they take longer than the settle time and the cool-down in the tests.
         """
         path = f"{collection('CNPGPlugin')}/{of}"
         for number in range(FURTHER_PASSES):
@@ -166,7 +166,7 @@ class Plugins:
             wait.never(what, look, seconds=1)
 
     def until_reported(self, name: str, cluster: str, version: str, *, within: float) -> None:
-        """Wait until a Cluster shows a version of the plugin: CloudNativePG has talked to it."""
+        """Wait until a Cluster shows a version of the plugin: CloudNativePG has called it."""
 
         def shown() -> bool:
             status = self.get("Cluster", cluster, "default").get("status", {})
@@ -194,7 +194,7 @@ class Plugins:
         )
 
     def delete(self, kind: str, name: str, namespace: str = NAMESPACE) -> None:
-        """Ask for the deletion of an object, and do not wait for it."""
+        """Request the deletion of an object, without waiting for it."""
         self.api.delete(f"{collection(kind, namespace)}/{name}")
 
     def remove(self, *names: str, within: float = 60) -> None:
@@ -205,7 +205,7 @@ class Plugins:
             self.until_gone("CNPGPlugin", name, within=within)
 
     def clean_up(self) -> None:
-        """Take away everything that was applied; users of plugins before the plugins."""
+        """Delete everything that was applied; Clusters before the plugins that they use."""
         kinds = [key[0] for key in self.made]
         order = sorted(set(kinds), key=lambda kind: {"Cluster": 0, "CNPGPlugin": 1}.get(kind, 2))
         for kind in order:
@@ -217,9 +217,9 @@ class Plugins:
         self.made.clear()
 
     def explain(self, name: str, namespace: str = NAMESPACE) -> str:
-        """Everything one would look at when a plugin is not as it should be."""
+        """Everything that helps to find out why a plugin is not as expected."""
         found = self.find("CNPGPlugin", name, namespace)
-        told = [
+        reported = [
             f"  {c['type']:20} {c['status']:8} {c['reason']}: {c['message']}"
             for c in (conditions(found) if found else {}).values()
         ]
@@ -236,7 +236,7 @@ class Plugins:
         return "\n".join(
             [
                 f"CNPGPlugin {namespace}/{name}:" if found else f"no CNPGPlugin {name}",
-                *told,
+                *reported,
                 f"metadata: {json.dumps(found['metadata'])}" if found else "",
                 "events:",
                 *events[-15:],

@@ -1,8 +1,8 @@
-"""The probe: calls plugins several times a second with CloudNativePG's rules, and tells of outages.
+"""The probe: calls plugins several times a second with CloudNativePG's rules, and reports outages.
 
-Exists because CloudNativePG itself would hide most of them: it keeps connections and repeats
-calls. Here every call is made once, on a connection of its own (`tests.support.e2e.probe_calls`),
-so that a moment in which one side does not trust the other is seen as such. This module starts that
+It exists because CloudNativePG itself would hide most of them: it keeps connections and repeats
+calls. Here every call is made once, on its own connection (`tests.support.e2e.probe_calls`), so
+that any moment in which one side does not trust the other is detected. This module starts that
 program and reads what it writes.
 """
 
@@ -34,7 +34,7 @@ _STOPPING_SECONDS = CALL_SECONDS + 15
 
 @dataclass(frozen=True)
 class Calls:
-    """The calls of one plugin in a stretch of time, in their order."""
+    """The calls of one plugin in a period of time, in their order."""
 
     service: str
     calls: Sequence[Call]
@@ -64,7 +64,7 @@ class Calls:
 
     @property
     def clients(self) -> int:
-        """How many client certificates were accepted, one after the other."""
+        """How many different client certificates were accepted."""
         return len({call.client for call in self.calls if call.ok})
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class Calls:
         return "\n".join([summary, *self._failures()])
 
     def _failures(self) -> Iterator[str]:
-        """For each run of failures of one kind: when each began, how long it took, and why."""
+        """For each series of failures of one kind: their start, duration and cause."""
         begin = self.calls[0].t if self.calls else 0.0
         for (reason, message), run in groupby(self.calls, lambda call: (call.reason, call.message)):
             calls = list(run)
@@ -89,8 +89,8 @@ class Calls:
                     f"  {len(calls)} failed from {_clock(calls[0].t)} on, began at {times} s, "
                     f"took up to {slowest:.0f} ms: {reason}: {message}"
                 )
-                former = dict.fromkeys(text for call in calls for text in call.overtaken)
-                yield from (f"    overtaken before, after {text}" for text in former)
+                previous = dict.fromkeys(text for call in calls for text in call.overtaken)
+                yield from (f"    overtaken before, after {text}" for text in previous)
 
 
 def _clock(moment: float) -> str:
@@ -105,7 +105,7 @@ class Probe:
 
     cluster: Cluster
     directory: Path
-    """Where its output is kept."""
+    """The file with its output."""
     services: Sequence[str]
     _process: subprocess.Popen[bytes] | None = None
     _calls: list[Call] = field(default_factory=list)
@@ -117,7 +117,7 @@ class Probe:
         return self.directory / "calls.jsonl"
 
     def start(self) -> None:
-        """Begin, and return when every plugin has been called once."""
+        """Start, and return when every plugin has been called once."""
         argv = [
             *(sys.executable, "-m", "tests.support.e2e.probe_calls"),
             *("--credentials", str(self.cluster.layout.pki)),
@@ -138,7 +138,7 @@ class Probe:
         )
 
     def stop(self) -> None:
-        """End, once the last calls have ended: only then has none of them gone unseen."""
+        """Stop, once the last calls have ended, so that none of them is lost."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait(timeout=_STOPPING_SECONDS)
@@ -151,7 +151,7 @@ class Probe:
         self.stop()
 
     def calls(self, service: str, since: float = 0.0, until: float | None = None) -> Calls:
-        """The calls of a plugin that began between two moments and have ended by now."""
+        """The calls of a plugin that started between two moments and have ended by now."""
         end = time.monotonic() if until is None else until
         chosen = (c for c in self._all() if c.service == service and since <= c.t <= end)
         return Calls(service, sorted(chosen, key=lambda call: call.t))

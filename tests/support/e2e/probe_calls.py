@@ -1,9 +1,9 @@
 """The program of the probe (`tests.support.e2e.probe`): calls plugins the way CloudNativePG does.
 
-Runs as a process of its own inside the cluster's network, so that nothing the tests do can delay a
-call. Every call reads the Service and its two Secrets anew and opens a fresh connection: the
-strictest reader of what is announced, with no cache and no kept connection that could hide an
-outage. A call is started when its time has come, whether earlier ones have ended or not.
+Runs as a separate process inside the cluster's network, so that the tests cannot delay a call.
+Every call reads the Service and its two Secrets again and opens a new connection: the strictest
+reader of an announcement, without a cache or a kept connection that could hide an outage. A call
+starts at its scheduled time, whether earlier ones have ended or not.
 """
 
 import argparse
@@ -27,31 +27,32 @@ from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 
 CALL_SECONDS: Final = 30.0
-"""What CloudNativePG gives a call (internal/cnpi/plugin/connection). A machine that is busy answers
-late and is no outage; trust that is lacking fails at once."""
+"""CloudNativePG's timeout for a call (internal/cnpi/plugin/connection). A late answer of a busy
+machine is no outage; missing trust fails at once."""
 
 NOT_ANNOUNCED: Final = "NotAnnounced"
 """CloudNativePG would drop the plugin: Service, label, annotation or Secret is missing."""
 
 NOT_READ: Final = "NotRead"
-"""The API server did not answer. Counted as a failure too: no gap may hide in it."""
+"""The API server did not answer. Also counted as a failure, so that it hides no outage."""
 
 _PRIORITY: Final = -10
-"""Above whatever else keeps the machine busy: a probe that gets no time to call sees outages of its
-own. Measured beside six busy loops on two cores: without it all calls took longer than 30 s."""
+"""Higher than that of other processes, because a probe without CPU time reports false outages.
+Measured beside six busy loops on two cores: without it all calls took longer than 30 s."""
 
 _MOST_UNDER_WAY: Final = 5
-"""Calls of one plugin at a time: so many connections to it CloudNativePG keeps at most
+"""Maximum concurrent calls of one plugin: CloudNativePG keeps at most this many connections
 (internal/cnpi/plugin/repository, 1.24.0 to 1.30.0). An outage is as long as no call succeeds."""
 
 _TORN: Final = "internal error"
 """The TLS alert of a Go server that finds no pair. cnpg-i-machinery 0.4.2 reads certificate and key
-one after the other (`getConfigForClient`): a kubelet that exchanges both in between leaves it with
-two that do not match, for that one call and whoever has renewed them. It is made once more."""
+one after the other (`getConfigForClient`): if the kubelet replaces both in between, they do not
+match, whoever renewed them. The call is made once more."""
 
 _API: Final = "https://127.0.0.1:6443/api/v1"
 
-# CloudNativePG's words (pkg/utils/labels_annotations.go), spelled again: a witness of its own.
+# CloudNativePG's names (pkg/utils/labels_annotations.go), repeated here to stay independent of the
+# operator.
 _NAME: Final = "cnpg.io/pluginName"
 _PORT: Final = "cnpg.io/pluginPort"
 _SERVER_SECRET: Final = "cnpg.io/pluginServerSecret"
@@ -60,7 +61,7 @@ _SERVER_NAME: Final = "cnpg.io/pluginServerName"
 
 
 class NotAnnouncedError(Exception):
-    """What CloudNativePG needs is not there."""
+    """Something that CloudNativePG needs is missing."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,17 @@ class Call:
     message: str
     ms: float
     trust: str
-    """Digest of whom CloudNativePG trusted."""
+    """Digest of the certificates that CloudNativePG trusted."""
     client: str
     """Digest of what CloudNativePG presented."""
     overtaken: list[str]
-    """What went wrong whenever it was made anew, because what is announced or mounted changed while
-    it was under way: CloudNativePG would have read that at once, a probe on a busy machine is late.
+    """The errors of repeated attempts, after a change of the announcement or of mounted files
+    during the call: CloudNativePG would have read that at once, a probe on a busy machine is late.
     """
 
 
 class Caller:
-    """Calls the plugins of one namespace and writes down how it went."""
+    """Calls the plugins of one namespace and writes the results."""
 
     def __init__(self, session: aiohttp.ClientSession, namespace: str, output: TextIO) -> None:
         self._session = session
@@ -106,8 +107,8 @@ class Caller:
                 if outcome.succeeded:
                     break
                 torn = is_torn(outcome.message) and not any(map(is_torn, overtaken))
-                former, said = said, await self._announced(service)
-                if said == former and not torn:
+                previous, said = said, await self._announced(service)
+                if said == previous and not torn:
                     break
                 overtaken.append(f"{outcome.reason}: {outcome.message}")
             ok, reason, message = outcome.succeeded, str(outcome.reason), outcome.message
@@ -138,7 +139,7 @@ class Caller:
             again = await self._read("services", name)
             if again["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
                 raise
-            return await self._announced(name)  # It names other Secrets by now.
+            return await self._announced(name)  # It names other Secrets now.
         endpoint = Endpoint(
             host=service["spec"]["clusterIP"],
             port=int(said[_PORT]),
@@ -166,19 +167,19 @@ class Caller:
 
 
 def is_torn(message: str) -> bool:
-    """Whether a server found a certificate and a key that do not belong together."""
+    """Whether a server has read a certificate and a key that do not match."""
     return _TORN in message.replace("_", " ").lower()
 
 
 def digest(pem: bytes) -> str:
-    """Tell one file from another."""
+    """Identify the content of a file."""
     return hashlib.sha256(pem).hexdigest()[:12]
 
 
 async def call_by_the_clock(caller: Caller, services: list[str], interval: float) -> None:
     """Call each plugin once in every interval, until SIGTERM; then let the last calls end.
 
-    What was missed is not made up for: a burst of calls would keep a busy machine busy.
+    Missed calls are not repeated: a burst of calls would keep a busy machine busy.
     """
     stopping = asyncio.Event()
     under_way = dict.fromkeys(services, 0)
@@ -193,7 +194,7 @@ async def call_by_the_clock(caller: Caller, services: list[str], interval: float
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     due = loop.time()
-    # A call that raises what it should not ends the probe, and so the test: never unseen.
+    # An unexpected exception ends the probe, and so fails the test.
     async with asyncio.TaskGroup() as calls:
         while not stopping.is_set():
             for service in services:
@@ -206,7 +207,7 @@ async def call_by_the_clock(caller: Caller, services: list[str], interval: float
 
 
 async def main() -> None:
-    """Read the command line and call until told to stop."""
+    """Read the command line and call until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--credentials", type=Path, required=True)
     parser.add_argument("--namespace", required=True)

@@ -1,4 +1,4 @@
-"""Has the API server refuse objects that hold a container, as an administrator's policy would."""
+"""Makes the API server refuse objects with a certain container, like an administrator's policy."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _POD: Final = {"containers": [{"name": "main", "image": "localhost/none:1"}]}
 
 @contextmanager
 def refusing_containers(plugins: Plugins, container: str, *, within: str) -> Iterator[None]:
-    """Refuse `pods` or `deployments` with such an init container, from now on until the end."""
+    """Refuse `pods` or `deployments` with such an init container, until the end."""
     manifests = [marked(each) for each in _policy(container, within)]
     body = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
     try:

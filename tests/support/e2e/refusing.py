@@ -1,7 +1,7 @@
-"""Has the API server refuse one write of the operator's, so that a test can kill it just before.
+"""Makes the API server refuse one write of the operator, so that a test can kill it just before.
 
-A watch tells of a write when the next may be under way already. What is refused has happened to
-nobody: an operator that is killed then has died between that write and the one before it.
+A watch reports a write when the next one may already be in progress. A refused write has no effect:
+an operator that is killed then has died between that write and the one before it.
 """
 
 import json
@@ -23,19 +23,19 @@ _API: Final = "admissionregistration.k8s.io/v1"
 
 @dataclass(frozen=True)
 class Write:
-    """A write of the operator's."""
+    """A write of the operator."""
 
     group: str
     resource: str
-    """With its subresource, as RBAC writes it."""
+    """With its subresource, as in RBAC rules."""
     name: str
     passes: str = "false"
-    """CEL: what else the operator may write of the same object."""
+    """CEL: other writes of the same object that are allowed."""
 
 
 @contextmanager
 def refused(operator: Operator, write: Write) -> Iterator[None]:
-    """Refuse a write of the operator's, from now on until the end."""
+    """Refuse a write of the operator, until the end."""
     manifests = [marked(each) for each in _policy(operator.account, write)]
     body = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
     try:
@@ -47,7 +47,7 @@ def refused(operator: Operator, write: Write) -> Iterator[None]:
 
 
 def until_refused(operator: Operator, write: Write, since: int, *, within: float) -> None:
-    """Wait until the operator has tried, which it does again and again."""
+    """Wait until the operator has tried, which it does repeatedly."""
     wait.until(
         f"the operator tries to write {write.resource} {write.name}",
         lambda: [
@@ -63,7 +63,9 @@ def until_refused(operator: Operator, write: Write, since: int, *, within: float
 
 
 def _is_enforced(operator: Operator) -> bool:
-    """Whether the API server has read the policy: it refuses what nobody would ever write."""
+    """Whether the API server has read the policy: it refuses an object that exists only for this
+    check.
+    """
     flags = ("--namespace", NAMESPACE, "--dry-run=server", f"--as={operator.account}")
     try:
         operator.cluster.kubectl("create", "service", "clusterip", _CANARY, "--tcp=80", *flags)

@@ -1,7 +1,8 @@
-"""What a run of the tests that was killed leaves in their cluster, and its removal.
+"""Leftovers of a killed run of the tests in their cluster, and their removal.
 
-The cluster outlives a run. Whatever tests apply bears a mark, so that the next run can tell it from
-what belongs there. (`tests.support.e2e.cnpg_install` reverts what they change of CloudNativePG.)
+The cluster outlives a run. Everything that tests apply has a label, so that the next run can
+distinguish it from permanent objects. (`tests.support.e2e.cnpg_install` reverts what they change of
+CloudNativePG.)
 """
 
 import json
@@ -18,7 +19,8 @@ _LEFT: Final = (
     "services,secrets,serviceaccounts,deployments,certificates,issuers,rolebindings,roles,"
     "resourcequotas"
 )
-"""What tests apply, apart from Clusters and plugins; those need no mark: all are the tests'."""
+"""The kinds that tests apply, apart from Clusters and plugins, which need no label: all are the
+tests'."""
 
 _LEFT_ANYWHERE: Final = (
     "validatingadmissionpolicybindings,validatingadmissionpolicies,namespaces,clusterissuers"
@@ -26,13 +28,13 @@ _LEFT_ANYWHERE: Final = (
 
 
 def marked(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of an object that can be told to be the tests' own."""
+    """The manifest of an object, with the tests' label."""
     labels = {**(manifest["metadata"].get("labels") or {}), MARK: MAKER}
     return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
 
 
-def take_away_remains(cluster: Cluster) -> None:
-    """Leave nothing of an earlier run; users of plugins go before the plugins."""
+def remove_leftovers(cluster: Cluster) -> None:
+    """Delete the leftovers of an earlier run; Clusters before the plugins that they use."""
     ours = f"--selector={MARK}={MAKER}"
     cluster.kubectl("delete", "clusters.postgresql.cnpg.io", "--all", "-A", "--timeout=300s")
     cluster.kubectl("delete", "cnpgplugins", "--all", "-A", "--timeout=300s")
@@ -42,7 +44,7 @@ def take_away_remains(cluster: Cluster) -> None:
 
 @contextmanager
 def temporary_namespace(cluster: Cluster, name: str) -> Iterator[None]:
-    """A namespace that goes in the end, with all that is in it and however that end comes."""
+    """A namespace that is deleted at the end with its content, however the test ends."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     cluster.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=300s")
     cluster.kubectl("create", "-f", "-", input=json.dumps(marked(body)))

@@ -1,4 +1,4 @@
-"""Renews certificates before their time, the way people do, and tells when it is done."""
+"""Renews certificates early, as users do, and waits until that is done."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ REQUEST: Final = "cnpgplugin.dev/renew-requested-at"
 _CONFLICT = 409
 
 Contents = dict[str, str]
-"""What Secrets hold in `tls.crt`, by their names."""
+"""The `tls.crt` of Secrets, by their names."""
 
 
 def timestamp() -> str:
@@ -25,36 +25,36 @@ def timestamp() -> str:
 
 @dataclass(frozen=True)
 class Renewals:
-    """Asks for renewals in the plugins' namespace; a renewal is over when Secrets have changed."""
+    """Requests renewals in the plugins' namespace; they are complete when Secrets have changed."""
 
     api: Api
     peers: Peers
 
     def ask_for_leaves(self, provider: str, plugin: str) -> Contents:
-        """Ask for both certificates of a plugin; what their Secrets hold before."""
-        former = self.leaves(plugin)
+        """Request both certificates of a plugin; return the previous content of their Secrets."""
+        previous = self.leaves(plugin)
         if provider == "SelfManaged":
             self.request("CNPGPlugin", plugin)
         else:
-            for secret in former:
+            for secret in previous:
                 self.renew_certificate(secret)
-        return former
+        return previous
 
     def leaves(self, plugin: str) -> Contents:
-        """What the Secrets with both certificates of a plugin hold."""
+        """The content of the Secrets with both certificates of a plugin."""
         return self.contents(f"{plugin}-server-tls", self.peers.announced(plugin).client_secret)
 
     def ask_for_authority(self, provider: str, secret: str) -> Contents:
-        """Ask for a new CA; what its Secret holds before."""
-        former = self.contents(secret)
+        """Request a new CA; return the previous content of its Secret."""
+        previous = self.contents(secret)
         if provider == "SelfManaged":
             self.request("Secret", secret)
         else:
             self.renew_certificate(secret)
-        return former
+        return previous
 
     def contents(self, *secrets: str) -> Contents:
-        """What is in each Secret's `tls.crt` now; nothing where there is no such Secret."""
+        """The present `tls.crt` of each Secret; empty if the Secret does not exist."""
         found = {name: self.api.find(f"{collection('Secret')}/{name}") for name in secrets}
         return {
             name: ((secret or {}).get("data") or {}).get("tls.crt", "")
@@ -62,7 +62,7 @@ class Renewals:
         }
 
     def renew_certificate(self, name: str) -> None:
-        """What `cmctl renew` does: tell cert-manager that a Certificate is to be issued now."""
+        """Do what `cmctl renew` does: make cert-manager issue a Certificate now."""
         path = f"{collection('Certificate')}/{name}"
 
         def ask() -> bool:
@@ -91,20 +91,20 @@ class Renewals:
         wait.until(f"Certificate {name} is to be renewed", ask, within=10)
 
     def request(self, kind: str, name: str) -> None:
-        """Ask the operator, by its annotation, to renew what it issued itself."""
+        """Request, with the annotation, that the operator renews what it issued."""
         change = {"metadata": {"annotations": {REQUEST: timestamp()}}}
         self.api.patch(f"{collection(kind)}/{name}", change)
 
-    def until_changed(self, former: Contents, *, within: float) -> None:
+    def until_changed(self, previous: Contents, *, within: float) -> None:
         """Wait until each Secret holds another certificate than before."""
 
         def unchanged() -> list[str]:
-            now = self.contents(*former)
-            return [name for name, text in now.items() if not text or text == former[name]]
+            now = self.contents(*previous)
+            return [name for name, text in now.items() if not text or text == previous[name]]
 
         wait.until(
-            f"{', '.join(former)} hold new certificates",
+            f"{', '.join(previous)} contain new certificates",
             lambda: not unchanged(),
             within=within,
-            explain=lambda: f"still the former: {', '.join(unchanged())}",
+            explain=lambda: f"still the previous ones: {', '.join(unchanged())}",
         )

@@ -1,4 +1,4 @@
-"""How often CloudNativePG was rolled, as its Deployment and ReplicaSets tell."""
+"""How often CloudNativePG was rolled, according to its Deployment and ReplicaSets."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,13 +18,13 @@ class CloudNativePG:
     """How often it was rolled."""
 
     generation: int
-    """Grows with every change of the Deployment's spec."""
+    """Increases with every change of the Deployment's spec."""
     revisions: frozenset[str]
     """Its ReplicaSets: one for each pod template there was."""
 
 
 def observe(api: Api) -> CloudNativePG:
-    """Look how often it was rolled so far."""
+    """Count how often it was rolled so far."""
     deployment = api.get(f"{_APPS}/deployments/{CNPG}")
     sets = api.list(f"{_APPS}/replicasets", labelSelector=_LABEL)
     return CloudNativePG(

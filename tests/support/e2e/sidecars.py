@@ -1,4 +1,4 @@
-"""Plugins as sidecars, CloudNativePG's Deployment as their host, what its Clusters feel of it."""
+"""Plugins as sidecars, CloudNativePG's Deployment as their host, and the effect on Clusters."""
 
 import json
 import time
@@ -28,7 +28,7 @@ def sidecar(name: str, **spec: Any) -> Manifest:
 
 
 def until_ready(plugins: Plugins, *names: str, within: float = MINUTE) -> None:
-    """Wait until all of them are Ready at one look."""
+    """Wait until all of them are Ready at the same time."""
 
     def missing() -> list[str]:
         found = {each["metadata"]["name"]: each for each in plugins.api.list(_RESOURCES)}
@@ -46,13 +46,13 @@ _RESOURCES: Final = collection("CNPGPlugin")
 
 
 def template(api: Api) -> Object:
-    """CloudNativePG's pod template as it is."""
+    """CloudNativePG's present pod template."""
     found: Object = api.get(PATH)["spec"]["template"]
     return found
 
 
 def pods(api: Api) -> list[Object]:
-    """CloudNativePG's pods; those on their way out, and what an eviction left, not counted."""
+    """CloudNativePG's pods, without terminating and evicted ones."""
     label = "app.kubernetes.io/name=cloudnative-pg"
     found = api.list(collection("Pod"), labelSelector=label)
     staying = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
@@ -108,18 +108,18 @@ class Host:
 
     @property
     def rolls(self) -> int:
-        """How many times its pod template was changed so far; without pods nothing rolls."""
+        """How often its pod template was changed so far; without pods nothing rolls."""
         changes = (change.object for change in self._recorder.of(CNPG))
         specs = [each["spec"] for each in (self._first, *changes)]
         return sum(
-            former["template"] != latter["template"]
-            for former, latter in pairwise(specs)
+            previous["template"] != latter["template"]
+            for previous, latter in pairwise(specs)
             if latter["replicas"]
         )
 
     @property
     def longest_unavailable(self) -> float:
-        """Seconds of the longest time without an available replica so far."""
+        """The longest time without an available replica so far, in seconds."""
         seen = [(change.at, change.object) for change in self._recorder.of(CNPG)]
         longest, since, last = 0.0, None, self._first
         for at, deployment in [(self._began, self._first), *seen, (time.monotonic(), None)]:
@@ -135,9 +135,9 @@ class Host:
 
 @dataclass
 class Heartbeat:
-    """Shows when CloudNativePG reconciles a Cluster: it makes a deleted Service of it anew.
+    """Shows when CloudNativePG reconciles a Cluster: it recreates a deleted Service of it.
 
-    A plugin of that Cluster that cannot be called, or nobody who leads, stops that.
+    An unreachable plugin of that Cluster, or a missing leader, stops that.
     """
 
     api: Api
@@ -161,13 +161,13 @@ class Heartbeat:
 
     @property
     def beats(self) -> list[float]:
-        """When a Service of it was made (monotonic seconds)."""
+        """When a Service of it was created (monotonic seconds)."""
         return [c.at for c in self._recorder.of(f"{self.cluster}-ro") if c.type == "ADDED"]
 
     def longest_pause(self) -> float:
-        """Seconds of the longest time without one."""
+        """The longest time without one, in seconds."""
         moments = [self._began, *self.beats, time.monotonic()]
-        return max(latter - former for former, latter in pairwise(moments))
+        return max(latter - previous for previous, latter in pairwise(moments))
 
     def beating(self) -> bool:
         """Whether there was one within the last seconds."""

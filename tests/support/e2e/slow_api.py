@@ -1,8 +1,8 @@
 """A way to the API server that can be slow or closed: the operator's requests go through a proxy.
 
-TLS passes through unchanged, so the operator is told the proxy's address instead of the API
-server's, whose certificate holds the node's address. The kernel of a small machine has no
-`sch_netem` that would do the same.
+TLS passes through unchanged, so the operator gets the proxy's address instead of the API server's,
+whose certificate contains the node's address. The kernel of a small machine has no `sch_netem` that
+would do the same.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _CHUNK: Final = 65536
 
 @contextmanager
 def slowed_down(cluster: Cluster, delay: float, **values: object) -> Iterator["ApiProxy"]:
-    """Let each of the operator's requests take that many seconds more; the chart takes values."""
+    """Delay each of the operator's requests by this many seconds; the chart takes values."""
     proxy = ApiProxy(cluster, delay)
     proxy.start()
     try:
@@ -112,7 +112,7 @@ class ApiProxy:
     async def _forward(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay: float
     ) -> None:
-        """Pass on what comes, each piece as late as the others."""
+        """Forward all data, each piece with the same delay."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
         async def drain() -> None:

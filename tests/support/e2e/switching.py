@@ -1,4 +1,4 @@
-"""Switches live plugins from one kind of certificates to another, and tells when each is done."""
+"""Switches live plugins from one kind of certificates to another, and waits for each switch."""
 
 import time
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ SWITCHED_WITHIN: Final = 60
 
 @dataclass(frozen=True)
 class Kind:
-    """What certificates have to be like once a switch is over."""
+    """The required properties of certificates after a switch."""
 
     issuer: str = "cnpg-plugins"
     """The Secret of the CA that signs both."""
     key: str = "ECDSA"
     name: str | None = None
-    """A DNS name of the server's."""
+    """A DNS name of the server certificate."""
     server_name: str | None = None
-    """What CloudNativePG verifies, where it is not the Service's name."""
+    """The name that CloudNativePG verifies, if it is not the Service's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Switch:
     outage: float = 0.0
     """Seconds for which calls may fail."""
     refused: bool = False
-    """Whether it cannot work, so that nothing may change."""
+    """Whether it cannot work, so nothing may change."""
 
     def __str__(self) -> str:
         return self.what
@@ -52,7 +52,7 @@ class Switch:
 
 @dataclass
 class Outcome:
-    """How a switch went."""
+    """The result of a switch."""
 
     began: float
     ready: float = 0.0
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass
 class Switching:
-    """Carries out the switches."""
+    """Performs the switches."""
 
     plugins: Plugins
     peers: Peers
@@ -71,7 +71,7 @@ class Switching:
     outcomes: dict[Switch, Outcome] = field(default_factory=dict)
 
     def carry_out(self, switches: Sequence[Switch]) -> None:
-        """Switch each plugin in the order of the rows, all plugins side by side."""
+        """Switch each plugin in the order of the rows, all plugins concurrently."""
         lanes = {each.lane: [one for one in switches if one.lane == each.lane] for each in switches}
         with ThreadPoolExecutor(max_workers=len(lanes)) as side_by_side:
             for done in [side_by_side.submit(self._go_through, lane) for lane in lanes.values()]:
@@ -83,7 +83,7 @@ class Switching:
             try:
                 self._carry_out(switch, outcome)
             except (AssertionError, ApiError) as error:
-                # The test of this row says so; what follows would start from somewhere else.
+                # The test of this row fails; the following rows would start from another state.
                 outcome.problem = str(error) or repr(error)
                 return
 

@@ -1,7 +1,7 @@
-"""What the processes of one run of the tests have to know of each other.
+"""What the processes of one test run have to know about each other.
 
-Tests run side by side in several processes, each with a cluster of its own; a test that judges the
-whole run waits for the others, and reads what they left in all clusters.
+Tests run concurrently in several processes, each with its own cluster; a test that evaluates the
+whole run waits for the others, and reads the audit logs of all clusters.
 """
 
 import os
@@ -15,29 +15,31 @@ from typing import Final
 from tests.support import wait
 
 _VARIABLE: Final = "CNPGP_TEST_RUN"
-"""Tells the processes that pytest starts where to look."""
+"""The variable that names the directory to the processes that pytest starts."""
 
 QUIET: Final = 600.0
-"""Seconds within which some test comes to its end, on the slowest of machines."""
+"""Seconds within which some test ends, even on the slowest machine."""
 
 
 def begin() -> None:
-    """Make a place for this run's notes; called once, before further processes are started."""
+    """Create the directory of this run's records; called once, before further processes are
+    started.
+    """
     os.environ[_VARIABLE] = tempfile.mkdtemp(prefix="cnpgp-test-run-")
 
 
 def end() -> None:
-    """Leave nothing of the notes."""
+    """Delete the records."""
     shutil.rmtree(os.environ.pop(_VARIABLE))
 
 
-def note_finished(test: str) -> None:
-    """Note that a test is over, however it ended."""
+def record_finished(test: str) -> None:
+    """Record that a test has ended, whatever its result."""
     _append("finished", test)
 
 
 def until_finished(tests: AbstractSet[str]) -> None:
-    """Wait until all these tests are over, in whichever process."""
+    """Wait until all these tests have ended, in any process."""
     while missing := tests - set(_lines("finished")):
         wait.until(
             "another test is over",
@@ -48,13 +50,13 @@ def until_finished(tests: AbstractSet[str]) -> None:
         )
 
 
-def note_audit_log(log: Path, began: int) -> None:
-    """Note an audit log of this run, and the place where the run begins in it."""
+def record_audit_log(log: Path, began: int) -> None:
+    """Record an audit log of this run, and the position where the run begins in it."""
     _append("audit-logs", f"{began} {log}")
 
 
 def audit_logs() -> Iterator[tuple[Path, int]]:
-    """Give the audit logs of this run's clusters, and where in them the run begins."""
+    """Return the audit logs of this run's clusters, and the positions where the run begins."""
     for line in _lines("audit-logs"):
         began, _, log = line.partition(" ")
         yield Path(log), int(began)

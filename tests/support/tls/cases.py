@@ -1,7 +1,7 @@
-"""One meeting of CloudNativePG with a TLS server, as a row of a table, and the ways to hold it.
+"""One connection of CloudNativePG to a TLS server, as a row of a table, and ways to make it.
 
 Exists so that the handshake's unit tests, the comparison with Go and the bench run the same rows:
-`tls_cases_servers` and `tls_cases_peers` for everybody, `tls_cases_go` where Go is at hand.
+`tls_cases_servers` and `tls_cases_peers` everywhere, `tls_cases_go` where Go is available.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ PLUGIN: Final = self_signed()
 CNPG: Final = self_signed("cnpg", dns=(), usages=(CLIENT,))
 
 PATIENCE: Final = 5.0
-"""Seconds of a row in which nobody is silent on purpose."""
+"""Timeout in seconds of a row without an intentionally silent peer."""
 
 
 class Presented(Protocol):
@@ -50,7 +50,7 @@ class Presented(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What a Secret holds that is no pair."""
+    """The content of a Secret that is no pair."""
 
     chain: bytes
     key: bytes
@@ -58,7 +58,7 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One meeting: who serves, what CloudNativePG trusts and presents, and how it ends."""
+    """One connection: the server, what CloudNativePG trusts and presents, and the outcome."""
 
     sentence: str
     server: Callable[[], Server]
@@ -79,7 +79,7 @@ async def shake(row: Row, port: int, host: str = HOST) -> HandshakeOutcome:
 
 
 async def verdict(row: Row, port: int) -> HandshakeOutcome:
-    """Perform the TLS half alone: all that a server without gRPC can pass."""
+    """Perform only the TLS half: a server without gRPC can pass no more."""
     progress = Progress.start(row.timeout)
     try:
         async with asyncio.timeout(row.timeout):
@@ -92,15 +92,15 @@ async def verdict(row: Row, port: int) -> HandshakeOutcome:
     return HandshakeOutcome(Reason.IDENTIFIED, "TLS is as CloudNativePG wants it.")
 
 
-def assert_told(row: Row, outcome: HandshakeOutcome, others: Sequence[Row] = ()) -> None:
-    """Demand the reason and the words of a row, and none that tell the cause of another."""
+def assert_message(row: Row, outcome: HandshakeOutcome, others: Sequence[Row] = ()) -> None:
+    """Require the reason and the message of a row, and no part of another row's message."""
     assert outcome.reason is row.reason, outcome.message
     for part in row.says:
         assert part in outcome.message
     for other in others:
         if other.go and not set(other.says) <= set(row.says):
-            told = all(part in outcome.message for part in other.says)
-            assert not told, f"reads like {other.sentence}: {outcome.message}"
+            matches = all(part in outcome.message for part in other.says)
+            assert not matches, f"reads like {other.sentence}: {outcome.message}"
 
 
 def a_plugin(pair: Pair = PLUGIN, trusts: bytes | None = CNPG.chain) -> Callable[[], Server]:
@@ -113,7 +113,7 @@ def openssl(
     trusts: bytes | None = None,
     newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> Callable[[], Server]:
-    """A server that tells its clients by an alert why it refuses them."""
+    """A server that sends its clients an alert with the reason of a refusal."""
     return lambda: alerting_server(server_context(pair, trusts, newest=newest))
 
 

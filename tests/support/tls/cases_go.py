@@ -1,7 +1,7 @@
-"""Rows that need Go on the other side: servers written in Go, and where Go and we part.
+"""Rows that need Go on the other side: servers written in Go, and our differences from Go.
 
-Plugins in Go differ from those in other languages in what they ask of a client: they name the
-issuers that they accept, and CloudNativePG sends nothing where its own is not among them.
+Plugins in Go request client certificates differently from those in other languages: they name the
+issuers that they accept, and CloudNativePG sends nothing if its own is not among them.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ ACCEPTED_IN_GO: Final = [
         client=CHAINED,
     ),
     Row(
-        "a renewed client certificate where the former one's chain is trusted",
+        "a renewed client certificate where the previous one's chain is trusted",
         _in_go(trusts=issue(INTERMEDIATE, "cnpg", dns=(), usages=(CLIENT,)).chain),
         Reason.IDENTIFIED,
         client=CHAINED,
@@ -120,7 +120,7 @@ REFUSED_IN_GO: Final = [
         client=_EXPIRED,
     ),
     Row(
-        "a client certificate whose time has not come",
+        "a client certificate that is not valid yet",
         _in_go(trusts=_EARLY.chain),
         Reason.CLIENT_CERTIFICATE_REFUSED,
         _OUT_OF_TIME,
@@ -147,8 +147,9 @@ _OTHER_ROOT = self_signed("root", dns=(), usages=None, ca=True)
 _NOT_IN_GRPC = "which this operator's gRPC library does not support"
 
 DIFFERENCES: Final = [
-    # gRPC's C-core, with which the plugin is called once TLS is as Go wants it, brings BoringSSL.
-    # It knows fewer keys of servers (`decide.certificates.tls_rules`); a key keeps to its usage.
+    # gRPC's C-core, which calls the plugin after TLS was checked by Go's rules, contains BoringSSL.
+    # It supports fewer server keys (`decide.certificates.tls_rules`), and enforces the usage of a
+    # key.
     Row(
         "an Ed25519 key of the server",
         a_plugin(_ED25519),
@@ -170,16 +171,16 @@ DIFFERENCES: Final = [
         ("passed the TLS check", "KEY_USAGE_BIT_INCORRECT"),
         trust=_ENCIPHERS.chain,
     ),
-    # OpenSSL takes the first certificate of a name from the pool, unless key identifiers tell them
-    # apart; Go tries them all.
+    # OpenSSL takes the first certificate of a name from the pool, unless key identifiers
+    # distinguish them; Go tries them all.
     Row(
-        "the latter of two roots of one name, without key identifiers",
+        "the second of two roots with one name, without key identifiers",
         a_plugin(issue(_OTHER_ROOT)),
         Reason.TLS_REJECTED,
         ("neither in the server Secret's tls.crt nor issued by one in it",),
         trust=_ONE_ROOT.leaf + _OTHER_ROOT.leaf,
     ),
-    # OpenSSL wants a server's usage spelled out.
+    # OpenSSL requires an explicit usage of a server certificate.
     Row(
         "a server certificate for any purpose",
         a_plugin(_ANY_SERVER),
@@ -188,4 +189,4 @@ DIFFERENCES: Final = [
         trust=_ANY_SERVER.chain,
     ),
 ]
-"""Rows that Go accepts and we refuse: what cannot be proven is not called proven."""
+"""Rows that Go accepts and we refuse, because we cannot prove them."""

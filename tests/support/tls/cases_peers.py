@@ -1,4 +1,4 @@
-"""Rows about the certificate that CloudNativePG presents, and servers that are no good plugins."""
+"""Rows about the certificate that CloudNativePG presents, and about faulty servers."""
 
 import ssl
 from datetime import timedelta
@@ -47,7 +47,7 @@ _ACCEPTED = [
         client=ISSUED,
     ),
     Row(
-        "a client Secret with remarks and with more than one needs",
+        "a client Secret with comments and superfluous certificates",
         a_plugin(),
         Reason.IDENTIFIED,
         client=Files(b"subject=cnpg\n" + CNPG.chain + ROOT.leaf, CNPG.chain + CNPG.key),
@@ -144,7 +144,7 @@ _CLIENTS_REFUSED = [
 
 _CONNECTIONS_REFUSED = [
     Row(
-        "a port at which nobody listens",
+        "a port without a listener",
         no_server,
         Reason.UNREACHABLE,
         ("cannot be reached: Connection refused", "spec.port"),
@@ -240,4 +240,4 @@ MATRIX: Final = [
     *_CLIENTS_REFUSED,
     *_CONNECTIONS_REFUSED,
 ]
-"""Rows on which our verdict has to be Go's."""
+"""Rows on which our verdict has to equal Go's."""

@@ -1,4 +1,4 @@
-"""Rows about the certificate that a server shows, and the pool that CloudNativePG has for it."""
+"""Rows about the certificate that a server presents, and CloudNativePG's pool for it."""
 
 from datetime import timedelta
 from typing import Final
@@ -57,31 +57,31 @@ ACCEPTED: Final = [
         trust=ROOT.leaf,
     ),
     Row(
-        "a renewed leaf, with the former one and their CA in the pool",
+        "a renewed leaf, with the previous one and their CA in the pool",
         a_plugin(_PINNED),
         Reason.IDENTIFIED,
         trust=issue(ROOT).leaf + ROOT.leaf,
     ),
     Row(
-        "a renewed leaf, with the former one and their intermediate in the pool",
+        "a renewed leaf, with the previous one and their intermediate in the pool",
         a_plugin(_RENEWED),
         Reason.IDENTIFIED,
         trust=issue(INTERMEDIATE).chain,
     ),
     Row(
-        "a former leaf, with the renewed one before it in the pool",
+        "a previous leaf, with the renewed one before it in the pool",
         a_plugin(_PINNED),
         Reason.IDENTIFIED,
         trust=issue(ROOT).leaf + _PINNED.leaf,
     ),
     Row(
-        "a former self-signed leaf, with the renewed one before it in the pool",
+        "a previous self-signed leaf, with the renewed one before it in the pool",
         a_plugin(),
         Reason.IDENTIFIED,
         trust=self_signed().chain + PLUGIN.chain,
     ),
     Row(
-        "a leaf of the former of two roots of one name",
+        "a leaf of the first of two roots with one name",
         a_plugin(issue(_OTHER_OF_TWO, extra=(issuer_number(2),))),
         Reason.IDENTIFIED,
         trust=_ONE_OF_TWO.leaf + _OTHER_OF_TWO.leaf,
@@ -135,7 +135,7 @@ ACCEPTED: Final = [
 
 REFUSED: Final = [
     Row(
-        "a renewed leaf, with only the former one in the pool",
+        "a renewed leaf, with only the previous one in the pool",
         a_plugin(_RENEWED),
         Reason.TLS_REJECTED,
         _OUTSIDE,
@@ -266,7 +266,7 @@ REFUSED: Final = [
         trust=_OLD_INTERMEDIATE.chain,
     ),
     Row(
-        "a leaf whose time has not come",
+        "a leaf that is not valid yet",
         a_plugin(early := self_signed(starts=timedelta(hours=1))),
         Reason.TLS_REJECTED,
         ("not valid before 20", "clocks"),
@@ -274,7 +274,7 @@ REFUSED: Final = [
         trust=early.chain,
     ),
     Row(
-        "an issuer whose time has not come",
+        "an issuer that is not valid yet",
         a_plugin(issue(young := self_signed("ca", dns=(), ca=True, starts=timedelta(hours=1)))),
         Reason.TLS_REJECTED,
         ("whose issuer's certificate is not valid yet",),

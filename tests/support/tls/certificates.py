@@ -1,4 +1,4 @@
-"""Makes certificates of every kind that the tests need, with `cryptography`, in memory."""
+"""Creates certificates of every kind that the tests need, with `cryptography`, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -116,7 +116,7 @@ def issue(
     ca: bool = False,
     extra: Sequence[x509.ExtensionType] = (),
 ) -> Pair:
-    """Make a certificate; as by cert-manager, no root is in the chain that comes with it."""
+    """Make a certificate; as with cert-manager, its chain contains no root."""
     private = make_key(key)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer = private if issuer is None else issuer.key_object
@@ -157,12 +157,12 @@ def usage(*names: str) -> x509.KeyUsage:
 
 
 def key_number(number: int) -> x509.SubjectKeyIdentifier:
-    """Make the extension that tells issuers of one name apart, for `extra` of an issuer."""
+    """Make the extension that distinguishes issuers of one name, for `extra` of an issuer."""
     return x509.SubjectKeyIdentifier(bytes([number]))
 
 
 def issuer_number(number: int) -> x509.AuthorityKeyIdentifier:
-    """Make the extension that says which of them it was, for `extra` of what is issued."""
+    """Make the extension that identifies the issuer, for `extra` of an issued certificate."""
     return x509.AuthorityKeyIdentifier(bytes([number]), None, None)
 
 

@@ -22,20 +22,20 @@ from tests.support.tls.servers import HOST, Running
 VERDICT: Final = Program("verdict", Path(__file__).parents[2] / "plugins" / "verdict")
 
 _PATIENCE: Final = 30.0
-"""Seconds beyond a question's own after which the program counts as stuck."""
+"""Additional seconds after which the program counts as stuck."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoVerdict:
-    """What Go makes of a connection."""
+    """Go's verdict on a connection."""
 
     ok: bool
     error: str
     """In Go's words, empty where it is accepted."""
     stage: str
-    """`load`, `dial`, `handshake` or `read`: how far it got."""
+    """The last step: `load`, `dial`, `handshake` or `read`."""
     nanos: int
-    """Nanoseconds that it took inside the program."""
+    """Its duration inside the program, in nanoseconds."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class GoProgram:
         return GoVerdict(**await asyncio.to_thread(self.ask, question))
 
     def ask(self, question: Mapping[str, object]) -> dict[str, Any]:
-        """Ask one question."""
+        """Send one question."""
         asking, answering = self._process.stdin, self._process.stdout
         assert asking is not None
         assert answering is not None
@@ -86,7 +86,7 @@ def go_program(mode: str = "judge") -> Iterator[GoProgram]:
 
 @contextlib.asynccontextmanager
 async def go_server(pair: Pair, clients: bytes) -> AsyncIterator[Running]:
-    """Run the TLS of a plugin that is written in Go; it greets accepted clients and says no more.
+    """Run the TLS of a plugin in Go; it greets accepted clients and sends nothing else.
 
     The clients are the PEM file that it trusts (`--client-cert`).
     """

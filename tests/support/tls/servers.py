@@ -1,4 +1,4 @@
-"""Servers on 127.0.0.1 that a handshake meets: a CNPG-I plugin with mTLS, and everything else."""
+"""Servers on 127.0.0.1 for handshakes: a CNPG-I plugin with mTLS, and other servers."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """What a plugin server says; the defaults are those of a good one."""
+    """The answers of a plugin server; the defaults are those of a working one."""
 
     name: str = "hello.example.com"
     version: str = "1.2.3"
@@ -39,10 +39,10 @@ class Plugin:
     ready: bool | None = None
     health: int | None = None
     answers: Mapping[str, Answer] = field(default_factory=dict)
-    """Answers to full method names that differ from the rest."""
+    """Other answers, by full method names."""
 
     def answer(self, method: str) -> Answer:
-        """Return what to answer, UNIMPLEMENTED by default."""
+        """Return the answer, UNIMPLEMENTED by default."""
         if method in self.answers:
             return self.answers[method]
         if method.endswith("/GetCapabilities"):
@@ -75,7 +75,7 @@ class Plugin:
 
 
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
-    """Answers every method from one `Plugin`, and notes what was asked."""
+    """Answers every method from one `Plugin`, and records the calls."""
 
     def __init__(self, plugin: Plugin, asked: list[str]) -> None:
         self._plugin = plugin
@@ -103,14 +103,14 @@ class Running:
 
     port: int
     asked: list[str] = field(default_factory=list)
-    """The methods it was asked for, in order."""
+    """The called methods, in order."""
 
 
 @contextlib.asynccontextmanager
 async def plugin_server(
     plugin: Plugin, pair: Pair, client_trust: bytes | None
 ) -> AsyncIterator[Running]:
-    """Run a CNPG-I plugin; with None it asks for no client certificate."""
+    """Run a CNPG-I plugin; with None it requests no client certificate."""
     credentials = grpc.ssl_server_credentials(
         [(pair.key, pair.chain)],
         root_certificates=client_trust,
@@ -124,7 +124,7 @@ async def plugin_server(
 
 @contextlib.asynccontextmanager
 async def socket_plugin(plugin: Plugin, path: Path) -> AsyncIterator[list[str]]:
-    """Run a CNPG-I plugin on a unix socket; gives the methods it is asked for."""
+    """Run a CNPG-I plugin on a unix socket; yields the called methods."""
     async with _serving(plugin) as (server, asked):
         server.add_insecure_port(f"unix:{quote(str(path))}")
         await server.start()
@@ -133,7 +133,7 @@ async def socket_plugin(plugin: Plugin, path: Path) -> AsyncIterator[list[str]]:
 
 @contextlib.asynccontextmanager
 async def _serving(plugin: Plugin) -> AsyncIterator[tuple[grpc.aio.Server, list[str]]]:
-    """Make a server that answers as the plugin, and stop it."""
+    """Start a server that answers as the plugin, and stop it."""
     asked: list[str] = []
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((_Handler(plugin, asked),))
@@ -150,7 +150,7 @@ def server_context(
     newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     protocols: Sequence[str] = ("h2",),
 ) -> ssl.SSLContext:
-    """Build a server's context with OpenSSL, which tells its clients why it refuses them."""
+    """Build a server's context with OpenSSL, which sends its clients the reason of a refusal."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.maximum_version = newest
     with tempfile.TemporaryDirectory() as folder:
@@ -171,7 +171,7 @@ def server_context(
 async def raw_server(
     connected: Connected, context: ssl.SSLContext | None = None, path: Path | None = None
 ) -> AsyncIterator[Running]:
-    """Run a server of bytes, with TLS where a context is given, or on a unix socket."""
+    """Run a server of raw bytes, with TLS if there is a context, or on a unix socket."""
 
     writers: set[asyncio.StreamWriter] = set()
 
@@ -198,7 +198,7 @@ async def raw_server(
 
 @contextlib.asynccontextmanager
 async def no_server() -> AsyncIterator[Running]:
-    """Find a port at which nobody listens."""
+    """Find a port without a listener."""
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
     yield Running(port)
@@ -206,7 +206,9 @@ async def no_server() -> AsyncIterator[Running]:
 
 @contextlib.asynccontextmanager
 async def alerting_server(context: ssl.SSLContext) -> AsyncIterator[Running]:
-    """Run a TLS server in a thread: unlike asyncio's, it tells by an alert why it refuses."""
+    """Run a TLS server in a thread: unlike asyncio's, it sends an alert with the reason of a
+    refusal.
+    """
     listener = socket.create_server((HOST, 0))
 
     def serve() -> None:
@@ -232,25 +234,25 @@ async def alerting_server(context: ssl.SSLContext) -> AsyncIterator[Running]:
 
 
 async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Read and never say a word."""
+    """Read and never answer."""
     while await reader.read(1024):
         pass
 
 
 async def closing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Close as soon as something is said."""
+    """Close as soon as data arrives."""
     await reader.read(1024)
 
 
 async def polite(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Let the client of HTTP/2 speak first."""
+    """Wait for the HTTP/2 client to send first."""
     await reader.readexactly(len(PREFACE))
     writer.write(SETTINGS)
     await silent(reader, writer)
 
 
 def saying(text: bytes) -> Connected:
-    """Say something, then only read."""
+    """Send something, then only read."""
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(text)

@@ -1,4 +1,4 @@
-"""Facts and resources for tests: complete by default, each test names only what it is about."""
+"""Facts and resources for tests: complete by default, so each test names only its subject."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +24,7 @@ from cnpg_plugin_operator.decide.registration.restart import Pace, RestartInput,
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-"""The present of all unit tests."""
+"""The present time of all unit tests."""
 
 
 def ago(seconds: float) -> datetime:
@@ -52,7 +52,7 @@ def plugin(name: str = "hello", **spec: Any) -> Plugin:
 
 
 def cnpg(**facts: Any) -> CNPGFacts:
-    """A CloudNativePG 1.30.0 at rest, whose leader is an hour old."""
+    """An idle CloudNativePG 1.30.0 whose leader is an hour old."""
     usual = CNPGFacts(
         deployment="cnpg-controller-manager",
         uid="uid-of-cnpg",
@@ -96,7 +96,7 @@ def restarting(
 
 
 def registration(**facts: Any) -> RegistrationInput:
-    """A plugin announced two seconds ago to a CloudNativePG 1.30.0 at rest."""
+    """A plugin announced two seconds ago to an idle CloudNativePG 1.30.0."""
     usual = RegistrationInput(
         name="hello",
         service="hello",
@@ -155,7 +155,7 @@ def certificate(
     number: int = 1,
     **facts: Any,
 ) -> CertificateFacts:
-    """A certificate, self-signed where no issuer is given; numbers tell renewed ones apart."""
+    """A certificate, self-signed if no issuer is given; numbers distinguish renewed ones."""
     issuer = issuer or subject
     fingerprint = f"{subject}/{issuer}/{number}/{since}/{until}"
     usual = CertificateFacts(

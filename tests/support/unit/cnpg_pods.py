@@ -53,7 +53,7 @@ def deployed(part: dict[str, Any] | None = None, **facts: Any) -> CNPGFacts:
     """What is read of it where there are sidecars, with a part of the pod template applied."""
     live = template(part)
     if part is None and facts.get("pods"):
-        # It was rolled out: the newest pod was made of it.
+        # It was rolled out: the newest pod was created from it.
         stands = json.dumps(dict(facts["pods"][-1].sidecars))
         live["metadata"]["annotations"] = {names.annotations.SIDECARS: stands}
     inside = {name: facts.pop(name) for name in PodEnvironment.__slots__ if name in facts}
@@ -73,7 +73,7 @@ def sidecar_spec(name: str = "hello", **spec: Any) -> Plugin:
 
 
 def candidate(name: str = "hello", spec: dict[str, Any] | None = None, **facts: Any) -> Candidate:
-    """An accepted resource in mode Sidecar that nothing is known of yet."""
+    """An accepted resource in mode Sidecar without a record."""
     usual = Candidate(
         name=name,
         socket=f"{name}.example.org",
@@ -97,7 +97,7 @@ def cnpg_pod(
     unschedulable: str = "",
     **facts: Any,
 ) -> CNPGPod:
-    """A pod of CloudNativePG's that was started with sidecar hello, which answered the gate."""
+    """A pod of CloudNativePG that was started with sidecar hello, which answered the gate."""
     found = pod(
         *(containers or (sidecar_container(),)),
         name=name,

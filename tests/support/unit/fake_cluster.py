@@ -19,10 +19,10 @@ from tests.support.unit.server_side_apply import apply_part
 JSON = TypeVar("JSON")
 
 STATUS_MANAGERS = (names.managers.STATUS, names.managers.NAMESPACE)
-"""Who writes a part of a resource's status."""
+"""The writers of a part of a resource's status."""
 
-PART_MANAGERS = frozenset({names.managers.RESTART, names.managers.SIDECARS, names.managers.NOTES})
-"""Who applies a part of somebody else's object."""
+PART_MANAGERS = frozenset({names.managers.RESTART, names.managers.SIDECARS, names.managers.RECORDS})
+"""The managers that apply a part of a foreign object."""
 
 
 class FakeCluster(Client):
@@ -38,29 +38,29 @@ class FakeCluster(Client):
         self.undeletable: set[Kind] = set()
         """Kinds of objects that the operator has no right to delete."""
         self.fail_at: int | None = None
-        """Number of the write that fails; `fail_after` says on which side of it."""
+        """Number of the write that fails, before or after it (`fail_after`)."""
         self.fail_after = False
         self.events: list[dict[str, Any]] = []
         """Events that were written."""
         self.clock: Callable[[], datetime] | None = None
-        """Tells when Secrets are written, where there is one."""
+        """The clock for the times of writes, if there is one."""
         self.watch: Callable[[], None] = _look_away
         """Is called after every write."""
         self.invalid = ""
-        """A text that the API server lets no object hold."""
+        """A text that the API server allows in no object."""
         self.forbidden = ""
-        """A text that an admission policy lets no object hold."""
+        """A text that an admission policy allows in no object."""
         self.dry_runs = 0
         self.refused: Callable[[], None] = _look_away
         """Is called when an admission policy refuses."""
         self.kubernetes = "v1.33.4"
-        """The version that the API server tells."""
+        """The version that the API server reports."""
         self._parts: dict[tuple[str, str], dict[str, Any]] = {}
-        """What a manager of parts applied last: by manager and uid."""
+        """What each manager applied last, by manager and uid."""
         self._uid = 0
 
     def put(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Store an object as some other program would."""
+        """Store an object as another program would."""
         stored = dict(_copy(body))
         self._uid += 1
         stored["metadata"].setdefault("uid", f"uid-{self._uid}")
@@ -70,11 +70,11 @@ class FakeCluster(Client):
         return stored
 
     def the(self, kind: Kind, name: str, namespace: str = "cnpg-system") -> dict[str, Any]:
-        """Look at an object."""
+        """Read an object."""
         return self.objects[kind.kind, namespace if kind.namespaced else None, name]
 
     def read(self, secret: str, namespace: str = "cnpg-system") -> dict[str, bytes]:
-        """Decode a Secret's data; empty where it does not exist."""
+        """Decode a Secret's data; empty if it does not exist."""
         body = self.objects.get(("Secret", namespace, secret), {})
         return {key: base64.b64decode(value) for key, value in body.get("data", {}).items()}
 
@@ -115,7 +115,7 @@ class FakeCluster(Client):
         return frozenset() if "Certificate" in self.missing else frozenset({"certificates"})
 
     async def version(self) -> str:
-        """Tell the version of Kubernetes."""
+        """Return the version of Kubernetes."""
         return self.kubernetes
 
     async def apply(
@@ -207,7 +207,7 @@ class FakeCluster(Client):
             self._fail(before=False)
 
     def _merge(self, live: dict[str, Any], body: Mapping[str, Any]) -> None:
-        """Replace what the body holds; labels and annotations of others stay."""
+        """Replace the fields of the body; labels and annotations of others stay."""
         before = _copy(live.get("spec"))
         for field in ("labels", "annotations"):
             merged = {**live["metadata"].get(field, {}), **body["metadata"].get(field, {})}
@@ -222,7 +222,7 @@ class FakeCluster(Client):
             live["metadata"]["generation"] = live["metadata"].get("generation", 1) + 1
 
     def _apply_part(self, live: dict[str, Any], body: Mapping[str, Any], manager: str) -> None:
-        """Merge the spec of one of several managers into somebody else's object."""
+        """Merge the spec of one of several managers into a foreign object."""
         before, annotations = _copy(live["spec"]), body["metadata"].get("annotations") or {}
         part = _copy({"spec": body.get("spec") or {}, "metadata": {"annotations": annotations}})
         key = manager, live["metadata"]["uid"]
@@ -244,7 +244,7 @@ class FakeCluster(Client):
         live["status"] = self.applied_status(live)
 
     def _touch(self, live: dict[str, Any]) -> None:
-        """Note a write as the API server does."""
+        """Record a write as the API server does."""
         metadata = live["metadata"]
         metadata["resourceVersion"] = str(int(metadata.get("resourceVersion", "0")) + 1)
         if self.clock is not None:
@@ -252,7 +252,7 @@ class FakeCluster(Client):
             metadata["managedFields"] = [{"manager": "fake", "time": stamp}]
 
     def _finish(self, key: tuple[str, str | None, str]) -> None:
-        """End a write."""
+        """Complete a write."""
         self._touch(self.objects[key])
         self._collect(key)
         self.watch()
@@ -260,14 +260,14 @@ class FakeCluster(Client):
 
     @staticmethod
     def _compare(live: Mapping[str, Any] | None, body: Mapping[str, Any]) -> None:
-        """Refuse a write that is made for another state than the present one."""
+        """Refuse a write that is based on another state than the present one."""
         for field in ("uid", "resourceVersion"):
             wanted = body["metadata"].get(field)
             if wanted is not None and (live is None or live["metadata"][field] != wanted):
                 raise errors.ConflictError(f"{body['metadata']['name']} has another {field}")
 
     def _collect(self, key: tuple[str, str | None, str]) -> None:
-        """Remove what was deleted once nothing holds it."""
+        """Remove a deleted object once it has no finalizers."""
         metadata = self.objects[key]["metadata"]
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
             del self.objects[key]
@@ -307,7 +307,7 @@ def _copy(value: JSON) -> JSON:
 
 
 def _look_away() -> None:
-    """Nobody watches."""
+    """No watcher."""
 
 
 def _has_name(fields: str | None, body: Mapping[str, Any]) -> bool:

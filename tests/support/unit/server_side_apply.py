@@ -1,7 +1,7 @@
 """Server-side apply of a part of an object, as the API server does it for several managers.
 
-What a manager applied before and no longer applies goes, unless somebody else made it. Lists of
-objects merge by their key, in the order of what is applied (structured-merge-diff 4.4).
+What a manager applied before and no longer applies is removed, unless another manager created it.
+Lists of objects merge by their key, in the order of what is applied (structured-merge-diff 4.4).
 """
 
 from copy import deepcopy
@@ -11,7 +11,7 @@ _KEYS = ("mountPath", "containerPort", "name")
 
 
 def apply_part(live: dict[str, Any], before: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Take away what was applied before and is no longer wanted; then merge what is."""
+    """Remove what was applied before and is no longer desired; then merge what is."""
     _remove(live, before, wanted)
     _merge(live, wanted)
 
@@ -58,7 +58,7 @@ def _remove_items(
         found, still = _find(live, item), _find(wanted, item)
         if found is None:
             continue
-        # Whoever made it also said which image it has, or what the volume is.
+        # Its creator also set its image, or the type of the volume.
         foreign = "image" in found and "image" not in item
         if still is None and not foreign:
             live.remove(found)

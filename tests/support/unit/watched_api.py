@@ -1,4 +1,4 @@
-"""An API server that can be listed and watched, for the real kopf: it notes where kopf looks."""
+"""An API server that can be listed and watched, for the real kopf; it records kopf's requests."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ users: [{{name: test, user: {{token: none}}}}]
 
 
 class WatchedAPI:
-    """Collections by their paths; those nobody filled are empty."""
+    """Collections by their paths; all others are empty."""
 
     def __init__(self) -> None:
         self.objects: dict[str, list[dict[str, Any]]] = {}
@@ -36,15 +36,15 @@ class WatchedAPI:
         return set(self._watches)
 
     def send(self, path: str, kind: str, body: dict[str, Any]) -> None:
-        """Tell a watch of an event."""
+        """Send an event to a watch."""
         self._watches[path].put_nowait({"type": kind, "object": body})
 
     @asynccontextmanager
     async def serve(self, prefix: str = "") -> AsyncIterator[str]:
-        """Serve below a path, as proxies of many clusters do; give the server's address."""
+        """Serve below a path, as proxies of many clusters do; return the server's address."""
         app = web.Application()
         app.router.add_get(prefix + "/{path:.*}", self._answer)
-        # Cancelled as soon as the client has gone, so that a watch that ended counts no more.
+        # Cancelled as soon as the client disconnects, so that an ended watch no longer counts.
         runner = web.AppRunner(
             app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
         )
@@ -95,4 +95,4 @@ DISCOVERY: Final[dict[str, dict[str, Any]]] = {
     "/api/v1": {"resources": [_resource("namespaces", "Namespace")]},
     "/apis": {"groups": []},
 }
-"""All that kopf itself looks for: the rest is not left to it."""
+"""Everything that kopf itself requests; the program asks for the rest."""

@@ -24,7 +24,7 @@ def by_type(conditions: Any) -> dict[str, dict[str, Any]]:
     return {condition["type"]: condition for condition in conditions}
 
 
-def test_every_type_is_present_from_the_first_visit() -> None:
+def test_every_type_is_present_from_the_first_pass() -> None:
     conditions = by_type(merge((), {}, generation=1, now=NOW))
 
     assert list(conditions) == [kind.value for kind in Type]
@@ -38,15 +38,13 @@ def test_ready_is_true_where_all_conditions_are() -> None:
 
 @pytest.mark.parametrize("kind", SUMMED_UP)
 @pytest.mark.parametrize("verdict", [no(Reason.EXPIRED, "bad"), unknown(Reason.ISSUING, "wait")])
-def test_ready_takes_the_words_of_the_first_condition_that_is_not_true(
-    kind: Type, verdict: Verdict
-) -> None:
+def test_ready_repeats_the_first_condition_that_is_not_true(kind: Type, verdict: Verdict) -> None:
     later = {later: no(Reason.CRASH_LOOP, "later") for later in SUMMED_UP[SUMMED_UP.index(kind) :]}
 
     assert summarize({**ALL_TRUE, **later, kind: verdict}) == verdict
 
 
-def test_the_time_of_transition_moves_with_the_status_only() -> None:
+def test_the_transition_time_changes_only_with_the_status() -> None:
     first = merge((), {Type.ACCEPTED: yes(Reason.ACCEPTED, "one")}, generation=1, now=NOW)
     later = NOW + timedelta(minutes=1)
     again = merge(first, {Type.ACCEPTED: yes(Reason.ACCEPTED, "two")}, generation=2, now=later)
@@ -64,5 +62,5 @@ def test_conditions_of_other_writers_do_not_stop_a_report() -> None:
     assert by_type(conditions)["Ready"]["status"] == "True"
 
 
-def test_reasons_are_words_that_kubernetes_accepts() -> None:
+def test_reasons_match_the_pattern_of_kubernetes() -> None:
     assert all(reason.value.isalnum() and reason.value[0].isupper() for reason in Reason)

@@ -16,18 +16,18 @@ from cnpg_plugin_operator.api.durations import format_duration, parse_duration
         pytest.param("250ms", 0.25, id="milliseconds"),
     ],
 )
-def test_reads_what_go_reads(text: str, seconds: float) -> None:
+def test_durations_are_parsed_as_in_go(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", "5", "-5s", "5 s", "s", "1d", "abc", None, 5, [], "9" * 30 + "h"]
 )
-def test_refuses_what_is_no_duration(text: object) -> None:
+def test_invalid_durations_are_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"duration|longer"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["2160h0m0s", "0h5m0s", "1h2m3s"])
-def test_writes_as_cert_manager_does(text: str) -> None:
+def test_durations_are_written_as_cert_manager_does(text: str) -> None:
     assert format_duration(parse_duration(text)) == text

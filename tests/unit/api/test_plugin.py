@@ -1,4 +1,4 @@
-"""How the parts of a plugin are called, who makes its certificates, and when they are asked for."""
+"""The names of a plugin's parts, the issuer of its certificates, and requests for new ones."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -13,7 +13,7 @@ from cnpg_plugin_operator.api.spec import Provider
 from tests.support.unit.builders import plugin, resource
 
 SECRETS = {"server": "my-server", "client": "my-client"}
-BROUGHT = {"provider": "Secrets", "secrets": SECRETS}
+USER_SECRETS = {"provider": "Secrets", "secrets": SECRETS}
 OWN = {"provider": "SelfManaged"}
 ALONE = {"issuerScope": "Plugin"}
 MINE = {"issuerRef": {"name": "mine"}}
@@ -29,7 +29,7 @@ PROVIDERS: list[tuple[str, dict[str, Any], Provider, Provider]] = [
      Provider.SELF_MANAGED, Provider.CERT_MANAGER),
     ("the default with an authority of its own", ALONE,
      Provider.SELF_MANAGED, Provider.SELF_MANAGED),
-    ("the user", BROUGHT, Provider.CERT_MANAGER, Provider.SECRETS),
+    ("the user", USER_SECRETS, Provider.CERT_MANAGER, Provider.SECRETS),
 ]  # fmt: skip
 
 
@@ -38,7 +38,7 @@ PROVIDERS: list[tuple[str, dict[str, Any], Provider, Provider]] = [
     [row[1:] for row in PROVIDERS],
     ids=[row[0] for row in PROVIDERS],
 )
-def test_the_certificates_are_made_by(
+def test_the_certificates_are_issued_by(
     tls: dict[str, Any], default: Provider, provider: Provider
 ) -> None:
     assert parse_plugin(resource(tls=tls), default).provider is provider
@@ -54,7 +54,7 @@ AUTHORITIES: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("the operator by an intermediate of its own", {**OWN, **ALONE},
      (names.children.OWN_ROOT, "hello-plugin-ca")),
     ("the user's issuer by none that is known", MINE, ()),
-    ("the user by none that is known", BROUGHT, ()),
+    ("the user by none that is known", USER_SECRETS, ()),
 ]  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_certificates_are_signed_for(tls: dict[str, Any], authorities: tuple[str
     assert subject.shares_chain == bool(authorities)
 
 
-# Names of Secrets are API: another name for the same issuer would announce every plugin anew.
+# Names of Secrets are API: another name for the same issuer would announce every plugin again.
 CLIENTS = [
     ({}, "hello-client-tls"),
     ({"provider": "CertManager"}, "hello-client-tls"),
@@ -76,14 +76,12 @@ CLIENTS = [
     (ALONE, "hello-634bb0-client-tls"),
     ({**OWN, **ALONE}, "hello-7a027b-client-tls"),
     (MINE, "hello-cafa31-client-tls"),
-    (BROUGHT, "my-client"),
+    (USER_SECRETS, "my-client"),
 ]
 
 
 @pytest.mark.parametrize(("tls", "name"), CLIENTS)
-def test_the_client_secret_of_each_issuer_has_a_name_that_stays(
-    tls: dict[str, Any], name: str
-) -> None:
+def test_the_name_of_each_issuers_client_secret_is_stable(tls: dict[str, Any], name: str) -> None:
     assert plugin("hello", tls=tls).client_secret == name
 
 
@@ -91,7 +89,7 @@ def issuer(**reference: str) -> dict[str, Any]:
     return {"issuerRef": {"name": "mine", **reference}}
 
 
-def test_each_issuer_has_another_client_secret() -> None:
+def test_each_issuer_has_its_own_client_secret() -> None:
     issuers: list[dict[str, Any]] = [
         {},
         OWN,
@@ -103,7 +101,7 @@ def test_each_issuer_has_another_client_secret() -> None:
         issuer(group="example.org"),
         issuer(group="example.org", kind="ClusterIssuer"),
         issuer(name=names.children.CHAIN_INTERMEDIATE),
-        BROUGHT,
+        USER_SECRETS,
     ]
     found = [plugin("hello", tls=tls).client_secret for tls in issuers]
 
@@ -122,7 +120,7 @@ SAME: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("one", "other"), [row[1:] for row in SAME], ids=[row[0] for row in SAME])
-def test_the_client_secret_stays_where(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_the_client_secret_stays_the_same_where(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert plugin(tls=one).client_secret == plugin(tls=other).client_secret
 
 
@@ -136,7 +134,7 @@ def test_a_default_has_the_name_of_its_provider() -> None:
     st.from_regex(NAME, fullmatch=True),
     st.sampled_from([{}, OWN, ALONE, {**OWN, **ALONE}, MINE]),
 )
-def test_names_of_two_parts_are_never_the_same(name: str, tls: dict[str, Any]) -> None:
+def test_names_of_two_parts_never_collide(name: str, tls: dict[str, Any]) -> None:
     subject = plugin(name, tls=tls)
     parts = secrets_of(subject)
 
@@ -188,7 +186,7 @@ def test_without_the_annotation_nothing_is_requested(annotations: dict[str, str]
 
 
 @given(st.text())
-def test_any_text_asks_for_a_time_or_for_nothing(text: str) -> None:
+def test_any_text_requests_a_time_or_nothing(text: str) -> None:
     body = resource()
     body["metadata"]["annotations"] = {names.annotations.RENEW: text}
     found = parse_resource(body).renew_requested_at

@@ -1,4 +1,4 @@
-"""What the status remembers of a sidecar is read back as it was written."""
+"""The record of a sidecar in the status is read as it was written."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.records import (
-    Held,
+    Quarantine,
     SidecarRecord,
     build_sidecar_record,
     read_sidecar_record,
@@ -18,16 +18,25 @@ from tests.support.unit.builders import NOW
     "times", [pytest.param(0, id="with others"), pytest.param(1, id="alone"), 7]
 )
 def test_a_record_is_read_as_it_was_written(times: int) -> None:
-    held = Held("r1", Reason.CNPG_BLOCKED, "Container manager does not stay up.", NOW, times)
-    record = SidecarRecord(generation=3, revision="r1", present=False, reverts=2, held=held)
+    quarantine = Quarantine(
+        "r1", Reason.CNPG_BLOCKED, "Container manager keeps exiting.", NOW, times
+    )
+    record = SidecarRecord(
+        generation=3, revision="r1", present=False, reverts=2, quarantine=quarantine
+    )
 
     assert read_sidecar_record({"sidecar": build_sidecar_record(record)}) == record
 
 
 @pytest.mark.parametrize("times", [None, "many", -1, True, 2**40])
-def test_what_is_no_count_counts_as_the_first_time(times: Any) -> None:
-    held = {"revision": "r1", "reason": "CrashLoop", "time": "2026-03-01T12:00:00Z", "times": times}
-    found = read_sidecar_record({"sidecar": {"held": held}}).held
+def test_an_invalid_count_counts_as_the_first_time(times: Any) -> None:
+    quarantine = {
+        "revision": "r1",
+        "reason": "CrashLoop",
+        "time": "2026-03-01T12:00:00Z",
+        "times": times,
+    }
+    found = read_sidecar_record({"sidecar": {"held": quarantine}}).quarantine
 
     assert found is not None
     assert found.times == 1

@@ -78,7 +78,7 @@ def test_a_secret_is_found_where_it_is_named(part: dict[str, Any]) -> None:
     assert {name for _, name in find_secrets(part)} == {SECRET}
 
 
-def test_a_place_is_told_as_a_person_would() -> None:
+def test_a_place_is_named_like_a_path_of_fields() -> None:
     pod = {**volume(**VOLUMES["secret"]), **container("containers", **VARIABLE)}
     assert [place for place, _ in find_secrets(pod)] == [
         "volumes[v].secret.secretName",
@@ -113,11 +113,11 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_no_content_is_too_odd(tree: object) -> None:
+def test_any_content_is_searched(tree: object) -> None:
     assert "" not in {name for _, name in find_secrets(tree)}
 
 
-def test_no_content_is_too_deep() -> None:
+def test_content_of_any_depth_is_searched() -> None:
     deep: Any = {"secretName": SECRET}
     for _ in range(5000):
         deep = [{"x": deep}]

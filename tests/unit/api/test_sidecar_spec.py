@@ -1,4 +1,4 @@
-"""Which fields mean something in mode Sidecar: those of a container in somebody else's pod."""
+"""Which fields have an effect in mode Sidecar: those of a container in CloudNativePG's pod."""
 
 from typing import Any
 
@@ -39,15 +39,13 @@ FOREIGN: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("spec", "field"), [row[1:] for row in FOREIGN], ids=[row[0] for row in FOREIGN]
 )
-def test_what_only_a_pod_of_its_own_has_is_refused_in_mode_sidecar(
-    spec: dict[str, Any], field: str
-) -> None:
+def test_fields_of_a_pod_are_refused_in_mode_sidecar(spec: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidSpecError, match=field):
         parse_plugin(resource(mode="Sidecar", **spec))
     parse_plugin(resource(mode="Standalone", **spec))
 
 
-def test_a_change_of_mode_names_all_that_has_to_go_at_once() -> None:
+def test_a_change_of_mode_names_all_fields_to_remove_at_once() -> None:
     spec: dict[str, Any] = {"port": 9091, "replicas": 2, "podLabels": {"a": "b"}, "roles": ["a"],
             "service": {"name": "x"}, "tls": {"provider": "SelfManaged"}}  # fmt: skip
 
@@ -78,9 +76,9 @@ MEANT: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("spec", [row[1] for row in MEANT], ids=[row[0] for row in MEANT])
-def test_what_a_container_has_is_meant_in_mode_sidecar(spec: dict[str, Any]) -> None:
+def test_fields_of_a_container_are_accepted_in_mode_sidecar(spec: dict[str, Any]) -> None:
     assert parse_plugin(resource(mode="Sidecar", **spec)).is_sidecar
 
 
-def test_every_field_that_means_something_exists() -> None:
+def test_every_accepted_field_exists() -> None:
     assert Spec.model_fields.keys() >= SIDECAR_FIELDS

@@ -42,7 +42,7 @@ ISSUER = {"name": "mine"}
 
 
 @pytest.mark.parametrize("provider", list(Provider))
-def test_each_provider_is_understood(provider: Provider) -> None:
+def test_each_provider_is_parsed(provider: Provider) -> None:
     secrets = {"secrets": OWN} if provider is Provider.SECRETS else {}
     tls = plugin(tls={"provider": provider.value, **secrets}).spec.tls
 
@@ -62,7 +62,7 @@ def test_each_provider_is_understood(provider: Provider) -> None:
         ),
     ],
 )
-def test_what_goes_together_is_read(tls: dict[str, Any]) -> None:
+def test_compatible_fields_are_accepted(tls: dict[str, Any]) -> None:
     read = plugin(tls=tls).spec.tls
 
     assert read.provider == tls.get("provider")
@@ -110,7 +110,7 @@ def test_what_goes_together_is_read(tls: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_what_contradicts_itself_is_named_like_in_the_crd(tls: dict[str, Any], named: str) -> None:
+def test_contradictions_are_named_as_in_the_crd(tls: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidSpecError) as caught:
         plugin(tls=tls)
 
@@ -129,9 +129,7 @@ def test_what_contradicts_itself_is_named_like_in_the_crd(tls: dict[str, Any], n
     ],
     ids=["RSA 8192", "RSA 1024", "ECDSA 521", "a long timeout", "a short timeout", "an interval"],
 )
-def test_what_was_stored_before_a_bound_existed_is_refused(
-    spec: dict[str, Any], named: str
-) -> None:
+def test_values_stored_before_a_bound_existed_are_refused(spec: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidSpecError, match=named):
         parse_plugin(resource(**spec))
 
@@ -147,7 +145,7 @@ def test_every_contradiction_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        pytest.param({"port": 0}, "spec.port", id="a port that is none"),
+        pytest.param({"port": 0}, "spec.port", id="an invalid port"),
         pytest.param({"image": ""}, "spec.image", id="no image"),
         pytest.param({"handshake": {"timeout": "soon"}}, "spec.handshake.timeout", id="no time"),
         pytest.param({"restartPolicy": "Maybe"}, "spec.restartPolicy", id="an unknown policy"),
@@ -158,7 +156,7 @@ def test_every_contradiction_is_named_at_once() -> None:
         pytest.param({"tls": {"reload": "Maybe"}}, "spec.tls.reload", id="no such reload"),
     ],
 )
-def test_a_field_that_cannot_be_read_is_named(spec: dict[str, Any], named: str) -> None:
+def test_an_invalid_field_is_named(spec: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidSpecError, match=named):
         plugin(**spec)
 

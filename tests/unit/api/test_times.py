@@ -3,10 +3,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from cnpg_plugin_operator.api.times import (
+    display_time,
     is_over,
-    read_noted_count,
-    read_noted_time,
-    tell_time,
+    read_recorded_count,
+    read_recorded_time,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -24,27 +24,25 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
         pytest.param(None, None, id="nothing"),
     ],
 )
-def test_a_noted_time_counts_unless_it_lies_in_the_future(
+def test_a_recorded_time_counts_unless_it_is_in_the_future(
     text: object, found: datetime | None
 ) -> None:
-    assert read_noted_time(text, NOW) == found
+    assert read_recorded_time(text, NOW) == found
 
 
 @pytest.mark.parametrize(
     ("value", "count"),
     [(0, 0), (3, 3), (-1, 5), (10**7, 5), ("3", 5), (True, 5), (2.0, 5), (None, 5), ({}, 5)],
 )
-def test_a_noted_count_is_a_small_number_or_counts_as_the_default(
-    value: object, count: int
-) -> None:
-    assert read_noted_count(value, 5) == count
+def test_a_recorded_count_is_a_small_number_or_the_default(value: object, count: int) -> None:
+    assert read_recorded_count(value, 5) == count
 
 
-def test_people_are_told_the_date_and_the_zone() -> None:
+def test_times_for_users_have_date_and_zone() -> None:
     elsewhere = NOW.astimezone(timezone(timedelta(hours=2)))
 
-    assert tell_time(elsewhere) == "2026-03-01 12:00:00 UTC"
+    assert display_time(elsewhere) == "2026-03-01 12:00:00 UTC"
 
 
-def test_the_first_of_all_times_is_over() -> None:
+def test_the_earliest_time_is_in_the_past() -> None:
     assert is_over(datetime.min.replace(tzinfo=UTC), NOW)

@@ -1,4 +1,4 @@
-"""Text and JSON of others: bounded, printable, of a known shape."""
+"""Text and JSON from others becomes bounded, printable, and of a known shape."""
 
 import json
 import unicodedata
@@ -25,7 +25,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("text", "expected"), CASES)
-def test_what_has_no_glyph_is_replaced(text: str, expected: str) -> None:
+def test_characters_without_a_glyph_are_replaced(text: str, expected: str) -> None:
     assert printable(text) == expected
 
 
@@ -63,12 +63,12 @@ def test_depth_and_size_are_measured(value: Any, fits: bool) -> None:  # noqa: F
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[1]", "7", "[" * 100_000, None, 7, "1" * 5_000])
-def test_a_text_without_an_object_reads_as_an_empty_one(text: object) -> None:
+def test_a_text_without_an_object_is_read_as_an_empty_one(text: object) -> None:
     assert read_json(text) == {}
 
 
 @pytest.mark.parametrize("status", [None, 7, "x", [], {"conditions": 7}, {"cnpg": []}, {"a": {}}])
-def test_nonsense_reads_as_an_empty_status(status: Any) -> None:
+def test_a_malformed_status_is_read_as_an_empty_one(status: Any) -> None:
     found = read_status({"status": status})
 
     assert find_condition(found, "Ready") == {}

@@ -20,14 +20,14 @@ RELEASE = "release"
 NAMESPACE = "operators"
 FULLNAME = f"{RELEASE}-cnpg-plugin-operator"
 REPOSITORY = "registry.example.com/cnpg-plugin-operator"
-"""The image's, where a test names none: the chart has no default for it."""
+"""The image's repository, if a test names none: the chart has no default for it."""
 
 Manifest = dict[str, Any]
 Values = Mapping[str, Any]
 
 
 class RenderError(Exception):
-    """Helm's own words about values or templates it refuses."""
+    """Helm's message about values or templates that it refuses."""
 
 
 def helm_program() -> str:
@@ -45,7 +45,7 @@ def render_text(
     """Render the chart with values over its defaults and REPOSITORY; raises RenderError."""
     given = dict(values or {})
     given["image"] = {"repository": REPOSITORY, **given.get("image", {})}
-    # JSON is YAML; no other source of values, and no kubeconfig, plays a part.
+    # JSON is YAML; no other source of values, and no kubeconfig, is used.
     done = subprocess.run(
         [
             *(helm_program(), "template", release, str(chart)),
@@ -62,8 +62,8 @@ def render_text(
 
 
 def parse(text: str) -> list[Manifest]:
-    """Read a stream of YAML documents, passing over empty ones."""
-    # The parser in C, where PyYAML has it: the CRD alone takes the other one half a second.
+    """Read a stream of YAML documents; skip empty ones."""
+    # The parser in C, if PyYAML has it: the other one takes half a second for the CRD alone.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [document for document in yaml.load_all(text, Loader=loader) if document]
 
@@ -74,7 +74,7 @@ def _render(values: str, release: str) -> list[Manifest]:
 
 
 def render(values: Values | None = None, *, release: str = RELEASE) -> list[Manifest]:
-    """Render the chart's objects. Tests share them, so they only look."""
+    """Render the chart's objects. Tests share them and must not change them."""
     return _render(json.dumps(dict(values or {}), sort_keys=True), release)
 
 

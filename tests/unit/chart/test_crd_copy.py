@@ -57,7 +57,7 @@ def test_the_crd_can_be_left_to_others() -> None:
     assert of_kind(render({"crds": {"create": False}}), "CustomResourceDefinition") == []
 
 
-def test_the_names_are_those_of_the_program() -> None:
+def test_the_names_match_the_program() -> None:
     crd = source()
     assert crd["metadata"]["name"] == f"{names.resource.PLURAL}.{names.resource.GROUP}"
     assert crd["spec"]["group"] == names.resource.GROUP
@@ -68,7 +68,7 @@ def test_the_names_are_those_of_the_program() -> None:
 
 
 def walk(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
-    """Every part of a schema that a person can name."""
+    """Every part of a schema that has a name."""
     yield path, schema
     for name, child in schema.get("properties", {}).items():
         yield from walk(child, f"{path}.{name}")
@@ -85,11 +85,11 @@ PARTS = {
 def test_every_field_has_a_description(path: str) -> None:
     description = PARTS[path].get("description", "")
     assert description.endswith("."), path
-    # A sentence, unless it opens with a name or a value that is written in lower case.
+    # A sentence, unless it begins with a name or a value in lower case.
     assert description[0].isupper() or description.startswith(("cnpgplugin.", "metadata.", "true"))
 
 
-def test_defaults_stand_in_the_description() -> None:
+def test_descriptions_state_the_defaults() -> None:
     for path, part in PARTS.items():
         default = part.get("default")
         if default in (None, {}):
@@ -99,7 +99,7 @@ def test_defaults_stand_in_the_description() -> None:
         assert f"Default {text}" in description or f"{text} (default)" in description, path
 
 
-def test_every_list_says_how_it_merges_and_how_long_it_may_be() -> None:
+def test_every_list_has_a_merge_strategy_and_a_maximum_length() -> None:
     for path, part in PARTS.items():
         if part.get("type") == "array":
             assert part["x-kubernetes-list-type"] in ("atomic", "map", "set"), path
@@ -113,7 +113,7 @@ def test_every_rule_has_a_message() -> None:
 
 
 @pytest.mark.parametrize("name", ["podTemplate", "affinity", "securityContext"])
-def test_parts_that_the_api_server_judges_are_kept_as_they_are(name: str) -> None:
+def test_parts_that_the_api_server_validates_are_kept_unchanged(name: str) -> None:
     assert spec_schema()["properties"][name]["x-kubernetes-preserve-unknown-fields"] is True
 
 
@@ -126,7 +126,7 @@ def aliases(model: type[BaseModel]) -> dict[str, str]:
 
 
 def comparable(value: object) -> object:
-    """A default as both sides can state it."""
+    """A default in a form that both sides have."""
     if isinstance(value, BaseModel):
         fields = aliases(type(value)).items()
         return comparable({alias: getattr(value, name) for alias, name in fields})
@@ -161,7 +161,7 @@ def test_schema_and_program_fill_in_the_same_default(alias: str) -> None:
     assert ours == theirs
 
 
-def test_capabilities_are_explained_by_names_that_the_status_holds() -> None:
+def test_the_description_uses_the_capability_names_of_the_status() -> None:
     said = root_schema()["properties"]["status"]["properties"]["plugin"]["properties"]
     written = re.findall(r"\b[A-Z]+_[A-Z_]+\b", said["capabilities"]["description"])
     assert written

@@ -1,4 +1,4 @@
-"""What the chart makes of its values."""
+"""What the chart renders from its values."""
 
 import shutil
 from pathlib import Path
@@ -124,7 +124,7 @@ def objects(request: pytest.FixtureRequest) -> list[Manifest]:
     return render(values)
 
 
-def test_no_two_objects_meet(objects: list[Manifest]) -> None:
+def test_no_two_objects_have_the_same_name(objects: list[Manifest]) -> None:
     seen = [
         (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])
         for item in objects
@@ -132,7 +132,7 @@ def test_no_two_objects_meet(objects: list[Manifest]) -> None:
     assert len(seen) == len(set(seen))
 
 
-def test_every_object_says_what_it_belongs_to(objects: list[Manifest]) -> None:
+def test_every_object_has_the_recommended_labels(objects: list[Manifest]) -> None:
     for item in objects:
         if item["metadata"]["name"] in (f"extra-{RELEASE}", f"{RELEASE}-text"):
             continue
@@ -203,7 +203,7 @@ def test_the_container_is_probed_over_http() -> None:
     }
 
 
-def test_the_pod_runs_as_a_number() -> None:
+def test_the_pod_runs_as_a_numeric_user() -> None:
     settings = one(render(), "Deployment")["spec"]["template"]["spec"]["securityContext"]
     assert (settings["runAsUser"], settings["runAsGroup"]) == (65532, 65532)
 
@@ -265,7 +265,7 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
     assert container(rendered)["args"] == ["run", *EVERYTHING["extraArgs"]]
 
 
-def test_all_issuers_are_granted_by_one_character() -> None:
+def test_an_asterisk_grants_all_issuers() -> None:
     assert environment(render({"allowedIssuers": "*"}))["CNPGP_ALLOWED_ISSUERS"] == "*"
 
 
@@ -302,12 +302,12 @@ def test_all_issuers_are_granted_by_one_character() -> None:
         ),
     ],
 )
-def test_the_image_is_named_as_asked(values: Values, image: str) -> None:
+def test_the_image_follows_the_values(values: Values, image: str) -> None:
     assert container(render(values))["image"] == image
 
 
 @pytest.mark.parametrize("registry", ["", "registry.example.com"])
-def test_without_a_repository_of_ones_own_nothing_is_installed(registry: str) -> None:
+def test_an_image_repository_is_required(registry: str) -> None:
     with pytest.raises(RenderError, match=r"image\.repository is empty: set it to"):
         render_text({"image": {"registry": registry, "repository": ""}})
 
@@ -434,8 +434,8 @@ def test_rendering_twice_gives_the_same() -> None:
 
 
 @pytest.fixture
-def telling(tmp_path: Path) -> Path:
-    """The chart with its notes among the objects."""
+def chart_with_notes(tmp_path: Path) -> Path:
+    """The chart, rendering its notes as an object."""
     chart = tmp_path / "chart"
     shutil.copytree(CHART, chart)
     (chart / "templates" / "probe.yaml").write_text(
@@ -444,7 +444,7 @@ def telling(tmp_path: Path) -> Path:
     return chart
 
 
-def told(chart: Path, values: Values) -> str:
+def read_notes(chart: Path, values: Values) -> str:
     documents = parse(render_text(values, chart=chart))
     return str(next(item["notes"] for item in documents if "notes" in item))
 
@@ -457,20 +457,20 @@ def told(chart: Path, values: Values) -> str:
     ],
 )
 def test_the_notes_say_whether_cert_manager_is_needed(
-    telling: Path, provider: str, says: str
+    chart_with_notes: Path, provider: str, says: str
 ) -> None:
-    assert says in told(telling, {"defaults": {"tlsProvider": provider}})
+    assert says in read_notes(chart_with_notes, {"defaults": {"tlsProvider": provider}})
 
 
-def test_the_notes_name_the_next_command(telling: Path) -> None:
-    notes = told(telling, {"cnpg": {"namespaces": ["databases", "other"]}})
+def test_the_notes_name_the_next_command(chart_with_notes: Path) -> None:
+    notes = read_notes(chart_with_notes, {"cnpg": {"namespaces": ["databases", "other"]}})
     assert "kubectl apply -f -" in notes
     assert "kind: CNPGPlugin" in notes
     assert "namespace: databases" in notes
 
 
-def test_the_notes_recommend_the_label_of_pod_security(telling: Path) -> None:
-    notes = told(telling, {"cnpg": {"namespaces": ["databases", "other"]}})
+def test_the_notes_recommend_the_label_of_pod_security(chart_with_notes: Path) -> None:
+    notes = read_notes(chart_with_notes, {"cnpg": {"namespaces": ["databases", "other"]}})
     label = "pod-security.kubernetes.io/enforce=restricted"
     assert f"kubectl label namespace databases other {label}" in notes
     assert "wait cnpgplugin/hello-world --for=condition=Ready" in notes

@@ -26,7 +26,7 @@ Rule = dict[str, Any]
 WRITING = {"create", "update", "patch", "delete", "deletecollection"}
 LOOKED_AT = {"get", "list", "watch"}
 KEPT = LOOKED_AT | {"create", "patch", "delete"}
-"""Of kinds whose objects the operator makes, puts right and takes away."""
+"""The kinds whose objects the operator creates, restores and deletes."""
 CLUSTER_ROLE = f"{NAMESPACE}:{FULLNAME}"
 
 
@@ -47,7 +47,7 @@ def own_rules(objects: list[Manifest]) -> list[tuple[str, Rule]]:
 
 
 def verbs(rules: list[Rule], group: str, resource: str) -> set[str]:
-    """What the rules let one do with a kind."""
+    """The verbs that the rules allow for a kind."""
     return {
         verb
         for rule in rules
@@ -63,7 +63,7 @@ def role_rules(values: Values | None = None, kind: str = "Role") -> list[Rule]:
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
-def test_no_rule_is_open_ended_or_leads_to_more_rights(values: Values) -> None:
+def test_no_rule_has_a_wildcard_or_allows_escalation(values: Values) -> None:
     objects = render(values)
     for role in of_kind(objects, "Role") + of_kind(objects, "ClusterRole"):
         for rule in role["rules"]:
@@ -84,7 +84,7 @@ def test_every_right_has_a_reason_beside_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
-def test_cluster_wide_nothing_is_written_but_status_and_allowed_bindings(values: Values) -> None:
+def test_only_status_and_allowed_bindings_are_written_cluster_wide(values: Values) -> None:
     for kind, rule in own_rules(render(values)):
         if kind == "ClusterRole" and WRITING & set(rule["verbs"]):
             asked_for = {
@@ -97,14 +97,14 @@ def test_cluster_wide_nothing_is_written_but_status_and_allowed_bindings(values:
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
 @pytest.mark.parametrize("resource", ["secrets", "pods"])
-def test_secrets_and_pods_are_nowhere_seen_but_where_cloudnative_pg_runs(
+def test_secrets_and_pods_are_readable_only_where_cloudnative_pg_runs(
     resource: str, values: Values
 ) -> None:
     for kind, rule in own_rules(render(values)):
         assert kind == "Role" or resource not in rule["resources"]
 
 
-def test_pods_are_left_to_their_deployments_and_cannot_be_entered() -> None:
+def test_pods_can_be_neither_created_nor_entered() -> None:
     assert verbs(role_rules(), "", "pods") & WRITING == {"patch"}
     for _, rule in own_rules(render()):
         assert not [name for name in rule["resources"] if name.startswith("pods/")]
@@ -119,26 +119,26 @@ def group_of(kind: Kind) -> str:
 
 
 @pytest.mark.parametrize("kind", MANAGED, ids=lambda kind: kind.kind)
-def test_what_is_watched_may_be_watched(kind: Kind) -> None:
+def test_watched_kinds_may_be_watched(kind: Kind) -> None:
     assert verbs(role_rules(), group_of(kind), kind.plural) >= {"list", "watch"}
 
 
 @pytest.mark.parametrize("kind", [*EVERYWHERE, kinds.CLUSTER], ids=lambda kind: kind.kind)
-def test_what_is_watched_everywhere_may_be_watched_everywhere(kind: Kind) -> None:
+def test_kinds_watched_cluster_wide_may_be_watched_cluster_wide(kind: Kind) -> None:
     rules = role_rules(kind="ClusterRole")
     assert verbs(rules, group_of(kind), kind.plural) >= {"list", "watch"}
 
 
 MADE = {kind for kind in kinds._BY_NAME.values() if kind.namespaced} - {kinds.PLUGIN}
-"""Kinds of the objects that the operator may want."""
+"""The kinds of the desired objects."""
 
 
 @pytest.mark.parametrize("kind", sorted(MADE, key=str), ids=lambda kind: kind.kind)
-def test_what_the_operator_makes_it_may_put_right_and_take_away(kind: Kind) -> None:
+def test_kinds_that_the_operator_creates_may_be_patched_and_deleted(kind: Kind) -> None:
     assert verbs(role_rules(), group_of(kind), kind.plural) == KEPT
 
 
-def test_what_the_operator_does_not_make_it_neither_creates_nor_deletes() -> None:
+def test_kinds_that_the_operator_does_not_create_may_not_be_created_or_deleted() -> None:
     made = {(group_of(kind), kind.plural) for kind in MADE}
     for _, rule in own_rules(render()):
         named = {(group, name) for group in rule["apiGroups"] for name in rule["resources"]}
@@ -166,7 +166,9 @@ def test_what_the_operator_does_not_make_it_neither_creates_nor_deletes() -> Non
         ("rbac.authorization.k8s.io", "roles", set()),
     ],
 )
-def test_the_role_grants_what_the_work_needs(group: str, resource: str, expected: set[str]) -> None:
+def test_the_role_grants_what_the_operator_needs(
+    group: str, resource: str, expected: set[str]
+) -> None:
     assert verbs(role_rules(), group, resource) == expected
 
 
@@ -182,7 +184,7 @@ def test_the_role_grants_what_the_work_needs(group: str, resource: str, expected
         ("", "namespaces", set()),
     ],
 )
-def test_the_cluster_role_is_the_smallest(group: str, resource: str, expected: set[str]) -> None:
+def test_the_cluster_role_is_minimal(group: str, resource: str, expected: set[str]) -> None:
     assert verbs(role_rules(kind="ClusterRole"), group, resource) == expected
 
 
@@ -214,7 +216,7 @@ LONG = "long:" + "x" * 240
 
 @pytest.mark.parametrize("role", ["viewer", "system:b", "a.b_c", LONG, f"{LONG}y"])
 def test_each_allowed_cluster_role_has_an_object_that_the_operator_finds(role: str) -> None:
-    """Bindings are owned by it: without it in the chart, they go."""
+    """It owns bindings: if the chart drops it, they are deleted."""
     objects = render({"allowedClusterRoles": [role]})
     prefix = environment(objects)["CNPGP_CLUSTER_ROLE_GRANT_PREFIX"]
     name = names.children.grant(prefix, role)
@@ -231,7 +233,7 @@ def test_each_allowed_cluster_role_has_an_object_that_the_operator_finds(role: s
     assert (readable["resourceNames"], readable["verbs"]) == ([name], ["get"])
 
 
-def test_a_role_that_leaves_the_list_takes_its_object_along() -> None:
+def test_removing_a_role_from_the_list_removes_its_object() -> None:
     def granting(*roles: str) -> set[str]:
         objects = render({"allowedClusterRoles": list(roles)})
         kinds = ("ClusterRole", "ClusterRoleBinding")
@@ -244,13 +246,13 @@ def test_a_role_that_leaves_the_list_takes_its_object_along() -> None:
     assert granting() == set()
 
 
-def test_without_rbac_the_operator_looks_for_no_object_of_the_chart() -> None:
+def test_without_rbac_the_operator_expects_no_object_of_the_chart() -> None:
     objects = render({"rbac": {"create": False}, "allowedClusterRoles": ["a"]})
     assert "CNPGP_CLUSTER_ROLE_GRANT_PREFIX" not in environment(objects)
 
 
 @pytest.mark.parametrize("name", ["", "default"])
-def test_the_account_of_every_pod_gets_no_rights(name: str) -> None:
+def test_the_default_account_gets_no_rights(name: str) -> None:
     account = {"create": False, "name": name}
     with pytest.raises(RenderError, match=r"Set serviceAccount\.name"):
         render({"serviceAccount": account})
@@ -264,7 +266,7 @@ def test_every_namespace_of_cloudnative_pg_gets_a_role_and_no_other_does() -> No
         assert [item["metadata"]["namespace"] for item in of_kind(objects, kind)] == ["one", "two"]
 
 
-def test_roles_for_people_are_aggregated() -> None:
+def test_roles_for_users_are_aggregated() -> None:
     objects = render()
     view = one(objects, "ClusterRole", f"{CLUSTER_ROLE}-view")
     edit = one(objects, "ClusterRole", f"{CLUSTER_ROLE}-edit")
@@ -283,6 +285,6 @@ def test_roles_for_people_are_aggregated() -> None:
     assert all(rule["resources"] == ["cnpgplugins"] for rule in edit["rules"])
 
 
-def test_without_rbac_no_role_is_made() -> None:
+def test_without_rbac_no_role_is_created() -> None:
     kinds = {item["kind"] for item in render({"rbac": {"create": False}})}
     assert not {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"} & kinds

@@ -1,4 +1,4 @@
-"""What the chart renders starts: its arguments and variables, read by the program itself."""
+"""The operator starts with the rendered arguments and variables: the program itself reads them."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -37,7 +37,9 @@ def start_rendered(monkeypatch: pytest.MonkeyPatch, values: Values) -> Settings:
 
 
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX.keys())
-def test_whatever_the_chart_renders_starts(monkeypatch: pytest.MonkeyPatch, values: Values) -> None:
+def test_the_operator_starts_with_every_rendered_configuration(
+    monkeypatch: pytest.MonkeyPatch, values: Values
+) -> None:
     namespaces: list[str] = values.get("cnpg", {}).get("namespaces", ["cnpg-system"])
     assert start_rendered(monkeypatch, values).namespaces == tuple(namespaces)
 
@@ -77,9 +79,7 @@ def test_each_flag_sets_what_its_variable_sets(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("words", [["--dry-run"], ["surprise"], ["--log-level"]])
-def test_an_argument_that_is_no_flag_is_named(
-    capsys: pytest.CaptureFixture[str], words: list[str]
-) -> None:
+def test_an_unknown_argument_is_named(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["run", *words])
     assert end.value.code == 2

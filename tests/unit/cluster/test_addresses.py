@@ -1,4 +1,6 @@
-"""Whatever a name holds, a request goes to one object of one kind in one namespace, or nowhere."""
+"""Whatever a name contains, a request goes to one object of one kind in one namespace, or is
+refused.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -79,7 +81,7 @@ CALLS: list[Any] = [
 
 @pytest.fixture
 async def asked() -> AsyncIterator[tuple[Client, list[str]]]:
-    """A client of a server that answers anything, and the raw request targets it was asked for."""
+    """A client of a server that answers everything, and the raw targets of its requests."""
     targets: list[str] = []
 
     async def answer(request: web.BaseRequest) -> web.Response:
@@ -100,7 +102,7 @@ async def asked() -> AsyncIterator[tuple[Client, list[str]]]:
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 @pytest.mark.parametrize("call", CALLS)
-async def test_no_request_is_made_for_a_name_that_no_object_can_have(
+async def test_no_request_is_made_for_an_impossible_name(
     asked: tuple[Client, list[str]], call: Call, name: str
 ) -> None:
     client, targets = asked
@@ -123,7 +125,7 @@ async def test_an_odd_name_stays_one_segment_of_the_path(
 
 
 @given(st.text())
-def test_what_has_a_path_has_one_more_segment_than_its_collection(name: str) -> None:
+def test_the_path_of_an_object_has_one_more_segment_than_its_collection(name: str) -> None:
     if not is_name(name):
         with pytest.raises(errors.InvalidNameError):
             kinds.SECRET.path("here", name)
@@ -133,7 +135,7 @@ def test_what_has_a_path_has_one_more_segment_than_its_collection(name: str) -> 
     assert not set(path) & set("?#\\ ")
 
 
-async def test_an_object_of_an_impossible_name_is_not_there(
+async def test_an_object_with_an_impossible_name_does_not_exist(
     asked: tuple[Client, list[str]],
 ) -> None:
     client, targets = asked
@@ -142,7 +144,7 @@ async def test_an_object_of_an_impossible_name_is_not_there(
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE[2:])
-async def test_a_resource_that_was_stored_before_the_rules_reads_nothing_outside(
+async def test_a_resource_stored_before_the_rules_reads_no_other_object(
     asked: tuple[Client, list[str]], name: str
 ) -> None:
     client, targets = asked
@@ -179,18 +181,18 @@ FIELDS: list[Any] = [
 
 
 @pytest.mark.parametrize(("spec", "words"), FIELDS)
-def test_a_name_that_cannot_exist_is_an_invalid_spec(spec: dict[str, Any], words: str) -> None:
+def test_an_impossible_name_is_an_invalid_spec(spec: dict[str, Any], words: str) -> None:
     with pytest.raises(errors.InvalidSpecError, match=words):
         parse_plugin({**resource(), "spec": {**resource()["spec"], **spec}})
 
 
 @pytest.mark.parametrize("name", ["a.b", "A", "..", "a" * 64, "a,b", ""])
-def test_a_resource_whose_own_name_is_no_label_is_an_invalid_spec(name: str) -> None:
+def test_a_resource_name_that_is_no_label_value_is_an_invalid_spec(name: str) -> None:
     with pytest.raises(errors.InvalidSpecError, match=r"metadata\.name"):
         parse_plugin(resource(name))
 
 
-def test_a_selector_holds_what_was_asked_for_and_nothing_else() -> None:
+def test_a_selector_has_exactly_the_given_conditions() -> None:
     assert label_selector({"a": "b", "c.d/e": ""}, "f") == "a=b,c.d/e=,f"
     assert field_selector({"a.b": "c", "d": "e"}) == "a.b=c,d=e"
 

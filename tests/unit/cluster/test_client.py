@@ -1,4 +1,4 @@
-"""What the API server answers, as this program's own errors."""
+"""The API server's answers become this program's own exceptions."""
 
 import json
 from pathlib import Path
@@ -102,7 +102,7 @@ def rotate(token: Path) -> None:
     token.write_text("new")
 
 
-async def test_a_token_that_is_refused_is_read_again_at_once(pod: Path) -> None:
+async def test_a_refused_token_is_read_again_at_once(pod: Path) -> None:
     client, dynamic = await connected(refusal(401), in_cluster=True)
     rotate(pod)
     await client.get(kinds.DEPLOYMENT, "hello", "ns")
@@ -111,7 +111,7 @@ async def test_a_token_that_is_refused_is_read_again_at_once(pod: Path) -> None:
     assert client._api.configuration.api_key["BearerToken"] == "bearer new"
 
 
-async def test_a_token_that_is_refused_twice_is_tried_again_later(pod: Path) -> None:
+async def test_a_token_refused_twice_is_tried_again_later(pod: Path) -> None:
     client, dynamic = await connected(refusal(401), refusal(401), in_cluster=True)
     with pytest.raises(errors.UnauthorizedError):
         await client.get(kinds.DEPLOYMENT, "hello", "ns")
@@ -119,7 +119,7 @@ async def test_a_token_that_is_refused_twice_is_tried_again_later(pod: Path) -> 
     assert dynamic.asked == 2
 
 
-def test_an_object_of_a_wrong_shape_is_read_as_far_as_it_has_the_right_one() -> None:
+def test_malformed_fields_of_an_object_are_dropped() -> None:
     metadata = {
         "name": "hello",
         "labels": {"a": "b", "c": 7},

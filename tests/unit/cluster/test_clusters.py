@@ -53,7 +53,7 @@ BUSY = [
         "its primary changes from db-1 to db-2", id="a change that the phase does not tell of",
     ),
 ]  # fmt: skip
-AT_REST = [
+IDLE = [
     pytest.param(cluster(), id="a healthy one"),
     pytest.param(cluster(currentPrimary="db-1", targetPrimary="db-1"), id="one with its primary"),
     pytest.param(cluster("Setting up primary", targetPrimary="db-1"), id="the first primary"),
@@ -67,12 +67,12 @@ AT_REST = [
 
 
 @pytest.mark.parametrize(("body", "doing"), BUSY)
-def test_a_cluster_that_must_not_lose_its_leader_is_named(body: dict[str, Any], doing: str) -> None:
+def test_a_cluster_is_busy_during(body: dict[str, Any], doing: str) -> None:
     assert name_busy([project_cluster(body)]) == [f"app/db ({doing})"]
 
 
-@pytest.mark.parametrize("body", AT_REST)
-def test_others_are_not_in_the_way(body: dict[str, Any]) -> None:
+@pytest.mark.parametrize("body", IDLE)
+def test_a_cluster_is_not_busy_as(body: dict[str, Any]) -> None:
     assert name_busy([project_cluster(body)]) == []
 
 
@@ -102,7 +102,7 @@ def test_a_cluster_is_blocked_by_the_plugin_unless_another_one_is_named(
     assert facts.blocked is blocked
 
 
-def test_what_a_cluster_shows_of_the_plugin_is_read() -> None:
+def test_what_a_cluster_reports_of_the_plugin_is_read() -> None:
     shown = {"name": PLUGIN, "version": "1.2.3", "capabilities": ["TYPE_WAL_SERVICE"]}
     facts = read(cluster(pluginStatus=[{"name": "x"}, shown]))
 

@@ -1,4 +1,4 @@
-"""CloudNativePG is found whatever installed it, in the API's own objects."""
+"""CloudNativePG is found in the cluster's objects, however it was installed."""
 
 from typing import Any
 
@@ -98,7 +98,9 @@ async def test_any_helm_release_is_found_by_its_label(place: Namespace) -> None:
     assert await place.found() == ["databases-cloudnative-pg"]
 
 
-async def test_helms_name_override_is_found_by_the_holder_of_the_lease(place: Namespace) -> None:
+async def test_a_release_with_a_name_override_is_found_by_the_lease_holder(
+    place: Namespace,
+) -> None:
     place.deploy("release-pg-operator", {names.labels.NAME: "pg-operator"})
     place.deploy("something-else", env=[])
     place.lead("release-pg-operator")
@@ -107,7 +109,7 @@ async def test_helms_name_override_is_found_by_the_holder_of_the_lease(place: Na
     assert (await place.one()).leader is not None
 
 
-async def test_a_replica_set_with_a_name_of_its_own_still_leads_to_its_deployment(
+async def test_a_replica_set_with_an_unusual_name_leads_to_its_deployment(
     place: Namespace,
 ) -> None:
     place.deploy("operator", {names.labels.NAME: "other"})
@@ -119,7 +121,7 @@ async def test_a_replica_set_with_a_name_of_its_own_still_leads_to_its_deploymen
 
 
 @pytest.mark.parametrize("holder", ["", "a-pod-that-is-gone"])
-async def test_while_nobody_leads_it_is_found_by_its_container(
+async def test_without_a_leader_cloudnativepg_is_found_by_its_container(
     place: Namespace, holder: str
 ) -> None:
     place.deploy("release-pg-operator", {names.labels.NAME: "pg-operator"})
@@ -132,7 +134,7 @@ async def test_while_nobody_leads_it_is_found_by_its_container(
     assert (await place.one()).leader is None
 
 
-async def test_two_with_the_label_are_both_found(place: Namespace) -> None:
+async def test_two_deployments_with_the_label_are_both_found(place: Namespace) -> None:
     place.deploy("one", LABELLED)
     place.deploy("two", LABELLED)
     place.lead("one")
@@ -140,7 +142,7 @@ async def test_two_with_the_label_are_both_found(place: Namespace) -> None:
     assert await place.found() == ["one", "two"]
 
 
-async def test_one_with_the_label_and_another_that_leads_are_both_found(place: Namespace) -> None:
+async def test_a_labelled_and_a_leading_deployment_are_both_found(place: Namespace) -> None:
     place.deploy("labelled", LABELLED)
     place.deploy("leading", {names.labels.NAME: "pg-operator"})
     place.lead("leading")
@@ -148,7 +150,7 @@ async def test_one_with_the_label_and_another_that_leads_are_both_found(place: N
     assert await place.found() == ["labelled", "leading"]
 
 
-async def test_only_the_one_that_leads_has_a_leader(place: Namespace) -> None:
+async def test_only_the_leading_deployment_has_a_leader(place: Namespace) -> None:
     place.deploy("one", LABELLED)
     place.deploy("two", LABELLED)
     place.lead("two")
@@ -173,7 +175,7 @@ async def test_a_reference_to_nothing_finds_nothing(place: Namespace) -> None:
 
 
 def foreign(place: Namespace, name: str, labels: dict[str, str], **metadata: Any) -> None:
-    """Put in a Deployment that runs something else."""
+    """Add a Deployment that runs something else."""
     place.deploy(name, labels, **metadata)
     place.client.the(kinds.DEPLOYMENT, name)["spec"]["template"]["spec"]["containers"] = [
         {"name": "manager", "image": "example.org/web:1", "env": [{"name": "OTHER"}]}
@@ -184,13 +186,15 @@ OURS = {names.labels.MANAGED_BY: names.resource.OPERATOR}
 
 
 @pytest.mark.parametrize("reference", ["", "web"])
-async def test_a_label_alone_makes_no_cloudnativepg(place: Namespace, reference: str) -> None:
+async def test_a_label_alone_does_not_identify_cloudnativepg(
+    place: Namespace, reference: str
+) -> None:
     foreign(place, "web", LABELLED)
 
     assert await place.found(reference) == []
 
 
-async def test_beside_one_that_only_bears_the_label_it_is_found_by_its_container(
+async def test_cloudnativepg_is_found_by_its_container_beside_a_labelled_deployment(
     place: Namespace,
 ) -> None:
     foreign(place, "web", LABELLED)
@@ -199,7 +203,7 @@ async def test_beside_one_that_only_bears_the_label_it_is_found_by_its_container
     assert await place.found() == ["release-pg-operator"]
 
 
-async def test_a_reference_alone_makes_no_cloudnativepg(place: Namespace) -> None:
+async def test_a_reference_alone_does_not_identify_cloudnativepg(place: Namespace) -> None:
     place.deploy("cnpg", LABELLED)
     place.lead("cnpg")
     foreign(place, "web", {})
@@ -209,7 +213,7 @@ async def test_a_reference_alone_makes_no_cloudnativepg(place: Namespace) -> Non
 
 
 @pytest.mark.parametrize("reference", ["", "odd"])
-async def test_whoever_leads_is_cloudnativepg_whatever_its_container(
+async def test_the_lease_holder_is_cloudnativepg_whatever_its_container(
     place: Namespace, reference: str
 ) -> None:
     foreign(place, "odd", LABELLED)
@@ -228,10 +232,10 @@ async def test_whoever_leads_is_cloudnativepg_whatever_its_container(
     ],
     ids=["labelled", "owned"],
 )
-async def test_no_plugin_is_cloudnativepg(
+async def test_a_plugin_is_never_taken_for_cloudnativepg(
     place: Namespace, marks: dict[str, Any], reference: str, *, leads: bool
 ) -> None:
-    """Whatever its author puts into its container, and whichever Lease it takes."""
+    """Whatever its author puts into its container, and whichever Lease it acquires."""
     place.deploy("plugin", **marks)
     if leads:
         place.lead("plugin")
@@ -239,11 +243,11 @@ async def test_no_plugin_is_cloudnativepg(
     assert await place.found(reference) == []
 
 
-async def test_an_empty_namespace_holds_none(place: Namespace) -> None:
+async def test_an_empty_namespace_has_no_cloudnativepg(place: Namespace) -> None:
     assert await place.found() == []
 
 
-async def test_what_olm_owns_is_recognised(place: Namespace) -> None:
+async def test_olm_is_recognized_by_its_label(place: Namespace) -> None:
     label = {**LABELLED, names.labels.OLM_OWNER: "cloudnative-pg.v1.29.0"}
     place.deploy("cnpg-controller-manager", label, image="registry/cnpg@sha256:00")
     place.lead("cnpg-controller-manager")
@@ -254,7 +258,7 @@ async def test_what_olm_owns_is_recognised(place: Namespace) -> None:
     assert [each.pod.name for each in found.pods] == ["cnpg-controller-manager-5d9c-abcde"]
 
 
-async def test_olm_is_recognised_by_the_owner_reference_too(place: Namespace) -> None:
+async def test_olm_is_recognized_by_its_owner_reference(place: Namespace) -> None:
     owner = {"kind": "ClusterServiceVersion", "name": "cloudnative-pg.v1.30.0"}
     place.deploy("cnpg-controller-manager", LABELLED, ownerReferences=[owner])
 
@@ -281,7 +285,7 @@ WATCHING = [
 
 
 @pytest.mark.parametrize(("env", "watches"), WATCHING)
-async def test_what_it_watches_is_read(
+async def test_the_watched_namespaces_are_read(
     place: Namespace, env: list[dict[str, Any]], watches: tuple[str, ...]
 ) -> None:
     place.deploy("cnpg", LABELLED, env=env)
@@ -290,18 +294,18 @@ async def test_what_it_watches_is_read(
 
 
 STUCK = [
-    pytest.param({}, {}, "", id="a rollout that goes on"),
+    pytest.param({}, {}, "", id="a rollout in progress"),
     pytest.param(
         {"conditions": [{"type": "Progressing", "status": "False",
                          "reason": "ProgressDeadlineExceeded", "message": "it timed out"}]},
-        {}, "ProgressDeadlineExceeded: it timed out", id="its time is over",
+        {}, "ProgressDeadlineExceeded: it timed out", id="its deadline has passed",
     ),
     pytest.param(
         {}, {"containerStatuses": [
             {"name": "manager", "image": "cnpg:no",
              "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
         "pod cnpg-5d9c-abcde: image cnpg:no cannot be pulled (ImagePullBackOff)",
-        id="the new image cannot be had",
+        id="the new image cannot be pulled",
     ),
     pytest.param(
         {}, {"containerStatuses": [
@@ -309,23 +313,23 @@ STUCK = [
              "state": {"waiting": {"reason": "CrashLoopBackOff"}},
              "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]},
         "pod cnpg-5d9c-abcde: container manager keeps exiting (OOMKilled)",
-        id="the new pod ends again and again",
+        id="the new pod keeps exiting",
     ),
     pytest.param(
         {}, {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]},
-        "pod cnpg-5d9c-abcde cannot be scheduled: 0/3 nodes", id="no node takes the new pod",
+        "pod cnpg-5d9c-abcde cannot be scheduled: 0/3 nodes", id="the new pod cannot be scheduled",
     ),
     pytest.param(
         {}, {"conditions": [{"type": "Ready", "status": "True"}],
              "containerStatuses": [{"name": "manager", "restartCount": 2, "state": {},
                                     "lastState": {"terminated": {"exitCode": 1}}}]},
-        "", id="a ready pod that once ended is no trouble",
+        "", id="a ready pod that once exited does not count",
     ),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "pod", "stuck"), STUCK)
-async def test_a_rollout_that_is_stuck_says_why(
+async def test_the_reason_of_a_stuck_rollout_is_read(
     place: Namespace, status: dict[str, Any], pod: dict[str, Any], stuck: str
 ) -> None:
     place.deploy("cnpg", LABELLED, status={"updatedReplicas": 0, **status})
@@ -336,7 +340,7 @@ async def test_a_rollout_that_is_stuck_says_why(
     assert found.stuck == stuck
 
 
-async def test_a_paused_deployment_counts_as_stuck_before_it_should_roll(
+async def test_a_paused_deployment_counts_as_stuck_before_any_roll(
     place: Namespace,
 ) -> None:
     place.deploy("cnpg", LABELLED)
@@ -345,7 +349,7 @@ async def test_a_paused_deployment_counts_as_stuck_before_it_should_roll(
     assert (await place.one()).stuck == "Deployment cnpg is paused"
 
 
-async def test_who_changed_the_spec_last_is_told_but_not_ourselves(place: Namespace) -> None:
+async def test_the_last_other_writer_of_the_spec_is_named(place: Namespace) -> None:
     managed = [
         {"manager": "helm", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:spec": {}}},
         {"manager": "argocd", "time": "2026-01-02T00:00:00Z", "fieldsV1": {"f:spec": {}}},

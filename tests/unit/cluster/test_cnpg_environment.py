@@ -63,17 +63,17 @@ async def test_the_manifest_is_read() -> None:
 @pytest.mark.parametrize(
     ("pod", "container", "user"),
     [
-        pytest.param({}, {}, {}, id="nobody says it"),
+        pytest.param({}, {}, {}, id="unspecified"),
         pytest.param(None, None, {}, id="nulls"),
-        pytest.param({"runAsUser": 26}, {}, {"runAsUser": 26}, id="the pod says it"),
-        pytest.param({}, {"runAsGroup": 0}, {"runAsGroup": 0}, id="the container says it"),
+        pytest.param({"runAsUser": 26}, {}, {"runAsUser": 26}, id="set in the pod"),
+        pytest.param({}, {"runAsGroup": 0}, {"runAsGroup": 0}, id="set in the container"),
         pytest.param(
             {"runAsUser": 26, "runAsGroup": 26, "fsGroup": 26}, {"runAsUser": 10001},
-            {"runAsUser": 10001, "runAsGroup": 26}, id="the container's word counts first",
+            {"runAsUser": 10001, "runAsGroup": 26}, id="the container takes precedence",
         ),
     ],
 )  # fmt: skip
-async def test_as_whom_cloudnativepg_runs(
+async def test_the_user_of_cloudnativepg_is_read(
     pod: dict[str, Any] | None, container: dict[str, Any] | None, user: dict[str, int]
 ) -> None:
     given = body(securityContext=container)
@@ -87,7 +87,7 @@ async def test_as_whom_cloudnativepg_runs(
     [
         pytest.param([], "", id="nothing"),
         pytest.param(None, "", id="null"),
-        pytest.param([{"name": "x", "mountPath": "/plugins"}], "x", id="a volume of somebody's"),
+        pytest.param([{"name": "x", "mountPath": "/plugins"}], "x", id="a foreign volume"),
         pytest.param([{"name": "x", "mountPath": "/plugins/"}], "x", id="with a slash"),
         pytest.param(
             [{"name": names.sidecars.VOLUME_SOCKETS, "mountPath": "/plugins"}], "", id="our own"
@@ -95,7 +95,9 @@ async def test_as_whom_cloudnativepg_runs(
         pytest.param([{"name": "x", "mountPath": "/plugins-2"}], "", id="another directory"),
     ],
 )
-async def test_what_another_owner_mounts_there(mounts: list[Any] | None, found: str) -> None:
+async def test_a_foreign_mount_of_the_socket_directory_is_found(
+    mounts: list[Any] | None, found: str
+) -> None:
     assert (await look(body(volumeMounts=mounts))).mounted == found
 
 
@@ -115,7 +117,7 @@ async def test_what_another_owner_mounts_there(mounts: list[Any] | None, found: 
     ],
     ids=["no spec", "nulls", "a template without a spec"],
 )
-async def test_a_deployment_that_says_nothing_is_read(given: dict[str, Any]) -> None:
+async def test_an_empty_deployment_is_read(given: dict[str, Any]) -> None:
     facts = await read(given)
 
     assert facts.environment is not None
@@ -123,14 +125,14 @@ async def test_a_deployment_that_says_nothing_is_read(given: dict[str, Any]) -> 
     assert (facts.replicas, facts.newest) == (1, None)
 
 
-def test_a_deployment_that_is_scaled_down_is_read() -> None:
+def test_a_scaled_down_deployment_is_read() -> None:
     given = body()
     given["spec"]["replicas"] = 0
 
     assert read_cnpg(given, None).replicas == 0
 
 
-# Where CloudNativePG looks for sockets
+# The directory of the sockets
 
 ENVIRONMENT = [{"name": KEY, "value": "/from-env"}]
 
@@ -144,7 +146,7 @@ def put(client: FakeCluster, kind: kinds.Kind, directory: str, name: str = CONFI
 @pytest.mark.parametrize(
     ("secret", "config_map", "env", "directory"),
     [
-        pytest.param(None, None, [], "/plugins", id="nothing says it"),
+        pytest.param(None, None, [], "/plugins", id="unspecified"),
         pytest.param(None, None, ENVIRONMENT, "/from-env", id="the environment"),
         pytest.param(None, "/from-map", ENVIRONMENT, "/from-map", id="the ConfigMap first"),
         pytest.param("/from-secret", "/from-map", ENVIRONMENT, "/from-secret", id="the Secret"),
@@ -156,7 +158,7 @@ def put(client: FakeCluster, kind: kinds.Kind, directory: str, name: str = CONFI
         ),
     ],
 )  # fmt: skip
-async def test_where_cloudnativepg_looks(
+async def test_the_socket_directory_is_read(
     secret: str | None, config_map: str | None, env: list[dict[str, Any]], directory: str
 ) -> None:
     client = FakeCluster()
@@ -180,7 +182,7 @@ async def test_where_cloudnativepg_looks(
     ],
 )
 @pytest.mark.parametrize("field", ["args", "command"])
-async def test_its_configuration_is_found_by_its_flags(
+async def test_the_configuration_is_found_by_the_flags(
     arguments: list[str], directory: str, field: str
 ) -> None:
     client = FakeCluster()
@@ -191,7 +193,9 @@ async def test_its_configuration_is_found_by_its_flags(
 
 
 @pytest.mark.parametrize("mounted", ["/plugins", "/elsewhere"])
-async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) -> None:
+async def test_without_the_right_the_socket_directory_is_taken_from_the_mounts(
+    mounted: str,
+) -> None:
     client = FakeCluster()
     put(client, kinds.SECRET, "/from-secret")
     given = body(volumeMounts=[{"name": names.sidecars.VOLUME_SOCKETS, "mountPath": mounted}])
@@ -209,14 +213,16 @@ async def test_what_may_not_be_read_is_taken_from_what_is_mounted(mounted: str) 
         ("unknown", None),
     ],
 )
-async def test_the_version_of_kubernetes(said: str, version: tuple[int, int] | None) -> None:
+async def test_the_version_of_kubernetes_is_read(
+    said: str, version: tuple[int, int] | None
+) -> None:
     client = FakeCluster()
     client.kubernetes = said
 
     assert (await look(body(), client)).kubernetes == version
 
 
-async def test_a_version_that_may_not_be_read_is_unknown() -> None:
+async def test_an_unreadable_version_is_unknown() -> None:
     class Silent(FakeCluster):
         async def version(self) -> str:
             raise errors.ForbiddenError("no")
@@ -250,7 +256,7 @@ MESSAGE = encode_verdicts({"hello.example.org": identified()})
 ENDED = {"exitCode": 0, "message": MESSAGE, "finishedAt": "2026-03-01T10:01:00Z"}
 
 
-def test_a_gate_that_ended_well_tells_what_it_found() -> None:
+def test_a_successful_gate_reports_its_verdicts() -> None:
     (found,) = read_pods([pod(status=gated(terminated=ENDED))])
 
     assert found.sidecars == {"hello": "r1"}
@@ -276,21 +282,21 @@ def test_a_gate_that_ended_well_tells_what_it_found() -> None:
         ),
     ],
 )
-def test_a_gate_that_did_not_end_well_tells_nothing(status: dict[str, Any]) -> None:
+def test_an_unsuccessful_gate_reports_nothing(status: dict[str, Any]) -> None:
     (found,) = read_pods([pod(status=status)])
 
     assert (found.verdicts, found.gate_ended) == ({}, None)
 
 
 @pytest.mark.parametrize("message", [None, "", "cut off {", '{"plugins":[\n{"plugin":"x"}\n]}'])
-def test_a_gate_whose_words_make_no_sense_ended_all_the_same(message: str | None) -> None:
+def test_a_gate_with_an_unreadable_message_still_counts_as_finished(message: str | None) -> None:
     (found,) = read_pods([pod(status=gated(terminated={**ENDED, "message": message}))])
 
     assert found.verdicts == {}
     assert found.gate_ended is not None
 
 
-def test_pods_come_oldest_first_and_those_that_go_are_not_current() -> None:
+def test_pods_are_read_oldest_first_and_terminating_ones_are_not_current() -> None:
     going = pod("cnpg-3", "12:00", metadata={"deletionTimestamp": "2026-03-01T13:00:00Z"})
     bodies = [pod("cnpg-2", "11:00"), going, pod("cnpg-1", "10:00")]
 
@@ -300,7 +306,7 @@ def test_pods_come_oldest_first_and_those_that_go_are_not_current() -> None:
     assert [each.pod.name for each in facts.current_pods] == ["cnpg-1", "cnpg-2"]
 
 
-async def test_only_the_pods_that_the_deployment_selects_are_its_own() -> None:
+async def test_only_the_pods_that_the_deployment_selects_are_read() -> None:
     client = FakeCluster()
     client.put(kinds.POD, pod())
     client.put(kinds.POD, pod("other-1", metadata={"labels": {names.labels.NAME: "other"}}))
@@ -314,7 +320,7 @@ async def test_only_the_pods_that_the_deployment_selects_are_its_own() -> None:
 # Its apply
 
 
-async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> None:
+async def test_sidecars_are_applied_only_to_the_deployment_that_was_read() -> None:
     client = FakeCluster()
     facts = await read(body(), client)
     client.put(kinds.DEPLOYMENT, {**body(), "metadata": {**body()["metadata"], "uid": "another"}})
@@ -337,7 +343,9 @@ async def test_sidecars_are_applied_to_the_deployment_that_was_read_only() -> No
         (None, None),
     ],
 )
-async def test_since_when_its_leader_leads(taken: str | None, since: str | None) -> None:
+async def test_the_time_of_the_last_leader_change_is_read(
+    taken: str | None, since: str | None
+) -> None:
     client = FakeCluster()
     client.put(kinds.DEPLOYMENT, body())
     owner = {"kind": "ReplicaSet", "name": "cnpg-controller-manager-5d9c"}
@@ -355,7 +363,7 @@ async def test_since_when_its_leader_leads(taken: str | None, since: str | None)
 
 
 @pytest.mark.parametrize(
-    ("noted", "found"),
+    ("recorded", "found"),
     [
         ('{"a": "2026-03-01T10:00:00Z"}', {"a"}),
         ('{"a": "2026-03-01T10:00:00Z", "b": "soon"}', {"a"}),
@@ -363,10 +371,10 @@ async def test_since_when_its_leader_leads(taken: str | None, since: str | None)
         (None, set()),
     ],
 )
-async def test_what_was_withdrawn_is_read(noted: str | None, found: set[str]) -> None:
+async def test_withdrawn_plugins_are_read(recorded: str | None, found: set[str]) -> None:
     client = FakeCluster()
     given = body()
-    given["metadata"]["annotations"] = {names.annotations.WITHDRAWN: noted}
+    given["metadata"]["annotations"] = {names.annotations.WITHDRAWN: recorded}
     client.put(kinds.DEPLOYMENT, given)
 
     [located] = await locate(client, NAMESPACE)
@@ -378,22 +386,24 @@ SAYING = {"phase": "Failed", "reason": "Evicted", "message": "it used too much"}
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "words"),
+    ("status", "has_event", "words"),
     [
-        pytest.param(SAYING, False, "it used too much", id="as the pod says"),
-        pytest.param(SAYING, True, "it used too much", id="as both say"),
-        pytest.param({"phase": "Succeeded"}, True, "says the Event", id="as only an Event says"),
-        pytest.param({"phase": "Succeeded"}, False, None, id="by nothing that tells"),
-        pytest.param({"phase": "Failed", "reason": "NodeShutdown"}, False, None, id="otherwise"),
+        pytest.param(SAYING, False, "it used too much", id="from the pod"),
+        pytest.param(SAYING, True, "it used too much", id="from both"),
+        pytest.param({"phase": "Succeeded"}, True, "says the Event", id="only from an Event"),
+        pytest.param({"phase": "Succeeded"}, False, None, id="without a reason"),
+        pytest.param(
+            {"phase": "Failed", "reason": "NodeShutdown"}, False, None, id="for another reason"
+        ),
     ],
 )
-async def test_a_pod_that_was_ended(
-    status: dict[str, Any], *, told: bool, words: str | None
+async def test_an_eviction_is_read(
+    status: dict[str, Any], *, has_event: bool, words: str | None
 ) -> None:
     client = FakeCluster()
     client.put(kinds.POD, pod("cnpg-1", "11:00", status=status))
     client.put(kinds.POD, pod("cnpg-2", "11:20"))
-    if told:
+    if has_event:
         client.put(
             kinds.EVENT,
             {
@@ -411,10 +421,12 @@ async def test_a_pod_that_was_ended(
     assert [each.message for each in facts.evictions] == ([words] if words else [])
     for eviction in facts.evictions:
         assert (eviction.pod, eviction.sidecars) == ("cnpg-1", {"hello": "r1"})
-        assert eviction.ended == (read_time("2026-03-01T11:30:00Z") if told else eviction.created)
+        assert eviction.ended == (
+            read_time("2026-03-01T11:30:00Z") if has_event else eviction.created
+        )
 
 
-def test_pods_that_are_refused_are_told_of() -> None:
+def test_refused_pods_are_reported() -> None:
     found = body()
     condition = {
         "type": "ReplicaFailure",
@@ -444,7 +456,7 @@ def test_pods_that_are_refused_are_told_of() -> None:
         pytest.param({"conditions": [{"type": "Ready", "status": "True"}]}, "", id="ready"),
     ],
 )
-async def test_why_a_volume_is_not_mounted_is_read_from_events(
+async def test_the_cause_of_an_unmounted_volume_is_read_from_events(
     status: dict[str, Any], words: str
 ) -> None:
     client = FakeCluster()

@@ -1,4 +1,4 @@
-"""Who uses a Secret is read from everything that can use one, with the fewest requests."""
+"""The users of a Secret are read from every kind that can use one, with few requests."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ LOOT = "loot"
 
 
 class CountingClient(FakeCluster):
-    """Counts what is asked for."""
+    """Records the requests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,16 +86,16 @@ async def read(client: FakeCluster, *siblings: dict[str, Any], name: str = LOOT)
 
 
 @pytest.mark.parametrize(("kind", "body", "words"), USERS)
-async def test_what_uses_a_secret_is_said(kind: Kind, body: dict[str, Any], words: str) -> None:
+async def test_every_user_of_a_secret_is_named(
+    kind: Kind, body: dict[str, Any], words: str
+) -> None:
     client = FakeCluster()
     client.put(kind, body)
 
     assert words in (await read(client)).used[LOOT]
 
 
-async def test_a_deployment_that_was_found_to_be_cloudnativepgs_counts_whatever_it_looks_like() -> (
-    None
-):
+async def test_a_deployment_identified_as_cloudnativepg_counts_whatever_its_fields() -> None:
     client = FakeCluster()
     client.put(kinds.DEPLOYMENT, cnpg("named-cnpg", {"app": "x"}, volumes=MOUNTED))
     assert LOOT in (await read(client)).used
@@ -128,7 +128,7 @@ async def test_a_deployment_that_was_found_to_be_cloudnativepgs_counts_whatever_
         pytest.param(kinds.ISSUER, issuer(selfSigned={}), id="an Issuer without a Secret"),
     ],
 )  # fmt: skip
-async def test_what_does_not_make_a_secret_private(kind: Kind, body: dict[str, Any]) -> None:
+async def test_a_secret_is_not_private_because_of(kind: Kind, body: dict[str, Any]) -> None:
     client = FakeCluster()
     client.put(kind, body)
     assert LOOT not in (await read(client)).used
@@ -157,7 +157,7 @@ SECRETS: list[Any] = [
                                   "name": "db"}]},
         "Cluster db owns it", id="a database's",
     ),
-    pytest.param({"type": "Opaque"}, {"labels": {"app": "x"}}, "", id="anybody's"),
+    pytest.param({"type": "Opaque"}, {"labels": {"app": "x"}}, "", id="an unused one"),
     pytest.param(
         {}, {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]}, "",
         id="one that another object owns",
@@ -166,7 +166,7 @@ SECRETS: list[Any] = [
 
 
 @pytest.mark.parametrize(("body", "metadata", "words"), SECRETS)
-async def test_what_a_secret_is_itself_is_said(
+async def test_a_secret_is_classified_by_its_content(
     body: dict[str, Any], metadata: dict[str, Any], words: str
 ) -> None:
     client = FakeCluster()
@@ -176,7 +176,7 @@ async def test_what_a_secret_is_itself_is_said(
     assert bool(found) == bool(words)
 
 
-async def test_a_secret_that_does_not_exist_is_not_among_the_existing() -> None:
+async def test_a_missing_secret_is_not_among_the_existing() -> None:
     assert (await read(FakeCluster())).existing == {}
     assert (await read(FakeCluster(), name="../pods")).existing == {}
 
@@ -192,7 +192,7 @@ async def test_a_secret_that_does_not_exist_is_not_among_the_existing() -> None:
         (None, set()),
     ],
 )
-async def test_what_a_resource_claims_is_read_whatever_its_spec_holds(
+async def test_the_claims_of_a_resource_are_read_whatever_its_spec_contains(
     spec: Any, provided: set[str]
 ) -> None:
     sibling = {**resource("other"), "spec": spec}

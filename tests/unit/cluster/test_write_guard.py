@@ -1,4 +1,4 @@
-"""Write loops: what is written too often pauses, and what is calm again is forgotten."""
+"""Write loops: frequent writes are paused, and the record of a quiet object is dropped."""
 
 import pytest
 
@@ -22,11 +22,11 @@ class Minutes:
             self.guard.admit(key, digest, "spec.type", None)
         except errors.WriteLoopError:
             return False
-        self.guard.note(key, digest)
+        self.guard.record(key, digest)
         return True
 
     def writes(self, seconds: int, *digests: str) -> int:
-        """Try once a second; count what was let through."""
+        """Try once a second; count the admitted writes."""
         done = 0
         for second in range(seconds):
             done += self.write(digests[second % len(digests)])
@@ -34,29 +34,29 @@ class Minutes:
         return done
 
 
-def test_one_state_is_written_ten_times_a_minute_at_most() -> None:
+def test_one_state_is_written_at_most_ten_times_a_minute() -> None:
     minutes = Minutes()
     assert minutes.writes(20, "a") == 10
     assert minutes.stopped == [KEY]
     assert minutes.write(key=OTHER)
 
 
-def test_two_states_that_take_turns_are_no_way_around_it() -> None:
+def test_alternating_states_do_not_evade_the_limit() -> None:
     assert Minutes().writes(60, "a", "b") <= 22
 
 
-def test_ever_new_states_are_written_forty_times_a_minute_at_most() -> None:
+def test_changing_states_are_written_at_most_forty_times_a_minute() -> None:
     minutes = Minutes()
     assert sum(minutes.write(str(n)) for n in range(100)) == 40
 
 
-def test_a_loop_that_goes_on_is_tried_ever_more_seldom() -> None:
+def test_a_continuing_loop_is_tried_at_growing_intervals() -> None:
     minutes = Minutes()
     minutes.writes(60, "a")
     assert minutes.writes(3600, "a") <= 22
 
 
-def test_ordinary_writes_are_never_held_up() -> None:
+def test_ordinary_writes_are_never_delayed() -> None:
     minutes = Minutes()
     for _ in range(200):
         assert minutes.write()
@@ -64,7 +64,7 @@ def test_ordinary_writes_are_never_held_up() -> None:
     assert minutes.stopped == []
 
 
-def test_after_a_calm_minute_all_is_as_before() -> None:
+def test_a_quiet_minute_resets_the_limits() -> None:
     minutes = Minutes()
     minutes.writes(20, "a")
     minutes.now += 90

@@ -1,5 +1,5 @@
-"""The gate before CloudNativePG: it waits for what may come, no longer than it must, and always
-ends with status 0 and a verdict.
+"""The gate before CloudNativePG: it waits for late plugins, no longer than necessary, and always
+exits with status 0 and a verdict.
 """
 
 import asyncio
@@ -34,10 +34,10 @@ COMMAND = (sys.executable, "-m", "cnpg_plugin_operator", "await-sockets")
 IDENTIFIED = Identity(
     NAME, "1.2.3", "Hello", "Example", "Apache-2.0", "beta", "https://example.com/hello"
 )
-"""What the plugin of these tests says of itself."""
+"""The identity of the plugin in these tests."""
 
 LONG = 60.0
-"""Seconds of a deadline that no test waits for."""
+"""A deadline in seconds that no test reaches."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> "asyncio.Queue[str]":
-    """What the gate prints, as soon as it does."""
+    """The lines that the gate prints."""
     lines: asyncio.Queue[str] = asyncio.Queue()
     monkeypatch.setattr(await_sockets, "say", lines.put_nowait)
     return lines
@@ -66,7 +66,7 @@ async def running(watch: Watch) -> AsyncIterator["asyncio.Task[None]"]:
         await asyncio.wait([task])
 
 
-async def heard(lines: "asyncio.Queue[str]", *parts: str) -> str:
+async def printed(lines: "asyncio.Queue[str]", *parts: str) -> str:
     """Wait for a line with these parts."""
     async with asyncio.timeout(10):
         while True:
@@ -84,7 +84,7 @@ async def watched(
     return watch.outcomes
 
 
-async def test_plugins_that_are_there_delay_nothing(directory: Path) -> None:
+async def test_running_plugins_cause_no_delay(directory: Path) -> None:
     async with (
         socket_plugin(Plugin(), directory / NAME),
         socket_plugin(Plugin(OTHER), directory / OTHER),
@@ -95,26 +95,26 @@ async def test_plugins_that_are_there_delay_nothing(directory: Path) -> None:
     assert time.monotonic() - started < 5
 
 
-async def test_a_socket_that_comes_late_is_waited_for(
+async def test_the_gate_waits_for_a_late_socket(
     directory: Path, said: "asyncio.Queue[str]"
 ) -> None:
     watch = Watch(directory, (NAME,), LONG)
     async with running(watch) as task:
-        await heard(said, NAME, "waiting", "SocketMissing")
+        await printed(said, NAME, "waiting", "SocketMissing")
         async with socket_plugin(Plugin(), directory / NAME):
-            await heard(said, NAME, "ok", "Identified")
+            await printed(said, NAME, "ok", "Identified")
             await task
     assert watch.outcomes[NAME].succeeded
 
 
-async def test_a_socket_of_a_former_run_is_waited_for_until_it_is_replaced(
+async def test_the_gate_waits_until_the_socket_of_an_earlier_run_is_replaced(
     directory: Path, said: "asyncio.Queue[str]"
 ) -> None:
-    with socket.socket(socket.AF_UNIX) as former:
-        former.bind(str(directory / NAME))
+    with socket.socket(socket.AF_UNIX) as previous:
+        previous.bind(str(directory / NAME))
     watch = Watch(directory, (NAME,), LONG)
     async with running(watch) as task:
-        await heard(said, "waiting", "Unreachable", "nothing listens")
+        await printed(said, "waiting", "Unreachable", "nothing listens")
         (directory / NAME).unlink()
         async with socket_plugin(Plugin(), directory / NAME):
             await task
@@ -122,7 +122,7 @@ async def test_a_socket_of_a_former_run_is_waited_for_until_it_is_replaced(
 
 
 class Once(dict[str, Answer]):
-    """Answers that are given once; from then on the plugin's own."""
+    """Answers that are given once, before the plugin's own."""
 
     def __getitem__(self, method: str) -> Answer:
         return self.pop(method)
@@ -139,12 +139,12 @@ NOT_YET = [
 @pytest.mark.parametrize(
     ("answers", "reason"), [row[1:] for row in NOT_YET], ids=[row[0] for row in NOT_YET]
 )
-async def test_another_chance_is_given_to_a_plugin_that_at_first(
+async def test_the_gate_retries_a_plugin_that_at_first(
     answers: dict[str, Answer], reason: Reason, directory: Path, said: "asyncio.Queue[str]"
 ) -> None:
     async with socket_plugin(Plugin(services=(2,), answers=Once(answers)), directory / NAME):
         outcomes = await watched(directory, NAME)
-    await heard(said, "waiting", reason)
+    await printed(said, "waiting", reason)
     assert outcomes[NAME].succeeded
 
 
@@ -157,7 +157,7 @@ async def test_a_silent_plugin_delays_the_verdict_on_no_other(
         socket_plugin(Plugin(OTHER), directory / OTHER),
         running(watch),
     ):
-        await heard(said, OTHER, "ok", "Identified")
+        await printed(said, OTHER, "ok", "Identified")
         assert NAME not in watch.outcomes
 
 
@@ -179,18 +179,18 @@ FAULTS = [
 @pytest.mark.parametrize(
     ("plugin", "reason"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS]
 )
-async def test_no_deadline_is_waited_for_with(
+async def test_the_gate_does_not_wait_for_the_deadline_with(
     plugin: Plugin, reason: Reason, directory: Path, said: "asyncio.Queue[str]"
 ) -> None:
     async with socket_plugin(plugin, directory / NAME):
         outcomes = await watched(directory, NAME)
-    await heard(said, NAME, "FAILED", reason)
+    await printed(said, NAME, "FAILED", reason)
     assert outcomes[NAME].reason is reason
 
 
 @pytest.mark.usefixtures("said")
 class TestAtTheDeadline:
-    async def test_a_silent_plugin_has_not_answered_within_its_longest_attempt(
+    async def test_the_verdict_on_a_silent_plugin_names_its_longest_attempt(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(await_sockets, "ATTEMPT", 0.3)
@@ -200,7 +200,9 @@ class TestAtTheDeadline:
         assert outcomes[NAME].reason is Reason.NO_ANSWER
         assert "within 0.3 s" in outcomes[NAME].message
 
-    async def test_a_missing_socket_is_told_with_what_lies_beside_it(self, directory: Path) -> None:
+    async def test_the_message_about_a_missing_socket_names_other_files(
+        self, directory: Path
+    ) -> None:
         async with (
             socket_plugin(Plugin(OTHER), directory / OTHER),
             socket_plugin(Plugin("expected"), directory / "expected"),
@@ -213,19 +215,17 @@ class TestAtTheDeadline:
             assert part in outcomes[NAME].message
         assert "expected," not in outcomes[NAME].message
 
-    async def test_a_directory_with_nothing_else_in_it_gives_another_hint(
-        self, directory: Path
-    ) -> None:
+    async def test_an_empty_directory_gives_another_hint(self, directory: Path) -> None:
         outcomes = await watched(directory, NAME, OTHER, deadline=0.3)
         assert {outcome.reason for outcome in outcomes.values()} == {Reason.SOCKET_MISSING}
         assert "--plugin-path" in outcomes[NAME].message
 
-    async def test_a_directory_that_is_not_there_is_told_of(self, directory: Path) -> None:
+    async def test_a_missing_directory_is_reported(self, directory: Path) -> None:
         outcomes = await watched(directory / "nowhere", NAME, deadline=0.3)
         assert outcomes[NAME].reason is Reason.SOCKET_MISSING
         assert "is the volume mounted?" in outcomes[NAME].message
 
-    async def test_the_only_stranger_is_asked_for_its_name(self, directory: Path) -> None:
+    async def test_a_single_unexpected_socket_is_asked_for_its_name(self, directory: Path) -> None:
         async with (
             socket_plugin(Plugin("moon"), directory / "moon"),
             socket_plugin(Plugin("expected"), directory / "expected"),
@@ -235,7 +235,7 @@ class TestAtTheDeadline:
         assert outcomes[NAME].identity == replace(IDENTIFIED, name="moon")
         assert f"{directory / 'moon'}, where it calls itself 'moon'" in outcomes[NAME].message
 
-    async def test_the_right_plugin_on_a_socket_of_another_name_is_a_mismatch_too(
+    async def test_the_right_plugin_on_a_socket_with_another_name_is_a_mismatch(
         self, directory: Path
     ) -> None:
         async with socket_plugin(Plugin(), directory / "plugin.sock"):
@@ -243,9 +243,9 @@ class TestAtTheDeadline:
         assert outcomes[NAME].reason is Reason.IDENTITY_MISMATCH
         assert "answers under its own name" in outcomes[NAME].message
 
-    async def test_a_stranger_that_says_nothing_is_only_named(self, directory: Path) -> None:
-        with socket.socket(socket.AF_UNIX) as former:
-            former.bind(str(directory / "moon"))
+    async def test_a_silent_unexpected_socket_is_only_named(self, directory: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as previous:
+            previous.bind(str(directory / "moon"))
         outcomes = await watched(directory, NAME, deadline=0.3)
         assert outcomes[NAME].reason is Reason.SOCKET_MISSING
         assert "Its directory has moon" in outcomes[NAME].message
@@ -275,7 +275,7 @@ def linked(links: Path) -> dict[str, str]:
 
 
 async def shown(directory: Path, links: Path, *declared: str) -> Watch:
-    """Let the gate wait for a moment, and do what it does in the end."""
+    """Run the gate for a moment, including its last steps."""
     watch = Watch(directory, declared, 0.3, links)
     async with asyncio.timeout(20):
         await watch.run()
@@ -285,7 +285,7 @@ async def shown(directory: Path, links: Path, *declared: str) -> Watch:
 
 @pytest.mark.usefixtures("said")
 class TestLinks:
-    async def test_lead_to_declared_plugins_in_directories_of_their_own(
+    async def test_lead_to_declared_plugins_in_their_own_directories(
         self, directory: Path, links: Path
     ) -> None:
         first, second = own(directory, NAME, OTHER)
@@ -302,7 +302,7 @@ class TestLinks:
         assert outcome.succeeded
         assert all(outcome.succeeded for outcome in watch.outcomes.values())
 
-    async def test_outlive_a_plugin_that_starts_again(self, directory: Path, links: Path) -> None:
+    async def test_survive_a_restart_of_the_plugin(self, directory: Path, links: Path) -> None:
         (path,) = own(directory, NAME)
         async with socket_plugin(Plugin(), path):
             watch = await shown(directory, links, f"{NAME[0]}/{NAME}")
@@ -323,7 +323,7 @@ class TestLinks:
             await shown(directory, links, f"{NAME[0]}/{NAME}")
             assert linked(links) == {NAME: str(path)}
 
-    async def test_are_withheld_from_a_plugin_of_another_name(
+    async def test_are_not_created_for_a_plugin_with_another_name(
         self, directory: Path, links: Path
     ) -> None:
         (path,) = own(directory, NAME)
@@ -332,12 +332,10 @@ class TestLinks:
         assert watch.outcomes[NAME].reason is Reason.IDENTITY_MISMATCH
         assert linked(links) == {}
 
-    async def test_are_made_for_a_plugin_that_is_only_late(
-        self, directory: Path, links: Path
-    ) -> None:
+    async def test_are_created_for_a_late_plugin(self, directory: Path, links: Path) -> None:
         silent, unready = own(directory, NAME, OTHER)
-        with socket.socket(socket.AF_UNIX) as former:
-            former.bind(str(silent))
+        with socket.socket(socket.AF_UNIX) as previous:
+            previous.bind(str(silent))
             async with socket_plugin(Plugin(OTHER, answers={PROBE: b"\x08\x00"}), unready):
                 watch = await shown(directory, links, f"{NAME[0]}/{NAME}", f"{OTHER[0]}/{OTHER}")
         reasons = {name: outcome.reason for name, outcome in watch.outcomes.items()}
@@ -345,7 +343,9 @@ class TestLinks:
         assert linked(links) == {NAME: str(silent), OTHER: str(unready)}
 
     @pytest.mark.parametrize("kind", ["nothing", "a file", "a directory", "a link"])
-    async def test_are_made_to_sockets_only(self, kind: str, directory: Path, links: Path) -> None:
+    async def test_are_created_only_to_sockets(
+        self, kind: str, directory: Path, links: Path
+    ) -> None:
         path, other = own(directory, NAME, OTHER)
         async with socket_plugin(Plugin(), other):
             match kind:
@@ -360,7 +360,7 @@ class TestLinks:
             await shown(directory, links, f"{NAME[0]}/{NAME}")
         assert linked(links) == {}
 
-    async def test_that_cannot_be_made_are_told_of(self, directory: Path) -> None:
+    async def test_that_cannot_be_created_are_reported(self, directory: Path) -> None:
         (path,) = own(directory, NAME)
         async with socket_plugin(Plugin(), path):
             watch = await shown(directory, directory / "nowhere", f"{NAME[0]}/{NAME}")
@@ -379,7 +379,7 @@ class TestLinks:
         assert str(links / OTHER) in watch.outcomes[OTHER].message
 
 
-def test_the_program_makes_links_even_where_its_own_code_blocks(directory: Path) -> None:
+def test_the_program_creates_links_even_if_its_own_code_blocks(directory: Path) -> None:
     log, links = directory / "termination-log", directory / "l"
     links.mkdir()
     (path,) = own(directory, NAME)
@@ -415,7 +415,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def test_the_program_leaves_a_verdict_and_says_what_it_waits_for(directory: Path) -> None:
+async def test_the_program_writes_a_verdict_and_prints_what_it_waits_for(directory: Path) -> None:
     log = directory / "termination-log"
     async with socket_plugin(Plugin(), directory / NAME):
         arguments = ("--directory", directory, "--termination-log", log, "--deadline", "300ms")
@@ -426,7 +426,7 @@ async def test_the_program_leaves_a_verdict_and_says_what_it_waits_for(directory
     assert verdicts[NAME].identity == IDENTIFIED
     assert verdicts[OTHER].reason is Reason.SOCKET_MISSING
     lines = done.stdout.splitlines()
-    assert lines[0] == f"waiting 0.3 s at most for {NAME}, {OTHER} in {directory}"
+    assert lines[0] == f"waiting at most 0.3 s for {NAME}, {OTHER} in {directory}"
     assert sum(line.startswith(f"{NAME}: ok. Identified: ") for line in lines) == 1
     assert sum(line.startswith(f"{OTHER}: FAILED. SocketMissing: ") for line in lines) == 1
     assert done.stderr == ""
@@ -447,7 +447,7 @@ def test_the_exit_status_is_0_even_with(arguments: tuple[str, ...]) -> None:
     assert "error: " in done.stderr
 
 
-def test_a_deadline_that_no_timer_can_keep_is_no_error(directory: Path) -> None:
+def test_a_deadline_beyond_all_timers_is_no_error(directory: Path) -> None:
     log = directory / "termination-log"
     names = ("--directory", directory, "--termination-log", log, "--deadline", "5000000000h")
     (directory / NAME).touch()
@@ -465,7 +465,7 @@ def test_a_deadline_that_no_timer_can_keep_is_no_error(directory: Path) -> None:
 STRANGE = ["x" * 300, "", "..", "a/b", "ü", b"\xff".decode("utf-8", "surrogateescape")]
 
 
-def test_names_that_no_plugin_has_get_a_verdict_each(directory: Path) -> None:
+def test_each_name_without_a_plugin_gets_a_verdict(directory: Path) -> None:
     log = directory / "termination-log"
     arguments = ("--directory", directory / "nowhere", "--termination-log", log)
     done = run(*arguments, "--deadline", "0s", *STRANGE)
@@ -480,7 +480,7 @@ def test_verdicts_that_cannot_be_written_are_printed(directory: Path) -> None:
     assert decode_verdicts(done.stdout)[NAME].reason is Reason.SOCKET_MISSING
 
 
-def test_nobody_has_to_read_what_it_prints(directory: Path) -> None:
+def test_a_closed_output_does_not_fail_the_program(directory: Path) -> None:
     log = directory / "termination-log"
     reading, writing = os.pipe()
     os.close(reading)
@@ -491,7 +491,7 @@ def test_nobody_has_to_read_what_it_prints(directory: Path) -> None:
     assert NAME in decode_verdicts(log.read_text())
 
 
-def test_a_pod_that_is_stopped_still_gets_its_verdicts(directory: Path) -> None:
+def test_a_stopped_gate_still_writes_its_verdicts(directory: Path) -> None:
     log = directory / "termination-log"
     arguments = ("--directory", directory, "--termination-log", log, NAME, OTHER)
     command = [*COMMAND, *map(str, arguments)]
@@ -506,7 +506,7 @@ def test_a_pod_that_is_stopped_still_gets_its_verdicts(directory: Path) -> None:
             gate.send_signal(signal.SIGTERM)
             rest = gate.communicate(timeout=50)[0]
     assert gate.returncode == 0
-    assert "told to stop" in rest
+    assert "asked to stop" in rest
     verdicts = decode_verdicts(log.read_text())
     assert verdicts[NAME].reason is Reason.SOCKET_MISSING
     assert verdicts[OTHER] == await_sockets.UNSEEN

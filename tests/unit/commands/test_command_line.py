@@ -1,4 +1,4 @@
-"""The command line: each command loads what it needs, and nothing that another one needs."""
+"""The command line: each command loads only what it needs."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def loaded(*words: str) -> tuple[int, set[str], set[str]]:
     ],
     ids=["its help", "a whole run"],
 )
-def test_the_gate_loads_nothing_that_is_large(words: tuple[str, ...]) -> None:
+def test_the_gate_loads_no_large_package(words: tuple[str, ...]) -> None:
     status, packages, ours = loaded(*words)
     assert status == 0
     assert "grpc" in packages
@@ -60,14 +60,14 @@ def test_the_help_of_the_program_loads_no_command() -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "handshake"])
-def test_the_help_of_each_command_can_be_had(command: str) -> None:
+def test_each_command_prints_its_help(command: str) -> None:
     status, packages, _ = loaded(command, "--help")
     assert status == 0
     assert "kubernetes" in packages
 
 
 @pytest.mark.parametrize("words", [(), ("surprise",), ("run", "surprise"), ("--surprise", "run")])
-def test_what_is_no_command_is_refused(words: tuple[str, ...]) -> None:
+def test_unknown_commands_are_refused(words: tuple[str, ...]) -> None:
     assert loaded(*words)[0] == 2
 
 

@@ -1,4 +1,4 @@
-"""The operator's process where there is no API server: it waits, and says what for."""
+"""The operator's process without an API server: it waits, and reports for what."""
 
 import os
 import signal

@@ -1,8 +1,8 @@
-"""What is done about CloudNativePG: one row for each situation and range of versions.
+"""The decision about CloudNativePG: one row for each situation and range of versions.
 
 The rows follow CloudNativePG's own behaviour, read in its tags 1.24.0 to 1.30.0. Each is decided
-twice, as in a pass: what the condition Registered says, and, where it says that a restart is
-pending, whether now is the moment.
+twice, as in a pass: the condition Registered, and, where it reports a pending restart, whether to
+restart now.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from cnpg_plugin_operator.decide.registration.restart import (
     RestartNeed,
     decide_restart,
 )
-from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput, insists
+from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput, is_lost
 from cnpg_plugin_operator.decide.registration.touch import BLOCKED
 from tests.support.unit.builders import (
     NOW,
@@ -44,20 +44,20 @@ from tests.support.unit.builders import (
 )
 
 KEEPING = ("1.24.0", "1.24.3", "1.25.0", "1.25.1")
-"""Keep what they read of a plugin first, until they are restarted."""
+"""These versions keep what they read about a plugin first, until they are restarted."""
 SILENT = ("1.24.4", "1.25.2", "1.26.0", "1.28.3", "1.28.4")
-"""Read a changed Service and changed Secrets anew, and say nothing of it."""
+"""These versions read changed Services and Secrets again, without reporting it."""
 EVENTFUL = ("1.29.0", "1.29.1", "1.29.2", "1.30.0")
-"""Do the same, and write Events."""
+"""These versions do the same, and write Events."""
 MODERN = (*SILENT, *EVENTFUL)
 
 IDENTITY = Identity("hello.example.org", "2.0", capabilities=("LIFECYCLE_SERVICE",))
 CURRENT = PluginStatusFacts("hello.example.org", "2.0", ("TYPE_LIFECYCLE_SERVICE",))
-FORMER = PluginStatusFacts("hello.example.org", "1.0", ("TYPE_LIFECYCLE_SERVICE",))
+PREVIOUS = PluginStatusFacts("hello.example.org", "1.0", ("TYPE_LIFECYCLE_SERVICE",))
 
 NEW = announcement("r1", at=ago(40))
 MOVED = announcement("r2", at=ago(40), changed_at=ago(40))
-"""Another port, Secret, server name or certificate than was announced before."""
+"""Another port, Secret, server name or certificate than announced before."""
 UPGRADED = replace(announcement("r2", at=ago(40)), replaces="r1")
 """Another image at the same endpoint."""
 FRESH = announcement("r2", at=ago(3), changed_at=ago(3))
@@ -70,7 +70,9 @@ def user(status: PluginStatusFacts | None, phase: str = "", *, blocked: bool = F
     return ClusterFacts("app", "db", not phase, phase, status, created=ago(9000), blocked=blocked)
 
 
-def noted(seconds: float, attempt: int = 1, generation: int = 4, **revisions: str) -> RestartRecord:
+def recorded(
+    seconds: float, attempt: int = 1, generation: int = 4, **revisions: str
+) -> RestartRecord:
     named = revisions or {"hello": "r2"}
     return RestartRecord(at=ago(seconds), revisions=named, attempt=attempt, generation=generation)
 
@@ -80,17 +82,17 @@ Row = tuple[str, tuple[str, ...], dict[str, Any], Reason, Action | None]
 ALWAYS, NEVER = RestartPolicy.ALWAYS, RestartPolicy.NEVER
 UNKNOWN = ("",)
 OLD = ("1.23.9",)
-AT_REST = cnpg(generation=5)
+IDLE = cnpg(generation=5)
 BROKEN = user(CURRENT, "Cluster cannot proceed: closed pool", blocked=True)
 
 SITUATIONS: list[Row] = [
-    ("a new plugin is found by itself and nothing says so", (*KEEPING, *SILENT),
+    ("a new plugin is found and not reported", (*KEEPING, *SILENT),
      {"announcement": NEW}, Reason.ANNOUNCED, None),
-    ("a new plugin is found by itself and an Event says so", EVENTFUL,
+    ("a new plugin is found and an Event reports it", EVENTFUL,
      {"announcement": NEW, "event": REGISTERED}, Reason.REGISTERED, None),
-    ("a new plugin that nothing was said of yet is waited for", EVENTFUL,
+    ("a new plugin without a report gets time", EVENTFUL,
      {"announcement": NEW}, Reason.AWAITING_REGISTRATION, None),
-    ("a new plugin is refused and CloudNativePG's words are told", EVENTFUL,
+    ("a new plugin is refused and CloudNativePG's message is quoted", EVENTFUL,
      {"announcement": NEW, "event": REFUSED}, Reason.CNPG_REJECTED, None),
     ("a new plugin is proven by a Cluster that shows it", (*KEEPING, *MODERN),
      {"announcement": NEW, "clusters": (user(CURRENT),)}, Reason.REGISTERED, None),
@@ -108,110 +110,110 @@ SITUATIONS: list[Row] = [
      {"announcement": MOVED, "policy": NEVER}, Reason.RESTART_FORBIDDEN, None),
     ("a changed endpoint waits until no other plugin becomes ready", KEEPING,
      {"announcement": FRESH}, Reason.RESTART_PENDING, Action.WAIT),
-    ("a changed endpoint is read anew by a touch of the Service", SILENT,
+    ("a changed endpoint is read again after a touch of the Service", SILENT,
      {"announcement": MOVED}, Reason.ANNOUNCED, None),
-    ("a changed endpoint is read anew and an Event says so", EVENTFUL,
+    ("a changed endpoint is read again and an Event reports it", EVENTFUL,
      {"announcement": MOVED, "event": REGISTERED}, Reason.REGISTERED, None),
-    ("a changed endpoint was read by a leader that somebody restarted", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, leader=leader(ago(35)))},
+    ("a changed endpoint was read by a leader that another party restarted", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, leader=leader(ago(35)))},
      Reason.ANNOUNCED, None),
     ("a changed endpoint was read by the leader that was started for it", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, leader=leader(ago(35), hello="r2"))},
+     {"announcement": MOVED, "cnpg": replace(IDLE, leader=leader(ago(35), hello="r2"))},
      Reason.ANNOUNCED, None),
-    ("a restart that was asked for is followed", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, rolling=True, restarted_for={"hello": "r2"},
+    ("a requested restart is followed", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, rolling=True, restarted_for={"hello": "r2"},
                                              restarted_at=ago(5))}, Reason.RESTARTING, None),
-    ("a restart without a leader for a moment is followed", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, leader=None, restarted_for={"hello": "r2"},
+    ("a restart that has no leader for a moment is followed", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, leader=None, restarted_for={"hello": "r2"},
                                              restarted_at=ago(5))}, Reason.RESTARTING, None),
-    ("a restart that gets stuck is told of and left alone", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, rolling=True, stuck="no image",
+    ("a stuck restart is reported and left alone", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, rolling=True, stuck="no image",
                                              restarted_for={"hello": "r2"})},
      Reason.RESTART_STUCK, None),
-    ("a rollout that is stuck already gets nothing on top", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, rolling=True, stuck="no image")},
+    ("a rollout that is already stuck prevents a restart", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, rolling=True, stuck="no image")},
      Reason.RESTART_STUCK, None),
-    ("a rollout by somebody else is waited for", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, rolling=True)},
+    ("a restart waits for a rollout by another party", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, rolling=True)},
      Reason.RESTART_PENDING, Action.WAIT),
     ("a Cluster that fails over is not disturbed", KEEPING,
      {"announcement": MOVED, "busy": ("app/db (Failing over)",)},
      Reason.RESTART_PENDING, Action.WAIT),
-    ("a second restart waits for the time between two", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, restarted_at=ago(100),
+    ("a second restart waits for the cool-down", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, restarted_at=ago(100),
                                              restarted_for={"hello": "r1"})},
      Reason.RESTART_PENDING, Action.WAIT),
-    ("a second restart comes after the time between two", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, restarted_at=ago(301),
+    ("a second restart follows after the cool-down", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, restarted_at=ago(301),
                                              restarted_for={"hello": "r1"})},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("a restart that was noted but not asked for is carried out at once", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(5, generation=5))},
+    ("a recorded but not requested restart is carried out at once", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, record=recorded(5, generation=5))},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("a restart that was taken back is tried once more, later", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(20))},
+    ("a reverted restart is tried once more, later", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, record=recorded(20))},
      Reason.RESTART_PENDING, Action.WAIT),
-    ("a restart that was taken back is tried once more", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(400))},
+    ("a reverted restart is tried once more", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, record=recorded(400))},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("a restart that was taken back twice is left to people", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(4000, 2))},
+    ("a restart that was reverted twice is given up", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, record=recorded(4000, 2))},
      Reason.RESTART_REVERTED, None),
-    ("a restart for a former revision that was taken back does not count", KEEPING,
-     {"announcement": MOVED, "cnpg": replace(AT_REST, record=noted(4000, 2, hello="r1"))},
+    ("a reverted restart for a previous revision does not count", KEEPING,
+     {"announcement": MOVED, "cnpg": replace(IDLE, record=recorded(4000, 2, hello="r1"))},
      Reason.RESTART_PENDING, Action.RESTART),
     ("under OLM the pods are replaced", KEEPING,
      {"announcement": MOVED,
-      "cnpg": replace(AT_REST, olm="cnpg.v1", pods=(CNPGPod(pod(name="cnpg-1")),))},
+      "cnpg": replace(IDLE, olm="cnpg.v1", pods=(CNPGPod(pod(name="cnpg-1")),))},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("under OLM a policy that forbids it is kept too", KEEPING,
-     {"announcement": MOVED, "policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")},
+    ("under OLM a policy that forbids it is respected, too", KEEPING,
+     {"announcement": MOVED, "policy": NEVER, "cnpg": replace(IDLE, olm="cnpg.v1")},
      Reason.RESTART_FORBIDDEN, None),
     ("under OLM a pod from before the restart is deleted", KEEPING,
      {"announcement": MOVED, "cnpg": replace(
-         AT_REST, olm="cnpg.v1", record=noted(3),
+         IDLE, olm="cnpg.v1", record=recorded(3),
          pods=(CNPGPod(pod(name="cnpg-1", created=ago(900))),))},
      Reason.RESTARTING, Action.DELETE_POD),
     ("under OLM one pod after the other is deleted", KEEPING,
      {"announcement": MOVED, "cnpg": replace(
-         AT_REST, olm="cnpg.v1", record=noted(3), pods=(
+         IDLE, olm="cnpg.v1", record=recorded(3), pods=(
              CNPGPod(pod(name="cnpg-1", created=ago(900))),
              CNPGPod(pod(name="cnpg-2", created=ago(900), deleting=True))))},
      Reason.RESTARTING, Action.WAIT),
     ("a new image is announced by a touch of the Service", SILENT,
      {"announcement": UPGRADED, "registered_revision": "r1"}, Reason.ANNOUNCED, None),
-    ("a new image is announced and an Event says so", EVENTFUL,
+    ("a new image is announced and an Event reports it", EVENTFUL,
      {"announcement": UPGRADED, "registered_revision": "r1", "event": REGISTERED},
      Reason.REGISTERED, None),
-    ("a new image needs nothing where no Cluster shows the former one", KEEPING,
+    ("a new image needs nothing if no Cluster shows the previous one", KEEPING,
      {"announcement": UPGRADED, "registered_revision": "r1"}, Reason.ANNOUNCED, None),
-    ("a new image goes on being shown as the former one until a restart", KEEPING,
-     {"announcement": UPGRADED, "clusters": (user(FORMER),)},
+    ("a new image is shown as the previous one until a restart", KEEPING,
+     {"announcement": UPGRADED, "clusters": (user(PREVIOUS),)},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("a plugin that says something else than before is no reason for a restart", KEEPING,
-     {"announcement": NEW, "clusters": (user(FORMER),)}, Reason.ANNOUNCED, None),
-    ("a restart for a new image is the last, whatever the plugin says later", KEEPING,
-     {"announcement": UPGRADED, "clusters": (user(FORMER),),
-      "cnpg": replace(AT_REST, leader=leader(ago(35), hello="r2"))}, Reason.ANNOUNCED, None),
+    ("a changed identity alone is no reason for a restart", KEEPING,
+     {"announcement": NEW, "clusters": (user(PREVIOUS),)}, Reason.ANNOUNCED, None),
+    ("a restart for a new image is the last, whatever the identity later", KEEPING,
+     {"announcement": UPGRADED, "clusters": (user(PREVIOUS),),
+      "cnpg": replace(IDLE, leader=leader(ago(35), hello="r2"))}, Reason.ANNOUNCED, None),
     ("Clusters that stay blocked because of another Service need a restart", KEEPING,
      {"announcement": replace(NEW, disturbed="Service other"), "registered_revision": "r1",
       "clusters": (user(CURRENT, "Unknown plugin", blocked=True),)},
      Reason.RESTART_PENDING, Action.RESTART),
     ("a new image that Clusters do not show yet is no reason for a restart", MODERN,
-     {"announcement": UPGRADED, "clusters": (user(FORMER),), "event": REGISTERED},
+     {"announcement": UPGRADED, "clusters": (user(PREVIOUS),), "event": REGISTERED},
      Reason.REGISTERED, None),
     ("a new image that Clusters do show is registered", (*KEEPING, *MODERN),
      {"announcement": UPGRADED, "clusters": (user(CURRENT),)}, Reason.REGISTERED, None),
-    ("connections that were closed are used for ever until a restart", KEEPING,
+    ("closed connections are used until a restart", KEEPING,
      {"announcement": NEW, "clusters": (BROKEN,), "registered_revision": "r1"},
      Reason.RESTART_PENDING, Action.RESTART),
-    ("connections that were closed are rebuilt by others, or Clusters are named", SILENT,
+    ("closed connections are rebuilt, or Clusters are named", SILENT,
      {"announcement": NEW, "clusters": (BROKEN,)}, Reason.CLUSTERS_BLOCKED, None),
-    ("Clusters that are blocked for a moment may be so", EVENTFUL,
+    ("Clusters may be blocked for a moment", EVENTFUL,
      {"announcement": announcement("r1", at=ago(20)), "event": CNPGEvent(
          False, "PluginRegistered", "registered", ago(19)), "clusters": (BROKEN,)},
      Reason.REGISTERED, None),
-    ("Clusters that stay blocked are told of", EVENTFUL,
+    ("Clusters that stay blocked are reported", EVENTFUL,
      {"announcement": NEW, "event": REGISTERED, "clusters": (BROKEN,)},
      Reason.CLUSTERS_BLOCKED, None),
     ("Clusters whose phase may be an old one are no proof", EVENTFUL,
@@ -230,27 +232,27 @@ SITUATIONS: list[Row] = [
      {"announcement": replace(NEW, touch=Touch(ago(9), BLOCKED)), "registered_revision": "r1",
       "event": CNPGEvent(False, "PluginRegistered", "registered", ago(8)),
       "clusters": (BROKEN,)}, Reason.REREGISTERING, None),
-    ("a second touch for blocked Clusters is no news", EVENTFUL,
+    ("a second touch for blocked Clusters changes nothing", EVENTFUL,
      {"announcement": replace(NEW, touch=Touch(ago(9), BLOCKED, 2)), "registered_revision": "r1",
       "clusters": (BROKEN,)}, Reason.CLUSTERS_BLOCKED, None),
-    ("what was seen registered stays so through a rollout", (*EVENTFUL, *UNKNOWN),
+    ("a registered plugin stays registered during a rollout", (*EVENTFUL, *UNKNOWN),
      {"announcement": NEW, "registered_revision": "r1",
-      "cnpg": replace(AT_REST, rolling=True, leader=None)}, Reason.REGISTERED, None),
-    ("what was announced to a silent version stays so through a rollout", (*KEEPING, *SILENT),
+      "cnpg": replace(IDLE, rolling=True, leader=None)}, Reason.REGISTERED, None),
+    ("a plugin announced to a silent version stays so during a rollout", (*KEEPING, *SILENT),
      {"announcement": NEW, "registered_revision": "r1",
-      "cnpg": replace(AT_REST, rolling=True, leader=None)}, Reason.ANNOUNCED, None),
-    ("what was seen registered asks for no restart under any policy", EVENTFUL,
+      "cnpg": replace(IDLE, rolling=True, leader=None)}, Reason.ANNOUNCED, None),
+    ("a registered plugin needs no restart under any policy", EVENTFUL,
      {"announcement": NEW, "registered_revision": "r1", "policy": ALWAYS},
      Reason.REGISTERED, None),
-    ("what was announced to a silent version asks for no restart under any policy",
+    ("a plugin announced to a silent version needs no restart under any policy",
      (*KEEPING, *SILENT),
      {"announcement": NEW, "registered_revision": "r1", "policy": ALWAYS},
      Reason.ANNOUNCED, None),
     ("without a replica nothing can be registered", (*KEEPING, *MODERN, *UNKNOWN, *OLD),
-     {"announcement": NEW, "cnpg": replace(AT_REST, available=False)},
+     {"announcement": NEW, "cnpg": replace(IDLE, available=False)},
      Reason.CNPG_UNAVAILABLE, None),
     ("without a leader nothing can be registered", (*KEEPING, *MODERN, *UNKNOWN, *OLD),
-     {"announcement": MOVED, "cnpg": replace(AT_REST, leader=None)},
+     {"announcement": MOVED, "cnpg": replace(IDLE, leader=None)},
      Reason.CNPG_UNAVAILABLE, None),
 ]  # fmt: skip
 
@@ -263,7 +265,7 @@ ROWS = [
 
 def build(version: str, facts: Mapping[str, Any]) -> RegistrationInput:
     known = {key: value for key, value in facts.items() if key != "busy"}
-    known["cnpg"] = replace(known.get("cnpg", AT_REST), version=version)
+    known["cnpg"] = replace(known.get("cnpg", IDLE), version=version)
     return registration(**{"identity": IDENTITY, **known})
 
 
@@ -274,7 +276,7 @@ def timing(given: RegistrationInput, busy: tuple[str, ...] = ()) -> Action:
             given.cnpg,
             {given.name: announced},
             needs={
-                given.name: RestartNeed(announced.revision, announced.announced_at, insists(given))
+                given.name: RestartNeed(announced.revision, announced.announced_at, is_lost(given))
             },
             now=given.now,
             busy=busy,
@@ -283,7 +285,7 @@ def timing(given: RegistrationInput, busy: tuple[str, ...] = ()) -> Action:
 
 
 @pytest.mark.parametrize(("version", "facts", "reason", "action"), ROWS)
-def test_what_is_done(
+def test_the_decision_is(
     version: str, facts: dict[str, Any], reason: Reason, action: Action | None
 ) -> None:
     given = build(version, facts)
@@ -297,7 +299,7 @@ def test_what_is_done(
     assert (timing(given, facts.get("busy", ())) if acting else None) is action
 
 
-def test_there_are_enough_rows_for_every_range_of_versions() -> None:
+def test_every_range_of_versions_has_enough_rows() -> None:
     assert len(SITUATIONS) >= 40
     assert len(ROWS) >= 150
     assert {row.values[0] for row in ROWS} == {*KEEPING, *MODERN, *UNKNOWN, *OLD}
@@ -309,11 +311,11 @@ def at(seconds: float) -> datetime:
 
 def facts_of_olm(*pods: PodFacts, leading: str = "cnpg-1") -> CNPGFacts:
     lead = replace(leader(ago(900)), pod=leading)
-    return replace(AT_REST, version="1.25.0", olm="cnpg.v1", record=noted(3),
+    return replace(IDLE, version="1.25.0", olm="cnpg.v1", record=recorded(3),
                    pods=tuple(CNPGPod(pod) for pod in pods), leader=lead)  # fmt: skip
 
 
-def test_under_olm_the_leader_goes_last() -> None:
+def test_under_olm_the_leader_is_deleted_last() -> None:
     old = [pod(name=name, created=at(900)) for name in ("cnpg-1", "cnpg-2")]
     fresh = pod(name="cnpg-3", created=at(1))
 
@@ -332,10 +334,10 @@ def test_a_second_attempt_is_counted_and_a_resumed_one_is_not() -> None:
         assert decision.record is not None
         return decision.record
 
-    unfinished = noted(5, generation=5)
-    assert record(replace(AT_REST, record=unfinished)) == unfinished
-    assert record(replace(AT_REST, record=noted(400))).attempt == 2
-    assert record(AT_REST).attempt == 1
+    unfinished = recorded(5, generation=5)
+    assert record(replace(IDLE, record=unfinished)) == unfinished
+    assert record(replace(IDLE, record=recorded(400))).attempt == 2
+    assert record(IDLE).attempt == 1
 
 
 @pytest.mark.parametrize(
@@ -343,26 +345,26 @@ def test_a_second_attempt_is_counted_and_a_resumed_one_is_not() -> None:
     [
         ({"policy": NEVER},
          "kubectl rollout restart deployment cnpg-controller-manager -n cnpg-system"),
-        ({"policy": NEVER, "cnpg": replace(AT_REST, olm="cnpg.v1")},
+        ({"policy": NEVER, "cnpg": replace(IDLE, olm="cnpg.v1")},
          "kubectl delete pod cnpg-1 -n cnpg-system"),
-        ({"cnpg": replace(AT_REST, record=noted(4000, 2), changed_by="argocd")},
+        ({"cnpg": replace(IDLE, record=recorded(4000, 2), changed_by="argocd")},
          "argocd changed its spec last"),
-        ({"cnpg": replace(AT_REST, rolling=True, stuck="pod x: no image")}, "pod x: no image"),
+        ({"cnpg": replace(IDLE, rolling=True, stuck="pod x: no image")}, "pod x: no image"),
     ],
 )  # fmt: skip
-def test_the_message_says_what_a_person_can_do(facts: dict[str, Any], words: str) -> None:
+def test_the_message_says_what_to_do(facts: dict[str, Any], words: str) -> None:
     verdict = decide_registration(build("1.25.0", {"announcement": MOVED, **facts}))
 
     assert words in verdict.message
 
 
-def test_clusters_that_lag_or_are_blocked_are_named_but_only_after_a_while() -> None:
+def test_lagging_and_blocked_clusters_are_named_after_a_while() -> None:
     blocked = user(CURRENT, "Unknown plugin", blocked=True)
-    clusters = (user(FORMER), replace(blocked, name="other", up_to_date=False))
+    clusters = (user(PREVIOUS), replace(blocked, name="other", up_to_date=False))
 
     def message(at: datetime) -> str:
-        told = {"announcement": announcement("r1", at=at), "clusters": clusters}
-        return decide_registration(build("1.28.4", told)).message
+        given = {"announcement": announcement("r1", at=at), "clusters": clusters}
+        return decide_registration(build("1.28.4", given)).message
 
     assert "app/db" not in message(ago(29))
     assert "version 1.0 or other capabilities by app/db" in message(ago(31))

@@ -1,4 +1,4 @@
-"""What is asked of cert-manager, and what Secrets with keys of the operator's own look like."""
+"""The objects for cert-manager, and the Secrets with the operator's own keys."""
 
 import base64
 from typing import Any
@@ -24,7 +24,7 @@ OWN = {"issuerScope": "Plugin"}
 LONG = "a" * 63
 
 
-# Secrets of the operator's own making
+# Secrets that the operator creates
 
 
 DATA = {"tls.crt": b"certificate", "tls.key": b"key", "ca.crt": b"root"}
@@ -34,7 +34,7 @@ def decode(body: dict[str, Any]) -> dict[str, bytes]:
     return {key: base64.b64decode(value) for key, value in body["data"].items()}
 
 
-def test_a_pair_is_the_plugins_own_and_goes_with_it() -> None:
+def test_a_pair_is_owned_by_its_plugin() -> None:
     body = build_pair(plugin("hello"), "hello-server-tls", DATA)
 
     assert decode(body) == DATA
@@ -45,7 +45,7 @@ def test_a_pair_is_the_plugins_own_and_goes_with_it() -> None:
     assert body["metadata"]["labels"][names.labels.PLUGIN] == "hello"
 
 
-def test_a_shared_authority_is_nobodys_and_stays() -> None:
+def test_a_shared_authority_has_no_owner() -> None:
     assert build_shared_authority("cnpg-system", names.children.OWN_ROOT, DATA) == {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -154,7 +154,7 @@ def test_the_shared_chain_is_a_root_and_an_intermediate_that_issues() -> None:
         assert spec["secretTemplate"]["labels"][names.labels.CHAIN] == spec["secretName"]
 
 
-def test_an_authority_of_its_own_is_the_plugins_and_signed_by_the_shared_root() -> None:
+def test_a_plugins_own_authority_is_signed_by_the_shared_root() -> None:
     certificate, issuer = build_own_authority(plugin("hello", tls=OWN))
 
     assert certificate["metadata"]["name"] == issuer["metadata"]["name"] == "hello-plugin-ca"
@@ -165,7 +165,7 @@ def test_an_authority_of_its_own_is_the_plugins_and_signed_by_the_shared_root() 
     for body in (certificate, issuer):
         assert body["metadata"]["ownerReferences"][0]["uid"] == "uid-of-hello"
         assert names.labels.CHAIN not in body["metadata"]["labels"]
-    # By its label the Secret is found when the plugin goes: no owner reference removes it.
+    # The Secret is found by its label when the plugin is deleted: no owner reference removes it.
     labels = certificate["spec"]["secretTemplate"]["labels"]
     assert labels == {
         names.labels.MANAGED_BY: names.resource.OPERATOR,

@@ -29,7 +29,7 @@ def live(desired: dict[str, Any], **spec: Any) -> dict[str, Any]:
         pytest.param({"args": ["a", "b"]}, {"args": ["a", "b"]}, id="an equal list"),
     ],
 )
-def test_what_the_api_server_makes_of_it_is_no_drift(
+def test_a_change_by_the_api_server_is_no_drift(
     spec: dict[str, Any], returned: dict[str, Any]
 ) -> None:
     desired = wanted(**spec)
@@ -67,7 +67,7 @@ def test_what_the_api_server_makes_of_it_is_no_drift(
         ),
     ],
 )  # fmt: skip
-def test_what_others_changed_is_drift(
+def test_a_change_by_others_is_drift(
     spec: dict[str, Any], returned: dict[str, Any], path: str
 ) -> None:
     desired = wanted(**spec)
@@ -84,16 +84,14 @@ def test_what_others_changed_is_drift(
         ("1e99", "9223372036854775807"), ("1e999999999", "9223372036854775807"), ("0e9", "0"),
     ],
 )  # fmt: skip
-def test_a_quantity_that_the_api_server_wrote_in_another_form_is_no_drift(
-    written: object, returned: str
-) -> None:
+def test_a_normalized_quantity_is_no_drift(written: object, returned: str) -> None:
     desired = wanted(resources={"limits": {"cpu": written}})
 
     assert find_drift(desired, live(desired, resources={"limits": {"cpu": returned}})) is None
 
 
 @pytest.mark.parametrize("text", ["", ".", "e3", "1ee3", "1x", "1 ", "1e3Mi", "many", "1" * 65])
-def test_what_is_no_quantity_is_read_as_none(text: str) -> None:
+def test_an_invalid_quantity_is_read_as_none(text: str) -> None:
     assert read_quantity(text) is None
 
 
@@ -101,7 +99,7 @@ def test_a_missing_object_is_drift() -> None:
     assert find_drift(wanted(a=1), None) == "missing"
 
 
-def test_a_field_that_is_no_longer_wanted_shows_in_the_digest() -> None:
+def test_removing_a_field_changes_the_digest() -> None:
     before = wanted(a=1, b=2)
 
     drift = find_drift(wanted(a=1), live(before, a=1, b=2))

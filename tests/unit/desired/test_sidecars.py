@@ -1,4 +1,4 @@
-"""What CloudNativePG's pod template is to hold for all sidecars together, and what is no drift."""
+"""What CloudNativePG's pod template contains for all sidecars, and what is no drift."""
 
 import json
 from copy import deepcopy
@@ -25,7 +25,7 @@ from tests.support.unit.server_side_apply import apply_part
 
 GOLDEN = Path(__file__).parent / "golden"
 ASSIGNED = Place("/var/run/plugins", {})
-"""On OpenShift: another directory, and whatever user the platform gives to the namespace."""
+"""On OpenShift: another directory, and the user that the platform assigns to the namespace."""
 
 HELLO: dict[str, Any] = {"image": "example.org/hello:1", "args": ["plugin"]}
 BARMAN: dict[str, Any] = {
@@ -96,7 +96,7 @@ def defaulted(live: dict[str, Any]) -> dict[str, Any]:
         pytest.param("assigned", {"hello": HELLO}, ASSIGNED, id="users that the platform assigns"),
     ],
 )
-def test_the_template_is_as_it_was_reviewed(
+def test_the_template_equals_the_golden_one(
     name: str, specs: dict[str, dict[str, Any]], place: Place
 ) -> None:
     reviewed = yaml.safe_load((GOLDEN / f"sidecars-{name}.yaml").read_text())
@@ -119,7 +119,7 @@ def test_the_gate_comes_last_and_waits_for_every_socket() -> None:
     assert "restartPolicy" not in gate
 
 
-def test_each_sidecar_has_a_socket_directory_of_its_own_that_nothing_else_can_write() -> None:
+def test_each_sidecar_has_its_own_socket_directory_that_nothing_else_can_write() -> None:
     spec = part(TRIO)["spec"]
     *sidecars, gate = spec["initContainers"]
     writers: dict[str, list[str]] = {}
@@ -140,7 +140,7 @@ def test_each_sidecar_has_a_socket_directory_of_its_own_that_nothing_else_can_wr
     assert not [path for path in paths if path.startswith("/cnpg-plugins")]
 
 
-def test_sockets_and_links_can_fill_no_disk() -> None:
+def test_sockets_and_links_cannot_fill_a_disk() -> None:
     volumes = {volume["name"]: volume for volume in part(TRIO)["spec"]["volumes"]}
 
     for name in (names.sidecars.VOLUME_SOCKETS, *map(names.sidecars.socket_volume, TRIO)):
@@ -148,14 +148,14 @@ def test_sockets_and_links_can_fill_no_disk() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "a" * 29, "a" * 30, "a" * 253])
-def test_the_path_of_every_socket_can_be_connected_to(name: str) -> None:
+def test_the_path_of_every_socket_is_short_enough(name: str) -> None:
     path = f"{names.sidecars.socket_directory(name)}/{'p' * 63}"
 
     assert len(path) <= 107
 
 
 def shared(live: dict[str, Any]) -> dict[str, Any]:
-    """The same template as version 0.1 had it: one directory for all."""
+    """The template of version 0.1: one directory for all."""
     live = deepcopy(live)
     pod = live["spec"]
     mount = {"name": names.sidecars.VOLUME_SOCKETS, "mountPath": "/plugins"}
@@ -173,22 +173,22 @@ def shared(live: dict[str, Any]) -> dict[str, Any]:
     return live
 
 
-def test_what_is_kept_of_an_older_layout_is_kept_apart() -> None:
-    former = shared(part(TRIO))
-    live = template(former)
+def test_sidecars_of_an_older_layout_are_kept_separately() -> None:
+    previous = shared(part(TRIO))
+    live = template(previous)
     kept = [keep_sidecar(name, f"{name}.example.org", live) for name in TRIO]
     again = build_template([s for s in kept if s is not None], PLACE, GATE, live)
 
     assert find_template_drift(again, live) is not None
     assert again == part(TRIO)
-    apply_part(live, former, deepcopy(again))
+    apply_part(live, previous, deepcopy(again))
     assert find_template_drift(build_template(build(TRIO), PLACE, GATE, live), live) is None
 
 
 PULLING = Gate(image=GATE.image, pull_secrets=("company",))
 
 
-def test_the_gates_own_pull_secrets_come_with_it() -> None:
+def test_the_gate_brings_its_own_pull_secrets() -> None:
     (hello,) = build({"hello": HELLO})
     alone = build_template([hello], PLACE, PULLING, template())
     assert alone["spec"]["imagePullSecrets"] == [{"name": "company"}]
@@ -201,7 +201,7 @@ def test_the_gates_own_pull_secrets_come_with_it() -> None:
 @pytest.mark.parametrize(
     ("before", "after"), [(PULLING, GATE), (GATE, PULLING)], ids=["taken away", "added"]
 )
-def test_a_gate_that_stays_keeps_what_it_is_pulled_by(before: Gate, after: Gate) -> None:
+def test_a_gate_that_stays_keeps_its_pull_secrets(before: Gate, after: Gate) -> None:
     live = defaulted(template(build_template(build(TRIO), PLACE, before, template())))
 
     again = build_template(build(TRIO), PLACE, after, live)
@@ -210,7 +210,7 @@ def test_a_gate_that_stays_keeps_what_it_is_pulled_by(before: Gate, after: Gate)
     assert again["spec"]["imagePullSecrets"] == live["spec"]["imagePullSecrets"]
 
 
-def test_without_sidecars_nothing_is_left() -> None:
+def test_without_sidecars_the_template_is_empty() -> None:
     assert build_template([], PLACE, GATE, template(part(TRIO))) == {}
     live = template(part(TRIO))
     apply_part(live, part(TRIO), {})
@@ -218,7 +218,7 @@ def test_without_sidecars_nothing_is_left() -> None:
 
 
 @pytest.mark.parametrize("account", ["", "cnpg-manager"])
-def test_only_who_names_cloudnativepgs_account_gets_its_token(account: str) -> None:
+def test_only_a_sidecar_that_names_cloudnativepgs_account_gets_its_token(account: str) -> None:
     spec = {"serviceAccount": {"name": account}} if account else {}
     (sidecar,) = build({"hello": {**HELLO, **spec}})
 
@@ -244,7 +244,7 @@ def test_the_gate_never_gets_a_token() -> None:
         pytest.param({"suspend": True}, False, id="a suspension"),
     ],
 )
-def test_a_revision_is_what_the_pod_would_feel(change: dict[str, Any], *, differs: bool) -> None:
+def test_a_revision_changes_only_with_the_pod(change: dict[str, Any], *, differs: bool) -> None:
     (before,), (after,) = build({"hello": HELLO}), build({"hello": {**HELLO, **change}})
 
     assert (before.revision != after.revision) is differs
@@ -260,7 +260,7 @@ def test_another_operator_image_keeps_the_gate_while_the_sidecars_stay() -> None
     assert find_template_drift(again, live) is None
 
 
-def test_another_operator_image_comes_with_the_next_change() -> None:
+def test_another_operator_image_is_used_from_the_next_change() -> None:
     newer = Gate(image="example.org/cnpg-plugin-operator:2.0.0")
     live = defaulted(template(part({"hello": HELLO})))
 
@@ -276,7 +276,7 @@ def test_what_the_api_server_adds_is_no_drift(specs: dict[str, dict[str, Any]]) 
     assert find_template_drift(wanted, defaulted(template(wanted))) is None
 
 
-def test_two_mounts_of_one_volume_are_told_apart_by_their_paths() -> None:
+def test_two_mounts_of_one_volume_are_distinguished_by_their_paths() -> None:
     live = template(part(TRIO))
     mounts = live["spec"]["initContainers"][2]["volumeMounts"]
     assert [m["mountPath"] for m in mounts][2:] == ["/data", "/cache", "/etc/settings"]
@@ -322,7 +322,7 @@ def change(live: dict[str, Any], what: str) -> None:
         "everything is gone",
     ],
 )
-def test_what_somebody_takes_away_is_drift(what: str) -> None:
+def test_a_removed_part_is_drift(what: str) -> None:
     live = defaulted(template(part(TRIO)))
     change(live, what)
 
@@ -343,14 +343,14 @@ def test_what_somebody_takes_away_is_drift(what: str) -> None:
         pytest.param({}, None, id="no template at all"),
     ],
 )  # fmt: skip
-def test_remains_are_drift_where_no_sidecar_is_wanted(
+def test_leftovers_are_drift_where_no_sidecar_is_wanted(
     live: dict[str, Any], drift: str | None
 ) -> None:
     assert find_template_drift({}, live) == drift
 
 
 @pytest.mark.parametrize("name", TRIO)
-def test_what_is_kept_is_what_stands_there(name: str) -> None:
+def test_a_kept_sidecar_stays_unchanged(name: str) -> None:
     live = defaulted(template(part(TRIO)))
     built = next(each for each in build(TRIO) if each.name == name)
 
@@ -362,7 +362,7 @@ def test_what_is_kept_is_what_stands_there(name: str) -> None:
     assert [v["name"] for v in kept.volumes] == [v["name"] for v in built.volumes]
 
 
-def test_a_set_that_is_kept_is_the_set_that_stands_there() -> None:
+def test_a_kept_set_equals_the_present_one() -> None:
     live = defaulted(template(part(TRIO)))
     kept = [keep_sidecar(name, f"{name}.example.org", live) for name in TRIO]
 
@@ -388,12 +388,12 @@ def test_a_set_that_is_kept_is_the_set_that_stands_there() -> None:
         ),
     ],
 )
-def test_what_does_not_stand_there_is_not_kept(live: dict[str, Any]) -> None:
+def test_a_missing_sidecar_is_not_kept(live: dict[str, Any]) -> None:
     assert keep_sidecar("hello", "hello.example.org", live) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"x"'])
-def test_an_annotation_that_makes_no_sense_counts_as_none(text: str) -> None:
+def test_a_malformed_annotation_counts_as_none(text: str) -> None:
     assert read_sidecars({"metadata": {"annotations": {names.annotations.SIDECARS: text}}}) == {}
 
 
@@ -408,10 +408,10 @@ LONG = [
     ("hello--world", "x"),
     ("hello", "world--x"),
 ]
-"""Those that would meet if the parts of a name were only joined come in pairs."""
+"""Names that would collide if their parts were only joined come in pairs."""
 
 
-def test_the_longest_names_stay_labels_and_apart() -> None:
+def test_the_longest_names_stay_valid_and_unique() -> None:
     containers = {name: names.sidecars.container(name) for name, _ in LONG}
     volumes = {each: names.sidecars.volume(*each) for each in LONG}
 
@@ -424,7 +424,7 @@ def test_the_longest_names_stay_labels_and_apart() -> None:
 
 
 @pytest.mark.parametrize("name", ["gate", "s-gate", "s-sockets"])
-def test_no_plugins_name_meets_the_operators_own(name: str) -> None:
+def test_no_plugins_name_collides_with_the_operators_own(name: str) -> None:
     own = {
         names.sidecars.GATE,
         names.sidecars.VOLUME_SOCKETS,

@@ -20,7 +20,7 @@ def decode(body: dict[str, Any], key: str) -> bytes:
     return base64.b64decode(body["data"][key])
 
 
-def test_the_secret_of_trusted_certificates_looks_like_this() -> None:
+def test_the_trust_secret_equals_the_golden_one() -> None:
     body = build_trust(plugin("hello"), [b"one"], [b"two", b"three"], CHANGED)
     stamp = body["metadata"]["annotations"].pop(names.annotations.DESIRED)
     encode = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n".format
@@ -59,13 +59,13 @@ def test_the_secret_of_trusted_certificates_looks_like_this() -> None:
     }
 
 
-def test_a_trust_that_never_changed_says_no_time() -> None:
+def test_an_unchanged_trust_has_no_time() -> None:
     annotations = build_trust(plugin(), [b"a"], [b"b"], None)["metadata"]["annotations"]
 
     assert annotations.keys() == {names.annotations.DESIRED, names.annotations.UID}
 
 
-def test_certificates_are_written_as_others_write_them() -> None:
+def test_certificates_are_written_in_the_usual_form() -> None:
     certificate = self_signed().leaf
     body = build_trust(plugin(), pem.certificates(certificate), [], None)
 
@@ -77,7 +77,7 @@ def test_certificates_are_written_as_others_write_them() -> None:
     [([b"a", b"b"], [b"c"], None), ([b"a"], [b"c", b"b"], None), ([b"a"], [b"c"], CHANGED)],
     ids=["another server", "another client", "another time"],
 )
-def test_every_difference_is_seen_without_comparing_data(
+def test_every_difference_is_detected_without_comparing_data(
     servers: list[bytes], clients: list[bytes], since: str | None
 ) -> None:
     stamps = {
@@ -97,7 +97,7 @@ CONTENT = st.lists(
 
 
 @given(CONTENT, CONTENT)
-def test_nothing_but_certificates_is_in_it_whatever_goes_in(
+def test_the_trust_secret_contains_only_certificates(
     servers: list[bytes], clients: list[bytes]
 ) -> None:
     body = build_trust(plugin(), servers, clients, None)

@@ -1,4 +1,4 @@
-"""What of the certificates a plugin's pod gets to see, and what CloudNativePG is told of them."""
+"""What a plugin's pod mounts of its certificates, and what is announced to CloudNativePG."""
 
 import json
 from typing import Any
@@ -14,13 +14,13 @@ from cnpg_plugin_operator.desired.workload import (
 )
 from tests.support.unit.builders import plugin
 
-BROUGHT = {"provider": "Secrets", "secrets": {"server": "my-server", "client": "my-client"}}
+USER_SECRETS = {"provider": "Secrets", "secrets": {"server": "my-server", "client": "my-client"}}
 TLS: list[tuple[str, dict[str, Any], str]] = [
     ("of cert-manager", {}, "hello-server-tls"),
     ("of the operator", {"provider": "SelfManaged"}, "hello-server-tls"),
     ("of an authority of its own", {"issuerScope": "Plugin"}, "hello-server-tls"),
     ("of an issuer", {"issuerRef": {"name": "mine"}}, "hello-server-tls"),
-    ("of the user", BROUGHT, "my-server"),
+    ("of the user", USER_SECRETS, "my-server"),
 ]
 EVERY = pytest.mark.parametrize(
     ("tls", "server"), [row[1:] for row in TLS], ids=[row[0] for row in TLS]
@@ -53,14 +53,14 @@ def test_the_private_key_of_cloudnativepg_stays_out_of_a_pod_with_certificates(
 
 
 @pytest.mark.parametrize("key", ["tls.crt", "ca.crt"])
-def test_what_clients_are_trusted_by_changes_nothing_in_the_pod(key: str) -> None:
+def test_the_source_of_client_trust_does_not_change_the_pod(key: str) -> None:
     subject = plugin(tls={"clientCA": key, "mounts": {"client": "/here"}})
 
     assert server_environment(subject)["CNPG_PLUGIN_CLIENT_CERT"] == "/here/tls.crt"
 
 
 @EVERY
-def test_cloudnativepg_is_told_of_trust_and_client_with_certificates(
+def test_trust_and_client_secret_are_announced_with_certificates(
     tls: dict[str, Any], server: str
 ) -> None:
     subject = plugin("hello", tls=tls)
@@ -71,7 +71,7 @@ def test_cloudnativepg_is_told_of_trust_and_client_with_certificates(
     assert server not in endpoint.values()
 
 
-def test_pods_are_the_same_whoever_makes_their_certificates() -> None:
+def test_pods_do_not_depend_on_the_certificate_provider() -> None:
     templates = [build_deployment(plugin("hello", tls=tls)) for _, tls, _ in TLS[:-1]]
 
     assert all(template == templates[0] for template in templates)
@@ -95,7 +95,7 @@ def test_only_a_restart_for_certificates_changes_the_pods() -> None:
     ],
     ids=["as it is", "as the user wants it"],
 )
-def test_the_end_of_the_log_tells_why_a_plugin_ended(own: dict[str, str], policy: str) -> None:
+def test_the_termination_message_is_the_end_of_the_log(own: dict[str, str], policy: str) -> None:
     template = {"spec": {"containers": [{"name": names.children.CONTAINER, **own}]}}
     pod = build_deployment(plugin(podTemplate=template))["spec"]["template"]["spec"]
 

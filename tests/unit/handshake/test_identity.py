@@ -1,4 +1,4 @@
-"""The gRPC half of a handshake: what CloudNativePG asks, and what may go wrong."""
+"""The gRPC half of a handshake: CloudNativePG's calls, and what may go wrong."""
 
 import asyncio
 import logging
@@ -34,14 +34,14 @@ WAL = "/cnpgi.wal.v1.WAL/GetCapabilities"
 
 
 async def shake(plugin: Plugin, *, seconds: float = 5) -> tuple[HandshakeOutcome, list[str]]:
-    """Perform a handshake; return its outcome and what the plugin was asked."""
+    """Perform a handshake; return its outcome and the calls that the plugin received."""
     async with plugin_server(plugin, SERVER, CNPG.chain) as server:
         endpoint = Endpoint(HOST, server.port, "hello-world", "hello.example.com")
         outcome = await Handshaker().shake(endpoint, MATERIAL, seconds)
     return outcome, server.asked
 
 
-async def test_a_plugin_is_asked_what_cloudnativepg_asks_in_its_order() -> None:
+async def test_a_plugin_gets_cloudnativepgs_calls_in_their_order() -> None:
     outcome, asked = await shake(Plugin(services=range(1, 11), ready=True, health=1))
     assert outcome.reason is Reason.IDENTIFIED
     assert asked == [
@@ -60,7 +60,7 @@ async def test_a_plugin_is_asked_what_cloudnativepg_asks_in_its_order() -> None:
     ]
 
 
-async def test_what_a_plugin_says_of_itself_is_kept() -> None:
+async def test_the_identity_of_a_plugin_is_returned() -> None:
     outcome, _ = await shake(Plugin(services=(2, 1, 77)))
     assert outcome.identity == Identity(
         name="hello.example.com",
@@ -75,12 +75,12 @@ async def test_what_a_plugin_says_of_itself_is_kept() -> None:
     assert "hello.example.com 1.2.3 answered every call" in outcome.message
 
 
-async def test_a_service_nobody_knows_is_not_asked_for() -> None:
+async def test_an_unknown_service_is_not_called() -> None:
     _, asked = await shake(Plugin(services=(0, 8, 9, 77)))
     assert asked == [METADATA, CAPABILITIES, PROBE, HEALTH]
 
 
-async def test_a_plugins_words_are_cut_to_one_short_line() -> None:
+async def test_text_from_a_plugin_becomes_one_short_line() -> None:
     outcome, _ = await shake(Plugin(version="1\n2\t3 " + "x" * 1000))
     assert outcome.identity is not None
     assert outcome.identity.version.startswith("1 2 3 x")
@@ -180,7 +180,7 @@ WRONG = [
         ("Identity/Probe with FAILED_PRECONDITION",),
     ),
     (
-        "a probe that really says false",
+        "a probe that answers false",
         Plugin(ready=False),
         Reason.NOT_SERVING,
         ("Probe with ready=false",),
@@ -240,7 +240,7 @@ async def test_a_plugin_is_accepted_with(plugin: Plugin) -> None:
     assert outcome.reason is Reason.IDENTIFIED, outcome.message
 
 
-async def test_what_was_said_before_a_failure_is_kept() -> None:
+async def test_answers_before_a_failure_are_kept() -> None:
     outcome, _ = await shake(Plugin(services=(2,), answers={WAL: None}), seconds=0.3)
     assert outcome.identity is not None
     assert outcome.identity.capabilities == ("WAL_SERVICE",)
@@ -249,7 +249,7 @@ async def test_what_was_said_before_a_failure_is_kept() -> None:
     assert mismatch.identity.name == "other"
 
 
-async def test_a_server_with_settings_and_nothing_else_gives_no_answer() -> None:
+async def test_a_server_that_sends_only_settings_gives_no_answer() -> None:
     context = server_context(SERVER, CNPG.chain)
     async with raw_server(saying(SETTINGS), context) as server:
         endpoint = Endpoint(HOST, server.port, "hello-world", "hello.example.com")
@@ -292,7 +292,7 @@ async def test_a_cancelled_handshake_is_cancelled() -> None:
             await task
 
 
-async def test_an_error_that_nobody_foresaw_is_an_outcome_too(
+async def test_an_unexpected_error_becomes_an_outcome(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: object) -> None:

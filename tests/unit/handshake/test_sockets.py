@@ -1,4 +1,4 @@
-"""The handshake over a unix socket: the same questions as over TLS, and faults of its own."""
+"""The handshake over a unix socket: the same calls as over TLS, and its own faults."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ def directory() -> Iterator[Path]:
         yield Path(name)
 
 
-async def test_a_plugin_is_asked_the_same_as_over_tls(directory: Path) -> None:
+async def test_a_plugin_gets_the_same_calls_as_over_tls(directory: Path) -> None:
     async with socket_plugin(Plugin(services=(1, 2), health=1), directory / NAME) as asked:
         outcome = await SocketHandshaker().shake(directory / NAME, NAME, 5)
     assert outcome.succeeded, outcome.message
@@ -60,7 +60,7 @@ async def test_the_authority_is_the_one_that_gos_client_sends(directory: Path) -
 
 
 @pytest.mark.parametrize("folder", ["with space", "50%25", "ümläut", "a#b?c"])
-async def test_the_directory_may_be_called(folder: str, directory: Path) -> None:
+async def test_the_directory_may_be_named(folder: str, directory: Path) -> None:
     (directory / folder).mkdir()
     path = directory / folder / NAME
     async with socket_plugin(Plugin(), path):
@@ -107,35 +107,35 @@ async def test_a_plugin_is_refused_for(
     assert f"socket {directory / NAME}" in outcome.message
 
 
-async def test_a_socket_that_is_not_there_is_missing(directory: Path) -> None:
+async def test_an_absent_socket_is_missing(directory: Path) -> None:
     for path in (directory / NAME, directory / "nowhere" / NAME):
         outcome = await SocketHandshaker().shake(path, NAME, 5)
         assert outcome.reason is Reason.SOCKET_MISSING
         assert f"socket {path} does not exist" in outcome.message
 
 
-async def test_a_socket_that_nobody_listens_on_is_unreachable(directory: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as former:
-        former.bind(str(directory / NAME))
+async def test_a_socket_without_a_listener_is_unreachable(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as previous:
+        previous.bind(str(directory / NAME))
     outcome = await SocketHandshaker().shake(directory / NAME, NAME, 5)
     assert outcome.reason is Reason.UNREACHABLE
     assert "nothing listens on it" in outcome.message
 
 
-async def test_a_file_that_is_no_socket_is_called_so(directory: Path) -> None:
+async def test_a_file_that_is_no_socket_is_reported(directory: Path) -> None:
     (directory / NAME).write_text("a file")
     outcome = await SocketHandshaker().shake(directory / NAME, NAME, 5)
     assert outcome.reason is Reason.UNREACHABLE
     assert "is not a socket" in outcome.message
 
 
-async def test_a_path_that_is_too_long_for_a_socket_is_told_of(directory: Path) -> None:
+async def test_a_path_too_long_for_a_socket_is_reported(directory: Path) -> None:
     outcome = await SocketHandshaker().shake(directory / ("x" * 120), NAME, 5)
     assert outcome.reason is Reason.UNREACHABLE
     assert "path too long" in outcome.message
 
 
-async def test_what_accepts_and_says_nothing_gives_no_answer(directory: Path) -> None:
+async def test_a_silent_server_gives_no_answer(directory: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory / NAME))
         listener.listen()
@@ -144,7 +144,7 @@ async def test_what_accepts_and_says_nothing_gives_no_answer(directory: Path) ->
     assert "did not answer cnpgi.identity.v1.Identity/GetPluginMetadata" in outcome.message
 
 
-async def test_what_speaks_something_else_gives_no_answer_at_once(directory: Path) -> None:
+async def test_a_server_of_another_protocol_gives_no_answer_at_once(directory: Path) -> None:
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example.com\r\n")
 
@@ -154,8 +154,8 @@ async def test_what_speaks_something_else_gives_no_answer_at_once(directory: Pat
     assert "serve gRPC without TLS" in outcome.message
 
 
-async def test_a_socket_of_another_user_is_told_of(directory: Path) -> None:
-    """Nobody may write to it; root may all the same, so root becomes somebody else."""
+async def test_a_socket_of_another_user_is_reported(directory: Path) -> None:
+    """No user may write to it, except root; so a test that runs as root changes its user."""
     before = os.geteuid()
     async with socket_plugin(Plugin(), directory / NAME):
         (directory / NAME).chmod(0o555)

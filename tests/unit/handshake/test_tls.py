@@ -12,7 +12,7 @@ import pytest
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
-from tests.support.tls.cases import CNPG, PLUGIN, Row, a_plugin, assert_told, shake
+from tests.support.tls.cases import CNPG, PLUGIN, Row, a_plugin, assert_message, shake
 from tests.support.tls.cases_peers import MATRIX, STRANGER
 from tests.support.tls.certificates import ANY, self_signed
 from tests.support.tls.servers import HOST, no_server, polite, raw_server, server_context
@@ -43,14 +43,14 @@ BEYOND = [
         trust=ANYTHING.chain,
     ),
 ]
-"""Whom Go's TLS would talk to and the handshake does not."""
+"""Servers that Go's TLS would accept and the handshake does not."""
 
 
 @pytest.mark.parametrize("row", [*MATRIX, *BEYOND], ids=lambda row: row.sentence)
 async def test_the_verdict_on(row: Row, capfd: pytest.CaptureFixture[str]) -> None:
     async with row.server() as server:
         outcome = await shake(row, server.port)
-    assert_told(row, outcome)
+    assert_message(row, outcome)
     assert outcome.succeeded is (outcome.identity is not None)
     assert capfd.readouterr().err == "", "gRPC must not write past the log"
 
@@ -58,7 +58,7 @@ async def test_the_verdict_on(row: Row, capfd: pytest.CaptureFixture[str]) -> No
 GOOD = Row("good", a_plugin(), Reason.IDENTIFIED)
 
 
-async def test_a_closed_port_is_unreachable_with_the_systems_words() -> None:
+async def test_a_closed_port_is_unreachable_with_the_systems_message() -> None:
     async with no_server() as nobody:
         outcome = await shake(GOOD, nobody.port)
     assert outcome.reason is Reason.UNREACHABLE
@@ -80,7 +80,7 @@ async def test_a_name_that_does_not_resolve_is_unreachable(
     )
 
 
-async def test_a_name_that_is_no_name_is_unreachable() -> None:
+async def test_an_invalid_name_is_unreachable() -> None:
     outcome = await shake(GOOD, 9090, "a..b")
     assert outcome.reason is Reason.UNREACHABLE
     assert "does not resolve" in outcome.message
@@ -109,7 +109,7 @@ async def test_the_next_address_is_tried_where_the_first_refuses(
     assert f"hello.svc:{server.port} ({HOST})" in outcome.message
 
 
-async def test_a_peer_that_is_gone_at_once_is_unreachable_and_leaves_no_socket(
+async def test_a_peer_that_closes_at_once_is_unreachable_and_leaks_no_socket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left = []
@@ -141,7 +141,7 @@ PAIRS = [
 @pytest.mark.parametrize(
     ("certificate", "key", "reason", "says"), PAIRS, ids=[row[3] for row in PAIRS]
 )
-async def test_a_client_pair_that_cannot_be_loaded_is_told_without_its_key(
+async def test_an_unloadable_client_pair_is_reported_without_its_key(
     certificate: bytes, key: bytes, reason: Reason, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     material = Material(PLUGIN.chain, certificate, key)

@@ -1,4 +1,4 @@
-"""What is heard of a TLS handshake, and what Go's rule about issuers makes of it."""
+"""What is recorded of a TLS handshake, and how Go's rule about issuers applies to it."""
 
 import pytest
 from hypothesis import given
@@ -34,13 +34,13 @@ def request(*issuers: bytes) -> bytes:
 
 
 def heard(kind: int, data: bytes, direction: str = "read", content: int = HANDSHAKE) -> Transcript:
-    """Let a transcript hear one message."""
+    """Pass one message to a transcript."""
     transcript = Transcript()
-    transcript._note(None, direction, None, content, kind, data)
+    transcript._record(None, direction, None, content, kind, data)
     return transcript
 
 
-def test_the_issuers_that_a_server_accepts_are_noted() -> None:
+def test_the_issuers_that_a_server_accepts_are_recorded() -> None:
     transcript = heard(CERTIFICATE_REQUEST, request(b"one", b"two"))
     assert transcript.acceptable_issuers == (b"one", b"two")
 
@@ -50,24 +50,24 @@ def test_a_request_without_issuers_accepts_any() -> None:
     assert transcript.acceptable_issuers == ()
 
 
-def test_the_presented_chain_is_noted() -> None:
+def test_the_presented_chain_is_recorded() -> None:
     entries = [vector(3, der) + vector(2) for der in (b"leaf", b"issuer")]
     message = b"\x0b" + vector(3, vector(1), vector(3, *entries))
     assert heard(CERTIFICATE, message).chain == (b"leaf", b"issuer")
 
 
-def test_what_the_client_says_is_not_noted() -> None:
+def test_messages_of_the_client_are_not_recorded() -> None:
     assert heard(CERTIFICATE_REQUEST, request(b"one"), direction="write") == Transcript()
     assert heard(CERTIFICATE_REQUEST, request(b"one"), content=23) == Transcript()
 
 
 @given(kind=st.sampled_from([CERTIFICATE, CERTIFICATE_REQUEST]), data=st.binary(max_size=200))
-def test_no_message_is_too_strange_to_be_heard(kind: int, data: bytes) -> None:
+def test_any_message_is_parsed_without_an_error(kind: int, data: bytes) -> None:
     heard(kind, data)
 
 
 async def shake(client: Pair) -> HandshakeOutcome:
-    """Meet a plugin that would take any client, whatever it says about issuers."""
+    """Connect to a plugin that accepts any client, whatever issuers it names."""
     async with plugin_server(Plugin(), SERVER, None) as server:
         endpoint = Endpoint(HOST, server.port, "hello-world", Plugin().name)
         return await Handshaker().shake(
@@ -81,7 +81,7 @@ def naming(monkeypatch: pytest.MonkeyPatch, *issuers: Pair) -> None:
     monkeypatch.setattr(tls, "Transcript", lambda: Transcript(acceptable_issuers=names))
 
 
-async def test_go_would_not_send_a_certificate_whose_issuer_is_not_asked_for(
+async def test_go_does_not_send_a_certificate_whose_issuer_is_not_requested(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     naming(monkeypatch, ISSUED)  # the plugin has pinned the leaf (plugin-barman-cloud #477)
@@ -92,7 +92,7 @@ async def test_go_would_not_send_a_certificate_whose_issuer_is_not_asked_for(
 
 
 @pytest.mark.parametrize("issuer", [ROOT, INTERMEDIATE], ids=["the root", "the intermediate"])
-async def test_go_sends_a_certificate_if_any_of_its_chain_has_an_issuer_that_is_asked_for(
+async def test_go_sends_a_certificate_if_its_chain_has_a_requested_issuer(
     monkeypatch: pytest.MonkeyPatch, issuer: Pair
 ) -> None:
     naming(monkeypatch, issuer)

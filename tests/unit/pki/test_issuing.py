@@ -46,10 +46,10 @@ def authority_of(pair: IssuedPair) -> Authority:
 
 
 def make_root(
-    *, now: datetime = NOW, lifetime: timedelta = 3650 * DAY, former: bytes = b""
+    *, now: datetime = NOW, lifetime: timedelta = 3650 * DAY, previous: bytes = b""
 ) -> IssuedPair:
     """A root; all roots of the tests have one name, as after a renewal."""
-    return issue_root("root", lifetime=lifetime, now=now, former=former)
+    return issue_root("root", lifetime=lifetime, now=now, previous=previous)
 
 
 def make_intermediate(
@@ -59,7 +59,7 @@ def make_intermediate(
     now: datetime = NOW,
     lifetime: timedelta = 365 * DAY,
 ) -> IssuedPair:
-    """An intermediate that hands on the root's `ca.crt`."""
+    """An intermediate that includes the root's `ca.crt`."""
     return issue_intermediate(
         authority_of(issuer),
         name,
@@ -120,7 +120,7 @@ def find(pair: IssuedPair, kind: Any) -> Any:
     return load(pair).extensions.get_extension_for_class(kind)
 
 
-# What certificates say
+# Contents of certificates
 
 
 CASES = [("root", ROOT), ("intermediate", INTERMEDIATE), ("server", SERVER), ("client", CLIENT)]
@@ -151,7 +151,7 @@ def test_the_basic_constraints_say_who_may_sign(
     ],
     ids=["root", "intermediate", "server", "client", "RSA"],
 )
-def test_the_key_usage_is_what_is_needed_and_no_more(pair: IssuedPair, allowed: set[str]) -> None:
+def test_the_key_usage_is_minimal(pair: IssuedPair, allowed: set[str]) -> None:
     usage = find(pair, x509.KeyUsage)
     assert usage.critical
     # The last two have a meaning with `key_agreement` only, and cannot be asked for otherwise.
@@ -244,7 +244,7 @@ def test_the_names_of_a_leaf_without_subject_are_critical() -> None:
     ],
     ids=["short", "as long as may be", "too long", "two bytes each", "half a letter", "no letter"],
 )
-def test_common_names_are_cut(given: str, found: str) -> None:
+def test_common_names_are_truncated(given: str, found: str) -> None:
     root = issue_root(given, lifetime=DAY, now=NOW)
     middle = make_intermediate(root, given)
     for pair in (root, middle, make_leaf(middle, name=given)):
@@ -262,7 +262,7 @@ def test_common_names_are_cut(given: str, found: str) -> None:
         ("RSA", 3072, "RSA 3072"),
     ],
 )
-def test_keys_are_as_asked_and_belong_to_their_certificates(
+def test_keys_have_the_requested_type_and_match_their_certificates(
     algorithm: profiles.Algorithm, size: int, named: str
 ) -> None:
     facts = read_pair("a", make_leaf(INTERMEDIATE, algorithm=algorithm, size=size).data)
@@ -310,7 +310,7 @@ def test_no_root_is_in_a_chain_but_its_own(pair: IssuedPair, subjects: list[str]
     assert [c.subject.rfc4514_string() for c in chain_of(pair)] == [f"CN={s}" for s in subjects]
 
 
-def test_a_longer_chain_is_handed_on_without_its_root() -> None:
+def test_a_longer_chain_is_included_without_its_root() -> None:
     first = support.authority("first", support.authority())
     second = support.authority("second", first)
     whole = {**second.secret, "tls.crt": second.chain + first.authority}
@@ -348,25 +348,25 @@ def test_nothing_outlives_its_issuer(usage: profiles.Usage) -> None:
     assert load(middle).not_valid_after_utc == load(root).not_valid_after_utc
 
 
-def test_an_issuer_that_has_expired_makes_certificates_that_have_expired() -> None:
+def test_an_expired_issuer_issues_expired_certificates() -> None:
     root = make_root(now=NOW - 30 * DAY, lifetime=10 * DAY)
     leaf = load(make_leaf(root))
     assert leaf.not_valid_after_utc == load(root).not_valid_after_utc
     assert leaf.not_valid_before_utc == leaf.not_valid_after_utc
 
 
-def test_former_roots_stay_in_ca_crt_until_they_expire() -> None:
+def test_previous_roots_stay_in_ca_crt_until_they_expire() -> None:
     first = make_root(now=NOW - 30 * DAY, lifetime=40 * DAY)
-    second = make_root(now=NOW - 10 * DAY, former=first.authorities)
+    second = make_root(now=NOW - 10 * DAY, previous=first.authorities)
     assert second.authorities == alone(second) + alone(first)
-    third = make_root(now=NOW + 10 * DAY, former=second.authorities)
+    third = make_root(now=NOW + 10 * DAY, previous=second.authorities)
     assert third.authorities == alone(third) + alone(second), "the first one has expired"
 
 
-def test_of_former_roots_only_cas_are_kept_and_each_once() -> None:
+def test_only_cas_among_previous_roots_are_kept_and_each_once() -> None:
     bundle = b"\xff\n" + ROOT.authorities + SERVER.certificate + ROOT.key + ROOT.authorities
     bundle += b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
-    renewed = make_root(former=bundle)
+    renewed = make_root(previous=bundle)
     assert renewed.authorities == alone(renewed) + alone(ROOT) + alone(INTERMEDIATE)
 
 
@@ -375,13 +375,13 @@ def test_of_former_roots_only_cas_are_kept_and_each_once() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one side of a connection shows, and whom it trusts."""
+    """What one side of a connection presents, and whom it trusts."""
 
     pair: IssuedPair
     pool: bytes
 
     def context(self, protocol: int, flags: ssl.VerifyFlags, folder: Path) -> ssl.SSLContext:
-        """As `ssl.create_default_context` of Python 3.13 makes it."""
+        """As `ssl.create_default_context` of Python 3.13 creates it."""
         context = ssl.SSLContext(protocol)
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= flags
@@ -394,11 +394,11 @@ class Side:
 
 STRICT: Final = ssl.VerifyFlags.VERIFY_X509_STRICT
 PARTIAL: Final = ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-"""What Go does always and Python since 3.13: a pool needs no root."""
+"""What Go always does, and Python since 3.13: a pool needs no root."""
 
 
 def connect(server: Side, client: Side, folder: Path, flags: ssl.VerifyFlags) -> None:
-    """Shake hands, both sides verifying; raises what either side finds wrong."""
+    """Perform a handshake in which both sides verify; raises the error of either side."""
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     calling = client.context(ssl.PROTOCOL_TLS_CLIENT, flags, folder)
     serving = server.context(ssl.PROTOCOL_TLS_SERVER, flags, folder)
@@ -438,7 +438,7 @@ def test_both_sides_are_trusted_by(
 NEXT_LEAF: Final = (make_leaf(INTERMEDIATE), make_leaf(INTERMEDIATE, "client"))
 NEXT_INTERMEDIATE: Final = make_intermediate(ROOT)
 BELOW_NEXT: Final = (make_leaf(NEXT_INTERMEDIATE), make_leaf(NEXT_INTERMEDIATE, "client"))
-NEXT_ROOT: Final = make_root(former=ROOT.authorities)
+NEXT_ROOT: Final = make_root(previous=ROOT.authorities)
 NEW_CHAIN: Final = make_intermediate(NEXT_ROOT)
 IN_NEW_CHAIN: Final = (make_leaf(NEW_CHAIN), make_leaf(NEW_CHAIN, "client"))
 OLD: Final = (SERVER, CLIENT)
@@ -484,7 +484,7 @@ def test_both_sides_are_trusted_with_keys_of(
 
 
 def as_issuer(pair: IssuedPair) -> Authority:
-    """Sign with what is no CA, as somebody would who has stolen its key."""
+    """Sign with a certificate that is no CA, as a thief of its key could."""
     key = serialization.load_pem_private_key(pair.key, password=None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return Authority(load(pair), key, pair.certificate, pair.authorities)
@@ -514,14 +514,21 @@ REFUSED = [
         CLIENT,
         "certificate has expired",
     ),
-    ("a certificate of tomorrow", make_leaf(INTERMEDIATE, now=NOW + DAY), CLIENT, "not yet valid"),
+    (
+        "a certificate that is not valid yet",
+        make_leaf(INTERMEDIATE, now=NOW + DAY),
+        CLIENT,
+        "not yet valid",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
     ("server", "client", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
 )
-def test_nobody_trusts(server: IssuedPair, client: IssuedPair, words: str, tmp_path: Path) -> None:
+def test_neither_side_trusts(
+    server: IssuedPair, client: IssuedPair, words: str, tmp_path: Path
+) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match=words):
         connect(Side(server, ROOT.authorities), Side(client, ROOT.authorities), tmp_path, STRICT)
 
@@ -549,7 +556,7 @@ def test_the_verdict_on_a_pair_of_leaves_is_good(pair: IssuedPair, client_ca: An
 def make_ca(
     usages: Sequence[str] | None = ("key_cert_sign",), *, kind: str = "P-256"
 ) -> dict[str, bytes]:
-    """A CA that somebody else has made, without key identifiers."""
+    """A CA from another issuer, without key identifiers."""
     key = support.make_key(kind)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "foreign")])
     builder = (
@@ -604,7 +611,7 @@ USELESS: list[tuple[str, Mapping[str, bytes] | None]] = [
 
 
 @pytest.mark.parametrize("data", [row[1] for row in USELESS], ids=[row[0] for row in USELESS])
-def test_no_authority_is(data: Mapping[str, bytes] | None) -> None:
+def test_an_authority_cannot_be(data: Mapping[str, bytes] | None) -> None:
     assert read_authority(data) is None
 
 
@@ -653,7 +660,7 @@ def test_a_root_that_its_ca_crt_lacks_is_added(ca_crt: bytes | None, known: byte
     assert issuer.authorities == ROOT.certificate + known
 
 
-def test_any_other_ca_crt_is_handed_on_byte_by_byte() -> None:
+def test_any_other_ca_crt_is_copied_byte_by_byte() -> None:
     commented = b"# mine\n" + ROOT.authorities
     issuer = read_authority(secret(ca_crt=commented))
     assert issuer is not None
@@ -671,7 +678,7 @@ def test_the_intermediate_has_the_ca_crt_that_it_is_given() -> None:
     assert pair.authorities == NEXT_ROOT.authorities
 
 
-def test_an_intermediate_named_like_its_root_is_not_taken_for_it() -> None:
+def test_an_intermediate_named_like_its_root_is_not_mistaken_for_it() -> None:
     assert len(chain_of(make_leaf(make_intermediate(ROOT, "root")))) == 2
 
 
@@ -681,13 +688,13 @@ ANYTHING = st.binary(max_size=400) | st.sampled_from(
 
 
 @given(st.dictionaries(st.sampled_from(["tls.crt", "tls.key", "ca.crt"]), ANYTHING))
-def test_no_secret_is_too_strange_to_be_read(data: dict[str, bytes]) -> None:
+def test_any_secret_is_read_without_an_error(data: dict[str, bytes]) -> None:
     issuer = read_authority(data)
     assert issuer is None or load(make_leaf(issuer)).issuer == issuer.certificate.subject
 
 
 @given(st.data())
-def test_no_damaged_authority_is_too_strange_to_be_read(data: st.DataObject) -> None:
+def test_any_damaged_authority_is_read_without_an_error(data: st.DataObject) -> None:
     damaged = bytearray(load(ROOT).public_bytes(serialization.Encoding.DER))
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, len(damaged) - 1))
@@ -696,7 +703,7 @@ def test_no_damaged_authority_is_too_strange_to_be_read(data: st.DataObject) -> 
     for authorities in (pem, ROOT.authorities):
         issuer = read_authority(secret(tls_crt=pem + ROOT.certificate, ca_crt=authorities))
         assert issuer is None or make_leaf(issuer).authorities
-    assert make_root(former=pem).authorities
+    assert make_root(previous=pem).authorities
 
 
 def shows_key(text: str, key: bytes) -> bool:
@@ -705,9 +712,9 @@ def shows_key(text: str, key: bytes) -> bool:
 
 
 @EVERY
-def test_what_is_printed_shows_no_part_of_a_key(pair: IssuedPair) -> None:
+def test_representations_contain_no_part_of_a_key(pair: IssuedPair) -> None:
     assert shows_key(pair.key.decode(), pair.key)
-    told = [repr(pair), str(pair), repr(read_authority(pair.data)), repr(as_issuer(pair))]
-    for text in told:
+    printed = [repr(pair), str(pair), repr(read_authority(pair.data)), repr(as_issuer(pair))]
+    for text in printed:
         assert "PRIVATE KEY" not in text
         assert not shows_key(text, pair.key)

@@ -32,7 +32,7 @@ def secret(**changes: bytes | None) -> dict[str, bytes]:
     return {key: value for key, value in data.items() if value is not None}
 
 
-def test_a_secret_that_does_not_exist_is_a_fact() -> None:
+def test_a_missing_secret_is_a_fact() -> None:
     assert read_pair("web-server-tls", None) == PairFacts(secret="web-server-tls", exists=False)
 
 
@@ -78,7 +78,7 @@ def test_the_fingerprint_of_a_pair_changes_with_its_certificate() -> None:
         ("DSA", "DSA 2048"),
     ],
 )
-def test_key_types_have_names_that_people_know(kind: str, named: str) -> None:
+def test_key_types_have_familiar_names(kind: str, named: str) -> None:
     pair = read_pair("a", self_signed(key=kind).secret)
     assert pair.leaf is not None
     assert pair.leaf.key_type == named
@@ -86,7 +86,7 @@ def test_key_types_have_names_that_people_know(kind: str, named: str) -> None:
 
 
 def unknown_algorithm(pair: Pair) -> bytes:
-    """The certificate with a public key of an algorithm that nobody knows."""
+    """The certificate with a public key of an unknown algorithm."""
     encoded = pair.certificate.public_bytes(serialization.Encoding.DER)
     curve = bytes.fromhex("06082a8648ce3d030107")
     return encoded.replace(curve, bytes.fromhex("06082a8648ce3d03017f"))
@@ -155,7 +155,7 @@ PROBLEMS = [
 @pytest.mark.parametrize(
     ("data", "problem"), [row[1:] for row in PROBLEMS], ids=[row[0] for row in PROBLEMS]
 )
-def test_the_problem_is_told_of(data: Mapping[str, bytes], problem: str) -> None:
+def test_the_problem_is_reported_for(data: Mapping[str, bytes], problem: str) -> None:
     pair = read_pair("a", data)
     assert pair.exists
     assert pair.problem is not None
@@ -169,7 +169,7 @@ def test_a_key_of_another_certificate_does_not_match() -> None:
     assert not pair.key_matches
 
 
-def test_a_key_after_its_parameters_is_found_as_openssl_writes_it() -> None:
+def test_a_key_after_its_parameters_is_found() -> None:
     traditional = PAIR.key_object.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.TraditionalOpenSSL,
@@ -209,14 +209,14 @@ def test_an_rsa_key_whose_parts_do_not_belong_together_is_refused_as_go_does() -
     assert "unreadable" in pair.problem
 
 
-def test_an_unreadable_authority_is_left_out() -> None:
+def test_an_unreadable_authority_is_skipped() -> None:
     pair = read_pair("a", secret(ca_crt=BROKEN + PAIR.authority))
     assert pair.problem is None
     assert [c.subject for c in pair.authorities] == ["CN=intermediate"]
     assert read_pair("a", secret(ca_crt=b"\xff" * 2_000_000)).authorities == ()
 
 
-def test_what_lies_around_the_blocks_does_not_matter() -> None:
+def test_text_around_the_blocks_is_ignored() -> None:
     noise = "# Főtanúsítvány\n".encode()
     block = PAIR.leaf.replace(b"\n", b"\r\n")
     assert len(read_certificates(noise + block + OTHER.key + noise + OTHER.leaf)) == 2
@@ -224,7 +224,7 @@ def test_what_lies_around_the_blocks_does_not_matter() -> None:
     assert read_certificates(headed) == (), "Go skips blocks with headers"
 
 
-def test_the_blocks_of_a_file_show_nothing_of_what_they_hold() -> None:
+def test_the_representation_of_a_block_hides_its_content() -> None:
     assert repr(list(pem.blocks(PAIR.key))) == "[Block(label='PRIVATE KEY')]"
 
 
@@ -262,10 +262,10 @@ def shows_key(text: str, pair: Pair) -> bool:
 
 
 @pytest.mark.parametrize("data", [row[1] for row in PROBLEMS], ids=[row[0] for row in PROBLEMS])
-def test_no_byte_of_a_key_is_in_what_is_told(data: Mapping[str, bytes]) -> None:
-    told = repr(read_pair("a", data))
-    assert not shows_key(told, PAIR)
-    assert "PRIVATE KEY" not in told
+def test_no_byte_of_a_key_is_in_a_message(data: Mapping[str, bytes]) -> None:
+    printed = repr(read_pair("a", data))
+    assert not shows_key(printed, PAIR)
+    assert "PRIVATE KEY" not in printed
 
 
 def test_no_byte_of_a_key_is_in_an_exception() -> None:
@@ -281,14 +281,14 @@ ANYTHING = st.binary(max_size=400) | st.sampled_from([PAIR.chain, PAIR.key, BROK
 
 
 @given(st.dictionaries(st.sampled_from(["tls.crt", "tls.key", "ca.crt"]), ANYTHING))
-def test_no_content_is_too_strange_to_be_read(data: dict[str, bytes]) -> None:
+def test_any_content_is_read_without_an_error(data: dict[str, bytes]) -> None:
     pair = read_pair("a", data)
     assert pair.exists
     assert (pair.problem is None) == bool(pair.chain)
 
 
 @given(st.data())
-def test_no_damaged_certificate_is_too_strange_to_be_read(data: st.DataObject) -> None:
+def test_any_damaged_certificate_is_read_without_an_error(data: st.DataObject) -> None:
     damaged = bytearray(ENCODED)
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, len(damaged) - 1))
@@ -299,7 +299,7 @@ def test_no_damaged_certificate_is_too_strange_to_be_read(data: st.DataObject) -
 
 
 @given(st.data())
-def test_no_damaged_key_is_too_strange_to_be_read(data: st.DataObject) -> None:
+def test_any_damaged_key_is_read_without_an_error(data: st.DataObject) -> None:
     key = PAIR.key_object.private_bytes(
         serialization.Encoding.DER,
         serialization.PrivateFormat.PKCS8,
@@ -311,7 +311,7 @@ def test_no_damaged_key_is_too_strange_to_be_read(data: st.DataObject) -> None:
     read_pair("a", secret(tls_key=armour(bytes(damaged), "PRIVATE KEY")))
 
 
-def test_a_certificate_that_cryptography_finds_too_odd_is_a_problem_not_an_error() -> None:
+def test_a_certificate_that_cryptography_rejects_is_a_problem_not_an_error() -> None:
     strange = self_signed(starts=timedelta(days=-1)).certificate
     version = bytes.fromhex("a003020102")
     odd = strange.public_bytes(serialization.Encoding.DER).replace(

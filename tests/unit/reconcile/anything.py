@@ -1,4 +1,4 @@
-"""JSON that no author would write, and where to put it."""
+"""JSON that no author would write, and the places for it."""
 
 import json
 import sys
@@ -99,7 +99,7 @@ def as_deep_as_the_operator() -> Iterator[None]:
 
 
 def replace(body: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
-    """Put a value where a path leads, as far as it does."""
+    """Set a value at a path, as far as the path exists."""
     here: Any = body
     for part in path[:-1]:
         there = here.get(part) if isinstance(here, dict) else here[part] if here else None

@@ -1,4 +1,4 @@
-"""CloudNativePG's own pod in memory: rolled when its template changes, started behind the gate."""
+"""CloudNativePG's own pod in memory: rolled when its template changes, started after the gate."""
 
 import json
 from datetime import timedelta
@@ -22,15 +22,15 @@ MISSING = HandshakeOutcome(Reason.SOCKET_MISSING, "The plugin did not open the s
 
 
 class HostingWorld(World):
-    """A world whose CloudNativePG has pods: one, and a second while it rolls."""
+    """A world whose CloudNativePG has pods: one, and two during a rollout."""
 
     crashing: set[str]
-    """Images whose containers end at once."""
+    """Images whose containers exit at once."""
     outcomes: dict[str, HandshakeOutcome]
-    """What the gate finds, by CNPG-I names; else the plugin answers."""
+    """The gate's verdicts by CNPG-I names; other plugins answer."""
 
     def install_cnpg(self, version: str) -> None:
-        """Put CloudNativePG there as its manifest has it, and its first pod with the Lease."""
+        """Install CloudNativePG as in its manifest, with its first pod as the leader."""
         self.crashing, self.outcomes, self.made = set(), {}, 0
         self.client.put(kinds.DEPLOYMENT, {**deployment(), "status": {}})
         self.client.the(kinds.DEPLOYMENT, CNPG)["metadata"]["generation"] = 1
@@ -39,7 +39,7 @@ class HostingWorld(World):
             self._roll()
 
     def run(self) -> None:
-        """Bring the pods of plugins up, and CloudNativePG's a step further."""
+        """Start the pods of plugins, and advance CloudNativePG's by one step."""
         super().run()
         self._roll()
 
@@ -55,7 +55,7 @@ class HostingWorld(World):
         return sorted(found, key=lambda pod: int(pod["metadata"]["name"].partition("-")[2]))
 
     def _roll(self) -> None:
-        """Start a pod of the template as it is; end the others once it is ready."""
+        """Start a pod of the present template; end the others once it is ready."""
         template, wanted = self.live["spec"]["template"], self.live["spec"]["replicas"]
         made_for = json.dumps(template)
         fresh = [pod for pod in self.pods if pod["made_for"] == made_for]
@@ -69,7 +69,7 @@ class HostingWorld(World):
             if stale or not wanted:
                 del self.client.objects["Pod", NAMESPACE, pod["metadata"]["name"]]
         self._lead()
-        self._tell(len(fresh))
+        self._update_status(len(fresh))
 
     def _make(self, template: dict[str, Any]) -> dict[str, Any]:
         self.made += 1
@@ -85,7 +85,7 @@ class HostingWorld(World):
         )
 
     def _start(self, pod: dict[str, Any]) -> None:
-        """Start the init containers in order, as far as they let each other; then the manager."""
+        """Start the init containers in order, until one blocks; then the manager."""
         if _is_ready(pod) or pod["status"].get("started"):
             pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
             return
@@ -112,15 +112,15 @@ class HostingWorld(World):
         return {"terminated": {"exitCode": 0, "message": message, "finishedAt": now}}
 
     def _lead(self) -> None:
-        """Hand the Lease to the newest pod that is ready, where its holder is gone."""
+        """Give the Lease to the newest ready pod, if its holder is gone."""
         ready = [pod["metadata"]["name"] for pod in self.pods if _is_ready(pod)]
         lease = self.client.the(kinds.LEASE, names.cnpg.LEASE)["spec"]
         if str(lease.get("holderIdentity", "")).partition("_")[0] not in ready:
             lease["holderIdentity"] = f"{ready[-1]}_x" if ready else ""
             lease["acquireTime"] = format_time(self._clock())
 
-    def _tell(self, updated: int) -> None:
-        """Say in the Deployment's status how far it is."""
+    def _update_status(self, updated: int) -> None:
+        """Update the Deployment's status."""
         ready = sum(_is_ready(pod) for pod in self.pods)
         self.live["status"] = {
             "observedGeneration": self.live["metadata"]["generation"],
@@ -130,8 +130,8 @@ class HostingWorld(World):
             "unavailableReplicas": len(self.pods) - ready,
         }
 
-    def start_anew(self, plugin: str) -> None:
-        """Let the kubelet start a sidecar of the newest pod again."""
+    def restart_sidecar(self, plugin: str) -> None:
+        """Restart a sidecar of the newest pod."""
         name = names.sidecars.container(plugin)
         for status in self.pods[-1]["status"]["initContainerStatuses"]:
             if status["name"] == name:
@@ -139,17 +139,17 @@ class HostingWorld(World):
                 status["restartCount"] = 1
 
     def replace_deployment(self) -> None:
-        """Put the Deployment back to what its manifest says, as `kubectl replace` does."""
+        """Replace the Deployment with its manifest, as `kubectl replace` does."""
         self.live["spec"] = deployment()["spec"]
         self.live["metadata"]["generation"] += 1
 
 
 class HostingStage(Stage):
-    """An operator beside a CloudNativePG that takes sidecars."""
+    """An operator and a CloudNativePG that accepts sidecars."""
 
     gate: Gate = GATE
     pace: Pace = Pace(cooldown=timedelta(0))
-    """No pause between two rolls, for what is not about it."""
+    """No pause between two rolls, for tests of other subjects."""
     world: HostingWorld
 
     def make_world(self, version: str) -> HostingWorld:
@@ -165,7 +165,7 @@ class HostingStage(Stage):
 
     @property
     def sidecars(self) -> dict[str, str]:
-        """The sidecars that CloudNativePG's Deployment holds."""
+        """The sidecars in CloudNativePG's Deployment."""
         return read_sidecars(self.template)
 
     @property
@@ -174,23 +174,23 @@ class HostingStage(Stage):
         return self.client.writes.count(f"Deployment {CNPG}")
 
     async def until(self, *plugins: str, seconds: float = 120) -> None:
-        """Let time pass until all of these are Ready; fail where they are not in the end."""
+        """Let time pass until all of these are Ready; fail if they do not become Ready."""
         plugins = plugins or ("hello",)
         end = self.clock().timestamp() + seconds
         while self.clock().timestamp() < end:
             await self.pass_by(2, *plugins)
             if all(self.state(name) == ("True", "Ready") for name in plugins):
                 return
-        told = {name: (self.state(name), self.message(name=name)) for name in plugins}
-        raise AssertionError(told)
+        reported = {name: (self.state(name), self.message(name=name)) for name in plugins}
+        raise AssertionError(reported)
 
     def state(self, name: str = "hello") -> tuple[str, str]:
-        """The condition Ready, empty where nothing was reported yet."""
+        """The condition Ready; empty if nothing was reported yet."""
         body = self.client.objects.get(("CNPGPlugin", NAMESPACE, name))
         return self.condition(name=name) if body and body.get("status") else ("", "")
 
     def record(self, name: str = "hello") -> dict[str, Any]:
-        """What the status remembers of a sidecar."""
+        """The record of a sidecar in the status."""
         found: dict[str, Any] = self.client.the(kinds.PLUGIN, name)["status"]["sidecar"]
         return found
 

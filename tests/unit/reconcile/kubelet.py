@@ -1,7 +1,7 @@
-"""The pods of plugins in memory: what their servers present, and whom they accept.
+"""The pods of plugins in memory: what their servers present, and which clients they accept.
 
-A Secret reaches a pod some time after it was changed, or when the pod is touched; whether the
-server takes notice is its own affair. Signatures are real: what would not verify does not here.
+A changed Secret reaches a pod after some time, or when the pod is annotated; the server may reload
+it or not. Signatures are real, so verification is, too.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Files = tuple[bytes, bytes]
 
 
 def _look_away() -> None:
-    """Nobody watches."""
+    """No watcher."""
 
 
 @dataclass
@@ -53,24 +53,24 @@ class Kubelet:
     client: FakeCluster
     clock: Clock
     lag: timedelta = timedelta(seconds=60)
-    """How long a changed Secret takes to reach a pod that nobody touches."""
+    """How long a changed Secret takes to reach a pod that is not annotated."""
     refreshes: bool = True
-    """Whether a pod that is touched gets its Secrets at once."""
+    """Whether an annotated pod gets its Secrets at once."""
     reloads: bool = True
-    """Whether servers take notice of changed files."""
+    """Whether servers reload changed files."""
     stuck: bool = False
-    """Whether servers present for ever what they presented first, even after a restart."""
+    """Whether servers always present their first certificate, even after a restart."""
     grace: timedelta = timedelta()
-    """For how long a pod that is replaced still receives calls beside its successor."""
+    """How long a replaced pod still receives calls beside its successor."""
     follows: Callable[[], None] = _look_away
-    """Called whenever pods have been brought up to date."""
+    """Called whenever pods were updated."""
     pods: dict[str, Pod] = field(default_factory=dict)
     started: list[str] = field(default_factory=list)
-    """Plugins of all pods that ever started."""
+    """The plugins of all pods that were ever started."""
     _first: dict[str, Files] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Start, end and update pods, as Deployments and Secrets are now."""
+        """Start, end and update pods according to Deployments and Secrets."""
         wanted = {
             body["metadata"]["name"]: body
             for (kind, _, _), body in self.client.objects.items()
@@ -131,11 +131,11 @@ class Kubelet:
         if pod.ends is not None:
             return
         live = self.client.the(kinds.POD, pod.name)["metadata"]
-        told = live.get("annotations", {}).get(names.annotations.REFRESHED, "")
-        touched = self.refreshes and told != pod.refreshed
+        announced = live.get("annotations", {}).get(names.annotations.REFRESHED, "")
+        touched = self.refreshes and announced != pod.refreshed
         if touched or self.clock() - pod.synced >= self.lag:
             pod.files = self._read(json.loads(pod.template)) or pod.files
-            pod.synced, pod.refreshed = self.clock(), told
+            pod.synced, pod.refreshed = self.clock(), announced
         if self.reloads and not self.stuck:
             pod.loaded = pod.files
 
@@ -150,13 +150,13 @@ class Kubelet:
         return server["tls.crt"], trust[client["items"][0]["key"]]
 
     def answer(self, endpoint: Endpoint, material: Material) -> HandshakeOutcome:
-        """Shake hands as CloudNativePG would, at a Service or at a pod."""
+        """Perform a handshake as CloudNativePG would, with a Service or a pod."""
         service = self.client.objects.get(("Service", NAMESPACE, endpoint.host.partition(".")[0]))
         plugin = service["spec"]["selector"][names.labels.PLUGIN] if service else ""
         found = [p for p in self.pods.values() if endpoint.host == p.address or plugin == p.plugin]
         if not found:
             return HandshakeOutcome(Reason.UNREACHABLE, "there is no pod")
-        # Most calls go to the newest pod; those that still go to its predecessor are `complain`'s.
+        # Most calls go to the newest pod; `complain` covers those to its predecessor.
         return self._shake(found[-1], endpoint, material)
 
     def _shake(self, pod: Pod, endpoint: Endpoint, material: Material) -> HandshakeOutcome:
@@ -171,18 +171,18 @@ class Kubelet:
         return HandshakeOutcome(Reason.IDENTIFIED, "answered", identity, fingerprint(server))
 
     def complain(self) -> None:
-        """Fail where CloudNativePG, as it was told last, could not talk to every pod."""
+        """Fail if CloudNativePG, with the last announcement, could not call every pod."""
         for (kind, _, name), body in self.client.objects.items():
             metadata = body["metadata"]
             if kind != "Service" or names.cnpg.PLUGIN_NAME not in metadata["labels"]:
                 continue
-            told = metadata["annotations"]
-            trust = self.client.read(told[names.cnpg.SERVER_SECRET])
-            client = self.client.read(told[names.cnpg.CLIENT_SECRET])
+            announced = metadata["annotations"]
+            trust = self.client.read(announced[names.cnpg.SERVER_SECRET])
+            client = self.client.read(announced[names.cnpg.CLIENT_SECRET])
             material = Material(
                 trust.get("tls.crt", b""), client.get("tls.crt", b""), client.get("tls.key", b"")
             )
-            server_name = told.get(names.cnpg.SERVER_NAME, name)
+            server_name = announced.get(names.cnpg.SERVER_NAME, name)
             for pod in self.pods.values():
                 if pod.plugin == metadata["labels"][names.labels.PLUGIN]:
                     endpoint = Endpoint(pod.address, 9090, server_name, "")
@@ -204,7 +204,7 @@ def covers(certificates: bytes, name: str) -> bool:
 
 
 def verifies(presented: bytes, trusted: bytes, now: datetime) -> bool:
-    """Whether a chain is accepted: as in Go, any certificate of the pool is a root."""
+    """Whether a chain is accepted; as in Go, any certificate of the pool is a root."""
     if not presented or not trusted:
         return False
     leaf, *between = x509.load_pem_x509_certificates(presented)

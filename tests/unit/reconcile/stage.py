@@ -1,4 +1,4 @@
-"""An operator on a stage: a cluster in memory, and the controllers and pods around it."""
+"""A stage for the operator: a cluster in memory, with the controllers and pods around it."""
 
 import asyncio
 import json
@@ -37,12 +37,12 @@ from tests.unit.reconcile.kubelet import Kubelet
 from tests.unit.reconcile.world import NAMESPACE, Clock, World
 
 MOST_WAKES = 8
-"""Passes of the namespace that may follow one another before the world takes its turn."""
+"""Maximum consecutive passes of the namespace before the world acts."""
 
 
 @dataclass
 class FakeHandshaker:
-    """Answers as the pods would or as it is told, and counts how often it was asked."""
+    """Answers like the pods, or as a test sets it, and counts its calls."""
 
     kubelet: Kubelet
     outcome: HandshakeOutcome | None = None
@@ -66,9 +66,9 @@ class Stage:
 
     def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
         self.grants = Grants(cluster_roles=frozenset({"viewer"}), nudging=nudging)
-        """What the chart grants; read when the operator starts."""
+        """The chart's grants, which are read when the operator starts."""
         self.grant_prefix = ""
-        """Begins the names of the chart's ClusterRoles that each let one ClusterRole be bound."""
+        """Prefix of the chart's ClusterRoles that each allow binding one ClusterRole."""
         self.clock = Clock()
         self.client = FakeCluster()
         self.client.clock = self.clock
@@ -77,7 +77,7 @@ class Stage:
         self.handshaker = FakeHandshaker(self.kubelet)
         self.metrics = Metrics()
         self.lanes: Counter[Lane] = Counter()
-        """How often passes stepped aside, and what for."""
+        """How often passes gave up their slot, and for what."""
         self.woken: set[tuple[str, ...]] = set()
         """The passes that others have woken."""
         self.reconciler = self.operator()
@@ -86,7 +86,7 @@ class Stage:
         return World(self.client, self.clock, version)
 
     def operator(self) -> Reconciler:
-        """Start the operator anew: nothing but the cluster survives."""
+        """Restart the operator: only the cluster survives."""
         facts = FedFacts(self.client)
         reader = ClusterReader(self.client, facts, (NAMESPACE,), self.clock, self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
@@ -116,7 +116,7 @@ class Stage:
 
     @asynccontextmanager
     async def aside(self, lane: Lane) -> AsyncIterator[None]:
-        """Count what passes step aside for."""
+        """Count what passes give up their slot for."""
         self.lanes[lane] += 1
         yield
 
@@ -129,7 +129,7 @@ class Stage:
         live["metadata"]["generation"] += 1
 
     def ask_to_renew(self, kind: kinds.Kind = kinds.PLUGIN, name: str = "hello") -> None:
-        """Ask for new certificates, as a person does."""
+        """Request new certificates, as a user does."""
         annotations = self.client.the(kind, name)["metadata"].setdefault("annotations", {})
         annotations[names.annotations.RENEW] = self.clock().isoformat()
 
@@ -138,13 +138,13 @@ class Stage:
         metadata["deletionTimestamp"] = "2026-03-01T12:00:00Z"
 
     async def settle(self, name: str = "hello", passes: int = 12, seconds: float = 1) -> None:
-        """Let the operator and the world take turns."""
+        """Let the operator and the world act in turn."""
         for _ in range(passes):
             await self.visit(name)
             self.turn(seconds)
 
     def turn(self, seconds: float = 1) -> None:
-        """Let the world do what it does while time passes."""
+        """Let the world act while time passes."""
         self.world.issue()
         self.world.run()
         self.kubelet.run()
@@ -153,7 +153,7 @@ class Stage:
         self.kubelet.run()
 
     async def pass_by(self, seconds: float, *plugins: str) -> None:
-        """Let time go by; the operator comes back when it said so, and after its own writes."""
+        """Let time pass; the operator is requeued as it requested, and after its own writes."""
         end = self.clock() + timedelta(seconds=seconds)
         while self.clock() < end:
             before = len(self.client.writes)
@@ -163,9 +163,9 @@ class Stage:
             self.turn(min(1.0 if wrote else max(min(pauses), 5.0), left))
 
     async def visit(self, name: str = "hello") -> float | None:
-        """Run one pass of a plugin, and those that follow from it; what fails is left to the next.
+        """Run one pass of a plugin, and those that follow from it; failures are left to the next.
 
-        Gives when the plugin's last pass, or the namespace's, comes back.
+        Returns when the plugin, or the namespace, is requeued.
         """
         plugin, namespace = (NAMESPACE, name), (NAMESPACE,)
         after = await self.run_pass(plugin)
@@ -186,7 +186,7 @@ class Stage:
         self.woken.discard(key)
         requeue = await self.reconciler.reconcile(key)
         if isinstance(requeue.error, AssertionError):
-            # A watcher of the world complained during the pass, which takes it for its own error.
+            # A watcher of the world failed during the pass, which treats that as its own error.
             raise requeue.error
         return requeue.after if requeue.error is None else 0.0
 
@@ -209,7 +209,7 @@ class Stage:
 
     @property
     def announced(self) -> str:
-        """The client Secret that CloudNativePG was told of."""
+        """The announced client Secret."""
         return str(self.service()["annotations"][names.cnpg.CLIENT_SECRET])
 
     @property
@@ -233,7 +233,7 @@ class Stage:
         bodies = {name: self.client.read(name) for name in self.secrets()}
         return {name: self.leaf(name) for name, data in bodies.items() if "tls.key" in data}
 
-    def told(self) -> str:
-        """Everything but Secrets that anybody could read: objects and Events."""
+    def public_text(self) -> str:
+        """Everything outside Secrets that users could read: objects and Events."""
         public = [b for (kind, *_), b in self.client.objects.items() if kind != "Secret"]
         return json.dumps([public, self.client.events])

@@ -1,4 +1,4 @@
-"""Whatever stands in the cluster, a pass ends in a status; none ends in an exception."""
+"""Whatever the cluster contains, every pass ends with a status and none with an exception."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ READY: dict[str, tuple[Stage, list[tuple[Key, str]]]] = {}
 
 
 def restored(mode: str) -> Stage:
-    """The stage as it was when its plugin had become Ready, with a new operator."""
+    """The stage at the time when its plugin became Ready, with a new operator."""
     if mode not in READY:
         stage = settled(Stage() if mode == "Standalone" else HostingStage())
         READY[mode] = stage, [(k, json.dumps(b)) for k, b in stage.client.objects.items()]
@@ -72,7 +72,7 @@ async def passes(stage: Stage) -> None:
 
 
 def check(stage: Stage) -> None:
-    """The resource is gone, or says in bounded and printable words how it is."""
+    """The resource is gone, or its status is bounded and printable."""
     texts = [event["message"] for event in stage.client.events]
     body = stage.client.objects.get(("CNPGPlugin", NAMESPACE, "hello"))
     if body is not None:
@@ -80,7 +80,7 @@ def check(stage: Stage) -> None:
         conditions = status["conditions"]
         assert [c["type"] for c in conditions] == [*SUMMED_UP, Type.READY]
         assert {c["reason"] for c in conditions} <= set(Reason)
-        # What others have put into fields that no pass needed to write stays as they wrote it.
+        # Fields that no pass needed to write stay as others wrote them.
         written = stage.client.applied_status(body)
         assert len(json.dumps(written, ensure_ascii=False).encode()) < STATUS_LIMIT
         texts += all_texts(written)
@@ -166,7 +166,7 @@ def test_any_previous_status_is_replaced(
 
 @settings(QUICK, max_examples=examples(200))
 @given(MODES, st.sampled_from([*SPECS, *STATUSES]), JSON)
-def test_nothing_in_another_resource_disturbs_this_one(
+def test_any_content_of_another_resource_leaves_this_one_ready(
     mode: str, path: tuple[str | int, ...], value: Any
 ) -> None:
     stage = restored(mode)
@@ -297,7 +297,7 @@ REFUSALS = (
 
 
 class Refusing:
-    """Refuses one kind of request from now on, in the API server's words."""
+    """Refuses one kind of request from now on, with the API server's message."""
 
     def __init__(self, client: FakeCluster, verb: str, kind: str, error: Exception) -> None:
         self._client, self._verb = client, verb
@@ -345,6 +345,6 @@ def test_any_refusal_ends_in_a_status(
     check(stage)
 
 
-def test_the_stages_hold_what_the_tests_disturb() -> None:
+def test_the_stages_contain_what_the_tests_change() -> None:
     assert read_sidecars(restored("Sidecar").client.the(kinds.DEPLOYMENT, CNPG)["spec"]["template"])
     assert restored("Standalone").service()["labels"][names.cnpg.PLUGIN_NAME]

@@ -9,8 +9,8 @@ from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.certificates.chain import CHAINS
 from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.test_brought_secrets import BROUGHT, SELF_CLIENT, SELF_SERVER, bring
 from tests.unit.reconcile.test_failures import WORDS, failing
+from tests.unit.reconcile.test_user_secrets import SELF_CLIENT, SELF_SERVER, USER_SECRETS, bring
 from tests.unit.reconcile.world import NAMESPACE
 
 PROVIDERS = ["CertManager", "SelfManaged"]
@@ -115,7 +115,7 @@ async def test_a_refusal_is_told_by_those_who_need_the_chain(
     client = failing(stage)
     bring(stage, "my-server", SELF_SERVER)
     bring(stage, "my-client", SELF_CLIENT)
-    await ready(stage, **BROUGHT)
+    await ready(stage, **USER_SECRETS)
     client.failing, client.error = request_refused, error
     for name in ("one", "two"):
         stage.create(name, tls={"provider": provider})

@@ -1,4 +1,4 @@
-"""CloudNativePG is not rolled twice within five minutes, except to free it of what blocks it."""
+"""CloudNativePG is not rolled twice within five minutes, except to unblock it."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def stage() -> PatientStage:
     return PatientStage()
 
 
-async def test_a_second_change_of_a_sidecar_waits_and_says_so(stage: PatientStage) -> None:
+async def test_a_second_change_of_a_sidecar_waits_and_is_reported(stage: PatientStage) -> None:
     stage.create()
     await stage.until()
     stage.edit(args=["other"])
@@ -33,7 +33,7 @@ async def test_a_second_change_of_a_sidecar_waits_and_says_so(stage: PatientStag
     assert stage.state() == ("True", "Ready")
 
 
-async def test_another_process_knows_of_the_last_roll(stage: PatientStage) -> None:
+async def test_a_new_process_knows_the_last_roll(stage: PatientStage) -> None:
     stage.create()
     await stage.until()
     stage.reconciler = stage.operator()
@@ -43,7 +43,7 @@ async def test_another_process_knows_of_the_last_roll(stage: PatientStage) -> No
     assert stage.applies == 1
 
 
-async def test_the_last_sidecar_that_went_counts_as_well(stage: PatientStage) -> None:
+async def test_removing_the_last_sidecar_counts_as_a_roll(stage: PatientStage) -> None:
     stage.create()
     await stage.until()
     await stage.pass_by(300)
@@ -58,7 +58,7 @@ async def test_the_last_sidecar_that_went_counts_as_well(stage: PatientStage) ->
     assert stage.sidecars.keys() == {"other"}
 
 
-async def test_what_keeps_cloudnativepg_from_starting_goes_at_once(stage: PatientStage) -> None:
+async def test_a_blocking_sidecar_is_removed_at_once(stage: PatientStage) -> None:
     stage.world.crashing.add(BAD)
     stage.create(image=BAD)
     await stage.pass_by(120)
@@ -67,7 +67,7 @@ async def test_what_keeps_cloudnativepg_from_starting_goes_at_once(stage: Patien
     assert stage.sidecars == {}
 
 
-async def test_without_a_pod_nothing_waits(stage: PatientStage) -> None:
+async def test_nothing_waits_without_a_pod(stage: PatientStage) -> None:
     stage.create()
     await stage.until()
     stage.world.live["spec"]["replicas"] = 0

@@ -1,4 +1,4 @@
-"""A deletion is the same for every resource, whatever its spec has become."""
+"""A deletion is the same for every resource, whatever its spec."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ UNPARSABLE: list[dict[str, Any]] = [
 
 
 def made(stage: Stage) -> set[str]:
-    """What the operator made that no owner reference removes, and what it published."""
+    """Objects without an owner reference that the operator created, and what it published."""
     found = set()
     for (kind, _, name), body in stage.client.objects.items():
         labels = body["metadata"].get("labels") or {}
@@ -77,7 +77,7 @@ async def test_a_spec_that_cannot_be_parsed_leaves_nothing_behind(
     assert made(stage) == before
 
 
-async def test_a_service_of_another_name_is_found_by_its_labels() -> None:
+async def test_a_service_with_another_name_is_found_by_its_labels() -> None:
     stage = Stage()
     stage.create(service={"name": "other"})
     await stage.settle()
@@ -103,7 +103,7 @@ async def test_another_owners_service_stays() -> None:
 
 
 @pytest.mark.parametrize("becomes", UNPARSABLE, ids=lambda value: next(iter(value)))
-async def test_a_sidecar_whose_spec_cannot_be_parsed_is_taken_out(becomes: dict[str, Any]) -> None:
+async def test_a_sidecar_whose_spec_cannot_be_parsed_is_removed(becomes: dict[str, Any]) -> None:
     stage = HostingStage()
     before = str(stage.client.the(kinds.DEPLOYMENT, CNPG)["spec"]["template"])
     stage.create()
@@ -112,12 +112,12 @@ async def test_a_sidecar_whose_spec_cannot_be_parsed_is_taken_out(becomes: dict[
     stage.edit(**becomes)
     stage.delete()
     await stage.pass_by(30)
-    waiting, held = stage.condition("Accepted"), stage.sidecars
+    waiting, sidecars = stage.condition("Accepted"), stage.sidecars
     del stage.client.objects["Cluster", "app", "db"]
     await stage.pass_by(120)
 
     assert waiting == ("False", "InUse")
-    assert held.keys() == {"hello"}
+    assert sidecars.keys() == {"hello"}
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
     assert names.annotations.SIDECARS not in before
     assert stage.sidecars == {}

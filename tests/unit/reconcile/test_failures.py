@@ -1,4 +1,4 @@
-"""An error is told of where it happened; everything else of the status stays."""
+"""An error is reported by the condition where it happened; the rest of the status stays."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import SUMMED_UP, Type
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.reconcile.failures import PATIENCE
+from cnpg_plugin_operator.reconcile.failures import REPORT_AFTER
 from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.reconcile.hosting import CNPG, HostingStage
 from tests.unit.reconcile.stage import Stage
@@ -17,7 +17,7 @@ WORDS = "Deployment cnpg-system/hello: the API server's own words"
 
 
 class FailingClient(FakeCluster):
-    """Fails one kind of request as long as it is told to."""
+    """Fails one kind of request while it is configured to."""
 
     failing: tuple[str, str] | None = None
     """Verb and kind."""
@@ -50,7 +50,7 @@ class FailingClient(FakeCluster):
 
 
 def failing(stage: Stage) -> FailingClient:
-    """Make the stage's client one that can fail."""
+    """Replace the stage's client by one that can fail."""
     stage.client.__class__ = FailingClient
     assert isinstance(stage.client, FailingClient)
     return stage.client
@@ -85,7 +85,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("error", "reason"), REFUSALS)
-async def test_a_refusal_turns_its_stage_at_once_and_no_other(
+async def test_a_refusal_fails_only_its_own_stage_and_at_once(
     error: Exception, reason: str
 ) -> None:
     stage, client = await ready()
@@ -101,7 +101,7 @@ async def test_a_refusal_turns_its_stage_at_once_and_no_other(
     assert stage.client.the(kinds.PLUGIN, "hello")["status"]["cnpg"] == registered
 
 
-async def test_conditions_that_are_kept_speak_of_the_generation_they_were_found_for() -> None:
+async def test_kept_conditions_keep_their_generation() -> None:
     stage, client = await ready()
     client.failing, client.error = ("apply", "Deployment"), errors.ForbiddenError(WORDS)
     stage.edit(image="example.org/hello:2")
@@ -116,12 +116,12 @@ async def test_conditions_that_are_kept_speak_of_the_generation_they_were_found_
 
 
 @pytest.mark.parametrize("error", FAILURES)
-async def test_what_fails_for_good_is_told_after_a_few_tries(error: Exception) -> None:
+async def test_a_permanent_failure_is_reported_after_a_few_attempts(error: Exception) -> None:
     stage, client = await ready()
     client.failing, client.error = ("apply", "Deployment"), error
     stage.edit(image="example.org/hello:2")
     before = stage.client.the(kinds.PLUGIN, "hello")["status"]
-    for _ in range(PATIENCE - 1):
+    for _ in range(REPORT_AFTER - 1):
         await stage.visit()
     untold = stage.client.the(kinds.PLUGIN, "hello")["status"]
     await stage.visit()
@@ -136,7 +136,7 @@ async def test_what_fails_for_good_is_told_after_a_few_tries(error: Exception) -
 
 
 @pytest.mark.parametrize("error", FAILURES)
-async def test_what_fails_for_good_is_told_on_a_new_resource(error: Exception) -> None:
+async def test_a_permanent_failure_is_reported_on_a_new_resource(error: Exception) -> None:
     stage = Stage()
     client = failing(stage)
     client.failing, client.error = ("apply", "Deployment"), error
@@ -148,9 +148,9 @@ async def test_what_fails_for_good_is_told_on_a_new_resource(error: Exception) -
     assert stage.condition("Registered") == ("Unknown", "NotYetReported")
 
 
-async def test_tries_that_succeed_in_between_are_not_counted() -> None:
+async def test_a_success_resets_the_count_of_failures() -> None:
     stage, client = await ready()
-    for _ in range(PATIENCE):
+    for _ in range(REPORT_AFTER):
         client.failing = ("list", "Pod")
         await stage.visit()
         client.failing = None
@@ -160,17 +160,17 @@ async def test_tries_that_succeed_in_between_are_not_counted() -> None:
 
 
 READS = [
-    ("Pod", Type.AVAILABLE, PATIENCE),
-    ("Cluster", Type.REGISTERED, PATIENCE),
-    ("Event", Type.REGISTERED, PATIENCE),
+    ("Pod", Type.AVAILABLE, REPORT_AFTER),
+    ("Cluster", Type.REGISTERED, REPORT_AFTER),
+    ("Event", Type.REGISTERED, REPORT_AFTER),
     # The namespace's pass reads it, after that of the plugin.
-    ("Issuer", Type.CERTIFICATES_READY, PATIENCE + 1),
-    ("CNPGPlugin", Type.ACCEPTED, PATIENCE),
+    ("Issuer", Type.CERTIFICATES_READY, REPORT_AFTER + 1),
+    ("CNPGPlugin", Type.ACCEPTED, REPORT_AFTER),
 ]
 
 
 @pytest.mark.parametrize(("kind", "condition", "visits"), READS)
-async def test_a_read_that_fails_is_told_by_what_depends_on_it(
+async def test_a_failed_read_is_reported_by_the_condition_that_needs_it(
     kind: str, condition: Type, visits: int
 ) -> None:
     stage, client = await ready()
@@ -186,7 +186,7 @@ async def test_a_read_that_fails_is_told_by_what_depends_on_it(
     assert stage.condition()[0] == "False"
 
 
-async def test_a_read_that_fails_for_a_new_resource_is_what_ready_tells() -> None:
+async def test_ready_reports_a_failed_read_of_a_new_resource() -> None:
     stage = Stage()
     client = failing(stage)
     client.unknown = {"Cluster": errors.UnavailableError(WORDS)}
@@ -197,17 +197,17 @@ async def test_a_read_that_fails_for_a_new_resource_is_what_ready_tells() -> Non
     assert WORDS in stage.message()
 
 
-async def test_an_unexpected_error_is_told_without_the_values_it_names() -> None:
+async def test_an_unexpected_error_is_reported_without_the_values_it_names() -> None:
     stage, client = await ready()
     client.failing, client.error = ("list", "Pod"), ValueError("swordfish")
     await stage.visit()
 
     assert stage.condition("Accepted") == ("False", "InternalError")
     assert "ValueError" in stage.message()
-    assert "swordfish" not in stage.told()
+    assert "swordfish" not in stage.public_text()
 
 
-async def test_an_event_that_is_refused_costs_nothing_else() -> None:
+async def test_a_refused_event_affects_nothing_else() -> None:
     stage = Stage()
     client = failing(stage)
     client.failing, client.error = ("create", "Event"), errors.ForbiddenError(WORDS)
@@ -219,7 +219,7 @@ async def test_an_event_that_is_refused_costs_nothing_else() -> None:
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_a_deletion_says_what_is_refused_and_goes_on_by_itself() -> None:
+async def test_a_deletion_reports_what_is_refused_and_continues_by_itself() -> None:
     stage, client = await ready()
     client.failing, client.error = ("delete", "Service"), errors.ForbiddenError(WORDS)
     stage.delete()
@@ -233,7 +233,7 @@ async def test_a_deletion_says_what_is_refused_and_goes_on_by_itself() -> None:
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
 
 
-async def test_a_deletion_of_a_sidecar_that_is_refused_goes_on_by_itself() -> None:
+async def test_a_refused_deletion_of_a_sidecar_continues_by_itself() -> None:
     stage = HostingStage()
     client = failing(stage)
     stage.create()
@@ -251,7 +251,7 @@ async def test_a_deletion_of_a_sidecar_that_is_refused_goes_on_by_itself() -> No
     assert stage.sidecars == {}
 
 
-async def test_a_single_wrong_answer_does_not_end_the_work_on_a_resource() -> None:
+async def test_a_single_wrong_answer_does_not_end_the_loop_of_a_resource() -> None:
     stage, client = await ready()
     client.failing, client.error = ("get", "CNPGPlugin"), errors.NotFoundError(WORDS)
     wrong = await stage.reconciler.reconcile((NAMESPACE, "hello"))
@@ -263,7 +263,7 @@ async def test_a_single_wrong_answer_does_not_end_the_work_on_a_resource() -> No
     assert gone.after is None
 
 
-async def test_a_sidecar_whose_finalizer_was_removed_by_hand_is_taken_out() -> None:
+async def test_a_sidecar_whose_finalizer_was_removed_by_hand_is_removed() -> None:
     stage = HostingStage()
     stage.create()
     await stage.until()
@@ -274,8 +274,8 @@ async def test_a_sidecar_whose_finalizer_was_removed_by_hand_is_taken_out() -> N
     assert names.annotations.SIDECARS not in str(stage.client.the(kinds.DEPLOYMENT, CNPG)["spec"])
 
 
-async def test_a_sidecar_that_was_orphaned_while_no_operator_ran_is_taken_out() -> None:
-    """There may be no resource in its namespace, and so no pass of a plugin."""
+async def test_a_sidecar_orphaned_while_no_operator_ran_is_removed() -> None:
+    """There may be no resource in its namespace, hence no pass of a plugin."""
     stage = HostingStage()
     stage.create()
     await stage.until()

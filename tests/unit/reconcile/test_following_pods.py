@@ -1,4 +1,4 @@
-"""Pods and renewed certificates: told at once, waited for, restarted once."""
+"""Pods and renewed certificates: annotated at once, given time, restarted once."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ MINUTE = 60.0
 
 @pytest.fixture
 def stage() -> Stage:
-    """A cluster whose CloudNativePG never fails to talk to a plugin."""
+    """A cluster whose CloudNativePG must never fail to call a plugin."""
     made = Stage()
     made.client.missing = {"Issuer", "Certificate", "ClusterIssuer"}
     made.client.watch = made.kubelet.complain
@@ -39,14 +39,14 @@ def restarts(stage: Stage) -> int:
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
-async def test_pods_that_are_behind_are_told_once_each(stage: Stage, replicas: int) -> None:
+async def test_each_pod_that_is_behind_is_annotated_once(stage: Stage, replicas: int) -> None:
     stage.kubelet.reloads = False
     await renewed(stage, replicas)
     await stage.pass_by(SOON)
-    told = [write for write in stage.client.writes if write.startswith("patch Pod")]
+    touched_pods = [write for write in stage.client.writes if write.startswith("patch Pod")]
 
-    assert sorted(told) == sorted(f"patch Pod {name}" for name in stage.kubelet.pods)
-    assert len(told) == replicas
+    assert sorted(touched_pods) == sorted(f"patch Pod {name}" for name in stage.kubelet.pods)
+    assert len(touched_pods) == replicas
     assert restarts(stage) == 0
 
 
@@ -60,7 +60,7 @@ async def test_pods_that_reload_are_not_restarted(stage: Stage) -> None:
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_a_pod_that_was_told_presents_the_new_certificate_at_once(stage: Stage) -> None:
+async def test_an_annotated_pod_presents_the_new_certificate_at_once(stage: Stage) -> None:
     await renewed(stage)
     await stage.settle(passes=3)
 
@@ -70,9 +70,7 @@ async def test_a_pod_that_was_told_presents_the_new_certificate_at_once(stage: S
 
 
 @pytest.mark.parametrize("replicas", [1, 3])
-async def test_pods_that_do_not_reload_are_restarted_once_in_the_end(
-    stage: Stage, replicas: int
-) -> None:
+async def test_pods_that_do_not_reload_are_restarted_once(stage: Stage, replicas: int) -> None:
     stage.kubelet.reloads = False
     await renewed(stage, replicas)
     await stage.pass_by(SOON)
@@ -86,7 +84,7 @@ async def test_pods_that_do_not_reload_are_restarted_once_in_the_end(
     assert [e["reason"] for e in stage.client.events].count("RestartingPods") == 1
 
 
-async def test_a_pod_that_not_even_a_restart_helps_is_not_restarted_again(stage: Stage) -> None:
+async def test_a_pod_that_a_restart_does_not_help_is_not_restarted_again(stage: Stage) -> None:
     stage.kubelet.stuck = True
     await renewed(stage)
     await stage.pass_by(12 * MINUTE)
@@ -107,7 +105,7 @@ async def test_each_renewal_restarts_such_pods_once(stage: Stage) -> None:
     assert restarts(stage) == 2
 
 
-async def test_who_wants_restarts_gets_one_at_once(stage: Stage) -> None:
+async def test_reload_restart_restarts_pods_at_once(stage: Stage) -> None:
     stage.kubelet.reloads = False
     await renewed(stage, reload="Restart")
     await stage.pass_by(20)
@@ -119,7 +117,7 @@ async def test_who_wants_restarts_gets_one_at_once(stage: Stage) -> None:
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_who_wants_restarts_gets_none_without_a_renewal(stage: Stage) -> None:
+async def test_reload_restart_restarts_nothing_without_a_renewal(stage: Stage) -> None:
     await renewed(stage, reload="Restart")
     metadata = stage.client.the(kinds.PLUGIN, "hello")["metadata"]
     del metadata["annotations"][names.annotations.RENEW]
@@ -129,7 +127,7 @@ async def test_who_wants_restarts_gets_none_without_a_renewal(stage: Stage) -> N
     assert stage.client.writes == []
 
 
-async def test_who_wants_none_gets_none(stage: Stage) -> None:
+async def test_reload_none_restarts_nothing(stage: Stage) -> None:
     stage.kubelet.reloads = False
     await renewed(stage, reload="None")
     await stage.pass_by(12 * MINUTE)
@@ -163,7 +161,8 @@ async def test_a_change_of_the_reload_mode_alone_restarts_nothing(stage: Stage) 
 async def test_pods_that_do_not_reload_are_restarted_for_another_name(
     stage: Stage, spec: dict[str, Any]
 ) -> None:
-    # The former Service stays until CloudNativePG knows the new one, but is no name of the pods.
+    # The previous Service stays until CloudNativePG knows the new one, but the pods no longer have
+    # its name.
     stage.client.watch = lambda: None
     stage.kubelet.reloads = False
     stage.create(tls=OWN)
@@ -176,7 +175,7 @@ async def test_pods_that_do_not_reload_are_restarted_for_another_name(
 
 
 async def test_pods_that_do_not_reload_are_restarted_for_a_renewed_root(stage: Stage) -> None:
-    # Such pods refuse the renewed client until then: nobody can see whom they trust.
+    # Such pods refuse the renewed client until then: their trust cannot be observed.
     stage.client.watch = lambda: None
     stage.kubelet.reloads = False
     stage.create(tls=OWN)
@@ -193,12 +192,12 @@ async def test_pods_that_do_not_reload_are_restarted_for_another_issuer(stage: S
     stage.kubelet.reloads = False
     stage.create(tls=OWN)
     await stage.settle(passes=6)
-    former = stage.announced
+    previous = stage.announced
     stage.edit(tls={**OWN, "issuerScope": "Plugin"})
     await stage.pass_by(15 * MINUTE)
 
     assert stage.condition() == ("True", "Ready")
-    assert stage.announced != former
+    assert stage.announced != previous
     assert 2 <= len(stage.kubelet.started) <= 3
 
 

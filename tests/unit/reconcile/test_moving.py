@@ -1,4 +1,4 @@
-"""A plugin moves into CloudNativePG's pod: there is always one way to it, whatever happens."""
+"""A plugin moves into CloudNativePG's pod: it is always reachable in exactly one way."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def leading(stage: HostingStage) -> dict[str, Any] | None:
 
 
 class Registry:
-    """What each of CloudNativePG's leaders knows, as it would learn it."""
+    """What each of CloudNativePG's leaders knows."""
 
     def __init__(self, stage: HostingStage) -> None:
         self.stage, self.known, self.leader = stage, "", ""
@@ -51,7 +51,7 @@ class Registry:
         stage.client.watch = self.look
 
     def look(self) -> None:
-        """A new leader reads sockets, then Services; one that leads hears of each change."""
+        """A new leader reads sockets, then Services; a present leader sees each change."""
         pod = leading(self.stage)
         if pod is None:
             return
@@ -71,7 +71,7 @@ class Registry:
 
 
 async def move(stage: HostingStage, registry: Registry, seconds: float = 120) -> None:
-    """Let time pass, and CloudNativePG look at everything."""
+    """Let time pass, and let CloudNativePG read everything."""
     for _ in range(int(seconds)):
         await stage.visit()
         registry.look()
@@ -79,7 +79,7 @@ async def move(stage: HostingStage, registry: Registry, seconds: float = 120) ->
         registry.look()
 
 
-async def test_the_former_leader_goes_on_with_the_service_and_the_new_one_never_sees_it(
+async def test_the_previous_leader_keeps_the_service_and_the_new_one_never_sees_it(
     stage: HostingStage,
 ) -> None:
     registry = Registry(stage)
@@ -93,9 +93,9 @@ async def test_the_former_leader_goes_on_with_the_service_and_the_new_one_never_
     assert stage.applies == 1, "one roll is enough"
 
 
-# What a crash before the next write leaves behind is the same.
+# A crash before the next write leaves the same state.
 @pytest.mark.parametrize("write", range(10))
-async def test_a_crash_after_any_write_of_a_move_loses_nothing(
+async def test_a_crash_after_any_write_of_a_mode_change_loses_nothing(
     stage: HostingStage, write: int
 ) -> None:
     registry = Registry(stage)
@@ -113,7 +113,7 @@ async def test_a_crash_after_any_write_of_a_move_loses_nothing(
     assert stage.state() == ("True", "Ready")
 
 
-async def test_a_finalizer_that_cloudnativepg_would_never_take_off_goes_with_the_service(
+async def test_a_finalizer_that_cloudnativepg_would_never_remove_goes_with_the_service(
     stage: HostingStage,
 ) -> None:
     stage.client.the(kinds.SERVICE, "hello")["metadata"]["finalizers"] = [
@@ -125,7 +125,7 @@ async def test_a_finalizer_that_cloudnativepg_would_never_take_off_goes_with_the
     assert service(stage) is None
 
 
-async def test_a_service_under_another_name_is_left_in_the_same_way(stage: HostingStage) -> None:
+async def test_a_service_with_another_name_is_removed_in_the_same_way(stage: HostingStage) -> None:
     other = HostingStage()
     other.create(mode="Standalone", service={"name": "elsewhere"})
     await other.settle()
@@ -146,7 +146,7 @@ async def test_a_service_under_another_name_is_left_in_the_same_way(stage: Hosti
     assert ("Service", NAMESPACE, "elsewhere") not in other.client.objects
 
 
-async def test_the_label_comes_back_where_the_sidecar_is_taken_out(stage: HostingStage) -> None:
+async def test_the_label_is_restored_when_the_sidecar_is_removed(stage: HostingStage) -> None:
     stage.world.crashing.add(BAD)
     stage.edit(mode="Sidecar", image=BAD)
     await stage.pass_by(30)
@@ -159,7 +159,7 @@ async def test_the_label_comes_back_where_the_sidecar_is_taken_out(stage: Hostin
     assert ("Deployment", NAMESPACE, "hello") in stage.client.objects
 
 
-async def test_the_label_comes_back_where_the_socket_was_missing_and_goes_for_the_cure(
+async def test_the_label_is_restored_while_the_socket_is_missing_and_removed_for_the_restart(
     stage: HostingStage,
 ) -> None:
     registry = Registry(stage)
@@ -167,10 +167,10 @@ async def test_the_label_comes_back_where_the_socket_was_missing_and_goes_for_th
     stage.edit(mode="Sidecar")
     await move(stage, registry, 40)
     assert stage.state() == ("False", "SocketMissing")
-    assert is_seen(stage), "CloudNativePG goes on with the Service"
+    assert is_seen(stage), "CloudNativePG keeps using the Service"
 
     del stage.world.outcomes[PLUGIN]
-    stage.world.start_anew("hello")
+    stage.world.restart_sidecar("hello")
     await move(stage, registry, 120)
     assert stage.state() == ("True", "Ready")
     assert service(stage) is None
@@ -198,7 +198,7 @@ async def test_a_leader_that_saw_the_label_is_replaced_once(stage: HostingStage)
     assert names.annotations.RESTARTED_FOR in stage.template["metadata"]["annotations"]
 
 
-async def test_a_change_of_mind_before_the_roll_leaves_the_service_as_it_was(
+async def test_reverting_the_mode_before_the_roll_leaves_the_service_unchanged(
     stage: HostingStage,
 ) -> None:
     stage.edit(mode="Sidecar")

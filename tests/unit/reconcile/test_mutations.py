@@ -1,4 +1,4 @@
-"""What others put on a child, take off it, or write faster than it is restored."""
+"""What others add to a child, remove from it, or write faster than it is restored."""
 
 from copy import deepcopy
 from typing import Any
@@ -67,7 +67,7 @@ MUTATIONS = [
 
 
 def settled(body: dict[str, Any]) -> dict[str, Any]:
-    """An object without what the API server counts up."""
+    """An object without the counters of the API server."""
     kept = deepcopy(body)
     for field in ("resourceVersion", "managedFields", "generation", "creationTimestamp"):
         kept["metadata"].pop(field, None)
@@ -82,7 +82,7 @@ def settled(body: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kind", "change"), [row[1:] for row in MUTATIONS], ids=[row[0] for row in MUTATIONS]
 )
-async def test_what_others_change_is_restored_by_few_writes(
+async def test_edits_by_others_are_reverted_with_few_writes(
     stage: Stage, kind: Kind, change: dict[str, Any]
 ) -> None:
     before = settled(stage.client.the(kind, "hello"))
@@ -98,7 +98,7 @@ async def test_what_others_change_is_restored_by_few_writes(
     assert stage.client.writes == []
 
 
-async def test_what_others_add_under_their_own_keys_stays(stage: Stage) -> None:
+async def test_keys_that_others_add_are_kept(stage: Stage) -> None:
     mutate(stage.client.the(SERVICE, "hello"), annotations(**{"example.com__ours": "kept"}))
     await stage.settle(passes=3)
 
@@ -106,7 +106,7 @@ async def test_what_others_add_under_their_own_keys_stays(stage: Stage) -> None:
     assert stage.client.writes == []
 
 
-async def test_a_removal_that_another_writer_got_ahead_of_is_repeated(
+async def test_a_removal_that_conflicts_with_another_writer_is_repeated(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = stage.client.the(SERVICE, "hello")
@@ -125,7 +125,7 @@ async def test_a_removal_that_another_writer_got_ahead_of_is_repeated(
     assert "cnpg.io/later" not in stage.service()["annotations"]
 
 
-async def test_a_writer_that_never_gives_up_is_named_and_answered_ever_more_seldom(
+async def test_a_persistent_writer_is_named_and_answered_at_growing_intervals(
     stage: Stage,
 ) -> None:
     async def fight(seconds: int) -> int:
@@ -150,7 +150,7 @@ async def test_a_writer_that_never_gives_up_is_named_and_answered_ever_more_seld
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_what_a_resource_of_another_uid_left_is_not_taken_over() -> None:
+async def test_objects_of_a_resource_with_another_uid_are_not_adopted() -> None:
     stage = Stage()
     stage.create()
     await stage.settle()
@@ -165,7 +165,7 @@ async def test_what_a_resource_of_another_uid_left_is_not_taken_over() -> None:
     assert "a previous CNPGPlugin hello" in stage.message()
 
 
-async def test_a_deleted_resource_takes_what_lost_its_owner_with_it(stage: Stage) -> None:
+async def test_a_deletion_removes_objects_that_lost_their_owner(stage: Stage) -> None:
     for kind in (SERVICE, DEPLOYMENT):
         stage.client.the(kind, "hello")["metadata"]["ownerReferences"] = []
     stage.delete()
@@ -183,7 +183,7 @@ FUTURE = "2099-01-01T00:00:00Z"
     [names.annotations.ANNOUNCED_AT, names.annotations.CHANGED_AT],
     ids=["announced", "changed"],
 )
-async def test_a_time_of_the_future_on_the_service_is_replaced(stage: Stage, key: str) -> None:
+async def test_a_time_in_the_future_on_the_service_is_replaced(stage: Stage, key: str) -> None:
     mutate(stage.client.the(SERVICE, "hello"), {"metadata": {"annotations": {key: FUTURE}}})
     await stage.settle(passes=4)
 
@@ -191,7 +191,7 @@ async def test_a_time_of_the_future_on_the_service_is_replaced(stage: Stage, key
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_a_trust_that_changes_in_the_future_holds_no_certificate_up(stage: Stage) -> None:
+async def test_a_trust_time_in_the_future_delays_no_certificate(stage: Stage) -> None:
     secret = stage.client.the(kinds.SECRET, "hello-trust")
     secret["metadata"]["annotations"][names.annotations.TRUST_CHANGED] = FUTURE
     await stage.settle(passes=4)
@@ -201,7 +201,7 @@ async def test_a_trust_that_changes_in_the_future_holds_no_certificate_up(stage:
 
 
 @pytest.mark.parametrize("where", ["status", "CloudNativePG's Deployment"])
-async def test_a_restart_of_the_future_blocks_no_restart(where: str) -> None:
+async def test_a_restart_recorded_in_the_future_blocks_no_restart(where: str) -> None:
     stage = Stage()
     stage.create()
     await stage.settle()
@@ -221,7 +221,7 @@ async def test_a_restart_of_the_future_blocks_no_restart(where: str) -> None:
 
 
 def series(stage: Stage, metric: str) -> set[str]:
-    """What a metric tells of, by its last label."""
+    """The objects that a metric covers, by its last label."""
     registry = stage.metrics.registry
     return {
         sample.labels.get("role", "")
@@ -241,7 +241,7 @@ async def test_a_foreign_server_name_gets_no_certificate(stage: Stage) -> None:
     assert stage.leaf("hello-server-tls") == before
 
 
-async def test_the_metrics_of_certificates_end_with_them(stage: Stage) -> None:
+async def test_the_metrics_of_a_certificate_are_removed_with_it(stage: Stage) -> None:
     expiry = "cnpg_plugin_certificate_expiry_timestamp_seconds"
     assert series(stage, expiry) == {"server", "client"}
     del stage.client.the(kinds.PLUGIN, "hello")["status"]["certificates"]["client"]
@@ -255,7 +255,7 @@ async def test_the_metrics_of_certificates_end_with_them(stage: Stage) -> None:
     assert series(stage, "cnpg_plugin_ready") == set()
 
 
-async def test_a_key_of_another_kind_is_made_aside(stage: Stage) -> None:
+async def test_a_large_key_is_generated_without_a_slot(stage: Stage) -> None:
     stage.edit(tls={"provider": "SelfManaged", "privateKey": {"algorithm": "RSA"}})
     await stage.settle(passes=20)
 

@@ -27,7 +27,7 @@ async def test_a_resource_becomes_ready(stage: Stage) -> None:
     assert status["certificates"].keys() == {"server", "client"}
 
 
-async def test_a_quiet_pass_writes_nothing_and_asks_no_plugin(stage: Stage) -> None:
+async def test_a_quiet_pass_writes_nothing_and_calls_no_plugin(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     stage.client.writes.clear()
@@ -41,7 +41,7 @@ async def test_a_quiet_pass_writes_nothing_and_asks_no_plugin(stage: Stage) -> N
     assert after > 500
 
 
-async def test_a_new_process_asks_the_plugin_once_and_writes_nothing(stage: Stage) -> None:
+async def test_a_new_process_calls_the_plugin_once_and_writes_nothing(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     stage.client.writes.clear()
@@ -54,7 +54,7 @@ async def test_a_new_process_asks_the_plugin_once_and_writes_nothing(stage: Stag
     assert len(stage.handshaker.asked) == 1
 
 
-async def test_the_first_plugin_of_a_namespace_costs_fourteen_writes_at_most(stage: Stage) -> None:
+async def test_the_first_plugin_of_a_namespace_costs_at_most_fourteen_writes(stage: Stage) -> None:
     stage.create()
     await stage.settle()
 
@@ -83,7 +83,7 @@ async def test_a_working_plugin_keeps_its_label_while_it_fails(stage: Stage) -> 
     assert stage.service()["annotations"] == published["annotations"]
 
 
-async def test_a_failure_that_is_fixed_needs_no_help(stage: Stage) -> None:
+async def test_a_plugin_recovers_by_itself_once_its_failure_is_fixed(stage: Stage) -> None:
     stage.handshaker.outcome = HandshakeOutcome(Reason.CAPABILITY_FAILED, "WAL")
     stage.create()
     await stage.settle()
@@ -94,7 +94,9 @@ async def test_a_failure_that_is_fixed_needs_no_help(stage: Stage) -> None:
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_without_cert_manager_nothing_is_made_and_it_is_said(stage: Stage) -> None:
+async def test_without_cert_manager_nothing_is_created_and_the_status_says_why(
+    stage: Stage,
+) -> None:
     stage.client.missing = {"Issuer", "Certificate", "ClusterIssuer"}
     stage.create()
     await stage.settle(passes=3)
@@ -107,7 +109,7 @@ async def test_without_cert_manager_nothing_is_made_and_it_is_said(stage: Stage)
 
 
 @pytest.mark.parametrize("kind", [kinds.DEPLOYMENT, kinds.SERVICE, kinds.CERTIFICATE])
-async def test_a_deleted_child_comes_back(stage: Stage, kind: kinds.Kind) -> None:
+async def test_a_deleted_child_is_recreated(stage: Stage, kind: kinds.Kind) -> None:
     stage.create()
     await stage.settle()
     name = "hello-server-tls" if kind is kinds.CERTIFICATE else "hello"
@@ -118,7 +120,7 @@ async def test_a_deleted_child_comes_back(stage: Stage, kind: kinds.Kind) -> Non
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_an_edited_child_is_corrected(stage: Stage) -> None:
+async def test_an_edited_child_is_restored(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     stage.client.the(kinds.SERVICE, "hello")["spec"]["ports"][0]["port"] = 1
@@ -129,7 +131,7 @@ async def test_an_edited_child_is_corrected(stage: Stage) -> None:
     assert names.cnpg.PLUGIN_NAME in stage.service()["labels"]
 
 
-async def test_a_renamed_service_replaces_the_former_one(stage: Stage) -> None:
+async def test_a_renamed_service_replaces_the_previous_one(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     stage.edit(service={"name": "other"})
@@ -175,14 +177,14 @@ async def test_a_suspended_resource_is_left_alone(stage: Stage) -> None:
     assert containers["containers"][0]["image"] == "example.org/hello:1"
 
 
-async def test_a_spec_that_cannot_be_read_is_reported(stage: Stage) -> None:
+async def test_an_invalid_spec_is_reported(stage: Stage) -> None:
     stage.create(port="none")
     await stage.settle(passes=2)
 
     assert stage.condition("Accepted") == ("False", "InvalidSpec")
 
 
-async def test_a_new_image_is_announced_anew_once(stage: Stage) -> None:
+async def test_a_new_image_is_announced_once(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     before = stage.service()["annotations"][names.annotations.REVISION]
@@ -213,7 +215,7 @@ async def test_always_restarts_cloudnativepg_once_after_settling(stage: Stage) -
 
 
 @pytest.mark.parametrize(("trouble_for", "annotations"), [(20, 0), (100, 2)])
-async def test_a_restart_waits_for_a_plugin_that_is_late_but_not_for_one_that_is_broken(
+async def test_a_restart_waits_for_a_late_plugin_but_not_for_a_broken_one(
     stage: Stage, trouble_for: float, annotations: int
 ) -> None:
     stage.create("late", restartPolicy="Always")
@@ -240,7 +242,7 @@ async def test_if_needed_does_not_restart_cloudnativepg_1_30(stage: Stage) -> No
 
 @pytest.mark.parametrize("side", ["before", "after"])
 @pytest.mark.parametrize("write", range(14))
-async def test_a_crash_around_any_write_ends_where_no_crash_does(write: int, side: str) -> None:
+async def test_a_crash_around_any_write_does_not_change_the_result(write: int, side: str) -> None:
     reference, crashed = Stage(), Stage()
     reference.create()
     await reference.settle()
@@ -278,7 +280,7 @@ def own_objects(stage: Stage) -> list[tuple[str, str | None, str]]:
     ]
 
 
-async def test_a_plugin_in_use_waits_and_says_for_whom(stage: Stage) -> None:
+async def test_the_deletion_of_a_plugin_in_use_waits_and_names_the_clusters(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     use_plugin(stage)
@@ -305,7 +307,7 @@ async def test_unprotected_deletion_does_not_wait(stage: Stage) -> None:
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
 
 
-async def test_the_finalizer_of_a_cloudnativepg_that_is_gone_holds_nothing_up(stage: Stage) -> None:
+async def test_the_finalizer_of_a_missing_cloudnativepg_blocks_nothing(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     stage.client.the(kinds.SERVICE, "hello")["metadata"]["finalizers"] = [
@@ -322,7 +324,7 @@ async def test_the_finalizer_of_a_cloudnativepg_that_is_gone_holds_nothing_up(st
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
 
 
-async def test_a_resource_in_a_namespace_out_of_reach_is_told_where_it_belongs(
+async def test_a_resource_in_an_unmanaged_namespace_says_where_it_belongs(
     stage: Stage,
 ) -> None:
     body = resource()
@@ -336,7 +338,7 @@ async def test_a_resource_in_a_namespace_out_of_reach_is_told_where_it_belongs(
     assert stage.client.writes == ["CNPGPlugin hello/status"]
 
 
-async def test_passes_of_several_plugins_make_the_shared_chain_once(stage: Stage) -> None:
+async def test_passes_of_several_plugins_create_the_shared_chain_once(stage: Stage) -> None:
     for name in ("one", "two", "three"):
         stage.create(name)
     await asyncio.gather(*(stage.visit(name) for name in ("one", "two", "three")))

@@ -10,23 +10,23 @@ def after(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def test_a_set_that_stays_wanted_goes_on_waiting() -> None:
+def test_an_unchanged_set_keeps_waiting() -> None:
     pending = Pending()
-    pending.note(CNPG, "one", NOW)
+    pending.record(CNPG, "one", NOW)
 
-    assert pending.note(CNPG, "one", NOW + after(300)) == (NOW, NOW)
+    assert pending.record(CNPG, "one", NOW + after(300)) == (NOW, NOW)
 
 
-def test_a_set_that_changes_waits_since_its_change_and_no_longer_than_since_the_first() -> None:
+def test_each_change_of_a_set_extends_its_wait_up_to_the_maximum() -> None:
     pending = Pending()
-    pending.note(CNPG, "one", NOW)
+    pending.record(CNPG, "one", NOW)
 
-    assert pending.note(CNPG, "two", NOW + after(3)) == (NOW, NOW + after(3))
+    assert pending.record(CNPG, "two", NOW + after(3)) == (NOW, NOW + after(3))
 
 
-def test_what_was_settled_waits_from_its_next_change_on() -> None:
+def test_a_settled_set_waits_from_its_next_change() -> None:
     pending = Pending()
-    pending.note(CNPG, "one", NOW)
+    pending.record(CNPG, "one", NOW)
     pending.settle(CNPG)
 
-    assert pending.note(CNPG, "one", NOW + after(9)) == (NOW + after(9), NOW + after(9))
+    assert pending.record(CNPG, "one", NOW + after(9)) == (NOW + after(9), NOW + after(9))

@@ -13,7 +13,7 @@ from cnpg_plugin_operator.cluster.namespace import CNPGSnapshot
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGEvent, PluginStatusFacts
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.registration.restart import Action, RestartDecision
-from cnpg_plugin_operator.decide.registration.touch import REMEDY_TAKES
+from cnpg_plugin_operator.decide.registration.touch import TOUCH_GRACE
 from cnpg_plugin_operator.decide.workload.upgrade import UpgradeInput
 from cnpg_plugin_operator.decide.workload.workload import WorkloadInput
 from cnpg_plugin_operator.desired.service import build_service
@@ -228,7 +228,7 @@ def test_blocked_clusters_are_looked_at_again() -> None:
 
     assert plan.verdict is not None
     assert plan.verdict.is_true
-    assert NOW + REMEDY_TAKES in plan.looks
+    assert NOW + TOUCH_GRACE in plan.looks
 
 
 def test_a_plugin_that_needs_a_restart_says_what_it_waits_for() -> None:

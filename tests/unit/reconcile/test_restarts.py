@@ -1,4 +1,4 @@
-"""Restarts as passes make them: noted first, carried out once, whatever happens in between."""
+"""Restarts by passes: recorded first, carried out once, whatever happens in between."""
 
 import json
 from typing import Any
@@ -46,7 +46,7 @@ async def until_asked(stage: Stage) -> None:
     stage.clock.pass_by(15)
 
 
-async def test_a_restart_is_noted_before_it_is_asked_for() -> None:
+async def test_a_restart_is_recorded_before_it_is_requested() -> None:
     stage = Stage()
     stage.create(restartPolicy="Always")
     await until_asked(stage)
@@ -54,10 +54,10 @@ async def test_a_restart_is_noted_before_it_is_asked_for() -> None:
     await stage.visit()
 
     assert stage.client.writes[:2] == ["CNPGPlugin hello/status", "Deployment cnpg"]
-    noted = last_restart(stage)
-    assert noted["attempt"] == 1
-    assert noted["generation"] == 1
-    assert list(noted["revisions"]) == ["hello"]
+    recorded = last_restart(stage)
+    assert recorded["attempt"] == 1
+    assert recorded["generation"] == 1
+    assert list(recorded["revisions"]) == ["hello"]
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
@@ -85,7 +85,7 @@ async def test_an_operator_that_dies_around_any_write_of_a_restart_rolls_cnpg_on
     assert last_restart(stage)["attempt"] == 1
 
 
-async def test_a_restart_that_is_taken_back_twice_is_left_to_people() -> None:
+async def test_a_restart_reverted_twice_is_given_up() -> None:
     stage = Stage()
     stage.create(restartPolicy="Always")
     await until_asked(stage)
@@ -99,10 +99,10 @@ async def test_a_restart_that_is_taken_back_twice_is_left_to_people() -> None:
 
     assert stage.condition("Registered") == ("False", "RestartReverted")
     assert last_restart(stage)["attempt"] == 2
-    assert rolls(stage) == 1 + 2 * 2, "each was taken back by another change"
+    assert rolls(stage) == 1 + 2 * 2, "each was reverted by another change"
 
 
-async def test_the_note_of_one_resource_counts_for_all_of_its_namespace() -> None:
+async def test_the_record_of_one_resource_counts_for_its_namespace() -> None:
     stage = Stage()
     for name in ("hello", "other"):
         stage.create(name, restartPolicy="Always")
@@ -127,7 +127,7 @@ def let_olm_own_cnpg(stage: Stage) -> None:
     stage.client.the(kinds.POD, "cnpg-0")["metadata"]["labels"] = labels
 
 
-async def test_a_pod_that_must_not_be_deleted_under_olm_says_what_is_missing_until_it_may() -> None:
+async def test_a_forbidden_pod_deletion_under_olm_reports_the_missing_right() -> None:
     stage = Stage()
     let_olm_own_cnpg(stage)
     stage.client.undeletable.add(kinds.POD)
@@ -174,7 +174,7 @@ async def test_nothing_is_restarted_while_a_cluster_fails_over_unless_a_plugin_b
     assert "hello" in stage.restarted[names.annotations.RESTARTED_FOR]
 
 
-async def test_a_resource_that_is_published_since_long_does_not_cut_the_waiting_short() -> None:
+async def test_a_plugin_published_long_ago_does_not_shorten_the_wait() -> None:
     stage = Stage()
     stage.create("first")
     await stage.settle("first")
@@ -187,7 +187,7 @@ async def test_a_resource_that_is_published_since_long_does_not_cut_the_waiting_
 
 
 def use(stage: Stage, version: str = "1.0.0", **status: Any) -> None:
-    """Let a Cluster use the plugin that is older than everything else."""
+    """Let a Cluster use the plugin; it is older than everything else."""
     shown = {"name": "hello.example.org", "version": version, "capabilities": ["TYPE_WAL_SERVICE"]}
     stage.client.put(
         kinds.CLUSTER,
@@ -219,12 +219,12 @@ async def test_a_change_waits_for_approval_while_clusters_use_the_plugin() -> No
     stage.edit(image="example.org/hello:2", port=9443)
     await stage.settle()
     reason, message = available(stage)
-    held = image(stage)
+    before_approval = image(stage)
     token = message.rpartition("=")[2]
 
     assert reason == "AwaitingApproval"
     assert "image example.org/hello:1 becomes example.org/hello:2; 1 Cluster uses" in message
-    assert held == "example.org/hello:1"
+    assert before_approval == "example.org/hello:1"
     assert stage.client.the(kinds.SERVICE, "hello")["spec"] == service, "the port goes along"
 
     annotations = {names.annotations.APPROVE: token}
@@ -250,7 +250,7 @@ async def test_a_change_that_no_cluster_depends_on_is_made_at_once(policy: str) 
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_what_a_change_may_do_to_databases_is_told_before_it_is_made() -> None:
+async def test_an_event_warns_of_a_change_that_may_roll_databases() -> None:
     stage = Stage()
     stage.create()
     await stage.settle()
@@ -264,7 +264,7 @@ async def test_what_a_change_may_do_to_databases_is_told_before_it_is_made() -> 
     assert stage.client.writes.count("Event UpgradingPlugin") == 1
 
 
-async def test_clusters_that_show_a_former_version_are_counted_and_the_service_touched_once() -> (
+async def test_clusters_that_show_a_previous_version_are_counted_and_the_service_touched_once() -> (
     None
 ):
     stage = Stage()
@@ -321,7 +321,7 @@ async def withdraw(stage: Stage) -> None:
     await stage.settle(passes=3)
 
 
-async def make_anew(stage: Stage) -> None:
+async def recreate(stage: Stage) -> None:
     """Delete the resource, and create one of the same name."""
     await stage.settle()
     stage.client.the(kinds.PLUGIN, "hello")["metadata"]["deletionTimestamp"] = (
@@ -335,25 +335,25 @@ async def make_anew(stage: Stage) -> None:
     await stage.settle()
 
 
-async def test_a_plugin_that_is_made_anew_needs_a_restart_where_the_former_one_is_kept() -> None:
+async def test_a_recreated_plugin_needs_a_restart_where_the_previous_one_is_kept() -> None:
     stage = Stage("1.25.1")
     stage.create()
-    await make_anew(stage)
+    await recreate(stage)
 
     assert stage.condition("Registered") == ("Unknown", "RestartPending")
 
 
 @pytest.mark.parametrize("version", ["1.25.2", "1.28.4", "1.30.0"])
-async def test_a_plugin_that_is_made_anew_needs_none_elsewhere(version: str) -> None:
+async def test_a_recreated_plugin_needs_no_restart_elsewhere(version: str) -> None:
     stage = Stage(version)
     stage.create()
-    await make_anew(stage)
+    await recreate(stage)
 
     assert stage.condition() == ("True", "Ready")
     assert names.annotations.WITHDRAWN not in deployment(stage)["metadata"].get("annotations", {})
 
 
-async def test_a_leader_that_is_younger_than_the_former_plugin_does_not_know_it() -> None:
+async def test_a_leader_younger_than_the_previous_plugin_does_not_know_it() -> None:
     stage = Stage("1.25.1")
     stage.create()
     await stage.settle()

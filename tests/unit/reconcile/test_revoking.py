@@ -1,4 +1,4 @@
-"""Rights that the chart no longer grants are taken back, whatever becomes of the resource."""
+"""Rights that the chart no longer grants are revoked, whatever the state of the resource."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
-from cnpg_plugin_operator.reconcile.failures import PATIENCE
+from cnpg_plugin_operator.reconcile.failures import REPORT_AFTER
 from tests.unit.reconcile.stage import Stage
 from tests.unit.reconcile.world import NAMESPACE
 
@@ -59,14 +59,14 @@ def suspended(stage: Stage) -> None:
 
 
 def unchanged(stage: Stage) -> None:
-    """It still asks for the roles, which is refused then."""
+    """It still requests the roles, which is then refused."""
 
 
 STATES = pytest.mark.parametrize("state", [unchanged, invalid, impossible, suspended])
 
 
 @STATES
-async def test_a_role_that_leaves_the_list_is_unbound(stage: Stage, state: Any) -> None:
+async def test_a_role_removed_from_the_list_is_unbound(stage: Stage, state: Any) -> None:
     state(stage)
     restart(stage, granted(cluster_roles="other", roles="another"))
     await stage.visit()
@@ -76,7 +76,7 @@ async def test_a_role_that_leaves_the_list_is_unbound(stage: Stage, state: Any) 
 
 
 @STATES
-async def test_what_is_still_granted_stays_bound(stage: Stage, state: Any) -> None:
+async def test_a_granted_role_stays_bound(stage: Stage, state: Any) -> None:
     state(stage)
     restart(stage, granted(roles=""))
     await stage.visit()
@@ -88,7 +88,7 @@ async def test_roles_of_the_namespace_are_unbound_when_the_list_is_empty(stage: 
     restart(stage, granted(cluster_roles="", roles=""))
     await stage.visit()
 
-    # Cluster-wide, the operator has no rights then: the garbage collector follows the owner.
+    # The operator then has no cluster-wide rights: the garbage collector follows the owner.
     assert bindings(stage) == {("ClusterRoleBinding", WIDE)}
 
 
@@ -107,13 +107,13 @@ async def test_a_cluster_wide_binding_is_owned_by_what_grants_its_role(stage: St
 
 
 async def test_without_the_object_that_grants_a_role_nothing_is_bound(stage: Stage) -> None:
-    """A binding without an owner would stay when the role leaves the list."""
+    """A binding without an owner would stay when the role is removed from the list."""
     for kind, where, name in (
         ("ClusterRole", None, f"{GRANTS}viewer"),
         ("ClusterRoleBinding", None, WIDE),
     ):
         del stage.client.objects[kind, where, name]
-    for _ in range(PATIENCE):
+    for _ in range(REPORT_AFTER):
         await stage.visit()
 
     assert stage.condition("Accepted") == ("False", "ClusterError")
@@ -153,7 +153,7 @@ TOKEN = {
 
 
 @pytest.mark.parametrize("state", [unchanged, invalid, suspended])
-async def test_an_account_that_leaves_the_list_is_not_used_any_more(state: Any) -> None:
+async def test_an_account_removed_from_the_list_is_no_longer_used(state: Any) -> None:
     stage = Stage()
     restart(stage, accounts("plugins"))
     stage.create(serviceAccount={"name": "plugins"}, volumes=[TOKEN])
@@ -186,8 +186,8 @@ async def test_an_account_that_leaves_the_list_is_not_used_any_more(state: Any) 
         pytest.param({"volumes": [TOKEN]}, id="a projected token"),
     ],
 )
-async def test_a_token_of_the_default_account_is_taken_back_too(before: dict[str, Any]) -> None:
-    """Pods of an earlier version of this operator may hold one, and their resource is refused."""
+async def test_a_token_of_the_default_account_is_revoked(before: dict[str, Any]) -> None:
+    """Pods of an earlier version of this operator may have one, and their resource is refused."""
     stage = Stage()
     stage.create(podTemplate={"spec": {"hostNetwork": True}})
     labels = {names.labels.MANAGED_BY: names.resource.OPERATOR, names.labels.PLUGIN: "hello"}
@@ -221,7 +221,7 @@ async def test_pods_without_a_token_are_left_alone() -> None:
     assert stage.client.writes[before:] == []
 
 
-async def test_an_account_that_was_made_needs_no_list() -> None:
+async def test_a_created_account_needs_no_grant() -> None:
     stage = Stage()
     restart(stage, accounts())
     stage.create(serviceAccount={"create": True})
@@ -233,7 +233,7 @@ async def test_an_account_that_was_made_needs_no_list() -> None:
     assert pod(stage)["automountServiceAccountToken"] is True
 
 
-async def test_others_bindings_are_left_alone(stage: Stage) -> None:
+async def test_bindings_of_others_are_left_alone(stage: Stage) -> None:
     reference = {"kind": "Role", "name": "admin"}
     ours = {names.labels.MANAGED_BY: names.resource.OPERATOR, names.labels.PLUGIN: "other"}
     for name, labels in (("by-hand", {names.labels.PLUGIN: "hello"}), ("of-another", ours)):
@@ -246,8 +246,8 @@ async def test_others_bindings_are_left_alone(stage: Stage) -> None:
     assert found == {"by-hand", "of-another"}
 
 
-async def test_a_cluster_role_of_a_granted_roles_name_is_not_that_role(stage: Stage) -> None:
-    """What another program let the binding refer to was never granted."""
+async def test_a_cluster_role_with_the_name_of_a_granted_role_is_not_granted(stage: Stage) -> None:
+    """The role that another program made the binding refer to was never granted."""
     stage.client.the(kinds.ROLE_BINDING, LOCAL)["roleRef"] = {
         "kind": "ClusterRole",
         "name": "reader",
@@ -258,7 +258,7 @@ async def test_a_cluster_role_of_a_granted_roles_name_is_not_that_role(stage: St
     assert stage.client.the(kinds.ROLE_BINDING, LOCAL)["roleRef"]["kind"] == "Role"
 
 
-async def test_bindings_are_looked_after_once(stage: Stage, monkeypatch: Any) -> None:
+async def test_bindings_are_checked_once(stage: Stage, monkeypatch: Any) -> None:
     restart(stage, granted())
     asked: list[str] = []
     listing = stage.client.list
@@ -277,7 +277,7 @@ async def test_bindings_are_looked_after_once(stage: Stage, monkeypatch: Any) ->
     assert "RoleBinding" not in asked
 
 
-async def test_where_bindings_may_not_be_listed_the_resource_is_still_judged(
+async def test_a_resource_is_evaluated_even_where_bindings_cannot_be_listed(
     stage: Stage, monkeypatch: Any
 ) -> None:
     restart(stage, granted())

@@ -1,4 +1,4 @@
-"""Another Service takes a plugin's name: CloudNativePG keeps one entry for it; ours is touched."""
+"""Another Service has a plugin's name: CloudNativePG keeps one entry for it; ours is touched."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ LABELS = {names.cnpg.PLUGIN_NAME: PLUGIN}
 
 @pytest.fixture
 async def stage() -> Stage:
-    """A plugin that is Ready for a minute."""
+    """A plugin that has been Ready for a minute."""
     made = Stage()
     made.create()
     await made.settle()
@@ -39,13 +39,13 @@ def remove_other(stage: Stage) -> None:
 
 
 def touches(stage: Stage) -> dict[str, Any]:
-    noted: dict[str, Any] = json.loads(
+    recorded: dict[str, Any] = json.loads(
         stage.service()["annotations"].get(names.annotations.TOUCHED, "{}")
     )
-    return noted
+    return recorded
 
 
-async def test_a_second_service_is_a_conflict_that_names_the_label_and_the_way_out(
+async def test_a_second_service_is_a_conflict_that_names_the_label_and_the_fix(
     stage: Stage,
 ) -> None:
     add_other(stage, finalizers=[names.cnpg.SERVICE_FINALIZER])
@@ -60,26 +60,24 @@ async def test_a_second_service_is_a_conflict_that_names_the_label_and_the_way_o
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["the same process", "another process"])
-async def test_a_second_service_that_is_gone_leads_to_one_touch(
-    stage: Stage, *, killed: bool
-) -> None:
+async def test_the_end_of_a_second_service_causes_one_touch(stage: Stage, *, killed: bool) -> None:
     add_other(stage)
     await stage.visit()
     await stage.visit()
-    noted = stage.service()["annotations"][names.annotations.DISTURBED]
-    assert stage.client.writes.count("Service hello") == 3, "created, published, noted once"
+    recorded = stage.service()["annotations"][names.annotations.DISTURBED]
+    assert stage.client.writes.count("Service hello") == 3, "created, published, recorded once"
     remove_other(stage)
     if killed:
         stage.reconciler = stage.operator()
     await stage.visit()
 
-    assert touches(stage)["for"] == noted
+    assert touches(stage)["for"] == recorded
     await stage.settle()
     assert stage.condition() == ("True", "Ready")
     assert stage.client.writes.count("Service hello") == 4
 
 
-async def test_each_appearance_leads_to_a_touch_of_its_own(stage: Stage) -> None:
+async def test_each_second_service_causes_its_own_touch(stage: Stage) -> None:
     seen = set()
     for _ in range(3):
         add_other(stage)
@@ -92,7 +90,7 @@ async def test_each_appearance_leads_to_a_touch_of_its_own(stage: Stage) -> None
     assert len(seen) == 3
 
 
-async def test_a_label_that_is_taken_off_again_is_a_disturbance_as_well(stage: Stage) -> None:
+async def test_a_label_that_is_removed_again_causes_a_touch(stage: Stage) -> None:
     add_other(stage)
     await stage.visit()
     del stage.client.the(kinds.SERVICE, "other")["metadata"]["labels"][names.cnpg.PLUGIN_NAME]
@@ -133,7 +131,7 @@ async def test_a_suspended_plugin_is_left_alone(stage: Stage) -> None:
     assert names.annotations.DISTURBED not in stage.service()["annotations"]
 
 
-async def test_blocked_clusters_end_ready_until_they_are_reconciled(stage: Stage) -> None:
+async def test_blocked_clusters_end_readiness_until_they_are_reconciled(stage: Stage) -> None:
     status: dict[str, Any] = {"phase": "Unknown plugin", "instances": 1, "readyInstances": 1}
     stage.client.put(
         kinds.CLUSTER,

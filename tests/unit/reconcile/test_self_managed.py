@@ -1,4 +1,4 @@
-"""Passes in which the operator is the certificate authority: what it makes, renews and leaves."""
+"""Passes in which the operator is the certificate authority: what it creates, renews and keeps."""
 
 import base64
 import logging
@@ -23,7 +23,7 @@ DAY = 86400.0
 
 @pytest.fixture
 def stage() -> Stage:
-    """A cluster without cert-manager, whose CloudNativePG never fails to talk to a plugin."""
+    """A cluster without cert-manager, whose CloudNativePG must never fail to call a plugin."""
     made = Stage()
     made.client.missing = set(CERT_MANAGER)
     made.client.watch = made.kubelet.complain
@@ -31,12 +31,12 @@ def stage() -> Stage:
 
 
 async def settled(stage: Stage, *plugins: str, **tls: Any) -> dict[str, str]:
-    """Create plugins and let them become Ready; give what their Secrets present."""
+    """Create plugins and let them become Ready; return what their Secrets present."""
     for name in plugins or ("hello",):
         stage.create(name, tls={**OWN, **tls})
         await stage.settle(name, passes=5)
         assert stage.condition("Ready", name) == ("True", "Ready")
-    # The pods have followed, and former certificates are gone.
+    # The pods have followed, and previous certificates are gone.
     stage.clock.pass_by(OVERLAP.total_seconds())
     for name in plugins or ("hello",):
         await stage.settle(name, passes=2)
@@ -68,7 +68,7 @@ async def test_a_plugin_becomes_ready_without_cert_manager(stage: Stage) -> None
     assert all("renewalTime" in found for found in certificates.values())
 
 
-async def test_all_is_made_in_two_passes(stage: Stage) -> None:
+async def test_everything_is_created_in_two_passes(stage: Stage) -> None:
     stage.create(tls=OWN)
     await stage.settle(passes=2)
 
@@ -88,7 +88,7 @@ async def test_a_quiet_pass_writes_nothing(stage: Stage, tls: dict[str, Any]) ->
     assert after > 500
 
 
-async def test_the_chain_of_two_plugins_is_made_once_though_they_come_at_once(
+async def test_two_simultaneous_plugins_create_the_chain_once(
     stage: Stage,
 ) -> None:
     for name in ("one", "two"):
@@ -103,7 +103,7 @@ async def test_the_chain_of_two_plugins_is_made_once_though_they_come_at_once(
     assert stage.condition("Ready", "one") == stage.condition("Ready", "two") == ("True", "Ready")
 
 
-async def test_a_second_plugin_finds_the_chain_of_the_first(stage: Stage) -> None:
+async def test_a_second_plugin_uses_the_chain_of_the_first(stage: Stage) -> None:
     await settled(stage, "one")
     await settled(stage, "two")
 
@@ -111,7 +111,7 @@ async def test_a_second_plugin_finds_the_chain_of_the_first(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("last", ["one", "two"])
-async def test_the_last_plugin_takes_the_chain_along(stage: Stage, last: str) -> None:
+async def test_the_chain_is_deleted_with_the_last_plugin(stage: Stage, last: str) -> None:
     await settled(stage, "one", "two")
     first = "two" if last == "one" else "one"
     stage.delete(first)
@@ -147,7 +147,7 @@ async def test_another_plugin_keeps_the_chain_only_where_it_uses_it(
     assert stage.secrets().issuperset(SHARED) == stays
 
 
-async def test_an_intermediate_of_its_own_goes_with_its_plugin(stage: Stage) -> None:
+async def test_a_plugins_own_intermediate_is_deleted_with_it(stage: Stage) -> None:
     await settled(stage, issuerScope="Plugin")
     made = stage.secrets()
     stage.delete()
@@ -163,7 +163,7 @@ async def test_an_intermediate_of_its_own_goes_with_its_plugin(stage: Stage) -> 
 
 
 @pytest.mark.parametrize("tls", [{}, {"issuerScope": "Plugin"}, {"clientCA": "ca.crt"}])
-async def test_who_asks_gets_one_new_pair_each_and_nothing_else(
+async def test_a_request_renews_each_pair_once_and_nothing_else(
     stage: Stage, tls: dict[str, Any]
 ) -> None:
     before = await settled(stage, **tls)
@@ -180,7 +180,7 @@ async def test_who_asks_gets_one_new_pair_each_and_nothing_else(
     assert stage.kubelet.started == ["hello"]
 
 
-async def test_who_asks_twice_gets_two(stage: Stage) -> None:
+async def test_two_requests_renew_twice(stage: Stage) -> None:
     await settled(stage)
     for _ in range(2):
         stage.ask_to_renew()
@@ -189,7 +189,7 @@ async def test_who_asks_twice_gets_two(stage: Stage) -> None:
     assert stage.client.writes.count("Secret hello-server-tls") == 2
 
 
-async def test_nobody_is_waited_for_who_asks_without_a_time(stage: Stage) -> None:
+async def test_a_request_without_a_time_is_ignored(stage: Stage) -> None:
     await settled(stage)
     annotations = stage.client.the(kinds.PLUGIN, "hello")["metadata"].setdefault("annotations", {})
     annotations[names.annotations.RENEW] = "now, please"
@@ -198,7 +198,7 @@ async def test_nobody_is_waited_for_who_asks_without_a_time(stage: Stage) -> Non
     assert stage.client.writes == []
 
 
-async def test_a_request_that_lies_a_moment_ahead_is_met_when_it_comes(stage: Stage) -> None:
+async def test_a_request_in_the_near_future_is_met_when_it_is_due(stage: Stage) -> None:
     await settled(stage)
     annotations = stage.client.the(kinds.PLUGIN, "hello")["metadata"].setdefault("annotations", {})
     asked = stage.clock() + timedelta(seconds=30)
@@ -209,7 +209,7 @@ async def test_a_request_that_lies_a_moment_ahead_is_met_when_it_comes(stage: St
     assert after <= 30
 
 
-async def test_a_certificate_is_renewed_before_its_end_without_anybody_asking(
+async def test_a_certificate_is_renewed_before_it_expires(
     stage: Stage,
 ) -> None:
     before = await settled(stage, duration="3h", renewBefore="1h")
@@ -224,7 +224,7 @@ async def test_a_certificate_is_renewed_before_its_end_without_anybody_asking(
 
 
 @pytest.mark.parametrize("scope", ["Namespace", "Plugin"])
-async def test_a_renewed_root_is_followed_by_all_that_it_signed(stage: Stage, scope: str) -> None:
+async def test_a_renewed_root_renews_everything_that_it_signed(stage: Stage, scope: str) -> None:
     before = await settled(stage, issuerScope=scope)
     stage.ask_to_renew(kinds.SECRET, names.children.OWN_ROOT)
     await stage.pass_by(30)
@@ -243,7 +243,7 @@ async def test_a_renewed_root_is_followed_by_all_that_it_signed(stage: Stage, sc
     ("scope", "intermediate"),
     [("Namespace", names.children.OWN_INTERMEDIATE), ("Plugin", "hello-plugin-ca")],
 )
-async def test_a_renewed_intermediate_is_followed_by_the_pairs(
+async def test_a_renewed_intermediate_renews_the_pairs(
     stage: Stage, scope: str, intermediate: str
 ) -> None:
     before = await settled(stage, issuerScope=scope)
@@ -260,11 +260,11 @@ async def test_a_renewed_intermediate_is_followed_by_the_pairs(
     ("scope", "intermediate"),
     [("Namespace", names.children.OWN_INTERMEDIATE), ("Plugin", "hello-plugin-ca")],
 )
-async def test_a_former_intermediate_is_trusted_for_a_while(
+async def test_a_previous_intermediate_is_trusted_for_a_while(
     stage: Stage, scope: str, intermediate: str
 ) -> None:
     await settled(stage, issuerScope=scope)
-    former = stage.client.read(intermediate)["tls.crt"]
+    previous = stage.client.read(intermediate)["tls.crt"]
     stage.ask_to_renew(kinds.SECRET, intermediate)
     await stage.pass_by(OVERLAP.total_seconds() - 1)
     between = stage.client.read("hello-trust")
@@ -272,8 +272,8 @@ async def test_a_former_intermediate_is_trusted_for_a_while(
     in_the_end = stage.client.read("hello-trust")
 
     for key in ("tls.crt", "clients.crt"):
-        assert former in between[key]
-        assert former not in in_the_end[key]
+        assert previous in between[key]
+        assert previous not in in_the_end[key]
 
 
 async def test_two_plugins_follow_a_renewed_root(stage: Stage) -> None:
@@ -286,7 +286,7 @@ async def test_two_plugins_follow_a_renewed_root(stage: Stage) -> None:
         assert stage.client.writes.count(f"Secret {name}") == 1
 
 
-# What is broken, and what is somebody else's
+# Damaged and foreign Secrets
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ async def test_two_plugins_follow_a_renewed_root(stage: Stage) -> None:
     ],
 )
 @pytest.mark.parametrize("content", [b"", b"garbage"], ids=["empty", "garbage"])
-async def test_what_was_broken_is_made_anew(
+async def test_a_damaged_secret_is_issued_again(
     stage: Stage, secret: str, key: str, content: bytes
 ) -> None:
     await settled(stage)
@@ -317,7 +317,7 @@ async def test_what_was_broken_is_made_anew(
 
 
 @pytest.mark.parametrize("secret", ["hello-server-tls", "hello-trust", "client", *sorted(SHARED)])
-async def test_what_was_deleted_comes_back(stage: Stage, secret: str) -> None:
+async def test_a_deleted_secret_is_issued_again(stage: Stage, secret: str) -> None:
     await settled(stage)
     stage.client.watch = lambda: None
     name = stage.announced if secret == "client" else secret
@@ -364,7 +364,7 @@ def keys(stage: Stage) -> list[str]:
     return found
 
 
-async def test_no_private_key_is_told_to_anybody(
+async def test_no_private_key_leaves_its_secret(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -380,16 +380,16 @@ async def test_no_private_key_is_told_to_anybody(
     stage.client.watch = lambda: None
     await stage.pass_by(10)
     seen += keys(stage)
-    told = caplog.text + stage.told() + str(stage.client.read("hello-trust"))
+    public_text = caplog.text + stage.public_text() + str(stage.client.read("hello-trust"))
 
     assert len(seen) > 10
-    assert "PRIVATE KEY" not in told
-    assert not any(key in told for key in seen)
+    assert "PRIVATE KEY" not in public_text
+    assert not any(key in public_text for key in seen)
 
 
-# What a crash before the next write leaves behind is the same.
+# A crash before the next write leaves the same state.
 @pytest.mark.parametrize("write", range(13))
-async def test_a_crash_after_any_write_ends_where_no_crash_does(stage: Stage, write: int) -> None:
+async def test_a_crash_after_any_write_does_not_change_the_result(stage: Stage, write: int) -> None:
     stage.create(tls=OWN)
     stage.client.fail_at, stage.client.fail_after = write, True
     for _ in range(6):

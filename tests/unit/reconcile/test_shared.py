@@ -1,4 +1,4 @@
-"""Who is woken by what passes tell each other: those whom it concerns, and nobody twice."""
+"""Which loops are woken by what passes exchange: those that it concerns, each once."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -28,7 +28,7 @@ def woken() -> list[Key]:
 
 @pytest.fixture
 def shared(woken: list[Key]) -> Shared:
-    """Two plugins, one of each mode, which have seen a view."""
+    """Two plugins, one of each mode, which have read a view."""
     shared = Shared(woken.append)
     shared.declare(HERE, "alone", STANDALONE)
     shared.declare(HERE, "hosted", SIDECAR)
@@ -48,7 +48,7 @@ def wait(seconds: float, reason: str = "CloudNativePG is being rolled out") -> R
 
 BOTH: list[Key] = [(HERE, "alone"), (HERE, "hosted")]
 CHANGES: list[tuple[str, CNPGView, list[Key]]] = [
-    ("nothing, nobody", view(), []),
+    ("nothing, no plugin", view(), []),
     ("CloudNativePG's pods, the sidecar", view(deployed({}, pods=(cnpg_pod(),))), BOTH[1:]),
     ("CloudNativePG's Deployment, both", view(deployed(available=False)), BOTH),
     ("a restart that waits, both", view(restart=wait(2)), BOTH),
@@ -103,7 +103,9 @@ def test_a_change_of_chains_wakes(
     assert shared.chains(HERE) == chains
 
 
-def test_a_decision_that_only_comes_nearer_wakes_nobody(shared: Shared, woken: list[Key]) -> None:
+def test_a_decision_that_only_comes_closer_wakes_no_plugin(
+    shared: Shared, woken: list[Key]
+) -> None:
     shared.publish(HERE, {"": view(restart=wait(9))}, Chains())
     woken.clear()
     shared.publish(HERE, {"": view(restart=wait(7))}, Chains())
@@ -158,9 +160,7 @@ def test_what_a_plugin_declares_wakes(
     assert shared.wants(HERE)["alone"] == wants
 
 
-def test_a_look_that_is_due_later_than_before_wakes_nothing(
-    shared: Shared, woken: list[Key]
-) -> None:
+def test_a_later_time_to_look_wakes_nothing(shared: Shared, woken: list[Key]) -> None:
     shared.declare(HERE, "alone", replace(STANDALONE, look_within=2.0))
     woken.clear()
     shared.declare(HERE, "alone", replace(STANDALONE, look_within=9.0))
@@ -169,7 +169,7 @@ def test_a_look_that_is_due_later_than_before_wakes_nothing(
     assert woken == []
 
 
-def test_a_resource_that_is_gone_wakes_its_namespace_once(shared: Shared, woken: list[Key]) -> None:
+def test_a_deleted_resource_wakes_its_namespace_once(shared: Shared, woken: list[Key]) -> None:
     shared.forget(HERE, "hosted")
     shared.forget(HERE, "hosted")
 

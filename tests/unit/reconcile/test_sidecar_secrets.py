@@ -1,4 +1,4 @@
-"""A sidecar reads its own Secrets for as long as it runs, and never those of others."""
+"""A sidecar reads its own Secrets as long as it runs, and never those of others."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def mounting(secret: str) -> dict[str, Any]:
     }
 
 
-async def test_a_sidecars_own_secret_stays_its_own_in_cloudnativepgs_pod() -> None:
+async def test_a_sidecar_keeps_its_own_secret_in_cloudnativepgs_pod() -> None:
     stage = HostingStage()
     put_secret(stage, "own")
     for name in ("a", "b"):
@@ -36,7 +36,7 @@ async def test_a_sidecars_own_secret_stays_its_own_in_cloudnativepgs_pod() -> No
 
 
 @pytest.mark.parametrize("good", [True, False], ids=["beside another", "alone"])
-async def test_a_sidecar_with_a_token_of_others_is_left_out(*, good: bool) -> None:
+async def test_a_sidecar_with_a_token_of_others_is_not_placed(*, good: bool) -> None:
     stage = HostingStage()
     put_secret(stage, "token", "kubernetes.io/service-account-token")
     stage.create("greedy", **mounting("token"))

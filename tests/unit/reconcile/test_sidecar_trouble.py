@@ -1,4 +1,4 @@
-"""Sidecars that crash, that somebody takes out, and that come from a Service or go back to one."""
+"""Sidecars that crash, that another party removes, and that replace a Service or return to one."""
 
 from itertools import pairwise
 from typing import Any
@@ -23,17 +23,19 @@ def stage() -> HostingStage:
 
 
 async def until_out(stage: HostingStage, *plugins: str) -> None:
-    """Let time pass until the sidecar was placed, and was taken out again."""
-    held: dict[str, Any] = {}
+    """Let time pass until the sidecar was placed and removed again."""
+    quarantine: dict[str, Any] = {}
     for _ in range(120):
         await stage.pass_by(2, *(plugins or ("hello",)))
-        held = stage.client.the(kinds.PLUGIN, "hello")["status"].get("sidecar", {}).get("held", {})
-        if held and "hello" not in stage.sidecars:
+        quarantine = (
+            stage.client.the(kinds.PLUGIN, "hello")["status"].get("sidecar", {}).get("held", {})
+        )
+        if quarantine and "hello" not in stage.sidecars:
             return
-    raise AssertionError((held, stage.sidecars))
+    raise AssertionError((quarantine, stage.sidecars))
 
 
-async def test_a_sidecar_that_crashes_is_taken_out_and_says_why(stage: HostingStage) -> None:
+async def test_a_crashing_sidecar_is_removed_and_reports_why(stage: HostingStage) -> None:
     stage.create(image=BAD)
     await until_out(stage)
     await stage.pass_by(20)
@@ -41,11 +43,11 @@ async def test_a_sidecar_that_crashes_is_taken_out_and_says_why(stage: HostingSt
     assert stage.template == deployment()["spec"]["template"]
     assert stage.state() == ("False", "CrashLoop")
     assert "exits with code 1: it failed" in stage.message()
-    assert "It was taken out of Deployment cnpg-controller-manager" in stage.message()
+    assert "It was removed from Deployment cnpg-controller-manager" in stage.message()
     assert [pod["metadata"]["name"] for pod in stage.world.pods] == ["cnpg-1"]
 
 
-async def test_a_sidecar_that_crashes_is_tried_again_ever_more_rarely(
+async def test_a_crashing_sidecar_is_tried_again_at_growing_intervals(
     stage: HostingStage,
 ) -> None:
     stage.create(image=BAD)
@@ -55,7 +57,7 @@ async def test_a_sidecar_that_crashes_is_tried_again_ever_more_rarely(
     assert stage.world.live["metadata"]["generation"] == 1 + 2 * 4
 
 
-async def test_a_sidecar_that_crashed_comes_back_at_once_with_another_spec(
+async def test_a_crashed_sidecar_returns_at_once_with_another_spec(
     stage: HostingStage,
 ) -> None:
     stage.create(image=BAD)
@@ -67,7 +69,7 @@ async def test_a_sidecar_that_crashed_comes_back_at_once_with_another_spec(
     assert stage.sidecars.keys() == {"hello"}
 
 
-async def test_a_sidecar_that_crashed_comes_back_by_itself_once_it_can(
+async def test_a_crashed_sidecar_returns_by_itself_once_it_works(
     stage: HostingStage,
 ) -> None:
     stage.create(image=BAD)
@@ -78,7 +80,7 @@ async def test_a_sidecar_that_crashed_comes_back_by_itself_once_it_can(
     assert "held" not in stage.record()
 
 
-async def test_of_two_sidecars_only_the_one_that_crashes_is_taken_out(
+async def test_only_the_crashing_one_of_two_sidecars_is_removed(
     stage: HostingStage,
 ) -> None:
     stage.create(image=BAD)
@@ -90,7 +92,7 @@ async def test_of_two_sidecars_only_the_one_that_crashes_is_taken_out(
     assert stage.state("hello") == ("False", "CrashLoop")
 
 
-async def test_a_sidecar_that_is_upgraded_to_one_that_crashes_leaves_the_others_alone(
+async def test_an_upgrade_to_a_crashing_sidecar_leaves_the_others_alone(
     stage: HostingStage,
 ) -> None:
     stage.create("other")
@@ -101,10 +103,10 @@ async def test_a_sidecar_that_is_upgraded_to_one_that_crashes_leaves_the_others_
     await stage.until("other", seconds=60)
 
     assert stage.sidecars.keys() == {"other"}
-    assert "reverts" not in stage.record(), "what this operator takes out is nobody's revert"
+    assert "reverts" not in stage.record(), "a removal by this operator is no revert"
 
 
-async def test_an_operator_that_dies_after_every_write_takes_a_crashing_sidecar_out_once(
+async def test_an_operator_that_dies_after_every_write_removes_a_crashing_sidecar_once(
     stage: HostingStage,
 ) -> None:
     stage.create(image=BAD)
@@ -121,7 +123,7 @@ async def test_an_operator_that_dies_after_every_write_takes_a_crashing_sidecar_
     assert stage.world.live["metadata"]["generation"] == 3, "in and out"
 
 
-async def test_a_sidecar_that_somebody_takes_out_comes_back_three_times(
+async def test_a_sidecar_that_another_party_removes_is_restored_three_times(
     stage: HostingStage,
 ) -> None:
     stage.create()
@@ -139,7 +141,7 @@ async def test_a_sidecar_that_somebody_takes_out_comes_back_three_times(
     assert "removed the sidecar 3 times" in stage.message()
 
 
-async def test_a_sidecar_that_was_left_to_people_comes_back_with_another_spec(
+async def test_a_given_up_sidecar_returns_with_another_spec(
     stage: HostingStage,
 ) -> None:
     stage.create()
@@ -155,7 +157,7 @@ async def test_a_sidecar_that_was_left_to_people_comes_back_with_another_spec(
     assert stage.record()["present"] is True
 
 
-async def test_a_mount_that_somebody_takes_away_is_put_back(stage: HostingStage) -> None:
+async def test_a_removed_mount_is_restored(stage: HostingStage) -> None:
     stage.create()
     await stage.until()
     manager = stage.template["spec"]["containers"][0]
@@ -230,7 +232,7 @@ async def test_a_sidecar_stays_until_the_plugin_is_reached_through_its_service(
     assert "sidecar" not in stage.client.the(kinds.PLUGIN, "hello")["status"]
 
 
-async def test_a_sidecar_of_a_plugin_whose_service_is_not_reached_stays(
+async def test_a_sidecar_stays_while_its_plugins_service_is_not_reached(
     stage: HostingStage,
 ) -> None:
     stage.create()
@@ -244,7 +246,7 @@ async def test_a_sidecar_of_a_plugin_whose_service_is_not_reached_stays(
     assert stage.applies == 1
 
 
-async def test_there_and_back_again_ends_as_it_began(stage: HostingStage) -> None:
+async def test_changing_the_mode_and_back_restores_the_initial_state(stage: HostingStage) -> None:
     stage.create(mode="Standalone")
     await stage.settle()
     for mode in ("Sidecar", "Standalone", "Sidecar"):
@@ -263,14 +265,14 @@ async def until_crashing(stage: HostingStage, **changes: Any) -> None:
     stage.edit(**changes)
     await stage.pass_by(30)
     stage.world.crashing.add("example.org/hello:1")
-    stage.template["metadata"]["annotations"]["somebody"] = "restarts it"
+    stage.template["metadata"]["annotations"]["another"] = "restarts it"
     stage.world.live["metadata"]["generation"] += 1
     for _ in range(8):
         # Each change of the Deployment's status wakes the operator.
         await stage.pass_by(30)
 
 
-async def test_a_sidecar_whose_new_spec_is_refused_goes_when_it_crashes(
+async def test_a_sidecar_whose_new_spec_is_refused_is_removed_when_it_crashes(
     stage: HostingStage,
 ) -> None:
     await until_crashing(stage, args=["--leader-elect"])
@@ -279,7 +281,7 @@ async def test_a_sidecar_whose_new_spec_is_refused_goes_when_it_crashes(
     assert stage.state() == ("False", "InvalidSpec")
 
 
-async def test_a_suspended_sidecar_goes_when_it_keeps_cloudnativepg_from_starting(
+async def test_a_suspended_sidecar_is_removed_when_it_blocks_cloudnativepg(
     stage: HostingStage,
 ) -> None:
     await until_crashing(stage, suspend=True)
@@ -289,7 +291,7 @@ async def test_a_suspended_sidecar_goes_when_it_keeps_cloudnativepg_from_startin
     assert stage.applies == 2
 
 
-async def test_a_sidecar_whose_spec_cannot_be_read_goes_when_it_crashes(
+async def test_a_sidecar_with_an_unreadable_spec_is_removed_when_it_crashes(
     stage: HostingStage,
 ) -> None:
     await until_crashing(stage, restartPolicy="Sometimes")
@@ -298,7 +300,7 @@ async def test_a_sidecar_whose_spec_cannot_be_read_goes_when_it_crashes(
     assert stage.state() == ("False", "InvalidSpec")
 
 
-async def test_a_sidecar_that_crashes_goes_even_where_rolls_are_forbidden(
+async def test_a_crashing_sidecar_is_removed_even_where_rolls_are_forbidden(
     stage: HostingStage,
 ) -> None:
     await until_crashing(stage, restartPolicy="Never")
@@ -307,7 +309,7 @@ async def test_a_sidecar_that_crashes_goes_even_where_rolls_are_forbidden(
     assert stage.state() == ("False", "CrashLoop")
 
 
-async def test_a_protected_sidecar_that_crashes_goes_and_holds_nobody_up(
+async def test_a_crashing_protected_sidecar_is_removed_and_delays_no_other(
     stage: HostingStage,
 ) -> None:
     stage.create(deletionProtection=True)
@@ -323,7 +325,7 @@ async def test_a_protected_sidecar_that_crashes_goes_and_holds_nobody_up(
     stage.delete()
     await stage.pass_by(30, "hello", "other")
     stage.world.crashing.add("example.org/hello:1")
-    stage.template["metadata"]["annotations"]["somebody"] = "restarts it"
+    stage.template["metadata"]["annotations"]["another"] = "restarts it"
     stage.world.live["metadata"]["generation"] += 1
     await stage.pass_by(120, "hello", "other")
 
@@ -332,7 +334,7 @@ async def test_a_protected_sidecar_that_crashes_goes_and_holds_nobody_up(
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects, "nothing is left of it"
 
 
-async def test_a_spec_that_the_api_server_rejects_keeps_no_other_sidecar_out(
+async def test_a_spec_that_the_api_server_rejects_blocks_no_other_sidecar(
     stage: HostingStage,
 ) -> None:
     stage.client.invalid = "no such quantity"
@@ -351,7 +353,7 @@ async def test_a_spec_that_the_api_server_rejects_keeps_no_other_sidecar_out(
     assert stage.client.writes == []
 
 
-async def test_a_sidecar_that_admission_refuses_keeps_no_other_sidecar_out(
+async def test_a_sidecar_that_admission_refuses_blocks_no_other_sidecar(
     stage: HostingStage,
 ) -> None:
     stage.client.forbidden = "unwelcome"
@@ -369,13 +371,13 @@ async def test_a_sidecar_that_admission_refuses_keeps_no_other_sidecar_out(
     assert stage.applies == 1
     assert stage.world.live["metadata"]["generation"] == 2, "one roll"
 
-    # It is tried again after a while, and gets in once the policy is gone.
+    # It is tried again after a while, and placed once the policy is gone.
     stage.client.forbidden = ""
     await stage.until("a", seconds=60)
     assert stage.sidecars.keys() == {"a", "b", "c"}
 
 
-async def test_what_is_refused_is_tried_again_ever_more_rarely(stage: HostingStage) -> None:
+async def test_a_refused_sidecar_is_tried_again_at_growing_intervals(stage: HostingStage) -> None:
     stage.client.forbidden = "unwelcome"
     stage.create(image="example.org/unwelcome:1")
     tries = []
@@ -389,7 +391,7 @@ async def test_what_is_refused_is_tried_again_ever_more_rarely(stage: HostingSta
     await stage.until()
 
 
-async def test_a_removal_is_not_held_up_by_one_that_is_refused(stage: HostingStage) -> None:
+async def test_a_refused_sidecar_does_not_delay_a_removal(stage: HostingStage) -> None:
     stage.create("gone")
     await stage.until("gone")
     stage.client.forbidden = "unwelcome"
@@ -402,7 +404,7 @@ async def test_a_removal_is_not_held_up_by_one_that_is_refused(stage: HostingSta
     assert stage.state("a") == ("False", "PodsRefused")
 
 
-async def test_a_spec_that_is_nested_too_deep_keeps_no_other_sidecar_out(
+async def test_a_too_deeply_nested_spec_blocks_no_other_sidecar(
     stage: HostingStage,
 ) -> None:
     deep: dict[str, Any] = {}
@@ -420,7 +422,7 @@ async def test_a_spec_that_is_nested_too_deep_keeps_no_other_sidecar_out(
     assert "at most 32 levels" in stage.message(name="a")
 
 
-async def test_deleting_a_sidecar_that_is_not_proven_takes_effect_while_cloudnativepg_starts(
+async def test_deleting_an_unproven_sidecar_takes_effect_while_cloudnativepg_starts(
     stage: HostingStage,
 ) -> None:
     stage.create(image=BAD, deletionProtection=True)
@@ -440,7 +442,7 @@ async def test_deleting_a_sidecar_that_is_not_proven_takes_effect_while_cloudnat
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
 
 
-async def test_a_sidecar_that_turns_into_one_that_is_rejected_stays_as_it_is(
+async def test_a_sidecar_whose_change_is_rejected_stays_as_it_is(
     stage: HostingStage,
 ) -> None:
     stage.client.invalid = "no such quantity"

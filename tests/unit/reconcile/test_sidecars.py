@@ -1,4 +1,4 @@
-"""Sidecars as passes place them: one roll for all that change together, and none for nothing."""
+"""Sidecars as passes place them: one roll for all simultaneous changes, and no needless one."""
 
 from typing import Any
 
@@ -138,7 +138,7 @@ async def test_an_operator_that_dies_after_every_write_rolls_cloudnativepg_once(
     assert [stage.state(name) for name in TRIO] == [("True", "Ready")] * 3
 
 
-async def test_deletion_takes_the_sidecar_out_and_leaves_the_template_as_it_was(
+async def test_deletion_removes_the_sidecar_and_restores_the_template(
     stage: HostingStage,
 ) -> None:
     stage.create()
@@ -173,7 +173,7 @@ async def test_an_operator_that_dies_around_any_write_of_a_deletion_rolls_cloudn
     assert stage.world.made == 3
 
 
-async def test_of_three_only_the_deleted_one_goes(stage: HostingStage) -> None:
+async def test_only_the_deleted_one_of_three_sidecars_is_removed(stage: HostingStage) -> None:
     for name in TRIO:
         stage.create(name)
     await stage.until(*TRIO)
@@ -186,7 +186,7 @@ async def test_of_three_only_the_deleted_one_goes(stage: HostingStage) -> None:
     assert [stage.state(name) for name in ("a", "c")] == [("True", "Ready")] * 2
 
 
-async def test_a_sidecar_that_a_cluster_uses_is_not_taken_out(stage: HostingStage) -> None:
+async def test_a_sidecar_that_a_cluster_uses_is_not_removed(stage: HostingStage) -> None:
     stage.create(deletionProtection=True)
     await stage.until()
     put_cluster(stage)
@@ -202,7 +202,7 @@ async def test_a_sidecar_that_a_cluster_uses_is_not_taken_out(stage: HostingStag
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
 
 
-async def test_another_pass_leaves_a_protected_sidecar_that_is_deleted_where_it_is(
+async def test_another_pass_keeps_a_deleted_but_protected_sidecar(
     stage: HostingStage,
 ) -> None:
     stage.create(deletionProtection=True)
@@ -230,7 +230,7 @@ async def test_a_suspended_sidecar_stays_as_it_is(stage: HostingStage) -> None:
     assert stage.applies == 2, "only for the other"
 
 
-async def test_nobody_rolls_cloudnativepg_for_whom_it_is_forbidden(stage: HostingStage) -> None:
+async def test_restart_policy_never_prevents_a_roll(stage: HostingStage) -> None:
     stage.create(restartPolicy="Never")
     await stage.pass_by(60)
     alone = stage.applies, stage.condition("Available")
@@ -266,20 +266,20 @@ async def until_missed(stage: HostingStage) -> None:
     assert stage.state() == ("False", "SocketMissing")
 
 
-async def test_a_socket_that_is_missing_is_no_reason_for_a_restart(stage: HostingStage) -> None:
+async def test_a_missing_socket_is_no_reason_for_a_restart(stage: HostingStage) -> None:
     await until_missed(stage)
     await stage.pass_by(3600)
 
     assert stage.world.made == 2
-    assert "looks only then" in stage.message()
+    assert "sockets only then" in stage.message()
 
 
-async def test_a_sidecar_that_was_started_anew_is_found_by_one_restart(
+async def test_a_restarted_sidecar_is_found_by_one_restart_of_cloudnativepg(
     stage: HostingStage,
 ) -> None:
     await until_missed(stage)
     stage.world.outcomes.clear()
-    stage.world.start_anew("hello")
+    stage.world.restart_sidecar("hello")
     await stage.until(seconds=600)
     await stage.pass_by(700)
 
@@ -287,12 +287,12 @@ async def test_a_sidecar_that_was_started_anew_is_found_by_one_restart(
     assert stage.applies == 2
 
 
-async def test_a_sidecar_that_is_started_anew_in_vain_costs_one_restart(
+async def test_a_sidecar_that_restarts_without_success_costs_one_restart(
     stage: HostingStage,
 ) -> None:
     await until_missed(stage)
     for _ in range(10):
-        stage.world.start_anew("hello")
+        stage.world.restart_sidecar("hello")
         await stage.pass_by(600)
 
     assert stage.world.made == 3
@@ -300,12 +300,12 @@ async def test_a_sidecar_that_is_started_anew_in_vain_costs_one_restart(
     assert "restart of CloudNativePG did not change that" in stage.message()
 
 
-async def test_a_sidecar_may_not_be_found_by_a_restart_that_is_forbidden(
+async def test_a_forbidden_restart_for_a_late_sidecar_is_reported(
     stage: HostingStage,
 ) -> None:
     await until_missed(stage)
     stage.edit(restartPolicy="Never")
-    stage.world.start_anew("hello")
+    stage.world.restart_sidecar("hello")
     await stage.pass_by(600)
 
     assert stage.state() == ("False", "RestartForbidden")
@@ -317,7 +317,7 @@ async def test_an_operator_that_dies_around_any_write_of_that_restart_restarts_o
 ) -> None:
     await until_missed(stage)
     stage.world.outcomes.clear()
-    stage.world.start_anew("hello")
+    stage.world.restart_sidecar("hello")
     for _ in range(400):
         stage.client.fail_at, stage.client.fail_after = len(stage.client.writes), True
         await stage.visit()
@@ -330,7 +330,7 @@ async def test_an_operator_that_dies_around_any_write_of_that_restart_restarts_o
     assert stage.world.made == 3
 
 
-async def test_a_resource_that_is_refused_does_not_keep_others_out(stage: HostingStage) -> None:
+async def test_a_refused_resource_does_not_block_others(stage: HostingStage) -> None:
     stage.create("bad", args=["--leader-elect"])
     stage.client.put(kinds.PLUGIN, resource("worse", mode="Sidecar", args="none"))
     stage.create("good")
@@ -342,7 +342,7 @@ async def test_a_resource_that_is_refused_does_not_keep_others_out(stage: Hostin
     assert stage.sidecars.keys() == {"good"}
 
 
-async def test_a_deployment_that_is_scaled_to_nothing_holds_the_sidecar_at_once(
+async def test_a_deployment_scaled_to_zero_gets_the_sidecar_at_once(
     stage: HostingStage,
 ) -> None:
     stage.world.live["spec"]["replicas"] = 0
@@ -356,7 +356,7 @@ async def test_a_deployment_that_is_scaled_to_nothing_holds_the_sidecar_at_once(
     assert stage.world.made == 2
 
 
-def test_the_world_rolls_as_a_deployment_does(stage: HostingStage) -> None:
+def test_the_simulated_deployment_rolls_like_a_real_one(stage: HostingStage) -> None:
     stage.template["metadata"]["annotations"] = {"a": "b"}
     stage.turn()
     surge = [pod["metadata"]["name"] for pod in stage.world.pods]
@@ -389,13 +389,13 @@ async def test_a_manual_change_waits_for_its_approval_and_costs_one_roll(
 
 
 def name_the_same_plugin(stage: HostingStage) -> None:
-    """Put a Service there that CloudNativePG takes for the plugin."""
+    """Create a Service that CloudNativePG takes for the plugin."""
     labels = {names.cnpg.PLUGIN_NAME: "hello.example.org"}
     metadata = {"name": "by-hand", "namespace": NAMESPACE, "labels": labels}
     stage.client.put(kinds.SERVICE, {"metadata": metadata, "spec": {}})
 
 
-async def test_a_foreign_service_of_the_same_plugin_name_keeps_a_sidecar_out(
+async def test_a_foreign_service_with_the_same_plugin_name_blocks_a_sidecar(
     stage: HostingStage,
 ) -> None:
     name_the_same_plugin(stage)
@@ -407,7 +407,7 @@ async def test_a_foreign_service_of_the_same_plugin_name_keeps_a_sidecar_out(
     assert stage.sidecars == {}
 
 
-async def test_a_foreign_service_that_comes_later_takes_no_sidecar_out(
+async def test_a_later_foreign_service_removes_no_sidecar(
     stage: HostingStage,
 ) -> None:
     stage.create()

@@ -1,4 +1,4 @@
-"""A plugin that waits for another one's Lease is told whose it is."""
+"""A plugin that waits for another one's Lease reports whose it is."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ async def message_of_a_silent_plugin(stage: Stage) -> str:
     return str(next(c for c in conditions if c["type"] == "Available")["message"])
 
 
-async def test_a_plugin_that_does_not_listen_is_shown_whose_lease_it_may_wait_for() -> None:
+async def test_a_silent_plugin_reports_whose_lease_it_may_wait_for() -> None:
     stage = Stage()
     run_pod(stage, "other")
     hold(stage, "other-0")
@@ -52,7 +52,7 @@ async def test_a_plugin_that_does_not_listen_is_shown_whose_lease_it_may_wait_fo
     assert f"Lease {LEASE} (held by CNPGPlugin other)" in message
 
 
-async def test_a_lease_of_its_own_or_of_nobody_is_no_explanation() -> None:
+async def test_the_plugins_own_lease_or_a_free_one_is_no_explanation() -> None:
     for holder in ("hello-0", "gone-0", ""):
         stage = Stage()
         hold(stage, holder)

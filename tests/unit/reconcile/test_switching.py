@@ -1,4 +1,4 @@
-"""Another provider, another issuer: no call fails, and nothing in use is taken away."""
+"""Another provider, another issuer: no call fails, and nothing in use is deleted."""
 
 import base64
 from datetime import timedelta
@@ -15,7 +15,7 @@ from tests.unit.reconcile.world import NAMESPACE
 
 CERT_MANAGER: dict[str, Any] = {"provider": "CertManager"}
 OWN: dict[str, Any] = {"provider": "SelfManaged"}
-BROUGHT: dict[str, Any] = {
+USER_SECRETS: dict[str, Any] = {
     "provider": "Secrets",
     "secrets": {"server": "my-server", "client": "my-client"},
 }
@@ -25,7 +25,7 @@ ALONE: dict[str, Any] = {"issuerScope": "Plugin"}
 
 @pytest.fixture
 def stage() -> Stage:
-    """A cluster with cert-manager, an issuer and Secrets of the user's, and slow pods."""
+    """A cluster with cert-manager, an issuer and Secrets of the user, and slow pods."""
     made = Stage()
     made.client.watch = made.kubelet.complain
     made.kubelet.refreshes, made.kubelet.lag = False, timedelta(seconds=30)
@@ -56,22 +56,22 @@ async def ready(stage: Stage, tls: dict[str, Any]) -> None:
 
 
 def switch(stage: Stage, tls: dict[str, Any]) -> None:
-    """Replace `spec.tls`; what is left out goes back to its default."""
+    """Replace `spec.tls`; omitted fields return to their defaults."""
     stage.edit(tls=tls)
 
 
 async def wait(stage: Stage, seconds: int = 300) -> list[tuple[str, str]]:
-    """Let time go by until the plugin is Ready; give what `Registered` said meanwhile."""
+    """Let time pass until the plugin is Ready; return what `Registered` reported meanwhile."""
     said: list[tuple[str, str]] = []
-    former = stage.announced
+    previous = stage.announced
     for _ in range(seconds):
         await stage.visit()
         observed = stage.client.the(kinds.PLUGIN, "hello")["status"]["observedGeneration"]
         if observed == stage.client.the(kinds.PLUGIN, "hello")["metadata"]["generation"]:
             said.append(stage.condition("Registered"))
         assert stage.announced in stage.secrets()
-        if stage.announced == former:
-            assert former in stage.secrets()
+        if stage.announced == previous:
+            assert previous in stage.secrets()
         elif stage.condition()[0] == "True":
             break
         stage.turn()
@@ -98,15 +98,15 @@ async def test_no_call_fails(
     stage: Stage, before: dict[str, Any], after: dict[str, Any], *, waits: bool
 ) -> None:
     await ready(stage, before)
-    former, made = stage.announced, stage.secrets()
+    previous, made = stage.announced, stage.secrets()
     switch(stage, after)
     said = await wait(stage)
     await stage.pass_by(60)
 
     assert (("Unknown", "AwaitingPods") in said) == waits
-    assert stage.announced != former
-    assert former in made
-    assert former not in stage.secrets()
+    assert stage.announced != previous
+    assert previous in made
+    assert previous not in stage.secrets()
     assert stage.condition() == ("True", "Ready")
     assert stage.kubelet.started == ["hello"]
 
@@ -114,26 +114,26 @@ async def test_no_call_fails(
 @pytest.mark.parametrize(
     ("before", "after"), [row[1:3] for row in SWITCHES], ids=[row[0] for row in SWITCHES]
 )
-async def test_no_call_fails_where_the_pods_follow_before_the_operator_does(
+async def test_no_call_fails_where_the_pods_reload_before_the_operator_looks(
     stage: Stage, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    """A kubelet may bring a certificate the moment it is issued; the operator is told later."""
+    """A kubelet may deliver a certificate when it is issued, before the operator reads it."""
     stage.kubelet.lag = timedelta()
     stage.kubelet.follows = stage.kubelet.complain
     await ready(stage, before)
-    former = stage.announced
+    previous = stage.announced
     switch(stage, after)
     await wait(stage)
 
-    assert stage.announced != former
+    assert stage.announced != previous
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_the_former_pair_is_announced_until_the_pods_accept_the_new_one(
+async def test_the_previous_pair_is_announced_until_the_pods_accept_the_new_one(
     stage: Stage,
 ) -> None:
     await ready(stage, CERT_MANAGER)
-    former = stage.announced
+    previous = stage.announced
     stage.kubelet.reloads = False
     switch(stage, OWN)
     seen = []
@@ -146,44 +146,44 @@ async def test_the_former_pair_is_announced_until_the_pods_accept_the_new_one(
     stage.kubelet.reloads = True
     await wait(stage)
 
-    assert set(seen[3:]) == {(former, ("Unknown", "AwaitingPods"))}
-    assert former in kept
-    assert former in said
-    assert stage.announced != former
-    assert former not in stage.secrets()
+    assert set(seen[3:]) == {(previous, ("Unknown", "AwaitingPods"))}
+    assert previous in kept
+    assert previous in said
+    assert stage.announced != previous
+    assert previous not in stage.secrets()
 
 
 @pytest.mark.parametrize("grace", [3, 8], ids="{} s".format)
 @pytest.mark.parametrize(
-    ("before", "after"), [(BROUGHT, OWN), (OWN, BROUGHT), (BROUGHT, CERT_MANAGER)]
+    ("before", "after"), [(USER_SECRETS, OWN), (OWN, USER_SECRETS), (USER_SECRETS, CERT_MANAGER)]
 )
-async def test_no_call_fails_while_a_replaced_pod_still_receives_some(
+async def test_no_call_fails_while_a_replaced_pod_still_receives_calls(
     stage: Stage, before: dict[str, Any], after: dict[str, Any], grace: int
 ) -> None:
-    """It accepts only what CloudNativePG was told last, and its successor answers the Service."""
+    """It accepts only the last announced pair, and its successor answers the Service."""
     stage.kubelet.grace = timedelta(seconds=grace)
     await ready(stage, before)
-    former = stage.announced
+    previous = stage.announced
     switch(stage, after)
     await wait(stage)
 
-    assert stage.announced != former
+    assert stage.announced != previous
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_a_pod_that_ends_for_long_holds_nothing_back(stage: Stage) -> None:
+async def test_a_slowly_terminating_pod_delays_nothing(stage: Stage) -> None:
     stage.kubelet.grace = timedelta(hours=1)
     stage.client.watch = lambda: None
-    await ready(stage, BROUGHT)
-    former = stage.announced
+    await ready(stage, USER_SECRETS)
+    previous = stage.announced
     switch(stage, OWN)
     await stage.pass_by(20)
 
-    assert stage.announced != former
+    assert stage.announced != previous
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_there_and_back_again_ends_where_it_began(stage: Stage) -> None:
+async def test_switching_and_back_restores_the_initial_state(stage: Stage) -> None:
     await ready(stage, CERT_MANAGER)
     await stage.settle(passes=3)
     first, announced = stage.secrets(), stage.announced
@@ -201,22 +201,22 @@ async def test_there_and_back_again_ends_where_it_began(stage: Stage) -> None:
     assert stage.condition() == ("True", "Ready")
 
 
-async def test_a_change_of_mind_half_way_harms_nobody(stage: Stage) -> None:
+async def test_switching_back_halfway_fails_no_call(stage: Stage) -> None:
     await ready(stage, CERT_MANAGER)
-    former = stage.announced
+    previous = stage.announced
     switch(stage, OWN)
     await stage.settle(passes=5)
     switch(stage, CERT_MANAGER)
     await stage.pass_by(80)
 
-    assert stage.announced == former
+    assert stage.announced == previous
     assert stage.condition() == ("True", "Ready")
     assert not any("selfmanaged" in name for name in stage.secrets())
 
 
-async def test_without_cert_manager_the_former_pair_stays_in_use(stage: Stage) -> None:
+async def test_without_cert_manager_the_previous_pair_stays_in_use(stage: Stage) -> None:
     await ready(stage, OWN)
-    former = stage.announced
+    previous = stage.announced
     stage.client.missing = {"Issuer", "Certificate", "ClusterIssuer"}
     switch(stage, CERT_MANAGER)
     await stage.settle(passes=20)
@@ -226,13 +226,13 @@ async def test_without_cert_manager_the_former_pair_stays_in_use(stage: Stage) -
     await wait(stage)
 
     assert refused == ("False", "CertManagerNotInstalled")
-    assert kept == former
-    assert stage.announced != former
+    assert kept == previous
+    assert stage.announced != previous
 
 
-async def test_the_users_secrets_are_neither_written_nor_deleted_on_the_way(stage: Stage) -> None:
-    await ready(stage, BROUGHT)
-    for tls in (OWN, BROUGHT, CERT_MANAGER, BROUGHT):
+async def test_a_switch_neither_writes_nor_deletes_the_users_secrets(stage: Stage) -> None:
+    await ready(stage, USER_SECRETS)
+    for tls in (OWN, USER_SECRETS, CERT_MANAGER, USER_SECRETS):
         switch(stage, tls)
         await stage.pass_by(90)
         assert stage.condition() == ("True", "Ready")
@@ -242,7 +242,7 @@ async def test_the_users_secrets_are_neither_written_nor_deleted_on_the_way(stag
     assert stage.secrets() == {"my-server", "my-client", "hello-trust"}
 
 
-async def test_a_former_authority_is_trusted_for_a_while_and_then_no_longer(stage: Stage) -> None:
+async def test_a_previous_authority_is_trusted_for_a_while_and_then_no_longer(stage: Stage) -> None:
     await ready(stage, MINE)
     theirs = stage.world.authorities["mine"].leaf
     switch(stage, OWN)
@@ -256,17 +256,17 @@ async def test_a_former_authority_is_trusted_for_a_while_and_then_no_longer(stag
         assert theirs not in in_the_end[key]
 
 
-# What a crash before the next write leaves behind is the same.
+# A crash before the next write leaves the same state.
 @pytest.mark.parametrize("write", range(16))
 @pytest.mark.parametrize("there", [True, False], ids=["to the operator", "to cert-manager"])
-async def test_a_crash_after_any_write_of_a_switch_ends_where_no_crash_does(
+async def test_a_crash_after_any_write_of_a_switch_does_not_change_the_result(
     write: int, *, there: bool
 ) -> None:
     stage = Stage()
     stage.client.watch = stage.kubelet.complain
     before, after = (CERT_MANAGER, OWN) if there else (OWN, CERT_MANAGER)
     await ready(stage, before)
-    former = stage.announced
+    previous = stage.announced
     stage.client.fail_at, stage.client.fail_after = len(stage.client.writes) + write, True
     switch(stage, after)
     for _ in range(8):
@@ -278,7 +278,7 @@ async def test_a_crash_after_any_write_of_a_switch_ends_where_no_crash_does(
     chain = (names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE)
     wanted = chain if there else (names.children.CHAIN_ROOT, names.children.CHAIN_INTERMEDIATE)
     assert stage.condition() == ("True", "Ready")
-    assert stage.announced != former
+    assert stage.announced != previous
     assert stage.secrets() == {*wanted, "hello-server-tls", stage.announced, "hello-trust"}
     kinds_left = {kind for kind, _, _ in stage.client.objects}
     assert ("Certificate" in kinds_left) == (not there)

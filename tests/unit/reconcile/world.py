@@ -14,7 +14,7 @@ NAMESPACE = "cnpg-system"
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that tests move."""
 
     def __init__(self) -> None:
         self._now = datetime.now(UTC).replace(microsecond=0)
@@ -42,7 +42,7 @@ class World:
         self.install_cnpg(version)
 
     def install_cnpg(self, version: str) -> None:
-        """Put CloudNativePG, its Lease and its leader into the namespace."""
+        """Create CloudNativePG, its Lease and its leader in the namespace."""
         image = f"example.org/cloudnative-pg:{version}"
         self.client.put(
             kinds.DEPLOYMENT,
@@ -63,7 +63,7 @@ class World:
         self.client.put(kinds.POD, {"metadata": _meta("cnpg-0")})
 
     def issue(self) -> None:
-        """Make the Secrets of all Certificates, as cert-manager would."""
+        """Create the Secrets of all Certificates, as cert-manager would."""
         for (kind, _, name), body in list(self.client.objects.items()):
             if kind != "Certificate":
                 continue
@@ -97,7 +97,7 @@ class World:
         self.client.put(kinds.SECRET, {"metadata": metadata, "data": encoded})
 
     def run(self) -> None:
-        """Bring every Deployment's pods up."""
+        """Start the pods of every Deployment."""
         for (kind, _, _), body in self.client.objects.items():
             if kind == "Deployment":
                 wanted = body["spec"].get("replicas", 1)

@@ -1,4 +1,4 @@
-"""The watches, by the real kopf: where it looks, and that no answer to it ends the process."""
+"""The watches with the real kopf: what it watches, and that no answer ends the process."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ WATCHED = {kind.path() for kind in EVERYWHERE} | {
 
 
 class Running:
-    """Watches that run against an API server, and what /readyz would say of them."""
+    """Watches against an API server, and what /readyz would report about them."""
 
     def __init__(self, api: WatchedAPI) -> None:
         self.api = api
@@ -41,7 +41,7 @@ class Running:
         self.absent: set[str] = set()
         """Plurals of kinds that are not served."""
         self.failure: errors.ClusterError | None = None
-        """Why nobody can say which kinds are served."""
+        """The error of discovery."""
         self.begun: list[Key] = []
         self.passes: list[Key] = []
         self.slow = asyncio.Event()
@@ -120,7 +120,9 @@ async def test_children_are_watched_only_in_the_managed_namespaces(running: Runn
     assert sorted(running.api.listed) == sorted(WATCHED)
 
 
-async def test_what_this_operator_alone_makes_is_selected_by_its_label(running: Running) -> None:
+async def test_kinds_that_only_this_operator_creates_are_selected_by_label(
+    running: Running,
+) -> None:
     await running.until_ready()
 
     own = {kind.path(place) for kind in OWN for place in NAMESPACES}
@@ -147,7 +149,7 @@ async def test_a_watch_of_resources_that_begins_has_them_listed(running: Running
     await running.until(running.interrupted.is_set)
 
 
-async def test_nothing_is_watched_until_the_resource_can_exist(running: Running) -> None:
+async def test_nothing_is_watched_until_the_crd_is_installed(running: Running) -> None:
     running.failure = errors.UnavailableError("get API group: connection refused")
     await running.until_lacking("connection refused")
     running.absent = {PLUGIN.plural}
@@ -158,7 +160,7 @@ async def test_nothing_is_watched_until_the_resource_can_exist(running: Running)
     await running.until_ready()
 
 
-async def test_kinds_come_and_go_without_another_look_at_the_rest(running: Running) -> None:
+async def test_added_and_removed_kinds_do_not_restart_other_watches(running: Running) -> None:
     running.absent = {CERTIFICATE.plural, ISSUER.plural}
     await running.until_ready()
     assert running.api.watched == WATCHED - OPTIONAL_CHILDREN
@@ -176,7 +178,7 @@ async def test_kinds_come_and_go_without_another_look_at_the_rest(running: Runni
     assert sorted(running.api.listed) == sorted(WATCHED)
 
 
-async def test_a_resource_whose_kind_vanishes_is_what_readyz_tells_of(running: Running) -> None:
+async def test_readyz_reports_that_the_crd_disappeared(running: Running) -> None:
     await running.until_ready()
     running.absent = {PLUGIN.plural}
     await running.until_lacking("CustomResourceDefinition cnpgplugins is not installed")
@@ -184,7 +186,7 @@ async def test_a_resource_whose_kind_vanishes_is_what_readyz_tells_of(running: R
     await running.until_ready()
 
 
-async def test_a_right_that_is_missing_is_named_at_once_and_may_come_later(
+async def test_a_missing_right_is_reported_at_once_and_may_be_granted_later(
     api: WatchedAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
     api.refused[SECRETS] = 403
@@ -193,11 +195,11 @@ async def test_a_right_that_is_missing_is_named_at_once_and_may_come_later(
         await running.until(lambda: api.watched == WATCHED - {SECRETS})
         del api.refused[SECRETS]
         await running.until_ready()
-    told = [line.levelname for line in caplog.records if line.name == session.__name__]
-    assert told == ["WARNING"]
+    reported = [line.levelname for line in caplog.records if line.name == session.__name__]
+    assert reported == ["WARNING"]
 
 
-async def test_a_watch_that_ends_begins_again_and_cuts_off_no_pass(running: Running) -> None:
+async def test_an_ended_watch_restarts_without_interrupting_a_pass(running: Running) -> None:
     running.slow.clear()
     running.api.objects[PLUGIN.path()] = [plugin("slow")]
     await running.until(lambda: bool(running.begun))
@@ -226,7 +228,7 @@ async def test_a_signal_still_ends_the_process_while_kopf_runs(
     assert running.stop.is_set()
 
 
-async def test_a_signal_ends_the_process_also_while_it_waits_to_watch_again(
+async def test_a_signal_ends_the_process_while_it_waits_to_watch_again(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await running.until_ready()

@@ -16,7 +16,7 @@ OTHER = ("cnpg-system", "other")
 
 
 class Recorder:
-    """A reconciler that notes its passes and does as it is told in each."""
+    """A reconciler that records its passes and does in each what the test sets."""
 
     def __init__(self, *results: Requeue | Exception) -> None:
         self.passes: list[Key] = []
@@ -67,7 +67,7 @@ async def test_wakes_during_a_pass_coalesce_into_one_more() -> None:
     assert not recorder.overlapped
 
 
-async def test_a_namespace_has_a_loop_beside_those_of_its_resources() -> None:
+async def test_a_namespace_has_its_own_loop() -> None:
     recorder, metrics = Recorder(), Metrics()
     subject = Loops(recorder.reconcile, metrics)
     for key in (KEY, KEY[:1], KEY[:1]):
@@ -78,7 +78,7 @@ async def test_a_namespace_has_a_loop_beside_those_of_its_resources() -> None:
     await subject.stop()
 
     assert recorder.passes == [KEY, KEY[:1], KEY[:1]]
-    # The last pass may have been cut off before it was counted.
+    # The last pass may have been cancelled before it was counted.
     assert passes_of(metrics, "cnpgplugins") == 1
     assert passes_of(metrics, "namespaces") >= 1
 
@@ -88,7 +88,7 @@ def passes_of(metrics: Metrics, controller: str) -> float:
     return metrics.registry.get_sample_value("controller_runtime_reconcile_total", labels) or 0.0
 
 
-async def test_a_pass_comes_back_when_it_asked_to() -> None:
+async def test_a_pass_is_requeued_as_it_requested() -> None:
     recorder = Recorder(Requeue(0.01))
     subject = loops(recorder)
     subject.wake(KEY)
@@ -103,7 +103,7 @@ async def test_a_pass_comes_back_when_it_asked_to() -> None:
         pytest.param(KeyError("metadata"), id="an object without what every object has"),
     ],
 )
-async def test_a_failing_pass_is_repeated_and_harms_no_other(failure: Exception) -> None:
+async def test_a_failing_pass_is_repeated_and_affects_no_other(failure: Exception) -> None:
     recorder = Recorder(failure)
     subject = loops(recorder)
     subject.wake(KEY)
@@ -114,7 +114,7 @@ async def test_a_failing_pass_is_repeated_and_harms_no_other(failure: Exception)
     await subject.stop()
 
 
-async def test_a_resource_that_is_gone_has_no_loop_until_it_is_back() -> None:
+async def test_a_deleted_resource_has_no_loop_until_it_returns() -> None:
     recorder = Recorder(Requeue(None))
     subject = loops(recorder)
     subject.wake(KEY)
@@ -142,7 +142,7 @@ async def test_no_pass_begins_before_its_facts_are_known() -> None:
     assert recorder.passes == [KEY, OTHER]
 
 
-async def test_a_resource_is_looked_at_again_though_nothing_happened(
+async def test_a_resource_is_reconciled_again_without_an_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cnpg_plugin_operator.watch.loops.RESYNC", (0.01, 0.02))
@@ -173,7 +173,7 @@ async def test_a_resource_without_a_loop_is_picked_up_also_while_the_facts_are_u
     await subject.stop()
 
 
-async def test_resources_of_other_namespaces_hold_no_worker_of_the_managed_ones() -> None:
+async def test_resources_of_other_namespaces_occupy_no_worker_of_the_managed_ones() -> None:
     recorder = Recorder()
     subject = Loops(recorder.reconcile, Metrics(), is_managed=lambda name: name == KEY[0])
     recorder.gate.clear()
@@ -189,7 +189,7 @@ async def test_resources_of_other_namespaces_hold_no_worker_of_the_managed_ones(
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-async def test_a_pass_that_waits_for_something_slow_holds_no_worker(lane: Lane) -> None:
+async def test_a_pass_that_waits_occupies_no_worker(lane: Lane) -> None:
     slots, gate, seen = Slots(2), asyncio.Event(), Recorder()
 
     async def reconcile(key: Key) -> Requeue:
@@ -208,7 +208,7 @@ async def test_a_pass_that_waits_for_something_slow_holds_no_worker(lane: Lane) 
     await subject.stop()
 
 
-async def test_no_more_passes_than_there_are_slots_work_at_a_time() -> None:
+async def test_at_most_as_many_passes_as_slots_run_at_a_time() -> None:
     slots, working, most, left, done = Slots(2), 0, 0, 10, asyncio.Event()
 
     async def reconcile(_: Key) -> Requeue:
@@ -233,7 +233,7 @@ async def test_no_more_passes_than_there_are_slots_work_at_a_time() -> None:
     assert most == 2
 
 
-async def test_a_resource_that_is_woken_without_end_rests_between_its_passes(
+async def test_a_constantly_woken_resource_pauses_between_its_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cnpg_plugin_operator.watch.loops.MOST_PASSES", 5)
@@ -254,5 +254,5 @@ async def test_a_resource_that_is_woken_without_end_rests_between_its_passes(
 
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert min(pauses[:4]) < 0.04
-    # A busy machine may make a single pass late, but none early: three rests lie before the last.
+    # A busy machine may delay a pass, but never start it early: three pauses precede the last one.
     assert times[-1] - begun > 0.149

@@ -1,4 +1,4 @@
-"""Whom an event wakes, by the key of a loop and what is known of it."""
+"""Which loops an event wakes, by their keys and marks."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ SPECS: dict[Key, dict[str, Any]] = {
 
 
 class Loops:
-    """Notes who is woken."""
+    """Records which loops are woken."""
 
     def __init__(self) -> None:
         self.woken: list[str] = []
@@ -218,7 +218,7 @@ def test_a_resource_elsewhere_wakes_itself_alone() -> None:
 
 
 def woken_by_services(*events: tuple[str, str, bool]) -> list[str]:
-    """Give who is woken by the last of some events: uid, plugin name, whether it is deleted."""
+    """Return which loops the last of some events wakes: uid, plugin name, whether it is deleted."""
     told = Told()
     for uid, name, deleted in events:
         told.loops.woken.clear()
@@ -236,7 +236,7 @@ def test_a_service_without_a_label_wakes_no_resource() -> None:
     assert woken_by_services(("u1", "", False)) == []
 
 
-def test_a_label_that_is_gone_wakes_whom_it_named_once() -> None:
+def test_a_removed_label_wakes_the_resource_that_it_named_once() -> None:
     removed = [("u1", "hello.example.org", False), ("u1", "", False)]
 
     assert woken_by_services(*removed) == ["cnpg-system/hello"]
@@ -269,5 +269,5 @@ def test_an_object_is_found_again_by(metadata: dict[str, Any], owners: set[str])
     assert owners_of(metadata) == owners
 
 
-def test_a_spec_that_holds_anything_is_known_by_what_can_be_read() -> None:
+def test_a_resource_is_indexed_by_the_readable_part_of_its_spec() -> None:
     assert marks_of({"pluginName": 7, "tls": "none"}) == {plugin_mark("7")}

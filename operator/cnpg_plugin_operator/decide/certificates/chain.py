@@ -129,7 +129,7 @@ def _decide(authority: AuthorityFacts, given: RenewalInput, settled_at: datetime
 
 
 def _settles_at(root: PairFacts, now: datetime) -> datetime:
-    """Say from when on a root is trusted everywhere: the first is from its beginning."""
+    """Return when a root is trusted everywhere; the first is so from its creation."""
     if root.leaf is None or len(root.authorities) <= 1:
         return now
     return root.leaf.not_before + BACKDATE + PROPAGATION

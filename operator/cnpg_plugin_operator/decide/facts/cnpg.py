@@ -67,7 +67,7 @@ class PodEnvironment:
     """What a sidecar finds in CloudNativePG's pod."""
 
     directory: str
-    """Where CloudNativePG looks for sockets."""
+    """The directory of the sockets."""
     user: Mapping[str, int]
     """`runAsUser` and `runAsGroup` of its container, as far as they are set."""
     account: str
@@ -126,7 +126,7 @@ class CNPGFacts:
     refused_since: datetime | None = None
     """Since when it refuses."""
 
-    # What this operator did to it
+    # Changes by this operator
     rolled_at: datetime | None = None
     """When this operator last rolled it for sidecars."""
     record: RestartRecord | None = None
@@ -134,7 +134,7 @@ class CNPGFacts:
     withdrawn: Mapping[str, datetime] = field(default_factory=dict)
     """When plugins were withdrawn, by their CNPG-I names."""
 
-    # What takes further requests
+    # Facts that need further requests
     pods: tuple[CNPGPod, ...] = ()
     """Its pods, oldest first; read only while it rolls out, where OLM owns it, or for sidecars."""
     evictions: tuple[Eviction, ...] = ()
@@ -224,7 +224,7 @@ class Announcement:
     """The other Services with the plugin's name that were recorded; empty for none."""
 
     @property
-    def told_at(self) -> datetime:
+    def last_announced_at(self) -> datetime:
         """When this revision was last announced to CloudNativePG."""
         return max(self.announced_at, self.touch.at) if self.touch else self.announced_at
 

@@ -1,1 +1,1 @@
-"""Registered: whether CloudNativePG uses the plugin, and when it has to be restarted."""
+"""Registered: whether CloudNativePG uses the plugin, and when CloudNativePG has to restart."""

@@ -1,6 +1,6 @@
-"""How CloudNativePG is told of a plugin: the annotations of its Service.
+"""How a plugin is announced to CloudNativePG: the annotations of its Service.
 
-The Service itself records what was announced, and when: an operator that was killed at any point
+The Service itself records what was announced, and when, so an operator that is killed at any point
 neither forgets an announcement nor repeats it.
 """
 
@@ -23,7 +23,7 @@ ENDPOINT: Final = frozenset(
         names.cnpg.SERVER_NAME,
     }
 )
-"""The annotations that CloudNativePG dials by."""
+"""The annotations that tell CloudNativePG what to dial."""
 
 
 def announce(
@@ -36,11 +36,11 @@ def announce(
     touch: Touch | None = None,
     replaces: bool = False,
 ) -> Mapping[str, str]:
-    """Give the annotations of the Service.
+    """Return the annotations of the Service.
 
-    `endpoint` is what CloudNativePG reads. The times stay what they are while the revision is the
-    announced one. `touch` changes the Service once more for the same revision; `replaces` says
-    that a first announcement finds a previous one of the same plugin still in use.
+    `endpoint` is what CloudNativePG reads. The times stay unchanged while the revision does.
+    `touch` changes the Service once more for the same revision; `replaces` says that CloudNativePG
+    still uses an earlier announcement of the same plugin.
     """
     announced_at, changed_at, previous = now, now if replaces else None, ""
     if live is not None:
@@ -67,10 +67,10 @@ def announce(
 def keep_announcing(
     live: Announcement, endpoint: Mapping[str, str], endpoint_hash: str
 ) -> Mapping[str, str]:
-    """Give the annotations of a published Service before its plugin is proven again.
+    """Return the annotations of a published Service until its plugin is proven again.
 
-    What was announced stays; edits by others do not. Only while the endpoint itself is about to
-    change, nothing better is known than the present annotations.
+    The announcement is kept, edits by others are reverted. Only while the endpoint is about to
+    change are the present annotations the best known ones.
     """
     if live.endpoint != endpoint_hash:
         return live.annotations
@@ -81,25 +81,25 @@ def keep_announcing(
 
 
 def write_touch(touch: Touch) -> str:
-    """Write a touch as the Service records it."""
-    noted = {"at": format_time(touch.at), "for": touch.reason, "times": touch.times}
-    return json.dumps(noted, sort_keys=True)
+    """Format a touch as the Service records it."""
+    recorded = {"at": format_time(touch.at), "for": touch.reason, "times": touch.times}
+    return json.dumps(recorded, sort_keys=True)
 
 
 def read_touch(text: object) -> Touch | None:
-    """Read a touch from the Service; what this operator did not write counts as none."""
-    noted = read_json(text)
-    at, reason, times = read_time(noted.get("at")), noted.get("for"), noted.get("times")
+    """Read a touch from the Service; text that this operator did not write counts as none."""
+    recorded = read_json(text)
+    at, reason, times = read_time(recorded.get("at")), recorded.get("for"), recorded.get("times")
     if at is None or not isinstance(reason, str) or not isinstance(times, int):
         return None
     return Touch(at, reason, max(times, 1))
 
 
 def is_still_in_use(plugin_name: str, cnpg: CNPGFacts) -> bool:
-    """Whether CloudNativePG still has the connection of a plugin that was withdrawn.
+    """Whether CloudNativePG still has the connection to a plugin that was withdrawn.
 
-    1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 neither forget a plugin whose Service is deleted nor look
-    at the Service that takes its place (internal/controller/plugin_controller.go).
+    1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 neither forget a plugin whose Service is deleted nor read
+    the Service that replaces it (internal/controller/plugin_controller.go).
     """
     version, withdrawn = parse_version(cnpg.version), cnpg.withdrawn.get(plugin_name)
     if version is None or reregisters(version) or withdrawn is None:

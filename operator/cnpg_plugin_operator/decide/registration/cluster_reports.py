@@ -1,9 +1,9 @@
-"""Whether Clusters show of a plugin what it says of itself today, and what to do where they do not.
+"""Whether Clusters report the plugin's current identity, and what to do where they do not.
 
-CloudNativePG keeps name, version and capabilities of a plugin for as long as its gRPC channel
+CloudNativePG keeps the name, version and capabilities of a plugin as long as its gRPC channel
 reconnects (internal/cnpi/plugin/connection, all versions; plugin-barman-cloud #584), and writes
 them to a Cluster only when it reconciles that Cluster. A touched Service makes it rebuild the
-channel; a touched Cluster makes it look again.
+channel; an annotated Cluster makes it reconcile.
 """
 
 from collections.abc import Iterable
@@ -19,23 +19,23 @@ from cnpg_plugin_operator.decide.facts.cnpg_versions import follows_rollouts, pa
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 
 STALE_GRACE: Final = timedelta(seconds=30)
-"""How long after an announcement a Cluster may go on showing what was before: CloudNativePG 1.30.0
-requeues a Cluster that a plugin failed for every 10 s."""
+"""How long after an announcement a Cluster may still show the previous state: CloudNativePG 1.30.0
+requeues a Cluster with a failing plugin every 10 s."""
 
 REBUILD_TIME: Final = timedelta(seconds=5)
 """How long CloudNativePG may take to rebuild its connection before Clusters are nudged."""
 
 ANOTHER_IDENTITY: Final = "Clusters show another version: "
-"""Begins the reason of a touch for what the plugin says of itself."""
+"""Prefix of the reason of a touch for a changed identity."""
 
 NAMED_CLUSTERS: Final = 3
-"""How many Clusters a message names."""
+"""Maximum number of Clusters that a message names."""
 
 
 def is_current(shown: PluginStatusFacts, identity: Identity | None) -> bool:
-    """Whether a Cluster shows the version and the capabilities that the handshake saw.
+    """Whether a Cluster shows the version and the capabilities of the last handshake.
 
-    CloudNativePG writes a capability that is younger than itself as its number.
+    CloudNativePG writes a capability that it does not know as its number.
     """
     if identity is None:
         return True
@@ -49,7 +49,7 @@ def is_current(shown: PluginStatusFacts, identity: Identity | None) -> bool:
 def find_outdated(
     clusters: Iterable[ClusterFacts], identity: Identity | None
 ) -> tuple[ClusterFacts, ...]:
-    """Pick the Clusters that show something else than what the plugin says."""
+    """Return the Clusters that show another identity than the plugin's."""
     return tuple(
         cluster
         for cluster in clusters
@@ -58,9 +58,9 @@ def find_outdated(
 
 
 def describe_report(clusters: Iterable[ClusterFacts], identity: Identity | None) -> str:
-    """Name a Cluster that shows what the handshake saw; empty where none does.
+    """Name a Cluster that shows the identity of the last handshake; empty where none does.
 
-    CloudNativePG has really talked to that plugin.
+    CloudNativePG has then really called that plugin.
     """
     for cluster in clusters:
         shown = cluster.plugin_status
@@ -85,12 +85,12 @@ def choose_nudged(
     version: str,
     now: datetime,
 ) -> tuple[ClusterFacts, ...]:
-    """Pick the Clusters to annotate, each once for an announcement, so that they are looked at.
+    """Return the Clusters to annotate, each once per announcement, so that CNPG reconciles them.
 
-    Where CloudNativePG follows a plugin's rollout by itself, only those that lag all the same;
-    elsewhere all that were there before, for a new image may inject something else into their pods.
+    Where CloudNativePG follows a plugin's rollout by itself, these are the ones that still lag;
+    elsewhere all that are older, because a new image may inject something else into their pods.
     """
-    waited, known = now - announcement.told_at, parse_version(version)
+    waited, known = now - announcement.last_announced_at, parse_version(version)
     if waited < REBUILD_TIME:
         return ()
     follows = known is not None and follows_rollouts(known)
@@ -105,7 +105,7 @@ def choose_nudged(
 
 
 def nudge_token(announcement: Announcement) -> str:
-    """Tell one announcement from the next, as far as Clusters may show something else after it."""
+    """Identify an announcement, as far as Clusters may show another identity after it."""
     touch = announcement.touch
     if touch is None or not touch.reason.startswith(ANOTHER_IDENTITY):
         return announcement.revision
@@ -113,10 +113,12 @@ def nudge_token(announcement: Announcement) -> str:
 
 
 def _was_there(cluster: ClusterFacts, announcement: Announcement) -> bool:
-    """Whether a Cluster had talked to the plugin before it was announced as it is now."""
+    """Whether a Cluster used the plugin before its present announcement."""
     created = cluster.created
     return (
-        cluster.plugin_status is not None and created is not None and created < announcement.told_at
+        cluster.plugin_status is not None
+        and created is not None
+        and created < announcement.last_announced_at
     )
 
 

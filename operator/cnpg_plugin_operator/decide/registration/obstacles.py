@@ -1,4 +1,4 @@
-"""What keeps CloudNativePG from being rolled now, whatever for: it never adds to trouble."""
+"""What prevents a roll of CloudNativePG now, whatever its purpose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from typing import Final
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 LOOK_AGAIN: Final = timedelta(seconds=2)
-"""Longest pause while others are expected: they may become ready, or be given up, at any time."""
+"""Longest pause while other plugins are expected: they may become ready or fail at any time."""
 
 LOOK_AT_CLUSTERS: Final = timedelta(seconds=5)
-"""While a Cluster is amid a change: its end wakes only the plugins that it uses."""
+"""Pause while a Cluster is busy: the end of its operation wakes only the plugins that it uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A reason to wait, and when to look again."""
+    """A reason to wait, and when to requeue."""
 
     reason: str
     after: timedelta
 
 
 def find_obstacle(cnpg: CNPGFacts, busy: Sequence[str]) -> Obstacle | None:
-    """Name what is in the way of a roll of CloudNativePG; None where nothing is.
+    """Return what prevents a roll of CloudNativePG; None where nothing does.
 
-    Never another rollout on top of one that is under way, or stuck; and without a leader
-    nothing would decide on a Cluster that is amid a change (`busy`).
+    A roll must not interrupt a rollout that is in progress or stuck; and without a leader nothing
+    would continue the operation of a `busy` Cluster.
     """
     # Under OLM, this operator deletes the pods one by one: the Deployment itself does not roll.
     leaving = bool(cnpg.olm) and any(each.pod.deleting for each in cnpg.pods)

@@ -1,8 +1,8 @@
-"""Whether CloudNativePG uses the announced revision of a plugin, and what is in the way if not.
+"""Whether CloudNativePG uses the announced revision of a plugin, and what prevents it if not.
 
-The cheapest action that works: nothing, a touch of our own Service (CloudNativePG rebuilds its
-connection), or a restart. Everything is decided from what the cluster holds: an operator that was
-killed at any point neither forgets an announcement nor repeats a restart.
+The cheapest sufficient action is chosen: none, a touch of our own Service (CloudNativePG rebuilds
+its connection), or a restart. Everything is decided from the state of the cluster, so an operator
+that is killed at any point neither forgets an announcement nor repeats a restart.
 """
 
 from typing import Final
@@ -27,22 +27,26 @@ from cnpg_plugin_operator.decide.registration.restart_need import (
     is_covered,
     restart_reason,
 )
-from cnpg_plugin_operator.decide.registration.reverts import MOST_ATTEMPTS, count_reverts, suspect
+from cnpg_plugin_operator.decide.registration.reverts import (
+    MOST_ATTEMPTS,
+    count_reverts,
+    describe_other_writer,
+)
 from cnpg_plugin_operator.decide.registration.touch import (
     BLOCKED,
-    REMEDY_TAKES,
+    TOUCH_GRACE,
     describe_touch,
     find_blocked,
 )
 
 
 def decide_registration(given: RegistrationInput) -> Verdict:
-    """Judge whether CloudNativePG uses the announced revision."""
+    """Evaluate whether CloudNativePG uses the announced revision."""
     return first(CHECKS, given) or _awaiting(given)
 
 
 def _down(given: RegistrationInput) -> Verdict | None:
-    """CloudNativePG does not run; a rollout alone changes nothing."""
+    """CloudNativePG does not run; a rollout in progress does not count."""
     cnpg = given.cnpg
     if cnpg.available or cnpg.rolling:
         return None
@@ -53,14 +57,14 @@ def _down(given: RegistrationInput) -> Verdict | None:
 
 
 def _leaderless(given: RegistrationInput) -> Verdict | None:
-    """CloudNativePG has no leader now, and no restart by this operator is the cause."""
+    """CloudNativePG has no leader, and not because of a restart by this operator."""
     cnpg = given.cnpg
-    if given.is_known or given.was_asked or (cnpg.leader is not None and cnpg.available):
+    if given.is_known or given.was_requested or (cnpg.leader is not None and cnpg.available):
         return None
     if cnpg.stuck:
         return no(
             Reason.CNPG_UNAVAILABLE,
-            f"Deployment {cnpg.deployment} of CloudNativePG does not come up: {cnpg.stuck}.",
+            f"Deployment {cnpg.deployment} of CloudNativePG does not start: {cnpg.stuck}.",
         )
     return unknown(
         Reason.CNPG_UNAVAILABLE,
@@ -83,11 +87,11 @@ def _restart_needed(given: RegistrationInput) -> Verdict | None:
     if cnpg.stuck:
         return no(
             Reason.RESTART_STUCK,
-            f"{target} has to be restarted ({reason}), but a rollout of it does not get on: "
+            f"{target} has to be restarted ({reason}), but its rollout makes no progress: "
             f"{cnpg.stuck}. Its previous pod keeps running; the operator waits until the rollout "
             "succeeds.",
         )
-    if given.was_asked:
+    if given.was_requested:
         return unknown(Reason.RESTARTING, f"{target} is being restarted: {reason}.")
     if count_reverts(given.name, given.announcement.revision, cnpg) >= MOST_ATTEMPTS:
         return _reverted(given, reason)
@@ -95,19 +99,19 @@ def _restart_needed(given: RegistrationInput) -> Verdict | None:
 
 
 def _reverted(given: RegistrationInput, reason: str) -> Verdict:
-    """Another party reverts the restart; a third try would not succeed either."""
+    """Another party reverts the restart; a third attempt would not succeed either."""
     cnpg = given.cnpg
     return no(
         Reason.RESTART_REVERTED,
         f"Deployment {cnpg.deployment} has to be restarted ({reason}), but its manager removed "
         f"annotation {names.annotations.RESTARTED_AT} from its pod template {MOST_ATTEMPTS} "
-        f"times{suspect(cnpg)}. Let it ignore that annotation, or delete CloudNativePG's pods "
-        f"yourself: {_deletion(cnpg)}",
+        f"times{describe_other_writer(cnpg)}. Let it ignore that annotation, "
+        f"or delete CloudNativePG's pods yourself: {_deletion(cnpg)}",
     )
 
 
 def refuse_deletion(cnpg: CNPGFacts, namespace: str, pod: str, words: str) -> Verdict:
-    """Say that the API server does not let the operator delete a pod, as under OLM it has to."""
+    """Report that the operator may not delete a pod, which it has to do under OLM."""
     return no(
         Reason.RESTART_FORBIDDEN,
         f"Deployment {cnpg.deployment} has to be restarted. OLM's {cnpg.olm} owns it, so its pods "
@@ -118,7 +122,7 @@ def refuse_deletion(cnpg: CNPGFacts, namespace: str, pod: str, words: str) -> Ve
 
 
 def restart_command(cnpg: CNPGFacts) -> str:
-    """What a person can run instead; OLM takes a `rollout restart` back (its issue #3392)."""
+    """Return the command for the user; OLM reverts a `rollout restart` (its issue #3392)."""
     if cnpg.olm:
         return _deletion(cnpg)
     return f"kubectl rollout restart deployment {cnpg.deployment} -n {cnpg.namespace}"
@@ -130,9 +134,9 @@ def _deletion(cnpg: CNPGFacts) -> str:
 
 
 def _rejected(given: RegistrationInput) -> Verdict | None:
-    """CloudNativePG says that it could not register the plugin."""
+    """CloudNativePG reports that it could not register the plugin."""
     event = given.event
-    if event is not None and event.warning and event.at >= given.announcement.told_at:
+    if event is not None and event.warning and event.at >= given.announcement.last_announced_at:
         return no(
             Reason.CNPG_REJECTED,
             f"CloudNativePG refuses Service {given.service}: {event.reason}: {event.message}",
@@ -141,13 +145,13 @@ def _rejected(given: RegistrationInput) -> Verdict | None:
 
 
 def _blocked(given: RegistrationInput) -> Verdict | None:
-    """Clusters are not reconciled because of the plugin, and what helps was done."""
+    """Clusters are still not reconciled because of the plugin, although the Service was touched."""
     blocked, touch = find_blocked(given.clusters), given.announcement.touch
     if not blocked:
         return None
     state = f"{describe_blocked(blocked).strip()}"
     again = touch is not None and touch.reason == BLOCKED and touch.times > 1
-    if again or given.waiting >= REMEDY_TAKES:
+    if again or given.waiting >= TOUCH_GRACE:
         return no(
             Reason.CLUSTERS_BLOCKED,
             f"{state} Touching Service {given.service} does not change that: look at the log of "
@@ -157,13 +161,13 @@ def _blocked(given: RegistrationInput) -> Verdict | None:
 
 
 def _touched(given: RegistrationInput) -> Verdict | None:
-    """The Service was touched because CloudNativePG may use another; it has not answered yet."""
+    """The Service was touched because CloudNativePG may use another one; it has not reacted yet."""
     version, event = parse_version(given.cnpg.version), given.event
     touch = given.announcement.touch
     if touch is None or touch.reason.startswith(ANOTHER_IDENTITY) or version is None:
         return None
     answered = event is not None and event.at >= touch.at
-    if answered or not reports_events(version) or given.waiting >= REMEDY_TAKES:
+    if answered or not reports_events(version) or given.waiting >= TOUCH_GRACE:
         return None
     return _touched_for(given, "")
 
@@ -180,10 +184,10 @@ def _touched_for(given: RegistrationInput, state: str) -> Verdict:
 
 
 def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
-    """A Cluster's status shows what the handshake saw: CloudNativePG has really talked to it.
+    """A Cluster's status shows the identity of the handshake: CloudNativePG has called the plugin.
 
-    It may have been before this announcement; where CloudNativePG writes Events, these are waited
-    for first.
+    That may have been before this announcement; where CloudNativePG writes Events, they count
+    first.
     """
     version = parse_version(given.cnpg.version)
     eventful = version is not None and reports_events(version)
@@ -193,10 +197,10 @@ def _reported_by_cluster(given: RegistrationInput) -> Verdict | None:
     return yes(Reason.REGISTERED, f"{report}{_lagging(given)}") if report else None
 
 
-def _said_by_event(given: RegistrationInput) -> Verdict | None:
-    """CloudNativePG wrote an Event after the announcement."""
+def _reported_by_event(given: RegistrationInput) -> Verdict | None:
+    """CloudNativePG has written an Event since the announcement."""
     event = given.event
-    if event is None or event.warning or event.at < given.announcement.told_at:
+    if event is None or event.warning or event.at < given.announcement.last_announced_at:
         return None
     return yes(
         Reason.REGISTERED,
@@ -205,7 +209,7 @@ def _said_by_event(given: RegistrationInput) -> Verdict | None:
 
 
 def _silent_version(given: RegistrationInput) -> Verdict | None:
-    """This version registers by itself and gives no sign of it, neither now nor later."""
+    """This version registers by itself and never reports it."""
     version = parse_version(given.cnpg.version)
     if version is None or not discovers(version) or reports_events(version):
         return None
@@ -217,7 +221,7 @@ def _silent_version(given: RegistrationInput) -> Verdict | None:
 
 
 def _registered_before(given: RegistrationInput) -> Verdict | None:
-    """It was seen registered; Events are kept for an hour only."""
+    """It was registered before; Events are kept for only an hour."""
     if not given.is_known:
         return None
     return yes(
@@ -227,7 +231,7 @@ def _registered_before(given: RegistrationInput) -> Verdict | None:
 
 
 def _started_later(given: RegistrationInput) -> Verdict | None:
-    """CloudNativePG started after the announcement and had time enough; its Events are gone."""
+    """CloudNativePG started after the announcement and has had enough time; its Events expired."""
     covered = is_covered(given.name, given.announcement, given.cnpg)
     if not covered or given.waiting < DISCOVERY_GRACE:
         return None
@@ -239,7 +243,7 @@ def _started_later(given: RegistrationInput) -> Verdict | None:
 
 
 def _awaiting(given: RegistrationInput) -> Verdict:
-    """The Service is published; the rest is CloudNativePG's."""
+    """The Service is published; CloudNativePG has not reported its registration."""
     hint = (
         f" It has had {DISCOVERY_GRACE.seconds} s: look at the log of Deployment "
         f"{given.cnpg.deployment}."
@@ -249,18 +253,18 @@ def _awaiting(given: RegistrationInput) -> Verdict:
     if given.registered_revision:
         return unknown(
             Reason.REREGISTERING,
-            f"Service {given.service} was touched; CloudNativePG has not said yet that it "
+            f"Service {given.service} was touched; CloudNativePG has not reported yet that it "
             f"rebuilt its connection.{hint}",
         )
     return unknown(
         Reason.AWAITING_REGISTRATION,
-        f"Service {given.service} is published; CloudNativePG has not said yet that it took "
-        f"it.{hint}",
+        f"Service {given.service} is published; CloudNativePG has not reported yet that it "
+        f"registered it.{hint}",
     )
 
 
 def _lagging(given: RegistrationInput) -> str:
-    """Name the Clusters that do not show, or do not get, what is registered; empty for none."""
+    """Name the Clusters that do not show the registered identity or are blocked; or nothing."""
     if given.waiting < STALE_GRACE:
         return ""
     words = ""
@@ -268,7 +272,7 @@ def _lagging(given: RegistrationInput) -> str:
         versions = sorted({c.plugin_status.version for c in outdated if c.plugin_status})
         words += (
             f" Still shown with version {', '.join(versions)} or other capabilities by "
-            f"{list_names(outdated)}, until CloudNativePG looks at them again (within 10 h; see "
+            f"{list_names(outdated)}, until CloudNativePG reconciles them (within 10 h; see "
             "spec.nudgeClusters)."
         )
     return words + describe_blocked(given.clusters)
@@ -281,10 +285,10 @@ CHECKS: Final = (
     _rejected,
     _blocked,
     _touched,
-    _said_by_event,
+    _reported_by_event,
     _reported_by_cluster,
     _silent_version,
     _registered_before,
     _started_later,
 )
-"""In order: what forbids first, then the proofs from the strongest to none."""
+"""In this order: obstacles, then the evidence of a registration, the strongest first."""

@@ -1,8 +1,8 @@
-"""When CloudNativePG is restarted: once for all plugins that became ready together.
+"""When CloudNativePG is restarted: once for all plugins that become ready together.
 
-A restarted CloudNativePG reads every published Service, so a restart is recorded for all of them.
-It never adds to trouble: neither to a rollout that runs or is stuck, nor to a Cluster that is
-failing over, switching over or upgrading.
+A restarted CloudNativePG reads every published Service, so a restart is recorded for all of them. A
+restart never interrupts a rollout that is in progress or stuck, nor a Cluster that is failing over,
+switching over or upgrading.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from cnpg_plugin_operator.api.records import RestartRecord
-from cnpg_plugin_operator.api.times import tell_time
+from cnpg_plugin_operator.api.times import display_time
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import PodFacts
@@ -32,9 +32,9 @@ class Action(StrEnum):
     NOTHING = "Nothing"
     WAIT = "Wait"
     RESTART = "Restart"
-    """Note `record` unless it is noted, then change the pod template's annotations."""
+    """Store `record` unless it is stored, then change the annotations of the pod template."""
     DELETE_POD = "DeletePod"
-    """Delete `pod`: OLM would take a change of the template back."""
+    """Delete `pod`: OLM would revert a change of the template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Pace:
     """How restarts are spaced; all are settings of the operator."""
 
     settle: timedelta = timedelta(seconds=10)
-    """Wait until no further plugin became ready for so long."""
+    """Wait until no other plugin has become ready for this long."""
     settle_max: timedelta = timedelta(seconds=60)
-    """But never longer than this after the first."""
+    """Maximum wait after the first plugin became ready."""
     cooldown: timedelta = timedelta(minutes=5)
-    """Between two restarts."""
+    """Minimum time between two restarts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +56,22 @@ class RestartNeed:
     revision: str
     """What CloudNativePG has to read."""
     announced_at: datetime
-    """Since when it could have read that."""
-    insists: bool = False
-    """Whether CloudNativePG's leader did read it, and has spoiled it since."""
+    """Since when it could have read this."""
+    is_lost: bool = False
+    """Whether CloudNativePG's leader has read it but no longer uses it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartInput:
-    """What the decision is made from."""
+    """The input of the decision."""
 
     cnpg: CNPGFacts
     needs: Mapping[str, RestartNeed]
     """The plugins that need a restart, by the name of their `CNPGPlugin`."""
     published: Mapping[str, Announcement]
-    """Every published plugin of the namespace, likewise: a restart serves all of them."""
+    """Every published plugin of the namespace, by the same names: a restart serves all of them."""
     coming: int
-    """How many others of the namespace may be published soon."""
+    """How many other plugins of the namespace may be published soon."""
     pace: Pace
     now: datetime
     busy: tuple[str, ...] = ()
@@ -88,15 +88,15 @@ class RestartDecision:
     reason: str
     after: timedelta = field(default=timedelta(0), compare=False)
     record: RestartRecord | None = None
-    """What is noted before the act."""
+    """The record to write before the restart."""
     pod: str = ""
     """The pod to delete."""
 
 
 def find_pause(cnpg: CNPGFacts, pace: Pace, now: datetime) -> Obstacle | None:
-    """Say how long to wait since this operator last rolled CloudNativePG, whatever for.
+    """Return how long to wait after this operator's last roll of CloudNativePG, for any purpose.
 
-    A time to come, of a clock that was ahead, counts as none.
+    A time in the future, from a clock that was ahead, counts as none.
     """
     times = [at for at in (cnpg.restarted_at, cnpg.rolled_at) if at is not None]
     if cnpg.record is not None and (cnpg.olm or is_carried_out(cnpg.record, cnpg)):
@@ -104,7 +104,7 @@ def find_pause(cnpg: CNPGFacts, pace: Pace, now: datetime) -> Obstacle | None:
     last = max((at for at in times if at <= now), default=None)
     if last is None or last + pace.cooldown <= now:
         return None
-    reason = f"CloudNativePG was last rolled at {tell_time(last)}"
+    reason = f"CloudNativePG was last rolled at {display_time(last)}"
     return Obstacle(reason, last + pace.cooldown - now)
 
 
@@ -114,11 +114,11 @@ def decide_restart(given: RestartInput) -> RestartDecision:
 
 
 def find_uncovered(given: RestartInput) -> dict[str, RestartNeed]:
-    """Pick what neither the leader has read nor a restart under way will make it read."""
+    """Return what the leader has not read and a restart in progress will not make it read."""
     return {
         name: need
         for name, need in given.needs.items()
-        if need.insists or not is_covered(name, need, given.cnpg)
+        if need.is_lost or not is_covered(name, need, given.cnpg)
         if given.cnpg.restarted_for.get(name) != need.revision
         if count_reverts(name, need.revision, given.cnpg) < MOST_ATTEMPTS
     }
@@ -129,20 +129,20 @@ def _revisions(read: Mapping[str, Announcement | RestartNeed]) -> dict[str, str]
 
 
 def _nothing_left(given: RestartInput) -> RestartDecision | None:
-    """Every announcement was read, will be, or is left to people."""
+    """Every announcement has been or will be read, or its restart was given up."""
     if find_uncovered(given):
         return None
     return RestartDecision(Action.NOTHING, "no plugin needs a restart")
 
 
 def _obstructed(given: RestartInput) -> RestartDecision | None:
-    """A rollout is under way, or a Cluster amid a change."""
+    """A rollout is in progress, or a Cluster is busy."""
     obstacle = find_obstacle(given.cnpg, given.busy)
     return RestartDecision(Action.WAIT, obstacle.reason, obstacle.after) if obstacle else None
 
 
 def _sidecars_change(given: RestartInput) -> RestartDecision | None:
-    """The set of sidecars is about to change: one roll serves both."""
+    """The set of sidecars is about to change; one roll serves both."""
     if not given.sidecars_change:
         return None
     return RestartDecision(
@@ -151,45 +151,45 @@ def _sidecars_change(given: RestartInput) -> RestartDecision | None:
 
 
 def _replacing_pods(given: RestartInput) -> RestartDecision | None:
-    """Under OLM: the next pod from before the restart that was noted, the leader last."""
+    """Under OLM: the next pod that is older than the recorded restart, the leader last."""
     record = given.cnpg.record
     if not given.cnpg.olm or record is None:
         return None
-    noted = record.revisions
-    if not any(noted.get(name) == each.revision for name, each in find_uncovered(given).items()):
+    recorded = record.revisions
+    if not any(recorded.get(name) == each.revision for name, each in find_uncovered(given).items()):
         return None
     old = [each.pod for each in given.cnpg.pods if each.pod.created <= record.at]
     if not old:
         return None
     return RestartDecision(
         Action.DELETE_POD,
-        "OLM would take a change of its pod template back, so its pods are deleted one by one",
+        "OLM would revert a change of its pod template, so its pods are deleted one by one",
         pod=_next_pod(old, given.cnpg).name,
     )
 
 
 def _next_pod(old: list[PodFacts], cnpg: CNPGFacts) -> PodFacts:
-    """Pick the leader last: so the Lease changes hands only once."""
+    """Choose the leader last, so that the Lease changes its holder only once."""
     leader = cnpg.leader.pod if cnpg.leader else ""
     return min(old, key=lambda pod: (pod.name == leader, pod.created, pod.name))
 
 
 def _resuming(given: RestartInput) -> RestartDecision | None:
-    """The operator died between its note of a restart and the restart."""
+    """The operator died after it recorded a restart and before it requested it."""
     record = find_unfinished(_revisions(find_uncovered(given)), given.cnpg)
     if record is None:
         return None
-    return RestartDecision(Action.RESTART, "a restart that was noted is carried out", record=record)
+    return RestartDecision(Action.RESTART, "a recorded restart is carried out", record=record)
 
 
 def _cooling_down(given: RestartInput) -> RestartDecision | None:
-    """The last restart was a short while ago."""
+    """The last restart was a short time ago."""
     pause = find_pause(given.cnpg, given.pace, given.now)
     return RestartDecision(Action.WAIT, pause.reason, pause.after) if pause is not None else None
 
 
 def _settling(given: RestartInput) -> RestartDecision | None:
-    """Another plugin became ready just now, or is about to; more may follow."""
+    """Another plugin has just become ready, or is about to; more may follow."""
     times = sorted(need.announced_at for need in find_uncovered(given).values())
     latest = times[0] + given.pace.settle_max
     due = latest if given.coming else min(times[-1] + given.pace.settle, latest)
@@ -229,4 +229,4 @@ CHECKS: Final = (
     _cooling_down,
     _settling,
 )
-"""In order: whether there is anything to do, what forbids it, what was begun, what waits."""
+"""In this order: whether there is anything to do, obstacles, unfinished work, reasons to wait."""

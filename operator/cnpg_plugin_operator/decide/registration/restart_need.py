@@ -1,4 +1,4 @@
-"""Why CloudNativePG has to be restarted for a plugin, if it has: facts and versions, no timing.
+"""Whether and why CloudNativePG has to restart for a plugin: facts and versions, no timing.
 
 Sources: CloudNativePG's tags 1.24.0 to 1.30.0, internal/controller/plugin_controller.go and
 internal/cnpi/plugin/repository; pull requests #5106, #7029.
@@ -25,12 +25,12 @@ from cnpg_plugin_operator.decide.registration.cluster_reports import (
 )
 
 DISCOVERY_GRACE: Final = timedelta(seconds=30)
-"""How long a CloudNativePG of unknown version may take to show that it found a plugin. Right after
-its own start it needs about 10 s (1.30.0)."""
+"""How long a CloudNativePG of unknown version may take to report a plugin. Right after its own
+start it needs about 10 s (1.30.0)."""
 
 CLOSED_POOL: Final = "closed pool"
-"""What 1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 say for ever after an error made them forget a plugin
-whose closed connections they keep (internal/cnpi/plugin/repository/setup.go)."""
+"""The error that 1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 repeat forever after they dropped a plugin
+but kept its closed connections (internal/cnpi/plugin/repository/setup.go)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,45 +49,45 @@ class RegistrationInput:
     clusters: tuple[ClusterFacts, ...]
     """The Clusters that use the plugin."""
     registered_revision: str
-    """The revision that the status already calls registered."""
+    """The revision that the status already reports as registered."""
     now: datetime
     identity: Identity | None = None
-    """What the plugin said of itself at the last handshake."""
+    """The plugin's identity at the last handshake."""
 
     @property
     def is_known(self) -> bool:
-        """Whether this revision was seen registered. A new leader reads it again by itself."""
+        """Whether this revision was registered before. A new leader reads it again by itself."""
         return self.registered_revision == self.announcement.revision
 
     @property
-    def was_asked(self) -> bool:
-        """Whether the restart for this revision was asked for and is under way."""
-        return is_asked(self.name, self.announcement, self.cnpg)
+    def was_requested(self) -> bool:
+        """Whether the restart for this revision was requested and is in progress."""
+        return is_requested(self.name, self.announcement, self.cnpg)
 
     @property
     def waiting(self) -> timedelta:
-        """How long CloudNativePG has had: since it was told last, or its leader's start."""
-        since = self.announcement.told_at
+        """How long CloudNativePG has had since the announcement, or since its leader's start."""
+        since = self.announcement.last_announced_at
         if self.cnpg.leader is not None:
             since = max(since, self.cnpg.leader.created)
         return self.now - since
 
 
 def restart_reason(given: RegistrationInput) -> str | None:
-    """Say why CloudNativePG must be restarted for this plugin, or None where it need not be."""
-    if insists(given):
-        return f"version {given.cnpg.version} goes on using connections that it has closed"
+    """Return why CloudNativePG must restart for this plugin; None where it need not."""
+    if is_lost(given):
+        return f"version {given.cnpg.version} keeps using connections that it has closed"
     if is_covered(given.name, given.announcement, given.cnpg):
         return None
     return first(NEEDS, given)
 
 
 class Announced(Protocol):
-    """Something that CloudNativePG's leader may have read."""
+    """An announcement that CloudNativePG's leader may have read."""
 
     @property
     def revision(self) -> str:
-        """What was announced."""
+        """The announced revision."""
         ...
 
     @property
@@ -97,9 +97,9 @@ class Announced(Protocol):
 
 
 def is_covered(name: str, announcement: Announced, cnpg: CNPGFacts) -> bool:
-    """Whether CloudNativePG's leader started after the announcement, hence has read it.
+    """Whether CloudNativePG's leader started after the announcement, and so has read it.
 
-    The leader's own annotations say so exactly; its age says so after a restart by another party.
+    The leader's own annotations show it exactly; after a restart by another party its age does.
     """
     leader = cnpg.leader
     if leader is None:
@@ -109,20 +109,20 @@ def is_covered(name: str, announcement: Announced, cnpg: CNPGFacts) -> bool:
     return leader.created > announcement.announced_at
 
 
-def is_asked(name: str, announcement: Announcement, cnpg: CNPGFacts) -> bool:
+def is_requested(name: str, announcement: Announcement, cnpg: CNPGFacts) -> bool:
     """Whether a restart for this announcement was requested, and not reverted.
 
-    The Deployment's pod template says so. Under OLM nothing can be written there; then the note
+    The Deployment's pod template shows it. Under OLM nothing can be written there; then the record
     that precedes every restart counts.
     """
     if cnpg.restarted_for.get(name) == announcement.revision:
         return True
-    noted = cnpg.record.revisions.get(name) if cnpg.olm and cnpg.record else None
-    return noted == announcement.revision
+    recorded = cnpg.record.revisions.get(name) if cnpg.olm and cnpg.record else None
+    return recorded == announcement.revision
 
 
-def insists(given: RegistrationInput) -> bool:
-    """Whether a leader that did read the plugin has spoiled it since; once for an announcement."""
+def is_lost(given: RegistrationInput) -> bool:
+    """Whether a leader that has read the plugin no longer uses it; once per announcement."""
     version = parse_version(given.cnpg.version)
     if version is None or reregisters(version) or given.waiting < STALE_GRACE:
         return False
@@ -137,14 +137,14 @@ def insists(given: RegistrationInput) -> bool:
 
 
 def _wanted_always(given: RegistrationInput) -> str | None:
-    """The user asks for it."""
+    """The user requests it."""
     if given.is_known or given.policy is not RestartPolicy.ALWAYS:
         return None
     return "restartPolicy is Always and this revision is new to it"
 
 
 def _keeps_the_connection(given: RegistrationInput) -> str | None:
-    """What it dials has changed, but it goes on with what it read first (#7029)."""
+    """The endpoint has changed, but this version keeps using the one that it read first (#7029)."""
     version = parse_version(given.cnpg.version)
     if given.is_known or version is None or reregisters(version):
         return None
@@ -162,29 +162,31 @@ def _keeps_the_metadata(given: RegistrationInput) -> str | None:
     if version is None or reregisters(version) or given.waiting < STALE_GRACE:
         return None
     outdated = find_outdated(given.clusters, given.identity)
-    # Only a spec that changed counts: the plugin may say something else at any time.
+    # Only a changed spec counts, because the plugin may change its answers at any time.
     if not outdated or not given.announcement.replaces:
         return None
     return (
-        f"version {given.cnpg.version} keeps what the plugin said before until it is restarted: "
+        f"version {given.cnpg.version} keeps the plugin's previous answers until it is restarted: "
         f"{list_names(outdated)}"
     )
 
 
 def _does_not_find(given: RegistrationInput) -> str | None:
-    """It is not known to find plugins by itself, and gave no sign of it."""
+    """This version is not known to find plugins by itself, and has not reported any."""
     version = parse_version(given.cnpg.version)
     finds = version is not None and discovers(version)
     overdue = given.now - given.announcement.announced_at >= DISCOVERY_GRACE
     if given.is_known or finds or not overdue or has_proof(given):
         return None
-    return f"version {given.cnpg.version or '(unknown)'} gave no sign of finding the plugin"
+    return f"version {given.cnpg.version or '(unknown)'} has not reported that it found the plugin"
 
 
 def has_proof(given: RegistrationInput) -> bool:
-    """Whether CloudNativePG said something of this announcement, or a Cluster reports it."""
+    """Whether CloudNativePG reported this announcement, in an Event or in a Cluster."""
     event = given.event
-    said = event is not None and not event.warning and event.at >= given.announcement.told_at
+    said = (
+        event is not None and not event.warning and event.at >= given.announcement.last_announced_at
+    )
     return said or any(cluster.plugin_status is not None for cluster in given.clusters)
 
 
@@ -194,4 +196,4 @@ NEEDS: Final = (
     _keeps_the_metadata,
     _does_not_find,
 )
-"""In order: what the user wants, then what the version cannot do by itself."""
+"""In this order: what the user requests, then what the version cannot do by itself."""

@@ -1,8 +1,8 @@
 """Whether another party reverts restarts of CloudNativePG: OLM, a GitOps controller, a person.
 
-A restart is noted in a resource's status before the annotation that causes it is written. Where the
-note is there and the annotation is not, either the operator died between the two writes (the
-Deployment's generation is what it was), or the annotation was taken back (it grew).
+A restart is recorded in a resource's status before the annotation that causes it is written. Where
+the record exists and the annotation does not, either the operator died between the two writes (the
+Deployment's generation is unchanged), or the annotation was reverted (it has grown).
 """
 
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ from cnpg_plugin_operator.api.records import RestartRecord
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 MOST_ATTEMPTS: Final = 2
-"""Restarts for one announcement that are taken back before it is left to people. One may be a
+"""Reverted restarts for one announcement after which the operator gives up. One may be a
 coincidence, such as a `kubectl rollout undo`."""
 
 
 def is_carried_out(record: RestartRecord, cnpg: CNPGFacts) -> bool:
-    """Whether the restart that was noted was also asked for, taken back or not."""
+    """Whether the recorded restart was also requested, reverted or not."""
     return cnpg.restarted_at == record.at or cnpg.generation != record.generation
 
 
 def count_reverts(name: str, revision: str, cnpg: CNPGFacts) -> int:
-    """Count the restarts for a plugin's revision that were taken back, one after the other.
+    """Count the consecutive reverted restarts for a plugin's revision.
 
-    Under OLM nothing is written that could be: there the pods are deleted.
+    Under OLM nothing can be reverted, because the pods are deleted instead.
     """
     record = cnpg.record
     if cnpg.olm or record is None or record.revisions.get(name) != revision:
@@ -37,7 +37,7 @@ def count_reverts(name: str, revision: str, cnpg: CNPGFacts) -> int:
 
 
 def find_unfinished(uncovered: Mapping[str, str], cnpg: CNPGFacts) -> RestartRecord | None:
-    """Find a restart that was noted for one of these revisions but never asked for."""
+    """Find a restart that was recorded for one of these revisions but never requested."""
     record = cnpg.record
     if cnpg.olm or record is None or is_carried_out(record, cnpg):
         return None
@@ -45,6 +45,6 @@ def find_unfinished(uncovered: Mapping[str, str], cnpg: CNPGFacts) -> RestartRec
     return record if wanted else None
 
 
-def suspect(cnpg: CNPGFacts) -> str:
-    """Name who may have taken it, in brackets; empty where the Deployment does not say."""
+def describe_other_writer(cnpg: CNPGFacts) -> str:
+    """Name the likely other writer in brackets; empty where the Deployment does not tell."""
     return f" ({cnpg.changed_by} changed its spec last)" if cnpg.changed_by else ""

@@ -3,7 +3,7 @@
 CloudNativePG keeps one entry for a plugin's name. Another Service with that name replaces the
 entry, and its deletion removes it; nothing registers the first Service again until that one changes
 (internal/controller/plugin_controller.go, 1.24.4 to 1.30.1). A touch costs CloudNativePG one new
-connection, but each must have its own reason, and the same reason counts ever more seldom.
+connection, so each needs its own reason, and the same reason counts at growing intervals.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from cnpg_plugin_operator.api.times import format_time, tell_time
+from cnpg_plugin_operator.api.times import display_time, format_time
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cnpg import (
     Announcement,
@@ -29,29 +29,29 @@ from cnpg_plugin_operator.decide.registration.cluster_reports import (
 )
 from cnpg_plugin_operator.desired.objects import digest
 
-REMEDY_TAKES: Final = timedelta(seconds=30)
+TOUCH_GRACE: Final = timedelta(seconds=30)
 """How long Clusters may stay blocked after a touch: CloudNativePG registers within a second or two,
-and looks at a blocked Cluster every 10 s (1.24.0 to 1.30.1)."""
+and reconciles a blocked Cluster every 10 s (1.24.0 to 1.30.1)."""
 
 LAST_PAUSE: Final = timedelta(hours=1)
-"""Between two touches for Clusters that stay blocked; the first pause is `REMEDY_TAKES`, and each
-is twice as long as the one before."""
+"""Longest pause between two touches for Clusters that stay blocked; the first is `TOUCH_GRACE`, and
+each is twice as long as the one before."""
 
 NEW_EPISODE: Final = timedelta(hours=6)
-"""After so long, blocked Clusters are a new matter."""
+"""Time after which blocked Clusters count as a new reason."""
 
 IDENTITY_PAUSE: Final = timedelta(minutes=10)
-"""Between two touches for what the plugin says of itself: it may change its words at any time."""
+"""Pause between two touches for a changed identity, because a plugin may change it at any time."""
 
-NOTE_LIMIT: Final = 500
-"""Characters of a note that name other Services."""
+RECORD_LIMIT: Final = 500
+"""Maximum characters of a record that names other Services."""
 
 BLOCKED: Final = "Clusters are blocked"
 
 
 @dataclass(frozen=True, slots=True)
 class TouchInput:
-    """What the decision is made from: a proven plugin of whose name there is no other Service."""
+    """The input of the decision: a proven plugin, and no other Service has its name."""
 
     live: Announcement
     cnpg: CNPGFacts
@@ -59,15 +59,15 @@ class TouchInput:
     """The Clusters that use the plugin."""
     identity: Identity | None
     rival: CNPGEvent | None
-    """What CloudNativePG said last of the plugin's name, if it said it of another Service."""
+    """CloudNativePG's last Event about the plugin's name, if it is on another Service."""
     now: datetime
 
 
 def decide_touch(given: TouchInput, revision: str) -> Touch | None:
-    """Decide whether the Service is touched now; `revision` is the one that is to be announced."""
+    """Decide whether to touch the Service now; `revision` is the one to announce."""
     version = parse_version(given.cnpg.version)
     if given.live.revision != revision or (version is not None and not reregisters(version)):
-        # A new revision changes the Service anyway; the others take no notice of a change.
+        # A new revision changes the Service anyway; other versions ignore the change.
         return None
     if given.live.touch is not None and given.live.touch.at > given.now:
         # A clock was ahead.
@@ -80,40 +80,40 @@ def decide_touch(given: TouchInput, revision: str) -> Touch | None:
 
 
 def is_disturbed(live: Announcement) -> bool:
-    """Whether another Service was noted and the Service was not touched since."""
+    """Whether another Service was recorded and the Service has not been touched since."""
     return bool(live.disturbed) and (live.touch is None or live.touch.reason != live.disturbed)
 
 
-def note_rivals(
+def record_rivals(
     live: Announcement | None, foreign: Iterable[ForeignObject], now: datetime
 ) -> str | None:
-    """Give the note to be made of other Services with the plugin's name, or None.
+    """Return the record of other Services with the plugin's name, or None.
 
-    One is enough until the Service is touched for it.
+    One record is enough until the Service is touched for it.
     """
     rivals = sorted(f"{each.name} ({each.uid})" for each in foreign if each.published)
     if live is None or not rivals or is_disturbed(live):
         return None
-    return f"Service {', '.join(rivals)[:NOTE_LIMIT]} at {format_time(now)}"
+    return f"Service {', '.join(rivals)[:RECORD_LIMIT]} at {format_time(now)}"
 
 
 def describe_touch(touch: Touch) -> str:
-    """Say what a touch was for."""
-    return f"{touch.reason}, {tell_time(touch.at)}"
+    """Return the reason of the last touch."""
+    return f"{touch.reason}, {display_time(touch.at)}"
 
 
 def find_blocked(clusters: Iterable[ClusterFacts]) -> tuple[ClusterFacts, ...]:
-    """Pick the Clusters that the plugin certainly keeps from being reconciled now."""
+    """Return the Clusters that the plugin certainly blocks now."""
     return tuple(cluster for cluster in clusters if cluster.blocked and cluster.up_to_date)
 
 
-def _noted(given: TouchInput) -> str | None:
-    """Another Service had the plugin's name, and has it no longer."""
+def _recorded(given: TouchInput) -> str | None:
+    """Another Service had the plugin's name and no longer has it."""
     return given.live.disturbed if is_disturbed(given.live) else None
 
 
 def _said(given: TouchInput) -> str | None:
-    """CloudNativePG's last word on the plugin's name is about another Service."""
+    """CloudNativePG's last Event about the plugin's name is on another Service."""
     live, rival = given.live, given.rival
     if rival is None or rival.at < live.announced_at:
         return None
@@ -122,24 +122,24 @@ def _said(given: TouchInput) -> str | None:
 
 
 def _blocking(given: TouchInput) -> str | None:
-    """Clusters are blocked although the plugin answers."""
+    """The plugin blocks Clusters although it answers."""
     blocked = [cluster for cluster in given.clusters if cluster.blocked]
     times, leader = _count(given, BLOCKED), given.cnpg.leader
     if not blocked or leader is None or (times and not find_blocked(blocked)):
         return None
-    since = max(given.live.told_at, leader.since or leader.created)
-    pause = min(REMEDY_TAKES * (1 << max(min(times, 16) - 1, 0)), LAST_PAUSE)
+    since = max(given.live.last_announced_at, leader.since or leader.created)
+    pause = min(TOUCH_GRACE * (1 << max(min(times, 16) - 1, 0)), LAST_PAUSE)
     return BLOCKED if given.now - since >= pause else None
 
 
 def _outdated(given: TouchInput) -> str | None:
-    """Clusters show something else than the plugin says of itself today."""
+    """Clusters show another identity than the plugin's present one."""
     if given.identity is None or parse_version(given.cnpg.version) is None:
         return None
     if not find_outdated(given.clusters, given.identity):
         return None
     live, reason = given.live, f"{ANOTHER_IDENTITY}{digest(asdict(given.identity))}"
-    if given.now - live.told_at < STALE_GRACE:
+    if given.now - live.last_announced_at < STALE_GRACE:
         return None
     if live.touch is not None and live.touch.reason.startswith(ANOTHER_IDENTITY):
         again = live.touch.reason == reason
@@ -147,12 +147,12 @@ def _outdated(given: TouchInput) -> str | None:
     return reason
 
 
-CHECKS: Final = (_noted, _said, _blocking, _outdated)
-"""In order: what is certain first."""
+CHECKS: Final = (_recorded, _said, _blocking, _outdated)
+"""In this order: certain reasons first."""
 
 
 def _count(given: TouchInput, reason: str) -> int:
-    """Count the touches for a reason so far, one after the other."""
+    """Count the consecutive touches for one reason."""
     touch = given.live.touch
     if touch is None or touch.reason != reason or given.now - touch.at >= NEW_EPISODE:
         return 0

@@ -1,1 +1,1 @@
-"""Mode Sidecar: which plugins run in CloudNativePG's pods, and what they do there."""
+"""Mode Sidecar: which plugins run in CloudNativePG's pods, and how they affect them."""

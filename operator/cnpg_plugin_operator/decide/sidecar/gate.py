@@ -1,8 +1,8 @@
-"""What the gate before CloudNativePG makes of its handshakes, and how it hands that on.
+"""The verdicts of the gate in CloudNativePG's pod, and how it passes them on.
 
-The gate is an init container that proves the plugins in CloudNativePG's own pod. The one thing that
-leaves it is its termination message, which the kubelet cuts off; so there is one form of the
-verdicts, written and read here, that loses in order what can be done without.
+The gate is an init container that performs the handshakes in CloudNativePG's own pod. Its only
+output is its termination message, which the kubelet truncates; so the format of the verdicts,
+written and read here, drops the least important parts first.
 """
 
 import json
@@ -17,7 +17,7 @@ MESSAGE_LIMIT: Final = 4096
 
 _POD_LIMIT: Final = 12 * 1024
 """Bytes that the kubelet keeps of all termination messages of a pod: each container of any kind
-may have its equal share (`normalizeStatus` in its `status_manager.go`)."""
+gets an equal share (`normalizeStatus` in its `status_manager.go`)."""
 
 _OTHERS: Final = 2
 """Containers of the pod beside the plugins: CloudNativePG's manager and the gate."""
@@ -25,8 +25,9 @@ _OTHERS: Final = 2
 _PERMANENT: Final = frozenset(
     {Reason.IDENTITY_MISMATCH, Reason.NOT_A_PLUGIN, Reason.CAPABILITY_FAILED}
 )
-"""What a plugin that listens does not outgrow: a gRPC server has its services before its port (Go's
-ends the process that adds one later), and CNPG-I's answers are constants of the program."""
+"""Faults that a listening plugin does not recover from: a gRPC server has its services before its
+port (Go's ends the process that adds one later), and CNPG-I's answers are constants of the program.
+"""
 
 
 def share(plugins: int) -> int:
@@ -35,11 +36,10 @@ def share(plugins: int) -> int:
 
 
 def is_final(outcome: HandshakeOutcome, before: HandshakeOutcome | None) -> bool:
-    """Tell whether looking at a plugin again could change nothing.
+    """Whether another attempt could not change the verdict on a plugin.
 
-    A fault that does not pass is believed when it was seen twice in a row: a plugin that ends in
-    the middle of a handshake looks like one that lacks a service. Waiting for it would only keep
-    CloudNativePG from starting.
+    A permanent fault counts when it was seen twice in a row, because a plugin that exits during a
+    handshake looks like one that lacks a service. Waiting longer would only delay CloudNativePG.
     """
     if outcome.succeeded:
         return True
@@ -47,16 +47,16 @@ def is_final(outcome: HandshakeOutcome, before: HandshakeOutcome | None) -> bool
 
 
 def is_shown(outcome: HandshakeOutcome) -> bool:
-    """Tell whether CloudNativePG may see the socket of a declared plugin, should there be one.
+    """Whether CloudNativePG may see the socket of a declared plugin, if there is one.
 
-    It connects when a Cluster needs the plugin, so one that is only late is not kept from it; but
-    one that answers in the name of another never gets near it.
+    CloudNativePG connects when a Cluster needs the plugin, so a late plugin is linked; but one that
+    answers under another plugin's name never is.
     """
     return outcome.reason is not Reason.IDENTITY_MISMATCH
 
 
 def judge_unlinked(socket: str, problem: str) -> HandshakeOutcome:
-    """Say that CloudNativePG does not see a plugin that may well work."""
+    """Report that CloudNativePG does not see a plugin, although it may work."""
     return HandshakeOutcome(
         Reason.UNREACHABLE,
         f"socket {socket} cannot be linked for CloudNativePG: {problem}. Delete CloudNativePG's "
@@ -65,13 +65,13 @@ def judge_unlinked(socket: str, problem: str) -> HandshakeOutcome:
 
 
 def judge_missing(path: str, waited: str, others: Collection[str] | None) -> HandshakeOutcome:
-    """Say that a socket was not opened in time, and which unexpected files lie beside it.
+    """Report that a socket was not opened in time, and which unexpected files are beside it.
 
-    None means a directory that cannot be read.
+    None stands for an unreadable directory.
     """
     message = f"The plugin did not open the socket {path} within {waited}. "
     if others is None:
-        message += "Its directory is not there either, or cannot be read: is the volume mounted?"
+        message += "Its directory does not exist or is unreadable, too: is the volume mounted?"
     elif others:
         message += (
             f"Its directory has {', '.join(sorted(others))} instead: a plugin names its socket "
@@ -82,10 +82,14 @@ def judge_missing(path: str, waited: str, others: Collection[str] | None) -> Han
     return HandshakeOutcome(Reason.SOCKET_MISSING, message)
 
 
-def judge_stray(path: str, stray: str, waited: str, identity: Identity) -> HandshakeOutcome:
-    """Say that the plugin opened a socket under another name, the only unexpected one."""
+def judge_unexpected(
+    path: str, unexpected: str, waited: str, identity: Identity
+) -> HandshakeOutcome:
+    """Report that the plugin opened a socket under another name, the only unexpected one."""
     expected = path.rpartition("/")[2]
-    message = f"The plugin did not open the socket {path} within {waited}, but {stray}, where it "
+    message = (
+        f"The plugin did not open the socket {path} within {waited}, but {unexpected}, where it "
+    )
     if identity.name == expected:
         message += (
             "answers under its own name. CloudNativePG takes the name of the socket for that of "
@@ -105,8 +109,8 @@ def judge_stray(path: str, stray: str, waited: str, identity: Identity) -> Hands
 def encode_verdicts(outcomes: Mapping[str, HandshakeOutcome], limit: int = MESSAGE_LIMIT) -> str:
     """Write the verdicts as one JSON document of at most so many bytes of UTF-8.
 
-    Each plugin has a line of its own: where the kubelet cuts the text off all the same, because the
-    pod has more containers than was thought, the lines before can still be read.
+    Each plugin has its own line: if the kubelet still truncates the text, because the pod has more
+    containers than assumed, the lines before remain readable.
     """
     kept = dict(outcomes)
     text = _write(kept)
@@ -115,8 +119,8 @@ def encode_verdicts(outcomes: Mapping[str, HandshakeOutcome], limit: int = MESSA
             return text
         kept = {name: _reduce(outcome, *parts) for name, outcome in outcomes.items()}
         text = _write(kept)
-    # Not even the reasons fit: of those that are left out nothing is known, which is least bad for
-    # plugins that are fine.
+    # Not even the reasons fit. The plugins that work are left out: an unknown verdict harms them
+    # least.
     for name in sorted(kept, key=lambda name: (kept[name].succeeded, name), reverse=True):
         if _size(text) <= limit:
             break
@@ -126,7 +130,7 @@ def encode_verdicts(outcomes: Mapping[str, HandshakeOutcome], limit: int = MESSA
 
 
 def decode_verdicts(text: str) -> dict[str, HandshakeOutcome]:
-    """Read what can be read of a termination message; anything at all may stand in one."""
+    """Read the verdicts of a termination message; its content may be anything."""
     entries = (_read_line(line) for line in text.split("\n"))
     return dict(entry for entry in entries if entry is not None)
 
@@ -140,7 +144,7 @@ def _write(outcomes: Mapping[str, HandshakeOutcome]) -> str:
 
 
 def _entry(name: str, outcome: HandshakeOutcome) -> dict[str, Any]:
-    """Write one verdict, what matters most first: a person may read it, too."""
+    """Write one verdict, the most important fields first, because users may read it, too."""
     entry: dict[str, Any] = {"plugin": name, "reason": outcome.reason.value}
     said = outcome.identity
     if said is not None:
@@ -155,7 +159,7 @@ def _entry(name: str, outcome: HandshakeOutcome) -> dict[str, Any]:
 
 
 def _read_line(line: str) -> tuple[str, HandshakeOutcome] | None:
-    """Read the verdict in a line, or nothing where it holds none."""
+    """Read the verdict in a line, or nothing where it contains none."""
     try:
         entry = json.loads(line.strip().removesuffix(","))
         reason = Reason(entry["reason"])
@@ -182,7 +186,7 @@ def _read_identity(expected: str, said: object) -> Identity | None:
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str:
-    """Return a text, empty where there is something else."""
+    """Return a text; empty where the value is something else."""
     value = entry.get(key)
     return _well_formed(value) if isinstance(value, str) else ""
 
@@ -208,15 +212,15 @@ _KEPT: Final = (
     (0, 0, 0, 63),
     (0, 0, 0, 0),
 )
-"""What is kept of each verdict, less and less: characters of a success's message, whose identity
-says the same, and of a failure's (240 say what is wrong and where, 80 what it is about);
-capabilities; characters of name and version (the protocol gives a name 63)."""
+"""What is kept of each verdict, in shrinking versions: characters of the message of a success (its
+identity has the same information) and of a failure (240 state the fault and its place, 80 its
+subject); capabilities; characters of name and version (the protocol allows 63 for a name)."""
 
 
 def _reduce(
     outcome: HandshakeOutcome, success: int, failure: int, capabilities: int, words: int
 ) -> HandshakeOutcome:
-    """Keep so much of a verdict, and of the identity only what tells plugins apart."""
+    """Shorten a verdict, and keep only those parts of the identity that distinguish plugins."""
     said, kept = outcome.identity, None
     if said is not None and words:
         name, version = _shorten(said.name, words), _shorten(said.version, words)

@@ -12,11 +12,11 @@ from cnpg_plugin_operator.desired.sidecars import Sidecar, keep_sidecar
 _VOLUME: Final = re.compile(r'EmptyDir volume "([^"]+)"')
 _OVER_LIMIT: Final = re.compile(r"Container (\S+) exceeded")
 _USING: Final = re.compile(r"Container (\S+) was using (\d+)([KMGTP]?)i?\b")
-"""What the kubelet's eviction manager writes (`pkg/kubelet/eviction/helpers.go`)."""
+"""Messages of the kubelet's eviction manager (`pkg/kubelet/eviction/helpers.go`)."""
 
 
 def name_evicted(eviction: Eviction, template: Mapping[str, Any]) -> Iterator[str]:
-    """Name the sidecars that a pod was evicted for; on a node that ran short, the biggest user."""
+    """Name the sidecars that a pod was evicted for; on a node under pressure, the biggest user."""
     volumes = set(_VOLUME.findall(eviction.message))
     containers = set(_OVER_LIMIT.findall(eviction.message))
     usage = {
@@ -34,7 +34,7 @@ def name_evicted(eviction: Eviction, template: Mapping[str, Any]) -> Iterator[st
 def narrow(
     suspects: frozenset[str], reason: Reason, message: str, template: Mapping[str, Any]
 ) -> frozenset[str]:
-    """Keep the suspects that the message names, else those that it can be about, else all."""
+    """Return the suspects that the message names, else those that it may concern, else all."""
     found = ((name, keep_sidecar(name, "", template)) for name in suspects)
     parts = {name: sidecar for name, sidecar in found if sidecar is not None}
     named = {name for name, sidecar in parts.items() if _is_named(sidecar, message)}
@@ -43,7 +43,7 @@ def narrow(
 
 
 def _is_named(sidecar: Sidecar, message: str) -> bool:
-    """Whether a message names a container, one of its volumes, or what such a volume holds."""
+    """Whether a message names a container, one of its volumes, or the source of such a volume."""
     container = re.escape(str(sidecar.container["name"]))
     if re.search(rf"(?<![\w.-]){container}(?![\w.-]*[\w-])", message):
         return True
@@ -52,7 +52,7 @@ def _is_named(sidecar: Sidecar, message: str) -> bool:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """Walk through the texts in a JSON value; how deep it may be is limited elsewhere."""
+    """Yield the texts in a JSON value; its depth is limited elsewhere."""
     pending = [value]
     while pending:
         each = pending.pop()
@@ -65,7 +65,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _asks(sidecar: Sidecar, reason: Reason) -> bool:
-    """Whether a sidecar asks for what the pod does not get: room, or volumes."""
+    """Whether a sidecar requests what the pod does not get: resources, or volumes."""
     if reason is Reason.MOUNT_FAILED:
         return bool(sidecar.volumes)
     if reason in (Reason.UNSCHEDULABLE, Reason.PODS_REFUSED):

@@ -1,9 +1,9 @@
-"""The Service that a plugin had in mode Standalone, once its sidecar is to take its place.
+"""The Service that a plugin had in mode Standalone, while a sidecar replaces it.
 
-CloudNativePG keeps its connection when only the label is taken off a Service, and a process that
-starts later never sees it (1.24.0 to 1.30.1). So the Service loses its label right before
-CloudNativePG is rolled: the old leader goes on with it, the new one knows the socket alone. Pods
-that may have seen the label are noted by name; no step depends on how long anything takes.
+CloudNativePG keeps its connection when only the label of a Service is removed, and a process that
+starts later never sees the Service (1.24.0 to 1.30.1). So the Service loses its label right before
+CloudNativePG is rolled: the old leader keeps using it, the new one knows only the socket. Pods that
+may have seen the label are recorded by name; no step depends on timing.
 """
 
 from dataclasses import dataclass
@@ -17,26 +17,26 @@ AGAIN: Final = "@service/"
 """In the revision of a restart for a plugin whose previous Service the leader has seen."""
 
 
-class Sight(StrEnum):
-    """What is done about the label of the old Service."""
+class Visibility(StrEnum):
+    """What to do with the label of the old Service."""
 
     SHOW = "Show"
-    """CloudNativePG is to find the plugin through it."""
+    """CloudNativePG should find the plugin through it."""
     HIDE = "Hide"
-    """A leader that starts with the sidecar must not find it."""
+    """A leader that starts with the sidecar must not find the plugin through it."""
     KEEP = "Keep"
 
 
 @dataclass(frozen=True, slots=True)
-class FormerService:
-    """The Service as it is."""
+class PreviousService:
+    """The old Service, as it was read."""
 
     name: str
     labelled: bool
     announced: bool
-    """Whether it says what CloudNativePG is to dial."""
+    """Whether it has the annotations that CloudNativePG reads."""
     seen_by: frozenset[str] | None
-    """CloudNativePG's pods that were there when the label went; None where nothing tells."""
+    """CloudNativePG's pods that existed when the label was removed; None where that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,19 @@ class MovingInput:
     name: str
     """Of the `CNPGPlugin`."""
     socket: str
-    service: FormerService
+    service: PreviousService
     cnpg: CNPGFacts
 
     @property
     def leading(self) -> CNPGPod | None:
-        """The pod that leads, unless it is on its way out."""
+        """The leading pod, unless it is terminating."""
         leader = self.cnpg.leader
         name = leader.pod if leader else ""
         return next((pod for pod in self.cnpg.current_pods if pod.pod.name == name), None)
 
     @property
     def proven(self) -> bool:
-        """Whether the leader started with the sidecar, after that had answered."""
+        """Whether the leader started with the sidecar, after the sidecar had answered."""
         pod = self.leading
         outcome = pod.verdicts.get(self.socket) if pod is not None else None
         return (
@@ -70,20 +70,20 @@ class MovingInput:
         )
 
 
-def decide_sight(given: MovingInput) -> Sight:
-    """Decide whether CloudNativePG is to see the Service."""
+def decide_visibility(given: MovingInput) -> Visibility:
+    """Decide whether CloudNativePG should see the Service."""
     service, pod = given.service, given.leading
     if not service.announced:
-        return Sight.KEEP
-    wanted = Sight.KEEP
+        return Visibility.KEEP
+    wanted = Visibility.KEEP
     if given.name not in read_sidecars(given.cnpg.template):
-        wanted = Sight.SHOW
+        wanted = Visibility.SHOW
     elif pod is not None and given.name not in pod.sidecars:
-        wanted = Sight.HIDE
+        wanted = Visibility.HIDE
     elif pod is not None and pod.gate_ended is not None and not given.proven:
-        wanted = Sight.SHOW
-    done = (wanted is Sight.SHOW) is service.labelled
-    return Sight.KEEP if done else wanted
+        wanted = Visibility.SHOW
+    done = (wanted is Visibility.SHOW) is service.labelled
+    return Visibility.KEEP if done else wanted
 
 
 def may_leave(given: MovingInput) -> bool:
@@ -96,9 +96,9 @@ def may_leave(given: MovingInput) -> bool:
 
 
 def find_seen(given: MovingInput, revision: str) -> Announcement | None:
-    """Find a leader that has the sidecar but took the Service, as if it came too early for it.
+    """Find a leader that has the sidecar but uses the Service, as if it had started too early.
 
-    One that was restarted for that very reason is left alone: another restart would not end it.
+    A leader that was restarted for this reason is left alone: another restart would not help.
     """
     leader = given.cnpg.leader
     if leader is None or not given.proven or may_leave(given):

@@ -1,9 +1,9 @@
-"""Which sidecars keep CloudNativePG from starting, and so are taken out for a while.
+"""Which sidecars keep CloudNativePG from starting, and so are quarantined.
 
-Native sidecars start before CloudNativePG's own container: one that cannot be made stops the whole
-pod, and one that stays down keeps it from being ready. Others do it from a distance: they take a
-port, or more than any node has. So whatever is wrong with a new pod is put down to what changed
-last, unless it is plainly CloudNativePG's own.
+Native sidecars start before CloudNativePG's own container: one that cannot be created stops the
+whole pod, and one that stays down keeps it unready. Others do so indirectly: they use a port of
+CloudNativePG, or request more than any node has. So any problem of a new pod is attributed to the
+last change, unless it is clearly CloudNativePG's own.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -24,81 +24,81 @@ from cnpg_plugin_operator.decide.workload.workload import (
 )
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
-HOLD_AFTER: Final = timedelta(seconds=20)
-"""How long a container may keep CloudNativePG from starting before it is taken out."""
+QUARANTINE_AFTER: Final = timedelta(seconds=20)
+"""How long a container may keep CloudNativePG from starting before it is quarantined."""
 
-HOLD_SPARE_AFTER: Final = timedelta(seconds=60)
-"""The same while an older pod serves on: what passes by itself may do so."""
+QUARANTINE_SPARE_AFTER: Final = timedelta(seconds=60)
+"""The same while an older pod still serves: a temporary problem may resolve itself."""
 
 READY_WITHIN: Final = timedelta(seconds=45)
-"""After the gate ended, CloudNativePG is ready: its startup probe gives it 30 s (1.25.0 to
-1.30.0)."""
+"""Time after the end of the gate within which CloudNativePG is ready: its startup probe allows 30 s
+(1.25.0 to 1.30.0)."""
 
 TRUST_PROVEN_FOR: Final = timedelta(minutes=2)
-"""How much longer it may take where all sidecars have worked before: then the cause is elsewhere,
-as a rule, but CloudNativePG matters more."""
+"""Additional time where all sidecars have worked before: the cause is then usually elsewhere, but a
+working CloudNativePG matters more."""
 
 SETTLED: Final = timedelta(seconds=10)
-"""A pod that has been ready for so long proves its sidecars; one that crashes is ready for a moment
+"""A pod that has been ready this long proves its sidecars; a crashing one is ready only briefly
 each time."""
 
 RECENT: Final = timedelta(minutes=4)
-"""For which an evicted pod counts: less than the first pause before another try."""
+"""How long an eviction counts: less than the first pause before another attempt."""
 
 LOOPS_AFTER: Final = 2
-"""Restarts of a container that the kubelet backs off from: whatever it is, it does not pass."""
+"""Restarts with a back-off by the kubelet after which a problem counts as permanent."""
 
 LOOK_WHILE_BLOCKED: Final = timedelta(seconds=5)
-"""How often it is looked at while CloudNativePG's newest pod is not ready."""
+"""Interval of the checks while CloudNativePG's newest pod is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a sidecar is taken out."""
+    """Why a sidecar is quarantined."""
 
     reason: Reason
     message: str
     shared: bool = False
-    """Whether others are taken out for the same, though one of them may be the only cause."""
+    """Whether others are quarantined for the same problem, although only one may be its cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the status of a resource says of its sidecar."""
+    """What the status of a resource records about its sidecar."""
 
     registered: str = ""
     """The revision that CloudNativePG has used."""
-    held_at: datetime | None = None
-    """When it was taken out last; None where it has worked since."""
+    quarantined_at: datetime | None = None
+    """When it was quarantined last; None where it has worked since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blockade:
-    """What sidecars do to CloudNativePG's rollout."""
+    """How sidecars affect CloudNativePG's rollout."""
 
     causes: Mapping[str, Cause] = field(default_factory=dict)
-    """The sidecars that are to be taken out now."""
+    """The sidecars to quarantine now."""
     suspects: frozenset[str] = frozenset()
-    """Those that may be what CloudNativePG's pod is not ready for, from the first moment on. Their
-    change or removal waits for nothing."""
+    """Sidecars that may be the reason why CloudNativePG's pod is not ready, from the first moment.
+    Their change or removal waits for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """What is wrong with the newest pod, or with making one."""
+    """The problem of the newest pod, or of its creation."""
 
     reason: Reason
     message: str
     due: datetime
-    """From when on it counts."""
+    """When it starts to count."""
     certain: bool = False
-    """Whether the API server, the scheduler or the kubelet says so, rather than the clock."""
+    """Whether the API server, the scheduler or the kubelet reports it, rather than a timeout."""
     own: bool = False
-    """Whether it is plainly no sidecar's doing."""
+    """Whether clearly no sidecar causes it."""
 
 
 def is_blocked(cnpg: CNPGFacts) -> bool:
-    """Whether CloudNativePG's newest pod is not ready, or cannot be made."""
+    """Whether CloudNativePG's newest pod is not ready, or cannot be created."""
     if not cnpg.replicas or cnpg.paused:
         return False
     return bool(cnpg.refused) or (cnpg.newest is not None and not cnpg.newest.pod.ready)
@@ -113,7 +113,7 @@ def find_blockade(cnpg: CNPGFacts, histories: Mapping[str, History], now: dateti
     certain = _find_certain(cnpg, standing)
     unproven = _find_unproven(cnpg, standing, histories, now)
     suspects = unproven | frozenset(certain) or frozenset(standing)
-    due = hold_time(cnpg)
+    due = quarantine_time(cnpg)
     if evicted or (certain and (_loops(cnpg, certain) or (due is not None and now >= due))):
         return Blockade({**certain, **evicted}, suspects)
     return Blockade(_suspect(cnpg, standing, unproven, now) if not certain else {}, suspects)
@@ -125,11 +125,11 @@ def _find_evicted(
     histories: Mapping[str, History],
     now: datetime,
 ) -> Iterator[tuple[str, Cause]]:
-    """Find the sidecars that pods were evicted for since they were taken out last."""
+    """Find the sidecars that caused evictions since their last quarantine."""
     for eviction in cnpg.evictions:
         for name in name_evicted(eviction, cnpg.template):
-            held_at = histories.get(name, History()).held_at
-            known = held_at is not None and eviction.created <= held_at
+            quarantined_at = histories.get(name, History()).quarantined_at
+            known = quarantined_at is not None and eviction.created <= quarantined_at
             same = eviction.sidecars[name] == standing.get(name)
             if same and not known and now - eviction.ended < RECENT:
                 words = eviction.message.strip().rstrip(".")
@@ -137,9 +137,9 @@ def _find_evicted(
 
 
 def _find_certain(cnpg: CNPGFacts, standing: Mapping[str, str]) -> dict[str, Cause]:
-    """Name the sidecars that do not stay up, or cannot be made.
+    """Name the sidecars that keep exiting, or cannot be created.
 
-    If the gate itself cannot be made, all sidecars stand in the way.
+    If the gate itself cannot be created, all sidecars are the cause.
     """
     newest = cnpg.newest
     if newest is None or newest.pod.ready:
@@ -157,7 +157,7 @@ def _find_certain(cnpg: CNPGFacts, standing: Mapping[str, str]) -> dict[str, Cau
 
 
 def _loops(cnpg: CNPGFacts, certain: Collection[str]) -> bool:
-    """Whether a sidecar crashes again and again in the only kind of pod that there is."""
+    """Whether a sidecar crashes repeatedly, and all pods contain it."""
     newest = cnpg.newest
     if newest is None or _has_spare(cnpg, newest):
         return False
@@ -169,26 +169,29 @@ def _loops(cnpg: CNPGFacts, certain: Collection[str]) -> bool:
 
 
 def _has_spare(cnpg: CNPGFacts, newest: CNPGPod) -> bool:
-    """Whether an older pod, without what is new, serves on."""
+    """Whether an older pod, without the change, still serves."""
     return cnpg.available and any(pod.sidecars != newest.sidecars for pod in cnpg.current_pods)
 
 
-def hold_time(cnpg: CNPGFacts) -> datetime | None:
-    """Say from when on a sidecar that keeps the newest pod from starting is taken out.
+def quarantine_time(cnpg: CNPGFacts) -> datetime | None:
+    """Return when a sidecar that keeps the newest pod from starting is quarantined.
 
-    While an older pod serves on, there is time; but none once the gate is over. From then on the
-    new pod is ready whenever what crashes is up, and the first such moment ends the older one.
+    While an older pod still serves, there is time, but only until the gate has ended. From then on
+    the new pod is ready whenever the crashing container runs, and its first ready moment ends the
+    older pod.
     """
     newest = cnpg.newest
     if newest is None:
         return None
     if _has_spare(cnpg, newest):
-        return newest.gate_ended or newest.pod.created + HOLD_SPARE_AFTER
-    return max(newest.pod.created, newest.pod.unready_since or newest.pod.created) + HOLD_AFTER
+        return newest.gate_ended or newest.pod.created + QUARANTINE_SPARE_AFTER
+    return (
+        max(newest.pod.created, newest.pod.unready_since or newest.pod.created) + QUARANTINE_AFTER
+    )
 
 
 def find_cause(pod: CNPGPod, container: ContainerFacts) -> tuple[Reason, str] | None:
-    """Say why a container cannot be made, or does not stay up; None where neither is so."""
+    """Return why a container cannot be created, or keeps exiting; None where neither applies."""
     if container.waiting_reason in IMAGE_REASONS:
         return Reason.IMAGE_PULL_ERROR, describe_missing_image(pod.pod, container)
     if stays_down(container):
@@ -202,7 +205,7 @@ def _find_unproven(
     histories: Mapping[str, History],
     now: datetime,
 ) -> frozenset[str]:
-    """Name the sidecars whose revision has not been seen in a pod that was ready."""
+    """Name the sidecars whose revision was never observed in a ready pod."""
     ready = [pod for pod in cnpg.current_pods if is_settled(pod, now)]
     unknown = History()
     return frozenset(
@@ -211,20 +214,20 @@ def _find_unproven(
         if not any(pod.sidecars.get(name) == revision for pod in ready)
         and (
             (known := histories.get(name, unknown)).registered != revision
-            or known.held_at is not None
+            or known.quarantined_at is not None
         )
     )
 
 
 def is_settled(pod: CNPGPod, now: datetime) -> bool:
-    """Whether a pod is ready, and not for a moment only."""
+    """Whether a pod has been ready for long enough."""
     return pod.pod.ready and (pod.ready_since is None or now - pod.ready_since >= SETTLED)
 
 
 def _suspect(
     cnpg: CNPGFacts, standing: Mapping[str, str], unproven: frozenset[str], now: datetime
 ) -> dict[str, Cause]:
-    """Put what is wrong with the newest pod down to what has not worked yet, in the end to all."""
+    """Attribute the newest pod's problem to sidecars that have not worked yet, finally to all."""
     symptom = find_symptom(cnpg)
     if symptom is None or symptom.own or now < symptom.due:
         return {}
@@ -236,11 +239,11 @@ def _suspect(
 
 
 def find_symptom(cnpg: CNPGFacts) -> Symptom | None:
-    """Say what is wrong with the newest pod, or with making one; None while it merely starts."""
+    """Return the problem of the newest pod, or of its creation; None while it just starts."""
     newest = cnpg.newest
     if cnpg.refused:
         since = cnpg.refused_since or datetime.min.replace(tzinfo=UTC)
-        patience = HOLD_SPARE_AFTER if cnpg.available else HOLD_AFTER
+        patience = QUARANTINE_SPARE_AFTER if cnpg.available else QUARANTINE_AFTER
         said = f"Pods of Deployment {cnpg.deployment} are refused: {cnpg.refused.rstrip('.')}."
         return Symptom(Reason.PODS_REFUSED, said, since + patience, certain=True)
     if newest is None or newest.pod.ready or newest.sidecars != read_sidecars(cnpg.template):
@@ -251,21 +254,21 @@ def find_symptom(cnpg: CNPGFacts) -> Symptom | None:
 
 
 def _find_early_symptom(cnpg: CNPGFacts, newest: CNPGPod) -> Symptom:
-    """Say why a pod's first containers were not started."""
+    """Return why a pod's first containers were not started."""
     pod = newest.pod
-    due = hold_time(cnpg) or pod.created + HOLD_SPARE_AFTER
+    due = quarantine_time(cnpg) or pod.created + QUARANTINE_SPARE_AFTER
     if pod.unschedulable:
         said = f"Pod {pod.name} cannot be scheduled: {pod.unschedulable.rstrip('.')}."
         return Symptom(Reason.UNSCHEDULABLE, said, due, certain=True)
     if newest.unmounted:
         said = f"A volume of pod {pod.name} cannot be mounted: {newest.unmounted.rstrip('.')}."
         return Symptom(Reason.MOUNT_FAILED, said, due, certain=True)
-    said = f"Pod {pod.name} did not start its containers within {_seconds(HOLD_SPARE_AFTER)}."
-    return Symptom(Reason.CNPG_BLOCKED, said, pod.created + HOLD_SPARE_AFTER)
+    said = f"Pod {pod.name} did not start its containers within {_seconds(QUARANTINE_SPARE_AFTER)}."
+    return Symptom(Reason.CNPG_BLOCKED, said, pod.created + QUARANTINE_SPARE_AFTER)
 
 
 def _find_late_symptom(newest: CNPGPod, gate_ended: datetime) -> Symptom | None:
-    """Say why a pod is not ready although its sidecars run."""
+    """Return why a pod is not ready although its sidecars run."""
     since = max(gate_ended, newest.pod.unready_since or gate_ended)
     manager = newest.container(names.cnpg.CONTAINER)
     if manager is None or manager.ready:
@@ -274,10 +277,10 @@ def _find_late_symptom(newest: CNPGPod, gate_ended: datetime) -> Symptom | None:
         said = describe_missing_image(newest.pod, manager)
         return Symptom(Reason.IMAGE_PULL_ERROR, said, since, certain=True, own=True)
     if stays_down(manager):
-        said = f"CloudNativePG does not stay up beside it. {name_ending(newest.pod, manager)}"
-        return Symptom(Reason.CNPG_BLOCKED, said, since + HOLD_AFTER, certain=True)
+        said = f"CloudNativePG keeps exiting beside it. {name_ending(newest.pod, manager)}"
+        return Symptom(Reason.CNPG_BLOCKED, said, since + QUARANTINE_AFTER, certain=True)
     said = (
-        f"CloudNativePG does not get ready beside it: container {manager.name} of pod "
+        f"CloudNativePG does not become ready beside it: container {manager.name} of pod "
         f"{newest.pod.name} was not ready within {_seconds(READY_WITHIN)}."
     )
     return Symptom(Reason.CNPG_BLOCKED, said, since + READY_WITHIN)

@@ -1,4 +1,4 @@
-"""Whether a sidecar answered, and CloudNativePG found it: what the gate saw before it started.
+"""Whether a sidecar answered, and whether CloudNativePG found it: the verdicts of the gate.
 
 CloudNativePG looks for sockets once, when its container starts.
 """
@@ -9,7 +9,7 @@ from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
-from cnpg_plugin_operator.api.times import tell_time
+from cnpg_plugin_operator.api.times import display_time
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGPod
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.registration.cluster_reports import (
@@ -17,43 +17,43 @@ from cnpg_plugin_operator.decide.registration.cluster_reports import (
     describe_report,
 )
 from cnpg_plugin_operator.decide.registration.registration import restart_command
-from cnpg_plugin_operator.decide.registration.touch import REMEDY_TAKES, find_blocked
+from cnpg_plugin_operator.decide.registration.touch import TOUCH_GRACE, find_blocked
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput
 
 PASSING: Final = frozenset(
     {Reason.SOCKET_MISSING, Reason.UNREACHABLE, Reason.NO_ANSWER, Reason.NOT_SERVING}
 )
-"""What may have come right since the gate looked."""
+"""Faults that may have been fixed since the gate checked."""
 
 UNKNOWN_PLUGIN: Final = "unknown plugin"
-"""In the phase of a Cluster whose plugin CloudNativePG does not know (1.24.0 to 1.30.1)."""
+"""Part of the phase of a Cluster whose plugin CloudNativePG does not know (1.24.0 to 1.30.1)."""
 
 FORGOTTEN_AGAIN: Final = timedelta(hours=1)
-"""Between two restarts for a plugin that CloudNativePG forgot."""
+"""Minimum time between two restarts for a plugin that CloudNativePG dropped."""
 
 LATE_GRACE: Final = timedelta(seconds=10)
-"""For which a late sidecar has to have been running before CloudNativePG is restarted for it."""
+"""How long a late sidecar must have been running before CloudNativePG is restarted for it."""
 
 
 def judge_handshake(given: SidecarInput) -> tuple[Verdict, HandshakeOutcome | None]:
-    """Judge `HandshakeSucceeded` by what the gate found in the pod that leads."""
-    witness = given.witness
-    outcome = witness.verdicts.get(given.socket) if witness is not None else None
-    if witness is None or outcome is None:
-        where = f" of pod {witness.pod.name}" if witness else ""
+    """Evaluate `HandshakeSucceeded` by the gate's verdict in the leading pod."""
+    reporting_pod = given.reporting_pod
+    outcome = reporting_pod.verdicts.get(given.socket) if reporting_pod is not None else None
+    if reporting_pod is None or outcome is None:
+        where = f" of pod {reporting_pod.pod.name}" if reporting_pod else ""
         return no(
             Reason.NO_ANSWER,
-            f"Container {names.sidecars.GATE}{where} left no verdict on the plugin: see its log.",
+            f"Container {names.sidecars.GATE}{where} wrote no verdict on the plugin: see its log.",
         ), None
     if outcome.succeeded:
         return yes(outcome.reason, outcome.message), outcome
-    outlook = _outlook(given, witness, outcome.reason)
+    outlook = _outlook(given, reporting_pod, outcome.reason)
     return no(outcome.reason, f"{outcome.message.removesuffix('.')}. {outlook}"), outcome
 
 
-def _outlook(given: SidecarInput, witness: CNPGPod, reason: Reason) -> str:
-    """Say what would make CloudNativePG, and this operator, look again."""
-    moment = tell_time(witness.gate_ended) if witness.gate_ended else "its start"
+def _outlook(given: SidecarInput, reporting_pod: CNPGPod, reason: Reason) -> str:
+    """Say what would make CloudNativePG and this operator check again."""
+    moment = display_time(reporting_pod.gate_ended) if reporting_pod.gate_ended else "its start"
     if any(find_late(given)):
         if given.was_restarted:
             return "A restart of CloudNativePG did not change that."
@@ -62,14 +62,16 @@ def _outlook(given: SidecarInput, witness: CNPGPod, reason: Reason) -> str:
         )
     slow = reason is Reason.SOCKET_MISSING
     hint = " If it is only slow, raise the chart value sidecars.deadline." if slow else ""
-    return f"So it was when CloudNativePG started ({moment}), which looks only then.{hint}"
+    return (
+        f"This was so when CloudNativePG started ({moment}); it looks for sockets only then.{hint}"
+    )
 
 
 def find_late(given: SidecarInput) -> Iterator[Announcement]:
-    """Find what CloudNativePG's container came too early for, as if it had been announced since.
+    """Find a sidecar that became ready after CloudNativePG's start, as a new announcement.
 
-    Only a sidecar that has restarted since then may work now; without such a sign a
-    restart would be for nothing. It has to be up by then.
+    Only a sidecar that has restarted since then may work now; otherwise a restart would be useless.
+    It has to be running by then.
     """
     for pod in given.pods:
         outcome, ended = pod.verdicts.get(given.socket), pod.gate_ended
@@ -82,10 +84,10 @@ def find_late(given: SidecarInput) -> Iterator[Announcement]:
 
 
 def find_forgotten(given: SidecarInput) -> Iterator[Announcement]:
-    """Find a leader that started with the socket and does not know the plugin any more.
+    """Find a leader that started with the socket but no longer knows the plugin.
 
-    Another Service of the plugin's name replaced the socket's entry and went; only a new leader
-    looks for sockets again. A leader that was started for that gets its time.
+    Another Service with the plugin's name replaced the socket's entry and was deleted; only a new
+    leader looks for sockets again. A leader that was started for this gets some time.
     """
     leader, begin = given.cnpg.leader, f"{given.revision}@forgotten/"
     if leader is None:
@@ -93,12 +95,12 @@ def find_forgotten(given: SidecarInput) -> Iterator[Announcement]:
     age = given.now - (leader.since or leader.created)
     started = leader.restarted_for.get(given.name, "").startswith(begin)
     unknown_to = [c for c in find_blocked(given.clusters) if UNKNOWN_PLUGIN in c.phase.lower()]
-    if unknown_to and age >= (FORGOTTEN_AGAIN if started else REMEDY_TAKES):
+    if unknown_to and age >= (FORGOTTEN_AGAIN if started else TOUCH_GRACE):
         yield Announcement(f"{begin}{leader.pod}", "", leader.since or leader.created, None, {})
 
 
-def forbid_cure(given: SidecarInput) -> Verdict:
-    """Say that only a restart would make CloudNativePG find a socket, and who can allow it."""
+def forbid_restart(given: SidecarInput) -> Verdict:
+    """Report that only a restart would make CloudNativePG find a socket, and who can allow it."""
     return no(
         Reason.RESTART_FORBIDDEN,
         "CloudNativePG does not know the plugin's socket and has to be restarted, "
@@ -107,7 +109,7 @@ def forbid_cure(given: SidecarInput) -> Verdict:
 
 
 def judge_registration(given: SidecarInput, identity: Identity | None) -> Verdict:
-    """Judge `Registered`: in each pod, CloudNativePG started after this socket answered."""
+    """Evaluate `Registered`: in each pod, CloudNativePG started after this socket answered."""
     started = [pod for pod in given.pods if pod.gate_ended is not None]
     missing = [pod.pod.name for pod in started if not _has_answered(pod, given.socket)]
     if missing:
@@ -116,7 +118,7 @@ def judge_registration(given: SidecarInput, identity: Identity | None) -> Verdic
             f"CloudNativePG started without the plugin's socket in pod {', '.join(missing)}.",
         )
     leader, blocked = given.cnpg.leader, find_blocked(given.clusters)
-    if blocked and leader and given.now - (leader.since or leader.created) >= REMEDY_TAKES:
+    if blocked and leader and given.now - (leader.since or leader.created) >= TOUCH_GRACE:
         return no(
             Reason.CLUSTERS_BLOCKED,
             f"{describe_blocked(blocked).strip()} Look at the log of container "

@@ -1,7 +1,7 @@
-"""When the set of sidecars is applied: once for all changes that come together, and safely.
+"""When the set of sidecars is applied: once for all changes that occur together, and safely.
 
-Applying it rolls CloudNativePG. So it adds to no trouble, except to trouble that a sidecar may
-make: what changes or removes that one is applied at once.
+Applying it rolls CloudNativePG. So it waits while CloudNativePG or a Cluster is busy, unless a
+sidecar may be the cause: a change or removal of that sidecar is applied at once.
 """
 
 from dataclasses import dataclass, field
@@ -26,14 +26,14 @@ class Roll(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RolloutInput:
-    """What the decision is made from."""
+    """The input of the decision."""
 
     differs: bool
-    """Whether the Deployment holds something else than it is to hold."""
+    """Whether the Deployment differs from the desired set."""
     forbidden: bool
     """Whether no resource that wants a change allows CloudNativePG to be rolled."""
     unblocking: bool
-    """Whether CloudNativePG's newest pod is not ready, or cannot be made, and this changes or
+    """Whether CloudNativePG's newest pod is not ready, or cannot be created, and this changes or
     removes a sidecar that may be the cause."""
     cnpg: CNPGFacts
     busy: tuple[str, ...]
@@ -48,7 +48,7 @@ class RolloutInput:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A move with its reason, and when to decide again."""
+    """A decision with its reason, and when to decide again."""
 
     action: Roll
     reason: str = ""
@@ -61,19 +61,19 @@ def decide_rollout(given: RolloutInput) -> Rollout:
 
 
 def _nothing_differs(given: RolloutInput) -> Rollout | None:
-    """The Deployment holds what it is to hold."""
+    """The Deployment equals the desired set."""
     return None if given.differs else Rollout(Roll.NOTHING)
 
 
 def _forbidden(given: RolloutInput) -> Rollout | None:
-    """The users of all that would change forbid it."""
+    """Every resource that would change forbids it."""
     if not given.forbidden:
         return None
     return Rollout(Roll.FORBIDDEN, "restartPolicy is Never")
 
 
 def _unblocking(given: RolloutInput) -> Rollout | None:
-    """CloudNativePG's new pod is not ready as it is: nothing could be made worse."""
+    """CloudNativePG's new pod is not ready anyway: a roll cannot make it worse."""
     return Rollout(Roll.APPLY) if given.unblocking else None
 
 
@@ -83,19 +83,19 @@ def _resting(given: RolloutInput) -> Rollout | None:
 
 
 def _obstructed(given: RolloutInput) -> Rollout | None:
-    """A rollout is under way, or a Cluster amid a change."""
+    """A rollout is in progress, or a Cluster is busy."""
     obstacle = find_obstacle(given.cnpg, given.busy)
     return Rollout(Roll.WAIT, obstacle.reason, obstacle.after) if obstacle else None
 
 
 def _cooling_down(given: RolloutInput) -> Rollout | None:
-    """This operator rolled CloudNativePG a short while ago."""
+    """This operator rolled CloudNativePG a short time ago."""
     pause = find_pause(given.cnpg, given.pace, given.now)
     return Rollout(Roll.WAIT, pause.reason, pause.after) if pause is not None else None
 
 
 def _settling(given: RolloutInput) -> Rollout | None:
-    """Another sidecar changed just now; more may follow."""
+    """Another sidecar has just changed; more may follow."""
     due = min(given.last + given.pace.settle, given.first + given.pace.settle_max)
     if due <= given.now:
         return None
@@ -112,4 +112,4 @@ CHECKS: Final = (
     _cooling_down,
     _settling,
 )
-"""In order: whether there is anything to do, what forbids, what unblocks, what waits."""
+"""In this order: whether there is anything to do, what forbids, what unblocks, what waits."""

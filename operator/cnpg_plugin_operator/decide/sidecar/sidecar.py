@@ -1,4 +1,4 @@
-"""Whether CloudNativePG's pods run a sidecar as it is wanted; if not, why, in their own words."""
+"""Whether CloudNativePG's pods run the desired sidecar, and their own reasons if not."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,11 +6,11 @@ from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
-from cnpg_plugin_operator.api.times import is_over, tell_time
+from cnpg_plugin_operator.api.times import display_time, is_over
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts, CNPGPod
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
-from cnpg_plugin_operator.decide.registration.reverts import suspect
+from cnpg_plugin_operator.decide.registration.reverts import describe_other_writer
 from cnpg_plugin_operator.decide.sidecar.quarantine import find_cause, find_symptom
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import Member, retry_time
@@ -28,31 +28,31 @@ class SidecarInput:
     socket: str
     member: Member
     rollout: Rollout
-    """What becomes of the difference between the Deployment and what it is to hold."""
+    """What happens to the difference between the Deployment and the desired set."""
     pending: bool
     """Whether this sidecar is part of that difference."""
     cnpg: CNPGFacts
     clusters: tuple[ClusterFacts, ...]
     now: datetime
     registered: str = ""
-    """The revision that the status already calls registered."""
+    """The revision that the status already reports as registered."""
 
     @property
     def revision(self) -> str:
-        """The revision that is to stand in the Deployment."""
+        """The revision that the Deployment should contain."""
         return self.member.applied.revision if self.member.applied else ""
 
     @property
     def was_restarted(self) -> bool:
-        """Whether CloudNativePG was restarted for this revision already."""
+        """Whether CloudNativePG was already restarted for this revision."""
         return self.cnpg.restarted_for.get(self.name) == self.revision
 
     @property
-    def witness(self) -> CNPGPod | None:
-        """The pod that tells of this revision: the one that leads.
+    def reporting_pod(self) -> CNPGPod | None:
+        """The pod whose gate counts for this revision: the leading one.
 
-        What is registered stays so while pods are replaced for other reasons, leader or not: the
-        newest that has started tells then.
+        A registered revision stays registered while pods are replaced for other reasons: without a
+        leader, the newest pod that has started counts.
         """
         name = self.cnpg.leader.pod if self.cnpg.leader else ""
         leading = [pod for pod in self.pods if pod.pod.name == name]
@@ -71,74 +71,75 @@ class SidecarInput:
 
 
 def decide_sidecar(given: SidecarInput) -> Verdict:
-    """Judge `Available`: whether CloudNativePG's pods run the wanted sidecar."""
+    """Evaluate `Available`: whether CloudNativePG's pods run the desired sidecar."""
     return first(CHECKS, given) or _running(given)
 
 
-def _held(given: SidecarInput) -> Verdict | None:
-    """It was taken out, for CloudNativePG could not start with it, or is being tried again."""
-    held = given.member.record.held
-    if held is None or not is_over(held.at, given.now):
+def _quarantined(given: SidecarInput) -> Verdict | None:
+    """It is in quarantine, because CloudNativePG could not start with it, or is tried again now."""
+    quarantine = given.member.record.quarantine
+    if quarantine is None or not is_over(quarantine.at, given.now):
         return None
-    if held.times < 1:
+    if quarantine.times < 1:
         return no(
-            held.reason,
-            f"{held.message} It was taken out of Deployment {given.cnpg.deployment} with all "
-            "sidecars that may be the cause; each is tried again alone.",
+            quarantine.reason,
+            f"{quarantine.message} It was removed from Deployment {given.cnpg.deployment} with "
+            "all sidecars that may be the cause; each is tried again alone.",
         )
-    again = tell_time(retry_time(given.member.record))
+    again = display_time(retry_time(given.member.record))
     return no(
-        held.reason,
-        f"{held.message} It was taken out of Deployment {given.cnpg.deployment}, which could not "
-        f"start with it; it is tried again once its spec changes, else at {again}.",
+        quarantine.reason,
+        f"{quarantine.message} It was removed from Deployment {given.cnpg.deployment}, which "
+        f"could not start with it; it is tried again once its spec changes, else at {again}.",
     )
 
 
 def _refused(given: SidecarInput) -> Verdict | None:
-    """The API server does not take the Deployment with it."""
+    """The API server rejects the Deployment with it."""
     return given.member.refused
 
 
 def _reverted(given: SidecarInput) -> Verdict | None:
-    """Another party removes it; another try would not succeed either."""
+    """Another party removes it; another attempt would not succeed either."""
     if not given.member.reverted:
         return None
     cnpg, record = given.cnpg, given.member.record
     return no(
         Reason.SIDECAR_REVERTED,
         f"The manager of Deployment {cnpg.deployment} removed the sidecar {record.reverts} "
-        f"times{suspect(cnpg)}. Let it ignore what field manager {names.managers.SIDECARS} owns, "
-        "then change the spec of this resource; or use mode: Standalone.",
+        f"times{describe_other_writer(cnpg)}. Let it ignore what field manager "
+        f"{names.managers.SIDECARS} owns, then change the spec of this resource; "
+        "or use mode: Standalone.",
     )
 
 
 def _awaiting(given: SidecarInput) -> Verdict | None:
-    """A change that Clusters would feel waits for a person."""
+    """A change that affects Clusters waits for approval."""
     token = given.member.awaiting
     if not token:
         return None
     return await_approval(
         given.namespace,
         given.name,
-        f"The sidecar is to change; Clusters use it ({list_names(given.clusters)}), and "
-        "CloudNativePG may roll the pods of what it injects into.",
+        f"The sidecar will change; Clusters use it ({list_names(given.clusters)}), and "
+        "CloudNativePG may roll the pods that it injects into.",
         token,
     )
 
 
 def _pending(given: SidecarInput) -> Verdict | None:
-    """The Deployment does not hold it yet."""
+    """The Deployment does not contain it yet."""
     if not given.pending:
         return None
     target = f"Deployment {given.cnpg.deployment}"
     if given.rollout.action is Roll.FORBIDDEN:
         return no(
             Reason.RESTART_FORBIDDEN,
-            f"{target} has to be rolled to take the sidecar, but restartPolicy is Never: set it to "
+            f"{target} has to be rolled to get the sidecar, but restartPolicy is Never: set it to "
             "IfNeeded for as long as that takes.",
         )
     waits = f" It waits: {given.rollout.reason}." if given.rollout.reason else ""
-    return unknown(Reason.SIDECAR_PENDING, f"{target} is to take the sidecar.{waits}")
+    return unknown(Reason.SIDECAR_PENDING, f"{target} will get the sidecar.{waits}")
 
 
 def _resting(given: SidecarInput) -> Verdict | None:
@@ -152,7 +153,7 @@ def _resting(given: SidecarInput) -> Verdict | None:
 
 
 def _failing(given: SidecarInput) -> Verdict | None:
-    """The newest pod says what is wrong with it."""
+    """The newest pod reports its problem."""
     for pod in reversed(given.pods):
         container = pod.container(names.sidecars.container(given.name))
         if container is not None and not pod.pod.ready and (cause := find_cause(pod, container)):
@@ -161,10 +162,10 @@ def _failing(given: SidecarInput) -> Verdict | None:
 
 
 def _blocking(given: SidecarInput) -> Verdict | None:
-    """CloudNativePG's newest pod is to have it, and does not get on."""
+    """CloudNativePG's newest pod contains it, and makes no progress."""
     present = read_sidecars(given.cnpg.template).get(given.name)
     symptom = find_symptom(given.cnpg) if present == given.revision else None
-    if symptom is None or given.witness is not None:
+    if symptom is None or given.reporting_pod is not None:
         return None
     if symptom.certain or given.now >= symptom.due:
         return no(symptom.reason, symptom.message)
@@ -172,9 +173,9 @@ def _blocking(given: SidecarInput) -> Verdict | None:
 
 
 def _rolling(given: SidecarInput) -> Verdict | None:
-    """CloudNativePG's new pods are on their way."""
+    """CloudNativePG's new pods are being started."""
     cnpg = given.cnpg
-    if given.witness is not None:
+    if given.reporting_pod is not None:
         return None
     words = cnpg.stuck or "its new pods are being started"
     if not cnpg.rolling:
@@ -184,12 +185,13 @@ def _rolling(given: SidecarInput) -> Verdict | None:
 
 def _running(given: SidecarInput) -> Verdict:
     """All pods run it."""
-    # Without numbers or names of pods: the message stays while CloudNativePG's pods come and go.
+    # Without numbers or names of pods: the message stays the same while CloudNativePG's pods are
+    # replaced.
     return yes(Reason.AVAILABLE, f"Deployment {given.cnpg.deployment} runs the sidecar.")
 
 
 CHECKS: Final = (
-    _held,
+    _quarantined,
     _refused,
     _reverted,
     _awaiting,
@@ -199,4 +201,4 @@ CHECKS: Final = (
     _blocking,
     _rolling,
 )
-"""In order: what keeps it out, what it waits for, how its pods are."""
+"""In this order: what keeps it out, what it waits for, the state of its pods."""

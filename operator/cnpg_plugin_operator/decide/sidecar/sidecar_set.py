@@ -1,7 +1,7 @@
-"""Which plugins' sidecars CloudNativePG's Deployment is to hold, decided for all of them at once.
+"""Which sidecars CloudNativePG's Deployment should contain, decided for all of them at once.
 
-All sidecars of a namespace are one apply, so each pass composes the same set, from the same facts,
-in every pass. What must not be changed now stays as it is; bad input loses nothing.
+All sidecars of a namespace are written in one apply, so every pass composes the same set from the
+same facts. A sidecar that must not be changed now stays as it is; invalid input removes nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Status, Type, Verdict, find_condition
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.records import Held, SidecarRecord
+from cnpg_plugin_operator.api.records import Quarantine, SidecarRecord
 from cnpg_plugin_operator.api.spec import RestartPolicy, UpgradePolicy
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import is_over
@@ -31,17 +31,17 @@ from cnpg_plugin_operator.desired.sidecars import (
 )
 
 MOST_REVERTS: Final = 3
-"""Times that another party removes a sidecar before it is left to people. Each costs CloudNativePG
-two rolls."""
+"""How often another party may remove a sidecar before the operator gives up. Each time costs
+CloudNativePG two rolls."""
 
 FIRST_RETRY: Final = timedelta(minutes=5)
-"""After which a sidecar that was taken out is tried again; doubled each time. A failing try leaves
-CloudNativePG's previous pod in charge."""
+"""Time after which a quarantined sidecar is tried again; doubled each time. During a failing
+attempt, CloudNativePG's previous pod keeps serving."""
 
 LAST_RETRY: Final = timedelta(hours=6)
 
 TRIAL_AFTER: Final = timedelta(seconds=30)
-"""After which one that was taken out together with others is tried again, alone."""
+"""Time after which a sidecar that was quarantined together with others is tried again, alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,56 +58,56 @@ class Candidate:
     record: SidecarRecord
     policy: RestartPolicy
     leaving: bool = False
-    """Whether its sidecar is to go: it is deleted, or has become reachable otherwise."""
+    """Whether its sidecar should be removed: it is deleted, or reachable through a Service."""
     deleting: bool = False
-    """Whether it is being deleted; while Clusters use the plugin, its sidecar stays."""
+    """Whether it is being deleted; its sidecar stays while Clusters use the plugin."""
     refused: Mapping[str, Verdict] = field(default_factory=dict)
-    """Why the API server does not let the sidecar in, by revision."""
+    """Why the API server rejects the sidecar, by revision."""
     used: bool = False
     """Whether Clusters use the plugin."""
     approval: str = ""
-    """The change that a person approved."""
+    """The change that a user approved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What becomes of one candidate."""
+    """The outcome for one candidate."""
 
     record: SidecarRecord
-    """Brought up to date."""
+    """The updated record."""
     wanted: Sidecar | None = None
     """As the spec wants it."""
     applied: Sidecar | None = None
-    """As it is to stand in the Deployment now; None: not at all."""
+    """As the Deployment should contain it now; None for not at all."""
     reverted: bool = False
-    """Whether it is left to people, for it was taken out again and again."""
+    """Whether the operator gave up, because another party removed it repeatedly."""
     awaiting: str = ""
     """The token of a change that waits for approval, or empty."""
-    held: bool = False
-    """Whether it stays out for a while, for it kept CloudNativePG from starting."""
+    quarantined: bool = False
+    """Whether it is in quarantine, because it kept CloudNativePG from starting."""
     refused: Verdict | None = None
-    """Why the API server does not let it in."""
+    """Why the API server rejects it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SidecarSet:
-    """All members, and the pod template that follows."""
+    """The outcome for all candidates, and the pod template that follows from it."""
 
     members: Mapping[str, Member]
     template: dict[str, Any] = field(repr=False)
     """This operator's part of it."""
     blockade: Blockade = field(repr=False)
-    """What sidecars do to CloudNativePG's rollout."""
+    """How sidecars affect CloudNativePG's rollout."""
     drift: str | None
     """The first field in which the Deployment differs, or None."""
     changed: frozenset[str]
-    """The resources whose sidecars are to come, change or go."""
+    """The resources whose sidecars should be added, changed or removed."""
     forbidden: bool
     """Whether no resource that wants a change allows a restart."""
 
     @property
     def unblocking(self) -> bool:
-        """Whether a change is about what keeps CloudNativePG's rollout from completing."""
+        """Whether a change concerns a sidecar that blocks CloudNativePG's rollout."""
         named = self.blockade.suspects | frozenset(self.blockade.causes)
         return not self.changed.isdisjoint(named)
 
@@ -126,7 +126,8 @@ def compose(
     members = {name: _judge(each, cnpg.template, place, now) for name, each in known.items()}
     members |= _postpone(known, members, cnpg)
     for name, member in members.items():
-        # What is only kept has no record to be quarantined in; and a deletion does not wait.
+        # A sidecar that is only kept has no record to be quarantined in; and a deletion does not
+        # wait.
         kept = name in blockade.causes and member.applied is not member.wanted
         if kept or (known[name].deleting and name in blockade.suspects):
             members[name] = replace(member, applied=None)
@@ -134,7 +135,7 @@ def compose(
     template = build_template(applied, place, gate, cnpg.template)
     changed = _find_changed(applied, cnpg.template)
     drift = find_template_drift(template, cnpg.template)
-    # What belongs to all of them (the gate, the mount) is everybody's to have put back.
+    # Parts that belong to all of them (the gate, the mount) are restored for any of them.
     asking = changed or ({sidecar.name for sidecar in applied} if drift else set())
     return SidecarSet(
         members=members,
@@ -150,33 +151,35 @@ def compose(
 def _postpone(
     known: Mapping[str, Candidate], members: Mapping[str, Member], cnpg: CNPGFacts
 ) -> dict[str, Member]:
-    """Keep out what was taken out and is due again, all but one: so it shows which one it was.
+    """Retry one quarantined sidecar at a time, which shows which one is faulty.
 
-    One that may not roll CloudNativePG comes last, for it may never get its turn.
+    One that may not roll CloudNativePG comes last, because it may never get its turn.
     """
     trials = {
         name: member
         for name, member in members.items()
         if member.applied is not None
         and member.applied is member.wanted
-        and (held := member.record.held) is not None
-        and held.revision == member.applied.revision
+        and (quarantine := member.record.quarantine) is not None
+        and quarantine.revision == member.applied.revision
     }
     standing = read_sidecars(cnpg.template)
     running = {
         n
         for n, member in trials.items()
-        if member.record.held and standing.get(n) == member.record.held.revision
+        if member.record.quarantine and standing.get(n) == member.record.quarantine.revision
     }
     order = sorted(
         (known[n].policy is RestartPolicy.NEVER, _times(member), n) for n, member in trials.items()
     )
     chosen = running or {name for _, _, name in order[:1]}
-    return {n: replace(s, applied=None, held=True) for n, s in trials.items() if n not in chosen}
+    return {
+        n: replace(s, applied=None, quarantined=True) for n, s in trials.items() if n not in chosen
+    }
 
 
 def _times(member: Member) -> int:
-    return member.record.held.times if member.record.held is not None else 0
+    return member.record.quarantine.times if member.record.quarantine is not None else 0
 
 
 def _allows(candidate: Candidate | None, member: Member | None) -> bool:
@@ -187,7 +190,7 @@ def _allows(candidate: Candidate | None, member: Member | None) -> bool:
 
 
 def _find_changed(applied: Iterable[Sidecar], live: Mapping[str, Any]) -> frozenset[str]:
-    """Name what differs, one by one; what others edited counts as well."""
+    """Name the sidecars that differ, including those that others edited."""
     wanted = {sidecar.name: sidecar for sidecar in applied}
     standing = read_sidecars(live)
     found = {name for name in standing if name not in wanted}
@@ -198,7 +201,7 @@ def _find_changed(applied: Iterable[Sidecar], live: Mapping[str, Any]) -> frozen
 
 
 def is_intact(sidecar: Sidecar, live: Mapping[str, Any]) -> bool:
-    """Whether a pod template holds a sidecar as it was applied."""
+    """Whether a pod template contains a sidecar as it was applied."""
     own = {
         "spec": {"initContainers": [sidecar.container], "volumes": list(sidecar.volumes)},
     }
@@ -224,14 +227,14 @@ def _judge(candidate: Candidate, live: Mapping[str, Any], place: Place, now: dat
 def _admit(
     candidate: Candidate, plugin: Plugin, member: Member, standing: Sidecar | None, now: datetime
 ) -> Member:
-    """Let the wanted sidecar in, unless something keeps it as it is, or out."""
+    """Place the desired sidecar, unless something keeps it unchanged, or out."""
     wanted, record = member.wanted, member.record
     if wanted is None or plugin.spec.suspend:
         return replace(member, applied=standing)
     if record.reverts >= MOST_REVERTS:
         return replace(member, applied=standing, reverted=True)
-    if is_held(record, wanted.revision, now):
-        return replace(member, applied=None, held=True)
+    if is_quarantined(record, wanted.revision, now):
+        return replace(member, applied=None, quarantined=True)
     token = wanted.revision[:TOKEN_DIGITS]
     manual = plugin.spec.upgrade_policy is UpgradePolicy.MANUAL and candidate.used
     changes = standing is not None and standing.revision != wanted.revision
@@ -243,14 +246,14 @@ def _admit(
 def bring_up_to_date(
     record: SidecarRecord, generation: int, wanted: Sidecar, live: Mapping[str, Any]
 ) -> SidecarRecord:
-    """Compare what was seen before with what is there; what others removed is counted."""
+    """Update the record with the present state; removals by others are counted."""
     revision = read_sidecars(live).get(wanted.name, "")
     if record.generation != generation:
         record = replace(record, generation=generation, reverts=0)
-    if record.held is not None and record.held.revision != wanted.revision:
-        record = replace(record, held=None)
-    if record.held is not None:
-        # Taken out by this operator, or about to be: that is no revert.
+    if record.quarantine is not None and record.quarantine.revision != wanted.revision:
+        record = replace(record, quarantine=None)
+    if record.quarantine is not None:
+        # Quarantined by this operator, or about to be: that is no revert.
         return replace(record, present=False)
     lost = not revision or (revision == wanted.revision and not is_intact(wanted, live))
     if record.present and lost:
@@ -260,29 +263,35 @@ def bring_up_to_date(
     return record
 
 
-def is_held(record: SidecarRecord, revision: str, now: datetime) -> bool:
-    """Whether a sidecar that kept CloudNativePG from starting stays out for now."""
-    held = record.held
-    return held is not None and held.revision == revision and _keeps_out(record, now)
+def is_quarantined(record: SidecarRecord, revision: str, now: datetime) -> bool:
+    """Whether a sidecar that kept CloudNativePG from starting is still in quarantine."""
+    quarantine = record.quarantine
+    return quarantine is not None and quarantine.revision == revision and _keeps_out(record, now)
 
 
 def _keeps_out(record: SidecarRecord, now: datetime) -> bool:
-    return record.held is not None and is_over(record.held.at, now) and now < retry_time(record)
+    return (
+        record.quarantine is not None
+        and is_over(record.quarantine.at, now)
+        and now < retry_time(record)
+    )
 
 
 def retry_time(record: SidecarRecord) -> datetime:
-    """Say when a sidecar that was taken out is tried again."""
-    if record.held is None:
-        raise ValueError("nothing was taken out")
-    if record.held.times < 1:
-        return record.held.at + TRIAL_AFTER
-    return record.held.at + min(FIRST_RETRY * (1 << min(record.held.times - 1, 16)), LAST_RETRY)
+    """Return when a quarantined sidecar is tried again."""
+    if record.quarantine is None:
+        raise ValueError("nothing is quarantined")
+    if record.quarantine.times < 1:
+        return record.quarantine.at + TRIAL_AFTER
+    return record.quarantine.at + min(
+        FIRST_RETRY * (1 << min(record.quarantine.times - 1, 16)), LAST_RETRY
+    )
 
 
 def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
-    """Whether a resource's own status says that its sidecar has nothing left to do.
+    """Whether a resource's own status says that its sidecar is no longer needed.
 
-    It is deleted and nothing holds that up; or it is reached through a Service by now.
+    It is deleted and nothing blocks that, or it is reached through a Service by now.
     """
     status = read_status(body)
     accepted = find_condition(status, Type.ACCEPTED)
@@ -295,13 +304,13 @@ def is_leaving(body: Mapping[str, Any], plugin: Plugin | None) -> bool:
     return bool(ready.get("status") == Status.TRUE and current)
 
 
-def record_trouble(
+def update_quarantine(
     name: str, member: Member, cause: Cause | None, cnpg: CNPGFacts, now: datetime
 ) -> SidecarRecord:
-    """Note that a sidecar has to be taken out, or that it has proven itself since it was."""
+    """Record that a sidecar is quarantined, or that it has worked since."""
     record, wanted = member.record, member.wanted
     standing = read_sidecars(cnpg.template).get(name)
-    if wanted is None or standing != wanted.revision or member.held:
+    if wanted is None or standing != wanted.revision or member.quarantined:
         return record
     if cause is None:
         newest = cnpg.newest
@@ -311,8 +320,13 @@ def record_trouble(
             and newest.gate_ended is not None
             and is_settled(newest, now)
         )
-        return replace(record, held=None) if proven else record
-    # Of several that are taken out together, each is tried alone before it counts as its own fault.
-    times = 0 if cause.shared else 1 + (record.held.times if record.held is not None else 0)
-    held = Held(standing, cause.reason, cause.message, now.replace(microsecond=0), times)
-    return replace(record, held=held, present=False)
+        return replace(record, quarantine=None) if proven else record
+    # Sidecars that are quarantined together are each tried alone before the fault counts as their
+    # own.
+    times = (
+        0 if cause.shared else 1 + (record.quarantine.times if record.quarantine is not None else 0)
+    )
+    quarantine = Quarantine(
+        standing, cause.reason, cause.message, now.replace(microsecond=0), times
+    )
+    return replace(record, quarantine=quarantine, present=False)

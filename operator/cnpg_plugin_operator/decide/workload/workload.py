@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
-from cnpg_plugin_operator.api.times import tell_time
+from cnpg_plugin_operator.api.times import display_time
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, PodFacts, WorkloadFacts
 
@@ -161,7 +161,7 @@ def _not_listening(given: WorkloadInput) -> Verdict | None:
             return no(
                 Reason.NOT_LISTENING,
                 f"Container {container.name} of pod {pod.name} has been running since "
-                f"{tell_time(since)}, but its probes fail: nothing seems to listen on port "
+                f"{display_time(since)}, but its probes fail: nothing seems to listen on port "
                 f"{given.port}. Check spec.port, spec.args and spec.serverArguments against what "
                 f"the plugin listens on (kubectl logs {pod.name} -n {given.namespace}).",
             )

@@ -1,4 +1,4 @@
-"""`tls.provider: CertManager`: cert-manager makes the certificates from objects kept here."""
+"""`tls.provider: CertManager`: cert-manager issues the certificates for objects kept here."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ from cnpg_plugin_operator.reconcile.writes import Apply
 
 
 class CertManaged:
-    """Keeps Certificates; the Secrets are cert-manager's."""
+    """Maintains Certificates; cert-manager owns the Secrets."""
 
     def objects(self, plugin: Plugin, domain: str) -> list[Object]:
         """Give the plugin's Certificates."""
@@ -59,7 +59,7 @@ class CertManaged:
         return context.pair(name)
 
     def explain(self, context: Context) -> Verdict | None:
-        """Say what cert-manager is at, or None where it calls everything ready."""
+        """Return cert-manager's progress, or None where it reports everything ready."""
         return decide_issuing(
             IssuingFacts(
                 served=context.seen.cert_manager,
@@ -72,6 +72,6 @@ class CertManaged:
     def renewals(
         self, context: Context, server: PairFacts, client: PairFacts
     ) -> tuple[datetime | None, datetime | None]:
-        """Tell when cert-manager is going to renew the pairs."""
+        """Return when cert-manager will renew the pairs."""
         times = {r.name: r.renewal_time for r in read_requests(context.plugin, context.live)}
         return times.get(server.secret), times.get(client.secret)

@@ -1,8 +1,8 @@
-"""The stage of certificates: provide the pairs, judge them, say whom both sides trust.
+"""The stage of certificates: provide the pairs, evaluate them, decide whom both sides trust.
 
-A pair in use is never replaced by one that the other side may not trust yet. CloudNativePG's comes
-under another name with each issuer, and is announced once the plugin's pods accept it; the plugin's
-own, whose Secret is mounted, is replaced once CloudNativePG trusts the new issuer.
+A pair in use is never replaced by one that the other side may not trust yet. CloudNativePG's has
+another name for each issuer, and is announced once the plugin's pods accept it; the plugin's own,
+whose Secret is mounted, is replaced once CloudNativePG trusts the new issuer.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
 from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.trust import build_trust
 from cnpg_plugin_operator.reconcile.certificates.cert_manager import CertManaged
-from cnpg_plugin_operator.reconcile.certificates.secrets import Brought
+from cnpg_plugin_operator.reconcile.certificates.secrets import UserSecrets
 from cnpg_plugin_operator.reconcile.certificates.self_managed import SelfManaged
 from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan, Step
@@ -43,7 +43,7 @@ Renewals = tuple[datetime | None, datetime | None]
 
 
 class CertificateProvider(Protocol):
-    """Where a plugin's two pairs come from."""
+    """The source of a plugin's two pairs."""
 
     def objects(self, plugin: Plugin, domain: str) -> list[Object]:
         """Give the objects that are kept for it."""
@@ -66,35 +66,35 @@ class CertificateProvider(Protocol):
         ...
 
     def explain(self, context: Context) -> Verdict | None:
-        """Say what the certificates wait for, if anything."""
+        """Return what the certificates wait for, if anything."""
         ...
 
     def renewals(self, context: Context, server: PairFacts, client: PairFacts) -> Renewals:
-        """Tell when the pairs are due for renewal, where that is known."""
+        """Return when the pairs are due for renewal, where that is known."""
         ...
 
 
 PROVIDERS: Final[Mapping[Provider, CertificateProvider]] = {
     Provider.CERT_MANAGER: CertManaged(),
     Provider.SELF_MANAGED: SelfManaged(),
-    Provider.SECRETS: Brought(),
+    Provider.SECRETS: UserSecrets(),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """The certificates of a plugin, as this pass leaves them."""
+    """The certificates of a plugin at the end of this pass."""
 
     verdict: Verdict
     server: PairFacts
     client: PairFacts
     renewals: Renewals
     trust: Trust | None = None
-    """Whom both sides trust; None where the pairs are not fit."""
+    """Whom both sides trust; None where the pairs are unusable."""
     in_use: PairFacts | None = None
-    """The pair that CloudNativePG was told to present, where that is another one."""
+    """The announced pair of CloudNativePG, where that is another one."""
     material: str = field(default="", kw_only=True)
-    """Digest of what the plugin's pods are to have."""
+    """Digest of what the plugin's pods should have."""
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ class Certifying:
         return NOTHING if self._holds_server else self._provider.plan_server(context)
 
     async def _judge(self) -> Plan:
-        self.certified, looks = self._look(held=self._holds_server)
+        self.certified, looks = self._look(keeps_pair=self._holds_server)
         context = self.context
         trusted = context.secrets.get(names.children.trust_secret(context.plugin.name))
         if trusted is not None and not belongs_to(context.plugin, trusted):
@@ -157,7 +157,7 @@ class Certifying:
         return Plan(self.certified.verdict, looks=looks)
 
     async def _trust(self) -> Plan:
-        """Keep the Secret of trusted certificates."""
+        """Maintain the Secret of trusted certificates."""
         context, in_use = self.context, self._in_use
         registered = find_condition(self.status, Type.REGISTERED).get("status") == "True"
         settled = self.followed and in_use is None and registered
@@ -176,7 +176,7 @@ class Certifying:
         return self._provider.plan_server(self.context) if self._holds_server else NOTHING
 
     async def _conclude(self) -> Plan:
-        found, looks = self._look(held=False)
+        found, looks = self._look(keeps_pair=False)
         needed = sorted(c.fingerprint for c in find_needed(self._given)[1])
         self.certified = replace(
             found,
@@ -186,11 +186,13 @@ class Certifying:
         )
         return Plan(self.certified.verdict, looks=looks if self._holds_server else ())
 
-    def _look(self, *, held: bool) -> tuple[Certified, tuple[datetime, ...]]:
+    def _look(self, *, keeps_pair: bool) -> tuple[Certified, tuple[datetime, ...]]:
         """Judge the pairs; a server pair that is held is read as it is."""
         context, provider, plugin = self.context, self._provider, self.context.plugin
         client = provider.read(context, plugin.client_secret)
-        server = (context.pair if held else partial(provider.read, context))(plugin.server_secret)
+        server = (context.pair if keeps_pair else partial(provider.read, context))(
+            plugin.server_secret
+        )
         renewals = provider.renewals(context, server, client)
         verdict = decide_certificates(
             CertificateInput(
@@ -229,9 +231,9 @@ def _trust_input(
 
 
 def _signers(context: Context) -> tuple[CertificateFacts, ...]:
-    """The operator's authority that the plugin's next certificates lead to.
+    """The operator's authority at the end of the plugin's next certificate chains.
 
-    The namespace's root, or the intermediate of a plugin that is to trust no other.
+    The namespace's root, or the intermediate of a plugin that should trust no other.
     """
     authorities = context.plugin.authorities
     if not authorities:
@@ -242,7 +244,7 @@ def _signers(context: Context) -> tuple[CertificateFacts, ...]:
 
 
 def _find_in_use(context: Context, client: PairFacts) -> PairFacts | None:
-    """The pair that was announced, where it is another one and still fit."""
+    """The announced pair, where it is another one and still usable."""
     name = context.announced_client
     if not name or name == client.secret:
         return None

@@ -165,8 +165,8 @@ class _Keeping:
             authority_subject(self.namespace, names.children.OWN_ROOT),
             lifetime=ROOT_LIFETIME,
             now=self.now,
-            # Only the previous one: renewing a root twice removes it.
-            former=previous.data.get("tls.crt", b"") if previous is not None else b"",
+            # Only the previous one: a second renewal removes it.
+            previous=previous.data.get("tls.crt", b"") if previous is not None else b"",
         )
 
     async def _keep(

@@ -1,4 +1,4 @@
-"""`tls.provider: Secrets`: the user brings both pairs; they are looked at and never written."""
+"""`tls.provider: Secrets`: the user provides both pairs; they are read and never written."""
 
 from datetime import datetime
 
@@ -10,11 +10,11 @@ from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
 
 
-class Brought:
+class UserSecrets:
     """Reads the user's Secrets."""
 
     def objects(self, _plugin: Plugin, _domain: str) -> list[Object]:
-        """Keep nothing: all of it is the user's."""
+        """Maintain nothing: everything belongs to the user."""
         return []
 
     def plan_authority(self, _: Context) -> Plan:
@@ -34,7 +34,7 @@ class Brought:
         return context.pair(name)
 
     def explain(self, _: Context) -> Verdict | None:
-        """Nothing is under way: what the checks say is all there is."""
+        """Nothing is ever in progress; the checks say everything."""
         return None
 
     def renewals(

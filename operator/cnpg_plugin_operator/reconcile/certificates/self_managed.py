@@ -46,14 +46,14 @@ from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
 from cnpg_plugin_operator.reconcile.writes import IssuePair, RestoreMarks, TakeOver, WriteSecret
 
 CURVES: Final[Mapping[int, str]] = {256: "P-256", 384: "P-384"}
-"""How the curves of ECDSA keys are called, by their bits."""
+"""The names of the curves of ECDSA keys, by their bits."""
 
 
 class SelfManaged:
     """Issues certificates and renews them."""
 
     def objects(self, _plugin: Plugin, _domain: str) -> list[Object]:
-        """Keep nothing but Secrets, which are not applied like other objects."""
+        """Maintain only Secrets, which are not applied like other objects."""
         return []
 
     def plan_authority(self, context: Context) -> Plan:
@@ -96,7 +96,7 @@ class SelfManaged:
     def renewals(
         self, context: Context, server: PairFacts, client: PairFacts
     ) -> tuple[datetime | None, datetime | None]:
-        """Tell when the pairs are going to be renewed."""
+        """Return when the pairs will be renewed."""
         before = context.plugin.spec.tls.renew_before
         leaves = (server.leaf, client.leaf)
         first, second = (renewal_time(leaf, before) if leaf else None for leaf in leaves)
@@ -119,7 +119,7 @@ def _plan_intermediate(context: Context, root_name: str, name: str) -> Plan:
 def _plan_leaf(
     context: Context, name: str, usage: Usage, subject: str, dns_names: tuple[str, ...]
 ) -> Plan:
-    """Keep one of the plugin's two pairs."""
+    """Maintain one of the plugin's two pairs."""
     plugin, tls = context.plugin, context.plugin.spec.tls
     intermediate = plugin.authorities[1]
     pair, size = context.pair(name), tls.private_key.effective_size
@@ -155,8 +155,8 @@ def _plan_leaf(
 def _settles_at(context: Context, pair: PairFacts, usage: Usage) -> datetime | None:
     """Say from when on the other side trusts what the authority signs; None where it does not.
 
-    CloudNativePG does as soon as it is written, the plugin's pods a while later; unless they trust
-    the present pair by the same authority.
+    CloudNativePG does as soon as it is written, the plugin's pods later, unless they trust the
+    present pair by the same authority.
     """
     trust = read_trust(
         context.secrets.get(names.children.trust_secret(context.plugin.name)), context.now

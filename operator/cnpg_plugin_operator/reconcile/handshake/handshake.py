@@ -1,7 +1,7 @@
-"""The stage of the handshake: what CloudNativePG finds, at the Service and at every pod.
+"""The stage of the handshake: what CloudNativePG would get, from the Service and from each pod.
 
-While certificates change there are two questions: whether CloudNativePG can talk to the plugin with
-what it was told last, and whether it could with what it is to be told next.
+While certificates change there are two questions: whether CloudNativePG can call the plugin with
+the last announcement, and whether it could with the next one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,11 +77,11 @@ async def shake_hands(
     found = observe.read_pods(context.seen.pods)
     rounds = _Rounds(context, proofs, certified, restarted_for)
     newest = await rounds.shake(wanted, plugin.client_secret, _serving(found))
-    former = _former(context, certified, wanted)
+    previous = _previous(context, certified, wanted)
     ends = _end_of_calls(found, context.now)
-    if former is None or (ends is None and newest.outcome.succeeded):
+    if previous is None or (ends is None and newest.outcome.succeeded):
         return Handshakes(newest, None, rounds.due(newest))
-    present = await rounds.shake(former, context.announced_client, [])
+    present = await rounds.shake(previous, context.announced_client, [])
     looks = (*rounds.due(newest), *([ends] if ends is not None else []), *rounds.due(present))
     return Handshakes(newest, present, looks)
 
@@ -105,7 +105,7 @@ def plan_handshake(
     if found.present is not None:
         verdict = found.present.verdict()
     elif not succeeded and step is Step.WAIT:
-        message = f"The pods have not taken their renewed certificates yet: {verdict.message}"
+        message = f"The pods have not loaded their renewed certificates yet: {verdict.message}"
         verdict = unknown(Reason.AWAITING_PODS, message)
     if step is Step.RESTART:
         deployment = build_deployment(plugin, certified.material)
@@ -127,7 +127,7 @@ def _serving(pods: Sequence[PodFacts]) -> list[PodFacts]:
 
 def _tell_restart(plugin: Plugin) -> Tell:
     message = (
-        f"Deployment {plugin.name} is restarted: its pods have not taken their renewed "
+        f"Deployment {plugin.name} is restarted: its pods have not loaded their renewed "
         "certificates. A server that reloads its files needs no restart."
     )
     return Tell(plugin, "RestartingPods", message)
@@ -140,7 +140,7 @@ def _decide(
     restarted_for: str,
     now: datetime,
 ) -> Step:
-    """Decide about pods that have not followed."""
+    """Decide what to do about pods that are behind."""
     return decide_following(
         FollowInput(
             mode=plugin.spec.tls.reload,
@@ -153,8 +153,8 @@ def _decide(
     )
 
 
-def _former(context: Context, certified: Certified, wanted: Endpoint) -> Endpoint | None:
-    """What CloudNativePG dials at present, where that differs from what it is to dial."""
+def _previous(context: Context, certified: Certified, wanted: Endpoint) -> Endpoint | None:
+    """What CloudNativePG dials now, where that differs from what it should dial."""
     announcement = context.announcement
     if announcement is None or announcement.annotations.get(names.cnpg.PLUGIN_PORT) != str(
         wanted.port
@@ -167,10 +167,10 @@ def _former(context: Context, certified: Certified, wanted: Endpoint) -> Endpoin
 
 
 def _end_of_calls(pods: Sequence[PodFacts], now: datetime) -> datetime | None:
-    """Say when no pod that is being deleted receives calls any more; None if none does now.
+    """Return when terminating pods receive no more calls; None if none receives any now.
 
-    Such a pod may accept only what CloudNativePG was told last, and no handshake with the Service
-    shows that: other pods answer most of them.
+    Such a pod may accept only the last announced pair, and a handshake with the Service does not
+    show that, because other pods answer most of them.
     """
     ends = [pod.deleted_at + STILL_ROUTED for pod in pods if pod.deleted_at is not None]
     return max((moment for moment in ends if moment > now), default=None)
@@ -188,7 +188,7 @@ class _Rounds:
     async def shake(
         self, endpoint: Endpoint, client_secret: str, pods: Sequence[PodFacts]
     ) -> Proof:
-        """Give the last proof, or shake hands with the Service and, where several, each pod."""
+        """Return the last proof, or call the Service and, if there are several, each pod."""
         context, plugin = self.context, self.context.plugin
         material = _material(context, client_secret)
         restarts = sorted((p["metadata"]["uid"], _restarts(p)) for p in context.seen.pods)
@@ -200,10 +200,10 @@ class _Rounds:
         if proof is None:
             lane = Lane.FAILING_PEER if self.proofs.has_failed(key) else Lane.PEER
             async with context.env.aside(lane):
-                outcomes = await _ask_all(context, endpoint, material, pods)
+                outcomes = await _call_all(context, endpoint, material, pods)
             outcome = next((o for o in outcomes.values() if not o.succeeded), outcomes[""])
             behind = _outdated(outcomes, self.certified, pods)
-            proof = self.proofs.note(key, fingerprint, outcome, behind, context.env.clock())
+            proof = self.proofs.record(key, fingerprint, outcome, behind, context.env.clock())
         return proof
 
     def due(self, proof: Proof) -> tuple[datetime, ...]:
@@ -211,16 +211,16 @@ class _Rounds:
         return (proof.due(self._interval(proof.behind)),)
 
     def _interval(self, behind: tuple[str, ...]) -> timedelta:
-        """Say how soon to look again after a success: soon where pods are expected to follow."""
+        """Return when to repeat a success: soon if pods still have to load new certificates."""
         plugin, now = self.context.plugin, self.context.now
         step = _decide(plugin, self.certified, behind, self.restarted_for, now)
         return LOOK_AGAIN if step is Step.WAIT else plugin.spec.handshake.interval
 
 
-async def _ask_all(
+async def _call_all(
     context: Context, endpoint: Endpoint, material: Material, pods: Sequence[PodFacts]
 ) -> dict[str, HandshakeOutcome]:
-    """Shake hands at the Service (under the empty name), and with each of several pods."""
+    """Perform the handshake with the Service (under the empty name), and each of several pods."""
     timeout = context.plugin.spec.handshake.timeout.total_seconds()
     targets = {"": endpoint}
     if len(pods) > 1:
@@ -242,9 +242,9 @@ async def _ask_all(
 def _outdated(
     outcomes: Mapping[str, HandshakeOutcome], certified: Certified, pods: Sequence[PodFacts]
 ) -> tuple[str, ...]:
-    """Name the pods that showed another certificate than the newest; a single one by the Service.
+    """Name the pods that presented an older certificate; a single pod is judged by the Service.
 
-    A pod that showed none was not reached, and something else is wrong with it.
+    A pod that presented none was not reached, and has another problem.
     """
     newest = certified.server.leaf.fingerprint if certified.server.leaf else ""
     alone = pods[0].name if len(pods) == 1 else ""
@@ -257,10 +257,9 @@ def _outdated(
 
 
 def _behind(certified: Certified, proof: Proof, pods: Sequence[PodFacts]) -> tuple[str, ...]:
-    """Name the pods that have not followed.
+    """Name the pods that are behind.
 
-    Where a certificate is refused, or one shown that is not trusted, all pods may have previous
-    files that are older than the newest.
+    Where a certificate is refused, or an untrusted one presented, all pods may have outdated files.
     """
     refused = proof.outcome.reason in (Reason.CLIENT_CERTIFICATE_REFUSED, Reason.TLS_REJECTED)
     changed = _changed_at(certified)
@@ -270,7 +269,7 @@ def _behind(certified: Certified, proof: Proof, pods: Sequence[PodFacts]) -> tup
 
 
 def _changed_at(certified: Certified) -> datetime | None:
-    """Say when what the pods are to have was last changed."""
+    """Return when the certificates that the pods should have last changed."""
     trusted_at = certified.trust.changed_at if certified.trust else None
     changes = [moment for moment in (certified.server.written_at, trusted_at) if moment]
     return max(changes, default=None)
@@ -279,7 +278,7 @@ def _changed_at(certified: Certified) -> datetime | None:
 def _refresh(
     plugin: Plugin, certified: Certified, behind: Sequence[str], pods: Sequence[PodFacts]
 ) -> tuple[RefreshPod, ...]:
-    """Have the kubelet bring pods up to date at once."""
+    """Make the kubelet update the files of pods at once."""
     return tuple(
         RefreshPod(plugin.namespace, pod.name, certified.material)
         for pod in pods
@@ -288,7 +287,7 @@ def _refresh(
 
 
 def _material(context: Context, client_secret: str) -> Material:
-    """What CloudNativePG would read."""
+    """The data that CloudNativePG would read."""
     trust, client = (
         secret.data if secret is not None else {}
         for secret in (

@@ -1,7 +1,7 @@
-"""When a handshake is due: whenever something that it depends on changed, and at the interval.
+"""When a handshake is due: after a change of anything that it depends on, and at the interval.
 
-Outcomes are kept in memory only to spare plugins from needless calls; after a restart of the
-operator each plugin is simply asked once more.
+Outcomes are kept in memory only to avoid needless calls; after a restart of the operator each
+plugin is simply called once more.
 """
 
 from dataclasses import dataclass, field
@@ -12,14 +12,13 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, ye
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 
 RETRY_FIRST: Final = timedelta(milliseconds=250)
-"""After the first failure: kube-proxy and DNS may be a moment behind a pod that just became
-ready."""
+"""Pause after the first failure: kube-proxy and DNS may lag behind a pod that just became ready."""
 
 UNREACHABLE_GRACE: Final = 3
-"""So many failures to connect in a row are put down to that moment: 250 ms, 500 ms, 1 s."""
+"""Consecutive failures to connect that are attributed to that lag: 250 ms, 500 ms, 1 s."""
 
 RETRY_MOST: Final = timedelta(seconds=15)
-"""Failures are repeated ever more seldom, up to this."""
+"""Longest pause between repeated failures."""
 
 Key = tuple[str, str, str]
 """Namespace and name of the resource, and the Secret that was presented."""
@@ -30,13 +29,13 @@ class Proof:
     """The last handshake of a plugin."""
 
     fingerprint: str
-    """Of everything the handshake depends on: endpoint, certificates, pods."""
+    """Digest of everything the handshake depends on: endpoint, certificates, pods."""
     outcome: HandshakeOutcome
     behind: tuple[str, ...]
-    """Names of the pods that showed another certificate than the newest."""
+    """Names of the pods that presented an older certificate."""
     at: datetime
     failures: int
-    """In a row, with this fingerprint."""
+    """Consecutive failures with this fingerprint."""
 
     def due(self, interval: timedelta) -> datetime:
         """When the handshake has to be repeated."""
@@ -47,7 +46,7 @@ class Proof:
     def verdict(self) -> Verdict:
         """Judge the handshake.
 
-        A connection that fails right after the pod became ready may only be early.
+        A connection may fail only because the pod has just become ready.
         """
         outcome = self.outcome
         if outcome.succeeded:
@@ -66,13 +65,13 @@ class Proofs:
     def current(
         self, key: Key, fingerprint: str, interval: timedelta, now: datetime
     ) -> Proof | None:
-        """Give the last proof while it still counts."""
+        """Return the last proof while it is valid."""
         proof = self._proofs.get(key)
         if proof is None or proof.fingerprint != fingerprint or now >= proof.due(interval):
             return None
         return proof
 
-    def note(
+    def record(
         self,
         key: Key,
         fingerprint: str,
@@ -80,31 +79,31 @@ class Proofs:
         behind: tuple[str, ...],
         now: datetime,
     ) -> Proof:
-        """Keep an outcome, counting failures in a row."""
+        """Store an outcome, and count consecutive failures."""
         before = self._proofs.get(key)
         again = before is not None and before.fingerprint == fingerprint
         failures = 0 if outcome.succeeded else 1 + (before.failures if before and again else 0)
-        # 2 ** 16 of the first pause is far beyond the longest one.
+        # 2 ** 16 times the first pause is far beyond the longest one.
         proof = Proof(fingerprint, outcome, behind, now, min(failures, 16))
         self._proofs[key] = proof
         return proof
 
     def has_failed(self, key: Key) -> bool:
-        """Whether the plugin did not answer well when it was last asked."""
+        """Whether the last handshake with the plugin failed."""
         proof = self._proofs.get(key)
         return proof is not None and not proof.outcome.succeeded
 
     def behind(self, key: Key) -> tuple[str, ...]:
-        """Name the pods that had not followed when they were last asked."""
+        """Name the pods that were behind at the last handshake."""
         proof = self._proofs.get(key)
         return proof.behind if proof is not None else ()
 
     def followed(self, key: Key) -> bool:
-        """Whether every pod had the newest certificates when it was last asked."""
+        """Whether every pod had the newest certificates at the last handshake."""
         proof = self._proofs.get(key)
         return proof is not None and proof.outcome.succeeded and not proof.behind
 
     def forget(self, namespace: str, name: str) -> None:
-        """Drop what is known of a resource that is gone."""
+        """Drop the state of a resource that is gone."""
         for key in [key for key in self._proofs if key[:2] == (namespace, name)]:
             del self._proofs[key]

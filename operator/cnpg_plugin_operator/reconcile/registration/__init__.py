@@ -1,1 +1,1 @@
-"""Registered: tells CloudNativePG of the plugin, and restarts it where it has to be."""
+"""Registered: announces the plugin to CloudNativePG, and restarts CloudNativePG if necessary."""

@@ -1,4 +1,4 @@
-"""The last stage: how CloudNativePG is told, whether it took it, and whether it must restart."""
+"""The last stage: the announcement, its registration, and the need for a restart."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,9 +23,9 @@ from cnpg_plugin_operator.decide.registration.registration import (
     refuse_deletion,
 )
 from cnpg_plugin_operator.decide.registration.restart import Action, RestartNeed
-from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput, insists
+from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput, is_lost
 from cnpg_plugin_operator.decide.registration.touch import (
-    REMEDY_TAKES,
+    TOUCH_GRACE,
     TouchInput,
     decide_touch,
     find_blocked,
@@ -44,7 +44,7 @@ SOON: Final = timedelta(seconds=5)
 def dial_hash(plugin: Plugin, cnpg: CNPGFacts, certified: Certified) -> str:
     """Digest what CloudNativePG dials and has to read again when it changes.
 
-    Versions that watch Secrets (#7029) read renewed certificates by themselves; the others go on
+    Versions that watch Secrets (#7029) read renewed certificates by themselves; the others keep
     presenting the previous pair, and trusting the previous certificates, until they are restarted.
     """
     endpoint, version = build_endpoint(plugin), parse_version(cnpg.version)
@@ -65,9 +65,9 @@ def announcing(
     identity: Identity | None,
     now: datetime,
 ) -> Mapping[str, str]:
-    """Give the annotations that announce a proven plugin, touched once more where that helps."""
-    # With the uid, a resource of the same name that is created later is another revision. What the
-    # plugin says of itself is no part of it: it may say something else every time.
+    """Return the annotations that announce a proven plugin, with a touch where that helps."""
+    # With the uid, a resource of the same name that is created later has another revision. The
+    # plugin's identity is not part of it, because it may change with every call.
     revision, touch = digest([plugin.uid, template, dialled]), None
     if live is not None:
         given = TouchInput(live, cnpg, seen.clusters, identity, seen.rival, now)
@@ -85,11 +85,11 @@ def announcing(
 
 @dataclass(frozen=True, slots=True)
 class Registering:
-    """How far the registration got."""
+    """The progress of the registration."""
 
     plan: Plan
     overdue: bool = False
-    """Whether CloudNativePG takes longer than it should: no reason to ask it often."""
+    """Whether CloudNativePG takes longer than it should, so it is checked rarely."""
     need: RestartNeed | None = None
     """The restart that the plugin needs."""
 
@@ -97,27 +97,29 @@ class Registering:
 def plan_registration(
     given: RegistrationInput, view: CNPGView, plugin: Plugin, *, nudging: bool
 ) -> Registering:
-    """Judge the registration of an announcement, and say whether it needs a restart.
+    """Evaluate the registration of an announcement, and whether it needs a restart.
 
     The Clusters of a registered plugin that would not notice are nudged where the resource and the
     administrator (`nudging`) want that. Raises the error that ended the restart.
     """
-    verdict, told_at = decide_registration(given), given.announcement.told_at
+    verdict, last_announced_at = decide_registration(given), given.announcement.last_announced_at
     replacing = verdict.reason is Reason.RESTARTING and bool(given.cnpg.olm)
     if verdict.reason is Reason.RESTART_PENDING or replacing:
         revision, announced_at = given.announcement.revision, given.announcement.announced_at
-        need = RestartNeed(revision, announced_at, insists(given))
+        need = RestartNeed(revision, announced_at, is_lost(given))
         return Registering(Plan(await_restart(verdict, view)), need=need)
     awaiting = verdict.reason in (Reason.AWAITING_REGISTRATION, Reason.REREGISTERING)
     if not verdict.is_true:
-        return Registering(Plan(verdict), overdue=awaiting and given.now - told_at >= SOON)
+        return Registering(
+            Plan(verdict), overdue=awaiting and given.now - last_announced_at >= SOON
+        )
     nudges = _nudge(given, plugin.name) if plugin.spec.nudge_clusters and nudging else ()
     looks = tuple(given.now + pause for pause in _find_pauses(given))
     return Registering(Plan(verdict, nudges, looks=looks))
 
 
 def await_restart(verdict: Verdict, view: CNPGView) -> Verdict:
-    """Say what a restart that a plugin needs waits for, as its namespace's pass decided."""
+    """Add what a plugin's restart waits for, as its namespace's pass decided."""
     if (error := view.failed.get(Type.REGISTERED)) is not None:
         raise error
     cnpg = view.cnpg[0]
@@ -131,11 +133,11 @@ def await_restart(verdict: Verdict, view: CNPGView) -> Verdict:
 
 def _find_pauses(given: RegistrationInput) -> list[timedelta]:
     """Say when to look again at Clusters that lag behind, or are blocked."""
-    waited = given.now - given.announcement.told_at
+    waited = given.now - given.announcement.last_announced_at
     users = any(cluster.plugin_status is not None for cluster in given.clusters)
     pauses = [t - waited for t in (REBUILD_TIME, STALE_GRACE) if users and waited < t]
     # Blocked Clusters may be so for a moment; nothing wakes while they stay so.
-    return [*pauses, *([REMEDY_TAKES] if find_blocked(given.clusters) else [])]
+    return [*pauses, *([TOUCH_GRACE] if find_blocked(given.clusters) else [])]
 
 
 def _nudge(given: RegistrationInput, plugin: str) -> tuple[Nudge, ...]:

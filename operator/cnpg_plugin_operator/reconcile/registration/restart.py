@@ -1,4 +1,4 @@
-"""The restart of CloudNativePG: decided once for all plugins, recorded, then asked for."""
+"""The restart of CloudNativePG: decided once for all plugins, recorded, then requested."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -25,10 +25,10 @@ from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.writes import Delete, RestartCNPG
 
 REFUSED_AGAIN: Final = timedelta(seconds=10)
-"""Until a refused deletion of a pod is tried again: no event tells of a right that is granted."""
+"""Pause before a refused deletion of a pod is tried again: no event reports a granted right."""
 
 NEXT_POD: Final = timedelta(seconds=1)
-"""Until CloudNativePG's next pod is looked at, after one was deleted."""
+"""Pause before CloudNativePG's next pod is evaluated, after one was deleted."""
 
 RECORDED: Final = timedelta(seconds=0.1)
 """Until what was recorded or requested is looked at."""
@@ -38,11 +38,11 @@ EVENT_REASON: Final = "RestartingCNPG"
 
 @dataclass(frozen=True, slots=True)
 class Restarting:
-    """What became of the plugins' need of a restart."""
+    """The outcome of the plugins' need for a restart."""
 
     decision: RestartDecision | None = None
     refused: tuple[str, str] | None = None
-    """The pod that the operator may not delete, and the API server's words."""
+    """The pod that the operator may not delete, and the API server's message."""
     after: timedelta | None = None
 
 
@@ -85,7 +85,7 @@ async def restart_cnpg(
     services: Collection[Mapping[str, Any]],
     coming: Collection[str],
 ) -> Restarting:
-    """Carry a decision out. `coming` names the sidecars that CloudNativePG's next pods hold."""
+    """Carry out a decision. `coming` names the sidecars that CloudNativePG's next pods contain."""
     cnpg, record = given.cnpg, decision.record
     match decision.action:
         case Action.WAIT:
@@ -109,7 +109,7 @@ async def restart_cnpg(
         await progress.make(RestartCNPG(cnpg, record))
     progress.env.metrics.restarts.labels(cnpg.namespace).inc()
     message = f"Deployment {cnpg.deployment} is restarted: {decision.reason}."
-    await progress.make(*records.tell(sorted(find_uncovered(given)), EVENT_REASON, message))
+    await progress.make(*records.record_event(sorted(find_uncovered(given)), EVENT_REASON, message))
     return Restarting(replace(decision, record=None), after=RECORDED)
 
 

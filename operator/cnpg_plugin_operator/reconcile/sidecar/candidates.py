@@ -1,4 +1,4 @@
-"""From what was read of a namespace to the set of sidecars: which resources, and which get in."""
+"""From the resources of a namespace to the set of sidecars: candidates and their outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -33,9 +33,9 @@ from cnpg_plugin_operator.settings import Settings
 def judge_by(
     plugin: Plugin, view: CNPGView, seen: SidecarSnapshot, settings: Settings
 ) -> AcceptanceInput:
-    """Give what the acceptance of one sidecar is decided from; it has no objects of its own.
+    """Return the input for the acceptance of one sidecar, which has no objects of its own.
 
-    CloudNativePG keys plugins by name: a Service of the same name would take the socket's place.
+    CloudNativePG keys plugins by name: a Service with the same name would replace the socket.
     """
     rivals = [s for s in seen.published if _names(s, plugin.spec.plugin_name)]
     return AcceptanceInput(
@@ -59,7 +59,7 @@ def _names(service: Mapping[str, Any], plugin_name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The resources of a namespace, as far as one CloudNativePG's sidecars are concerned."""
+    """The resources of a namespace that concern one CloudNativePG's sidecars."""
 
     each: tuple[Candidate, ...]
     histories: Mapping[str, History]
@@ -76,8 +76,8 @@ class Candidates:
     ) -> SidecarSet:
         """Compose the set of sidecars of CloudNativePG's Deployment.
 
-        `records` replaces what the status records of some; with `only`, nothing but that resource's
-        sidecar may come, change or go.
+        `records` replaces what the status records of some; with `only`, only that resource's
+        sidecar may be added, changed or removed.
         """
         known, chosen = records or {}, []
         for candidate in self.each:
@@ -111,13 +111,13 @@ def find_candidates(
 def _history(body: Mapping[str, Any]) -> History:
     """Read which revision has worked, and when a sidecar was quarantined last."""
     status = read_status(body)
-    held = read_sidecar_record(status).held
+    quarantine = read_sidecar_record(status).quarantine
     registered = str(mapping(status.get("cnpg")).get("registeredRevision") or "")
-    return History(registered, held.at if held is not None else None)
+    return History(registered, quarantine.at if quarantine is not None else None)
 
 
 def _means(body: Mapping[str, Any], cnpg: CNPGFacts) -> bool:
-    """Whether a resource means this CloudNativePG, where there are several."""
+    """Whether a resource refers to this CloudNativePG, where there are several."""
     return read_leaving(body).cnpg_reference in ("", cnpg.deployment)
 
 

@@ -1,4 +1,4 @@
-"""Takes the label off Services whose plugins become sidecars, and puts it back where they stay."""
+"""Removes the label from Services whose plugins become sidecars, and restores it if they stay."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -9,7 +9,11 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
-from cnpg_plugin_operator.decide.sidecar.mode_change import MovingInput, Sight, decide_sight
+from cnpg_plugin_operator.decide.sidecar.mode_change import (
+    MovingInput,
+    Visibility,
+    decide_visibility,
+)
 from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.writes import (
     HideService,
@@ -24,7 +28,7 @@ from cnpg_plugin_operator.reconcile.writes import (
 def read_move(
     plugin: Plugin, service: Mapping[str, Any] | None, cnpg: CNPGFacts
 ) -> MovingInput | None:
-    """Read how far a plugin's move from its own Service to CloudNativePG's pod has come.
+    """Read the progress of a plugin's move from its own Service to CloudNativePG's pod.
 
     None where there is no such Service.
     """
@@ -33,7 +37,7 @@ def read_move(
     return MovingInput(
         name=plugin.name,
         socket=plugin.spec.plugin_name,
-        service=observe.read_former_service(service),
+        service=observe.read_previous_service(service),
         cnpg=cnpg,
     )
 
@@ -44,9 +48,9 @@ async def hide_services(
     services: Collection[Mapping[str, Any]],
     coming: Collection[str],
 ) -> None:
-    """Take the label off the Services of plugins that the next pods of CloudNativePG hold.
+    """Remove the label from the Services of plugins in CloudNativePG's next pods.
 
-    The pods are read after that: those that are made later cannot have seen the label.
+    The pods are read afterwards: later pods cannot have seen the label.
     """
     labelled = [
         body
@@ -66,17 +70,17 @@ async def follow_move(
     services: Collection[Mapping[str, Any]],
     cnpg: CNPGFacts,
 ) -> None:
-    """Show the old Service to CloudNativePG or hide it, as its state asks for now."""
+    """Show the old Service to CloudNativePG or hide it, as its state requires."""
     service = next((body for body in services if observe.plugin_of(body) == plugin.name), None)
     move = read_move(plugin, service, cnpg)
     if move is None or service is None:
         return
-    match decide_sight(move):
-        case Sight.SHOW:
+    match decide_visibility(move):
+        case Visibility.SHOW:
             await progress.make(ShowService(service, plugin))
-        case Sight.HIDE:
+        case Visibility.HIDE:
             await hide_services(progress, cnpg, [service], {plugin.name})
-        case Sight.KEEP:
+        case Visibility.KEEP:
             pass
 
 

@@ -1,7 +1,7 @@
-"""Puts the set of sidecars into CloudNativePG's Deployment: once for all plugins of a namespace.
+"""Applies the set of sidecars to CloudNativePG's Deployment: once for all plugins of a namespace.
 
-What was seen of each sidecar is recorded first, where it survives. A sidecar that the API server
-refuses keeps no other one out.
+The observations of each sidecar are recorded first, in the status, where they survive. A sidecar
+that the API server refuses does not block any other.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,7 +22,11 @@ from cnpg_plugin_operator.decide.sidecar.rollout import (
     RolloutInput,
     decide_rollout,
 )
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import SidecarSet, record_trouble, retry_time
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
+    SidecarSet,
+    retry_time,
+    update_quarantine,
+)
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.reconcile.records import Records
 from cnpg_plugin_operator.reconcile.sidecar.candidates import Candidates
@@ -32,7 +36,7 @@ from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.writes import ApplySidecars
 
 EVENT_REASON: Final = "RollingCNPG"
-"""Reason of the Event about a roll that was begun for sidecars."""
+"""Reason of the Event about a roll for sidecars."""
 
 REFUSING: Final = (
     errors.RejectedError,
@@ -41,18 +45,18 @@ REFUSING: Final = (
     TypeError,
     ValueError,
 )
-"""How an apply fails because of what is in it: it is invalid, admission refuses it, or it cannot
+"""Errors that the content of an apply causes: it is invalid, admission refuses it, or it cannot
 even be written as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rolled:
-    """What became of the difference between a Deployment and what it is to hold."""
+    """The outcome for the difference between a Deployment and the desired set."""
 
     sidecars: SidecarSet
     decision: Rollout
     after: timedelta | None = None
-    """When to look again."""
+    """When to requeue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,11 @@ class SidecarRollout:
 
     @property
     def key(self) -> str:
-        """What is kept in memory of this Deployment is kept under."""
+        """The key of this Deployment's state in memory."""
         return f"{self.namespace}/{self.cnpg.deployment}"
 
     async def advance(self) -> Rolled:
-        """Bring CloudNativePG's Deployment closer to the set of sidecars that is wanted."""
+        """Bring CloudNativePG's Deployment closer to the desired set of sidecars."""
         refused = self.pending.refused(self.key, self.now)
         settings = self.progress.env.settings
         sidecars = self.candidates.compose(settings, self.now, refused)
@@ -90,12 +94,12 @@ class SidecarRollout:
         return await self._apply(sidecars, decision)
 
     def _find_records(self, sidecars: SidecarSet) -> dict[str, SidecarRecord]:
-        """Bring up to date what is recorded of each sidecar, as far as that changes."""
+        """Update the record of each sidecar that changed."""
         known = {each.name: each.record for each in self.candidates.each}
         found = {}
         for name, member in sidecars.members.items():
             cause = sidecars.blockade.causes.get(name)
-            record = record_trouble(name, member, cause, self.cnpg, self.now)
+            record = update_quarantine(name, member, cause, self.cnpg, self.now)
             if record != known[name]:
                 found[name] = record
         return found
@@ -103,7 +107,7 @@ class SidecarRollout:
     def _decide(self, sidecars: SidecarSet) -> Rollout:
         pending = self.pending
         wanted = digest([sidecars.template, sorted(sidecars.changed)])
-        first, last = pending.note(self.key, wanted, self.now)
+        first, last = pending.record(self.key, wanted, self.now)
         decision = decide_rollout(
             RolloutInput(
                 differs=sidecars.drift is not None,
@@ -142,11 +146,11 @@ class SidecarRollout:
         self.pending.settle(self.key)
         for name in sidecars.changed:
             self.pending.accept(self.key, name)
-        await self._tell(sidecars)
+        await self._report(sidecars)
         return Rolled(sidecars, decision)
 
-    async def _tell(self, sidecars: SidecarSet) -> None:
-        """Report a roll in the metrics, in the status and in the Events of what it is for."""
+    async def _report(self, sidecars: SidecarSet) -> None:
+        """Report a roll in the metrics, the status, and Events on the resources that it is for."""
         cnpg, changed = self.cnpg, sorted(sidecars.changed)
         if cnpg.replicas:
             self.progress.env.metrics.restarts.labels(self.namespace).inc()
@@ -155,14 +159,14 @@ class SidecarRollout:
         message = f"Deployment {cnpg.deployment} is rolled: {reason}."
         await self.progress.make(
             *self.records.record_restart(changed, cnpg.deployment, record),
-            *self.records.tell(changed, EVENT_REASON, message),
+            *self.records.record_event(changed, EVENT_REASON, message),
         )
 
     def _result(self, sidecars: SidecarSet, decision: Rollout) -> Rolled:
-        """Say when to look again: for the decision, for a quarantine that ends, for a blockade."""
+        """Return when to requeue: for the decision, the end of a quarantine, or a blockade."""
         due = [decision.after] if decision.after else []
         records = [member.record for member in sidecars.members.values()]
-        retries = [retry_time(record) for record in records if record.held is not None]
+        retries = [retry_time(record) for record in records if record.quarantine is not None]
         due += [at - self.now for at in retries if at > self.now]
         due += [LOOK_WHILE_BLOCKED] if is_blocked(self.cnpg) and self.cnpg.sidecars else []
         last = self.pending.last_refusals(self.key)
@@ -177,10 +181,10 @@ class SidecarRollout:
         return Rolled(replace(sidecars, members=members), decision, after=min(due, default=None))
 
     async def _isolate(self, sidecars: SidecarSet, error: Exception) -> None:
-        """Find out which of the changed sidecars cannot be applied; leave those out for a while.
+        """Find out which of the changed sidecars cannot be applied; leave them out for a while.
 
-        Each is tried alone, with the others as they are, in a dry run: it rolls nothing. Raises the
-        error where no sidecar that is to come or to change is at fault.
+        Each is tried alone, with the others unchanged, in a dry run, which rolls nothing. Raises
+        the error where no added or changed sidecar is at fault.
         """
         coming = sorted(n for n in sidecars.changed if (s := sidecars.members.get(n)) and s.applied)
         if not coming:
@@ -192,7 +196,7 @@ class SidecarRollout:
             for name in coming:
                 refusal = await self._try_alone(name)
                 found |= {name: refusal} if refusal is not None else {}
-        # Where each could be applied alone, they only do not go together: the last one waits.
+        # If each could be applied alone, they only fail together: the last one waits.
         for name, reason in (found or {coming[-1]: error}).items():
             applied = sidecars.members[name].applied
             revision = applied.revision if applied is not None else ""
@@ -200,7 +204,7 @@ class SidecarRollout:
             self.pending.refuse(self.key, name, revision, verdict, self.now)
 
     async def _try_alone(self, name: str) -> Exception | None:
-        """Ask the API server whether it would take one sidecar, and nothing else that changes."""
+        """Ask the API server whether it would accept one changed sidecar alone."""
         alone = self.candidates.compose(self.progress.env.settings, self.now, {}, only=name)
         try:
             await self.progress.env.sidecars.apply(
@@ -212,7 +216,7 @@ class SidecarRollout:
 
 
 def _judge(cnpg: CNPGFacts, error: Exception) -> Verdict:
-    """Say why a sidecar cannot be put into CloudNativePG's Deployment."""
+    """Return why a sidecar cannot be added to CloudNativePG's Deployment."""
     target = f"Deployment {cnpg.deployment} cannot take the sidecar"
     # A ValidatingAdmissionPolicy refuses with status 422, like a schema, but says "is forbidden".
     if isinstance(error, errors.ForbiddenError) or "is forbidden:" in str(error):

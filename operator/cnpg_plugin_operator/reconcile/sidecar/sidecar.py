@@ -1,4 +1,4 @@
-"""The stages of a pass over a sidecar: the same conditions, found in CloudNativePG's own pods.
+"""The stages of a pass over a sidecar: the same conditions, read from CloudNativePG's own pods.
 
 There is no certificate and no Service, and nothing of its own to apply: all sidecars of a namespace
 are one part of CloudNativePG's Deployment, which the namespace's pass applies.
@@ -19,12 +19,12 @@ from cnpg_plugin_operator.decide.acceptance.acceptance import decide_acceptance
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
-from cnpg_plugin_operator.decide.registration.touch import REMEDY_TAKES, find_blocked
+from cnpg_plugin_operator.decide.registration.touch import TOUCH_GRACE, find_blocked
 from cnpg_plugin_operator.decide.sidecar.mode_change import MovingInput, find_seen, may_leave
 from cnpg_plugin_operator.decide.sidecar.registration import (
     find_forgotten,
     find_late,
-    forbid_cure,
+    forbid_restart,
     judge_handshake,
     judge_registration,
 )
@@ -53,7 +53,7 @@ class SidecarPass:
     verdicts: dict[Type, Verdict] = field(default_factory=dict)
     _progress: Progress = field(init=False)
     deferred: bool = field(init=False, default=False)
-    """Whether the namespace's pass has to judge this generation first; nothing is reported then."""
+    """Whether the namespace's pass has to evaluate this generation first, without a report."""
     _seen: SidecarSnapshot = field(init=False)
     _given: SidecarInput = field(init=False)
     _outcome: HandshakeOutcome | None = field(init=False, default=None)
@@ -63,7 +63,7 @@ class SidecarPass:
     """What ended the pass early."""
 
     async def run(self) -> Report:
-        """Go through the stages until one is not True."""
+        """Run the stages until one is not True."""
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
         self._seen = await self.env.sidecars.snapshot(self.plugin, self.view.cnpg)
         self.now = self.env.clock()
@@ -89,7 +89,7 @@ class SidecarPass:
         return self.deferred
 
     def retry_after(self) -> float:
-        """Seconds until the next pass, should nothing wake it earlier."""
+        """Seconds until the next pass, if nothing wakes it earlier."""
         return next_look(self.verdicts, self._progress.looks, self.now)
 
     @property
@@ -99,7 +99,7 @@ class SidecarPass:
 
     @property
     def wants(self) -> Wants:
-        """What the plugin wants of what its namespace shares."""
+        """What the plugin needs from the shared parts of its namespace."""
         plugin, accepted = self.plugin, self.verdicts.get(Type.ACCEPTED)
         last = next(reversed(self.verdicts.values()), None)
         waits = last is not None and not last.is_true
@@ -132,7 +132,7 @@ class SidecarPass:
         member = view.sidecars.members.get(plugin.name) if view.sidecars is not None else None
         if not judged or view.sidecars is None or member is None:
             self.deferred = True
-            return Plan(unknown(Reason.SIDECAR_PENDING, "The sidecar has not been judged yet."))
+            return Plan(unknown(Reason.SIDECAR_PENDING, "The sidecar has not been evaluated yet."))
         self._given = SidecarInput(
             namespace=plugin.namespace,
             name=plugin.name,
@@ -150,14 +150,14 @@ class SidecarPass:
     async def _shake(self) -> Plan:
         verdict, self._outcome = judge_handshake(self._given)
         late = None if verdict.is_true else next(find_late(self._given), None)
-        return Plan(self._cure(verdict, late) if late is not None else verdict)
+        return Plan(self._request_restart(verdict, late) if late is not None else verdict)
 
     async def _register(self) -> Plan:
         given, outcome = self._given, self._outcome
         verdict = judge_registration(given, outcome.identity if outcome is not None else None)
         late = next(find_late(given), None) or next(find_forgotten(given), None)
         if late is not None:
-            return Plan(self._cure(unknown(verdict.reason, verdict.message), late))
+            return Plan(self._request_restart(unknown(verdict.reason, verdict.message), late))
         move = read_move(self.plugin, self._seen.service, self.view.cnpg[0])
         plan = Plan(verdict)
         if verdict.is_true and move is not None:
@@ -166,14 +166,14 @@ class SidecarPass:
             return plan
         self._registered = given.revision
         blocked = bool(find_blocked(given.clusters))
-        pause = REMEDY_TAKES if blocked else self.plugin.spec.handshake.interval
+        pause = TOUCH_GRACE if blocked else self.plugin.spec.handshake.interval
         return replace(plan, looks=(self.now + pause,))
 
     async def _prune(self) -> Plan:
         return await self.pruning.plan(self.env, self.plugin, [], ())
 
     def _leave_service(self, verdict: Verdict, move: MovingInput) -> Plan:
-        """End the Service of a plugin that was Standalone, once no leader depends on it."""
+        """Delete the Service of a plugin that was Standalone, once no leader depends on it."""
         name, service = move.service.name, self._seen.service
         if may_leave(move) and service is not None:
             return Plan(verdict, withdraw_service(service, self.now))
@@ -183,15 +183,15 @@ class SidecarPass:
             "started; it is restarted once to use the socket.",
         )
         seen = find_seen(move, self._given.revision)
-        return Plan(self._cure(waiting, seen) if seen is not None else waiting)
+        return Plan(self._request_restart(waiting, seen) if seen is not None else waiting)
 
-    def _cure(self, verdict: Verdict, late: Announcement) -> Verdict:
-        """Ask for one restart of CloudNativePG for a sidecar that came right too late for it."""
+    def _request_restart(self, verdict: Verdict, late: Announcement) -> Verdict:
+        """Request one restart of CloudNativePG for a sidecar that became ready too late for it."""
         given = self._given
         if given.cnpg.restarted_for.get(given.name) == late.revision:
             return verdict
         policy = self.plugin.spec.restart_policy or self.env.settings.restart_policy
         if policy is RestartPolicy.NEVER:
-            return forbid_cure(given)
+            return forbid_restart(given)
         self._need = RestartNeed(late.revision, late.announced_at)
         return await_restart(verdict, self.view)

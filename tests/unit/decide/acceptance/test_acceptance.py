@@ -60,7 +60,7 @@ def test_the_shortest_resource_is_accepted() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_place_that_does_not_fit_is_named(
+def test_an_obstacle_in_the_namespace_is_reported(
     facts: dict[str, Any], reason: Reason, words: str
 ) -> None:
     verdict = decide_acceptance(given(plugin(), **facts))
@@ -108,7 +108,7 @@ def pod(**fields: Any) -> dict[str, Any]:
         pytest.param(
             pod(volumes=[{"name": names.children.VOLUME_CLIENT, "secret": {
                 "secretName": "hello-client-tls", "items": [{"key": "tls.key", "path": "k"}]}}]),
-            "hello-client-tls", id="CloudNativePG's key by way of the operator's own volume",
+            "hello-client-tls", id="CloudNativePG's key in the operator's own volume",
         ),
         pytest.param({"securityContext": {"privileged": True}}, "privileged", id="privileged"),
         pytest.param(
@@ -123,11 +123,11 @@ def pod(**fields: Any) -> dict[str, Any]:
             pod(initContainers=[{"name": "i", "securityContext": {"privileged": True}}]),
             "privileged", id="a privileged init container",
         ),
-        pytest.param({"podTemplate": {"spec": []}}, "is invalid", id="a template of no shape"),
-        pytest.param(pod(containers="none"), "is invalid", id="containers that are none"),
+        pytest.param({"podTemplate": {"spec": []}}, "is invalid", id="a malformed template"),
+        pytest.param(pod(containers="none"), "is invalid", id="malformed containers"),
     ],
 )  # fmt: skip
-def test_nobody_gains_rights_by_writing_a_resource(spec: dict[str, Any], words: str) -> None:
+def test_no_resource_gives_its_author_more_rights(spec: dict[str, Any], words: str) -> None:
     verdict = decide_acceptance(given(plugin(**spec)))
 
     assert (verdict.status, verdict.reason) == (Status.FALSE, Reason.INVALID_SPEC)
@@ -149,7 +149,7 @@ def test_nobody_gains_rights_by_writing_a_resource(spec: dict[str, Any], words: 
         ),
     ],
 )
-def test_what_the_chart_names_is_granted(spec: dict[str, Any]) -> None:
+def test_a_plugin_gets_what_the_chart_grants(spec: dict[str, Any]) -> None:
     grants = Grants(
         cluster_roles=frozenset({"viewer"}),
         roles=frozenset({"reader"}),
@@ -159,11 +159,11 @@ def test_what_the_chart_names_is_granted(spec: dict[str, Any]) -> None:
     assert decide_acceptance(given(plugin(**spec), grants=grants)).status is Status.TRUE
 
 
-def test_a_suspended_resource_says_so_before_anything_else() -> None:
+def test_suspension_is_reported_before_anything_else() -> None:
     verdict = decide_acceptance(given(plugin(suspend=True), cnpg=()))
 
     assert verdict.reason is Reason.SUSPENDED
 
 
-def test_the_name_that_cloudnativepg_selects_its_own_pods_by_is_refused() -> None:
+def test_the_name_by_which_cloudnativepg_selects_its_pods_is_refused() -> None:
     assert decide_acceptance(given(plugin("cloudnative-pg"))).reason is Reason.INVALID_SPEC

@@ -1,4 +1,4 @@
-"""Which account a plugin's pod runs under, and whether it holds a token, the operator decides."""
+"""The operator decides which account a plugin's pod runs under, and whether it has a token."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("spec", "says"), DIFFERENT)
-def test_a_pod_template_that_says_something_else_is_refused(
+def test_a_contradicting_pod_template_is_refused(
     spec: dict[str, Any], says: dict[str, Any]
 ) -> None:
     subject = plugin(**spec, podTemplate={"spec": says})
@@ -93,7 +93,7 @@ PROOFS = [
 
 
 @pytest.mark.parametrize("volume", PROOFS)
-def test_without_an_account_no_volume_proves_one(volume: dict[str, Any]) -> None:
+def test_without_an_account_no_volume_contains_its_credentials(volume: dict[str, Any]) -> None:
     by_template: dict[str, Any] = {"podTemplate": {"spec": {"volumes": [volume]}}}
     for spec in ({"volumes": [volume]}, by_template):
         verdict = decide_acceptance(given(plugin(**spec)))
@@ -104,13 +104,13 @@ def test_without_an_account_no_volume_proves_one(volume: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("spec", [MADE, NAMED, FOR_ROLES, EXISTING])
-def test_an_account_of_its_own_may_be_proven(spec: dict[str, Any]) -> None:
+def test_a_plugin_may_mount_the_credentials_of_its_own_account(spec: dict[str, Any]) -> None:
     token = projected(serviceAccountToken={"path": "token", "audience": "vault"})
 
     assert decide_acceptance(given(plugin(**spec, volumes=[token]), grants=GRANTS)).is_true
 
 
-def test_the_account_that_is_made_is_the_one_that_the_pod_runs_under() -> None:
+def test_the_pod_runs_under_the_created_account() -> None:
     subject = plugin(**MADE)
     [account] = [b for b in build_access(subject, ()) if b["kind"] == "ServiceAccount"]
 
@@ -118,6 +118,6 @@ def test_the_account_that_is_made_is_the_one_that_the_pod_runs_under() -> None:
 
 
 @pytest.mark.parametrize("name", ["cnpg-manager", "hello", "cnpg-plugin", "x-cnpg-plugin-y"])
-def test_no_account_is_made_under_a_name_that_others_use(name: str) -> None:
+def test_no_account_is_created_under_a_name_that_others_use(name: str) -> None:
     with pytest.raises(InvalidSpecError, match="must begin with cnpg-plugin-"):
         plugin(serviceAccount={"create": True, "name": name})

@@ -55,7 +55,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("given", "reason", "words"), ROWS)
-def test_what_is_wrong_with_cloudnativepgs_place_is_said(
+def test_a_problem_with_cloudnativepgs_installation_is_reported(
     given: LocatingInput, reason: Reason, words: str
 ) -> None:
     verdict = decide_locating(given)
@@ -66,7 +66,9 @@ def test_what_is_wrong_with_cloudnativepgs_place_is_said(
 
 
 @pytest.mark.parametrize("watches", [(), ("cnpg-system",), ("app", "cnpg-system")])
-def test_nothing_is_wrong_with_one_that_watches_its_own_namespace(watches: tuple[str, ...]) -> None:
+def test_a_cloudnativepg_that_watches_its_own_namespace_is_accepted(
+    watches: tuple[str, ...],
+) -> None:
     assert decide_locating(locating(cnpg(watches=watches))) is None
 
 

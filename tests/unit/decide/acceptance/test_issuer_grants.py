@@ -1,4 +1,4 @@
-"""An author gets certificates for a Service of their own, and for no name beside it."""
+"""An author gets certificates for the plugin's own Service, and for no other name."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def judge(
     announced: str | None = None,
     **spec: Any,
 ) -> str:
-    """What is said against a resource, or nothing."""
+    """The message of a refusal, or nothing."""
     subject = plugin("hello", tls=tls, **spec)
     verdict = judge_issuer(
         IssuerInput(subject, issuer, frozenset(granted), announced, "cluster.example")
@@ -94,8 +94,8 @@ def test_the_service_is_the_one_that_the_spec_names() -> None:
     assert judge(asked, service={"name": "other"}) == ""
 
 
-def test_a_name_that_is_verified_still_does_not_reach_an_ungranted_issuer() -> None:
-    """It stays in the certificate until CloudNativePG was told another."""
+def test_a_previously_announced_name_reaches_no_ungranted_issuer() -> None:
+    """It stays in the certificate until another one is announced."""
     asked = {"issuerRef": COMPANY}
     refused = judge(asked, announced=FOREIGN)
     assert "CloudNativePG still verifies the previous serverName: www.example.com" in refused
@@ -116,14 +116,14 @@ OWN: list[Any] = [
 
 @pytest.mark.parametrize(("name", "issuer"), OWN)
 @pytest.mark.parametrize("granted", [(), ("*",)])
-def test_the_operators_own_issuers_can_be_named_by_no_resource(
+def test_no_resource_may_name_the_operators_own_issuers(
     name: str, issuer: IssuerFacts | None, granted: tuple[str, ...]
 ) -> None:
     refused = judge({"issuerRef": {"name": name}}, *granted, issuer=issuer)
     assert f"Issuer {name} is the operator's own" in refused
 
 
-def test_an_issuer_of_another_party_may_be_called_like_an_authority() -> None:
+def test_a_foreign_issuer_may_have_the_name_of_an_authority() -> None:
     assert judge({"issuerRef": {"name": "acme-plugin-ca"}}, issuer=facts()) == ""
     external = {"name": "cnpg-plugins", "kind": "PCAIssuer", "group": "pca.example.com"}
     assert judge({"issuerRef": external}) == ""
@@ -142,7 +142,7 @@ OPERATORS: list[Any] = [
 
 
 @pytest.mark.parametrize(("metadata", "own"), OPERATORS)
-async def test_an_issuer_of_the_operator_is_known_by_what_it_carries(
+async def test_an_issuer_of_the_operator_is_recognized_by_its_metadata(
     metadata: dict[str, Any],
     own: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
@@ -165,12 +165,12 @@ CSI = {"name": "v", "csi": {"driver": "csi.cert-manager.io", "volumeAttributes":
         pytest.param({"mode": "Sidecar", "volumes": [CSI]}, id="of a sidecar"),
     ],
 )
-def test_no_certificate_comes_by_way_of_cert_managers_csi_driver(spec: dict[str, Any]) -> None:
+def test_cert_managers_csi_driver_is_refused(spec: dict[str, Any]) -> None:
     assert "CSI driver csi.cert-manager.io" in judge({}, **spec)
     assert judge({}, "*", **spec) == ""
 
 
-def test_admission_asks_for_the_grant() -> None:
+def test_acceptance_checks_the_grant() -> None:
     subject = plugin(tls={"issuerRef": COMPANY, "dnsNames": [FOREIGN]})
     reference = write_reference("ClusterIssuer", "cert-manager.io", "company-ca")
     granted = Grants(issuers=frozenset({reference}))

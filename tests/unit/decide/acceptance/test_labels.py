@@ -1,4 +1,4 @@
-"""Labels that would draw in the calls of CloudNativePG's webhooks or of a database."""
+"""Labels that would attract the calls of CloudNativePG's webhooks or of a database."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.support.unit.builders import plugin
 from tests.unit.decide.acceptance.test_acceptance import given
 
 WEBHOOK = SelectingService("cnpg-webhook-service", {names.labels.NAME: "pg-operator"})
-"""As Helm makes it with `nameOverride: pg-operator`."""
+"""As Helm creates it with `nameOverride: pg-operator`."""
 DATABASE = SelectingService("db-rw", {"cnpg.io/cluster": "db", "cnpg.io/instanceRole": "primary"})
 ANY = SelectingService("web", {"app": "web", "tier": "front"})
 EMPTY = SelectingService("by-hand", {})
@@ -24,7 +24,7 @@ def template(**metadata: Any) -> dict[str, Any]:
 
 
 def said(name: str = "hello", *services: SelectingService, **spec: Any) -> str:
-    """What is said of a refused plugin; empty where it is accepted."""
+    """The message about a refused plugin; empty if it is accepted."""
     verdict = decide_acceptance(given(plugin(name, **spec), services=services or SERVICES))
     assert verdict.reason in (Reason.ACCEPTED, Reason.INVALID_SPEC)
     return "" if verdict.is_true else verdict.message
@@ -63,7 +63,7 @@ def test_labels_that_a_service_selects_by_are_refused(spec: dict[str, Any], word
     assert "cnpgplugin.dev/name=hello" in message
 
 
-def test_a_resource_called_like_what_a_service_selects_needs_another_name() -> None:
+def test_a_resource_with_a_name_that_a_service_selects_is_refused() -> None:
     message = said("pg-operator")
 
     assert "Service cnpg-webhook-service" in message
@@ -129,7 +129,7 @@ def test_other_labels_are_accepted(spec: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_a_service_that_can_only_mean_this_plugin_is_welcome(selector: dict[str, str]) -> None:
+def test_a_service_that_selects_only_this_plugin_is_accepted(selector: dict[str, str]) -> None:
     assert said("hello", SelectingService("metrics", selector), podLabels={"role": "main"}) == ""
 
 
@@ -143,7 +143,7 @@ def test_a_service_that_can_only_mean_this_plugin_is_welcome(selector: dict[str,
         ),
     ],
 )
-def test_one_plugin_cannot_take_the_calls_of_another(selector: dict[str, str]) -> None:
+def test_one_plugin_cannot_receive_the_calls_of_another(selector: dict[str, str]) -> None:
     labels = {names.labels.PLUGIN: "other", names.labels.NAME: "other"}
 
     assert "Service theirs" in said(
@@ -162,5 +162,5 @@ def test_one_plugin_cannot_take_the_calls_of_another(selector: dict[str, str]) -
     ],
     ids=str,
 )
-def test_metadata_of_another_shape_is_refused(metadata: Any) -> None:
+def test_malformed_metadata_is_refused(metadata: Any) -> None:
     assert "is invalid" in said(podTemplate={"metadata": metadata})

@@ -50,13 +50,13 @@ def test_every_control_of_the_table_is_checked_and_has_its_rows() -> None:
 
 
 def speaking(spec: dict[str, Any]) -> list[str]:
-    """Which controls speak of a plugin with this spec."""
+    """Which controls refuse a plugin with this spec."""
     template = build_pod_template(plugin(**spec))
     return [control.name for control in CONTROLS if list(control.check(template))]
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_what_a_control_forbids_is_refused_by_that_control_alone(row: str) -> None:
+def test_a_forbidden_field_is_refused_by_its_control_alone(row: str) -> None:
     control, spec, words = ROWS[row]
     verdict = decide_acceptance(given(plugin(**spec)))
 
@@ -66,13 +66,13 @@ def test_what_a_control_forbids_is_refused_by_that_control_alone(row: str) -> No
 
 
 @pytest.mark.parametrize(("control", "spec"), GOOD)
-def test_what_a_control_allows_is_accepted(control: str, spec: dict[str, Any]) -> None:
+def test_an_allowed_field_is_accepted(control: str, spec: dict[str, Any]) -> None:
     assert decide_acceptance(given(plugin(**spec))).status is Status.TRUE
     assert speaking(spec) == []
 
 
 @pytest.mark.parametrize("row", SIDECARS_TOO)
-def test_the_same_is_refused_in_cloudnativepgs_pod(row: str) -> None:
+def test_the_controls_apply_to_sidecars(row: str) -> None:
     _, spec, words = ROWS[row]
     found = judge(spec)
 
@@ -99,14 +99,14 @@ def test_the_same_is_refused_in_cloudnativepgs_pod(row: str) -> None:
         ),
     ],
 )
-def test_what_has_not_the_shape_of_a_pod_is_refused(spec: dict[str, Any]) -> None:
+def test_a_malformed_pod_is_refused(spec: dict[str, Any]) -> None:
     verdict = decide_acceptance(given(plugin(**spec)))
 
     assert verdict.reason is Reason.INVALID_SPEC
     assert "is invalid" in verdict.message
 
 
-def test_what_an_author_wrote_is_repeated_in_part_only() -> None:
+def test_refused_values_are_repeated_only_in_part() -> None:
     long = "x" * 30_000
     subject = plugin(
         securityContext={"capabilities": {"add": [long]}, "procMount": long},
@@ -122,7 +122,7 @@ def test_what_an_author_wrote_is_repeated_in_part_only() -> None:
 @pytest.mark.parametrize(
     "field", [{"finalizers": ["example.com/never"]}, {"ownerReferences": [{}]}, {"name": "x"}]
 )
-def test_a_template_has_nothing_that_its_pods_would_inherit_but_labels_and_annotations(
+def test_a_template_has_no_metadata_but_labels_and_annotations(
     field: dict[str, Any],
 ) -> None:
     verdict = decide_acceptance(given(plugin(podTemplate={"metadata": field})))
@@ -131,6 +131,6 @@ def test_a_template_has_nothing_that_its_pods_would_inherit_but_labels_and_annot
     assert f"metadata.{next(iter(field))}" in verdict.message
 
 
-def test_an_exported_template_without_a_time_is_taken() -> None:
+def test_an_exported_template_without_a_time_is_accepted() -> None:
     metadata = {"creationTimestamp": None, "labels": {"a": "b"}}
     assert decide_acceptance(given(plugin(podTemplate={"metadata": metadata}))).is_true

@@ -1,4 +1,4 @@
-"""A Secret is private for a reason that the cluster tells, wherever a resource names it."""
+"""A Secret is private because of objects in the cluster, wherever a resource names it."""
 
 from datetime import timedelta
 from typing import Any
@@ -85,25 +85,23 @@ def test_a_private_secret_is_refused_wherever_it_is_named(spec: dict[str, Any], 
 
 
 @pytest.mark.parametrize(("spec", "place"), PLACES)
-def test_a_secret_that_nothing_else_uses_is_the_plugins_own(
-    spec: dict[str, Any], place: str
-) -> None:
+def test_a_secret_that_nothing_else_uses_is_accepted(spec: dict[str, Any], place: str) -> None:
     assert place
     assert judge_secrets(plugin(**spec), PrivateSecrets(existing={LOOT: ""})) is None
 
 
-def test_a_pull_secret_is_read_by_no_container() -> None:
+def test_pull_secrets_are_accepted() -> None:
     secrets = [{"name": LOOT}]
     subject = plugin(imagePullSecrets=secrets, **pod(imagePullSecrets=secrets))
     assert judge_secrets(subject, USED) is None
 
 
-def test_the_operators_own_volumes_name_nothing() -> None:
+def test_the_operators_own_volumes_name_no_secret() -> None:
     assert list(find_named(plugin())) == []
     assert [name for _, name in find_named(plugin(**provided()))] == ["mine-a", "mine-b"]
 
 
-def test_what_is_merged_into_the_operators_own_volumes_is_looked_at() -> None:
+def test_sources_merged_into_the_operators_volumes_are_checked() -> None:
     item = {"key": "tls.key", "path": "key"}
     template = pod(volumes=[{"name": names.children.VOLUME_SERVER, "secret": {"items": [item]}}])
 
@@ -117,7 +115,7 @@ def test_what_is_merged_into_the_operators_own_volumes_is_looked_at() -> None:
      names.children.CHAIN_INTERMEDIATE,
      names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE],
 )  # fmt: skip
-def test_a_secret_that_the_operator_could_make_at_any_time_is_refused(name: str) -> None:
+def test_a_secret_that_the_operator_might_create_is_refused(name: str) -> None:
     subject = plugin(volumes=[{"name": "v", "secret": {"secretName": name}}])
     verdict = judge_secrets(subject, PrivateSecrets())
 
@@ -181,7 +179,7 @@ def test_of_two_resources_the_older_keeps_a_secret(
     assert verdict is None or words is None or words in verdict.message
 
 
-def test_more_secrets_than_are_read_are_refused() -> None:
+def test_too_many_secrets_are_refused() -> None:
     many = [{"secretRef": {"name": f"s{number}"}} for number in range(SECRETS_LIMIT + 1)]
     enough = judge_secrets(plugin(envFrom=many[1:]), PrivateSecrets())
     too_many = judge_secrets(plugin(envFrom=many), PrivateSecrets())
@@ -192,6 +190,6 @@ def test_more_secrets_than_are_read_are_refused() -> None:
 
 
 @pytest.mark.parametrize("template", [{"spec": []}, {"spec": "x"}, {"spec": {"volumes": {}}}])
-def test_a_template_of_no_shape_names_nothing(template: dict[str, Any]) -> None:
+def test_a_malformed_template_names_no_secret(template: dict[str, Any]) -> None:
     body = resource(podTemplate=template)
     assert list(find_named(parse_plugin(body))) == []

@@ -1,4 +1,4 @@
-"""What CloudNativePG's pod does not take: before anything rolls, and with words that help."""
+"""What CloudNativePG's pod cannot take is refused before any roll, with a useful message."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def judge(
         ),
         pytest.param(
             deployed(mounted="by-hand"), GATE, Reason.NAME_CONFLICT, "volume by-hand",
-            id="somebody mounts a volume there",
+            id="a foreign volume is mounted there",
         ),
         pytest.param(
             deployed(mounted="by-hand", kubernetes=(1, 28), olm="x"), GATE,
@@ -51,7 +51,7 @@ def judge(
         ),
     ],
 )  # fmt: skip
-def test_a_cloudnativepg_that_takes_no_sidecar_is_told_of(
+def test_an_unsuitable_cloudnativepg_is_reported(
     where: CNPGFacts, gate: Gate, reason: Reason, words: str
 ) -> None:
     found = judge({}, where, gate)
@@ -72,7 +72,7 @@ def test_a_cloudnativepg_that_takes_no_sidecar_is_told_of(
         pytest.param(deployed(directory="/var/run/plugins/"), id="another directory"),
     ],
 )
-def test_a_cloudnativepg_that_can_takes_the_shortest_sidecar(where: CNPGFacts) -> None:
+def test_a_suitable_cloudnativepg_accepts_the_shortest_sidecar(where: CNPGFacts) -> None:
     assert judge({}, where) is None
 
 
@@ -113,11 +113,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("another user", security(runAsUser=65532), "runs with 10001"),
     ("another group", security(runAsGroup=65532), "runs with 10001"),
     ("root", security(runAsUser=0), "10001"),
-    ("anybody who may be root", security(runAsNonRoot=False), "not run anything as root"),
+    ("any user who may be root", security(runAsNonRoot=False), "not run anything as root"),
     ("privileges", security(privileged=True), "must not be privileged"),
     ("capabilities", security(capabilities={"add": ["SYS_ADMIN"]}), "SYS_ADMIN"),
     ("the node's files", volume(hostPath={"path": "/"}), "files of the node"),
-    ("capabilities of no shape", security(capabilities=["x"]), "is invalid"),
+    ("malformed capabilities", security(capabilities=["x"]), "is invalid"),
     ("all of the node's memory", volume(emptyDir={"medium": "Memory"}), "emptyDir.sizeLimit"),
     ("a limit that is the whole pod's",
      {"resources": {"limits": {"ephemeral-storage": "1Gi"}}}, "CloudNativePG's whole pod"),
@@ -140,7 +140,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("spec", "words"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
 )
-def test_what_a_sidecar_must_not_have_is_refused(spec: dict[str, Any], words: str) -> None:
+def test_a_sidecar_is_refused_with(spec: dict[str, Any], words: str) -> None:
     found = judge(spec)
 
     assert found is not None
@@ -155,14 +155,14 @@ def test_root_is_refused_where_the_platform_assigns_the_user() -> None:
     assert "not run anything as root" in found[1]
 
 
-def test_a_port_that_the_manager_declares_is_its_own() -> None:
+def test_a_port_that_the_manager_declares_is_refused() -> None:
     given = args("--pprof=:6060")
 
     assert judge(given) is None
     assert judge(given, deployed(ports=frozenset({6060}))) is not None
 
 
-def test_the_directory_of_another_configuration_must_not_be_covered() -> None:
+def test_a_mount_over_a_configured_socket_directory_is_refused() -> None:
     where = deployed(directory="/var/lib/plugins/")
 
     assert judge(mount("/var/lib/plugins"), where) is not None
@@ -193,11 +193,11 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("spec", [row[1] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED])
-def test_what_a_sidecar_may_have_is_not_refused(spec: dict[str, Any]) -> None:
+def test_a_sidecar_is_accepted_with(spec: dict[str, Any]) -> None:
     assert judge(spec) is None
 
 
-def test_a_cloudnativepg_of_which_little_is_known_takes_the_shortest_sidecar() -> None:
+def test_a_little_known_cloudnativepg_accepts_the_shortest_sidecar() -> None:
     bare = deployed(template={}, user={}, ports=frozenset())
 
     assert judge({}, bare) is None

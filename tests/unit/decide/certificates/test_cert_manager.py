@@ -42,7 +42,7 @@ SICK = IssuerFacts("ClusterIssuer own", exists=True, ready=False, message="no su
         ),
     ],
 )  # fmt: skip
-def test_it_is_said_what_certificates_wait_for(
+def test_the_message_says_what_certificates_wait_for(
     facts: IssuingFacts, status: Status, reason: Reason, words: str
 ) -> None:
     verdict = decide_issuing(facts, NOW)
@@ -52,5 +52,5 @@ def test_it_is_said_what_certificates_wait_for(
     assert words in verdict.message
 
 
-def test_nothing_is_waited_for_once_cert_manager_is_done() -> None:
+def test_nothing_is_pending_once_cert_manager_is_done() -> None:
     assert decide_issuing(IssuingFacts(True, None, (READY,)), NOW) is None

@@ -1,4 +1,4 @@
-"""Whether two Secrets can carry the connection: every check, its reason and its words."""
+"""Whether two Secrets can secure the connection: every check, its reason and its message."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -187,19 +187,19 @@ BAD = [
         ("Secret client",),
     ),
     (
-        "a server certificate of tomorrow",
+        "a server certificate that is not valid yet",
         server(certificate(since=DAY)),
         Reason.NOT_YET_VALID,
         ("Secret server", "not valid before 2026-08-02T12:00:00Z", "clocks"),
     ),
     (
-        "a client certificate of tomorrow",
+        "a client certificate that is not valid yet",
         client(replace(CLIENT, not_before=NOW + DAY)),
         Reason.NOT_YET_VALID,
         ("Secret client",),
     ),
     (
-        "names of others",
+        "other names",
         server(certificate(dns=("a", "b"))),
         Reason.NAME_NOT_COVERED,
         ("Secret server", "is for [a, b]", "verifies hello-world", "Add that DNS name"),
@@ -265,7 +265,7 @@ BAD = [
         ("RSA 16384",),
     ),
     (
-        "a key that nobody knows",
+        "an unknown type of key",
         server(certificate(key="unknown (1.2.3)")),
         Reason.UNSUPPORTED_KEY,
         ("unknown (1.2.3)",),
@@ -307,7 +307,7 @@ BAD = [
         ("to a valid CA in its ca.crt",),
     ),
     (
-        "a chain that turns in circles",
+        "a circular chain",
         trusting(certificate("y"), chain=LOOP),
         Reason.INCOMPATIBLE_ISSUER,
         ("to a valid CA in its ca.crt",),
@@ -334,17 +334,17 @@ def test_a_chain_of_two_intermediates_leads_to_its_root() -> None:
     ).is_true
 
 
-def test_the_message_of_good_secrets_names_the_earlier_end() -> None:
+def test_the_message_of_good_secrets_names_the_earlier_expiry() -> None:
     message = "Secrets server and client are usable until 2026-09-20T12:00:00Z."
     assert decide_certificates(GOOD).message == message
 
 
-def test_the_first_problem_is_told() -> None:
+def test_only_the_first_problem_is_reported() -> None:
     seen = replace(server(certificate(until=-DAY, dns=(), key="Ed25519")), client=MISSING)
     assert decide_certificates(seen).reason is Reason.SECRET_MISSING
 
 
-def test_every_check_says_what_it_demands() -> None:
+def test_every_check_has_a_docstring() -> None:
     for check in CHECKS:
         assert (check.__doc__ or "").startswith("Require "), check
 

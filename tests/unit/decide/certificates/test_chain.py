@@ -12,15 +12,15 @@ CERT_MANAGER = frozenset({Provider.CERT_MANAGER})
 SELF_MANAGED = frozenset({Provider.SELF_MANAGED})
 NONE: frozenset[Provider] = frozenset()
 OWN = {"provider": "SelfManaged"}
-BROUGHT = {"provider": "Secrets", "secrets": {"server": "a", "client": "b"}}
+USER_SECRETS = {"provider": "Secrets", "secrets": {"server": "a", "client": "b"}}
 ROWS: list[tuple[str, dict[str, Any], frozenset[Provider]]] = [
     ("the default", {}, CERT_MANAGER),
     ("the operator as authority", {"tls": OWN}, SELF_MANAGED),
     ("an intermediate of its own", {"tls": {**OWN, "issuerScope": "Plugin"}}, SELF_MANAGED),
     ("an issuer of the user's", {"tls": {"issuerRef": {"name": "mine"}}}, NONE),
-    ("Secrets of the user's", {"tls": BROUGHT}, NONE),
+    ("Secrets of the user's", {"tls": USER_SECRETS}, NONE),
     ("a sidecar", {"mode": "Sidecar"}, NONE),
-    ("a suspended plugin", {"suspend": True, "tls": BROUGHT}, ALL_CHAINS),
+    ("a suspended plugin", {"suspend": True, "tls": USER_SECRETS}, ALL_CHAINS),
     ("a spec that cannot be parsed", {"port": "none"}, ALL_CHAINS),
 ]
 

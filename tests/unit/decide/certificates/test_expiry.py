@@ -1,4 +1,4 @@
-"""When certificates change their standing by themselves, and when somebody is warned."""
+"""When the state of certificates changes by itself, and when users are warned."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -43,7 +43,7 @@ WARNINGS = [
 @pytest.mark.parametrize(
     ("life", "renewal", "moment"), [row[1:] for row in WARNINGS], ids=[row[0] for row in WARNINGS]
 )
-def test_somebody_is_warned(life: timedelta, renewal: timedelta | None, moment: timedelta) -> None:
+def test_users_are_warned(life: timedelta, renewal: timedelta | None, moment: timedelta) -> None:
     due = NOW + renewal if renewal is not None else None
 
     assert warn_at(living(life), due) == NOW + moment
@@ -107,14 +107,14 @@ def test_the_warning_names(after: timedelta, named: str | None) -> None:
         )
 
 
-def test_a_renewal_that_is_still_to_come_is_waited_for() -> None:
+def test_there_is_no_warning_before_a_scheduled_renewal() -> None:
     late = NOW + 58 * DAY
 
     assert find_expiring(PAIRS, (None, late), NOW + 55 * DAY) is None
     assert find_expiring(PAIRS, (None, late), NOW + 59 * DAY) is not None
 
 
-def test_a_secret_without_a_certificate_is_warned_of_elsewhere() -> None:
+def test_a_secret_without_a_certificate_causes_no_warning() -> None:
     assert find_expiring((PairFacts("server"),), (None,), NOW) is None
 
 
@@ -125,7 +125,7 @@ NEXT = [
     ("the beginning of a certificate", (SERVER,), (None,), -HOUR, timedelta()),
     ("a renewal before the warning", (SERVER,), (NOW + 60 * DAY,), DAY, 60 * DAY),
     ("the warning after the renewal", (SERVER,), (NOW + 60 * DAY,), 60 * DAY, 75 * DAY),
-    ("the warning where nobody renews", (SERVER,), (None,), DAY, 75 * DAY),
+    ("the warning without a renewal", (SERVER,), (None,), DAY, 75 * DAY),
     ("the end after the warning", (SERVER,), (None,), 75 * DAY, 90 * DAY),
     ("the earlier of two pairs", PAIRS, (None, None), DAY, 50 * DAY),
     ("the end of an intermediate", (WITH_AUTHORITY,), (None,), DAY, 20 * DAY),
@@ -147,7 +147,7 @@ def test_the_next_check_is_at(
 
 
 @pytest.mark.parametrize("pairs", [(), (PairFacts("server"),), (SERVER,)])
-def test_nothing_is_checked_after_everything_has_ended(pairs: tuple[PairFacts, ...]) -> None:
+def test_nothing_is_checked_after_everything_has_expired(pairs: tuple[PairFacts, ...]) -> None:
     assert next_check(pairs, tuple(None for _ in pairs), NOW + 90 * DAY) is None
 
 

@@ -1,4 +1,4 @@
-"""What is done about pods that have not taken their renewed certificates."""
+"""What is done about pods that have not loaded their renewed certificates."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -33,18 +33,18 @@ STEPS: list[tuple[str, dict[str, Any], Step]] = [
     ("waits at first", {}, Step.WAIT),
     ("waits to the last second", EARLY, Step.WAIT),
     ("waits for several", {"behind": ("hello-1", "hello-2")}, Step.WAIT),
-    ("waits although pods were restarted for others before", {"restarted_for": "former"},
+    ("waits although pods were restarted for others before", {"restarted_for": "others"},
      Step.WAIT),
     ("restarts in the end", LATE, Step.RESTART),
-    ("restarts what was restarted for others before", {"restarted_for": "former", **LATE},
+    ("restarts what was restarted for others before", {"restarted_for": "others", **LATE},
      Step.RESTART),
-    ("restarts where nobody knows since when", {"changed_at": None}, Step.RESTART),
+    ("restarts if the time of change is unknown", {"changed_at": None}, Step.RESTART),
     ("never restarts twice for one certificate", {"restarted_for": "new", **LATE}, Step.LEAVE),
-    ("never restarts twice where nobody knows since when",
+    ("never restarts twice if that time is unknown",
      {"restarted_for": "new", "changed_at": None}, Step.LEAVE),
-    ("leaves pods alone that the user takes care of", {"mode": "None"}, Step.LEAVE),
-    ("leaves them alone, however late", {"mode": "None", **LATE}, Step.LEAVE),
-    ("leaves pods that are being restarted at once",
+    ("ignores pods that the user restarts", {"mode": "None"}, Step.LEAVE),
+    ("ignores them, however late", {"mode": "None", **LATE}, Step.LEAVE),
+    ("ignores pods once they are being restarted",
      {"mode": "Restart", "restarted_for": "new"}, Step.LEAVE),
 ]  # fmt: skip
 
@@ -56,5 +56,5 @@ def test_the_operator(changes: dict[str, Any], step: Step) -> None:
     assert decide_following(replace(BEHIND, **changes)) is step
 
 
-def test_a_pod_has_longer_than_a_kubelet_takes() -> None:
+def test_a_pod_gets_more_time_than_a_kubelet_needs() -> None:
     assert timedelta(minutes=2) < RELOAD_DEADLINE

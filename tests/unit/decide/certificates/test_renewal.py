@@ -29,7 +29,7 @@ SHORT_ISSUER = replace(ISSUER, not_after=NOW + 30 * DAY)
 
 
 def leaf(age: timedelta = DAY, lifetime: timedelta = 90 * DAY, **facts: Any) -> CertificateFacts:
-    """What the operator issued some time ago."""
+    """A certificate that the operator issued some time ago."""
     since, until = -age - BACKDATE, lifetime - age
     return certificate("hello", "sub", since=since, until=until, dns_names=("hello",), **facts)
 
@@ -60,21 +60,21 @@ FINE: list[tuple[str, dict[str, Any]]] = [
     ("with any key where none is wanted", {"key_type": "", **holding(leaf(key_type="RSA 2048"))}),
     ("without an issuer", {"issuer": None, "pair": pair(leaf())}),
     ("whose issuer is only in ca.crt", {"pair": pair(leaf(), authorities=(ISSUER,))}),
-    ("that was issued when somebody asked", {"requested_at": NOW - DAY}),
-    ("that was issued after somebody asked", {"requested_at": NOW - 2 * DAY}),
-    ("that somebody asks for tomorrow", {"requested_at": NOW + SECOND}),
+    ("that was issued at the time of a request", {"requested_at": NOW - DAY}),
+    ("that was issued after a request", {"requested_at": NOW - 2 * DAY}),
+    ("that is requested for tomorrow", {"requested_at": NOW + SECOND}),
     ("cut short by its issuer",
      {"issuer": SHORT_ISSUER, "pair": pair(leaf(lifetime=31 * DAY), SHORT_ISSUER)}),
     ("of a renewed issuer that is not trusted yet", {"issuer": RENEWED_ISSUER, **UNSETTLED}),
-    ("of a former issuer while the present one is not trusted yet",
+    ("of a previous issuer while the present one is not trusted yet",
      {"issuer": OTHER_ISSUER, **UNSETTLED}),
     ("due, of an issuer that is not trusted yet", {"now": THIRD, **UNSETTLED}),
-    ("asked for, of an issuer that is not trusted yet", {"requested_at": NOW, **UNSETTLED}),
+    ("requested, of an issuer that is not trusted yet", {"requested_at": NOW, **UNSETTLED}),
     ("of another key, of an issuer that is not trusted yet",
      {"key_type": "RSA 2048", **UNSETTLED}),
     ("of another lifetime, of an issuer that is not trusted yet",
      {"lifetime": 30 * DAY, **UNSETTLED}),
-    ("a second before nothing can wait any more",
+    ("a second before the last moment",
      {"now": leaf().not_after - 10 * PROPAGATION - SECOND, **UNSETTLED}),
 ]  # fmt: skip
 
@@ -95,22 +95,22 @@ DUE: list[tuple[str, dict[str, Any], str]] = [
     ("a third of its life is left", {"now": THIRD},
      f"it expires at {leaf().not_after:%Y-%m-%dT%H}"),
     ("it has expired", {"now": leaf().not_after + DAY}, "it expires at"),
-    ("the user's moment has come",
+    ("the user's time has come",
      {"renew_before": 10 * DAY, "now": leaf().not_after - 10 * DAY}, "it expires at"),
-    ("somebody asks now", {"requested_at": NOW}, "a renewal was requested"),
-    ("somebody asked since", {"requested_at": NOW - DAY + SECOND}, "a renewal was requested"),
+    ("it is requested now", {"requested_at": NOW}, "a renewal was requested"),
+    ("it was requested since", {"requested_at": NOW - DAY + SECOND}, "a renewal was requested"),
     ("its issuer is another", {"issuer": OTHER_ISSUER}, "its authority has changed"),
     ("its issuer was renewed", {"issuer": RENEWED_ISSUER}, "its authority has changed"),
     ("its issuer is not beside it", {"pair": pair(leaf())}, "its authority has changed"),
     ("it lacks a name", {"dns_names": frozenset({"hello", "b", "c"})}, "it lacks the name b"),
-    ("it lacks a name, whoever signs", {"dns_names": frozenset({"b"}), **UNSETTLED},
+    ("it lacks a name, whatever the issuer", {"dns_names": frozenset({"b"}), **UNSETTLED},
      "it lacks the name b"),
     ("another key is wanted", {"key_type": "RSA 2048"}, "its key is ECDSA P-256"),
     ("a shorter life is wanted", {"lifetime": 30 * DAY}, "its duration has changed"),
     ("a longer life is wanted", {"lifetime": 91 * DAY}, "its duration has changed"),
-    ("it was not the operator who issued it", holding(leaf(lifetime=90 * DAY - BACKDATE)),
+    ("the operator did not issue it", holding(leaf(lifetime=90 * DAY - BACKDATE)),
      "its duration has changed"),
-    ("it cannot wait for its issuer any more",
+    ("it cannot wait longer for its issuer",
      {"now": leaf().not_after - 10 * PROPAGATION, **UNSETTLED}, "it expires at"),
     ("its issuer can last longer now",
      {"issuer": replace(SHORT_ISSUER, fingerprint="renewed", not_after=NOW + YEARS),
@@ -127,7 +127,7 @@ def test_a_certificate_is_issued_again_where(changes: dict[str, Any], why: str) 
     assert found.startswith(why)
 
 
-def test_the_first_reason_is_told() -> None:
+def test_only_the_first_reason_is_reported() -> None:
     given = replace(GOOD, now=THIRD, requested_at=THIRD, key_type="RSA 2048", lifetime=DAY)
 
     assert str(decide_renewal(given)).startswith("it expires at")
@@ -150,8 +150,8 @@ ISSUED_NOW = [
     [row[1:] for row in ISSUED_NOW],
     ids=[row[0] for row in ISSUED_NOW],
 )
-@pytest.mark.parametrize("requested", [True, False], ids=["asked for", "not asked for"])
-def test_what_was_just_issued_is_not_issued_again(
+@pytest.mark.parametrize("requested", [True, False], ids=["requested", "not requested"])
+def test_a_just_issued_certificate_is_not_issued_again(
     lifetime: timedelta,
     before: timedelta | None,
     issuer_left: timedelta | None,
@@ -160,7 +160,7 @@ def test_what_was_just_issued_is_not_issued_again(
 ) -> None:
     now = NOW + timedelta(microseconds=300_000)
     issuer = replace(ISSUER, not_after=NOW + (issuer_left or 2 * YEARS))
-    # As `pki.issuing` does: whole seconds, and nothing outlives its issuer.
+    # As in `pki.issuing`: whole seconds, and no certificate outlives its issuer.
     ends = min(now + lifetime, issuer.not_after).replace(microsecond=0)
     starts = (now - BACKDATE).replace(microsecond=0)
     made = replace(leaf(), not_before=starts, not_after=ends)
@@ -196,7 +196,7 @@ LIVES = st.integers(3600, 10 * 365 * 86400).map(lambda seconds: timedelta(second
 
 
 @given(LIVES, st.floats(0.001, 0.999), st.booleans())
-def test_a_certificate_is_renewed_within_its_life(
+def test_a_certificate_is_renewed_within_its_lifetime(
     life: timedelta,
     part: float,
     chosen: bool,  # noqa: FBT001 - hypothesis gives it

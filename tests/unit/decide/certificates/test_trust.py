@@ -1,4 +1,4 @@
-"""Whom both sides trust: by what, until when, and that nobody is forgotten too early."""
+"""Whom both sides trust: by which certificate, until when, and that none is dropped too early."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,13 +33,13 @@ BY_SUB = certificate("hello", "sub")
 RENEWED = certificate("hello", "sub", number=2)
 
 SELF_SIGNED = pair(SELF, authorities=(SELF,))
-SELF_SIGNED_ANEW = pair(RENEWED_SELF, authorities=(RENEWED_SELF,))
+SELF_SIGNED_RENEWED = pair(RENEWED_SELF, authorities=(RENEWED_SELF,))
 ISSUED = pair(BY_SUB, SUB, authorities=(ROOT,))
 RENEWED_PAIR = pair(RENEWED, SUB, authorities=(ROOT,))
 
 
 def facts(**changes: Any) -> TrustInput:
-    """Two self-signed pairs at rest, which are trusted since yesterday."""
+    """Two unchanged self-signed pairs, which have been trusted since yesterday."""
     usual = TrustInput(
         server=SELF_SIGNED,
         client=SELF_SIGNED,
@@ -60,7 +60,7 @@ def both(*certificates: CertificateFacts, since: timedelta | None = DAY) -> Trus
     return Trust(certificates, certificates, NOW - since if since is not None else None)
 
 
-# By what a pair is trusted
+# Which certificates make a pair trusted
 
 
 ANCHORS = [
@@ -193,13 +193,13 @@ def test_the_next_signer_is_trusted_on_both_sides_before_it_signs(
     assert RENEWED_ROOT in trust.clients
 
 
-def test_a_signer_that_has_expired_is_of_no_use() -> None:
+def test_an_expired_signer_is_not_trusted() -> None:
     trust = decide_trust(facts(signers=(EXPIRED_ROOT,)))
 
     assert (trust.servers, trust.clients) == ((SELF,), (SELF,))
 
 
-def test_everything_is_named_once() -> None:
+def test_each_certificate_is_listed_once() -> None:
     trust = decide_trust(
         facts(server=ISSUED, client=ISSUED, keeps_root=True, in_use=RENEWED_PAIR, signers=(ROOT,))
     )
@@ -209,8 +209,8 @@ def test_everything_is_named_once() -> None:
 
 @pytest.mark.parametrize("client_ca", ["tls.crt", "ca.crt"])
 def test_the_pair_in_use_is_trusted_beside_the_new_one(client_ca: str) -> None:
-    former = pair(certificate("cnpg", "other"), OTHER, authorities=(OTHER,))
-    trust = decide_trust(facts(server=ISSUED, client=ISSUED, in_use=former, client_ca=client_ca))
+    previous = pair(certificate("cnpg", "other"), OTHER, authorities=(OTHER,))
+    trust = decide_trust(facts(server=ISSUED, client=ISSUED, in_use=previous, client_ca=client_ca))
 
     assert {ROOT if client_ca == "ca.crt" else SUB, OTHER} == set(trust.clients)
     assert OTHER not in trust.servers
@@ -227,14 +227,14 @@ def test_a_new_issuer_is_trusted_before_it_signs_for_the_plugin(in_use: PairFact
     assert trust.servers == (SUB, ROOT, OTHER)
 
 
-def test_where_others_sign_for_the_plugin_the_issuer_of_a_client_is_nobody_to_trust() -> None:
+def test_a_client_issuer_is_not_trusted_where_others_sign_for_the_plugin() -> None:
     trust = decide_trust(facts(server=ISSUED, client=NEW_ISSUER, one_issuer=False))
 
     assert trust.servers == (SUB, ROOT)
 
 
-def test_a_client_that_is_its_own_issuer_is_nobody_to_trust_as_a_server() -> None:
-    trust = decide_trust(facts(server=ISSUED, client=SELF_SIGNED_ANEW))
+def test_a_self_signed_client_is_not_trusted_as_a_server() -> None:
+    trust = decide_trust(facts(server=ISSUED, client=SELF_SIGNED_RENEWED))
 
     assert trust.servers == (SUB, ROOT)
 
@@ -242,7 +242,7 @@ def test_a_client_that_is_its_own_issuer_is_nobody_to_trust_as_a_server() -> Non
 # What changes, and when
 
 
-def test_the_first_trust_has_never_changed() -> None:
+def test_the_first_trust_has_no_time_of_change() -> None:
     assert decide_trust(facts()) == Trust((SELF,), (SELF,), None)
 
 
@@ -261,11 +261,11 @@ QUIET: list[tuple[str, dict[str, Any], Trust]] = [
         both(SUB, ROOT),
     ),
     (
-        "with former certificates within their time",
+        "with previous certificates within their time",
         {"settled": True},
         both(SELF, OTHER, since=OVERLAP - timedelta(seconds=1)),
     ),
-    ("with former certificates while pods stay behind", {}, both(SELF, OTHER)),
+    ("with previous certificates while pods are behind", {}, both(SELF, OTHER)),
 ]
 
 
@@ -278,14 +278,14 @@ def test_nothing_is_written_for_a_trust(changes: dict[str, Any], live: Trust) ->
 
 @pytest.mark.parametrize("settled", [True, False])
 @pytest.mark.parametrize("since", [None, OVERLAP, DAY])
-def test_a_renewed_self_signed_leaf_is_trusted_beside_the_former(
+def test_a_renewed_self_signed_leaf_is_trusted_beside_the_previous_one(
     since: timedelta | None, *, settled: bool
 ) -> None:
-    # `settled` is what was found of the former certificate: pods cannot have followed yet.
+    # `settled` was found for the previous certificate: pods cannot have followed yet.
     trust = decide_trust(
         facts(
-            server=SELF_SIGNED_ANEW,
-            client=SELF_SIGNED_ANEW,
+            server=SELF_SIGNED_RENEWED,
+            client=SELF_SIGNED_RENEWED,
             live=both(SELF, since=since),
             settled=settled,
         )
@@ -307,18 +307,18 @@ LEAVING: list[tuple[str, dict[str, Any], bool]] = [
 @pytest.mark.parametrize(
     ("changes", "stays"), [row[1:] for row in LEAVING], ids=[row[0] for row in LEAVING]
 )
-def test_a_former_certificate(changes: dict[str, Any], *, stays: bool) -> None:
+def test_a_previous_certificate(changes: dict[str, Any], *, stays: bool) -> None:
     lasting = replace(RENEWED_SELF, not_after=NOW + YEARS)
     live = replace(LIVE, servers=(lasting, SELF), clients=(lasting, SELF))
-    anew = pair(lasting)
-    trust = decide_trust(facts(server=anew, client=anew, live=live, **changes))
+    renewed = pair(lasting)
+    trust = decide_trust(facts(server=renewed, client=renewed, live=live, **changes))
     kept = (lasting, SELF) if stays else (lasting,)
 
     assert (trust.servers, trust.clients) == (kept, kept)
     assert trust.changed_at == (LIVE.changed_at if stays else changes.get("now", NOW))
 
 
-def test_a_certificate_that_is_presented_again_is_a_former_one_no_longer() -> None:
+def test_a_certificate_presented_again_is_no_longer_a_previous_one() -> None:
     rolled_back = decide_trust(facts(live=both(RENEWED_SELF, SELF, since=OVERLAP - DAY / 1440)))
     later = decide_trust(
         facts(live=rolled_back, settled=True, now=NOW + OVERLAP - timedelta(seconds=1))
@@ -327,7 +327,7 @@ def test_a_certificate_that_is_presented_again_is_a_former_one_no_longer() -> No
     assert set(later.servers) == set(later.clients) == {SELF, RENEWED_SELF}
 
 
-def test_the_overlap_of_a_client_begins_when_cloudnativepg_leaves_it() -> None:
+def test_the_overlap_of_a_client_begins_when_cloudnativepg_stops_using_it() -> None:
     new = pair(certificate("cnpg"))
     waiting = decide_trust(facts(client=new, in_use=SELF_SIGNED, live=both(SELF)))
     taken = NOW + 2 * OVERLAP
@@ -350,7 +350,7 @@ def test_the_overlap_of_a_client_begins_when_cloudnativepg_leaves_it() -> None:
     ],
     ids=["none", "none ever", "of an unknown time", "on both sides", "of servers", "of clients"],
 )
-def test_the_end_of_the_overlap_is_known_for_former_certificates(
+def test_the_end_of_the_overlap_is_known_for_previous_certificates(
     trust: Trust, ends: datetime | None
 ) -> None:
     assert overlap_ends(trust, SELF_SIGNED, SELF_SIGNED) == ends

@@ -1,4 +1,4 @@
-"""Whom both sides trust in any history of renewals and switches: nobody is forgotten too early."""
+"""Whom both sides trust in any history of renewals and switches: none is dropped too early."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -58,11 +58,11 @@ STEP = st.tuples(st.integers(0, 15), PAIRS, PAIRS, st.booleans(), st.booleans())
 
 @dataclass
 class History:
-    """What was presented until when, and who is trusted for it."""
+    """What was presented until when, and who is trusted."""
 
     keeps_root: bool
     server: PairFacts = SHOWN[1]
-    told: PairFacts = SHOWN[1]
+    announced: PairFacts = SHOWN[1]
     """What CloudNativePG presents."""
     now: datetime = NOW
     trust: Trust | None = None
@@ -70,25 +70,25 @@ class History:
     clients: dict[str, tuple[PairFacts, datetime]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._decide(self.told, settled=False)
+        self._decide(self.announced, settled=False)
 
     def go_on(
         self, minutes: int, server: PairFacts, client: PairFacts, *, follows: bool, settled: bool
     ) -> None:
         """Let time pass, then change what is presented, then decide."""
         self.now += timedelta(minutes=minutes)
-        self._note()
+        self._record()
         self.server = server if self._lives(server) else self.server
         if not self._lives(self.server):
             # A pass ends at the expired pair: nothing is announced or decided any more.
             return
-        client = client if self._lives(client) else self.told
-        self.told = client if follows or not self._lives(self.told) else self.told
-        self._note()
+        client = client if self._lives(client) else self.announced
+        self.announced = client if follows or not self._lives(self.announced) else self.announced
+        self._record()
         self._decide(client, settled=settled)
 
     def _decide(self, client: PairFacts, *, settled: bool) -> None:
-        in_use = None if self.told is client else self.told
+        in_use = None if self.announced is client else self.announced
         given = TrustInput(
             server=self.server,
             client=client,
@@ -108,9 +108,9 @@ class History:
     def _lives(self, shown: PairFacts) -> bool:
         return all(c.not_after >= self.now for c in shown.chain)
 
-    def _note(self) -> None:
+    def _record(self) -> None:
         self.servers[self.server.fingerprint] = (self.server, self.now)
-        self.clients[self.told.fingerprint] = (self.told, self.now)
+        self.clients[self.announced.fingerprint] = (self.announced, self.now)
 
     def _check(self, trust: Trust) -> None:
         for pool, presented in ((trust.servers, self.servers), (trust.clients, self.clients)):
@@ -123,7 +123,7 @@ class History:
 
 
 @given(st.lists(STEP, max_size=12), st.booleans())
-def test_in_any_history_what_was_shown_lately_is_trusted_and_nothing_expired_is(
+def test_in_any_history_recent_certificates_are_trusted_and_expired_ones_are_not(
     steps: list[tuple[int, int, int, bool, bool]],
     keeps_root: bool,  # noqa: FBT001 - hypothesis gives it
 ) -> None:

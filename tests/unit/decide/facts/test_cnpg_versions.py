@@ -38,10 +38,10 @@ def deployment(image: str | None, label: str | None = None, **env: str | None) -
         pytest.param({"metadata": {}, "spec": {}}, "", id="no pod template"),
     ],
 )  # fmt: skip
-def test_the_version_is_found_wherever_it_is_said(body: dict[str, Any], version: str) -> None:
+def test_the_version_is_found_in(body: dict[str, Any], version: str) -> None:
     assert version_of(body) == version
 
 
-def test_an_unknown_version_is_known_as_such() -> None:
+def test_an_unknown_version_counts_as_unknown() -> None:
     assert parse_version("") is None
     assert parse_version("1.30.0") == (1, 30, 0)

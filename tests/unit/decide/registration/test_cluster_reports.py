@@ -25,7 +25,7 @@ SAID = Identity("hello.example.org", "2.0", capabilities=("METRICS", "WAL_SERVIC
         ),
     ],
 )  # fmt: skip
-def test_what_a_cluster_shows_is_compared_with_what_the_plugin_says(
+def test_the_status_of_a_cluster_is_compared_with_the_handshake(
     version: str, capabilities: tuple[str, ...], *, current: bool
 ) -> None:
     shown = PluginStatusFacts("hello.example.org", version, capabilities)
@@ -55,7 +55,7 @@ def user(version: str = "1.0", **facts: Any) -> ClusterFacts:
         pytest.param("1.28.3", user(created=ago(5)), 60, False, id="it is younger than this"),
     ],
 )
-def test_a_cluster_is_nudged_once_where_cloudnativepg_would_not_look(
+def test_a_cluster_is_nudged_once_where_cloudnativepg_would_not_reconcile(
     version: str, cluster: ClusterFacts, announced: float, *, nudged: bool
 ) -> None:
     chosen = choose_nudged([cluster], SAID, announcement("r1", at=ago(announced)), version, NOW)

@@ -1,8 +1,8 @@
-"""Whole histories: what becomes of CloudNativePG when everything happens in any order.
+"""Whole histories: what happens to CloudNativePG when events occur in any order.
 
-A small model plays the neighbours (CloudNativePG's rollouts, somebody who takes restarts back, a
+A small model simulates the environment (CloudNativePG's rollouts, a party that reverts restarts, a
 Cluster that fails over, an operator that is killed between its two writes); the decisions are the
-program's own. Nothing but the model's state survives from one pass to the next.
+program's own. Only the model's state survives from one pass to the next.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ NAMES = ("a", "b", "c")
 
 @dataclass
 class World:
-    """CloudNativePG, its plugins, and what the operator has noted."""
+    """CloudNativePG, its plugins, and the operator's records."""
 
     version: str
     now: timedelta = timedelta(0)
@@ -43,19 +43,19 @@ class World:
     registered: dict[str, str] = field(default_factory=dict)
     busy: bool = False
     dies: bool = False
-    """Whether the operator is killed between its note of the next restart and the restart."""
+    """Whether the operator is killed after it records the next restart, before the request."""
     records: list[RestartRecord] = field(default_factory=list)
     rolls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How often CloudNativePG was told to roll for a revision."""
+    """How often a restart was requested for a revision."""
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """The same, without the revisions that it was not for."""
+    """The same, only for the revisions that needed it."""
     reverted: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def pass_by(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
     def publish(self, name: str, *, changed: bool) -> None:
-        """Announce another revision; only a plugin whose handshake succeeds gets there."""
+        """Announce another revision, as after a successful handshake."""
         if name in self.broken:
             return
         before = self.published.get(name)
@@ -70,7 +70,7 @@ class World:
         )
 
     def finish(self) -> None:
-        """End the rollout, with a leader from the pod template as it is now."""
+        """End the rollout, with a leader from the present pod template."""
         if self.facts.rolling:
             lead = leader(NOW + self.now, **dict(self.facts.restarted_for))
             self.facts = replace(self.facts, rolling=False, leader=lead)
@@ -80,7 +80,7 @@ class World:
             self.facts = replace(self.facts, rolling=True, generation=self.facts.generation + 1)
 
     def revert(self) -> None:
-        """Take the annotations back before they have any effect."""
+        """Revert the annotations before they have any effect."""
         if self.facts.rolling and self.facts.restarted_at is not None:
             self.reverted.update(self.facts.restarted_for.items())
             self.facts = replace(
@@ -138,7 +138,7 @@ class World:
         assert self.rolls[key] <= self.reverted[key], "twice for one announcement"
         if record not in self.records:
             assert name not in record.given_up, "it is left to people"
-            assert self.asked[key] < MOST_ATTEMPTS, "again and again for one announcement"
+            assert self.asked[key] < MOST_ATTEMPTS, "repeatedly for one announcement"
         self.records.append(record)
         if self.dies:
             self.dies = False
@@ -172,7 +172,7 @@ OFTEN: list[tuple[Any, ...]] = [
     ("finish",),
 ]
 STEPS = st.sampled_from([*ONCE, *OFTEN * 2, *OFTEN[:3] * 4, *OFTEN[-5:] * 2])
-"""Looks and time come often, the rest now and then: so that restarts happen, and are disturbed."""
+"""Passes and time are frequent, other events rare, so that restarts happen and are disturbed."""
 HISTORIES = st.lists(STEPS, min_size=40, max_size=120)
 VERSIONS = st.sampled_from(["", "1.23.9", "1.24.0", "1.25.1", "1.25.2", "1.28.4", "1.30.0"])
 POLICIES = st.fixed_dictionaries({name: st.sampled_from(RestartPolicy) for name in NAMES})
@@ -196,7 +196,7 @@ def play(world: World, step: tuple[Any, ...]) -> None:
 
 @settings(max_examples=examples(400), deadline=None)
 @given(VERSIONS, POLICIES, HISTORIES)
-def test_no_history_restarts_cloudnativepg_for_nothing(
+def test_no_history_causes_a_needless_restart(
     version: str, policies: dict[str, RestartPolicy], steps: list[tuple[Any, ...]]
 ) -> None:
     world = World(version, policies=policies)
@@ -206,7 +206,7 @@ def test_no_history_restarts_cloudnativepg_for_nothing(
 
 @settings(max_examples=examples(200), deadline=None)
 @given(VERSIONS, HISTORIES)
-def test_after_any_history_a_plugin_that_asks_for_it_is_restarted_for_in_the_end(
+def test_after_any_history_every_needed_restart_happens(
     version: str, steps: list[tuple[Any, ...]]
 ) -> None:
     world = World(version)
@@ -231,7 +231,7 @@ def test_after_any_history_a_plugin_that_asks_for_it_is_restarted_for_in_the_end
 
 @settings(max_examples=examples(100), deadline=None)
 @given(st.sampled_from(["1.24.3", "1.25.1"]), st.integers(min_value=1, max_value=40))
-def test_somebody_who_takes_every_restart_back_sees_two(version: str, minutes: int) -> None:
+def test_a_party_that_reverts_every_restart_sees_two(version: str, minutes: int) -> None:
     world = World(version)
     world.publish("a", changed=False)
     world.pass_by(1)

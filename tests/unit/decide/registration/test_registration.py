@@ -33,7 +33,7 @@ def test_a_new_plugin_needs_no_restart_since_1_24_0(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", KEEPING)
-def test_a_changed_endpoint_needs_a_restart_where_the_former_connection_is_kept(
+def test_a_changed_endpoint_needs_a_restart_where_the_previous_connection_is_kept(
     version: str,
 ) -> None:
     changed = announcement("r2", changed_at=ago(2))
@@ -63,7 +63,7 @@ ROWS = [
     ),
     pytest.param(
         {"clusters": (USER,)}, Status.UNKNOWN, Reason.AWAITING_REGISTRATION,
-        id="a Cluster reports the plugin, but perhaps a former announcement of it",
+        id="a Cluster reports the plugin, but perhaps an earlier announcement of it",
     ),
     pytest.param(
         {"clusters": (USER,), "announcement": announcement(at=ago(40))}, Status.TRUE,
@@ -79,18 +79,18 @@ ROWS = [
     ),
     pytest.param(
         {"registered_revision": "r0"}, Status.UNKNOWN, Reason.REREGISTERING,
-        id="a former revision was registered",
+        id="a previous revision was registered",
     ),
     pytest.param(
         {"registered_revision": "r1"}, Status.TRUE, Reason.REGISTERED,
         id="it was seen registered and the Event has expired since",
     ),
     pytest.param(
-        {"event": WARNING}, Status.FALSE, Reason.CNPG_REJECTED, id="CloudNativePG complains",
+        {"event": WARNING}, Status.FALSE, Reason.CNPG_REJECTED, id="CloudNativePG reports an error",
     ),
     pytest.param(
         {"event": WARNING, "registered_revision": "r1"}, Status.FALSE, Reason.CNPG_REJECTED,
-        id="CloudNativePG complains of what it had registered",
+        id="CloudNativePG reports an error after the registration",
     ),
     pytest.param(
         {"cnpg": cnpg(version="1.28.4")}, Status.TRUE, Reason.ANNOUNCED,
@@ -102,7 +102,7 @@ ROWS = [
     ),
     pytest.param(
         {"cnpg": cnpg(leader=None)}, Status.UNKNOWN, Reason.CNPG_UNAVAILABLE,
-        id="nobody holds CloudNativePG's Lease",
+        id="CloudNativePG's Lease has no holder",
     ),
     pytest.param(
         {"policy": RestartPolicy.ALWAYS}, Status.UNKNOWN, Reason.RESTART_PENDING,
@@ -124,7 +124,7 @@ ROWS = [
     pytest.param(
         {"policy": RestartPolicy.ALWAYS, "cnpg": cnpg(leader=leader(ago(1))),
          "event": REGISTERED},
-        Status.TRUE, Reason.REGISTERED, id="somebody else restarted CloudNativePG meanwhile",
+        Status.TRUE, Reason.REGISTERED, id="another party restarted CloudNativePG meanwhile",
     ),
     pytest.param(
         {"policy": RestartPolicy.ALWAYS, "announcement": announcement(at=ago(99)),
@@ -134,7 +134,7 @@ ROWS = [
     ),
     pytest.param(
         {"registered_revision": "r1", "cnpg": cnpg(rolling=True, available=False, leader=None)},
-        Status.TRUE, Reason.REGISTERED, id="a rollout of CloudNativePG takes nothing away",
+        Status.TRUE, Reason.REGISTERED, id="a rollout of CloudNativePG changes nothing",
     ),
     pytest.param(
         {"registered_revision": "r1", "cnpg": cnpg(available=False)}, Status.FALSE,
@@ -142,7 +142,7 @@ ROWS = [
     ),
     pytest.param(
         {"policy": RestartPolicy.ALWAYS, "cnpg": cnpg(leader=leader(ago(3600), hello="r0"))},
-        Status.UNKNOWN, Reason.RESTART_PENDING, id="the leader knows a former revision",
+        Status.UNKNOWN, Reason.RESTART_PENDING, id="the leader knows a previous revision",
     ),
     pytest.param(
         {"policy": RestartPolicy.NEVER}, Status.UNKNOWN, Reason.AWAITING_REGISTRATION,
@@ -177,13 +177,13 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("facts", "status", "reason"), ROWS)
-def test_a_registration_is_judged(facts: dict[str, Any], status: Status, reason: Reason) -> None:
+def test_a_registration_is_evaluated(facts: dict[str, Any], status: Status, reason: Reason) -> None:
     verdict = decide_registration(registration(**facts))
 
     assert (verdict.status, verdict.reason) == (status, reason)
 
 
-def test_an_overdue_registration_points_at_cloudnativepgs_log() -> None:
+def test_an_overdue_registration_points_to_cloudnativepgs_log() -> None:
     verdict = decide_registration(registration(announcement=LATE))
 
     assert "look at the log of Deployment cnpg-controller-manager" in verdict.message
@@ -202,7 +202,7 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_the_first_announcement_says_when_it_was_made() -> None:
+def test_the_first_announcement_records_its_time() -> None:
     annotations = annotations_after(None)
 
     assert annotations[names.annotations.ANNOUNCED_AT] == stamp(NOW)
@@ -215,7 +215,7 @@ def test_an_announced_revision_keeps_its_time() -> None:
     assert annotations[names.annotations.ANNOUNCED_AT] == stamp(ago(77))
 
 
-def test_what_somebody_made_of_an_announcement_is_put_right() -> None:
+def test_an_edited_announcement_is_restored() -> None:
     edited = replace(announcement("r1"), annotations={names.cnpg.PLUGIN_PORT: "1"})
     endpoint = {names.cnpg.PLUGIN_PORT: "9090"}
 
@@ -223,7 +223,7 @@ def test_what_somebody_made_of_an_announcement_is_put_right() -> None:
     assert keep_announcing(edited, endpoint, "e1")[names.cnpg.PLUGIN_PORT] == "9090"
 
 
-def test_the_former_endpoint_stays_announced_until_the_new_one_is_proven() -> None:
+def test_the_previous_endpoint_stays_announced_until_the_new_one_is_proven() -> None:
     live = replace(announcement("r1"), annotations={names.cnpg.PLUGIN_PORT: "9090"})
 
     kept = keep_announcing(live, {names.cnpg.PLUGIN_PORT: "9443"}, "e2")
@@ -231,14 +231,14 @@ def test_the_former_endpoint_stays_announced_until_the_new_one_is_proven() -> No
     assert kept[names.cnpg.PLUGIN_PORT] == "9090"
 
 
-def test_a_new_revision_at_the_same_endpoint_is_no_change_of_the_endpoint() -> None:
+def test_a_new_revision_at_the_same_endpoint_does_not_change_the_endpoint() -> None:
     annotations = annotations_after(announcement("r1"), revision="r2")
 
     assert annotations[names.annotations.REVISION] == "r2"
     assert names.annotations.CHANGED_AT not in annotations
 
 
-def test_a_changed_endpoint_is_remembered_through_later_revisions() -> None:
+def test_a_changed_endpoint_stays_recorded_through_later_revisions() -> None:
     changed = annotations_after(announcement("r1"), endpoint="e2", revision="r2")
     later = annotations_after(announcement("r2", changed_at=ago(9)), revision="r3")
 

@@ -45,10 +45,11 @@ ROWS = [
     ),
     pytest.param(
         cnpg(), [at(58), at(4)], Action.WAIT, timedelta(seconds=2),
-        id="the first of many will not wait longer than the most",
+        id="the first of many does not wait longer than the maximum",
     ),
     pytest.param(
-        cnpg(), [at(61), at(1)], Action.RESTART, REST, id="the first of many waited for the most"
+        cnpg(), [at(61), at(1)], Action.RESTART, REST,
+        id="the first of many has waited for the maximum",
     ),
     pytest.param(
         cnpg(rolling=True), [at(60)], Action.WAIT, timedelta(seconds=2), id="a rollout runs"
@@ -61,18 +62,18 @@ ROWS = [
     ),
     pytest.param(
         cnpg(restarted_at=ago(100)), [at(60)], Action.WAIT, timedelta(seconds=200),
-        id="the last restart was a short while ago",
+        id="the last restart was a short time ago",
     ),
     pytest.param(
         cnpg(rolled_at=ago(100)), [at(60)], Action.WAIT, timedelta(seconds=200),
-        id="sidecars were placed a short while ago",
+        id="sidecars were placed a short time ago",
     ),
     pytest.param(
-        cnpg(restarted_at=ago(301)), [at(60)], Action.RESTART, REST, id="it has cooled down"
+        cnpg(restarted_at=ago(301)), [at(60)], Action.RESTART, REST, id="the cool-down is over"
     ),
     pytest.param(
         cnpg(restarted_for={"plugin-0": "r1"}), [at(60)], Action.NOTHING, REST,
-        id="the restart for this revision was asked for",
+        id="the restart for this revision was requested",
     ),
     pytest.param(
         cnpg(leader=leader(ago(30))), [at(60)], Action.NOTHING, REST,
@@ -83,18 +84,18 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("facts", "published", "action", "after"), ROWS)
-def test_a_restart_is_timed(
+def test_a_restart_is_scheduled(
     facts: CNPGFacts, published: list[Announcement], action: Action, after: timedelta
 ) -> None:
     assert decide(facts, *published) == (action, after)
 
 
-def test_a_restart_waits_for_plugins_that_are_on_their_way_but_not_for_ever() -> None:
+def test_a_restart_waits_for_expected_plugins_but_not_forever() -> None:
     assert decide(cnpg(), at(30), coming=3) == (Action.WAIT, timedelta(seconds=2))
     assert decide(cnpg(), at(61), coming=3) == (Action.RESTART, REST)
 
 
-def test_a_restart_is_recorded_as_being_for_everything_that_is_published() -> None:
+def test_a_restart_is_recorded_for_everything_that_is_published() -> None:
     covered = announcement("old", at=ago(7200))
     decision = decide_restart(restarting(cnpg(), {"b": at(20), "a": covered}))
 
@@ -126,13 +127,13 @@ def test_no_state_restarts_during_a_rollout_too_soon_or_twice_for_one_announceme
         assert facts.available
         assert not facts.rolling
         assert facts.restarted_at is None or facts.restarted_at <= NOW - Pace().cooldown
-        noted = facts.restarted_for.get("plugin-0")
-        assert len(published) > 1 or noted != published[0].revision
+        recorded = facts.restarted_for.get("plugin-0")
+        assert len(published) > 1 or recorded != published[0].revision
     assert (action is Action.WAIT) == (after > timedelta(0))
 
 
 @given(STATES, ANNOUNCEMENTS)
-def test_an_announced_revision_that_was_registered_never_asks_for_a_restart(
+def test_a_registered_revision_never_needs_a_restart(
     facts: CNPGFacts, announced: Announcement
 ) -> None:
     for policy in RestartPolicy:
@@ -145,7 +146,7 @@ def test_an_announced_revision_that_was_registered_never_asks_for_a_restart(
         assert restart_reason(given_facts) is None
 
 
-def test_a_plugin_that_needs_no_restart_does_not_cut_the_waiting_short() -> None:
+def test_a_plugin_that_needs_no_restart_does_not_shorten_the_wait() -> None:
     published = {"old": at(3600), "new": at(1)}
     both = restarting(cnpg(), published, coming=3)
     only = replace(both, needs={"new": both.needs["new"]})

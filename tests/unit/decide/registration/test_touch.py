@@ -17,13 +17,13 @@ from cnpg_plugin_operator.decide.registration.touch import (
     BLOCKED,
     TouchInput,
     decide_touch,
-    note_rivals,
+    record_rivals,
 )
 from tests.support.unit.builders import NOW, ago, announcement, cnpg, leader
 
 SAID = Identity("hello.example.org", "2.0")
 LIVE = announcement("r1", at=ago(3600))
-NOTE = "Service other (uid-2) at 2026-03-01T11:59:00Z"
+RECORD = "Service other (uid-2) at 2026-03-01T11:59:00Z"
 RIVAL = CNPGEvent(False, "PluginCleanup", "removed", ago(5), "other", 77)
 USER = ClusterFacts("app", "db", True, "", PluginStatusFacts("hello.example.org", "2.0"))
 STALE_USER = replace(USER, plugin_status=PluginStatusFacts("hello.example.org", "1.0"))
@@ -41,9 +41,9 @@ def decide(**facts: Any) -> Touch | None:
 
 ANSWERED = "Event 77 about Service other"
 ROWS = [
-    ("nothing is the matter", {}, None),
-    ("another Service was seen and is gone", {"live": replace(LIVE, disturbed=NOTE)}, NOTE),
-    ("it was touched for that", {"live": replace(touched(9, NOTE), disturbed=NOTE)}, None),
+    ("nothing is wrong", {}, None),
+    ("another Service was seen and is gone", {"live": replace(LIVE, disturbed=RECORD)}, RECORD),
+    ("it was touched for that", {"live": replace(touched(9, RECORD), disturbed=RECORD)}, None),
     ("CloudNativePG's last word is about another Service", {"rival": RIVAL}, ANSWERED),
     ("that was answered", {"rival": RIVAL, "live": touched(2, ANSWERED)}, None),
     (
@@ -86,23 +86,23 @@ def test_the_service_is_touched_where_that_helps(facts: dict[str, Any], reason: 
 
 
 @pytest.mark.parametrize("version", ["1.24.3", "1.25.0", "1.25.1"])
-def test_what_takes_no_notice_is_not_touched(version: str) -> None:
+def test_versions_that_ignore_a_touch_get_none(version: str) -> None:
     facts = cnpg(version=version, leader=leader(ago(7200)))
 
     assert decide(cnpg=facts, clusters=(STUCK,), rival=RIVAL) is None
 
 
-def test_a_revision_that_is_new_changes_the_service_anyway() -> None:
+def test_a_new_revision_needs_no_touch() -> None:
     given = TouchInput(LIVE, cnpg(), (STUCK,), SAID, RIVAL, NOW)
 
     assert decide_touch(given, "r2") is None
 
 
-def test_a_touch_from_the_future_stops_nothing() -> None:
+def test_a_touch_in_the_future_blocks_nothing() -> None:
     assert decide(clusters=(STUCK,), live=touched(-9000, BLOCKED)) is not None
 
 
-def test_a_plugin_whose_words_change_with_each_call_is_touched_for_every_ten_minutes() -> None:
+def test_a_plugin_that_changes_its_answer_with_each_call_is_touched_every_ten_minutes() -> None:
     live, touches = LIVE, 0
     for second in range(0, 3600, 10):
         identity = Identity("hello.example.org", f"2.0-{second}")
@@ -114,7 +114,7 @@ def test_a_plugin_whose_words_change_with_each_call_is_touched_for_every_ten_min
     assert touches == 6
 
 
-def test_one_identity_is_touched_for_once() -> None:
+def test_one_identity_causes_one_touch() -> None:
     first = decide(clusters=(STALE_USER,))
 
     assert first is not None
@@ -122,7 +122,7 @@ def test_one_identity_is_touched_for_once() -> None:
     assert decide(clusters=(STALE_USER,), live=touched(9000, first.reason)) is None
 
 
-def test_touches_for_the_same_reason_are_counted_until_it_is_long_ago() -> None:
+def test_touches_for_one_reason_are_counted_until_it_is_old() -> None:
     again = decide(clusters=(STUCK,), live=touched(900, BLOCKED, 3))
     later = decide(clusters=(STUCK,), live=touched(6 * 3600, BLOCKED, 3))
 
@@ -132,7 +132,7 @@ def test_touches_for_the_same_reason_are_counted_until_it_is_long_ago() -> None:
 
 
 def test_a_touch_is_read_as_it_was_written() -> None:
-    touch = Touch(ago(3), NOTE, 2)
+    touch = Touch(ago(3), RECORD, 2)
 
     assert read_touch(write_touch(touch)) == touch
 
@@ -140,23 +140,23 @@ def test_a_touch_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "text", [None, 3, "", "r1", "[]", "{}", '{"at": "x", "for": "y", "times": 1}', "[" * 5000]
 )
-def test_what_others_wrote_is_no_touch(text: object) -> None:
+def test_an_annotation_of_others_is_no_touch(text: object) -> None:
     assert read_touch(text) is None
 
 
 OTHER = ForeignObject("Service", "other", "Helm", uid="uid-2", published=True)
 
 
-def test_another_service_is_noted_once_until_the_touch_for_it() -> None:
-    note = note_rivals(LIVE, [OTHER], NOW)
+def test_another_service_is_recorded_once_until_its_touch() -> None:
+    record = record_rivals(LIVE, [OTHER], NOW)
 
-    assert note == "Service other (uid-2) at 2026-03-01T12:00:00Z"
-    noted = replace(LIVE, disturbed=note)
-    assert note_rivals(noted, [OTHER], NOW) is None
-    answered = replace(noted, touch=Touch(NOW, note))
-    assert note_rivals(answered, [OTHER], NOW) is not None
+    assert record == "Service other (uid-2) at 2026-03-01T12:00:00Z"
+    recorded = replace(LIVE, disturbed=record)
+    assert record_rivals(recorded, [OTHER], NOW) is None
+    answered = replace(recorded, touch=Touch(NOW, record))
+    assert record_rivals(answered, [OTHER], NOW) is not None
 
 
-def test_what_cloudnativepg_does_not_see_is_not_noted() -> None:
-    assert note_rivals(LIVE, [replace(OTHER, published=False)], NOW) is None
-    assert note_rivals(None, [OTHER], NOW) is None
+def test_a_service_that_cloudnativepg_does_not_see_is_not_recorded() -> None:
+    assert record_rivals(LIVE, [replace(OTHER, published=False)], NOW) is None
+    assert record_rivals(None, [OTHER], NOW) is None

@@ -1,5 +1,5 @@
-"""The verdicts of the gate as its termination message: nothing is lost of few plugins, and whatever
-is asked of it, it stays within what the kubelet keeps.
+"""The verdicts of the gate as its termination message: it is complete for few plugins, and never
+exceeds what the kubelet keeps.
 """
 
 import json
@@ -67,14 +67,12 @@ def size(text: str) -> int:
 
 
 @given(FEW)
-def test_nothing_is_lost_of_few_plugins(outcomes: dict[str, HandshakeOutcome]) -> None:
+def test_the_message_is_complete_for_few_plugins(outcomes: dict[str, HandshakeOutcome]) -> None:
     assert gate.decode_verdicts(gate.encode_verdicts(outcomes)) == outcomes
 
 
 @given(MANY, st.integers(min_value=100, max_value=gate.MESSAGE_LIMIT))
-def test_no_message_is_longer_than_it_may_be(
-    outcomes: dict[str, HandshakeOutcome], limit: int
-) -> None:
+def test_no_message_exceeds_its_limit(outcomes: dict[str, HandshakeOutcome], limit: int) -> None:
     assert size(gate.encode_verdicts(outcomes)) <= gate.MESSAGE_LIMIT
     assert size(gate.encode_verdicts(outcomes, limit)) <= limit
 
@@ -104,7 +102,7 @@ def test_any_json_can_be_read(document: object) -> None:
 
 
 @given(FEW, st.integers(min_value=0, max_value=gate.MESSAGE_LIMIT))
-def test_what_the_kubelet_cuts_off_spoils_nothing_else(
+def test_a_truncated_message_is_readable_up_to_its_end(
     outcomes: dict[str, HandshakeOutcome], kept: int
 ) -> None:
     cut = gate.encode_verdicts(outcomes).encode()[:kept].decode("utf-8", "replace")
@@ -127,30 +125,30 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:40])
-def test_what_is_no_verdict_is_passed_over(text: str) -> None:
+def test_an_invalid_verdict_is_skipped(text: str) -> None:
     good = gate.encode_verdicts({"b": named("b")})
     assert gate.decode_verdicts(f"{text}\n{good}") == {"b": named("b")}
 
 
-def test_what_has_another_type_than_it_should_counts_as_absent() -> None:
+def test_a_field_of_a_wrong_type_counts_as_absent() -> None:
     said = '"message":1,"identity":{"version":[],"capabilities":{}}'
     decoded = gate.decode_verdicts(f'{{"plugin":"a","reason":"NoAnswer",{said}}}')
     assert decoded == {"a": HandshakeOutcome(Reason.NO_ANSWER, "", Identity("a", ""))}
 
 
-def test_names_that_are_no_unicode_are_written_all_the_same() -> None:
+def test_names_that_are_not_unicode_are_written() -> None:
     outcome = HandshakeOutcome(Reason.SOCKET_MISSING, "Its directory has \udcff instead.")
     decoded = gate.decode_verdicts(gate.encode_verdicts({"a": outcome}))
     assert decoded["a"].message == "Its directory has ? instead."
 
 
-def test_a_usual_pod_hands_on_all_that_its_plugins_say() -> None:
+def test_the_message_of_a_usual_pod_is_complete() -> None:
     outcomes = {IDENTITY.name: HandshakeOutcome(Reason.IDENTIFIED, "It answered.", IDENTITY)}
     outcomes["b"] = HandshakeOutcome(Reason.UNREACHABLE, "socket /plugins/b is there.")
     assert gate.decode_verdicts(gate.encode_verdicts(outcomes, gate.share(2))) == outcomes
 
 
-def test_ten_plugins_still_hand_on_reason_and_version() -> None:
+def test_the_message_of_ten_plugins_has_reason_and_version() -> None:
     names = [f"plugin-{n}.cloudnative-pg.io" for n in range(10)]
     outcomes = {name: named(name) for name in names}
     decoded = gate.decode_verdicts(gate.encode_verdicts(outcomes, gate.share(10)))
@@ -159,7 +157,7 @@ def test_ten_plugins_still_hand_on_reason_and_version() -> None:
     ] * 10
 
 
-def test_the_message_of_a_failure_outlives_that_of_a_success() -> None:
+def test_the_message_of_a_failure_is_kept_longer_than_that_of_a_success() -> None:
     outcomes = {f"good-{n}": named(f"good-{n}", message="o" * 300) for n in range(5)}
     outcomes["bad"] = named("bad", Reason.NOT_SERVING, "says NOT_SERVING")
     decoded = gate.decode_verdicts(gate.encode_verdicts(outcomes, 1500))
@@ -179,7 +177,7 @@ LOSSES = [
 
 
 @pytest.mark.parametrize(("limit", "vendor", "length", "capabilities"), LOSSES)
-def test_details_go_first_then_long_messages_then_capabilities_then_the_identity(
+def test_details_are_dropped_before_messages_capabilities_and_identity(
     limit: int,
     vendor: bool,  # noqa: FBT001 - a column of the table
     length: int,
@@ -193,7 +191,7 @@ def test_details_go_first_then_long_messages_then_capabilities_then_the_identity
     assert (kept.identity and len(kept.identity.capabilities)) == capabilities
 
 
-def test_where_not_all_fit_failures_are_told_first() -> None:
+def test_failures_come_first_where_not_everything_fits() -> None:
     outcomes = {"x" * 60 + str(n): named("x" * 60 + str(n)) for n in range(60)}
     outcomes["z"] = HandshakeOutcome(Reason.NO_ANSWER, "silent")
     decoded = gate.decode_verdicts(gate.encode_verdicts(outcomes))

@@ -8,10 +8,10 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod, LeaderFacts
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from cnpg_plugin_operator.decide.sidecar.mode_change import (
-    FormerService,
     MovingInput,
-    Sight,
-    decide_sight,
+    PreviousService,
+    Visibility,
+    decide_visibility,
     find_seen,
     may_leave,
 )
@@ -22,14 +22,14 @@ from tests.support.unit.cnpg_pods import GATE, PLACE, WANTED, cnpg_pod, deployed
 SOCKET = "hello.example.org"
 MISSING = HandshakeOutcome(Reason.SOCKET_MISSING, "no socket")
 
-FORMER = replace(cnpg_pod(name="cnpg-1"), sidecars={}, verdicts={})
+PREVIOUS = replace(cnpg_pod(name="cnpg-1"), sidecars={}, verdicts={})
 PROVEN = cnpg_pod(name="cnpg-2", verdicts={SOCKET: identified()})
 STARTING = replace(PROVEN, gate_ended=None, verdicts={})
 UNPROVEN = replace(PROVEN, verdicts={SOCKET: MISSING})
 
-SHOWN = FormerService("hello", labelled=True, announced=True, seen_by=None)
-HIDDEN = FormerService("hello", labelled=False, announced=True, seen_by=frozenset({"cnpg-1"}))
-BEFORE = deployed(pods=(FORMER,))
+SHOWN = PreviousService("hello", labelled=True, announced=True, seen_by=None)
+HIDDEN = PreviousService("hello", labelled=False, announced=True, seen_by=frozenset({"cnpg-1"}))
+BEFORE = deployed(pods=(PREVIOUS,))
 PLACED = build_template([WANTED], PLACE, GATE, {})
 
 
@@ -42,41 +42,41 @@ def after(*pods: CNPGPod, leader: LeaderFacts | None = None) -> CNPGFacts:
 
 
 def situation(**facts: Any) -> MovingInput:
-    """The sidecar is in the Deployment, the old leader leads, the label is off."""
-    usual = MovingInput("hello", SOCKET, HIDDEN, after(FORMER, STARTING))
+    """The sidecar is in the Deployment, the old leader leads, the label is removed."""
+    usual = MovingInput("hello", SOCKET, HIDDEN, after(PREVIOUS, STARTING))
     return replace(usual, **facts)
 
 
 ROWS = [
-    ("nothing is placed yet", {"cnpg": BEFORE, "service": SHOWN}, Sight.KEEP),
-    ("a process died before it placed the sidecar", {"cnpg": BEFORE}, Sight.SHOW),
-    ("the sidecar was taken out again", {"cnpg": deployed({}, pods=(PROVEN,))}, Sight.SHOW),
+    ("nothing is placed yet", {"cnpg": BEFORE, "service": SHOWN}, Visibility.KEEP),
+    ("a process died before it placed the sidecar", {"cnpg": BEFORE}, Visibility.SHOW),
+    ("the sidecar was removed again", {"cnpg": deployed({}, pods=(PROVEN,))}, Visibility.SHOW),
     ("a Service that says nothing shows nothing",
-     {"cnpg": BEFORE, "service": replace(HIDDEN, announced=False)}, Sight.KEEP),
-    ("the old leader goes on", {}, Sight.KEEP),
-    ("another tool labels it while the new pod starts", {"service": SHOWN}, Sight.HIDE),
+     {"cnpg": BEFORE, "service": replace(HIDDEN, announced=False)}, Visibility.KEEP),
+    ("the old leader continues", {}, Visibility.KEEP),
+    ("another tool labels it while the new pod starts", {"service": SHOWN}, Visibility.HIDE),
     ("there is no leader",
-     {"cnpg": replace(after(FORMER, STARTING), leader=None), "service": SHOWN}, Sight.KEEP),
-    ("the leader is on its way out",
-     {"cnpg": after(STARTING), "service": SHOWN}, Sight.KEEP),
+     {"cnpg": replace(after(PREVIOUS, STARTING), leader=None), "service": SHOWN}, Visibility.KEEP),
+    ("the leader is terminating",
+     {"cnpg": after(STARTING), "service": SHOWN}, Visibility.KEEP),
     ("the new leader has the socket",
-     {"cnpg": after(PROVEN, leader=led_by("cnpg-2"))}, Sight.KEEP),
+     {"cnpg": after(PROVEN, leader=led_by("cnpg-2"))}, Visibility.KEEP),
     ("the new leader started without the socket",
-     {"cnpg": after(UNPROVEN, leader=led_by("cnpg-2"))}, Sight.SHOW),
-    ("and goes on with the Service",
-     {"cnpg": after(UNPROVEN, leader=led_by("cnpg-2")), "service": SHOWN}, Sight.KEEP),
+     {"cnpg": after(UNPROVEN, leader=led_by("cnpg-2"))}, Visibility.SHOW),
+    ("and keeps using the Service",
+     {"cnpg": after(UNPROVEN, leader=led_by("cnpg-2")), "service": SHOWN}, Visibility.KEEP),
     ("the new leader took the Service, which stays until the next",
-     {"cnpg": after(PROVEN, leader=led_by("cnpg-2")), "service": SHOWN}, Sight.KEEP),
+     {"cnpg": after(PROVEN, leader=led_by("cnpg-2")), "service": SHOWN}, Visibility.KEEP),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("facts", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
-def test_cloudnativepg_sees_the_former_service_exactly_while_it_needs_it(
-    facts: dict[str, Any], expected: Sight
+def test_cloudnativepg_sees_the_previous_service_exactly_while_it_needs_it(
+    facts: dict[str, Any], expected: Visibility
 ) -> None:
-    assert decide_sight(situation(**facts)) is expected
+    assert decide_visibility(situation(**facts)) is expected
 
 
 NEW: dict[str, Any] = {"cnpg": after(PROVEN, leader=led_by("cnpg-2"))}
@@ -94,7 +94,7 @@ NEW: dict[str, Any] = {"cnpg": after(PROVEN, leader=led_by("cnpg-2"))}
         ),
         pytest.param(
             {**NEW, "service": replace(HIDDEN, seen_by=None)}, False, True,
-            id="nothing tells who saw it",
+            id="it is unknown who saw it",
         ),
         pytest.param(
             {"cnpg": after(UNPROVEN, leader=led_by("cnpg-2"))}, False, False,
@@ -107,7 +107,7 @@ NEW: dict[str, Any] = {"cnpg": after(PROVEN, leader=led_by("cnpg-2"))}
         ),
     ],
 )  # fmt: skip
-def test_the_service_goes_once_the_leader_never_saw_it(
+def test_the_service_is_deleted_once_the_leader_never_saw_it(
     facts: dict[str, Any], *, leaves: bool, restarts: bool
 ) -> None:
     given = situation(**facts)
@@ -116,7 +116,7 @@ def test_the_service_goes_once_the_leader_never_saw_it(
     assert (find_seen(given, "r1") is not None) is restarts
 
 
-def test_each_leader_that_took_the_service_is_a_reason_of_its_own() -> None:
+def test_each_leader_that_took_the_service_is_a_separate_reason() -> None:
     found = find_seen(situation(**NEW, service=SHOWN), "r1")
 
     assert found is not None

@@ -1,4 +1,4 @@
-"""Whatever is wrong with CloudNativePG's new pod: which sidecars it is put down to, and when."""
+"""Any problem of CloudNativePG's new pod: which sidecars it is attributed to, and when."""
 
 import json
 from dataclasses import replace
@@ -11,8 +11,8 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod, Eviction
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import (
-    HOLD_AFTER,
-    HOLD_SPARE_AFTER,
+    QUARANTINE_AFTER,
+    QUARANTINE_SPARE_AFTER,
     READY_WITHIN,
     SETTLED,
     TRUST_PROVEN_FOR,
@@ -106,7 +106,7 @@ def look(given: CNPGFacts, known: dict[str, History] | None = None) -> Blockade:
     return find_blockade(given, OLD if known is None else known, NOW)
 
 
-SPARE, SOON = HOLD_SPARE_AFTER.total_seconds(), HOLD_AFTER.total_seconds()
+SPARE, SOON = QUARANTINE_SPARE_AFTER.total_seconds(), QUARANTINE_AFTER.total_seconds()
 READY, TRUST = READY_WITHIN.total_seconds(), TRUST_PROVEN_FOR.total_seconds()
 
 
@@ -135,7 +135,7 @@ ROWS: list[tuple[str, CNPGFacts, set[str], Reason | None]] = [
      having("new", "large", pods=(serving("old"), made(
          "new", "large", seconds=SPARE, unschedulable=SCHEDULER, scheduled=False))),
      {"large"}, Reason.UNSCHEDULABLE),
-    ("a claim that is not there",
+    ("a missing claim",
      having("large", "claim", pods=(serving("old"), made(
          "large", "claim", seconds=SPARE, unschedulable=LOST, scheduled=False))),
      {"claim"}, Reason.UNSCHEDULABLE),
@@ -160,15 +160,15 @@ ROWS: list[tuple[str, CNPGFacts, set[str], Reason | None]] = [
     ("a manager that crashed once",
      having("new", "old", pods=(passed("new", "old", seconds=SOON - 1, with_manager=CRASHING),)),
      set(), None),
-    ("a manager that does not stay up",
+    ("a manager that keeps exiting",
      having("new", "old", pods=(passed("new", "old", seconds=SOON, with_manager=CRASHING),)),
      {"new"}, Reason.CNPG_BLOCKED),
-    ("a manager that does not stay up beside two new ones",
+    ("a manager that keeps exiting beside two new ones",
      having("new", "large", pods=(passed("new", "large", seconds=SOON, with_manager=CRASHING),)),
      {"new", "large"}, Reason.CNPG_BLOCKED),
     ("a manager that starts",
      having("new", pods=(passed("new", seconds=READY - 1, with_manager=manager()),)), set(), None),
-    ("a manager that does not get ready",
+    ("a manager that does not become ready",
      having("new", pods=(passed("new", seconds=READY, with_manager=manager()),)), {"new"},
      Reason.CNPG_BLOCKED),
     ("CloudNativePG's own image",
@@ -193,7 +193,9 @@ ROWS: list[tuple[str, CNPGFacts, set[str], Reason | None]] = [
 @pytest.mark.parametrize(
     ("given", "out", "reason"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
-def test_who_is_taken_out_for(given: CNPGFacts, out: set[str], reason: Reason | None) -> None:
+def test_sidecars_are_quarantined_for(
+    given: CNPGFacts, out: set[str], reason: Reason | None
+) -> None:
     causes = look(given).causes
 
     assert set(causes) == out
@@ -209,31 +211,31 @@ WORDS = [
     (refused(SPARE, QUOTA, "large"), "large",
      f"Pods of Deployment cnpg-controller-manager are refused: {QUOTA}."),
     (having("new", pods=(passed("new", seconds=SOON, with_manager=CRASHING),)), "new",
-     f"CloudNativePG does not stay up beside it. {ENDED}"),
+     f"CloudNativePG keeps exiting beside it. {ENDED}"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "name", "words"), WORDS, ids=[row[2][:30] for row in WORDS])
-def test_what_was_seen_is_told(given: CNPGFacts, name: str, words: str) -> None:
+def test_the_message_says_what_was_observed(given: CNPGFacts, name: str, words: str) -> None:
     assert look(given).causes[name].message == words
 
 
 @pytest.mark.parametrize(
     ("given", "known", "suspects"),
     [
-        pytest.param(without_room(1, serving("old")), OLD, {"new"}, id="not seen to work"),
-        pytest.param(without_room(1), {}, {"new", "old"}, id="neither seen to work"),
+        pytest.param(without_room(1, serving("old")), OLD, {"new"}, id="not proven"),
+        pytest.param(without_room(1), {}, {"new", "old"}, id="neither proven"),
         pytest.param(
             without_room(1), {**OLD, "new": History(REVISIONS["new"])}, {"new", "old"},
-            id="both seen to work",
+            id="both proven",
         ),
         pytest.param(
             without_room(1), {**OLD, "new": History("another")}, {"new"},
-            id="another revision was seen to work",
+            id="another revision proven",
         ),
         pytest.param(
             without_room(1), {**OLD, "new": History(REVISIONS["new"], ago(60))}, {"new"},
-            id="seen to work before it was taken out",
+            id="proven before its quarantine",
         ),
         pytest.param(
             without_room(1, serving("new")), OLD, {"new", "old"}, id="works in a pod that is ready"
@@ -245,7 +247,7 @@ def test_what_was_seen_is_told(given: CNPGFacts, name: str, words: str) -> None:
         pytest.param(having("new", pods=(serving("new", seconds=1),)), OLD, set(), id="ready"),
     ],
 )  # fmt: skip
-def test_who_is_suspected_at_once(
+def test_unproven_sidecars_are_suspected_at_once(
     given: CNPGFacts, known: dict[str, History], suspects: set[str]
 ) -> None:
     assert look(given, known).suspects == suspects
@@ -274,7 +276,7 @@ def evicted(words: str, *sidecars: str, made_at: float = 60, ended_at: float = 1
         pytest.param(evicted(LIMIT, "store", "new"), OLD, {"new"}, id="a container"),
         pytest.param(evicted(NODE, "store", "new"), OLD, {"new"}, id="the biggest of the node"),
         pytest.param(evicted(CALM, "store", "new"), OLD, set(), id="CloudNativePG itself"),
-        pytest.param(evicted("", "store"), OLD, set(), id="no words"),
+        pytest.param(evicted("", "store"), OLD, set(), id="no message"),
         pytest.param(
             evicted(VOLUME, "store", made_at=600, ended_at=241), OLD, set(), id="long ago"
         ),
@@ -292,7 +294,7 @@ def evicted(words: str, *sidecars: str, made_at: float = 60, ended_at: float = 1
         ),
     ],
 )  # fmt: skip
-def test_who_is_taken_out_for_an_evicted_pod(
+def test_sidecars_are_quarantined_for_an_eviction(
     given: CNPGFacts, known: dict[str, History], out: set[str]
 ) -> None:
     causes = look(given, known).causes
@@ -303,7 +305,7 @@ def test_who_is_taken_out_for_an_evicted_pod(
 
 
 def looping(restarts: int, *others: CNPGPod) -> CNPGFacts:
-    """A sidecar that the kubelet backs off from, in a pod that is unready since just now."""
+    """A sidecar that the kubelet backs off from, in a pod that has just become unready."""
     crashed = sidecar_container(
         "old", waiting_reason="CrashLoopBackOff", exit_code=2, restarts=restarts, ready=False
     )
@@ -313,11 +315,11 @@ def looping(restarts: int, *others: CNPGPod) -> CNPGFacts:
 
 
 @pytest.mark.parametrize(("restarts", "out"), [(1, set()), (2, {"old"}), (20, {"old"})])
-def test_a_crash_loop_that_comes_in_rounds_is_ended(restarts: int, out: set[str]) -> None:
+def test_an_intermittent_crash_loop_is_ended(restarts: int, out: set[str]) -> None:
     assert set(look(looping(restarts)).causes) == out
 
 
-def test_a_template_that_says_nonsense_of_its_sidecars_blames_none() -> None:
+def test_a_malformed_template_blames_no_sidecar() -> None:
     given = without_room(3600)
     live = {**given.template, "metadata": {"annotations": {names.annotations.SIDECARS: "["}}}
     strange = {**given.template, "metadata": {"annotations": {

@@ -1,4 +1,4 @@
-"""Whether CloudNativePG found a socket: what the gate saw, and when a restart would change it."""
+"""Whether CloudNativePG found a socket: the gate's verdict, and when a restart would change it."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,7 @@ from cnpg_plugin_operator.decide.sidecar.registration import (
     PASSING,
     find_forgotten,
     find_late,
-    forbid_cure,
+    forbid_restart,
     judge_handshake,
     judge_registration,
 )
@@ -49,20 +49,20 @@ def given(*pods: CNPGPod, **facts: Any) -> SidecarInput:
     [
         pytest.param(seen(identified()), Status.TRUE, Reason.IDENTIFIED, "answered", id="it did"),
         pytest.param(seen(None), Status.FALSE, Reason.NO_ANSWER,
-                     "cnpg-plugins-gate of pod cnpg-1 left no verdict", id="no verdict"),
-        pytest.param(seen(MISMATCH), Status.FALSE, Reason.IDENTITY_MISMATCH, "looks only then",
+                     "cnpg-plugins-gate of pod cnpg-1 wrote no verdict", id="no verdict"),
+        pytest.param(seen(MISMATCH), Status.FALSE, Reason.IDENTITY_MISMATCH, "sockets only then",
                      id="another name"),
         pytest.param(seen(MISSING), Status.FALSE, Reason.SOCKET_MISSING, "sidecars.deadline",
                      id="no socket"),
         pytest.param(seen(MISSING, since=60), Status.FALSE, Reason.SOCKET_MISSING,
                      "has restarted since", id="no socket then, but it has restarted"),
         pytest.param(seen(MISMATCH, since=60), Status.FALSE, Reason.IDENTITY_MISMATCH,
-                     "looks only then", id="another name, and it was started anew"),
+                     "sockets only then", id="another name, and it was restarted"),
         pytest.param(seen(MISSING, gate_ended=None), Status.FALSE, Reason.SOCKET_MISSING,
                      "its start", id="no socket, and no time of it"),
     ],
 )  # fmt: skip
-def test_what_the_gate_saw_is_told(
+def test_the_verdict_of_the_gate_is_reported(
     pod: CNPGPod, status: Status, reason: Reason, words: str
 ) -> None:
     verdict, outcome = judge_handshake(given(pod))
@@ -72,7 +72,7 @@ def test_what_the_gate_saw_is_told(
     assert outcome == pod.verdicts.get(SOCKET)
 
 
-def test_a_restart_that_changed_nothing_is_told_of() -> None:
+def test_a_restart_without_effect_is_reported() -> None:
     facts = deployed(pods=(seen(MISSING, since=60),), restarted_for={"hello": "r1"})
 
     verdict, _ = judge_handshake(situation(cnpg=facts))
@@ -80,14 +80,14 @@ def test_a_restart_that_changed_nothing_is_told_of() -> None:
     assert "A restart of CloudNativePG did not change that" in verdict.message
 
 
-def test_the_pod_that_leads_tells_and_not_the_others() -> None:
+def test_only_the_verdict_of_the_leading_pod_counts() -> None:
     other = seen(MISSING, name="cnpg-2")
 
     assert judge_handshake(given(other, seen(identified())))[0].is_true
     assert judge_handshake(given(other))[0].reason is Reason.NO_ANSWER
 
 
-def test_what_was_registered_is_told_by_the_newest_pod_while_nobody_leads() -> None:
+def test_without_a_leader_the_newest_pod_reports_a_registered_revision() -> None:
     pods = (seen(MISSING), seen(identified(), name="cnpg-2"))
     unled = situation(cnpg=deployed(pods=pods, leader=None), registered="r1")
 
@@ -98,13 +98,13 @@ def test_what_was_registered_is_told_by_the_newest_pod_while_nobody_leads() -> N
 @pytest.mark.parametrize(
     ("pod", "late"),
     [
-        pytest.param(seen(MISSING, since=60), True, id="it was started anew"),
+        pytest.param(seen(MISSING, since=60), True, id="it was restarted"),
         pytest.param(seen(MISSING), False, id="it runs as it did"),
-        pytest.param(seen(MISSING, since=9), False, id="it was started just now"),
+        pytest.param(seen(MISSING, since=9), False, id="it has just been started"),
         pytest.param(seen(MISSING, since=LATE_GRACE.total_seconds()), True, id="long enough"),
         pytest.param(seen(MISMATCH, since=60), False, id="what does not pass"),
         pytest.param(seen(identified(), since=60), False, id="it had answered"),
-        pytest.param(seen(None, since=60), False, id="the gate left no word"),
+        pytest.param(seen(None, since=60), False, id="the gate wrote no message"),
         pytest.param(seen(MISSING, since=60, gate_ended=None), False, id="the gate still waits"),
         pytest.param(
             cnpg_pod(sidecar_container(running_since=None), verdicts={SOCKET: MISSING}), False,
@@ -115,11 +115,11 @@ def test_what_was_registered_is_told_by_the_newest_pod_while_nobody_leads() -> N
             id="it is not there",
         ),
         pytest.param(
-            seen(MISSING, since=60, sidecars={"hello": "r0"}), False, id="of a former revision"
+            seen(MISSING, since=60, sidecars={"hello": "r0"}), False, id="of a previous revision"
         ),
     ],
 )  # fmt: skip
-def test_what_cloudnativepg_came_too_early_for(pod: CNPGPod, *, late: bool) -> None:
+def test_cloudnativepg_started_too_early_for(pod: CNPGPod, *, late: bool) -> None:
     found = list(find_late(given(pod)))
 
     assert bool(found) is late
@@ -133,7 +133,7 @@ def each_since(pod: CNPGPod) -> float:
 
 
 @pytest.mark.parametrize("reason", sorted(PASSING))
-def test_what_may_pass_is_worth_a_restart(reason: Reason) -> None:
+def test_a_temporary_failure_is_worth_a_restart(reason: Reason) -> None:
     assert any(find_late(given(seen(HandshakeOutcome(reason, "no"), since=60))))
 
 
@@ -163,7 +163,7 @@ FORGOTTEN = ClusterFacts(
         pytest.param(replace(FORGOTTEN, blocked=False), {}, False, id="another plugin"),
     ],
 )  # fmt: skip
-def test_a_leader_that_forgot_the_socket_is_replaced_once_in_an_hour(
+def test_a_leader_that_forgot_the_socket_is_replaced_once_an_hour(
     cluster: ClusterFacts, led: dict[str, Any], *, found: bool
 ) -> None:
     facts = given(cnpg_pod(), clusters=(cluster,))
@@ -181,7 +181,7 @@ def test_a_sidecar_that_blocks_clusters_is_not_registered() -> None:
     assert "app/db" in verdict.message
 
 
-def test_any_pod_may_have_come_too_early() -> None:
+def test_any_pod_may_have_started_too_early() -> None:
     pods = (seen(identified()), seen(MISSING, since=60, name="cnpg-2"))
 
     assert len(list(find_late(given(*pods)))) == 1
@@ -217,12 +217,12 @@ BLOCKED = cluster("1.0.0", blocked=True, phase="Unknown plugin.")
         pytest.param((seen(identified()),), (cluster("1.0.0"),), Reason.REGISTERED,
                      "Cluster app/db reports version 1.0.0", id="a Cluster shows it"),
         pytest.param((seen(identified()),), (cluster("0.9.0"),), Reason.REGISTERED,
-                     "started after", id="a Cluster shows the former one"),
+                     "started after", id="a Cluster shows the previous one"),
         pytest.param((seen(identified()),), (BLOCKED,), Reason.CLUSTERS_BLOCKED,
                      "Not reconciled because of it: app/db (Unknown plugin).", id="one blocks"),
     ],
 )  # fmt: skip
-def test_whether_cloudnativepg_has_registered_it(
+def test_the_registration_of_a_sidecar_is_evaluated(
     pods: tuple[CNPGPod, ...], clusters: tuple[ClusterFacts, ...], reason: Reason, words: str
 ) -> None:
     verdict = judge_registration(given(*pods, clusters=clusters), IDENTITY)
@@ -232,8 +232,8 @@ def test_whether_cloudnativepg_has_registered_it(
     assert words in verdict.message
 
 
-def test_who_could_allow_a_restart_is_told() -> None:
-    verdict = forbid_cure(situation())
+def test_the_message_names_who_can_allow_a_restart() -> None:
+    verdict = forbid_restart(situation())
 
     assert verdict.reason is Reason.RESTART_FORBIDDEN
     assert "kubectl rollout restart deployment cnpg-controller-manager" in verdict.message

@@ -1,4 +1,4 @@
-"""When the set of sidecars is applied: what unblocks goes first, what would disturb waits."""
+"""When the set of sidecars is applied: unblocking changes at once, disturbing ones later."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -24,7 +24,7 @@ ENDING = CNPGPod(pod(deleting=True))
 
 
 def situation(**facts: Any) -> RolloutInput:
-    """A difference that is as old as it has to be, beside a CloudNativePG at rest."""
+    """A difference that is old enough, with an idle CloudNativePG."""
     usual = RolloutInput(
         differs=True,
         forbidden=False,
@@ -62,47 +62,47 @@ SITUATIONS: list[tuple[str, dict[str, Any], Roll, str]] = [
     ("what unblocks does not settle", {"unblocking": True, "first": NOW, "last": NOW},
      Roll.APPLY, ""),
     ("without replicas nothing rolls", {"cnpg": cnpg(replicas=0)}, Roll.APPLY, ""),
-    ("without replicas nothing is waited for",
+    ("without replicas nothing waits",
      {"cnpg": cnpg(replicas=0, leader=None, available=False), "busy": BUSY, "last": NOW},
      Roll.APPLY, ""),
-    ("a rollout is waited for", {"cnpg": ROLLING}, Roll.WAIT, "is being rolled out"),
-    ("a rollout that is stuck is told of",
+    ("it waits for a rollout", {"cnpg": ROLLING}, Roll.WAIT, "is being rolled out"),
+    ("a stuck rollout is reported",
      {"cnpg": cnpg(rolling=True, stuck="pod x finds no node")}, Roll.WAIT, "pod x finds no node"),
-    ("a Deployment that is paused is told of", {"cnpg": cnpg(stuck="it is paused")},
+    ("a paused Deployment is reported", {"cnpg": cnpg(stuck="it is paused")},
      Roll.WAIT, "it is paused"),
-    ("under OLM, a roll waits for a pod that still ends",
+    ("under OLM, a roll waits for a terminating pod",
      {"cnpg": cnpg(olm="x", pods=(ENDING,))}, Roll.WAIT, "is being rolled out"),
     ("under OLM, a roll does not wait for a pod that stays",
      {"cnpg": cnpg(olm="x", pods=(CNPGPod(pod()),))}, Roll.APPLY, ""),
-    ("a pod that still ends after a rollout delays no other", {"cnpg": cnpg(pods=(ENDING,))},
+    ("a terminating pod after a rollout delays no other", {"cnpg": cnpg(pods=(ENDING,))},
      Roll.APPLY, ""),
-    ("a CloudNativePG that is not available is waited for", {"cnpg": cnpg(available=False)},
+    ("it waits for an unavailable CloudNativePG", {"cnpg": cnpg(available=False)},
      Roll.WAIT, "is being rolled out"),
-    ("a CloudNativePG without a leader is waited for", {"cnpg": cnpg(leader=None)},
+    ("it waits for a leader of CloudNativePG", {"cnpg": cnpg(leader=None)},
      Roll.WAIT, "is being rolled out"),
-    ("a rollout is told of before a busy Cluster", {"cnpg": ROLLING, "busy": BUSY},
+    ("a rollout is reported before a busy Cluster", {"cnpg": ROLLING, "busy": BUSY},
      Roll.WAIT, "is being rolled out"),
     ("a busy Cluster is not disturbed", {"busy": BUSY}, Roll.WAIT,
      "Cluster app/db (Failing over) must not be disturbed"),
     ("busy Clusters are counted", {"busy": (*BUSY, "b/c (x)", "b/d (x)")}, Roll.WAIT, "and 2 more"),
-    ("a busy Cluster is told of before the pause", {"busy": BUSY, "last": NOW}, Roll.WAIT,
+    ("a busy Cluster is reported before the pause", {"busy": BUSY, "last": NOW}, Roll.WAIT,
      "must not be disturbed"),
-    ("a roll for sidecars a short while ago makes the next one wait",
+    ("a recent roll for sidecars makes the next one wait",
      {"cnpg": cnpg(rolled_at=ago(299))},
      Roll.WAIT, "was last rolled at 2026-03-01 11:55:01 UTC"),
-    ("a restart a short while ago makes a roll wait", {"cnpg": cnpg(restarted_at=ago(9))},
+    ("a recent restart makes a roll wait", {"cnpg": cnpg(restarted_at=ago(9))},
      Roll.WAIT, "was last rolled"),
-    ("a roll long ago is not waited for", {"cnpg": cnpg(rolled_at=ago(300))}, Roll.APPLY, ""),
-    ("a roll in the future is not waited for", {"cnpg": cnpg(rolled_at=ago(-9))}, Roll.APPLY, ""),
-    ("what cures does not wait for a roll", {"unblocking": True, "cnpg": cnpg(rolled_at=NOW)},
+    ("a roll long ago does not count", {"cnpg": cnpg(rolled_at=ago(300))}, Roll.APPLY, ""),
+    ("a roll in the future does not count", {"cnpg": cnpg(rolled_at=ago(-9))}, Roll.APPLY, ""),
+    ("what unblocks does not wait for a roll", {"unblocking": True, "cnpg": cnpg(rolled_at=NOW)},
      Roll.APPLY, ""),
     ("without replicas no roll makes it wait", {"cnpg": cnpg(replicas=0, rolled_at=NOW)},
      Roll.APPLY, ""),
-    ("what changed just now is waited for", {"last": ago(9)}, Roll.WAIT, "may change as well"),
-    ("what changed long enough ago is applied", {"last": ago(10)}, Roll.APPLY, ""),
-    ("what goes on changing is applied in the end", {"first": ago(60), "last": NOW},
+    ("a recent change waits", {"last": ago(9)}, Roll.WAIT, "may change as well"),
+    ("a change that is old enough is applied", {"last": ago(10)}, Roll.APPLY, ""),
+    ("what keeps changing is applied in the end", {"first": ago(60), "last": NOW},
      Roll.APPLY, ""),
-    ("what goes on changing is waited for up to then", {"first": ago(59), "last": NOW},
+    ("what keeps changing waits until then", {"first": ago(59), "last": NOW},
      Roll.WAIT, "may change as well"),
 ]  # fmt: skip
 
@@ -112,7 +112,7 @@ SITUATIONS: list[tuple[str, dict[str, Any], Roll, str]] = [
     [row[1:] for row in SITUATIONS],
     ids=[row[0] for row in SITUATIONS],
 )
-def test_what_is_done_about_a_difference(facts: dict[str, Any], action: Roll, words: str) -> None:
+def test_the_rollout_is_decided(facts: dict[str, Any], action: Roll, words: str) -> None:
     rollout = decide_rollout(situation(**facts))
 
     assert rollout.action is action
@@ -133,7 +133,7 @@ def test_what_is_done_about_a_difference(facts: dict[str, Any], action: Roll, wo
         ),
     ],
 )
-def test_when_it_is_looked_at_again(facts: dict[str, Any], after: timedelta) -> None:
+def test_the_next_evaluation_is_scheduled(facts: dict[str, Any], after: timedelta) -> None:
     assert decide_rollout(situation(**facts)).after == after
 
 

@@ -1,4 +1,4 @@
-"""What CloudNativePG's pods tell of a sidecar: which stand in the way, and how each is judged."""
+"""What CloudNativePG's pods show about a sidecar: which ones block it, and each verdict."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -8,20 +8,20 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Status, no
-from cnpg_plugin_operator.api.records import Held, SidecarRecord
+from cnpg_plugin_operator.api.records import Quarantine, SidecarRecord
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts, CNPGPod
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts
 from cnpg_plugin_operator.decide.sidecar.quarantine import (
-    HOLD_AFTER,
-    HOLD_SPARE_AFTER,
+    QUARANTINE_AFTER,
+    QUARANTINE_SPARE_AFTER,
     Cause,
     History,
     find_blockade,
-    hold_time,
+    quarantine_time,
 )
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import decide_sidecar
-from cnpg_plugin_operator.decide.sidecar.sidecar_set import Member, record_trouble
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import Member, update_quarantine
 from tests.support.unit.builders import NOW, ago, container, leader
 from tests.support.unit.cnpg_pods import (
     SEEN,
@@ -32,7 +32,7 @@ from tests.support.unit.cnpg_pods import (
     situation,
 )
 
-HELD = Held("r1", Reason.CRASH_LOOP, "It ended.", ago(400), 1)
+CRASHED = Quarantine("r1", Reason.CRASH_LOOP, "It ended.", ago(400), 1)
 CLUSTER = ClusterFacts("app", "db", healthy=True, phase="", plugin_status=None)
 
 IMAGE: dict[str, Any] = {
@@ -95,7 +95,7 @@ def find_causes(given: CNPGFacts) -> dict[str, Cause]:
         ),
         pytest.param(
             deployed(pods=(starting(sidecar_container(**START)),)),
-            {"hello": Reason.CRASH_LOOP}, id="a container that cannot be made",
+            {"hello": Reason.CRASH_LOOP}, id="a container that cannot be created",
         ),
         pytest.param(
             deployed(pods=(cnpg_pod(sidecar_container(**CRASH)),)), {},
@@ -103,7 +103,7 @@ def find_causes(given: CNPGFacts) -> dict[str, Cause]:
         ),
         pytest.param(
             deployed(pods=(starting(sidecar_container(**CRASH)), cnpg_pod(name="cnpg-3"))), {},
-            id="a crash in a former pod",
+            id="a crash in a previous pod",
         ),
         pytest.param(
             deployed(pods=(starting(
@@ -130,27 +130,31 @@ def find_causes(given: CNPGFacts) -> dict[str, Cause]:
         ),
         pytest.param(
             deployed(pods=(starting(sidecar_container("ghost", **CRASH)),)), {},
-            id="a container that is nobody's sidecar",
+            id="a container that is no sidecar",
         ),
     ],
 )  # fmt: skip
-def test_who_keeps_cloudnativepg_from_starting(given: CNPGFacts, found: dict[str, Reason]) -> None:
+def test_sidecars_that_keep_cloudnativepg_from_starting_are_named(
+    given: CNPGFacts, found: dict[str, Reason]
+) -> None:
     assert {name: cause.reason for name, cause in find_causes(given).items()} == found
 
 
-FORMER = cnpg_pod(name="former", sidecars={})
+PREVIOUS = cnpg_pod(name="previous", sidecars={})
 
 
 @pytest.mark.parametrize(
     ("pods", "available", "patience"),
     [
-        pytest.param((FORMER,), True, HOLD_SPARE_AFTER, id="a former pod serves on"),
-        pytest.param((FORMER,), False, HOLD_AFTER, id="a former pod serves no more"),
-        pytest.param((), False, HOLD_AFTER, id="nobody serves"),
-        pytest.param((cnpg_pod(name="same"),), True, HOLD_AFTER, id="another one has it as well"),
+        pytest.param((PREVIOUS,), True, QUARANTINE_SPARE_AFTER, id="a previous pod still serves"),
+        pytest.param((PREVIOUS,), False, QUARANTINE_AFTER, id="a previous pod no longer serves"),
+        pytest.param((), False, QUARANTINE_AFTER, id="no pod serves"),
+        pytest.param(
+            (cnpg_pod(name="same"),), True, QUARANTINE_AFTER, id="another one has it as well"
+        ),
     ],
 )
-def test_how_long_a_sidecar_may_take(
+def test_a_sidecar_gets_time_to_start(
     pods: tuple[CNPGPod, ...], *, available: bool, patience: timedelta
 ) -> None:
     def found(seconds: float) -> bool:
@@ -159,26 +163,26 @@ def test_how_long_a_sidecar_may_take(
 
     assert not found(patience.total_seconds() - 1)
     assert found(patience.total_seconds())
-    assert hold_time(deployed()) is None
+    assert quarantine_time(deployed()) is None
 
 
-def test_once_the_gate_is_over_a_former_pod_is_not_risked() -> None:
+def test_once_the_gate_has_ended_the_previous_pod_is_not_risked() -> None:
     crashing = replace(starting(sidecar_container(**CRASH), seconds=3), gate_ended=ago(1))
 
-    assert find_causes(deployed(pods=(FORMER, crashing)))
+    assert find_causes(deployed(pods=(PREVIOUS, crashing)))
 
 
-def test_a_sidecar_that_has_run_for_long_is_given_time_to_come_back() -> None:
+def test_a_sidecar_that_has_run_for_long_gets_time_to_recover() -> None:
     def found(seconds: float) -> bool:
         crashed = cnpg_pod(sidecar_container(**CRASH), ready=False)
         crashed = replace(crashed, pod=replace(crashed.pod, unready_since=ago(seconds)))
         return bool(find_causes(deployed(pods=(crashed,), available=False)))
 
-    assert not found(HOLD_AFTER.total_seconds() - 1)
-    assert found(HOLD_AFTER.total_seconds())
+    assert not found(QUARANTINE_AFTER.total_seconds() - 1)
+    assert found(QUARANTINE_AFTER.total_seconds())
 
 
-def test_the_cause_is_told_in_the_last_words_of_the_container() -> None:
+def test_the_cause_quotes_the_last_output_of_the_container() -> None:
     where = deployed(pods=(starting(sidecar_container(**CRASH)),))
 
     words = find_causes(where)["hello"].message
@@ -195,62 +199,67 @@ TROUBLED = deployed(pods=(starting(sidecar_container(**CRASH)),))
     ("member", "where", "times"),
     [
         pytest.param(Member(SEEN, WANTED), TROUBLED, 1, id="for the first time"),
-        pytest.param(Member(replace(SEEN, held=HELD), WANTED), TROUBLED, 2, id="again"),
+        pytest.param(Member(replace(SEEN, quarantine=CRASHED), WANTED), TROUBLED, 2, id="again"),
         pytest.param(
-            Member(replace(SEEN, held=HELD), WANTED), deployed(pods=(cnpg_pod(),)), 0, id="proven"
+            Member(replace(SEEN, quarantine=CRASHED), WANTED), deployed(pods=(cnpg_pod(),)), 0,
+            id="proven",
         ),
         pytest.param(
-            Member(replace(SEEN, held=HELD), WANTED),
+            Member(replace(SEEN, quarantine=CRASHED), WANTED),
             deployed(pods=(cnpg_pod(gate_ended=None, ready=False),)), 1, id="not proven yet",
         ),
         pytest.param(
-            Member(replace(SEEN, held=HELD), WANTED, held=True), TROUBLED, 1, id="held already"
+            Member(replace(SEEN, quarantine=CRASHED), WANTED, quarantined=True), TROUBLED, 1,
+            id="already quarantined",
         ),
         pytest.param(
-            Member(replace(SEEN, held=HELD), WANTED), deployed(pods=(cnpg_pod(sidecars={}),)), 1,
+            Member(replace(SEEN, quarantine=CRASHED), WANTED),
+            deployed(pods=(cnpg_pod(sidecars={}),)), 1,
             id="a pod without it proves nothing",
         ),
         pytest.param(Member(SEEN, None), TROUBLED, 0, id="not wanted"),
         pytest.param(Member(SEEN, WANTED), deployed(), 0, id="no pod"),
         pytest.param(
-            Member(SEEN, replace(WANTED, revision="r2")), TROUBLED, 0, id="of a former revision"
+            Member(SEEN, replace(WANTED, revision="r2")), TROUBLED, 0, id="of a previous revision"
         ),
     ],
 )  # fmt: skip
-def test_what_trouble_is_noted(member: Member, where: CNPGFacts, times: int) -> None:
-    record = record_trouble("hello", member, find_causes(where).get("hello"), where, NOW)
+def test_a_quarantine_is_recorded(member: Member, where: CNPGFacts, times: int) -> None:
+    record = update_quarantine("hello", member, find_causes(where).get("hello"), where, NOW)
 
-    assert (record.held.times if record.held else 0) == times
-    if times and member.record.held != record.held:
-        assert record.held is not None
-        assert (record.held.revision, record.held.reason, record.held.at) == (
+    assert (record.quarantine.times if record.quarantine else 0) == times
+    if times and member.record.quarantine != record.quarantine:
+        assert record.quarantine is not None
+        assert (record.quarantine.revision, record.quarantine.reason, record.quarantine.at) == (
             "r1", Reason.CRASH_LOOP, NOW,
         )  # fmt: skip
         assert not record.present
 
 
 OUT = Member(SEEN, WANTED)
-FORMER = cnpg_pod(name="cnpg-0", sidecars={}, created=ago(7200))
+PREVIOUS = cnpg_pod(name="cnpg-0", sidecars={}, created=ago(7200))
 WAITING = Rollout(Roll.WAIT, "CloudNativePG is being rolled out", timedelta(seconds=2))
 FORBIDDEN = Rollout(Roll.FORBIDDEN, "restartPolicy is Never")
 
 JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
     ("it runs", {}, Status.TRUE, Reason.AVAILABLE, "runs the sidecar"),
-    ("it was taken out", {"member": replace(OUT, record=replace(SEEN, held=HELD), held=True)},
-     Status.FALSE, Reason.CRASH_LOOP, "It ended. It was taken out of Deployment"),
-    ("it is tried again", {"member": Member(replace(SEEN, held=HELD), WANTED, applied=WANTED)},
+    ("it is quarantined",
+     {"member": replace(OUT, record=replace(SEEN, quarantine=CRASHED), quarantined=True)},
+     Status.FALSE, Reason.CRASH_LOOP, "It ended. It was removed from Deployment"),
+    ("it is tried again",
+     {"member": Member(replace(SEEN, quarantine=CRASHED), WANTED, applied=WANTED)},
      Status.FALSE, Reason.CRASH_LOOP, "once its spec changes, else at 2026-03-01 11:58:20 UTC"),
-    ("somebody takes it out",
+    ("another party removes it",
      {"member": replace(OUT, reverted=True, record=SidecarRecord(1, "r1", reverts=3)),
       "cnpg": deployed(pods=(cnpg_pod(),), changed_by="argocd")},
      Status.FALSE, Reason.SIDECAR_REVERTED, "3 times (argocd changed its spec last)"),
-    ("somebody unknown takes it out", {"member": replace(OUT, reverted=True)},
+    ("an unknown party removes it", {"member": replace(OUT, reverted=True)},
      Status.FALSE, Reason.SIDECAR_REVERTED, names.managers.SIDECARS),
-    ("its change waits for a person",
+    ("its change waits for approval",
      {"member": replace(OUT, awaiting="abcd1234"), "clusters": (CLUSTER,)},
      Status.UNKNOWN, Reason.AWAITING_APPROVAL, "cnpgplugin.dev/approve=abcd1234"),
     ("it is placed right now", {"pending": True, "rollout": Rollout(Roll.APPLY)},
-     Status.UNKNOWN, Reason.SIDECAR_PENDING, "is to take the sidecar."),
+     Status.UNKNOWN, Reason.SIDECAR_PENDING, "will get the sidecar."),
     ("it waits to be placed", {"pending": True, "rollout": WAITING},
      Status.UNKNOWN, Reason.SIDECAR_PENDING, "It waits: CloudNativePG is being rolled out."),
     ("it must not be placed", {"pending": True, "rollout": FORBIDDEN},
@@ -259,7 +268,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
      Status.TRUE, Reason.AVAILABLE, "runs the sidecar"),
     ("CloudNativePG is scaled down", {"cnpg": deployed(replicas=0)},
      Status.FALSE, Reason.CNPG_UNAVAILABLE, "scaled to 0"),
-    ("its image cannot be had", {"cnpg": deployed(pods=(starting(sidecar_container(**IMAGE)),))},
+    ("its image cannot be pulled", {"cnpg": deployed(pods=(starting(sidecar_container(**IMAGE)),))},
      Status.FALSE, Reason.IMAGE_PULL_ERROR, '"example.org/hello:1" not found'),
     ("it crashes", {"cnpg": deployed(pods=(starting(sidecar_container(**CRASH)),))},
      Status.FALSE, Reason.CRASH_LOOP, "panic: no lease"),
@@ -271,7 +280,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
          unschedulable="too little memory", gate_started=False),))},
      Status.FALSE, Reason.UNSCHEDULABLE, "cannot be scheduled: too little memory"),
     ("its pods are refused", {"cnpg": deployed(
-        pods=(FORMER,), refused="exceeded quota", part={"metadata": {"annotations": {
+        pods=(PREVIOUS,), refused="exceeded quota", part={"metadata": {"annotations": {
             names.annotations.SIDECARS: '{"hello": "r1"}'}}})},
      Status.FALSE, Reason.PODS_REFUSED, "are refused: exceeded quota."),
     ("its pod did not start in time", {"cnpg": deployed(pods=(starting(gate_started=False),))},
@@ -279,31 +288,33 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
     ("the API server refuses it",
      {"member": replace(OUT, refused=no(Reason.PODS_REFUSED, "says the policy"))},
      Status.FALSE, Reason.PODS_REFUSED, "says the policy"),
-    ("it was taken out with others",
-     {"member": replace(OUT, record=replace(SEEN, held=replace(HELD, times=0)), held=True)},
+    ("it was quarantined with others",
+     {"member": replace(OUT, record=replace(SEEN, quarantine=replace(CRASHED, times=0)),
+                        quarantined=True)},
      Status.FALSE, Reason.CRASH_LOOP, "each is tried again alone"),
     ("its pod is being started",
-     {"cnpg": deployed(pods=(FORMER, starting()), rolling=True)},
+     {"cnpg": deployed(pods=(PREVIOUS, starting()), rolling=True)},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "its new pods are being started"),
     ("its rollout is stuck",
-     {"cnpg": deployed(pods=(FORMER, starting()), rolling=True, stuck="no quota")},
+     {"cnpg": deployed(pods=(PREVIOUS, starting()), rolling=True, stuck="no quota")},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "no quota"),
     ("its pod does not lead yet", {"cnpg": deployed(pods=(cnpg_pod(),), leader=None)},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
-    ("a former pod leads", {"cnpg": deployed(
-        pods=(FORMER, cnpg_pod()), leader=replace(leader(ago(1)), pod="cnpg-0"))},
+    ("a previous pod leads", {"cnpg": deployed(
+        pods=(PREVIOUS, cnpg_pod()), leader=replace(leader(ago(1)), pod="cnpg-0"))},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
     ("its pod leads while another is made of the same template",
      {"cnpg": deployed(pods=(cnpg_pod(), starting()))}, Status.TRUE, Reason.AVAILABLE, "runs"),
-    ("it was registered and nobody leads for a moment",
+    ("it was registered and has no leader for a moment",
      {"cnpg": deployed(pods=(cnpg_pod(),), leader=None), "registered": "r1"},
      Status.TRUE, Reason.AVAILABLE, "runs"),
-    ("another revision was registered and nobody leads",
+    ("another revision was registered and there is no leader",
      {"cnpg": deployed(pods=(cnpg_pod(),), leader=None), "registered": "r0"},
      Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "does not lead yet"),
-    ("its trouble is told before its wait",
-     {"member": replace(OUT, record=replace(SEEN, held=HELD)), "pending": True, "rollout": WAITING},
-     Status.FALSE, Reason.CRASH_LOOP, "taken out"),
+    ("its fault is reported before its wait",
+     {"member": replace(OUT, record=replace(SEEN, quarantine=CRASHED)), "pending": True,
+      "rollout": WAITING},
+     Status.FALSE, Reason.CRASH_LOOP, "removed from"),
 ]  # fmt: skip
 
 
@@ -312,7 +323,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
     [row[1:] for row in JUDGED],
     ids=[row[0] for row in JUDGED],
 )
-def test_how_a_sidecar_is_judged(
+def test_a_sidecar_is_evaluated(
     facts: dict[str, Any], status: Status, reason: Reason, words: str
 ) -> None:
     verdict = decide_sidecar(situation(**facts))

@@ -1,4 +1,4 @@
-"""Who gets into CloudNativePG's pod, who stays as it is, who stays out: one row per situation."""
+"""Which sidecars are placed, kept, or left out: one row per situation."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -10,7 +10,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, no
 from cnpg_plugin_operator.api.records import (
-    Held,
+    Quarantine,
     SidecarRecord,
     build_sidecar_record,
     read_sidecar_record,
@@ -47,13 +47,13 @@ def holding(*sidecars: Any) -> CNPGFacts:
     return deployed(build_template(sidecars, PLACE, GATE, template()))
 
 
-EMPTY, FORMER, CURRENT = holding(), holding(OLD), holding(WANTED)
+EMPTY, PREVIOUS, CURRENT = holding(), holding(OLD), holding(WANTED)
 SEEN = SidecarRecord(1, WANTED.revision, present=True)
 
 
-def held(seconds: float, times: int = 1, revision: str = WANTED.revision) -> SidecarRecord:
-    record = Held(revision, Reason.CRASH_LOOP, "it ends", ago(seconds), times)
-    return SidecarRecord(1, WANTED.revision, held=record)
+def quarantine(seconds: float, times: int = 1, revision: str = WANTED.revision) -> SidecarRecord:
+    record = Quarantine(revision, Reason.CRASH_LOOP, "it ends", ago(seconds), times)
+    return SidecarRecord(1, WANTED.revision, quarantine=record)
 
 
 def reverted(times: int, generation: int = 1) -> SidecarRecord:
@@ -66,54 +66,57 @@ Row = tuple[str, CNPGFacts, Candidate, str]
 
 SITUATIONS: list[Row] = [
     ("a new sidecar gets in", EMPTY, candidate(), "wanted"),
-    ("one that stands there stays", CURRENT, candidate(), "wanted"),
-    ("one that changed replaces its former self", FORMER, candidate(), "wanted"),
-    ("one that is suspended stays as it is", FORMER, candidate(spec={"suspend": True}), "kept"),
+    ("one that is placed stays", CURRENT, candidate(), "wanted"),
+    ("one that changed is replaced", PREVIOUS, candidate(), "wanted"),
+    ("one that is suspended stays as it is", PREVIOUS, candidate(spec={"suspend": True}), "kept"),
     ("one that is suspended stays out", EMPTY, candidate(spec={"suspend": True}), "out"),
-    ("one whose spec cannot be read stays as it is", FORMER, candidate(plugin=None), "kept"),
+    ("one whose spec cannot be read stays as it is", PREVIOUS, candidate(plugin=None), "kept"),
     ("one whose spec cannot be read stays out", EMPTY, candidate(plugin=None), "out"),
-    ("one that is refused stays as it is", FORMER, candidate(accepted=False), "kept"),
+    ("one that is refused stays as it is", PREVIOUS, candidate(accepted=False), "kept"),
     ("one that is refused stays out", EMPTY, candidate(accepted=False), "out"),
     ("one that turned Standalone stays until it is reached", CURRENT,
      candidate(plugin=build_plugin()), "kept"),
-    ("one that is leaving goes", CURRENT, candidate(leaving=True), "out"),
-    ("one that is leaving goes, suspended or not", CURRENT,
+    ("one that leaves is removed", CURRENT, candidate(leaving=True), "out"),
+    ("one that leaves is removed, suspended or not", CURRENT,
      candidate(leaving=True, spec={"suspend": True}), "out"),
-    ("a manual change that Clusters would feel waits", FORMER,
+    ("a manual change that affects Clusters waits", PREVIOUS,
      candidate(spec=MANUAL, used=True), "awaiting"),
-    ("a manual change that was approved is made", FORMER,
+    ("a manual change that was approved is made", PREVIOUS,
      candidate(spec=MANUAL, used=True, approval=TOKEN), "wanted"),
-    ("the approval of a former change does not count", FORMER,
+    ("the approval of an earlier change does not count", PREVIOUS,
      candidate(spec=MANUAL, used=True, approval=OLD.revision[:TOKEN_DIGITS]), "awaiting"),
-    ("a manual change that nobody feels is made", FORMER, candidate(spec=MANUAL), "wanted"),
+    ("a manual change that affects no Cluster is made", PREVIOUS, candidate(spec=MANUAL), "wanted"),
     ("a new sidecar needs no approval", EMPTY, candidate(spec=MANUAL, used=True), "wanted"),
     ("one that does not change needs no approval", CURRENT,
      candidate(spec=MANUAL, used=True), "wanted"),
-    ("an automatic change needs no approval", FORMER, candidate(used=True), "wanted"),
-    ("one that crashed stays out", EMPTY, candidate(record=held(10)), "held"),
-    ("one that crashes goes", CURRENT, candidate(record=held(10)), "held"),
-    ("one that crashed stays out for five minutes", EMPTY, candidate(record=held(299)), "held"),
-    ("one that crashed is tried again", EMPTY, candidate(record=held(300)), "wanted"),
-    ("one that crashed twice stays out for longer", EMPTY, candidate(record=held(599, 2)), "held"),
-    ("one that crashed twice is tried again", EMPTY, candidate(record=held(600, 2)), "wanted"),
+    ("an automatic change needs no approval", PREVIOUS, candidate(used=True), "wanted"),
+    ("one that crashed stays out", EMPTY, candidate(record=quarantine(10)), "held"),
+    ("one that crashes is removed", CURRENT, candidate(record=quarantine(10)), "held"),
+    ("one that crashed stays out for five minutes", EMPTY,
+     candidate(record=quarantine(299)), "held"),
+    ("one that crashed is tried again", EMPTY, candidate(record=quarantine(300)), "wanted"),
+    ("one that crashed twice stays out for longer", EMPTY,
+     candidate(record=quarantine(599, 2)), "held"),
+    ("one that crashed twice is tried again", EMPTY,
+     candidate(record=quarantine(600, 2)), "wanted"),
     ("what crashed was another revision", EMPTY,
-     candidate(record=held(1, revision=OLD.revision)), "wanted"),
-    ("one that was taken out once comes back", EMPTY, candidate(record=SEEN), "wanted"),
-    ("one that was taken out twice comes back", EMPTY,
+     candidate(record=quarantine(1, revision=OLD.revision)), "wanted"),
+    ("one that was removed once is restored", EMPTY, candidate(record=SEEN), "wanted"),
+    ("one that was removed twice is restored", EMPTY,
      candidate(record=replace(SEEN, reverts=MOST_REVERTS - 2)), "wanted"),
-    ("one that was taken out three times stays out", EMPTY,
+    ("one that was removed three times stays out", EMPTY,
      candidate(record=replace(SEEN, reverts=MOST_REVERTS - 1)), "reverted"),
-    ("one that is left to people stays out", EMPTY, candidate(record=reverted(3)), "reverted"),
-    ("one that is left to people and was put back stays", CURRENT,
+    ("one that was given up stays out", EMPTY, candidate(record=reverted(3)), "reverted"),
+    ("one that was given up and restored by hand stays", CURRENT,
      candidate(record=reverted(3)), "reverted, kept"),
-    ("one that was taken out comes back with another spec", EMPTY,
+    ("one that was removed is restored with another spec", EMPTY,
      candidate(record=reverted(3, generation=0)), "wanted"),
 ]  # fmt: skip
 
 
 def describe(composed: SidecarSet) -> str:
     member = composed.members["hello"]
-    if member.held:
+    if member.quarantined:
         assert member.applied is None
         return "held"
     if member.reverted:
@@ -132,7 +135,9 @@ def describe(composed: SidecarSet) -> str:
     [row[1:] for row in SITUATIONS],
     ids=[row[0] for row in SITUATIONS],
 )
-def test_what_becomes_of_a_candidate(where: CNPGFacts, given: Candidate, member: str) -> None:
+def test_a_candidate_is_placed_by_its_state(
+    where: CNPGFacts, given: Candidate, member: str
+) -> None:
     assert describe(compose([given], where, PLACE, GATE, NOW)) == member
 
 
@@ -141,22 +146,24 @@ def test_what_becomes_of_a_candidate(where: CNPGFacts, given: Candidate, member:
     [row[1:] for row in SITUATIONS],
     ids=[row[0] for row in SITUATIONS],
 )
-def test_the_others_do_not_change_with_it(where: CNPGFacts, given: Candidate, member: str) -> None:
+def test_other_sidecars_do_not_change_with_a_candidate(
+    where: CNPGFacts, given: Candidate, member: str
+) -> None:
     composed = compose([given, candidate("other")], where, PLACE, GATE, NOW)
 
     assert describe(composed) == member
     assert composed.members["other"].applied == OTHER
 
 
-def test_one_that_was_taken_out_with_others_is_soon_tried_again() -> None:
-    assert retry_time(held(0, 0)) == NOW + TRIAL_AFTER
+def test_a_sidecar_quarantined_with_others_is_soon_tried_again() -> None:
+    assert retry_time(quarantine(0, 0)) == NOW + TRIAL_AFTER
 
 
 @pytest.mark.parametrize(
     ("times", "minutes"), [(1, 5), (2, 10), (3, 20), (6, 160), (7, 320), (8, 360), (10**6, 360)]
 )
-def test_tries_become_ever_rarer(times: int, minutes: int) -> None:
-    record = held(0, times)
+def test_retries_back_off(times: int, minutes: int) -> None:
+    record = quarantine(0, times)
 
     assert retry_time(record) == NOW + timedelta(minutes=minutes)
     assert FIRST_RETRY <= retry_time(record) - NOW <= LAST_RETRY
@@ -169,7 +176,7 @@ def test_tries_become_ever_rarer(times: int, minutes: int) -> None:
         pytest.param(CURRENT, SidecarRecord(), SEEN, id="it is there for the first time"),
         pytest.param(CURRENT, SEEN, SEEN, id="it is still there"),
         pytest.param(
-            EMPTY, SEEN, SidecarRecord(1, WANTED.revision, reverts=1), id="somebody took it out"
+            EMPTY, SEEN, SidecarRecord(1, WANTED.revision, reverts=1), id="another party removed it"
         ),
         pytest.param(
             EMPTY, SidecarRecord(1, WANTED.revision, reverts=1),
@@ -181,30 +188,33 @@ def test_tries_become_ever_rarer(times: int, minutes: int) -> None:
         ),
         pytest.param(
             EMPTY, SidecarRecord(0, OLD.revision, present=True, reverts=2),
-            SidecarRecord(1, OLD.revision, reverts=1), id="taken out while the spec changed",
+            SidecarRecord(1, OLD.revision, reverts=1), id="removed while the spec changed",
         ),
         pytest.param(
-            FORMER, SidecarRecord(0, OLD.revision, present=True),
+            PREVIOUS, SidecarRecord(0, OLD.revision, present=True),
             SidecarRecord(1, OLD.revision, present=True), id="it is about to change",
         ),
-        pytest.param(EMPTY, held(1), held(1), id="it was taken out by this operator"),
+        pytest.param(EMPTY, quarantine(1), quarantine(1), id="this operator removed it"),
         pytest.param(
-            CURRENT, replace(held(1), present=True), held(1), id="it is about to be taken out"
+            CURRENT, replace(quarantine(1), present=True), quarantine(1),
+            id="it is about to be removed",
         ),
         pytest.param(
-            EMPTY, held(1, revision="r0"), SidecarRecord(1, WANTED.revision),
-            id="another revision was taken out",
+            EMPTY, quarantine(1, revision="r0"), SidecarRecord(1, WANTED.revision),
+            id="another revision was removed",
         ),
     ],
 )  # fmt: skip
-def test_what_is_remembered(where: CNPGFacts, before: SidecarRecord, after: SidecarRecord) -> None:
+def test_observations_are_recorded(
+    where: CNPGFacts, before: SidecarRecord, after: SidecarRecord
+) -> None:
     assert (
         compose([candidate(record=before)], where, PLACE, GATE, NOW).members["hello"].record
         == after
     )
 
 
-def test_a_sidecar_that_somebody_edits_counts_as_taken_out() -> None:
+def test_a_sidecar_that_another_party_edits_counts_as_removed() -> None:
     where = holding(WANTED)
     where.template["spec"]["initContainers"][0]["image"] = "example.org/other"
 
@@ -221,10 +231,10 @@ def test_a_sidecar_that_somebody_edits_counts_as_taken_out() -> None:
         pytest.param(SidecarRecord(), id="nothing"),
         pytest.param(SEEN, id="a sidecar"),
         pytest.param(reverted(2), id="reverts"),
-        pytest.param(held(30, 4), id="one that was taken out"),
+        pytest.param(quarantine(30, 4), id="a quarantined one"),
     ],
 )
-def test_a_record_comes_back_as_it_was_written(record: SidecarRecord) -> None:
+def test_a_record_is_read_as_it_was_written(record: SidecarRecord) -> None:
     assert read_sidecar_record({"sidecar": build_sidecar_record(record)}) == record
 
 
@@ -233,7 +243,7 @@ def test_a_record_comes_back_as_it_was_written(record: SidecarRecord) -> None:
     [{}, {"sidecar": None}, {"sidecar": {"held": {"time": "soon"}}}],
     ids=["no status", "no section", "no time"],
 )
-def test_a_status_without_sense_remembers_nothing(status: dict[str, Any]) -> None:
+def test_a_malformed_status_has_an_empty_record(status: dict[str, Any]) -> None:
     assert read_sidecar_record(status) == SidecarRecord()
 
 
@@ -262,11 +272,11 @@ def policies(*given: tuple[str, RestartPolicy]) -> list[Candidate]:
             CURRENT, [candidate(policy=NEVER, leaving=True)], {"hello"}, False, id="it leaves"
         ),
         pytest.param(holding(WANTED, OTHER), policies(("hello", NEVER)), {"other"}, False,
-                     id="somebody is gone without a word"),
-        pytest.param(FORMER, policies(("hello", NEVER)), {"hello"}, True, id="it changes"),
+                     id="a resource disappeared"),
+        pytest.param(PREVIOUS, policies(("hello", NEVER)), {"hello"}, True, id="it changes"),
     ],
 )  # fmt: skip
-def test_who_forbids_a_roll(
+def test_restart_policy_never_forbids_a_roll(
     where: CNPGFacts,
     given: list[Candidate],
     changed: set[str],
@@ -279,7 +289,7 @@ def test_who_forbids_a_roll(
     assert composed.forbidden is forbidden
 
 
-def test_whoever_left_without_a_word_leaves_no_sidecar() -> None:
+def test_a_resource_that_disappeared_leaves_no_sidecar() -> None:
     composed = compose([], CURRENT, PLACE, GATE, NOW)
 
     assert composed.template == {}
@@ -329,13 +339,15 @@ READY, DELETING = ("True", "Ready"), ("Unknown", "Deleting")
         ),
     ],
 )  # fmt: skip
-def test_when_a_sidecar_has_nothing_left_to_do(found: dict[str, Any], *, leaving: bool) -> None:
+def test_a_sidecar_that_is_no_longer_needed_is_detected(
+    found: dict[str, Any], *, leaving: bool
+) -> None:
     mode = found["spec"]["mode"]
 
     assert is_leaving(found, build_plugin(mode=mode)) is leaving
 
 
-def test_a_deleted_resource_that_cannot_be_read_leaves_once_it_says_so() -> None:
+def test_an_unreadable_deleted_resource_leaves_once_its_status_says_so() -> None:
     assert is_leaving(body(mode="Sidecar", deleted=True, Accepted=DELETING), None)
     assert not is_leaving(body(mode="Sidecar"), None)
 
@@ -355,13 +367,13 @@ def test_a_composition_does_not_depend_on_the_time_between_tries() -> None:
         pytest.param(candidate(accepted=False), False, id="refused"),
         pytest.param(candidate(plugin=None), False, id="unreadable"),
         pytest.param(candidate(plugin=build_plugin()), False, id="turned Standalone"),
-        pytest.param(candidate(record=reverted(3)), False, id="left to people"),
+        pytest.param(candidate(record=reverted(3)), False, id="given up"),
         pytest.param(
             candidate(plugin=replace(sidecar_spec(), deleting=True)), False, id="deleted, protected"
         ),
     ],
 )
-def test_what_is_only_kept_goes_once_cloudnativepg_cannot_start_with_it(
+def test_a_kept_sidecar_is_removed_once_cloudnativepg_cannot_start_with_it(
     given: Candidate, *, kept: bool
 ) -> None:
     healthy = compose([given], CURRENT, PLACE, GATE, NOW)
@@ -380,7 +392,7 @@ def test_what_is_only_kept_goes_once_cloudnativepg_cannot_start_with_it(
         pytest.param(candidate(), {"hello"}, True, id="a suspect that is wanted"),
     ],
 )
-def test_who_deletes_what_may_block_cloudnativepg_is_not_kept_waiting(
+def test_deleting_a_suspect_takes_effect_at_once(
     given: Candidate, suspects: set[str], *, kept: bool
 ) -> None:
     composed = compose([given], CURRENT, PLACE, GATE, NOW, Blockade({}, frozenset(suspects)))
@@ -389,10 +401,10 @@ def test_who_deletes_what_may_block_cloudnativepg_is_not_kept_waiting(
     assert composed.unblocking is not kept
 
 
-def test_a_change_of_what_may_block_cloudnativepg_unblocks() -> None:
+def test_changing_a_suspect_unblocks_cloudnativepg() -> None:
     blockade = Blockade({}, frozenset({"hello"}))
 
-    assert compose([candidate()], FORMER, PLACE, GATE, NOW, blockade).unblocking
+    assert compose([candidate()], PREVIOUS, PLACE, GATE, NOW, blockade).unblocking
     assert not compose([candidate()], CURRENT, PLACE, GATE, NOW, blockade).unblocking
     assert not compose(
         [candidate("other")], holding(WANTED), PLACE, GATE, NOW, Blockade()
@@ -400,12 +412,12 @@ def test_a_change_of_what_may_block_cloudnativepg_unblocks() -> None:
 
 
 def trial(name: str, times: int, seconds: float = 7 * 3600) -> Candidate:
-    """A candidate that was taken out and is due again."""
+    """A quarantined candidate that is due again."""
     plain = candidate(name)
     assert plain.plugin is not None
     revision = build_sidecar(plain.plugin, PLACE).revision
-    record = Held(revision, Reason.CNPG_BLOCKED, "not ready", ago(seconds), times)
-    return replace(plain, record=SidecarRecord(1, revision, held=record))
+    record = Quarantine(revision, Reason.CNPG_BLOCKED, "not ready", ago(seconds), times)
+    return replace(plain, record=SidecarRecord(1, revision, quarantine=record))
 
 
 @pytest.mark.parametrize(
@@ -426,35 +438,35 @@ def trial(name: str, times: int, seconds: float = 7 * 3600) -> Candidate:
         ),
     ],
 )
-def test_what_was_taken_out_is_tried_again_one_by_one(
+def test_quarantined_sidecars_are_tried_again_one_by_one(
     given: list[Candidate], where: CNPGFacts, tried: set[str]
 ) -> None:
     composed = compose(given, where, PLACE, GATE, NOW)
 
     assert {name for name, member in composed.members.items() if member.applied} == tried
-    assert all(member.held for name, member in composed.members.items() if name not in tried)
+    assert all(member.quarantined for name, member in composed.members.items() if name not in tried)
 
 
-def test_what_the_api_server_refuses_stays_as_it_is() -> None:
+def test_a_sidecar_that_the_api_server_refuses_stays_as_it_is() -> None:
     words = no(Reason.PODS_REFUSED, "says the policy")
     refused = candidate(refused={WANTED.revision: words})
     another = candidate(refused={OLD.revision: words})
 
     assert compose([refused], EMPTY, PLACE, GATE, NOW).members["hello"].applied is None
-    kept = compose([refused], FORMER, PLACE, GATE, NOW).members["hello"]
+    kept = compose([refused], PREVIOUS, PLACE, GATE, NOW).members["hello"]
     assert kept.applied is not None
     assert (kept.applied.revision, kept.refused) == (OLD.revision, words)
     assert compose([another], EMPTY, PLACE, GATE, NOW).members["hello"].refused is None
 
 
-def test_what_keeps_cloudnativepg_from_starting_goes_even_where_rolls_are_forbidden() -> None:
-    crashed = candidate(policy=NEVER, record=held(10))
+def test_a_blocking_sidecar_is_removed_even_where_rolls_are_forbidden() -> None:
+    crashed = candidate(policy=NEVER, record=quarantine(10))
 
     assert not compose([crashed], CURRENT, PLACE, GATE, NOW).forbidden
 
 
 @pytest.mark.parametrize("policy", list(RestartPolicy), ids=str)
-def test_a_gate_that_somebody_took_out_is_everybodys_to_have_mended(policy: RestartPolicy) -> None:
+def test_any_sidecar_may_have_a_removed_gate_restored(policy: RestartPolicy) -> None:
     template = deepcopy(dict(CURRENT.template))
     template["spec"]["initContainers"] = [
         container

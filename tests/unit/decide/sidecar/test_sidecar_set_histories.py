@@ -1,6 +1,6 @@
-"""Whatever happens, and in whatever order: the same set of sidecars is composed twice.
+"""Whatever happens, in any order: two passes compose the same set of sidecars.
 
-Neither bad input nor other people nor time change a sidecar that is to stay as it is.
+Neither invalid input nor other parties nor time change a sidecar that should stay unchanged.
 """
 
 from copy import deepcopy
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.plugin import Plugin, parse_plugin
-from cnpg_plugin_operator.api.records import Held, SidecarRecord
+from cnpg_plugin_operator.api.records import Quarantine, SidecarRecord
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     MOST_REVERTS,
@@ -59,14 +59,14 @@ class Resource:
 
 @dataclass
 class World:
-    """CloudNativePG's Deployment, the resources, and whoever meddles."""
+    """CloudNativePG's Deployment, the resources, and parties that interfere."""
 
     now: timedelta = timedelta(0)
     live: dict[str, Any] = field(default_factory=template)
     part: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, Resource] = field(default_factory=dict)
     out: set[tuple[str, int]] = field(default_factory=set)
-    """Generations of resources that were left to people."""
+    """Generations of resources for which the operator gave up."""
 
     def candidates(self) -> list[Candidate]:
         return [
@@ -94,14 +94,14 @@ class World:
         return first
 
     def look(self) -> None:
-        """Run a pass: note what was seen, and apply the set where it differs."""
+        """Run a pass: record the observations, and apply the set if it differs."""
         before = deepcopy(self.live)
         composed = self.compose()
         for name, member in composed.members.items():
             self._check(name, member, before)
             self.resources[name].record = member.record
         again = self.compose()
-        assert again.template == composed.template, "what is noted changes what is composed"
+        assert again.template == composed.template, "the records change the composed set"
         if again.drift is not None:
             apply_part(self.live, self.part, again.template)
             self.part = deepcopy(again.template)
@@ -138,7 +138,7 @@ class World:
             setattr(each, what, not getattr(each, what))
 
     def leave(self, name: str) -> None:
-        """Delete a resource: first its sidecar goes, then itself."""
+        """Delete a resource: first its sidecar, then the resource itself."""
         each = self.resources.get(name)
         if each is not None and each.leaving and name not in read_sidecars(self.live):
             del self.resources[name]
@@ -146,17 +146,17 @@ class World:
         elif each is not None:
             each.leaving = True
 
-    def hold(self, name: str) -> None:
+    def quarantine(self, name: str) -> None:
         """Let a sidecar keep CloudNativePG from starting."""
         standing = read_sidecars(self.live).get(name)
         if name in self.resources and standing:
             each = self.resources[name]
-            times = 1 + (each.record.held.times if each.record.held else 0)
-            held = Held(standing, Reason.CRASH_LOOP, "it ends", NOW + self.now, times)
-            each.record = replace(each.record, held=held, present=False)
+            times = 1 + (each.record.quarantine.times if each.record.quarantine else 0)
+            quarantine = Quarantine(standing, Reason.CRASH_LOOP, "it ends", NOW + self.now, times)
+            each.record = replace(each.record, quarantine=quarantine, present=False)
 
     def revert(self) -> None:
-        """Put the Deployment back, as whoever manages it may do."""
+        """Revert the Deployment, as its manager may do."""
         self.live = template()
 
     def pass_by(self, seconds: int) -> None:
@@ -169,7 +169,7 @@ STEPS = st.sampled_from(
         *[("look",)] * 12,
         *[("revert",)] * 3,
         *(("pass_by", seconds) for seconds in (1, 299, 301, 7 * 3600)),
-        *((act, name) for act in ("make", "make", "edit", "hold", "leave") for name in NAMES),
+        *((act, name) for act in ("make", "make", "edit", "quarantine", "leave") for name in NAMES),
         *(("toggle", name, flag) for name in NAMES for flag in FLAGS),
     ]
 )
@@ -187,7 +187,7 @@ def play(world: World, steps: list[tuple[Any, ...]]) -> World:
 
 @settings(max_examples=50, deadline=None)
 @given(HISTORIES)
-def test_no_history_makes_the_set_flap_or_changes_what_is_to_stay(
+def test_no_history_makes_the_set_flap_or_changes_an_unchanged_sidecar(
     steps: list[tuple[Any, ...]],
 ) -> None:
     world = play(World(), steps)
@@ -199,7 +199,7 @@ def test_no_history_makes_the_set_flap_or_changes_what_is_to_stay(
 
 @settings(max_examples=25, deadline=None)
 @given(HISTORIES)
-def test_after_any_history_nothing_is_left_once_all_are_gone(
+def test_after_any_history_the_last_deletion_leaves_nothing(
     steps: list[tuple[Any, ...]],
 ) -> None:
     world = play(World(), steps)
@@ -212,7 +212,7 @@ def test_after_any_history_nothing_is_left_once_all_are_gone(
 
 @settings(max_examples=25, deadline=None)
 @given(HISTORIES)
-def test_after_any_history_another_spec_gets_in(steps: list[tuple[Any, ...]]) -> None:
+def test_after_any_history_a_new_spec_is_placed(steps: list[tuple[Any, ...]]) -> None:
     world = play(World(), steps)
     world.resources["a"] = Resource(generation=1000, record=world.record_of("a"))
     world.look()
@@ -222,7 +222,7 @@ def test_after_any_history_another_spec_gets_in(steps: list[tuple[Any, ...]]) ->
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from([1, 60, 3600]), min_size=6, max_size=30))
-def test_whoever_takes_a_sidecar_out_every_time_sees_it_three_times(pauses: list[int]) -> None:
+def test_a_party_that_always_removes_a_sidecar_sees_it_three_times(pauses: list[int]) -> None:
     world, seen = World(), 0
     world.make("a")
     for pause in pauses:

@@ -22,11 +22,11 @@ ROWS = [
     ),
     pytest.param(
         workload(available=1, replicas=2), Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "",
-        id="a pod of the former revision is left",
+        id="a pod of the previous revision is left",
     ),
     pytest.param(
         workload(refused="violates PodSecurity"), Status.FALSE, Reason.PODS_REFUSED,
-        "violates PodSecurity", id="the API server lets no pod be made",
+        "violates PodSecurity", id="the API server refuses to create pods",
     ),
     pytest.param(
         workload(pod(container(running_since=None, waiting_reason="ErrImagePull",
@@ -57,11 +57,11 @@ ROWS = [
         workload(pod(container(running_since=None, waiting_reason="CreateContainerConfigError",
                                waiting_message="image will run as root"))),
         Status.FALSE, Reason.CRASH_LOOP, "Set spec.securityContext.runAsUser",
-        id="the container cannot be made",
+        id="the container cannot be created",
     ),
     pytest.param(
         workload(pod(unschedulable="0/1 nodes are available")), Status.FALSE,
-        Reason.UNSCHEDULABLE, "0/1 nodes", id="no node takes the pod",
+        Reason.UNSCHEDULABLE, "0/1 nodes", id="the pod cannot be scheduled",
     ),
     pytest.param(
         workload(pod(container(running_since=ago(9)))), Status.FALSE, Reason.NOT_LISTENING,
@@ -83,7 +83,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("facts", "status", "reason", "words"), ROWS)
-def test_a_workload_is_judged_by_its_own_words(
+def test_a_workload_is_evaluated_by_its_status(
     facts: WorkloadFacts, status: Status, reason: Reason, words: str
 ) -> None:
     verdict = decide_workload(WorkloadInput("cnpg-system", "hello", 9090, facts, NOW))
@@ -92,12 +92,12 @@ def test_a_workload_is_judged_by_its_own_words(
     assert words in verdict.message
 
 
-def test_trying_and_backing_off_tell_the_same_story() -> None:
+def test_pulling_and_backing_off_have_the_same_message() -> None:
     waiting = {
         "ErrImagePull": "rpc error: not found",
         "ImagePullBackOff": 'Back-off pulling image "x": ErrImagePull: rpc error: not found',
     }
-    told = {
+    reported = {
         decide_workload(
             WorkloadInput(
                 namespace="cnpg-system",
@@ -112,4 +112,4 @@ def test_trying_and_backing_off_tell_the_same_story() -> None:
         for r, m in waiting.items()
     }
 
-    assert len(told) == 1
+    assert len(reported) == 1

@@ -1,4 +1,4 @@
-"""Passes with the user's own Secrets: they are judged and trusted, and never written."""
+"""Passes with the user's own Secrets: they are evaluated and trusted, and never written."""
 
 import base64
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tests.unit.reconcile.stage import Stage
 from tests.unit.reconcile.world import NAMESPACE
 
 SECRETS = {"server": "my-server", "client": "my-client"}
-BROUGHT = {"provider": "Secrets", "secrets": SECRETS}
+USER_SECRETS = {"provider": "Secrets", "secrets": SECRETS}
 NAME = ("hello",)
 DAY = timedelta(days=1)
 
@@ -37,7 +37,7 @@ def stage() -> Stage:
 def bring(
     stage: Stage, name: str, data: dict[str, bytes] | Pair, labels: dict[str, str] | None = None
 ) -> None:
-    """Put a Secret into the cluster, or new content into it, as the user does."""
+    """Create or change a Secret, as the user does."""
     content = data.secret if isinstance(data, Pair) else data
     encoded = {key: base64.b64encode(value).decode() for key, value in content.items()}
     metadata = {"name": name, "namespace": NAMESPACE, "labels": labels or {}}
@@ -72,7 +72,7 @@ async def test_a_plugin_becomes_ready_with_pairs(
 ) -> None:
     bring(stage, "my-server", server)
     bring(stage, "my-client", client)
-    stage.create(tls={**BROUGHT, **tls})
+    stage.create(tls={**USER_SECRETS, **tls})
     await stage.settle(passes=6)
     written = len(stage.client.writes)
     await stage.settle(passes=2)
@@ -87,7 +87,7 @@ async def test_a_plugin_becomes_ready_with_pairs(
 async def test_the_users_secrets_outlive_the_plugin(stage: Stage) -> None:
     bring(stage, "my-server", SERVER_PAIR)
     bring(stage, "my-client", CLIENT_PAIR)
-    stage.create(tls=BROUGHT)
+    stage.create(tls=USER_SECRETS)
     await stage.settle(passes=6)
     stage.delete()
     await stage.settle(passes=2)
@@ -99,7 +99,7 @@ async def test_the_users_secrets_outlive_the_plugin(stage: Stage) -> None:
 
 @dataclass(frozen=True)
 class Bad:
-    """One of the two Secrets, as it must not be."""
+    """One of the two Secrets, with a fault."""
 
     reason: str
     secret: str
@@ -136,12 +136,12 @@ BAD = [
 
 @pytest.mark.parametrize("bad", [row[1] for row in BAD], ids=[row[0] for row in BAD])
 async def test_a_secret_is_refused_that_has(stage: Stage, bad: Bad) -> None:
-    # What is wrong with its use is seen before what is wrong with its key.
+    # A wrong use is reported before a wrong key.
     good = {"my-server": SELF_SERVER, "my-client": SELF_CLIENT}
     for name, content in {**good, bad.secret: bad.data}.items():
         if content is not None:
             bring(stage, name, content)
-    stage.create(tls=BROUGHT)
+    stage.create(tls=USER_SECRETS)
     await stage.settle(passes=2)
     refused, said = stage.condition("CertificatesReady"), stage.message("CertificatesReady")
     published = ("Service", NAMESPACE, "hello") in stage.client.objects
@@ -178,7 +178,7 @@ async def test_a_key_of_others_is_not_used(
 ) -> None:
     for name, content in (("my-server", SELF_SERVER), ("my-client", SELF_CLIENT)):
         bring(stage, name, content, labels if name == secret else None)
-    stage.create(tls=BROUGHT)
+    stage.create(tls=USER_SECRETS)
     await stage.settle(passes=2)
 
     assert stage.condition("Accepted") == ("False", "InvalidSpec")
@@ -194,7 +194,7 @@ async def test_a_key_of_cloudnativepg_is_not_used(stage: Stage, name: str, role:
     bring(stage, "my-server", SELF_SERVER)
     bring(stage, "my-client", SELF_CLIENT)
     bring(stage, name, SELF_SERVER)
-    stage.create(tls={**BROUGHT, "secrets": {**SECRETS, role: name}})
+    stage.create(tls={**USER_SECRETS, "secrets": {**SECRETS, role: name}})
     await stage.settle(passes=2)
 
     assert stage.condition("Accepted") == ("False", "InvalidSpec")
@@ -203,16 +203,16 @@ async def test_a_key_of_cloudnativepg_is_not_used(stage: Stage, name: str, role:
     assert not any(write.endswith(name) for write in stage.client.writes)
 
 
-async def test_a_foreign_secret_of_trusted_certificates_is_left_alone(stage: Stage) -> None:
+async def test_a_foreign_trust_secret_is_left_alone(stage: Stage) -> None:
     bring(stage, "my-server", SELF_SERVER)
     bring(stage, "my-client", SELF_CLIENT)
-    bring(stage, "hello-trust", {"tls.crt": b"somebody's"})
-    stage.create(tls=BROUGHT)
+    bring(stage, "hello-trust", {"tls.crt": b"foreign"})
+    stage.create(tls=USER_SECRETS)
     await stage.settle(passes=3)
 
     assert stage.condition("CertificatesReady") == ("False", "ForeignSecret")
     assert "hello-trust" in stage.message("CertificatesReady")
-    assert stage.client.read("hello-trust") == {"tls.crt": b"somebody's"}
+    assert stage.client.read("hello-trust") == {"tls.crt": b"foreign"}
 
 
 @pytest.mark.parametrize("refreshes", [True, False], ids=["at once", "after a minute"])
@@ -222,16 +222,16 @@ async def test_a_self_signed_server_is_replaced_without_a_failed_call(
     stage.kubelet.refreshes = refreshes
     bring(stage, "my-server", SELF_SERVER)
     bring(stage, "my-client", SELF_CLIENT)
-    stage.create(tls=BROUGHT)
+    stage.create(tls=USER_SECRETS)
     await stage.settle(passes=6)
-    anew = self_signed("hello", dns=NAME)
-    bring(stage, "my-server", anew)
+    renewed = self_signed("hello", dns=NAME)
+    bring(stage, "my-server", renewed)
     stage.client.watch = stage.kubelet.complain
     await stage.pass_by(OVERLAP.total_seconds() - 2)
     between = stage.client.read("hello-trust")["tls.crt"]
     await stage.pass_by(2 * OVERLAP.total_seconds())
 
-    assert between == anew.leaf + SELF_SERVER.leaf
-    assert stage.client.read("hello-trust")["tls.crt"] == anew.leaf
+    assert between == renewed.leaf + SELF_SERVER.leaf
+    assert stage.client.read("hello-trust")["tls.crt"] == renewed.leaf
     assert stage.condition() == ("True", "Ready")
     assert stage.kubelet.started == ["hello"]
