@@ -79,12 +79,13 @@ def test_the_cluster_is_reconciled_during_all_mode_changes(plugins: Plugins, slo
     plugins.apply(plugin(NAME), postgres(CLUSTER, plugin_name(NAME), imageName="localhost/none:17"))
     plugins.until_ready(NAME, within=MOVED_WITHIN)
     plugins.until_reported(NAME, CLUSTER, IMAGE_VERSION, within=60)
-    clusters = Recorder(plugins.api, collection("Cluster", "default"))
     reported = []
-    with clusters, busy_machine():
+    with busy_machine():
         for number in range(MOVES):
             mode = "Standalone" if number % 2 else "Sidecar"
-            with Heartbeat(plugins.api, CLUSTER) as heart:
+            # One watch for each move: the API server ends a watch after half an hour or more.
+            clusters = Recorder(plugins.api, collection("Cluster", "default"))
+            with clusters, Heartbeat(plugins.api, CLUSTER) as heart:
                 wait.until("the Cluster is reconciled", heart.beating, within=60)
                 began = time.monotonic()
                 plugins.patch(NAME, mode=mode)
@@ -99,12 +100,9 @@ def test_the_cluster_is_reconciled_during_all_mode_changes(plugins: Plugins, slo
                 plugins.until_ready(NAME, within=MOVED_WITHIN)
                 wait.until("the Cluster is reconciled", heart.beating, within=60)
                 pause, took = heart.longest_pause(), time.monotonic() - began
+                statuses = [c.object.get("status") or {} for c in clusters.of(CLUSTER)]
             reported.append(f"{mode} after {took:.0f} s, not reconciled for {pause:.1f} s")
             print(reported[-1], flush=True)
             assert pause < NOT_RECONCILED * wait.PATIENCE, reported
-        lost = [
-            c.object["status"]
-            for c in clusters.of(CLUSTER)
-            if plugin_name(NAME) not in str((c.object.get("status") or {}).get("pluginStatus"))
-        ]
-    assert lost == [], "the Cluster reports the plugin all the time"
+            lost = [s for s in statuses if plugin_name(NAME) not in str(s.get("pluginStatus"))]
+            assert lost == [], "the Cluster reports the plugin all the time"
