@@ -3,6 +3,8 @@
 A step of a stage only plans; what it plans is made here, before the next step.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +14,8 @@ from cnpg_plugin_operator.api.conditions import Type, Verdict
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.reconcile.environment import FALLBACK_RETRY, RETRY, Environment
 from cnpg_plugin_operator.reconcile.writes import Target, Write
+
+logger = logging.getLogger(__name__)
 
 TOLD_APART: Final = frozenset({kinds.PLUGIN.kind, kinds.EVENT.kind})
 """Kinds whose writes say themselves what happened; the log does not list them."""
@@ -91,24 +95,46 @@ class Failure:
     error: Exception
 
 
-async def walk(stages: Stages, progress: Progress, verdicts: dict[Type, Verdict]) -> Failure | None:
+async def walk(
+    stages: Stages,
+    progress: Progress,
+    verdicts: dict[Type, Verdict],
+    reference: Mapping[str, str],
+) -> Failure | None:
     """Carry out the plans of each stage until a verdict is not True; collect the verdicts.
 
     Returns the error that ended a stage, whatever it is, so that the results of the stages before
     it are not lost.
     """
+    clock = asyncio.get_running_loop().time
     for kind, steps in stages.items():
+        began = clock()
         try:
             for step in steps:
                 plan = await step()
                 await progress.carry_out(plan)
                 if plan.verdict is not None:
                     verdicts[kind] = plan.verdict
+                    _log_stage(kind, plan.verdict, clock() - began, reference)
                     if not plan.verdict.is_true:
                         return None
         except Exception as error:  # noqa: BLE001 - it becomes the stage's verdict
             return Failure(kind, error)
     return None
+
+
+def _log_stage(
+    condition: Type, verdict: Verdict, seconds: float, reference: Mapping[str, str]
+) -> None:
+    """Log how long a stage took, and what it waits for: together, a plugin's timeline."""
+    logger.debug(
+        "%s is %s, %s: %s",
+        condition,
+        verdict.status,
+        verdict.reason,
+        verdict.message,
+        extra={**reference, "stage": condition, "seconds": round(seconds, 3)},
+    )
 
 
 def next_look(

@@ -49,7 +49,7 @@ from cnpg_plugin_operator.reconcile.registration.registration import (
 )
 from cnpg_plugin_operator.reconcile.shared import Chains, CNPGView, Wants
 from cnpg_plugin_operator.reconcile.stages import Failure, Plan, Stages, next_look, walk
-from cnpg_plugin_operator.reconcile.status import build_certificates, build_report
+from cnpg_plugin_operator.reconcile.status import build_certificates, build_report, log_reference
 from cnpg_plugin_operator.reconcile.workload import (
     is_silent,
     plan_availability,
@@ -111,7 +111,7 @@ class Pass:
             Type.HANDSHAKE_SUCCEEDED: (self._shake,),
             Type.REGISTERED: (self._announce, self._register, self._prune),
         }
-        self.failure = await walk(stages, self.context, self.verdicts)
+        self.failure = await walk(stages, self.context, self.verdicts, log_reference(plugin))
         report = build_report(
             self.verdicts,
             self.view.cnpg,

@@ -1,9 +1,10 @@
 import asyncio
+import logging
 
 import pytest
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.conditions import Reason, Type
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from tests.support.unit.builders import resource
@@ -344,3 +345,21 @@ async def test_passes_of_several_plugins_create_the_shared_chain_once(stage: Sta
     await asyncio.gather(*(stage.visit(name) for name in ("one", "two", "three")))
 
     assert stage.client.writes.count("Issuer cnpg-plugins-root") == 1
+
+
+async def test_the_debug_log_is_a_timeline_of_the_stages(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "cnpg_plugin_operator.reconcile.stages")
+    stage.create()
+    await stage.settle()
+
+    lines = [{**vars(record), "text": record.getMessage()} for record in caplog.records]
+    for kind, reason in (
+        (Type.CERTIFICATES_READY, "Issuing"),
+        (Type.AVAILABLE, "RolloutInProgress"),
+        (Type.REGISTERED, "Registered"),
+    ):
+        assert any(line["stage"] == kind and reason in line["text"] for line in lines)
+    assert {line["plugin"] for line in lines} == {"hello"}
+    assert all(line["seconds"] >= 0 for line in lines)

@@ -280,7 +280,7 @@ async def test_a_step_sees_what_the_step_before_it_wrote() -> None:
         return Plan(TRUE)
 
     verdicts: dict[Type, Verdict] = {}
-    assert await walk({Type.AVAILABLE: (write, look)}, done, verdicts) is None
+    assert await walk({Type.AVAILABLE: (write, look)}, done, verdicts, {}) is None
     assert seen == [{SERVICE.target: {"written": 1}, DEPLOYMENT.target: {"written": 2}}]
     assert verdicts == {Type.AVAILABLE: TRUE}
     assert done.wrote == ["Service hello", "Deployment hello"]
@@ -298,7 +298,7 @@ async def test_a_verdict_that_is_not_true_ends_the_pass_after_its_writes() -> No
     done = progress(applier)
     verdicts: dict[Type, Verdict] = {}
     stages = {Type.AVAILABLE: (stop, never), Type.REGISTERED: (never,)}
-    assert await walk(stages, done, verdicts) is None
+    assert await walk(stages, done, verdicts, {}) is None
     assert verdicts == {Type.AVAILABLE: FALSE}
     assert (applier.writes, done.looks) == ([SERVICE], [NOW])
 
@@ -309,7 +309,7 @@ async def test_a_write_that_fails_takes_the_verdict_with_it_and_keeps_what_was_w
 
     done = progress(Recording(fails_at=1))
     verdicts: dict[Type, Verdict] = {}
-    failure = await walk({Type.AVAILABLE: (both,)}, done, verdicts)
+    failure = await walk({Type.AVAILABLE: (both,)}, done, verdicts, {})
 
     assert failure is not None
     assert (failure.condition, type(failure.error)) == (Type.AVAILABLE, UnavailableError)

@@ -37,7 +37,7 @@ from cnpg_plugin_operator.reconcile.shared import CNPGView, Wants
 from cnpg_plugin_operator.reconcile.sidecar.candidates import judge_by
 from cnpg_plugin_operator.reconcile.sidecar.mode_change import read_move, withdraw_service
 from cnpg_plugin_operator.reconcile.stages import Failure, Plan, Progress, Stages, next_look, walk
-from cnpg_plugin_operator.reconcile.status import build_report
+from cnpg_plugin_operator.reconcile.status import build_report, log_reference
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class SidecarPass:
             Type.HANDSHAKE_SUCCEEDED: (self._shake,),
             Type.REGISTERED: (self._register, self._prune),
         }
-        self.failure = await walk(stages, self._progress, self.verdicts)
+        self.failure = await walk(stages, self._progress, self.verdicts, log_reference(self.plugin))
         report = build_report(
             self.verdicts, self.view.cnpg, self._seen.clusters, self._identity, self._registered
         )
