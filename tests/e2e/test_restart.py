@@ -12,13 +12,15 @@ from tests.support.e2e.installation import VALUES, image_key, install_chart
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, collection, is_ready
 from tests.support.e2e.rolls import CNPG, observe
-from tests.support.resources import plugin
+from tests.support.resources import behaviour, plugin
 
 pytestmark = [pytest.mark.cnpg("rolled"), pytest.mark.usefixtures("patient")]
 
 RESTARTED_AT = "cnpgplugin.dev/restarted-at"
 TWENTY = 20
 MINUTES = 60.0
+VERSIONS = 5
+"""How many versions a plugin reports before the rolls are counted."""
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,26 @@ def test_a_failing_plugin_never_rolls_cloudnativepg(operator: Operator, plugins:
     plugins.apply(plugin(name, restartPolicy="Always", env=wrong))
     plugins.until_condition(name, "HandshakeSucceeded", "IdentityMismatch", within=30)
     plugins.never("CloudNativePG was changed", lambda: observe(operator.api) != before, of=name)
+
+
+def test_a_plugin_that_keeps_changing_its_version_rolls_nothing(
+    operator: Operator, plugins: Plugins
+) -> None:
+    name = "restless"
+    env = behaviour(name, SAMPLE_MISBEHAVE="restless")
+    handshake = {"interval": "10s"}
+    plugins.apply(plugin(name, restartPolicy="Always", env=env, handshake=handshake))
+    plugins.until_ready(name, within=2 * MINUTES)
+    first = observe(operator.api)
+
+    seen = set()
+    for _ in range(VERSIONS):
+        seen.add(plugins.plugin(name)["status"]["plugin"]["version"])
+        wait.until(
+            "another version is reported",
+            lambda: plugins.plugin(name)["status"]["plugin"]["version"] not in seen,
+            within=30,
+            explain=lambda: plugins.explain(name),
+        )
+    plugins.until_ready(name)
+    assert observe(operator.api) == first

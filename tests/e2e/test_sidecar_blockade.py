@@ -94,8 +94,8 @@ def volume(**source: Any) -> dict[str, Any]:
 
 BLOCKED = ("CNPGBlocked",)
 WAYS = (
-    Way("way-port-8080", BLOCKED, "does not", acting(SAMPLE_LISTEN=":8080")),
-    Way("way-port-9443", BLOCKED, "does not", acting(SAMPLE_LISTEN=":9443")),
+    Way("way-port-8080", BLOCKED, "beside it", acting(SAMPLE_LISTEN=":8080")),
+    Way("way-port-9443", BLOCKED, "beside it", acting(SAMPLE_LISTEN=":9443")),
     Way("way-image", ("ImagePullError",), "localhost/no-such-plugin:1",
         spec={"image": "localhost/no-such-plugin:1"}),
     Way("way-crash", ("CrashLoop",), "crashing, as asked by", acting(SAMPLE_MISBEHAVE="crash")),
