@@ -40,7 +40,7 @@ class Command(Protocol):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status: 0 done, 1 the plugin or a setting is at fault.
 
-    `diagnose` returns 2 where it could not tell.
+    `diagnose` returns 2 where it could not read the cluster.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] != [NEVER_FAILS]:

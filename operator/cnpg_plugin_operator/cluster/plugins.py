@@ -1,4 +1,4 @@
-"""What the resources of a namespace tell about each other, and about the last restart."""
+"""What the resources of a namespace say about each other, and about the last restart."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

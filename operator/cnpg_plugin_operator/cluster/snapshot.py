@@ -1,6 +1,6 @@
 """Gathers the facts of one pass: everything is read here, at once, into one frozen snapshot.
 
-The requests of a snapshot run concurrently. What the plugins of a namespace tell about each other,
+The requests of a snapshot run concurrently. What the plugins of a namespace say about each other,
 and the Clusters, comes from the fact store that watches keep up (`facts`); everything else is read.
 Nothing of it is kept by a pass for the next one, so every pass could be the first after a crash.
 """

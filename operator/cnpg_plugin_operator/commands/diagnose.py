@@ -149,7 +149,7 @@ def _plugin_json(plugin: PluginDiagnosis) -> dict[str, Any]:
         "namespace": plugin.namespace,
         "name": plugin.name,
         "asWanted": plugin.is_as_wanted,
-        "sees": [{"what": what, "state": state} for what, state in plugin.sights],
+        "sees": [{"what": what, "state": state} for what, state in plugin.observations],
         "conditions": [
             {
                 "type": each.type,
@@ -184,7 +184,7 @@ def _namespace_lines(found: NamespaceDiagnosis) -> Iterator[str]:
     for plugin in found.plugins:
         yield ""
         yield f"CNPGPlugin {plugin.namespace}/{plugin.name}"
-        for what, state in plugin.sights:
+        for what, state in plugin.observations:
             yield f"  {what:<14} {state}"
         for condition in plugin.conditions:
             yield from _condition_lines(condition)

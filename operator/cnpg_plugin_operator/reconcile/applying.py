@@ -58,8 +58,8 @@ class ClusterApplier:
                 await self.writer.remove_finalizer(resource)
             case writes.Record(resource, part):
                 await self.writer.report_shared(resource, part)
-            case writes.Tell():
-                await self._tell(write)
+            case writes.RecordEvent():
+                await self._record_event(write)
             case (
                 writes.WriteSecret()
                 | writes.IssuePair()
@@ -109,7 +109,7 @@ class ClusterApplier:
             case writes.ApplySidecars(cnpg, template, rolled_at):
                 await self.sidecars.apply(cnpg.namespace, cnpg, template, rolled_at)
 
-    async def _tell(self, event: writes.Tell) -> None:
+    async def _record_event(self, event: writes.RecordEvent) -> None:
         resource = event.resource
         try:
             await self.writer.event(

@@ -1,7 +1,7 @@
 """The passes of a namespace and of its plugins, run dry: what they see, decide and would write.
 
 They are the operator's own passes; only the applier and the handshakes are others (`dry_run`).
-Nothing here may write, and nothing of a Secret but its name and its certificate's end is told.
+Nothing here may write, and nothing of a Secret but its name and its certificate's end is shown.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,9 +25,9 @@ from cnpg_plugin_operator.reconcile.shared import CNPGView, Shared
 from cnpg_plugin_operator.reconcile.standalone import Pass
 
 MOST_ROUNDS: Final = 4
-"""Rounds of passes at most: plugins and their namespace tell each other what they decided."""
+"""Rounds of passes at most: plugins and their namespace declare to each other what they decided."""
 
-Visibility = tuple[str, str]
+Observation = tuple[str, str]
 """What was looked at, and what was seen."""
 
 
@@ -54,7 +54,7 @@ class PluginDiagnosis:
 
     namespace: str
     name: str
-    sights: tuple[Visibility, ...] = ()
+    observations: tuple[Observation, ...] = ()
     conditions: tuple[Condition, ...] = ()
     writes: tuple[Described, ...] = ()
     then: str = ""
@@ -76,7 +76,7 @@ class NamespaceDiagnosis:
     """What the operator makes of what the plugins of a namespace share."""
 
     namespace: str
-    cnpg: tuple[Visibility, ...] = ()
+    cnpg: tuple[Observation, ...] = ()
     """Each CloudNativePG, and what is decided about it."""
     writes: tuple[Described, ...] = ()
     error: str = ""
@@ -134,8 +134,8 @@ class Diagnosing:
         self._shared.publish(namespace, judged.views, judged.chains)
         needing = [name for name, wants in self._shared.wants(namespace).items() if wants.restart]
         problem = next((f"{error}" for error in judged.errors), "")
-        sights = tuple(_describe_views(judged, needing))
-        return NamespaceDiagnosis(namespace, sights, self._recorder.take(), problem)
+        observations = tuple(_describe_views(judged, needing))
+        return NamespaceDiagnosis(namespace, observations, self._recorder.take(), problem)
 
     async def _judge_plugin(self, namespace: str, name: str) -> PluginDiagnosis:
         body = await self._env.reader.resource(namespace, name) or {}
@@ -191,8 +191,8 @@ def _compare(
     )
 
 
-def _describe_views(judged: Judged, needing: list[str]) -> list[Visibility]:
-    found: dict[str, Visibility] = {}
+def _describe_views(judged: Judged, needing: list[str]) -> list[Observation]:
+    found: dict[str, Observation] = {}
     for view in judged.views.values():
         for cnpg in view.cnpg:
             decided = _describe_decision(view, needing)
@@ -213,50 +213,50 @@ def _describe_cnpg(cnpg: CNPGFacts) -> str:
 
 def _describe_decision(view: CNPGView, needing: list[str]) -> str:
     """Say whether CloudNativePG would be restarted, for whom and why."""
-    told = []
+    found = []
     if view.restart is not None:
         who = f" for {', '.join(sorted(needing))}" if needing else ""
-        told.append(f"restart: {view.restart.action}{who} ({view.restart.reason})")
+        found.append(f"restart: {view.restart.action}{who} ({view.restart.reason})")
     if view.rollout is not None and view.sidecars is not None and view.sidecars.members:
         action = "no change" if view.rollout.action is Roll.NOTHING else view.rollout.action
         why = f" ({view.rollout.reason})" if view.rollout.reason else ""
-        told.append(f"sidecars {', '.join(sorted(view.sidecars.members))}: {action}{why}")
-    return "; ".join(told) or "no restart is needed"
+        found.append(f"sidecars {', '.join(sorted(view.sidecars.members))}: {action}{why}")
+    return "; ".join(found) or "no restart is needed"
 
 
-def _describe_run(outcome: Outcome) -> list[Visibility]:
+def _describe_run(outcome: Outcome) -> list[Observation]:
     run = outcome.run
     if run is None:
         return []
-    sights = [("CloudNativePG", _describe_cnpg(cnpg)) for cnpg in run.view.cnpg]
+    observations = [("CloudNativePG", _describe_cnpg(cnpg)) for cnpg in run.view.cnpg]
     if isinstance(run, Pass):
-        return sights + _describe_standalone(run)
+        return observations + _describe_standalone(run)
     revisions = [cnpg.sidecars.get(run.plugin.name) for cnpg in run.view.cnpg]
-    told = [f"revision {each}" if each else "not in the Deployment" for each in revisions]
-    return sights + [("Sidecar", each) for each in told]
+    found = [f"revision {each}" if each else "not in the Deployment" for each in revisions]
+    return observations + [("Sidecar", each) for each in found]
 
 
-def _describe_standalone(run: Pass) -> list[Visibility]:
+def _describe_standalone(run: Pass) -> list[Observation]:
     seen, plugin = run.context.seen, run.plugin
     service = seen.live.get(("Service", plugin.service_name))
-    told = "missing"
+    found = "missing"
     if service is not None:
         announced = observe.read_service(service, run.now).announcement
-        told = "not announced"
+        found = "not announced"
         if announced is not None:
-            told = f"announced at {display_time(announced.announced_at)}"
-    sights = [("Service", f"{plugin.service_name}: {told}")]
+            found = f"announced at {display_time(announced.announced_at)}"
+    observations = [("Service", f"{plugin.service_name}: {found}")]
     facts = observe.read_workload(seen.live.get(("Deployment", plugin.name)), list(seen.pods))
     ready = f"{facts.available} of {facts.wanted} pods available" if facts.exists else "missing"
-    sights.append(("Deployment", f"{plugin.name}: {ready}"))
+    observations.append(("Deployment", f"{plugin.name}: {ready}"))
     for pod in facts.pods:
         state = "deleted" if pod.deleting else "ready" if pod.ready else "not ready"
-        sights.append(("Pod", f"{pod.name}: {state}"))
+        observations.append(("Pod", f"{pod.name}: {state}"))
     for name in (plugin.server_secret, plugin.client_secret):
         secret = seen.secrets.get(name)
         leaf = read_pair(name, secret.data if secret is not None else None).leaf
         ends = f"certificate until {display_time(leaf.not_after)}" if leaf else "no certificate"
-        sights.append(("Secret", f"{name}: {ends}"))
+        observations.append(("Secret", f"{name}: {ends}"))
     used = ", ".join(f"{each.namespace}/{each.name}" for each in seen.clusters)
-    sights.append(("Clusters", f"used by {used}" if used else "used by none"))
-    return sights
+    observations.append(("Clusters", f"used by {used}" if used else "used by none"))
+    return observations

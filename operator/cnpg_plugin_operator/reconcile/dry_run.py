@@ -88,7 +88,7 @@ class Recorder:
                 after = _merge(dict(known.body), {"metadata": dict(marks)})
             case writes.Delete():
                 verb = "delete"
-            case writes.Tell():
+            case writes.RecordEvent():
                 verb = "create"
             case _:
                 pass
@@ -148,7 +148,7 @@ def _show(value: object) -> str:
 
 @dataclass(slots=True)
 class CautiousHandshaker:
-    """Shakes hands where that can tell what the operator would find, else relies on the status."""
+    """Performs a handshake if that shows what the operator would find; else uses the status."""
 
     recorder: Recorder
     real: Handshaker | None

@@ -88,13 +88,13 @@ class PluginReconciler:
         try:
             outcome = await self.judge(namespace, name)
             try:
-                await self._tell(outcome)
+                await self._report(outcome)
             except Exception as error:
                 if outcome.resource is None or outcome.failure is not None:
                     raise
                 failure = Failure(condition_of(error), error)
                 outcome = await self._fail(outcome.resource, Report({}), failure)
-                await self._tell(outcome)
+                await self._report(outcome)
         except Exception as error:  # noqa: BLE001 - the loop repeats the pass
             reference = {"namespace": namespace, "plugin": name}
             log_failure(Failure(condition_of(error), error), reference)
@@ -112,7 +112,7 @@ class PluginReconciler:
         except Exception as error:  # noqa: BLE001 - it becomes a verdict
             return await self._fail(resource, Report({}), Failure(condition_of(error), error))
 
-    async def _tell(self, outcome: Outcome) -> None:
+    async def _report(self, outcome: Outcome) -> None:
         """Write what a pass has to report."""
         body, resource, report = outcome.body, outcome.resource, outcome.report
         if body is not None and resource is not None and report is not None and not outcome.passing:
@@ -215,7 +215,7 @@ class PluginReconciler:
     def _is_passing(
         self, plugin: Plugin, status: Mapping[str, Any], ready: Verdict, after: float, now: datetime
     ) -> bool:
-        """Whether a report may be left to the next pass, before anybody misses it."""
+        """Whether a report may be left to the next pass, which follows soon."""
         known = status.get("observedGeneration") == plugin.generation
         if ready.status is not Status.UNKNOWN or not known:
             return False
@@ -223,7 +223,7 @@ class PluginReconciler:
         return quiet > 0 or (after <= IN_PASSING and ready.reason not in WORTH_REPORTING)
 
     def _declare(self, plugin: Plugin, run: Pass | SidecarPass) -> None:
-        """Tell the namespace's pass what the plugin wants, and whether it waits for that."""
+        """Declare to the namespace's pass what the plugin wants, and whether it waits for that."""
         self._shared.declare(plugin.namespace, plugin.name, run.wants)
         if run.waits:
             self._shared.wait(plugin.namespace, plugin.name)

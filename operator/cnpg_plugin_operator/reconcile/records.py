@@ -17,7 +17,7 @@ from cnpg_plugin_operator.api.records import (
     shared_part,
 )
 from cnpg_plugin_operator.api.status import read_status
-from cnpg_plugin_operator.reconcile.writes import Record, Tell
+from cnpg_plugin_operator.reconcile.writes import Record, RecordEvent
 
 
 @dataclass(slots=True)
@@ -54,10 +54,10 @@ class Records:
             part["sidecar"] = build_sidecar_record(sidecar)
         return self._plan(name, part)
 
-    def record_event(self, names: Iterable[str], reason: str, message: str) -> list[Tell]:
+    def record_event(self, names: Iterable[str], reason: str, message: str) -> list[RecordEvent]:
         """Plan Events on those of these resources that exist."""
         found = (self.resources.get(name) for name in names)
-        return [Tell(each, reason, message) for each in found if each is not None]
+        return [RecordEvent(each, reason, message) for each in found if each is not None]
 
     def _plan(self, name: str, part: dict[str, Any]) -> list[Record]:
         if part == self.parts[name]:

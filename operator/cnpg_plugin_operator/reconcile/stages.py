@@ -17,7 +17,7 @@ from cnpg_plugin_operator.reconcile.writes import Target, Write
 
 logger = logging.getLogger(__name__)
 
-TOLD_APART: Final = frozenset({kinds.PLUGIN.kind, kinds.EVENT.kind})
+LOGGED_ELSEWHERE: Final = frozenset({kinds.PLUGIN.kind, kinds.EVENT.kind})
 """Kinds whose writes say themselves what happened; the log does not list them."""
 
 
@@ -58,7 +58,7 @@ class Progress:
         """Make these writes in their order."""
         for write in writes:
             applied = await self.env.applier.apply(write, self.live.get(write.target))
-            if applied.written and write.target[0] not in TOLD_APART:
+            if applied.written and write.target[0] not in LOGGED_ELSEWHERE:
                 self.wrote.append(" ".join(write.target))
             if applied.live is not None:
                 self.keep(write.target, applied.live)

@@ -31,7 +31,7 @@ from cnpg_plugin_operator.decide.registration.cluster_reports import find_outdat
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
 from cnpg_plugin_operator.reconcile.environment import PROGRESS, Environment
 from cnpg_plugin_operator.reconcile.stages import Progress
-from cnpg_plugin_operator.reconcile.writes import Tell
+from cnpg_plugin_operator.reconcile.writes import RecordEvent
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def _cnpg(cnpg: CNPGFacts, registered: str) -> CNPGStatus:
 
 
 class Reporter:
-    """Writes statuses, each only if it changed, and what is told beside them."""
+    """Writes statuses, each only if it changed, and the Events beside them."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env
@@ -118,7 +118,7 @@ class Reporter:
         await self._warn_of_end(resource, previous, report)
         # Outside the managed namespaces only the status may be written.
         if (trouble or recovered) and self._env.reader.manages(resource.namespace):
-            event = Tell(resource, ready.reason, ready.message, warning=trouble)
+            event = RecordEvent(resource, ready.reason, ready.message, warning=trouble)
             await Progress(self._env).make(event)
 
     async def _warn_of_end(
@@ -129,7 +129,7 @@ class Reporter:
         if verdict is None or verdict.reason is not Reason.EXPIRING:
             return
         if find_condition(previous, Type.CERTIFICATES_READY).get("reason") != Reason.EXPIRING:
-            event = Tell(resource, verdict.reason, verdict.message, warning=True)
+            event = RecordEvent(resource, verdict.reason, verdict.message, warning=True)
             await Progress(self._env).make(event)
 
     def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:

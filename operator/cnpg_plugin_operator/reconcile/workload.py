@@ -20,7 +20,7 @@ from cnpg_plugin_operator.decide.workload.upgrade import (
 from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, decide_workload
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconcile.stages import Plan
-from cnpg_plugin_operator.reconcile.writes import Apply, Tell
+from cnpg_plugin_operator.reconcile.writes import Apply, RecordEvent
 
 EVENT_REASON: Final = "UpgradingPlugin"
 """Reason of the Event about a change which may roll databases."""
@@ -54,7 +54,7 @@ def plan_workload(given: UpgradeInput, objects: Sequence[Object]) -> Plan:
     if blocking is not None:
         return Plan(blocking)
     telling = announce_upgrade(given)
-    reported = (Tell(given.plugin, EVENT_REASON, telling),) if telling else ()
+    reported = (RecordEvent(given.plugin, EVENT_REASON, telling),) if telling else ()
     return Plan(writes=(*map(Apply, objects), Apply(dict(given.wanted)), *reported))
 
 

@@ -257,7 +257,7 @@ class Record(_OfResource):
 
 
 @dataclass(frozen=True, slots=True)
-class Tell(_Placed):
+class RecordEvent(_Placed):
     """Write an Event on a resource; one that is refused costs nothing else."""
 
     resource: Resource
@@ -272,8 +272,8 @@ class Tell(_Placed):
 
     @property
     def purpose(self) -> str:
-        """What it tells."""
-        return f"tell {self.reason}: {self.message}"
+        """What it reports."""
+        return f"report {self.reason}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +330,7 @@ ForCNPG = (
 )
 """What CloudNativePG reads."""
 
-OfResource = AddFinalizer | RemoveFinalizer | Record | Tell
+OfResource = AddFinalizer | RemoveFinalizer | Record | RecordEvent
 """What the resource itself or its Events say."""
 
 Write = Apply | Delete | RefreshPod | RevokeAccount | OfSecret | OfResource | ForCNPG

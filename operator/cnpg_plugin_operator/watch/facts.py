@@ -1,7 +1,7 @@
 """The fact store: what counts of each resource and each Cluster, and nothing else of them.
 
 Watches, lists and this operator's own writes tell it of objects, in any order and more than once;
-an object is never replaced by an older version of itself. Whoever subscribes hears of changes that
+an object is never replaced by an older version of itself. Subscribers are notified of changes that
 count, of no others. It is a cache of the cluster only: lists fill it after a start, and correct it
 later.
 """
@@ -32,7 +32,7 @@ class Change(Generic[Value]):
     after: Value | None
 
 
-def _tell_nobody(_: Change[Any]) -> None:
+def _notify_none(_: Change[Any]) -> None:
     """Nothing depends on the facts yet."""
 
 
@@ -41,7 +41,7 @@ class Table(Generic[Value]):
 
     def __init__(self, kind: Kind, project: Callable[[Mapping[str, Any]], Value]) -> None:
         self.kind = kind
-        self.tell: Callable[[Change[Value]], None] = _tell_nobody
+        self.notify: Callable[[Change[Value]], None] = _notify_none
         """Is called with every change that counts."""
         self.error: errors.ClusterError | None = errors.UnavailableError(
             f"{kind.plural} have not been listed yet"
@@ -106,7 +106,7 @@ class Table(Generic[Value]):
     def _notice(self, key: ObjectKey, before: Value | None, after: Value | None) -> None:
         if before != after:
             self._values = None
-            self.tell(Change(key, before, after))
+            self.notify(Change(key, before, after))
 
 
 class Listing(Generic[Value]):

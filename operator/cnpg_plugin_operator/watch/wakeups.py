@@ -2,7 +2,7 @@
 
 An event carries no meaning of its own: the passes that it wakes read the cluster again. So waking
 one loop too many is better than interpreting an object. Of resources and Clusters, which change all
-the time, only changes that count wake somebody (`facts`).
+the time, only changes that count wake a loop (`facts`).
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -38,8 +38,8 @@ class Wakeups:
         self._provided: dict[str, str] = {}
         """By the uid of a Service, the plugin that it provides: a changed label also concerns the
         plugin that it named before."""
-        facts.plugins.tell = self._take_plugin
-        facts.fleet.tell = self._take_cluster
+        facts.plugins.notify = self._take_plugin
+        facts.fleet.notify = self._take_cluster
 
     def take(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Wake the loops that an event of this object concerns."""

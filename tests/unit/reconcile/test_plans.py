@@ -31,8 +31,8 @@ from cnpg_plugin_operator.reconcile.writes import (
     Apply,
     Delete,
     Nudge,
+    RecordEvent,
     RefreshPod,
-    Tell,
     Write,
     delete,
 )
@@ -77,7 +77,7 @@ def test_a_workload_is_applied_with_its_deployment_last_and_then_told() -> None:
     *applied, told = plan_workload(given, [service]).writes
 
     assert applied == [Apply(service), Apply(dict(given.wanted))]
-    assert isinstance(told, Tell)
+    assert isinstance(told, RecordEvent)
     assert told.reason == "UpgradingPlugin"
 
 
@@ -180,7 +180,7 @@ def test_pods_that_stay_behind_are_restarted_once() -> None:
 
     applied, told = first.plan.writes
     assert applied == Apply(first.deployment)
-    assert isinstance(told, Tell)
+    assert isinstance(told, RecordEvent)
     assert told.reason == "RestartingPods"
     assert again.plan.writes == ()
 

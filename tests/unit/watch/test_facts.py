@@ -28,7 +28,7 @@ class Told:
     def __init__(self) -> None:
         self.facts = FactStore()
         self.table = self.facts.fleet
-        self.table.tell = self._tell
+        self.table.notify = self._tell
         self._changes: list[str] = []
 
     def _tell(self, change: Change[ClusterRecord]) -> None:

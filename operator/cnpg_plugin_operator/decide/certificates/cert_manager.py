@@ -13,7 +13,7 @@ cert-manager; earlier, the message would change too often."""
 
 
 def decide_issuing(facts: IssuingFacts, now: datetime) -> Verdict | None:
-    """Say what certificates are waited for, or None where cert-manager calls them ready."""
+    """Report what the certificates wait for, or None where cert-manager calls them ready."""
     return first(CHECKS, facts, now)
 
 

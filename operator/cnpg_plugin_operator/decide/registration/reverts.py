@@ -46,5 +46,5 @@ def find_unfinished(uncovered: Mapping[str, str], cnpg: CNPGFacts) -> RestartRec
 
 
 def describe_other_writer(cnpg: CNPGFacts) -> str:
-    """Name the likely other writer in brackets; empty where the Deployment does not tell."""
+    """Name the likely other writer in brackets; empty where the Deployment does not show it."""
     return f" ({cnpg.changed_by} changed its spec last)" if cnpg.changed_by else ""

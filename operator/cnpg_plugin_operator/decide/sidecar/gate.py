@@ -67,7 +67,7 @@ def judge_unlinked(socket: str, problem: str) -> HandshakeOutcome:
 def judge_missing(path: str, waited: str, others: Collection[str] | None) -> HandshakeOutcome:
     """Report that a socket was not opened in time, and which unexpected files are beside it.
 
-    None stands for an unreadable directory.
+    None means an unreadable directory.
     """
     message = f"The plugin did not open the socket {path} within {waited}. "
     if others is None:

@@ -33,7 +33,7 @@ from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proof, Proofs
 from cnpg_plugin_operator.reconcile.stages import Plan
 from cnpg_plugin_operator.reconcile.workers import Lane
-from cnpg_plugin_operator.reconcile.writes import Apply, RefreshPod, Tell, Write
+from cnpg_plugin_operator.reconcile.writes import Apply, RecordEvent, RefreshPod, Write
 
 STILL_ROUTED: Final = timedelta(seconds=10)
 """How long after its deletion was requested a pod may still receive calls. The Service excludes it
@@ -45,9 +45,9 @@ class Handshakes:
     """What the handshakes of a pass found."""
 
     newest: Proof
-    """With what CloudNativePG is to be told next."""
+    """With what is to be announced to CloudNativePG next."""
     present: Proof | None
-    """With what it was told last, where the newest does not do yet."""
+    """With what was announced last, where the newest cannot be announced yet."""
     looks: tuple[datetime, ...]
 
 
@@ -109,7 +109,7 @@ def plan_handshake(
         verdict = unknown(Reason.AWAITING_PODS, message)
     if step is Step.RESTART:
         deployment = build_deployment(plugin, certified.material)
-        writes = (Apply(deployment), _tell_restart(plugin))
+        writes = (Apply(deployment), _record_restart(plugin))
     elif step is Step.WAIT:
         writes = _refresh(plugin, certified, behind, pods)
     used = found.present or newest
@@ -125,12 +125,12 @@ def _serving(pods: Sequence[PodFacts]) -> list[PodFacts]:
     return [pod for pod in pods if pod.ready and not pod.deleting]
 
 
-def _tell_restart(plugin: Plugin) -> Tell:
+def _record_restart(plugin: Plugin) -> RecordEvent:
     message = (
         f"Deployment {plugin.name} is restarted: its pods have not loaded their renewed "
         "certificates. A server that reloads its files needs no restart."
     )
-    return Tell(plugin, "RestartingPods", message)
+    return RecordEvent(plugin, "RestartingPods", message)
 
 
 def _decide(
