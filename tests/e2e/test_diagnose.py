@@ -1,6 +1,6 @@
-"""`diagnose` tells what the operator would do, from a shell that may only read.
+"""`diagnose` shows what the operator would do, from a shell that may only read.
 
-The operator does not run meanwhile, except for the first tests: so nothing changes what is told.
+The operator runs only during the first tests, so that nothing changes what is shown later.
 """
 
 import json
