@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from tests.cluster.errors import ClusterError
 from tests.support import wait
 from tests.support.e2e.api import Object
 from tests.support.e2e.cnpg_install import installed_by_helm, manifest_objects
@@ -29,7 +30,7 @@ from tests.support.e2e.sidecars import (
     until_rolled,
     until_template,
 )
-from tests.support.resources import IMAGE_VERSION, plugin_name, postgres
+from tests.support.resources import IMAGE_VERSION, Manifest, plugin_name, postgres
 
 pytestmark = pytest.mark.cnpg("sidecars")
 
@@ -126,6 +127,17 @@ def replace(plugins: Plugins) -> None:
     plugins.kubectl("replace", "-f", "-", input=json.dumps(manifested()))
 
 
+def is_admitted(plugins: Plugins, cluster: Manifest) -> bool:
+    """Whether CloudNativePG's webhook answers: its endpoints follow a new pod with a delay."""
+    try:
+        plugins.kubectl("apply", "--dry-run=server", "-f", "-", input=json.dumps(cluster))
+    except ClusterError as error:
+        if "failed calling webhook" not in str(error):
+            raise
+        return False
+    return True
+
+
 def test_cloudnativepg_restarts_by_itself_while_the_operator_is_down(
     operator: Operator, pair: Plugins, host: Host
 ) -> None:
@@ -138,7 +150,9 @@ def test_cloudnativepg_restarts_by_itself_while_the_operator_is_down(
         # It calls them: a Cluster that is created now shows both.
         cluster = "e2e-outlive-later"
         users = (plugin_name(ONE), plugin_name(OTHER))
-        pair.apply(postgres(cluster, *users, imageName="localhost/none:17"))
+        later = postgres(cluster, *users, imageName="localhost/none:17")
+        wait.until("the webhook answers", lambda: is_admitted(pair, later), within=MINUTE)
+        pair.apply(later)
         for name in (ONE, OTHER):
             pair.until_reported(name, cluster, IMAGE_VERSION, within=MINUTE)
     finally:
