@@ -13,10 +13,9 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_pods import list_pods
-from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
-from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
+from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.desired.objects import Object, digest
 
@@ -55,12 +54,10 @@ class Sidecars:
             self._client.list(kinds.SERVICE, namespace, labels=selector),
         )
         siblings, clusters = self._reader.siblings(namespace), self._reader.clusters(plugin)
-        named = bound({name for _, name in find_named(plugin)})
-        own = {facts.deployment for facts in cnpg}
         return SidecarSnapshot(
             siblings=siblings,
             clusters=clusters,
-            private=await read_private_secrets(self._client, namespace, named, siblings, own),
+            private=await self._reader.private(plugin, siblings, cnpg),
             service=next(iter(services), None),
             published=tuple(published),
         )

@@ -168,14 +168,14 @@ class ClusterReader:
             rivals=find_rivals(plugin, siblings),
             cert_manager=served_here,
             issuer=await read_issuer(self._client, plugin) if served_here else None,
-            private=await self._private(plugin, siblings, cnpg),
+            private=await self.private(plugin, siblings, cnpg),
             clusters=self.clusters(plugin),
             event=find_event(plugin, events.result()),
             rival=find_rival(plugin, events.result(), labelled),
             approval=find_own_approval(plugin, siblings),
         )
 
-    async def _private(
+    async def private(
         self, plugin: Plugin, siblings: Iterable[Mapping[str, Any]], cnpg: tuple[CNPGFacts, ...]
     ) -> PrivateSecrets:
         """Read what is known of the Secrets that a resource names."""
@@ -185,11 +185,7 @@ class ClusterReader:
 
     async def chain_parts(self, kind: Kind, namespace: str) -> list[dict[str, Any]]:
         """Read the parts of one kind of the chains that the plugins of a namespace share."""
-        selector = label_selector(OWN, names.labels.CHAIN)
-        try:
-            return await self._client.list(kind, namespace, labels=selector)
-        except errors.KindMissingError:
-            return []
+        return await self._list(kind, namespace, label_selector(OWN, names.labels.CHAIN))
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Return the managed namespaces in which CloudNativePG runs."""
@@ -241,10 +237,12 @@ class ClusterReader:
     ) -> list[dict[str, Any]]:
         """Read a plugin's objects of one kind, wanted or not."""
         selector = labels or label_selector({**OWN, names.labels.PLUGIN: plugin.name})
+        return await self._list(kind, plugin.namespace if kind.namespaced else None, selector)
+
+    async def _list(self, kind: Kind, namespace: str | None, selector: str) -> list[dict[str, Any]]:
+        """Read the objects of one kind; none where the cluster does not serve it."""
         try:
-            return await self._client.list(
-                kind, plugin.namespace if kind.namespaced else None, labels=selector
-            )
+            return await self._client.list(kind, namespace, labels=selector)
         except errors.KindMissingError:
             return []
 
@@ -288,17 +286,7 @@ class ClusterReader:
         return [body for body in found if is_own(plugin, body)]
 
     async def live(self, body: Object) -> dict[str, Any] | None:
-        """Read the live object for a desired one."""
-        return await self._live_or_missing_kind(body)
-
-    async def _live(self, bodies: list[Object]) -> Live:
-        found = await asyncio.gather(*(self._live_or_missing_kind(body) for body in bodies))
-        return {
-            (body["kind"], body["metadata"]["name"]): live
-            for body, live in zip(bodies, found, strict=True)
-        }
-
-    async def _live_or_missing_kind(self, body: Object) -> dict[str, Any] | None:
+        """Read the live object for a desired one; None also where its kind is not served."""
         metadata = body["metadata"]
         try:
             return await self._client.find(
@@ -306,6 +294,13 @@ class ClusterReader:
             )
         except errors.KindMissingError:
             return None
+
+    async def _live(self, bodies: list[Object]) -> Live:
+        found = await asyncio.gather(*(self.live(body) for body in bodies))
+        return {
+            (body["kind"], body["metadata"]["name"]): live
+            for body, live in zip(bodies, found, strict=True)
+        }
 
     async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
         """Read the Secrets of a plugin, including the client pair that was announced last."""
