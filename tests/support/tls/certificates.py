@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from typing import Final
 
@@ -80,23 +81,6 @@ class Pair:
         return {"tls.crt": self.chain, "tls.key": self.key, "ca.crt": self.authority}
 
 
-def self_signed(
-    name: str = "hello-world",
-    *,
-    dns: Sequence[str] = ("hello-world",),
-    usages: Sequence[x509.ObjectIdentifier] | None = (SERVER,),
-    key: str = "P-256",
-    starts: timedelta = timedelta(hours=-1),
-    ends: timedelta = timedelta(days=90),
-    ca: bool = False,
-    extra: Sequence[x509.ExtensionType] = (),
-) -> Pair:
-    """Make a certificate that signs itself, as cert-manager's SelfSigned issuer does."""
-    return issue(
-        None, name, dns=dns, usages=usages, key=key, starts=starts, ends=ends, ca=ca, extra=extra
-    )
-
-
 def authority(
     name: str = "root", issuer: Pair | None = None, *, ends: timedelta = timedelta(days=3650)
 ) -> Pair:
@@ -144,6 +128,10 @@ def issue(
         intermediates=between,
         issuer=issuer.certificate if issuer else None,
     )
+
+
+self_signed = partial(issue, None)
+"""Makes a certificate that signs itself, as cert-manager's SelfSigned issuer does."""
 
 
 def addresses(*texts: str) -> x509.SubjectAlternativeName:
