@@ -1,9 +1,15 @@
-"""What the API server's refusals mean: status codes and words become this program's errors."""
+"""What the API server's answers mean.
+
+Status codes and words become this program's errors, the lines of a watch its events, and every
+object gets the shape that all Kubernetes objects have.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
+import aiohttp
 from kubernetes.aio.client.exceptions import ApiException
 
 from cnpg_plugin_operator import errors
@@ -60,3 +66,46 @@ def _names_field(answer: Mapping[str, Any], message: str) -> bool:
     causes = mapping(answer.get("details")).get("causes")
     named = isinstance(causes, list) and any(mapping(cause).get("field") for cause in causes)
     return named or any(words in message for words in _FIELD_AT_FAULT)
+
+
+async def read_events(
+    response: aiohttp.ClientResponse, target: str
+) -> AsyncIterator[dict[str, Any]]:
+    """Read the events of a watch, one in each line."""
+    try:
+        async for line in response.content:
+            event: dict[str, Any] = json.loads(line)
+            if event["type"] == "ERROR":
+                raise _read_error(mapping(event["object"]), target)
+            well_formed(event["object"])
+            yield event
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        words = str(error) or type(error).__name__
+        raise errors.UnavailableError(f"{target}: {words}") from error
+
+
+def _read_error(status: Mapping[str, Any], target: str) -> errors.ClusterError:
+    """Read the Status with which the API server ends a watch."""
+    expired = status.get("code") == HTTPStatus.GONE
+    kind = errors.ExpiredError if expired else errors.UnavailableError
+    return kind(f"{target}: {status.get('message')}")
+
+
+def well_formed(body: dict[str, Any]) -> dict[str, Any]:
+    """Drop the fields of an object that do not have the shape of every Kubernetes object.
+
+    Only a custom resource whose definition has no schema for them can contain such fields.
+    """
+    metadata = body["metadata"]
+    for field in ("labels", "annotations"):
+        if field in metadata:
+            texts = mapping(metadata[field]).items()
+            metadata[field] = {key: text for key, text in texts if isinstance(text, str)}
+    for field, element in (("ownerReferences", dict), ("managedFields", dict), ("finalizers", str)):
+        if field in metadata:
+            found = metadata[field] if isinstance(metadata[field], list) else []
+            metadata[field] = [each for each in found if isinstance(each, element)]
+    for field in ("spec", "status"):
+        if field in body and not isinstance(body[field], dict):
+            body[field] = {}
+    return body

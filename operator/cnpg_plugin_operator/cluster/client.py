@@ -5,11 +5,9 @@ dictionaries, which keeps server-side apply exact and the process 33 MB smaller.
 timeout (the library's default is five minutes).
 """
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import aiohttp
@@ -18,7 +16,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.untrusted import mapping
-from cnpg_plugin_operator.cluster.answers import translate
+from cnpg_plugin_operator.cluster.answers import read_events, translate, well_formed
 from cnpg_plugin_operator.cluster.kinds import Kind
 
 REQUEST_TIMEOUT: Final = 20.0
@@ -50,18 +48,28 @@ class Page:
     version: str
     """The resourceVersion of the list."""
     bodies: tuple[dict[str, Any], ...]
+    token: str = ""
+    """Asks for the next part; empty for the last one."""
 
 
 class Client:
-    """One connection pool to the API server."""
+    """One connection pool to the API server.
 
-    def __init__(self, api: client.ApiClient, *, in_cluster: bool = False) -> None:
+    With `reads_only`, any request but a read is refused here, before it is sent.
+    """
+
+    def __init__(
+        self, api: client.ApiClient, *, in_cluster: bool = False, reads_only: bool = False
+    ) -> None:
         self._api = api
         self._in_cluster = in_cluster
+        self._reads_only = reads_only
         self._dynamic = dynamic.DynamicClient(api)
 
     @classmethod
-    async def connect(cls, kubeconfig: str | None, context: str | None = None) -> "Client":
+    async def connect(
+        cls, kubeconfig: str | None, context: str | None = None, *, reads_only: bool = False
+    ) -> "Client":
         """Connect with the pod's service account, or with a kubeconfig.
 
         Raises `SettingsError` where neither works.
@@ -78,7 +86,8 @@ class Client:
         # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by
         # default.
         configuration.disable_strict_ssl_verification = True
-        return cls(client.ApiClient(configuration), in_cluster=kubeconfig is None)
+        api = client.ApiClient(configuration)
+        return cls(api, in_cluster=kubeconfig is None, reads_only=reads_only)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -116,16 +125,25 @@ class Client:
 
         Raises `ExpiredError` where the API server no longer knows the moment of the first page.
         """
-        token = ""
+        page = await self._page(kind, "")
         while True:
-            query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
-            listing = await self._request("get", kind, None, query_params=query)
-            metadata = mapping(listing.get("metadata"))
-            bodies = tuple(well_formed(body) for body in listing.get("items") or ())
-            yield Page(str(metadata.get("resourceVersion") or ""), bodies)
-            token = str(metadata.get("continue") or "")
+            yield page
+            token = page.token
+            # The page before must not stay in memory while the next one is read.
+            del page
             if not token:
                 return
+            page = await self._page(kind, token)
+
+    async def _page(self, kind: Kind, token: str) -> Page:
+        query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
+        listing = await self._request("get", kind, None, query_params=query)
+        metadata = mapping(listing.get("metadata"))
+        return Page(
+            str(metadata.get("resourceVersion") or ""),
+            tuple(well_formed(body) for body in listing.get("items") or ()),
+            str(metadata.get("continue") or ""),
+        )
 
     @asynccontextmanager
     async def follow(
@@ -149,7 +167,7 @@ class Client:
             ),
         )
         try:
-            yield _read_events(response, target)
+            yield read_events(response, target)
         finally:
             response.close()
 
@@ -259,6 +277,8 @@ class Client:
         **parameters: Any,  # noqa: ANN401 - passed on to the library
     ) -> Answer:
         """Send a request and read its answer; once more where the token may have expired."""
+        if self._reads_only and method != "get":
+            raise errors.ForbiddenError(f"{method} {target}: this command only reads")
         try:
             return await self._try(method, path, target, read, **parameters)
         except errors.UnauthorizedError:
@@ -297,21 +317,6 @@ class Client:
         return True
 
 
-class ReadingClient(Client):
-    """A client that only reads: any other request is refused here, before it is sent."""
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        target: str,
-        **parameters: Any,  # noqa: ANN401 - passed on to the library
-    ) -> dict[str, Any]:
-        if method != "get":
-            raise errors.ForbiddenError(f"{method} {target}: this command only reads")
-        return await super()._send(method, path, target, **parameters)
-
-
 async def _read_json(response: aiohttp.ClientResponse) -> dict[str, Any]:
     body: dict[str, Any] = await response.json()
     return body
@@ -319,46 +324,3 @@ async def _read_json(response: aiohttp.ClientResponse) -> dict[str, Any]:
 
 async def _keep_open(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
     return response
-
-
-async def _read_events(
-    response: aiohttp.ClientResponse, target: str
-) -> AsyncIterator[dict[str, Any]]:
-    """Read the events of a watch, one in each line."""
-    try:
-        async for line in response.content:
-            event: dict[str, Any] = json.loads(line)
-            if event["type"] == "ERROR":
-                raise _read_error(mapping(event["object"]), target)
-            well_formed(event["object"])
-            yield event
-    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-        words = str(error) or type(error).__name__
-        raise errors.UnavailableError(f"{target}: {words}") from error
-
-
-def _read_error(status: Mapping[str, Any], target: str) -> errors.ClusterError:
-    """Read the Status with which the API server ends a watch."""
-    expired = status.get("code") == HTTPStatus.GONE
-    kind = errors.ExpiredError if expired else errors.UnavailableError
-    return kind(f"{target}: {status.get('message')}")
-
-
-def well_formed(body: dict[str, Any]) -> dict[str, Any]:
-    """Drop the fields of an object that do not have the shape of every Kubernetes object.
-
-    Only a custom resource whose definition has no schema for them can contain such fields.
-    """
-    metadata = body["metadata"]
-    for field in ("labels", "annotations"):
-        if field in metadata:
-            texts = mapping(metadata[field]).items()
-            metadata[field] = {key: text for key, text in texts if isinstance(text, str)}
-    for field, element in (("ownerReferences", dict), ("managedFields", dict), ("finalizers", str)):
-        if field in metadata:
-            found = metadata[field] if isinstance(metadata[field], list) else []
-            metadata[field] = [each for each in found if isinstance(each, element)]
-    for field in ("spec", "status"):
-        if field in body and not isinstance(body[field], dict):
-            body[field] = {}
-    return body

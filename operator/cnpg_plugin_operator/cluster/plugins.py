@@ -13,7 +13,8 @@ from cnpg_plugin_operator.api.times import is_over, read_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
-from cnpg_plugin_operator.cluster.client import Client, well_formed
+from cnpg_plugin_operator.cluster.answers import well_formed
+from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 UNUSED: Final = frozenset({"managedFields", "resourceVersion"})

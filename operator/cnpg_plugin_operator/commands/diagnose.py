@@ -17,8 +17,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Verdict
 from cnpg_plugin_operator.api.untrusted import printable
-from cnpg_plugin_operator.cluster.apply import Writer
-from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client, ReadingClient
+from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client
 from cnpg_plugin_operator.cluster.facts import Facts
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
@@ -78,7 +77,7 @@ async def diagnose(settings: Settings, arguments: argparse.Namespace) -> int:
     """
     if arguments.namespace:
         settings = replace(settings, namespaces=(arguments.namespace,))
-    client = await ReadingClient.connect(settings.kubeconfig)
+    client = await Client.connect(settings.kubeconfig, reads_only=True)
     real = None if arguments.no_handshake else Handshaker()
     try:
         facts = await list_once(client)
@@ -115,7 +114,6 @@ def compose(
     env = Environment(
         reader=reader,
         applier=recorder,
-        writer=Writer(client, facts),
         remover=Remover(client, reader, binds_cluster_roles=bool(settings.grants.cluster_roles)),
         namespaces=Namespaces(client, reader, sidecars_allowed=settings.grants.sidecars),
         sidecars=Sidecars(client, reader),

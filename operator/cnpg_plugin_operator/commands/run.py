@@ -134,7 +134,6 @@ def build_environment(
     return Environment(
         reader=reader,
         applier=ClusterApplier(writer, remover, restarter, sidecars, utc_now, slots.aside),
-        writer=writer,
         remover=remover,
         namespaces=Namespaces(client, reader, sidecars_allowed=settings.grants.sidecars),
         sidecars=sidecars,

@@ -42,6 +42,11 @@ class ClusterApplier:
 
     async def apply(self, write: Write, live: Mapping[str, Any] | None) -> Applied:
         """Make one write; `live` is the object as it is known."""
+        if isinstance(write, writes.OfSecret):
+            return await self._write_secret(write, live)
+        if isinstance(write, writes.OfResource):
+            await self._write_resource(write)
+            return Applied()
         match write:
             case writes.Apply(body):
                 found, written = await self.writer.apply(body, live)
@@ -52,24 +57,23 @@ class ClusterApplier:
                 await self.writer.refresh(namespace, pod, certificates)
             case writes.RevokeAccount(deployment):
                 await self.remover.revoke_account(deployment)
+            case _:
+                await self._apply_for_cnpg(write)
+        return Applied()
+
+    async def _write_resource(self, write: writes.OfResource) -> None:
+        """Write what a resource itself or its Events say."""
+        match write:
             case writes.AddFinalizer(resource):
                 await self.writer.add_finalizer(resource)
             case writes.RemoveFinalizer(resource):
                 await self.writer.remove_finalizer(resource)
+            case writes.ReportStatus(resource, status):
+                await self.writer.report(resource, status)
             case writes.Record(resource, part):
                 await self.writer.report_shared(resource, part)
             case writes.RecordEvent():
                 await self._record_event(write)
-            case (
-                writes.WriteSecret()
-                | writes.IssuePair()
-                | writes.RestoreMarks()
-                | writes.TakeOver()
-            ):
-                return await self._write_secret(write, live)
-            case _:
-                await self._apply_for_cnpg(write)
-        return Applied()
 
     async def _write_secret(
         self, write: writes.OfSecret, live: Mapping[str, Any] | None

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from cnpg_plugin_operator.api.conditions import Reason
-from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
@@ -60,7 +59,6 @@ class Environment:
 
     reader: ClusterReader
     applier: Applier
-    writer: Writer
     remover: Remover
     handshaker: Handshaker
     namespaces: Namespaces

@@ -31,7 +31,7 @@ from cnpg_plugin_operator.decide.registration.cluster_reports import find_outdat
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
 from cnpg_plugin_operator.reconcile.environment import PROGRESS, Environment
 from cnpg_plugin_operator.reconcile.stages import Progress
-from cnpg_plugin_operator.reconcile.writes import RecordEvent
+from cnpg_plugin_operator.reconcile.writes import RecordEvent, ReportStatus
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,8 @@ class Reporter:
         self._measure(resource, report, status)
         if status == own_part(body.get("status")):
             return
-        await self._env.writer.report(resource, status)
+        progress = Progress(self._env)
+        await progress.make(ReportStatus(resource, status))
         self._reported[resource.namespace, resource.name] = now
         ready = summarize(report.verdicts)
         before = _ready_before(previous)
@@ -118,8 +119,7 @@ class Reporter:
         await self._warn_of_end(resource, previous, report)
         # Outside the managed namespaces only the status may be written.
         if (trouble or recovered) and self._env.reader.manages(resource.namespace):
-            event = RecordEvent(resource, ready.reason, ready.message, warning=trouble)
-            await Progress(self._env).make(event)
+            await progress.make(RecordEvent(resource, ready.reason, ready.message, warning=trouble))
 
     async def _warn_of_end(
         self, resource: Resource, previous: Mapping[str, Any], report: Report

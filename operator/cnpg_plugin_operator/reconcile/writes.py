@@ -249,6 +249,14 @@ class RemoveFinalizer(_OfResource):
 
 
 @dataclass(frozen=True, slots=True)
+class ReportStatus(_OfResource):
+    """Write the part of a status that the plugin's pass owns, all of it at once."""
+
+    status: Mapping[str, Any]
+    purpose: ClassVar[str] = "report what the pass came to"
+
+
+@dataclass(frozen=True, slots=True)
 class Record(_OfResource):
     """Write the part of a status that the namespace's pass owns, all of it at once."""
 
@@ -330,7 +338,7 @@ ForCNPG = (
 )
 """What CloudNativePG reads."""
 
-OfResource = AddFinalizer | RemoveFinalizer | Record | RecordEvent
+OfResource = AddFinalizer | RemoveFinalizer | ReportStatus | Record | RecordEvent
 """What the resource itself or its Events say."""
 
 Write = Apply | Delete | RefreshPod | RevokeAccount | OfSecret | OfResource | ForCNPG

@@ -38,7 +38,6 @@ async def take_list(client: Client, table: Table[Any]) -> str:
     async for page in client.pages(table.kind):
         listing.take(page)
         del page
-        await asyncio.sleep(0)
     listing.end()
     return listing.version
 

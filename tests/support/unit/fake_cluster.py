@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.client import Client, Page, well_formed
+from cnpg_plugin_operator.cluster.answers import well_formed
+from cnpg_plugin_operator.cluster.client import Client, Page
 from cnpg_plugin_operator.cluster.kinds import Kind
 from tests.support.unit.server_side_apply import apply_part
 

@@ -11,7 +11,8 @@ from kubernetes.aio.config import incluster_config
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.client import Client, well_formed
+from cnpg_plugin_operator.cluster.answers import well_formed
+from cnpg_plugin_operator.cluster.client import Client
 
 CAUSES = {"details": {"causes": [{"field": "spec.template.spec.containers[0].image"}]}}
 POLICY = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"
@@ -63,9 +64,11 @@ def refusal(status: int, message: str = "", more: dict[str, Any] | None = None) 
     return error
 
 
-async def connected(*answers: ApiException, in_cluster: bool = False) -> tuple[Client, Dynamic]:
+async def connected(
+    *answers: ApiException, in_cluster: bool = False, reads_only: bool = False
+) -> tuple[Client, Dynamic]:
     api = library.ApiClient(library.Configuration())
-    client = Client(api, in_cluster=in_cluster)
+    client = Client(api, in_cluster=in_cluster, reads_only=reads_only)
     await client.close()
     dynamic = Dynamic(*answers)
     client._dynamic = dynamic
@@ -117,6 +120,15 @@ async def test_a_token_refused_twice_is_tried_again_later(pod: Path) -> None:
         await client.get(kinds.DEPLOYMENT, "hello", "ns")
 
     assert dynamic.asked == 2
+
+
+async def test_a_client_that_only_reads_sends_no_write() -> None:
+    client, dynamic = await connected(reads_only=True)
+    with pytest.raises(errors.ForbiddenError, match="only reads"):
+        await client.delete(kinds.SECRET, "name", "somewhere")
+    with pytest.raises(errors.ForbiddenError, match="only reads"):
+        await client.create(kinds.SECRET, {"metadata": {"name": "name", "namespace": "somewhere"}})
+    assert dynamic.asked == 0
 
 
 def test_malformed_fields_of_an_object_are_dropped() -> None:

@@ -100,7 +100,6 @@ class Stage:
             Environment(
                 reader=reader,
                 applier=applier,
-                writer=writer,
                 remover=remover,
                 namespaces=Namespaces(self.client, reader, sidecars_allowed=True),
                 sidecars=sidecars,
