@@ -16,7 +16,7 @@ from cnpg_plugin_operator.api.records import (
     build_sidecar_record,
     shared_part,
 )
-from cnpg_plugin_operator.api.status import read_status
+from cnpg_plugin_operator.api.status import STATUS, read_status
 from cnpg_plugin_operator.reconcile.writes import Record, RecordEvent
 
 
@@ -60,6 +60,8 @@ class Records:
         return [RecordEvent(each, reason, message) for each in found if each is not None]
 
     def _plan(self, name: str, part: dict[str, Any]) -> list[Record]:
+        """Plan a part if it differs, bounded as it will be read again."""
+        part = STATUS.fit(part) or {}
         if part == self.parts[name]:
             return []
         self.parts[name] = part

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator import errors, names
@@ -189,6 +189,7 @@ ANNOTATIONS = [
 
 
 @settings(QUICK, max_examples=examples(300))
+@example("Sidecar", 0, "template", names.annotations.SIDECARS, {"1" * 4000: "a revision"})
 @given(
     MODES,
     st.integers(0, 10_000),
