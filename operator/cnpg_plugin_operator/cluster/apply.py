@@ -168,9 +168,10 @@ class Writer:
             "finalizers": finalizers,
         }
         self._facts.wrote(
+            kinds.PLUGIN,
             await self._client.apply(
                 kinds.PLUGIN, {"metadata": metadata}, manager=names.managers.FINALIZER
-            )
+            ),
         )
 
     async def report(self, plugin: Resource, status: Mapping[str, Any]) -> None:
@@ -203,7 +204,7 @@ class Writer:
             manager=manager,
             subresource="status",
         )
-        self._facts.wrote(written)
+        self._facts.wrote(kinds.PLUGIN, written)
 
     async def event(
         self, plugin: Resource, *, warning: bool, reason: str, message: str, now: datetime

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord
+from cnpg_plugin_operator.cluster.kinds import Kind
 
 
 class Facts(Protocol):
@@ -24,6 +25,9 @@ class Facts(Protocol):
         """Learn which status a pass is about to write: it needs no other pass for it."""
         ...
 
-    def wrote(self, body: Mapping[str, Any]) -> None:
-        """Learn how a resource is since a write: the next pass may come before its event."""
+    def wrote(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Learn how a resource or a Cluster is since a write.
+
+        The next pass may come before its event, and would write again.
+        """
         ...

@@ -129,7 +129,7 @@ def build_environment(
     """Build what passes work with."""
     guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, reader, binds_cluster_roles=bool(settings.grants.cluster_roles))
-    writer, restarter = Writer(client, facts, guard), Restarter(client)
+    writer, restarter = Writer(client, facts, guard), Restarter(client, facts)
     sidecars = Sidecars(client, reader, guard=guard)
     return Environment(
         reader=reader,

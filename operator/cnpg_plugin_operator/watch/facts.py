@@ -157,9 +157,12 @@ class FactStore:
         """Learn which status a pass is about to write."""
         self.expected[namespace, name] = status
 
-    def wrote(self, body: Mapping[str, Any]) -> None:
-        """Learn how a resource is since a write."""
-        self.plugins.refresh(body)
+    def wrote(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Learn how a resource or a Cluster is since a write."""
+        tables: tuple[Table[Any], ...] = (self.plugins, self.fleet)
+        for table in tables:
+            if table.kind == kind:
+                table.refresh(body)
 
     def settle(self) -> None:
         """Let passes run once no table waits for its first list."""

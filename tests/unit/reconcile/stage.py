@@ -87,12 +87,12 @@ class Stage:
 
     def operator(self) -> Reconciler:
         """Restart the operator: only the cluster survives."""
-        facts = FedFacts(self.client)
+        facts = self.facts = FedFacts(self.client)
         reader = ClusterReader(self.client, facts, (NAMESPACE,), self.clock, self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         binds = bool(self.grants.cluster_roles)
         remover = Remover(self.client, reader, binds_cluster_roles=binds)
-        writer, restarter = Writer(self.client, facts, guard), Restarter(self.client)
+        writer, restarter = Writer(self.client, facts, guard), Restarter(self.client, facts)
         sidecars = Sidecars(self.client, reader, guard=guard)
         applier = ClusterApplier(writer, remover, restarter, sidecars, self.clock, self.aside)
         self.woken.clear()

@@ -315,6 +315,18 @@ async def test_clusters_are_nudged_once_for_a_revision_where_it_is_allowed() -> 
     assert annotations == {names.annotations.nudge("hello"): revision}
 
 
+async def test_clusters_are_nudged_once_though_their_watch_is_late() -> None:
+    stage = Stage("1.28.3", nudging=True)
+    stage.create(nudgeClusters=True)
+    await stage.settle()
+    use(stage)
+    assert len(stage.facts.clusters()) == 1
+    stage.facts.late = True
+    stage.clock.pass_by(31)
+    await stage.settle()
+    assert stage.client.writes.count("patch Cluster db") == 1
+
+
 async def withdraw(stage: Stage) -> None:
     metadata = stage.client.the(kinds.PLUGIN, "hello")["metadata"]
     metadata["deletionTimestamp"] = "2026-03-01T12:00:00Z"

@@ -8,6 +8,7 @@ import pytest
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.client import Page
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord
+from cnpg_plugin_operator.cluster.kinds import CLUSTER, PLUGIN, SERVICE
 from cnpg_plugin_operator.watch.facts import Change, FactStore
 
 
@@ -152,13 +153,22 @@ def test_what_was_written_is_known_before_its_event_unless_it_is_gone() -> None:
     listing = facts.plugins.begin()
     listing.take(Page("5", (resource("hello", 1), resource("moon", 2))))
     listing.end()
-    facts.wrote(resource("hello", 7, status={"a": 1}))
-    facts.wrote(resource("moon", 1, status={"a": "an older one"}))
+    facts.wrote(PLUGIN, resource("hello", 7, status={"a": 1}))
+    facts.wrote(PLUGIN, resource("moon", 1, status={"a": "an older one"}))
     facts.plugins.take(resource("moon", 9), deleted=True)
-    facts.wrote(resource("moon", 8, status={"a": 1}))
+    facts.wrote(PLUGIN, resource("moon", 8, status={"a": 1}))
+    facts.wrote(SERVICE, resource("hello", 9))
     (known,) = facts.resources("cnpg-system")
     assert known["status"] == {"a": 1}
     assert facts.resources("elsewhere") == ()
+
+
+def test_a_written_cluster_is_known_before_its_event() -> None:
+    told = Told()
+    told.take_list(1, cluster("a", 1, "x"))
+    told.facts.wrote(CLUSTER, cluster("a", 2, "y"))
+    told.table.take(cluster("a", 2, "y"))
+    assert told.changes() == ["a: None -> x", "a: x -> y"]
 
 
 def test_what_watches_tell_is_read_as_lists_are() -> None:

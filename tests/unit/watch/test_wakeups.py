@@ -184,7 +184,7 @@ def test_a_status_that_its_own_pass_wrote_wakes_only_its_namespace() -> None:
     told.facts.expect("cnpg-system", "hello", status)
     told.take(PLUGIN, resource("hello", version=2, status=status))
     assert told.woken() == ["cnpg-system"]
-    told.facts.wrote(resource("hello", version=2, status=status))
+    told.facts.wrote(PLUGIN, resource("hello", version=2, status=status))
     assert told.woken() == []
 
 
