@@ -9,6 +9,7 @@ tests/README.md says what runs where.
 """
 
 import os
+import subprocess
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,7 +21,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 from tests.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.support import wait
-from tests.support.e2e import whole_run
+from tests.support.e2e import preparation, whole_run
 from tests.support.e2e.api import Api
 from tests.support.e2e.installation import install_operator
 from tests.support.e2e.operator import Operator
@@ -30,6 +31,8 @@ CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"
 ORDER = ("unit", "integration", "e2e")
 INTEGRATION = "tests/integration/"
 TESTS = Path(__file__).parent
+PREPARING = pytest.StashKey[subprocess.Popen[bytes]]()
+"""The process that starts the cluster early."""
 
 # A busy machine is no fault of the code. In CI the examples are always the same, so that the result
 # depends on the change and not on luck; everywhere else, each run tries others.
@@ -102,6 +105,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Beside others, start this process's cluster while unit tests run: they take a minute, and
+    clusters start one after the other.
+    """
+    if wait.BESIDE_OTHERS and any(level(item) != "unit" for item in session.items):
+        session.config.stash[PREPARING] = preparation.begin(own_cluster())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave no process behind."""
+    if PREPARING in session.config.stash:
+        session.config.stash[PREPARING].wait()
+
+
 def level(item: pytest.Item) -> str:
     """Return the level of a test, one of three."""
     return item.path.relative_to(TESTS).parts[0]
@@ -114,10 +131,17 @@ def give_up(why: str) -> NoReturn:
     pytest.exit(why, returncode=1)
 
 
+def own_cluster() -> str:
+    """Name the cluster of this process."""
+    return CLUSTER if WORKER == "0" else f"{CLUSTER}-{WORKER}"
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
+def cluster(pytestconfig: pytest.Config) -> Cluster:
     """The running cluster. If it cannot start, nothing is skipped: the run ends with the reason."""
-    found = Cluster(CLUSTER if WORKER == "0" else f"{CLUSTER}-{WORKER}")
+    found = Cluster(own_cluster())
+    if PREPARING in pytestconfig.stash:
+        pytestconfig.stash[PREPARING].wait()  # If it failed, `up` fails again, and says why.
     try:
         found.up()
     except ClusterError as error:
