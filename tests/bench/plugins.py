@@ -31,7 +31,7 @@ def manifest(name: str, **spec: object) -> dict[str, object]:
     """Build the shortest resource for the sample plugin under another name."""
     plugin_name = f"{name}.cnpgplugin.dev"
     return {
-        "apiVersion": "cnpgplugin.dev/v1alpha1",
+        "apiVersion": "cnpgplugin.dev/v1beta1",
         "kind": "CNPGPlugin",
         "metadata": {"name": name, "namespace": CNPG_NAMESPACE},
         "spec": {

@@ -98,12 +98,12 @@ ATTEMPTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "InvalidSpec", "cnpg.io/pluginPort is reserved for CloudNativePG",
     ),
     "foreign-cnpg": (
-        {"cnpgRef": {"name": WEB}}, "CNPGNotFound",
-        f"Deployment {NAMESPACE}/{WEB}, which spec.cnpgRef names, is not CloudNativePG's",
+        {"cnpg": {"deploymentName": WEB}}, "CNPGNotFound",
+        f"Deployment {NAMESPACE}/{WEB}, which spec.cnpg.deploymentName names, is not",
     ),
     "foreign-host": (
-        {"mode": "Sidecar", "cnpgRef": {"name": WEB}}, "CNPGNotFound",
-        f"Deployment {NAMESPACE}/{WEB}, which spec.cnpgRef names, is not CloudNativePG's",
+        {"mode": "Sidecar", "cnpg": {"deploymentName": WEB}}, "CNPGNotFound",
+        f"Deployment {NAMESPACE}/{WEB}, which spec.cnpg.deploymentName names, is not",
     ),
 }  # fmt: skip
 """By the name of the resource: spec, reason, words of the message."""

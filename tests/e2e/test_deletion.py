@@ -29,7 +29,7 @@ def children_of(plugins: Plugins, name: str) -> list[str]:
 
 
 def test_only_a_protected_deletion_waits_for_clusters(operator: Operator, plugins: Plugins) -> None:
-    plugins.apply(plugin(PROTECTED), plugin(FREE, deletionProtection=False))
+    plugins.apply(plugin(PROTECTED), plugin(FREE, deletionPolicy="Delete"))
     plugins.until_ready(PROTECTED, FREE)
     # It need not run: only the plugins that the Cluster names matter.
     used = (plugin_name(PROTECTED), plugin_name(FREE))

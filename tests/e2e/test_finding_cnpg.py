@@ -84,7 +84,7 @@ def test_cloudnativepg_without_its_label_is_found_by_its_lease(
     restored.until_ready(NAME)
 
     assert accepted(restored)[0] == "Accepted"
-    assert restored.plugin(NAME)["status"]["cnpg"]["deployment"] == CNPG
+    assert restored.plugin(NAME)["status"]["cnpg"]["deploymentName"] == CNPG
     assert [r for r in operator.audit.writes(mark) if r.name == CNPG] == []
 
 
@@ -98,18 +98,18 @@ def test_two_cloudnativepgs_in_one_namespace_need_a_reference(restored: Plugins)
     restored.apply(stand_in(restored.get("Deployment", CNPG), SECOND))
     message = restored.until_condition(NAME, "Accepted", "CNPGAmbiguous", within=10)["message"]
     assert f"{CNPG}, {SECOND}" in message
-    assert "spec.cnpgRef.name" in message
+    assert "spec.cnpg.deploymentName" in message
 
-    restored.patch(NAME, cnpgRef={"name": CNPG})
+    restored.patch(NAME, cnpg={"deploymentName": CNPG})
     restored.until_ready(NAME)
-    restored.patch(NAME, cnpgRef={"name": SECOND})
+    restored.patch(NAME, cnpg={"deploymentName": SECOND})
     restored.until_condition(NAME, "Registered", "CNPGUnavailable", within=10)
-    restored.patch(NAME, cnpgRef={"name": "nobody"})
+    restored.patch(NAME, cnpg={"deploymentName": "nobody"})
     found = restored.until_condition(NAME, "Accepted", "CNPGNotFound", within=10)
     assert "Deployment cnpg-system/nobody" in found["message"]
     assert restored.labelled(NAME), "a working plugin stays published"
 
-    restored.patch(NAME, cnpgRef=None)
+    restored.patch(NAME, cnpg=None)
     restored.kubectl("delete", "deployment", SECOND, *WHERE)
     restored.until_ready(NAME)
 
@@ -137,7 +137,7 @@ def test_an_unknown_version_of_cloudnativepg_is_reported(restored: Plugins) -> N
     body = stand_in(restored.get("Deployment", CNPG), SECOND)
     body["spec"]["template"]["spec"]["containers"][0]["image"] = "localhost/cnpg:main"
     restored.apply(body)
-    restored.patch(NAME, cnpgRef={"name": SECOND})
+    restored.patch(NAME, cnpg={"deploymentName": SECOND})
     wait.until(
         "the version is unknown",
         lambda: restored.plugin(NAME)["status"]["cnpg"]["version"] == "unknown",
@@ -145,7 +145,7 @@ def test_an_unknown_version_of_cloudnativepg_is_reported(restored: Plugins) -> N
         explain=lambda: restored.explain(NAME),
     )
     assert "CloudNativePG of unknown version" in accepted(restored)[1]
-    restored.patch(NAME, cnpgRef=None)
+    restored.patch(NAME, cnpg=None)
     restored.kubectl("delete", "deployment", SECOND, *WHERE)
     assert restored.find("Deployment", SECOND) is None
     assert restored.api.list(collection("CNPGPlugin")) != []

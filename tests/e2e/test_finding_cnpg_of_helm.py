@@ -52,12 +52,12 @@ def until_found(plugins: Plugins, deployment: str) -> None:
     """Wait until a CloudNativePG is found, and the plugin is Ready under it."""
     wait.until(
         f"Deployment {deployment} is found",
-        lambda: reported(plugins).get("deployment") == deployment,
+        lambda: reported(plugins).get("deploymentName") == deployment,
         within=MINUTE,
         explain=lambda: plugins.explain(NAME),
     )
     plugins.until_ready(NAME)
-    assert reported(plugins)["deployment"] == deployment
+    assert reported(plugins)["deploymentName"] == deployment
     assert reported(plugins)["version"] == DEFAULT_CNPG
     assert plugins.condition(NAME, "Registered")["reason"] == "Registered"
 

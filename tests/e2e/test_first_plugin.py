@@ -82,7 +82,7 @@ def test_the_status_shows_the_plugins_identity_and_its_clusters(ready: Plugins) 
     assert status["plugin"]["vendor"] == "cnpgplugin.dev"
     assert "LIFECYCLE_SERVICE" in status["plugin"]["capabilities"]
     assert set(status["certificates"]) == {"server", "client"}
-    assert status["cnpg"]["deployment"] == "cnpg-controller-manager"
+    assert status["cnpg"]["deploymentName"] == "cnpg-controller-manager"
     assert status["cnpg"]["version"] == "1.30.0"
     assert status["cnpg"]["registeredRevision"]
 
@@ -175,7 +175,7 @@ def test_a_plugin_in_use_stays_until_its_last_cluster_is_deleted(database: Plugi
     found = database.until_condition(NAME, "Accepted", "InUse", within=10)
     assert found["status"] == "False"
     assert f"default/{DATABASE}" in found["message"]
-    assert "spec.deletionProtection" in found["message"]
+    assert "spec.deletionPolicy" in found["message"]
     assert database.labelled(NAME)
 
     # A restart of the operator loses nothing.

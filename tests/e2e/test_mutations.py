@@ -145,7 +145,7 @@ def test_a_write_loop_is_stopped_named_and_counted(mutated: Plugins) -> None:
 @pytest.mark.timeout(300)
 def test_times_in_the_future_delay_nothing(mutated: Plugins) -> None:
     future = "2099-01-01T00:00:00Z"
-    record = {"time": future, "reason": "hello", "revisions": {"x": "y"}, "attempt": 1}
+    record = {"time": future, "reason": "hello", "revisions": {"x": "y"}, "attempts": 1}
     cnpg = mutated.plugin(OWN)["status"]["cnpg"]
     mutated.api.patch(
         f"{PLUGINS}/namespaces/{NAMESPACE}/cnpgplugins/{OWN}/status",
@@ -164,7 +164,9 @@ def test_times_in_the_future_delay_nothing(mutated: Plugins) -> None:
         within=MINUTE,
         explain=lambda: mutated.explain(OWN),
     )
-    mutated.patch(OWN, restartPolicy="Always", podAnnotations={"example.com/changed": "1"})
+    mutated.patch(
+        OWN, cnpg={"restartPolicy": "Always"}, podAnnotations={"example.com/changed": "1"}
+    )
     wait.until(
         "CloudNativePG is restarted although a restart is recorded for 2099",
         lambda: is_restarted(mutated),

@@ -99,7 +99,7 @@ def test_a_cluster_uses_a_changed_port_after_exactly_one_restart(
     old_plugins.until_ready(name, within=2 * MINUTE)
     assert rolls(old_plugins) == before + 1
     restart = old_plugins.plugin(name)["status"]["cnpg"]["lastRestart"]
-    assert (restart["reason"], restart["attempt"]) == (name, 1)
+    assert (restart["reason"], restart["attempts"]) == (name, 1)
     old_plugins.apply(user("e2e-moved", name))
     old_plugins.until_reported(name, "e2e-moved", IMAGE_VERSION, within=MINUTE)
     old_operator.writes_until_calm(old_operator.audit.mark())
@@ -108,7 +108,7 @@ def test_a_cluster_uses_a_changed_port_after_exactly_one_restart(
 
 def test_restart_policy_never_reports_the_need_and_restarts_nothing(old_plugins: Plugins) -> None:
     name = "left-alone"
-    old_plugins.apply(plugin(name, restartPolicy="Never"))
+    old_plugins.apply(plugin(name, cnpg={"restartPolicy": "Never"}))
     old_plugins.until_ready(name)
     before = rolls(old_plugins)
     old_plugins.patch(name, port=9443)
@@ -164,7 +164,9 @@ def test_a_newer_image_costs_at_most_one_restart_and_clusters_show_it(
 @pytest.fixture
 def nudging(old_operator: Operator) -> Iterator[None]:
     """The operator may annotate Clusters during a test."""
-    install_chart(old_operator.cluster, image_key(), restart=RESTART, nudgeClusters=True)
+    install_chart(
+        old_operator.cluster, image_key(), restart=RESTART, clusterRefresh={"allowed": True}
+    )
     yield
     install_chart(old_operator.cluster, image_key(), restart=RESTART)
 
@@ -173,7 +175,7 @@ def test_a_cluster_is_nudged_once_for_a_newer_image_and_shows_it(
     nudging: None, old_operator: Operator, old_plugins: Plugins
 ) -> None:
     name, cluster = "nudging", "e2e-nudged"
-    old_plugins.apply(plugin(name, nudgeClusters=True), user(cluster, name))
+    old_plugins.apply(plugin(name, cnpg={"clusterRefresh": "Annotate"}), user(cluster, name))
     old_plugins.until_ready(name)
     old_plugins.until_reported(name, cluster, IMAGE_VERSION, within=MINUTE)
     mark = old_operator.audit.mark()

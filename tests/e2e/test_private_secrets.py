@@ -305,13 +305,13 @@ def test_a_previously_announced_name_reaches_no_issuer_indirectly(
 
 
 NAMES: dict[str, dict[str, Any]] = {
-    "path-cnpg-secret": {"cnpgRef": {"name": "../../secrets/path-target"}},
-    "path-cnpg-above": {"cnpgRef": {"name": "../.."}},
-    "path-cnpg-query": {"cnpgRef": {"name": "x?watch=1"}},
+    "path-cnpg-secret": {"cnpg": {"deploymentName": "../../secrets/path-target"}},
+    "path-cnpg-above": {"cnpg": {"deploymentName": "../.."}},
+    "path-cnpg-query": {"cnpg": {"deploymentName": "x?watch=1"}},
     "path-issuer-above": issued("../../secrets/path-target"),
     "path-issuer-query": issued("x?watch=1"),
 }
-RULES = ("cnpgRef", "tls/properties/issuerRef")
+RULES = ("cnpg/properties/deploymentName", "tls/properties/issuerRef")
 
 
 def test_a_name_stored_before_the_schemas_rules_has_no_effect(

@@ -150,7 +150,7 @@ def test_a_pair_that_fails_with_its_own_chain_works_with_clientca(
     put(refused, SERVER_SECRET, GOOD_SERVER)
     put(refused, CLIENT_SECRET, client_pair(ROOT).secret)
     until_refused(refused, "IncompatibleIssuer", CLIENT_SECRET)
-    refused.patch(NAME, tls={"clientCA": "ca.crt"})
+    refused.patch(NAME, tls={"clientTrust": "Root"})
     refused.until_ready(NAME)
 
 

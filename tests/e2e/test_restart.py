@@ -52,7 +52,7 @@ def test_twenty_plugins_at_once_roll_cloudnativepg_at_most_once(
 ) -> None:
     names = [f"{policy.lower()}-{number:02}" for number in range(TWENTY)]
     before = observe(operator.api)
-    plugins.apply(*(plugin(name, restartPolicy=policy) for name in names))
+    plugins.apply(*(plugin(name, cnpg={"restartPolicy": policy}) for name in names))
     until_all_ready(plugins, names, within=4 * MINUTES)
     operator.writes_until_calm(operator.audit.mark())
     until_all_ready(plugins, names, within=MINUTES)
@@ -66,7 +66,7 @@ def test_twenty_plugins_at_once_roll_cloudnativepg_at_most_once(
 def test_a_restart_is_recorded_and_not_repeated(operator: Operator, plugins: Plugins) -> None:
     name = "restarting"
     before = observe(operator.api)
-    plugins.apply(plugin(name, restartPolicy="Always"))
+    plugins.apply(plugin(name, cnpg={"restartPolicy": "Always"}))
     plugins.until_condition(name, "Registered", "RestartPending", within=60)
     plugins.until_ready(name, within=2 * MINUTES)
     first = observe(operator.api)
@@ -99,7 +99,7 @@ def test_restart_policy_never_suffices_where_cloudnativepg_discovers_plugins(
 ) -> None:
     name = "never-restarting"
     before = observe(operator.api)
-    plugins.apply(plugin(name, restartPolicy="Never"))
+    plugins.apply(plugin(name, cnpg={"restartPolicy": "Never"}))
     plugins.until_ready(name)
     assert plugins.condition(name, "Registered")["reason"] == "Registered"
     plugins.patch(name, podAnnotations={"example.com/revision": "2"})
@@ -111,7 +111,7 @@ def test_a_failing_plugin_never_rolls_cloudnativepg(operator: Operator, plugins:
     name = "failing-and-asking"
     before = observe(operator.api)
     wrong = [{"name": "SAMPLE_NAME", "value": "nobody.example.com"}]
-    plugins.apply(plugin(name, restartPolicy="Always", env=wrong))
+    plugins.apply(plugin(name, cnpg={"restartPolicy": "Always"}, env=wrong))
     plugins.until_condition(name, "HandshakeSucceeded", "IdentityMismatch", within=30)
     plugins.never("CloudNativePG was changed", lambda: observe(operator.api) != before, of=name)
 
@@ -122,7 +122,7 @@ def test_a_plugin_that_keeps_changing_its_version_rolls_nothing(
     name = "restless"
     env = behaviour(name, SAMPLE_MISBEHAVE="restless")
     handshake = {"interval": "10s"}
-    plugins.apply(plugin(name, restartPolicy="Always", env=env, handshake=handshake))
+    plugins.apply(plugin(name, cnpg={"restartPolicy": "Always"}, env=env, handshake=handshake))
     plugins.until_ready(name, within=2 * MINUTES)
     first = observe(operator.api)
 

@@ -51,7 +51,7 @@ def test_an_operator_killed_around_a_write_of_a_restart_rolls_cloudnativepg_once
     write = BEFORE[moment] if moment else None
     mark = operator.audit.mark()
     with refused(operator, write) if write else nullcontext():
-        plugins.apply(plugin(NAME, restartPolicy="Always"))
+        plugins.apply(plugin(NAME, cnpg={"restartPolicy": "Always"}))
         if write:
             until_refused(operator, write, mark, within=MINUTE)
         else:
@@ -66,4 +66,4 @@ def test_an_operator_killed_around_a_write_of_a_restart_rolls_cloudnativepg_once
     recorded = plugins.plugin(NAME)["status"]["cnpg"]["lastRestart"]
     # A restart is for all published plugins; those of other modules may exist.
     assert NAME in recorded["revisions"]
-    assert recorded["attempt"] == 1
+    assert recorded["attempts"] == 1

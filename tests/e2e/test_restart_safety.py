@@ -61,7 +61,7 @@ def test_a_cluster_that_switches_over_is_not_disturbed(plugins: Plugins) -> None
     path = f"{CNPG_API}/namespaces/default/clusters/{user}"
     plugins.api.patch(f"{path}/status", {"status": status})
     before = rolls(plugins)
-    plugins.apply(plugin(name, restartPolicy="Always"))
+    plugins.apply(plugin(name, cnpg={"restartPolicy": "Always"}))
 
     def waits() -> bool:
         condition = plugins.condition(name, "Registered")
@@ -109,12 +109,12 @@ def reverting(api: Api, name: str) -> Iterator[list[str]]:
 def test_a_reverted_restart_is_given_up_after_two_attempts(plugins: Plugins) -> None:
     name = "reverted"
     with reverting(plugins.api, name) as taken:
-        plugins.apply(plugin(name, restartPolicy="Always"))
+        plugins.apply(plugin(name, cnpg={"restartPolicy": "Always"}))
         found = plugins.until_condition(name, "Registered", "RestartReverted", within=3 * MINUTE)
         assert "2 times" in found["message"]
         plugins.never("it was tried again", lambda: taken[2:], of=name)
     assert len(taken) == 2
-    assert plugins.plugin(name)["status"]["cnpg"]["lastRestart"]["attempt"] == 2
+    assert plugins.plugin(name)["status"]["cnpg"]["lastRestart"]["attempts"] == 2
 
     # The advice of the message works.
     plugins.kubectl("delete", "pod", leader(plugins.api), *WHERE)
@@ -128,7 +128,7 @@ def test_a_stuck_rollout_is_reported_and_left_alone(plugins: Plugins) -> None:
     set_image = ("set", "image", f"deployment/{CNPG}", *WHERE)
     plugins.kubectl(*set_image, "manager=localhost/no-such-cnpg:1.30.0")
     try:
-        plugins.apply(plugin(name, restartPolicy="Always"))
+        plugins.apply(plugin(name, cnpg={"restartPolicy": "Always"}))
         found = plugins.until_condition(name, "Registered", "RestartStuck", within=MINUTE)
         assert "localhost/no-such-cnpg:1.30.0" in found["message"]
         before = rolls(plugins)
@@ -151,7 +151,7 @@ def test_under_olm_the_pods_are_deleted_once_the_operator_has_the_right(plugins:
     plugins.kubectl("label", "deployment", CNPG, *WHERE, "olm.owner=cloudnative-pg.v1.30.0")
     try:
         before, led = rolls(plugins), leader(plugins.api)
-        plugins.apply(plugin(name, restartPolicy="Always"))
+        plugins.apply(plugin(name, cnpg={"restartPolicy": "Always"}))
         refused = plugins.until_condition(name, "Registered", "RestartForbidden", within=MINUTE)
         assert 'cannot delete resource "pods"' in refused["message"]
         assert "Set cnpg.olm: true in the values of this operator's chart" in refused["message"]

@@ -58,11 +58,13 @@ SWITCHES = (
         {"issuerRef": {"name": USERS_ROOT}},
         refused=True,
     ),
-    Switch(ISSUERS, "the same issuer with clientCA", {"clientCA": "ca.crt"}, Kind(USERS_ROOT)),
+    Switch(
+        ISSUERS, "the same issuer with clientTrust: Root", {"clientTrust": "Root"}, Kind(USERS_ROOT)
+    ),
     Switch(
         ISSUERS,
         "a user's root to the default chain",
-        {"issuerRef": None, "clientCA": None},
+        {"issuerRef": None, "clientTrust": None},
     ),
     Switch(PROVIDERS, "CertManager to SelfManaged", {"provider": "SelfManaged"}, Kind(OWN_CHAIN)),
     Switch(PROVIDERS, "SelfManaged to CertManager", {"provider": "CertManager"}),

@@ -89,12 +89,12 @@ def test_a_plugin_is_deleted_at_once_after_its_last_cluster(plugins: Plugins) ->
     plugins.until_gone("CNPGPlugin", name, within=SOON)
 
 
-@pytest.mark.parametrize("protected", [True, False])
+@pytest.mark.parametrize("policy", ["WaitForClusters", "Delete"])
 def test_a_deletion_completes_with_cloudnativepg_scaled_to_zero(
-    plugins: Plugins, *, protected: bool
+    plugins: Plugins, policy: str
 ) -> None:
-    name = f"orphan-{protected}".lower()
-    plugins.apply(plugin(name, deletionProtection=protected))
+    name = f"left-{policy}".lower()
+    plugins.apply(plugin(name, deletionPolicy=policy))
     plugins.until_ready(name)
     scale = ("scale", f"deployment/{CNPG}", *WHERE)
     plugins.kubectl(*scale, "--replicas=0")

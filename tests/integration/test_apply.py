@@ -353,7 +353,7 @@ def restart(run: Run, deployment: Object, revisions: dict[str, str]) -> None:
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     async def ask(writer: Writer) -> None:
-        record = RestartRecord(at=now, revisions=revisions, attempt=1, generation=1)
+        record = RestartRecord(at=now, revisions=revisions, attempts=1, generation=1)
         await Restarter(writer._client, writer._facts).restart(facts, record)
 
     run(ask)

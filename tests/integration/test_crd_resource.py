@@ -51,14 +51,21 @@ def test_defaults_are_filled_in(stored: Manifest) -> None:
             "issuerScope": "Namespace",
             "duration": "2160h",
             "privateKey": {"algorithm": "ECDSA"},
-            "mounts": {"server": "/server", "client": "/client"},
-            "clientCA": "tls.crt",
+            "files": {
+                "server": {
+                    "directory": "/server",
+                    "certificate": "tls.crt",
+                    "privateKey": "tls.key",
+                },
+                "client": {"directory": "/client", "trust": "tls.crt"},
+            },
+            "clientTrust": "Chain",
             "reload": "Auto",
         },
+        "cnpg": {"clusterRefresh": "None"},
         "upgradePolicy": "Automatic",
-        "nudgeClusters": False,
         "handshake": {"timeout": "5s", "interval": "10m"},
-        "deletionProtection": True,
+        "deletionPolicy": "WaitForClusters",
         "suspend": False,
     }
 
@@ -165,19 +172,19 @@ STATUS: dict[str, Any] = {
     },
     "certificates": {
         "server": {
-            "secret": "hello-server-tls",
+            "secretName": "hello-server-tls",
             "notAfter": "2027-01-02T03:04:05Z",
             "renewalTime": "2026-12-02T03:04:05Z",
         },
-        "client": {"secret": "hello-client-tls", "notAfter": "2027-01-02T03:04:05Z"},
+        "client": {"secretName": "hello-client-tls", "notAfter": "2027-01-02T03:04:05Z"},
     },
     "cnpg": {
-        "deployment": "cnpg-controller-manager",
+        "deploymentName": "cnpg-controller-manager",
         "version": "1.30.0",
         "registeredRevision": "0123456789",
         "lastRestart": {"time": "2026-01-02T03:04:05Z", "reason": "NewPlugin"},
     },
-    "clusters": {"using": 2, "unready": 1},
+    "clusters": {"using": 2, "unready": 1, "blocked": [{"namespace": "app", "name": "db"}]},
 }
 
 
@@ -286,7 +293,7 @@ def written() -> dict[str, str]:
 
 def test_the_server_publishes_every_description(server: Kubectl) -> None:
     schemas = json.loads(server.kubectl("get", "--raw", GROUP_PATH))["components"]["schemas"]
-    published = schemas["dev.cnpgplugin.v1alpha1.CNPGPlugin"]
+    published = schemas["dev.cnpgplugin.v1beta1.CNPGPlugin"]
     found = dict(paths(published, "cnpgplugin"))
     for path, description in written().items():
         assert description, path
@@ -301,11 +308,11 @@ def test_the_server_publishes_every_description(server: Kubectl) -> None:
         "cnpgplugin.spec.probes.readiness.httpGet.port",
         "cnpgplugin.spec.tls.issuerRef.kind",
         "cnpgplugin.spec.tls.issuerScope",
-        "cnpgplugin.spec.tls.mounts.client",
+        "cnpgplugin.spec.tls.files.client.trust",
         "cnpgplugin.spec.tls.provider",
         "cnpgplugin.spec.tls.reload",
         "cnpgplugin.spec.tls.secrets.server",
-        "cnpgplugin.status.certificates.client.secret",
+        "cnpgplugin.status.certificates.client.secretName",
         "cnpgplugin.status.cnpg.lastRestart.reason",
     ],
 )

@@ -39,7 +39,7 @@ def plugin(name: str, namespace: str = NAMESPACE, /, **spec: Any) -> Manifest:
         **spec,
     }
     return {
-        "apiVersion": "cnpgplugin.dev/v1alpha1",
+        "apiVersion": "cnpgplugin.dev/v1beta1",
         "kind": "CNPGPlugin",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {key: value for key, value in fields.items() if value is not None},

@@ -184,8 +184,8 @@ class Reason(StrEnum):
     RESTARTING = "Restarting"
     """CloudNativePG is being restarted."""
     RESTART_FORBIDDEN = "RestartForbidden"
-    """CloudNativePG would have to restart, but `restartPolicy` is Never, or OLM owns it and the
-    operator may not delete pods."""
+    """CloudNativePG would have to restart, but `cnpg.restartPolicy` is Never, or OLM owns it and
+    the operator may not delete pods."""
     RESTART_STUCK = "RestartStuck"
     """A rollout of CloudNativePG that the plugin waits for makes no progress."""
     RESTART_REVERTED = "RestartReverted"

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.plugin import Resource, parse_resource
+from cnpg_plugin_operator.api.spec import DeletionPolicy
 from cnpg_plugin_operator.api.untrusted import mapping
 
 _NAME: Final = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
@@ -35,9 +36,9 @@ def read_leaving(body: Mapping[str, Any]) -> Leaving:
     return Leaving(
         **asdict(resource),
         plugin_name=_text(spec, "pluginName"),
-        service_name=_name(mapping(spec.get("service"))) or resource.name,
-        cnpg_reference=_name(mapping(spec.get("cnpgRef"))),
-        protected=spec.get("deletionProtection") is not False,
+        service_name=_name(mapping(spec.get("service")), "name") or resource.name,
+        cnpg_reference=_name(mapping(spec.get("cnpg")), "deploymentName"),
+        protected=spec.get("deletionPolicy") != DeletionPolicy.DELETE,
     )
 
 
@@ -48,9 +49,9 @@ def gone(namespace: str, name: str) -> Leaving:
     return read_leaving(body)
 
 
-def _name(section: Mapping[str, Any]) -> str:
+def _name(section: Mapping[str, Any], key: str) -> str:
     """Read the name of an object; an invalid name counts as none."""
-    name = _text(section, "name")
+    name = _text(section, key)
     return name if _NAME.fullmatch(name) else ""
 
 

@@ -72,7 +72,7 @@ class Plugin(Resource):
     @property
     def cnpg_reference(self) -> str:
         """Name of CloudNativePG's Deployment where the user named it, else empty."""
-        return self.spec.cnpg_ref.name if self.spec.cnpg_ref else ""
+        return self.spec.cnpg.deployment_name or ""
 
     @property
     def shares_chain(self) -> bool:
@@ -290,12 +290,10 @@ SIDECAR_FIELDS: Final = frozenset(
         "probes",
         "security_context",
         "service_account",
-        "restart_policy",
-        "cnpg_ref",
+        "cnpg",
         "upgrade_policy",
-        "nudge_clusters",
         "handshake",
-        "deletion_protection",
+        "deletion_policy",
         "suspend",
     }
 )

@@ -28,7 +28,7 @@ class RestartRecord:
     at: datetime
     revisions: Mapping[str, str] = field(default_factory=dict)
     """What the restart is for: plugin → revision. Empty for a roll."""
-    attempt: int = 0
+    attempts: int = 0
     """The number of restarts for one of these revisions, including this one."""
     generation: int = 0
     """The Deployment's generation before; while it is unchanged, the request was not made."""
@@ -49,12 +49,12 @@ def read_restart_record(
     recorded = mapping(section.get("lastRestart"))
     at = read_recorded_time(recorded.get("time"), now)
     revisions = mapping(recorded.get("revisions"))
-    if at is None or not revisions or section.get("deployment") != deployment:
+    if at is None or not revisions or section.get("deploymentName") != deployment:
         return None
     return RestartRecord(
         at=at,
         revisions=revisions,
-        attempt=read_recorded_count(recorded.get("attempt"), FIRST_ATTEMPT),
+        attempts=read_recorded_count(recorded.get("attempts"), FIRST_ATTEMPT),
         generation=read_recorded_count(recorded.get("generation")),
         given_up=frozenset(str(name) for name in recorded.get("givenUp") or ()),
     )
@@ -66,7 +66,7 @@ def build_restart_record(record: RestartRecord) -> dict[str, Any]:
     section: dict[str, Any] = {"time": format_time(record.at), "reason": reason}
     if record.revisions:
         section["revisions"] = dict(sorted(record.revisions.items()))
-        section["attempt"] = record.attempt
+        section["attempts"] = record.attempts
         section["generation"] = record.generation
     if record.given_up:
         section["givenUp"] = sorted(record.given_up)
@@ -81,7 +81,7 @@ class Quarantine:
     reason: Reason
     message: str
     at: datetime
-    times: int
+    attempts: int
     """How often this revision alone was removed; 0 after a removal together with others."""
 
     def __post_init__(self) -> None:
@@ -112,7 +112,7 @@ def read_sidecar_record(status: Mapping[str, Any]) -> SidecarRecord:
         revision=str(section.get("revision", "")),
         present=bool(section.get("present")),
         reverts=read_recorded_count(section.get("reverts")),
-        quarantine=_read_quarantine(mapping(section.get("held"))),
+        quarantine=_read_quarantine(mapping(section.get("quarantine"))),
     )
 
 
@@ -125,7 +125,7 @@ def _read_quarantine(section: Mapping[str, Any]) -> Quarantine | None:
         reason=_read_reason(section.get("reason")),
         message=str(section.get("message", "")),
         at=at,
-        times=read_recorded_count(section.get("times"), 1),
+        attempts=read_recorded_count(section.get("attempts"), 1),
     )
 
 
@@ -146,12 +146,12 @@ def build_sidecar_record(record: SidecarRecord) -> dict[str, Any]:
         section["reverts"] = record.reverts
     if record.quarantine is not None:
         quarantine = record.quarantine
-        section["held"] = {
+        section["quarantine"] = {
             "revision": quarantine.revision,
             "reason": quarantine.reason.value,
             "message": quarantine.message,
             "time": format_time(quarantine.at),
-            "times": quarantine.times,
+            "attempts": quarantine.attempts,
         }
     return section
 
@@ -164,7 +164,7 @@ def shared_part(status: Mapping[str, Any]) -> dict[str, Any]:
     part: dict[str, Any] = {}
     cnpg = mapping(status.get("cnpg"))
     if "lastRestart" in cnpg:
-        part["cnpg"] = {key: cnpg[key] for key in ("deployment", "lastRestart") if key in cnpg}
+        part["cnpg"] = {key: cnpg[key] for key in ("deploymentName", "lastRestart") if key in cnpg}
     if "sidecar" in status:
         part["sidecar"] = status["sidecar"]
     return part

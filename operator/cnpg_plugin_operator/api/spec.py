@@ -79,6 +79,33 @@ class Provider(StrEnum):
     SECRETS = "Secrets"
 
 
+class ClusterRefresh(StrEnum):
+    """How CloudNativePG notices a changed plugin where it does not reconcile Clusters by itself."""
+
+    NONE = "None"
+    ANNOTATE = "Annotate"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to the plugin of a deleted resource."""
+
+    WAIT_FOR_CLUSTERS = "WaitForClusters"
+    """It remains until no Cluster uses it."""
+    DELETE = "Delete"
+
+
+class ClientTrust(StrEnum):
+    """By which certificates of the client Secret a plugin trusts CloudNativePG."""
+
+    CHAIN = "Chain"
+    ROOT = "Root"
+
+    @property
+    def key(self) -> str:
+        """The key of the Secret that holds them."""
+        return {"Chain": "tls.crt", "Root": "ca.crt"}[self.value]
+
+
 class UpgradePolicy(StrEnum):
     """Whether a changed plugin reaches CloudNativePG, and so the databases, without approval."""
 
@@ -155,11 +182,40 @@ class PrivateKey(_Model):
         return self.effective_size in ECDSA_SIZES
 
 
-class Mounts(_Model):
-    """Directories of the TLS files in the container."""
+FileName = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=r"^[_a-zA-Z0-9][-._a-zA-Z0-9]*$")
+]
+"""Name of a file in a directory of TLS files, which must not begin with a dot."""
 
-    server: str = "/server"
-    client: str = "/client"
+Directory = Annotated[str, Field(max_length=255, pattern=r"^(/[^\s:/]+)+$")]
+"""Directory in the container, absolute and without a `/` at the end."""
+
+
+class ServerFiles(_Model):
+    """Where the server finds its pair."""
+
+    directory: Directory = "/server"
+    certificate: FileName = "tls.crt"
+    private_key: FileName = "tls.key"
+
+
+class ClientFiles(_Model):
+    """Where the server finds the certificates by which it trusts clients."""
+
+    directory: Directory = "/client"
+    trust: FileName = "tls.crt"
+
+
+class Files(_Model):
+    """The TLS files in the container."""
+
+    server: ServerFiles = ServerFiles()
+    client: ClientFiles = ClientFiles()
+
+    @property
+    def share_directory(self) -> bool:
+        """Whether all files are in one directory."""
+        return self.server.directory == self.client.directory
 
 
 class TLSSecrets(_Model):
@@ -185,21 +241,22 @@ class TLS(_Model):
     private_key: PrivateKey = PrivateKey()
     dns_names: Annotated[tuple[DNSPattern, ...], Field(max_length=32)] = ()
     server_name: Name | None = None
-    mounts: Mounts = Mounts()
-    client_ca: Annotated[Literal["tls.crt", "ca.crt"], Field(validation_alias="clientCA")] = (
-        "tls.crt"
-    )
+    files: Files = Files()
+    client_trust: ClientTrust = ClientTrust.CHAIN
     reload: Literal["Auto", "Restart", "None"] = "Auto"
 
 
-class CNPGRef(_Model):
-    """The CloudNativePG operator to use, by the name of its Deployment.
+class CNPG(_Model):
+    """The CloudNativePG that uses the plugin, named after the section `status.cnpg`.
 
-    Named after the section `status.cnpg`, and shaped like `tls.issuerRef`. It has no namespace:
-    CloudNativePG finds plugins only in its own.
+    It has no namespace: CloudNativePG finds plugins only in its own.
     """
 
-    name: Name
+    deployment_name: Name | None = None
+    """None: the only one in the namespace."""
+    restart_policy: RestartPolicy | None = None
+    """None: the operator's default."""
+    cluster_refresh: ClusterRefresh = ClusterRefresh.NONE
 
 
 class Handshake(_Model):
@@ -244,12 +301,8 @@ class Spec(_Model):
     roles: tuple[RoleName, ...] = ()
     service: Service = Service()
     tls: TLS = TLS()
-    restart_policy: RestartPolicy | None = None
-    """None: the operator's default."""
-    cnpg_ref: CNPGRef | None = None
-    """None: the only one in the namespace."""
+    cnpg: CNPG = CNPG()
     upgrade_policy: UpgradePolicy = UpgradePolicy.AUTOMATIC
-    nudge_clusters: bool = False
     handshake: Handshake = Handshake()
-    deletion_protection: bool = True
+    deletion_policy: DeletionPolicy = DeletionPolicy.WAIT_FOR_CLUSTERS
     suspend: bool = False

@@ -13,19 +13,19 @@ UNKNOWN: Final = "unknown"
 """Reported for an unknown version of CloudNativePG."""
 
 _WORD, _TIME = Text(253), Text(40)
-_PAIR: Final = Section({"secret": _WORD, "notAfter": _TIME, "renewalTime": _TIME})
+_PAIR: Final = Section({"secretName": _WORD, "notAfter": _TIME, "renewalTime": _TIME})
 _RESTART: Final = Section(
     {
         "time": _TIME,
         "reason": Text(),
         "revisions": Named(256, limit=128),
-        "attempt": Number(),
+        "attempts": Number(),
         "generation": Number(2**53),
         "givenUp": Many(_WORD, 128),
     }
 )
 _QUARANTINE: Final = Section(
-    {"revision": _WORD, "reason": _WORD, "message": Text(), "time": _TIME, "times": Number()}
+    {"revision": _WORD, "reason": _WORD, "message": Text(), "time": _TIME, "attempts": Number()}
 )
 _CONDITION: Final = Section(
     {
@@ -49,7 +49,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
     "certificates": Section({"server": _PAIR, "client": _PAIR}),
     "cnpg": Section(
         {
-            "deployment": _WORD,
+            "deploymentName": _WORD,
             "version": _WORD,
             "registeredRevision": _WORD,
             "lastRestart": _RESTART,
@@ -60,7 +60,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "using": Number(),
             "unready": Number(),
             "outdated": Number(),
-            "blocked": Many(Text(320), 10),
+            "blocked": Many(Section({"namespace": _WORD, "name": _WORD}), 10),
         }
     ),
     "sidecar": Section(
@@ -69,7 +69,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "present": Flag(),
             "revision": _WORD,
             "reverts": Number(),
-            "held": _QUARANTINE,
+            "quarantine": _QUARANTINE,
         }
     ),
 }
@@ -81,7 +81,7 @@ STATUS: Final = Section(
 )
 """The whole of a status."""
 
-_TIMES: Final = (("cnpg", "lastRestart"), ("sidecar", "held"))
+_TIMES: Final = (("cnpg", "lastRestart"), ("sidecar", "quarantine"))
 """Records that are invalid without their time."""
 
 
@@ -111,7 +111,8 @@ class ClustersStatus:
     using: int
     unready: int
     outdated: int
-    blocked: tuple[str, ...]
+    blocked: tuple[Mapping[str, str], ...]
+    """Namespace and name of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ def _certificates(certificates: Mapping[str, CertificateStatus]) -> dict[str, An
     for role, certificate in certificates.items():
         times = {"notAfter": certificate.not_after, "renewalTime": certificate.renewal_time}
         section[role] = {
-            "secret": certificate.secret,
+            "secretName": certificate.secret,
             **{key: format_time(value) for key, value in times.items() if value is not None},
         }
     return section
@@ -215,7 +216,10 @@ def _certificates(certificates: Mapping[str, CertificateStatus]) -> dict[str, An
 def _cnpg(cnpg: CNPGStatus | None) -> dict[str, Any] | None:
     if cnpg is None:
         return None
-    section: dict[str, Any] = {"deployment": cnpg.deployment, "version": cnpg.version or UNKNOWN}
+    section: dict[str, Any] = {
+        "deploymentName": cnpg.deployment,
+        "version": cnpg.version or UNKNOWN,
+    }
     if cnpg.registered_revision:
         section["registeredRevision"] = cnpg.registered_revision
     return section

@@ -26,13 +26,13 @@ from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 @dataclass(frozen=True, slots=True)
 class CNPGSnapshot:
-    """CloudNativePG as the resources with one value of `spec.cnpgRef` find it."""
+    """CloudNativePG as the resources with one value of `spec.cnpg.deploymentName` find it."""
 
     cnpg: tuple[CNPGFacts, ...]
     elsewhere: tuple[str, ...]
     """Managed namespaces in which CloudNativePG runs; read only where it does not run here."""
     reference_exists: bool
-    """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+    """Whether there is a Deployment of that name, CloudNativePG's or not."""
     unread: errors.ClusterError | None = None
     """Why what only sidecars need was not read."""
 
@@ -43,7 +43,7 @@ class NamespaceSnapshot:
 
     resources: tuple[Mapping[str, Any], ...]
     cnpg: Mapping[str, CNPGSnapshot]
-    """By the values of `spec.cnpgRef` that the resources have, and the empty one."""
+    """By the values of `spec.cnpg.deploymentName` that the resources have, and the empty one."""
     services: tuple[dict[str, Any], ...]
     """The plugins' own Services."""
     clusters: tuple[ClusterRecord, ...] | errors.ClusterError

@@ -199,7 +199,7 @@ class ClusterReader:
         return tuple(each.facts for each in await locate(self._client, namespace, reference))
 
     async def reference_exists(self, namespace: str, reference: str) -> bool:
-        """Whether there is a Deployment of the name in `spec.cnpgRef`, CloudNativePG's or not."""
+        """Whether there is a Deployment of that name, CloudNativePG's or not."""
         if not reference:
             return False
         return await self._client.find(kinds.DEPLOYMENT, reference, namespace) is not None

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.api.spec import Probes
+from cnpg_plugin_operator.api.spec import Files, Probes, ServerFiles
 from cnpg_plugin_operator.desired.access import account_name
 from cnpg_plugin_operator.desired.merge import merge
 from cnpg_plugin_operator.desired.objects import Object, build_child, child_labels
@@ -21,9 +21,8 @@ CONTAINER_SECURITY: Final = {
 }
 """Requirements of the level `restricted` for containers, and a read-only root file system."""
 
-CLIENT_FILES: Final = ("tls.crt", "ca.crt")
-"""Names of the file with the trusted client certificates: a plugin's own arguments may use either
-name, and both have the same content."""
+CA_FILE: Final = "ca.crt"
+"""Another name of the file with the trusted client certificates, which many plugins expect."""
 
 TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "podCertificate"})
 """Sources of a projected volume that prove the pod's account to others."""
@@ -143,19 +142,7 @@ def _build_container(plugin: Plugin) -> Object:
         "ports": [{"name": "grpc", "containerPort": spec.port, "protocol": "TCP"}],
         "env": [{"name": name, "value": value} for name, value in facts.items()] + list(spec.env),
         "securityContext": {**CONTAINER_SECURITY, **spec.security_context},
-        "volumeMounts": [
-            {
-                "name": names.children.VOLUME_SERVER,
-                "mountPath": spec.tls.mounts.server,
-                "readOnly": True,
-            },
-            {
-                "name": names.children.VOLUME_CLIENT,
-                "mountPath": spec.tls.mounts.client,
-                "readOnly": True,
-            },
-            *spec.volume_mounts,
-        ],
+        "volumeMounts": [*_tls_mounts(spec.tls.files), *spec.volume_mounts],
         # Without a termination message, the end of the log says why a plugin exited.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **_build_probes(spec.probes, spec.port),
@@ -172,11 +159,11 @@ def _build_container(plugin: Plugin) -> Object:
 
 def server_environment(plugin: Plugin) -> dict[str, str]:
     """Return the paths of the server's files and its address; usable as `$(NAME)` in args."""
-    tls = plugin.spec.tls
+    server, client = plugin.spec.tls.files.server, plugin.spec.tls.files.client
     return {
-        "CNPG_PLUGIN_SERVER_CERT": f"{tls.mounts.server}/tls.crt",
-        "CNPG_PLUGIN_SERVER_KEY": f"{tls.mounts.server}/tls.key",
-        "CNPG_PLUGIN_CLIENT_CERT": f"{tls.mounts.client}/tls.crt",
+        "CNPG_PLUGIN_SERVER_CERT": f"{server.directory}/{server.certificate}",
+        "CNPG_PLUGIN_SERVER_KEY": f"{server.directory}/{server.private_key}",
+        "CNPG_PLUGIN_CLIENT_CERT": f"{client.directory}/{client.trust}",
         "CNPG_PLUGIN_ADDRESS": f":{plugin.spec.port}",
     }
 
@@ -215,23 +202,43 @@ def _build_probes(probes: Probes, port: int) -> dict[str, Any]:
     return {field: probe for field, probe in built.items() if probe}
 
 
+def _tls_mounts(files: Files) -> list[Object]:
+    places = {names.children.VOLUME_SERVER: files.server.directory}
+    if not files.share_directory:
+        places[names.children.VOLUME_CLIENT] = files.client.directory
+    return [
+        {"name": volume, "mountPath": path, "readOnly": True} for volume, path in places.items()
+    ]
+
+
 def tls_volumes(plugin: Plugin) -> list[Object]:
     """Build the volumes of the server's pair and of the trusted client certificates.
 
     The plugin has no access to CloudNativePG's private key.
     """
+    files = plugin.spec.tls.files
+    pair = _items({"tls.crt": files.server.certificate, "tls.key": files.server.private_key})
+    trust = [{"key": names.children.TRUSTED_CLIENTS, "path": files.client.trust}]
+    trust_secret = names.children.trust_secret(plugin.name)
+    if files.share_directory:
+        sources = [
+            {"secret": {"name": plugin.server_secret, "items": pair}},
+            {"secret": {"name": trust_secret, "items": trust}},
+        ]
+        return [{"name": names.children.VOLUME_SERVER, "projected": {"sources": sources}}]
+    if files.client.trust != CA_FILE:
+        trust.append({"key": names.children.TRUSTED_CLIENTS, "path": CA_FILE})
+    server: Object = {"secretName": plugin.server_secret}
+    if files.server != ServerFiles(directory=files.server.directory):
+        server["items"] = pair
     return [
-        {
-            "name": names.children.VOLUME_SERVER,
-            "secret": {"secretName": plugin.server_secret},
-        },
+        {"name": names.children.VOLUME_SERVER, "secret": server},
         {
             "name": names.children.VOLUME_CLIENT,
-            "secret": {
-                "secretName": names.children.trust_secret(plugin.name),
-                "items": [
-                    {"key": names.children.TRUSTED_CLIENTS, "path": path} for path in CLIENT_FILES
-                ],
-            },
+            "secret": {"secretName": trust_secret, "items": trust},
         },
     ]
+
+
+def _items(paths: Mapping[str, str]) -> list[Object]:
+    return [{"key": key, "path": path} for key, path in paths.items()]

@@ -176,7 +176,7 @@ class Peer:
             "issuer of the client Secret's certificate, is not among them: CloudNativePG would "
             "send no certificate and be refused. Either the certificates that the plugin trusts "
             "(the file of --client-cert) are not from this Secret, or they must be the Secret's "
-            "ca.crt (spec.tls.clientCA).",
+            "ca.crt (spec.tls.clientTrust).",
         )
 
     def refused(self, error: OSError | EOFError, key_type: str) -> HandshakeError:

@@ -5,7 +5,7 @@ from typing import Final
 GROUP: Final = "cnpgplugin.dev"
 """API group of the resource."""
 
-VERSION: Final = "v1alpha1"
+VERSION: Final = "v1beta1"
 """The served and stored version of the resource."""
 
 KIND: Final = "CNPGPlugin"

@@ -126,5 +126,5 @@ def _in_use(leaving: Leaving, clusters: tuple[ClusterFacts, ...]) -> Verdict:
         Reason.IN_USE,
         f"Clusters still use {leaving.plugin_name}: {list_names(clusters)}. An unreachable "
         "plugin stops their reconciliation, failover included: remove it from their spec.plugins "
-        "first, or set spec.deletionProtection to false.",
+        "first, or set spec.deletionPolicy to Delete.",
     )

@@ -51,7 +51,7 @@ class Judged:
     """What a pass over a namespace came to."""
 
     views: Mapping[str, CNPGView]
-    """By the values of `spec.cnpgRef`."""
+    """By the values of `spec.cnpg.deploymentName`."""
     chains: Chains
     after: float
     """Seconds until the next pass, should nothing wake it."""

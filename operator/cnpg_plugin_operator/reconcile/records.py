@@ -41,7 +41,7 @@ class Records:
         self, names: Iterable[str], deployment: str, restart: RestartRecord
     ) -> list[Record]:
         """Plan to record a restart of CloudNativePG in the status of each of these resources."""
-        section = {"deployment": deployment, "lastRestart": build_restart_record(restart)}
+        section = {"deploymentName": deployment, "lastRestart": build_restart_record(restart)}
         wanted = {
             name: {**self.parts[name], "cnpg": section} for name in names if name in self.parts
         }

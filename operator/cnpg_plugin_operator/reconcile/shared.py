@@ -27,7 +27,7 @@ class Wants:
     uid: str
     generation: int
     reference: str = ""
-    """`spec.cnpgRef.name`"""
+    """`spec.cnpg.deploymentName`"""
     sidecar: bool = False
     """Whether it may run in CloudNativePG's pod as this generation specifies."""
     restart: RestartNeed | None = None
@@ -76,7 +76,7 @@ class Chains:
 
 @dataclass(frozen=True, slots=True)
 class CNPGView:
-    """CloudNativePG as found by one value of `spec.cnpgRef`, and the decisions for it."""
+    """CloudNativePG as found by one `spec.cnpg.deploymentName`, and the decisions for it."""
 
     seen: CNPGSnapshot
     restart: RestartDecision | None = None
@@ -110,7 +110,7 @@ def _wake_nothing(_: Key) -> None:
 
 
 Views = Mapping[str, CNPGView]
-"""By the values of `spec.cnpgRef`."""
+"""By the values of `spec.cnpg.deploymentName`."""
 
 
 @dataclass(slots=True)

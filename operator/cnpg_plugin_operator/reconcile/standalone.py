@@ -251,7 +251,7 @@ class Pass:
         given = RegistrationInput(
             name=plugin.name,
             service=plugin.service_name,
-            policy=plugin.spec.restart_policy or env.settings.restart_policy,
+            policy=plugin.spec.cnpg.restart_policy or env.settings.restart_policy,
             announcement=announcement,
             cnpg=self.view.cnpg[0],
             event=seen.event,
@@ -260,7 +260,9 @@ class Pass:
             now=self.now,
             identity=self._proven.identity,
         )
-        step = plan_registration(given, self.view, plugin, nudging=env.settings.grants.nudging)
+        step = plan_registration(
+            given, self.view, plugin, refreshing=env.settings.grants.cluster_refresh
+        )
         self._need, self._overdue = step.need, step.overdue
         if step.plan.verdict is not None and step.plan.verdict.is_true:
             self._registered = announcement.revision

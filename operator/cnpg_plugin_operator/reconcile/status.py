@@ -72,12 +72,12 @@ def build_certificates(
 
 
 def _clusters(clusters: tuple[ClusterFacts, ...], identity: Identity | None) -> ClustersStatus:
-    blocked = [f"{c.namespace}/{c.name}" for c in clusters if c.blocked]
+    blocked = sorted((c.namespace, c.name) for c in clusters if c.blocked)[:NAMED_BLOCKED]
     return ClustersStatus(
         using=len(clusters),
         unready=sum(not cluster.healthy for cluster in clusters),
         outdated=len(find_outdated(clusters, identity)),
-        blocked=tuple(sorted(blocked)[:NAMED_BLOCKED]),
+        blocked=tuple({"namespace": namespace, "name": name} for namespace, name in blocked),
     )
 
 

@@ -61,7 +61,7 @@ def _run(bench: Bench, sheet: Sheet, number: int) -> None:
 def _apply(bench: Bench, sheet: Sheet, number: int) -> None:
     revisions, period = cnpg.count_revisions(bench.api), bench.measure()
     with heartbeat(f"applying {number} plugins at once"):
-        bench.plugins.apply_many(number, restartPolicy="Always")
+        bench.plugins.apply_many(number, cnpg={"restartPolicy": "Always"})
         sheet.put("until all are Ready", bench.plugins.await_ready(number))
     pause(AFTERMATH_SECONDS)
     used, memory = period.end(), period.process.memory()

@@ -77,7 +77,7 @@ def _follow(api: Api, plugins: Plugins) -> Course:
         Recorder(api, f"{CORE}/namespaces/{CNPG_NAMESPACE}/events") as events,
         Recorder(api, f"{PLUGINS}/namespaces/{CNPG_NAMESPACE}/cnpgplugins") as resources,
     ):
-        plugins.apply(NAME, restartPolicy="Always")
+        plugins.apply(NAME, cnpg={"restartPolicy": "Always"})
         ready = wait.until("it is Ready", lambda: resources.first(_is_ready), within=PATIENCE)
         announced = services.first(lambda body: _announced(body) is not None)
         patched = deployments.first(_is_restarted)

@@ -13,7 +13,7 @@ CRD = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
 CRD_NAME = "cnpgplugins.cnpgplugin.dev"
 SAMPLES = sorted((ROOT / "config" / "samples").glob("*.yaml"))
 MANAGER = "crd-tests"
-GROUP_PATH = "/openapi/v3/apis/cnpgplugin.dev/v1alpha1"
+GROUP_PATH = "/openapi/v3/apis/cnpgplugin.dev/v1beta1"
 """Where the API server describes the kind."""
 
 Manifest = dict[str, Any]
@@ -33,7 +33,7 @@ def manifest(case: Mapping[str, Any]) -> Manifest:
     for name in case.get("without", []):
         del spec[name]
     return {
-        "apiVersion": "cnpgplugin.dev/v1alpha1",
+        "apiVersion": "cnpgplugin.dev/v1beta1",
         "kind": "CNPGPlugin",
         "metadata": {"name": case.get("name", "hello"), "namespace": "default"},
         "spec": spec,
@@ -53,7 +53,7 @@ def is_published(cluster: Kubectl) -> bool:
     """Whether the API server lists the kind among those it describes."""
     try:
         return "CNPGPlugin" in cluster.kubectl(
-            "get", "--raw", "/openapi/v3/apis/cnpgplugin.dev/v1alpha1"
+            "get", "--raw", "/openapi/v3/apis/cnpgplugin.dev/v1beta1"
         )
     except ClusterError:
         return False

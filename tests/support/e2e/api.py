@@ -28,7 +28,7 @@ _WATCH_SECONDS = 3600
 CORE: Final = "/api/v1"
 APPS: Final = "/apis/apps/v1"
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
-PLUGINS: Final = "/apis/cnpgplugin.dev/v1alpha1"
+PLUGINS: Final = "/apis/cnpgplugin.dev/v1beta1"
 CERT_MANAGER: Final = "/apis/cert-manager.io/v1"
 CNPG: Final = "/apis/postgresql.cnpg.io/v1"
 

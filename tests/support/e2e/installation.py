@@ -129,10 +129,21 @@ def apply_crd(cluster: Cluster) -> None:
             "meta.helm.sh/release-namespace": OPERATOR_NAMESPACE,
         },
     }
+    drop_other_versions(cluster)
     flags = ("--server-side", "--force-conflicts", "--field-manager=tests")
     cluster.kubectl("apply", *flags, "-f", "-", input=json.dumps(crd))
     name = crd["metadata"]["name"]
     cluster.kubectl("wait", f"crd/{name}", "--for=condition=Established", "--timeout=300s")
+
+
+def drop_other_versions(cluster: Cluster) -> None:
+    """Delete the CRD of another tree whose version of the resource this tree does not have."""
+    crd = yaml.safe_load(CRD.read_text())
+    ours = {version["name"] for version in crd["spec"]["versions"]}
+    columns = ("--ignore-not-found", "--output=jsonpath={.status.storedVersions[*]}")
+    stored = cluster.kubectl("get", "crd", crd["metadata"]["name"], *columns).split()
+    if not ours.issuperset(stored):
+        cluster.kubectl("delete", "crd", crd["metadata"]["name"], "--timeout=300s")
 
 
 def stop_operator(cluster: Cluster) -> None:
@@ -154,6 +165,7 @@ def install_chart(cluster: Cluster, key: str, **values: object) -> None:
     for found in json.loads(cluster.helm("list", *listing)):
         if found["name"] == RELEASE and found["status"] != "deployed":
             cluster.helm("uninstall", *release, "--wait", "--timeout", "300s")
+    drop_other_versions(cluster)
     # The tag is always the same: the digest in the pod's annotations rolls out a new image.
     chosen = {**VALUES, "podAnnotations": {"cnpgplugin.dev/image": key}, **values}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:

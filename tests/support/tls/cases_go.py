@@ -30,7 +30,7 @@ _ANY = self_signed("cnpg", dns=(), usages=(ANY,))
 _FOR_SERVERS = self_signed("cnpg", dns=())
 _EXPIRED = _client(starts=timedelta(days=-2), days=-1)
 _EARLY = _client(starts=timedelta(hours=1))
-_NOT_ASKED_FOR = ("accepts client certificates of certain issuers only", "spec.tls.clientCA")
+_NOT_ASKED_FOR = ("accepts client certificates of certain issuers only", "spec.tls.clientTrust")
 _OUT_OF_TIME = ("alert 'certificate expired'",)
 
 ACCEPTED_IN_GO: Final = [

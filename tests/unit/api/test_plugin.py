@@ -115,7 +115,7 @@ SAME: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("the provider of an issuer is spelled out", MINE, {**MINE, "provider": "CertManager"}),
     ("other certificates of it are wanted", OWN,
      {**OWN, "duration": "1h", "privateKey": {"algorithm": "RSA"}, "dnsNames": ["a"],
-      "serverName": "b", "clientCA": "ca.crt", "reload": "None", "renewBefore": "10m"}),
+      "serverName": "b", "clientTrust": "Root", "reload": "None", "renewBefore": "10m"}),
 ]  # fmt: skip
 
 

@@ -34,9 +34,9 @@ def test_an_invalid_count_counts_as_the_first_time(times: Any) -> None:
         "revision": "r1",
         "reason": "CrashLoop",
         "time": "2026-03-01T12:00:00Z",
-        "times": times,
+        "attempts": times,
     }
-    found = read_sidecar_record({"sidecar": {"held": quarantine}}).quarantine
+    found = read_sidecar_record({"sidecar": {"quarantine": quarantine}}).quarantine
 
     assert found is not None
-    assert found.times == 1
+    assert found.attempts == 1

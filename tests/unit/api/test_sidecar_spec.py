@@ -60,7 +60,7 @@ def test_a_change_of_mode_names_all_fields_to_remove_at_once() -> None:
 MEANT: list[tuple[str, dict[str, Any]]] = [
     ("nothing else", {}),
     ("defaults that the API server fills in",
-     {"port": 9090, "replicas": 1, "deletionProtection": True, "serviceAccount": {},
+     {"port": 9090, "replicas": 1, "deletionPolicy": "WaitForClusters", "serviceAccount": {},
       "service": {}, "probes": {}, "podLabels": {}, "tolerations": []}),
     ("a liveness probe", {"probes": {"liveness": PROBE}}),
     ("CloudNativePG's account", {"serviceAccount": {"name": "cnpg-manager"}}),
@@ -70,8 +70,8 @@ MEANT: list[tuple[str, dict[str, Any]]] = [
                      "securityContext": {"readOnlyRootFilesystem": False},
                      "volumes": [{"name": "x", "emptyDir": {}}],
                      "volumeMounts": [{"name": "x", "mountPath": "/x"}]}),
-    ("policies", {"restartPolicy": "Never", "upgradePolicy": "Manual", "suspend": True,
-                  "cnpgRef": {"name": "cnpg"}, "handshake": {"timeout": "1s"}}),
+    ("policies", {"cnpg": {"restartPolicy": "Never", "deploymentName": "cnpg"},
+                  "upgradePolicy": "Manual", "suspend": True, "handshake": {"timeout": "1s"}}),
 ]  # fmt: skip
 
 

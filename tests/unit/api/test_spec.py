@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.plugin import parse_plugin
-from cnpg_plugin_operator.api.spec import Provider, TLSSecrets
+from cnpg_plugin_operator.api.spec import DeletionPolicy, Provider, TLSSecrets
 from cnpg_plugin_operator.errors import InvalidSpecError
 from tests.support.unit.builders import plugin, resource
 
@@ -14,7 +14,7 @@ LEAVES: list[Any] = [None, True, 0, -1, 70000, 1.5, "", "x", "5s", [], {}, [None
 JSON = st.sampled_from([*LEAVES, *({"name": leaf, "type": leaf} for leaf in LEAVES)])
 FIELDS = st.sampled_from(
     ["pluginName", "image", "args", "env", "port", "tls", "service", "probes", "strategy",
-     "handshake", "serviceAccount", "replicas", "podTemplate", "resources", "restartPolicy"]
+     "handshake", "serviceAccount", "replicas", "podTemplate", "resources", "cnpg"]
 )  # fmt: skip
 
 
@@ -25,11 +25,11 @@ def test_the_shortest_resource_gets_the_documented_defaults() -> None:
     assert spec.handshake.timeout.total_seconds() == 5
     assert spec.handshake.interval.total_seconds() == 600
     assert spec.tls.duration.total_seconds() == 2160 * 3600
-    assert spec.tls.mounts.server == "/server"
+    assert spec.tls.files.server.directory == "/server"
     assert (spec.tls.provider, spec.tls.secrets, spec.tls.issuer_ref) == (None, None, None)
     assert (spec.tls.issuer_scope, spec.tls.reload) == ("Namespace", "Auto")
-    assert spec.deletion_protection
-    assert spec.restart_policy is None
+    assert spec.deletion_policy is DeletionPolicy.WAIT_FOR_CLUSTERS
+    assert spec.cnpg.restart_policy is None
 
 
 def test_the_service_is_named_like_the_resource_unless_it_has_a_name() -> None:
@@ -148,9 +148,11 @@ def test_every_contradiction_is_named_at_once() -> None:
         pytest.param({"port": 0}, "spec.port", id="an invalid port"),
         pytest.param({"image": ""}, "spec.image", id="no image"),
         pytest.param({"handshake": {"timeout": "soon"}}, "spec.handshake.timeout", id="no time"),
-        pytest.param({"restartPolicy": "Maybe"}, "spec.restartPolicy", id="an unknown policy"),
+        pytest.param(
+            {"cnpg": {"restartPolicy": "Maybe"}}, "spec.cnpg.restartPolicy", id="an unknown policy"
+        ),
         pytest.param({"mode": "Elsewhere"}, "spec.mode", id="an unknown mode"),
-        pytest.param({"tls": {"clientCA": "x"}}, "spec.tls.clientCA", id="no file of a Secret"),
+        pytest.param({"tls": {"clientTrust": "x"}}, "spec.tls.clientTrust", id="no such trust"),
         pytest.param({"tls": {"provider": "Vault"}}, "spec.tls.provider", id="no such provider"),
         pytest.param({"tls": {"issuerScope": "All"}}, "spec.tls.issuerScope", id="no such scope"),
         pytest.param({"tls": {"reload": "Maybe"}}, "spec.tls.reload", id="no such reload"),

@@ -90,7 +90,7 @@ def test_only_status_and_allowed_bindings_are_written_cluster_wide(values: Value
             asked_for = {
                 "cnpgplugins/status": True,
                 "clusterrolebindings": values.get("allowedClusterRoles"),
-                "clusters": values.get("nudgeClusters"),
+                "clusters": values.get("clusterRefresh", {}).get("allowed"),
             }
             assert all(asked_for.get(resource) for resource in rule["resources"])
 
@@ -189,7 +189,7 @@ def test_the_cluster_role_is_minimal(group: str, resource: str, expected: set[st
 
 
 def test_clusters_can_be_annotated_only_where_nudging_is_allowed() -> None:
-    rules = role_rules({"nudgeClusters": True}, "ClusterRole")
+    rules = role_rules({"clusterRefresh": {"allowed": True}}, "ClusterRole")
     assert verbs(rules, "postgresql.cnpg.io", "clusters") == {"list", "watch", "patch"}
     assert (
         verbs(role_rules(kind="ClusterRole"), "postgresql.cnpg.io", "clusters") & WRITING == set()

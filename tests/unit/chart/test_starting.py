@@ -58,7 +58,7 @@ FLAG_VALUES: dict[str, str] = {
     "RESTART_SETTLE_MAX": "4s",
     "RESTART_COOLDOWN": "5s",
     "ALLOWED_ISSUERS": "ClusterIssuer.cert-manager.io/company",
-    "NUDGE_CLUSTERS": "true",
+    "CLUSTER_REFRESH": "true",
     "SIDECARS": "false",
     "SIDECAR_GATE_PULL_POLICY": "Always",
     "SIDECAR_DEADLINE": "7s",

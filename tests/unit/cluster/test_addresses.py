@@ -160,7 +160,7 @@ async def test_a_resource_stored_before_the_rules_reads_no_other_object(
 
 
 FIELDS: list[Any] = [
-    pytest.param({"cnpgRef": {"name": "../.."}}, "spec.cnpgRef.name", id="cnpgRef"),
+    pytest.param({"cnpg": {"deploymentName": "../.."}}, "spec.cnpg.deploymentName", id="cnpg"),
     pytest.param({"tls": {"issuerRef": {"name": "../a"}}}, "issuerRef.name", id="an issuer"),
     pytest.param({"tls": {"issuerRef": {"name": "a", "kind": "../A"}}}, "kind", id="its kind"),
     pytest.param({"tls": {"issuerRef": {"name": "a", "group": "../v1"}}}, "group", id="its group"),

@@ -171,7 +171,7 @@ async def test_without_handshake_and_status_the_diagnosis_ends_there() -> None:
 
 async def test_a_restart_that_is_due_is_told_with_its_plugins() -> None:
     stage = Stage()
-    stage.create(restartPolicy="Always")
+    stage.create(cnpg={"restartPolicy": "Always"})
     await stage.settle(passes=8)
     waiting = await diagnose(stage)
     stage.clock.pass_by(15)

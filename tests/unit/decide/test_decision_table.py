@@ -71,10 +71,10 @@ def user(status: PluginStatusFacts | None, phase: str = "", *, blocked: bool = F
 
 
 def recorded(
-    seconds: float, attempt: int = 1, generation: int = 4, **revisions: str
+    seconds: float, attempts: int = 1, generation: int = 4, **revisions: str
 ) -> RestartRecord:
     named = revisions or {"hello": "r2"}
-    return RestartRecord(at=ago(seconds), revisions=named, attempt=attempt, generation=generation)
+    return RestartRecord(at=ago(seconds), revisions=named, attempts=attempts, generation=generation)
 
 
 Row = tuple[str, tuple[str, ...], dict[str, Any], Reason, Action | None]
@@ -336,8 +336,8 @@ def test_a_second_attempt_is_counted_and_a_resumed_one_is_not() -> None:
 
     unfinished = recorded(5, generation=5)
     assert record(replace(IDLE, record=unfinished)) == unfinished
-    assert record(replace(IDLE, record=recorded(400))).attempt == 2
-    assert record(IDLE).attempt == 1
+    assert record(replace(IDLE, record=recorded(400))).attempts == 2
+    assert record(IDLE).attempts == 1
 
 
 @pytest.mark.parametrize(

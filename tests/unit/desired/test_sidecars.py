@@ -239,8 +239,8 @@ def test_the_gate_never_gets_a_token() -> None:
         pytest.param({"env": [{"name": "A", "value": "1"}]}, True, id="another variable"),
         pytest.param({"imagePullSecrets": [{"name": "x"}]}, True, id="another pull secret"),
         pytest.param({"volumes": [{"name": "x", "emptyDir": {}}]}, True, id="another volume"),
-        pytest.param({"restartPolicy": "Never"}, False, id="another policy"),
-        pytest.param({"deletionProtection": False}, False, id="another protection"),
+        pytest.param({"cnpg": {"restartPolicy": "Never"}}, False, id="another policy"),
+        pytest.param({"deletionPolicy": "Delete"}, False, id="another protection"),
         pytest.param({"suspend": True}, False, id="a suspension"),
     ],
 )

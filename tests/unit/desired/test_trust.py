@@ -46,7 +46,7 @@ def test_the_trust_secret_equals_the_golden_one() -> None:
             },
             "ownerReferences": [
                 {
-                    "apiVersion": "cnpgplugin.dev/v1alpha1",
+                    "apiVersion": "cnpgplugin.dev/v1beta1",
                     "kind": "CNPGPlugin",
                     "name": "hello",
                     "uid": "uid-of-hello",

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.spec import ClientTrust
 from cnpg_plugin_operator.desired.service import build_endpoint
 from cnpg_plugin_operator.desired.workload import (
     build_deployment,
+    build_pod_template,
     server_environment,
     tls_volumes,
 )
@@ -52,11 +54,81 @@ def test_the_private_key_of_cloudnativepg_stays_out_of_a_pod_with_certificates(
         assert f'"{authority}"' not in text
 
 
-@pytest.mark.parametrize("key", ["tls.crt", "ca.crt"])
-def test_the_source_of_client_trust_does_not_change_the_pod(key: str) -> None:
-    subject = plugin(tls={"clientCA": key, "mounts": {"client": "/here"}})
+def test_the_source_of_client_trust_does_not_change_the_pod() -> None:
+    templates = [build_pod_template(plugin(tls={"clientTrust": each})) for each in ClientTrust]
 
-    assert server_environment(subject)["CNPG_PLUGIN_CLIENT_CERT"] == "/here/tls.crt"
+    assert templates[0] == templates[1]
+
+
+ONE_DIRECTORY = {
+    "server": {"directory": "/tls"},
+    "client": {"directory": "/tls", "trust": "client-ca.crt"},
+}
+
+
+def mounted(files: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The files of a plugin's container, each with its Secret and key."""
+    subject = plugin("hello", tls={"files": files})
+    pod = build_pod_template(subject)["spec"]
+    [container] = pod["containers"]
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    return {
+        f"{places[volume['name']]}/{item['path']}": (
+            source.get("secretName") or source["name"],
+            item["key"],
+        )
+        for volume in pod["volumes"]
+        for source in (
+            [each["secret"] for each in volume["projected"]["sources"]]
+            if "projected" in volume
+            else [volume["secret"]]
+        )
+        for item in source["items"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param(
+            ONE_DIRECTORY,
+            {
+                "/tls/tls.crt": ("hello-server-tls", "tls.crt"),
+                "/tls/tls.key": ("hello-server-tls", "tls.key"),
+                "/tls/client-ca.crt": ("hello-trust", "clients.crt"),
+            },
+            id="one directory",
+        ),
+        pytest.param(
+            {
+                "server": {"certificate": "server.pem", "privateKey": "server.key"},
+                "client": {"directory": "/trust", "trust": "ca.pem"},
+            },
+            {
+                "/server/server.pem": ("hello-server-tls", "tls.crt"),
+                "/server/server.key": ("hello-server-tls", "tls.key"),
+                "/trust/ca.pem": ("hello-trust", "clients.crt"),
+                "/trust/ca.crt": ("hello-trust", "clients.crt"),
+            },
+            id="other names",
+        ),
+    ],
+)
+def test_files_are_where_the_plugin_expects_them(
+    files: dict[str, Any], expected: dict[str, tuple[str, str]]
+) -> None:
+    assert mounted(files) == expected
+
+
+@pytest.mark.parametrize("files", [{}, ONE_DIRECTORY], ids=["default", "one directory"])
+def test_the_arguments_name_the_files(files: dict[str, Any]) -> None:
+    subject = plugin(tls={"files": files})
+    environment = server_environment(subject)
+    [container] = build_pod_template(subject)["spec"]["containers"]
+
+    client = "/tls/client-ca.crt" if files else "/client/tls.crt"
+    assert environment["CNPG_PLUGIN_CLIENT_CERT"] == client
+    assert f"--client-cert={client}" in container["args"]
 
 
 @EVERY

@@ -87,7 +87,7 @@ async def test_go_does_not_send_a_certificate_whose_issuer_is_not_requested(
     naming(monkeypatch, ISSUED)  # the plugin has pinned the leaf (plugin-barman-cloud #477)
     outcome = await shake(ISSUED)
     assert outcome.reason is Reason.CLIENT_CERTIFICATE_REFUSED
-    for part in ("CN=root", "CloudNativePG would send no certificate", "spec.tls.clientCA"):
+    for part in ("CN=root", "CloudNativePG would send no certificate", "spec.tls.clientTrust"):
         assert part in outcome.message
 
 

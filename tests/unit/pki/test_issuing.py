@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnpg_plugin_operator.api.conditions import Status
+from cnpg_plugin_operator.api.spec import ClientTrust
 from cnpg_plugin_operator.decide.certificates.certificates import (
     CertificateInput,
     decide_certificates,
@@ -536,14 +537,16 @@ def test_neither_side_trusts(
 # The verdict on both Secrets
 
 
-@pytest.mark.parametrize("client_ca", ["tls.crt", "ca.crt"])
+@pytest.mark.parametrize("client_trust", list(ClientTrust))
 @pytest.mark.parametrize("pair", [SERVER, RSA], ids=["ECDSA", "RSA"])
-def test_the_verdict_on_a_pair_of_leaves_is_good(pair: IssuedPair, client_ca: Any) -> None:
+def test_the_verdict_on_a_pair_of_leaves_is_good(
+    pair: IssuedPair, client_trust: ClientTrust
+) -> None:
     seen = CertificateInput(
         server=read_pair("server", pair.data),
         client=read_pair("client", CLIENT.data),
         server_name=NAME,
-        client_ca=client_ca,
+        client_trust=client_trust,
         now=datetime.now(UTC),
     )
     verdict = decide_certificates(seen)

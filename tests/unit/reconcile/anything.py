@@ -62,7 +62,16 @@ SCALARS = st.one_of(
 KEYS = st.sampled_from(
     [
         *("name", "type", "status", "reason", "message", "time", "pluginName", "image", "spec"),
-        *("metadata", "containers", "conditions", "held", "lastRestart", "revisions", "env", ""),
+        *(
+            "metadata",
+            "containers",
+            "conditions",
+            "quarantine",
+            "lastRestart",
+            "revisions",
+            "env",
+            "",
+        ),
     ]
 )
 MONSTERS = st.sampled_from(

@@ -65,7 +65,7 @@ class Stage:
     pace = Pace()
 
     def __init__(self, version: str = "1.30.0", *, nudging: bool = False) -> None:
-        self.grants = Grants(cluster_roles=frozenset({"viewer"}), nudging=nudging)
+        self.grants = Grants(cluster_roles=frozenset({"viewer"}), cluster_refresh=nudging)
         """The chart's grants, which are read when the operator starts."""
         self.grant_prefix = ""
         """Prefix of the chart's ClusterRoles that each allow binding one ClusterRole."""

@@ -107,8 +107,8 @@ SPECS: tuple[tuple[str, ...], ...] = (
         for field in (
             *("pluginName", "mode", "image", "args", "env", "envFrom", "port", "volumes"),
             *("volumeMounts", "podTemplate", "podLabels", "podAnnotations", "resources", "tls"),
-            *("service", "serviceAccount", "clusterRoles", "cnpgRef", "handshake", "suspend"),
-            *("deletionProtection", "affinity", "tolerations", "probes", "securityContext"),
+            *("service", "serviceAccount", "clusterRoles", "cnpg", "handshake", "suspend"),
+            *("deletionPolicy", "affinity", "tolerations", "probes", "securityContext"),
         )
     ),
     ("spec", "podTemplate", "spec"),
@@ -119,7 +119,7 @@ STATUSES: tuple[tuple[str | int, ...], ...] = (
     ("status",),
     *(("status", key) for key in ("conditions", "plugin", "certificates", "cnpg", "clusters")),
     ("status", "sidecar"),
-    ("status", "sidecar", "held"),
+    ("status", "sidecar", "quarantine"),
     ("status", "sidecar", "reverts"),
     ("status", "observedGeneration"),
     ("status", "cnpg", "lastRestart"),

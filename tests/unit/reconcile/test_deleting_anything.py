@@ -19,8 +19,8 @@ PROVIDERS = [
 UNPARSABLE: list[dict[str, Any]] = [
     {"port": "none"},
     {"mode": "Elsewhere"},
-    {"tls": 7, "service": [], "cnpgRef": "x", "handshake": None},
-    {"image": None, "deletionProtection": "maybe"},
+    {"tls": 7, "service": [], "cnpg": "x", "handshake": None},
+    {"image": None, "deletionPolicy": "maybe"},
     {"pluginName": {"an": "object"}},
 ]
 

@@ -207,13 +207,13 @@ async def test_a_restart_recorded_in_the_future_blocks_no_restart(where: str) ->
     await stage.settle()
     if where == "status":
         stage.client.the(kinds.PLUGIN, "hello")["status"]["cnpg"]["lastRestart"] = {
-            "time": FUTURE, "reason": "x", "revisions": {"x": "y"}, "attempt": "many",
+            "time": FUTURE, "reason": "x", "revisions": {"x": "y"}, "attempts": "many",
             "generation": -1,
         }  # fmt: skip
     else:
         template = stage.client.the(kinds.DEPLOYMENT, "cnpg")["spec"]["template"]
         template["metadata"] = {"annotations": {names.annotations.RESTARTED_AT: FUTURE}}
-    stage.edit(restartPolicy="Always", podAnnotations={"example.com/changed": "1"})
+    stage.edit(cnpg={"restartPolicy": "Always"}, podAnnotations={"example.com/changed": "1"})
     await stage.settle(passes=30)
 
     restarted = stage.restarted.get(names.annotations.RESTARTED_AT)

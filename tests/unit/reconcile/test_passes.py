@@ -199,7 +199,7 @@ async def test_a_new_image_is_announced_once(stage: Stage) -> None:
 
 
 async def test_always_restarts_cloudnativepg_once_after_settling(stage: Stage) -> None:
-    stage.create(restartPolicy="Always")
+    stage.create(cnpg={"restartPolicy": "Always"})
     await stage.settle(passes=8)
     pending = stage.condition("Registered")
     before = dict(stage.restarted)
@@ -219,12 +219,12 @@ async def test_always_restarts_cloudnativepg_once_after_settling(stage: Stage) -
 async def test_a_restart_waits_for_a_late_plugin_but_not_for_a_broken_one(
     stage: Stage, trouble_for: float, annotations: int
 ) -> None:
-    stage.create("late", restartPolicy="Always")
+    stage.create("late", cnpg={"restartPolicy": "Always"})
     stage.handshaker.outcome = HandshakeOutcome(Reason.NO_ANSWER, "silence")
     await stage.settle("late")
     stage.clock.pass_by(trouble_for)
     stage.handshaker.outcome = None
-    stage.create("hello", restartPolicy="Always")
+    stage.create("hello", cnpg={"restartPolicy": "Always"})
     await stage.settle("hello")
     stage.clock.pass_by(15)
     await stage.settle("hello", passes=2)
@@ -299,7 +299,7 @@ async def test_the_deletion_of_a_plugin_in_use_waits_and_names_the_clusters(stag
 
 
 async def test_unprotected_deletion_does_not_wait(stage: Stage) -> None:
-    stage.create(deletionProtection=False)
+    stage.create(deletionPolicy="Delete")
     await stage.settle()
     use_plugin(stage)
     stage.delete()

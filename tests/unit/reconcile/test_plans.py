@@ -197,7 +197,7 @@ def view(**facts: Any) -> CNPGView:
 
 
 def test_a_registered_plugin_plans_no_write() -> None:
-    step = plan_registration(registration(event=REGISTERED), view(), plugin(), nudging=True)
+    step = plan_registration(registration(event=REGISTERED), view(), plugin(), refreshing=True)
 
     assert step.plan.verdict is not None
     assert step.plan.verdict.is_true
@@ -216,15 +216,15 @@ def test_clusters_are_nudged_only_where_both_sides_want_it(*, wanted: bool, gran
         identity=Identity("hello.example.org", "2.0.0"),
         registered_revision="r1",
     )
-    chosen = plugin(nudgeClusters=wanted)
-    writes = plan_registration(given, view(), chosen, nudging=granted).plan.writes
+    chosen = plugin(cnpg={"clusterRefresh": "Annotate" if wanted else "None"})
+    writes = plan_registration(given, view(), chosen, refreshing=granted).plan.writes
 
     assert [type(write) for write in writes] == ([Nudge] if wanted and granted else [])
 
 
 def test_blocked_clusters_are_looked_at_again() -> None:
     given = registration(event=REGISTERED, clusters=(replace(USER, blocked=True),))
-    plan = plan_registration(given, view(), plugin(), nudging=False).plan
+    plan = plan_registration(given, view(), plugin(), refreshing=False).plan
 
     assert plan.verdict is not None
     assert plan.verdict.is_true
@@ -234,7 +234,7 @@ def test_blocked_clusters_are_looked_at_again() -> None:
 def test_a_plugin_that_needs_a_restart_says_what_it_waits_for() -> None:
     given = registration(cnpg=cnpg(version="1.25.0"), announcement=announcement(changed_at=ago(2)))
     waiting = RestartDecision(Action.WAIT, "others may follow")
-    step = plan_registration(given, view(restart=waiting), plugin(), nudging=False)
+    step = plan_registration(given, view(restart=waiting), plugin(), refreshing=False)
 
     assert step.need is not None
     assert step.need.revision == "r1"

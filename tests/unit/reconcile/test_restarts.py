@@ -48,14 +48,14 @@ async def until_asked(stage: Stage) -> None:
 
 async def test_a_restart_is_recorded_before_it_is_requested() -> None:
     stage = Stage()
-    stage.create(restartPolicy="Always")
+    stage.create(cnpg={"restartPolicy": "Always"})
     await until_asked(stage)
     stage.client.writes.clear()
     await stage.visit()
 
     assert stage.client.writes[:2] == ["CNPGPlugin hello/status", "Deployment cnpg"]
     recorded = last_restart(stage)
-    assert recorded["attempt"] == 1
+    assert recorded["attempts"] == 1
     assert recorded["generation"] == 1
     assert list(recorded["revisions"]) == ["hello"]
 
@@ -66,7 +66,7 @@ async def test_an_operator_that_dies_around_any_write_of_a_restart_rolls_cnpg_on
     write: int, side: str
 ) -> None:
     stage = Stage()
-    stage.create(restartPolicy="Always")
+    stage.create(cnpg={"restartPolicy": "Always"})
     await until_asked(stage)
     before = rolls(stage)
     stage.client.writes.clear()
@@ -82,12 +82,12 @@ async def test_an_operator_that_dies_around_any_write_of_a_restart_rolls_cnpg_on
 
     assert rolls(stage) == before + 1
     assert stage.condition() == ("True", "Ready")
-    assert last_restart(stage)["attempt"] == 1
+    assert last_restart(stage)["attempts"] == 1
 
 
 async def test_a_restart_reverted_twice_is_given_up() -> None:
     stage = Stage()
-    stage.create(restartPolicy="Always")
+    stage.create(cnpg={"restartPolicy": "Always"})
     await until_asked(stage)
     for _ in range(5):
         await stage.settle(passes=3)
@@ -98,14 +98,14 @@ async def test_a_restart_reverted_twice_is_given_up() -> None:
     await stage.settle(passes=3)
 
     assert stage.condition("Registered") == ("False", "RestartReverted")
-    assert last_restart(stage)["attempt"] == 2
+    assert last_restart(stage)["attempts"] == 2
     assert rolls(stage) == 1 + 2 * 2, "each was reverted by another change"
 
 
 async def test_the_record_of_one_resource_counts_for_its_namespace() -> None:
     stage = Stage()
     for name in ("hello", "other"):
-        stage.create(name, restartPolicy="Always")
+        stage.create(name, cnpg={"restartPolicy": "Always"})
         await stage.settle(name)
     stage.clock.pass_by(15)
     await stage.visit("hello")
@@ -131,7 +131,7 @@ async def test_a_forbidden_pod_deletion_under_olm_reports_the_missing_right() ->
     stage = Stage()
     let_olm_own_cnpg(stage)
     stage.client.undeletable.add(kinds.POD)
-    stage.create(restartPolicy="Always")
+    stage.create(cnpg={"restartPolicy": "Always"})
     await until_asked(stage)
     await stage.settle(passes=3)
 
@@ -158,7 +158,7 @@ async def test_nothing_is_restarted_while_a_cluster_fails_over_unless_a_plugin_b
         "status": {"phase": "Failing over", "currentPrimary": "db-1", "targetPrimary": "db-2"},
     }
     stage.client.put(kinds.CLUSTER, cluster)
-    stage.create(restartPolicy="Always")
+    stage.create(cnpg={"restartPolicy": "Always"})
     await until_asked(stage)
     await stage.settle(passes=3)
     waiting = stage.condition("Registered")
@@ -179,7 +179,7 @@ async def test_a_plugin_published_long_ago_does_not_shorten_the_wait() -> None:
     stage.create("first")
     await stage.settle("first")
     stage.clock.pass_by(600)
-    stage.create("hello", restartPolicy="Always")
+    stage.create("hello", cnpg={"restartPolicy": "Always"})
     await stage.settle("hello", passes=6)
 
     assert stage.condition("Registered") == ("Unknown", "RestartPending")
@@ -289,12 +289,12 @@ async def test_a_cluster_that_a_plugin_blocks_is_named() -> None:
     await stage.settle()
 
     clusters = stage.client.the(kinds.PLUGIN, "hello")["status"]["clusters"]
-    assert clusters == {"using": 1, "unready": 1, "blocked": ["app/db"]}
+    assert clusters == {"using": 1, "unready": 1, "blocked": [{"namespace": "app", "name": "db"}]}
 
 
 async def test_nudging_that_the_chart_does_not_allow_is_refused() -> None:
     stage = Stage()
-    stage.create(nudgeClusters=True)
+    stage.create(cnpg={"clusterRefresh": "Annotate"})
     await stage.settle(passes=2)
 
     assert stage.condition("Accepted") == ("False", "InvalidSpec")
@@ -302,7 +302,7 @@ async def test_nudging_that_the_chart_does_not_allow_is_refused() -> None:
 
 async def test_clusters_are_nudged_once_for_a_revision_where_it_is_allowed() -> None:
     stage = Stage("1.28.3", nudging=True)
-    stage.create(nudgeClusters=True)
+    stage.create(cnpg={"clusterRefresh": "Annotate"})
     use(stage)
     await stage.settle()
     stage.clock.pass_by(31)
@@ -317,7 +317,7 @@ async def test_clusters_are_nudged_once_for_a_revision_where_it_is_allowed() -> 
 
 async def test_clusters_are_nudged_once_though_their_watch_is_late() -> None:
     stage = Stage("1.28.3", nudging=True)
-    stage.create(nudgeClusters=True)
+    stage.create(cnpg={"clusterRefresh": "Annotate"})
     await stage.settle()
     use(stage)
     assert len(stage.facts.clusters()) == 1

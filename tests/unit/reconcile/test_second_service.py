@@ -159,7 +159,7 @@ async def test_blocked_clusters_end_readiness_until_they_are_reconciled(stage: S
 async def test_a_plugin_that_changes_its_version_with_each_call_is_announced_once(
     stage: Stage,
 ) -> None:
-    stage.edit(restartPolicy="Always", handshake={"interval": "30s"})
+    stage.edit(cnpg={"restartPolicy": "Always"}, handshake={"interval": "30s"})
     announced = stage.service()["annotations"][names.annotations.REVISION]
     stage.client.writes.clear()
     for number in range(30):

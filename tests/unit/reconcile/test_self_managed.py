@@ -61,7 +61,7 @@ async def test_a_plugin_becomes_ready_without_cert_manager(stage: Stage) -> None
     client = stage.announced
     assert stage.secrets() == {*SHARED, "hello-server-tls", client, "hello-trust"}
     certificates = stage.client.the(kinds.PLUGIN, "hello")["status"]["certificates"]
-    assert {role: found["secret"] for role, found in certificates.items()} == {
+    assert {role: found["secretName"] for role, found in certificates.items()} == {
         "server": "hello-server-tls",
         "client": client,
     }
@@ -76,7 +76,7 @@ async def test_everything_is_created_in_two_passes(stage: Stage) -> None:
     assert secrets_written(stage) == sorted(f"Secret {name}" for name in stage.secrets())
 
 
-@pytest.mark.parametrize("tls", [{}, {"issuerScope": "Plugin"}, {"clientCA": "ca.crt"}])
+@pytest.mark.parametrize("tls", [{}, {"issuerScope": "Plugin"}, {"clientTrust": "Root"}])
 async def test_a_quiet_pass_writes_nothing(stage: Stage, tls: dict[str, Any]) -> None:
     await settled(stage, **tls)
     after = await stage.run_pass((NAMESPACE, "hello"))
@@ -162,7 +162,7 @@ async def test_a_plugins_own_intermediate_is_deleted_with_it(stage: Stage) -> No
 # Renewal
 
 
-@pytest.mark.parametrize("tls", [{}, {"issuerScope": "Plugin"}, {"clientCA": "ca.crt"}])
+@pytest.mark.parametrize("tls", [{}, {"issuerScope": "Plugin"}, {"clientTrust": "Root"}])
 async def test_a_request_renews_each_pair_once_and_nothing_else(
     stage: Stage, tls: dict[str, Any]
 ) -> None:

@@ -28,7 +28,9 @@ async def until_out(stage: HostingStage, *plugins: str) -> None:
     for _ in range(120):
         await stage.pass_by(2, *(plugins or ("hello",)))
         quarantine = (
-            stage.client.the(kinds.PLUGIN, "hello")["status"].get("sidecar", {}).get("held", {})
+            stage.client.the(kinds.PLUGIN, "hello")["status"]
+            .get("sidecar", {})
+            .get("quarantine", {})
         )
         if quarantine and "hello" not in stage.sidecars:
             return
@@ -53,7 +55,7 @@ async def test_a_crashing_sidecar_is_tried_again_at_growing_intervals(
     stage.create(image=BAD)
     await stage.pass_by(60 * 60)
 
-    assert stage.record()["held"]["times"] == 4, "after 5, 10 and 20 minutes"
+    assert stage.record()["quarantine"]["attempts"] == 4, "after 5, 10 and 20 minutes"
     assert stage.world.live["metadata"]["generation"] == 1 + 2 * 4
 
 
@@ -65,7 +67,7 @@ async def test_a_crashed_sidecar_returns_at_once_with_another_spec(
     stage.edit(image="example.org/hello:good")
     await stage.until(seconds=60)
 
-    assert "held" not in stage.record()
+    assert "quarantine" not in stage.record()
     assert stage.sidecars.keys() == {"hello"}
 
 
@@ -77,7 +79,7 @@ async def test_a_crashed_sidecar_returns_by_itself_once_it_works(
     stage.world.crashing.clear()
     await stage.until(seconds=600)
 
-    assert "held" not in stage.record()
+    assert "quarantine" not in stage.record()
 
 
 async def test_only_the_crashing_one_of_two_sidecars_is_removed(
@@ -119,7 +121,7 @@ async def test_an_operator_that_dies_after_every_write_removes_a_crashing_sideca
         stage.turn(3)
 
     assert stage.sidecars == {}
-    assert stage.record()["held"]["times"] == 1
+    assert stage.record()["quarantine"]["attempts"] == 1
     assert stage.world.live["metadata"]["generation"] == 3, "in and out"
 
 
@@ -294,7 +296,7 @@ async def test_a_suspended_sidecar_is_removed_when_it_blocks_cloudnativepg(
 async def test_a_sidecar_with_an_unreadable_spec_is_removed_when_it_crashes(
     stage: HostingStage,
 ) -> None:
-    await until_crashing(stage, restartPolicy="Sometimes")
+    await until_crashing(stage, cnpg={"restartPolicy": "Sometimes"})
 
     assert stage.sidecars == {}
     assert stage.state() == ("False", "InvalidSpec")
@@ -303,7 +305,7 @@ async def test_a_sidecar_with_an_unreadable_spec_is_removed_when_it_crashes(
 async def test_a_crashing_sidecar_is_removed_even_where_rolls_are_forbidden(
     stage: HostingStage,
 ) -> None:
-    await until_crashing(stage, restartPolicy="Never")
+    await until_crashing(stage, cnpg={"restartPolicy": "Never"})
 
     assert stage.sidecars == {}
     assert stage.state() == ("False", "CrashLoop")
@@ -312,7 +314,7 @@ async def test_a_crashing_sidecar_is_removed_even_where_rolls_are_forbidden(
 async def test_a_crashing_protected_sidecar_is_removed_and_delays_no_other(
     stage: HostingStage,
 ) -> None:
-    stage.create(deletionProtection=True)
+    stage.create(deletionPolicy="WaitForClusters")
     stage.create("other", image="example.org/other:1")
     await stage.until("hello", "other")
     stage.client.put(
@@ -425,7 +427,7 @@ async def test_a_too_deeply_nested_spec_blocks_no_other_sidecar(
 async def test_deleting_an_unproven_sidecar_takes_effect_while_cloudnativepg_starts(
     stage: HostingStage,
 ) -> None:
-    stage.create(image=BAD, deletionProtection=True)
+    stage.create(image=BAD, deletionPolicy="WaitForClusters")
     stage.client.put(
         kinds.CLUSTER,
         {

@@ -187,7 +187,7 @@ async def test_only_the_deleted_one_of_three_sidecars_is_removed(stage: HostingS
 
 
 async def test_a_sidecar_that_a_cluster_uses_is_not_removed(stage: HostingStage) -> None:
-    stage.create(deletionProtection=True)
+    stage.create(deletionPolicy="WaitForClusters")
     await stage.until()
     put_cluster(stage)
     stage.delete()
@@ -205,7 +205,7 @@ async def test_a_sidecar_that_a_cluster_uses_is_not_removed(stage: HostingStage)
 async def test_another_pass_keeps_a_deleted_but_protected_sidecar(
     stage: HostingStage,
 ) -> None:
-    stage.create(deletionProtection=True)
+    stage.create(deletionPolicy="WaitForClusters")
     await stage.until()
     put_cluster(stage)
     stage.delete()
@@ -231,7 +231,7 @@ async def test_a_suspended_sidecar_stays_as_it_is(stage: HostingStage) -> None:
 
 
 async def test_restart_policy_never_prevents_a_roll(stage: HostingStage) -> None:
-    stage.create(restartPolicy="Never")
+    stage.create(cnpg={"restartPolicy": "Never"})
     await stage.pass_by(60)
     alone = stage.applies, stage.condition("Available")
     stage.create("other")
@@ -304,7 +304,7 @@ async def test_a_forbidden_restart_for_a_late_sidecar_is_reported(
     stage: HostingStage,
 ) -> None:
     await until_missed(stage)
-    stage.edit(restartPolicy="Never")
+    stage.edit(cnpg={"restartPolicy": "Never"})
     stage.world.restart_sidecar("hello")
     await stage.pass_by(600)
 

@@ -53,13 +53,13 @@ def touched(stage: Stage) -> list[str]:
 
 PAIRS = [
     ("of an intermediate", SERVER_PAIR, CLIENT_PAIR, {}),
-    ("of an intermediate, trusted by ca.crt", SERVER_PAIR, CLIENT_PAIR, {"clientCA": "ca.crt"}),
+    ("of an intermediate, trusted by ca.crt", SERVER_PAIR, CLIENT_PAIR, {"clientTrust": "Root"}),
     ("that sign themselves", SELF_SERVER, SELF_CLIENT, {}),
     (
         "of a root, trusted by ca.crt",
         issue(ROOT, "hello", dns=NAME),
         issue(ROOT, "cnpg", dns=(), usages=(CLIENT,)),
-        {"clientCA": "ca.crt"},
+        {"clientTrust": "Root"},
     ),
 ]
 

@@ -156,7 +156,7 @@ def test_a_cluster_wakes(events: list[dict[str, Any]], woken: list[str]) -> None
 
 READY = {"type": "Ready", "status": "True", "observedGeneration": 1}
 OTHERS = {"conditions": [{"type": "Available", "status": "True", "message": "as others say"}]}
-RESTARTED = {"deployment": "cnpg", "lastRestart": {"time": "2026-03-01T12:00:00Z"}}
+RESTARTED = {"deploymentName": "cnpg", "lastRestart": {"time": "2026-03-01T12:00:00Z"}}
 ITSELF, SHARED = "cnpg-system/hello", "cnpg-system"
 CHANGES: list[tuple[str, dict[str, Any], set[str]]] = [
     ("nothing that counts", {"metadata": {"managedFields": [{"manager": "x"}]}}, set()),

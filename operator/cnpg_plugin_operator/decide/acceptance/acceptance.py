@@ -11,6 +11,7 @@ from typing import Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.spec import ClusterRefresh
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.acceptance.cnpg_installation import LocatingInput, decide_locating
 from cnpg_plugin_operator.decide.acceptance.issuer_grants import IssuerInput, judge_issuer
@@ -36,7 +37,7 @@ class Grants:
     """Existing accounts that a plugin may run under."""
     issuers: frozenset[str] = frozenset()
     """Issuers that may issue for names beyond a Service's own; see `issuer_grants`."""
-    nudging: bool = False
+    cluster_refresh: bool = False
     """Whether the operator may annotate Clusters for a plugin."""
     sidecars: bool = True
     """Whether plugins may run in CloudNativePG's own pod."""
@@ -60,7 +61,7 @@ class AcceptanceInput:
     services: tuple[SelectingService, ...] = ()
     """The Services of the namespace, except this plugin's own."""
     reference_exists: bool = False
-    """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
+    """Whether the Deployment that `spec.cnpg` names exists, CloudNativePG's or not."""
     grants: Grants = field(default_factory=Grants)
     gate: Gate = field(default_factory=Gate)
     private: PrivateSecrets = field(default_factory=PrivateSecrets)
@@ -188,11 +189,11 @@ def _ungranted(given: AcceptanceInput) -> Verdict | None:
                     f"spec.{path}: {name} is not granted to plugins; an administrator can add it "
                     f"to the chart value {value}.",
                 )
-    if spec.nudge_clusters and not grants.nudging:
+    if spec.cnpg.cluster_refresh is ClusterRefresh.ANNOTATE and not grants.cluster_refresh:
         return no(
             Reason.INVALID_SPEC,
-            "spec.nudgeClusters: the operator may not annotate Clusters; an administrator can "
-            "allow it with the chart value nudgeClusters.",
+            "spec.cnpg.clusterRefresh: the operator may not annotate Clusters; an administrator "
+            "can allow it with the chart value clusterRefresh.allowed.",
         )
     return None
 

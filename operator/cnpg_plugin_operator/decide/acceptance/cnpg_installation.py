@@ -22,7 +22,7 @@ class LocatingInput:
     elsewhere: tuple[str, ...]
     """Managed namespaces in which CloudNativePG runs."""
     reference_exists: bool = False
-    """Whether the Deployment that `spec.cnpgRef` names exists, CloudNativePG's or not."""
+    """Whether the Deployment that `spec.cnpg` names exists, CloudNativePG's or not."""
 
 
 def decide_locating(given: LocatingInput) -> Verdict | None:
@@ -38,16 +38,17 @@ def _named_missing(given: LocatingInput) -> Verdict | None:
     if given.reference_exists:
         return no(
             Reason.CNPG_NOT_FOUND,
-            f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpgRef names, is not "
-            f"CloudNativePG's: it has no container {names.cnpg.CONTAINER} with the variable "
-            f"{names.cnpg.IMAGE_VARIABLE}, and none of its pods holds Lease {names.cnpg.LEASE}. "
-            "Name CloudNativePG's Deployment, or remove spec.cnpgRef.",
+            f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpg.deploymentName "
+            f"names, is not CloudNativePG's: it has no container {names.cnpg.CONTAINER} with the "
+            f"variable {names.cnpg.IMAGE_VARIABLE}, and none of its pods holds Lease "
+            f"{names.cnpg.LEASE}. "
+            "Name CloudNativePG's Deployment, or remove spec.cnpg.deploymentName.",
         )
     return no(
         Reason.CNPG_NOT_FOUND,
-        f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpgRef names, does not "
-        "exist: correct the name, or remove spec.cnpgRef if the namespace has one CloudNativePG "
-        "only.",
+        f"Deployment {given.plugin.namespace}/{reference}, which spec.cnpg.deploymentName names, "
+        "does not exist: correct the name, or remove spec.cnpg.deploymentName if the namespace has "
+        "one CloudNativePG only.",
     )
 
 
@@ -84,7 +85,7 @@ def _ambiguous(given: LocatingInput) -> Verdict | None:
     return no(
         Reason.CNPG_AMBIGUOUS,
         f"Namespace {given.plugin.namespace} has several CloudNativePG Deployments: {found}. "
-        "Name one in spec.cnpgRef.name, or run only one per namespace.",
+        "Name one in spec.cnpg.deploymentName, or run only one per namespace.",
     )
 
 

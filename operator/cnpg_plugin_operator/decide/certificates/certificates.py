@@ -9,17 +9,15 @@ does.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
+from cnpg_plugin_operator.api.spec import ClientTrust
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.certificates.expiry import find_expiring
 from cnpg_plugin_operator.decide.certificates.tls_rules import RSA_BITS, covers, is_usable
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts
-
-ClientCA = Literal["tls.crt", "ca.crt"]
-"""The key of the client Secret with the certificates that the plugin trusts."""
 
 SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
 """Extended key usage of a TLS server (RFC 5280)."""
@@ -41,7 +39,7 @@ class CertificateInput:
     """The pair CloudNativePG presents."""
     server_name: str
     """The name that CloudNativePG verifies the plugin for."""
-    client_ca: ClientCA
+    client_trust: ClientTrust
     """Which certificates of the client Secret the plugin trusts."""
     now: datetime
     renewals: tuple[datetime | None, datetime | None] = (None, None)
@@ -60,7 +58,9 @@ class CertificateInput:
     @property
     def pool(self) -> tuple[CertificateFacts, ...]:
         """The certificates by which the plugin trusts clients."""
-        return self.client.chain if self.client_ca == "tls.crt" else self.client.authorities
+        return (
+            self.client.chain if self.client_trust is ClientTrust.CHAIN else self.client.authorities
+        )
 
 
 def decide_certificates(seen: CertificateInput) -> Verdict:
@@ -114,9 +114,9 @@ def secrets_are_complete(seen: CertificateInput) -> Verdict | None:
     if not seen.pool:
         return no(
             Reason.SECRET_INCOMPLETE,
-            f"Secret {seen.client.secret}: {seen.client_ca} contains no certificate, but the "
-            "plugin must trust clients by it. Add the issuer's certificate, or set "
-            "spec.tls.clientCA to tls.crt.",
+            f"Secret {seen.client.secret}: {seen.client_trust.key} contains no certificate, but "
+            "the plugin must trust clients by it. Add the issuer's certificate, or set "
+            "spec.tls.clientTrust to Chain.",
         )
     return None
 
@@ -220,7 +220,7 @@ def issuer_is_acceptable(seen: CertificateInput) -> Verdict | None:
     return no(
         Reason.INCOMPATIBLE_ISSUER,
         f"Secret {seen.client.secret}: its certificate is issued by {issuer}, which is not in its "
-        f"{seen.client_ca}, by which the plugin trusts clients; CloudNativePG would send no "
+        f"{seen.client_trust.key}, by which the plugin trusts clients; CloudNativePG would send no "
         f"certificate. {_remedy(seen)}",
     )
 
@@ -232,7 +232,7 @@ def client_is_trusted(seen: CertificateInput) -> Verdict | None:
     return no(
         Reason.INCOMPATIBLE_ISSUER,
         f"Secret {seen.client.secret}: its certificate (issued by {seen.client.chain[0].issuer}) "
-        f"does not chain to a valid CA in its {seen.client_ca}, by which the plugin trusts "
+        f"does not chain to a valid CA in its {seen.client_trust.key}, by which the plugin trusts "
         f"clients. {_remedy(seen)}",
     )
 
@@ -255,9 +255,9 @@ CHECKS: Final = (
 
 def _remedy(seen: CertificateInput) -> str:
     """Suggest what to do about an issuer that cannot work."""
-    if seen.client_ca == "tls.crt":
+    if seen.client_trust is ClientTrust.CHAIN:
         return (
-            "Let the plugin trust ca.crt (spec.tls.clientCA: ca.crt), or use an issuer that is an "
+            "Let the plugin trust ca.crt (spec.tls.clientTrust: Root), or use an issuer that is an "
             "intermediate CA and so part of tls.crt, or a self-signed certificate."
         )
     return "Put the certificate of that issuer into ca.crt, or issue the certificate again."

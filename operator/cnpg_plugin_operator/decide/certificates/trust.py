@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from cnpg_plugin_operator.decide.certificates.certificates import ClientCA
+from cnpg_plugin_operator.api.spec import ClientTrust
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts, Trust
 
 OVERLAP: Final = timedelta(minutes=10)
@@ -36,7 +36,7 @@ class TrustInput:
     """The pair that CloudNativePG is to present."""
     in_use: PairFacts | None
     """The pair that CloudNativePG currently presents, where that is another one."""
-    client_ca: ClientCA
+    client_trust: ClientTrust
     keeps_root: bool
     """Whether the plugin trusts clients by the root that the operator keeps for the namespace.
     A foreign root would admit every client that it has certified."""
@@ -113,7 +113,7 @@ def _leads(present: Certificates, pool: Certificates) -> bool:
 
 def _clients(given: TrustInput, pair: PairFacts) -> Certificates:
     """Return the certificates by which the plugin trusts a pair of CloudNativePG's."""
-    if given.client_ca == "ca.crt":
+    if given.client_trust is ClientTrust.ROOT:
         return _valid(pair.authorities, given.now)
     found = _anchors(pair.chain, pair.authorities if given.keeps_root else (), given.now)
     return _valid(found, given.now)

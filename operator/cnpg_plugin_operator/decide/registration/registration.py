@@ -81,7 +81,7 @@ def _restart_needed(given: RegistrationInput) -> Verdict | None:
     if given.policy is RestartPolicy.NEVER:
         return no(
             Reason.RESTART_FORBIDDEN,
-            f"{target} has to be restarted ({reason}), but restartPolicy is Never: "
+            f"{target} has to be restarted ({reason}), but cnpg.restartPolicy is Never: "
             f"{restart_command(cnpg)}",
         )
     if cnpg.stuck:
@@ -273,7 +273,7 @@ def _lagging(given: RegistrationInput) -> str:
         words += (
             f" Still shown with version {', '.join(versions)} or other capabilities by "
             f"{list_names(outdated)}, until CloudNativePG reconciles them (within 10 h; see "
-            "spec.nudgeClusters)."
+            "spec.cnpg.clusterRefresh)."
         )
     return words + describe_blocked(given.clusters)
 

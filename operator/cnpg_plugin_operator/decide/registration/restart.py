@@ -213,7 +213,7 @@ def _restart(given: RestartInput) -> RestartDecision:
         record=RestartRecord(
             at=given.now.replace(microsecond=0),
             revisions=read,
-            attempt=1 + max((reverts[name] for name in uncovered), default=0),
+            attempts=1 + max((reverts[name] for name in uncovered), default=0),
             generation=cnpg.generation,
             given_up=frozenset(n for n, times in reverts.items() if times >= MOST_ATTEMPTS),
         ),

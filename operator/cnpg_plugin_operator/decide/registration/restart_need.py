@@ -140,7 +140,7 @@ def _wanted_always(given: RegistrationInput) -> str | None:
     """The user requests it."""
     if given.is_known or given.policy is not RestartPolicy.ALWAYS:
         return None
-    return "restartPolicy is Always and this revision is new to it"
+    return "cnpg.restartPolicy is Always and this revision is new to it"
 
 
 def _keeps_the_connection(given: RegistrationInput) -> str | None:

@@ -32,8 +32,8 @@ def count_reverts(name: str, revision: str, cnpg: CNPGFacts) -> int:
     if name in record.given_up:
         return MOST_ATTEMPTS
     if cnpg.restarted_at == record.at or not is_carried_out(record, cnpg):
-        return record.attempt - 1
-    return record.attempt
+        return record.attempts - 1
+    return record.attempts
 
 
 def find_unfinished(uncovered: Mapping[str, str], cnpg: CNPGFacts) -> RestartRecord | None:

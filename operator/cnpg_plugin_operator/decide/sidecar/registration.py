@@ -104,7 +104,7 @@ def forbid_restart(given: SidecarInput) -> Verdict:
     return no(
         Reason.RESTART_FORBIDDEN,
         "CloudNativePG does not know the plugin's socket and has to be restarted, "
-        f"but restartPolicy is Never: {restart_command(given.cnpg)}",
+        f"but cnpg.restartPolicy is Never: {restart_command(given.cnpg)}",
     )
 
 

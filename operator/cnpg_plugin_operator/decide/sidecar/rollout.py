@@ -69,7 +69,7 @@ def _forbidden(given: RolloutInput) -> Rollout | None:
     """Every resource that would change forbids it."""
     if not given.forbidden:
         return None
-    return Rollout(Roll.FORBIDDEN, "restartPolicy is Never")
+    return Rollout(Roll.FORBIDDEN, "cnpg.restartPolicy is Never")
 
 
 def _unblocking(given: RolloutInput) -> Rollout | None:

@@ -80,7 +80,7 @@ def _quarantined(given: SidecarInput) -> Verdict | None:
     quarantine = given.member.record.quarantine
     if quarantine is None or not is_over(quarantine.at, given.now):
         return None
-    if quarantine.times < 1:
+    if quarantine.attempts < 1:
         return no(
             quarantine.reason,
             f"{quarantine.message} It was removed from Deployment {given.cnpg.deployment} with "
@@ -135,8 +135,8 @@ def _pending(given: SidecarInput) -> Verdict | None:
     if given.rollout.action is Roll.FORBIDDEN:
         return no(
             Reason.RESTART_FORBIDDEN,
-            f"{target} has to be rolled to get the sidecar, but restartPolicy is Never: set it to "
-            "IfNeeded for as long as that takes.",
+            f"{target} has to be rolled to get the sidecar, but cnpg.restartPolicy is Never: set "
+            "it to IfNeeded for as long as that takes.",
         )
     waits = f" It waits: {given.rollout.reason}." if given.rollout.reason else ""
     return unknown(Reason.SIDECAR_PENDING, f"{target} will get the sidecar.{waits}")

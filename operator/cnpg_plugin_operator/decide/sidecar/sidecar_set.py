@@ -179,7 +179,7 @@ def _postpone(
 
 
 def _times(member: Member) -> int:
-    return member.record.quarantine.times if member.record.quarantine is not None else 0
+    return member.record.quarantine.attempts if member.record.quarantine is not None else 0
 
 
 def _allows(candidate: Candidate | None, member: Member | None) -> bool:
@@ -281,10 +281,10 @@ def retry_time(record: SidecarRecord) -> datetime:
     """Return when a quarantined sidecar is tried again."""
     if record.quarantine is None:
         raise ValueError("nothing is quarantined")
-    if record.quarantine.times < 1:
+    if record.quarantine.attempts < 1:
         return record.quarantine.at + TRIAL_AFTER
     return record.quarantine.at + min(
-        FIRST_RETRY * (1 << min(record.quarantine.times - 1, 16)), LAST_RETRY
+        FIRST_RETRY * (1 << min(record.quarantine.attempts - 1, 16)), LAST_RETRY
     )
 
 
@@ -323,10 +323,12 @@ def update_quarantine(
         return replace(record, quarantine=None) if proven else record
     # Sidecars that are quarantined together are each tried alone before the fault counts as their
     # own.
-    times = (
-        0 if cause.shared else 1 + (record.quarantine.times if record.quarantine is not None else 0)
-    )
+    before = record.quarantine.attempts if record.quarantine is not None else 0
     quarantine = Quarantine(
-        standing, cause.reason, cause.message, now.replace(microsecond=0), times
+        revision=standing,
+        reason=cause.reason,
+        message=cause.message,
+        at=now.replace(microsecond=0),
+        attempts=0 if cause.shared else before + 1,
     )
     return replace(record, quarantine=quarantine, present=False)

@@ -199,7 +199,7 @@ class Certifying:
                 server=server,
                 client=client,
                 server_name=plugin.server_name,
-                client_ca=plugin.spec.tls.client_ca,
+                client_trust=plugin.spec.tls.client_trust,
                 now=context.now,
                 renewals=renewals,
             )
@@ -220,7 +220,7 @@ def _trust_input(
         server=certified.server,
         client=certified.client,
         in_use=in_use,
-        client_ca=plugin.spec.tls.client_ca,
+        client_trust=plugin.spec.tls.client_trust,
         keeps_root=plugin.shares_chain and not plugin.has_own_authority,
         one_issuer=plugin.provider is not Provider.SECRETS,
         signers=_signers(context),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.api.spec import ClusterRefresh
 from cnpg_plugin_operator.cluster.snapshot import Snapshot
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
@@ -95,12 +96,12 @@ class Registering:
 
 
 def plan_registration(
-    given: RegistrationInput, view: CNPGView, plugin: Plugin, *, nudging: bool
+    given: RegistrationInput, view: CNPGView, plugin: Plugin, *, refreshing: bool
 ) -> Registering:
     """Evaluate the registration of an announcement, and whether it needs a restart.
 
     The Clusters of a registered plugin that would not notice are nudged where the resource and the
-    administrator (`nudging`) want that. Raises the error that ended the restart.
+    administrator (`refreshing`) want that. Raises the error that ended the restart.
     """
     verdict, last_announced_at = decide_registration(given), given.announcement.last_announced_at
     replacing = verdict.reason is Reason.RESTARTING and bool(given.cnpg.olm)
@@ -113,7 +114,8 @@ def plan_registration(
         return Registering(
             Plan(verdict), overdue=awaiting and given.now - last_announced_at >= SOON
         )
-    nudges = _nudge(given, plugin.name) if plugin.spec.nudge_clusters and nudging else ()
+    wanted = plugin.spec.cnpg.cluster_refresh is ClusterRefresh.ANNOTATE
+    nudges = _nudge(given, plugin.name) if wanted and refreshing else ()
     looks = tuple(given.now + pause for pause in _find_pauses(given))
     return Registering(Plan(verdict, nudges, looks=looks))
 

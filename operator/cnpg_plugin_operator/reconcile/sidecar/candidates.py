@@ -134,7 +134,7 @@ def _candidate(
     except errors.InvalidSpecError:
         plugin = None
     sidecar = plugin is not None and plugin.is_sidecar
-    chosen = plugin.spec.restart_policy if plugin is not None else None
+    chosen = plugin.spec.cnpg.restart_policy if plugin is not None else None
     return Candidate(
         name=metadata["name"],
         socket=socket,

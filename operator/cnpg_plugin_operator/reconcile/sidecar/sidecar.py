@@ -190,7 +190,7 @@ class SidecarPass:
         given = self._given
         if given.cnpg.restarted_for.get(given.name) == late.revision:
             return verdict
-        policy = self.plugin.spec.restart_policy or self.env.settings.restart_policy
+        policy = self.plugin.spec.cnpg.restart_policy or self.env.settings.restart_policy
         if policy is RestartPolicy.NEVER:
             return forbid_restart(given)
         self._need = RestartNeed(late.revision, late.announced_at)

@@ -27,18 +27,18 @@ ROWS = [
         id="in another namespace",
     ),
     pytest.param(
-        locating(cnpgRef={"name": "gone"}), Reason.CNPG_NOT_FOUND,
-        "Deployment cnpg-system/gone, which spec.cnpgRef names, does not exist",
+        locating(cnpg={"deploymentName": "gone"}), Reason.CNPG_NOT_FOUND,
+        "Deployment cnpg-system/gone, which spec.cnpg.deploymentName names, does not exist",
         id="not under the name that the resource gives",
     ),
     pytest.param(
-        locating(cnpgRef={"name": "web"}, exists=True), Reason.CNPG_NOT_FOUND,
-        "Deployment cnpg-system/web, which spec.cnpgRef names, is not CloudNativePG's",
+        locating(cnpg={"deploymentName": "web"}, exists=True), Reason.CNPG_NOT_FOUND,
+        "Deployment cnpg-system/web, which spec.cnpg.deploymentName names, is not CloudNativePG's",
         id="something else under the name that the resource gives",
     ),
     pytest.param(
         locating(cnpg(deployment="b"), cnpg(deployment="a")), Reason.CNPG_AMBIGUOUS,
-        "several CloudNativePG Deployments: a, b. Name one in spec.cnpgRef.name",
+        "several CloudNativePG Deployments: a, b. Name one in spec.cnpg.deploymentName",
         id="two in one namespace",
     ),
     pytest.param(
@@ -73,4 +73,4 @@ def test_a_cloudnativepg_that_watches_its_own_namespace_is_accepted(
 
 
 def test_a_reference_that_is_found_is_enough() -> None:
-    assert decide_locating(locating(cnpg(deployment="two"), cnpgRef={"name": "two"})) is None
+    assert decide_locating(locating(cnpg(deployment="two"), cnpg={"deploymentName": "two"})) is None

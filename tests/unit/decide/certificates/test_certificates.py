@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason, Status
+from cnpg_plugin_operator.api.spec import ClientTrust
 from cnpg_plugin_operator.decide.certificates.certificates import (
     ANY_USAGE,
     CHECKS,
@@ -64,7 +65,9 @@ LOWEST = certificate("lowest", "sub", dns=(), ca=True, until=365 * DAY)
 BY_ROOT = certificate("cnpg", "root", dns=())
 BY_SUB = certificate("cnpg", "sub", dns=())
 
-GOOD = CertificateInput(pair(SERVER), pair(CLIENT, name="client"), "hello-world", "tls.crt", NOW)
+GOOD = CertificateInput(
+    pair(SERVER), pair(CLIENT, name="client"), "hello-world", ClientTrust.CHAIN, NOW
+)
 
 
 def server(*chain: CertificateFacts) -> CertificateInput:
@@ -80,7 +83,9 @@ def trusting(
 ) -> CertificateInput:
     """The plugin trusts `ca.crt` of the client Secret."""
     return replace(
-        GOOD, client=pair(*chain, authorities=authorities, name="client"), client_ca="ca.crt"
+        GOOD,
+        client=pair(*chain, authorities=authorities, name="client"),
+        client_trust=ClientTrust.ROOT,
     )
 
 
@@ -160,7 +165,7 @@ BAD = [
         "a trusted ca.crt that is not there",
         trusting(chain=(BY_ROOT,)),
         Reason.SECRET_INCOMPLETE,
-        ("Secret client: ca.crt contains no certificate", "clientCA to tls.crt"),
+        ("Secret client: ca.crt contains no certificate", "clientTrust to Chain"),
     ),
     (
         "a server key of another certificate",
@@ -279,7 +284,7 @@ BAD = [
             "issued by CN=root",
             "not in its tls.crt",
             "send no certificate",
-            "spec.tls.clientCA",
+            "spec.tls.clientTrust",
         ),
     ),
     (

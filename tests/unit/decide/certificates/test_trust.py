@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cnpg_plugin_operator.api.spec import ClientTrust
 from cnpg_plugin_operator.decide.certificates.trust import (
     OVERLAP,
     TrustInput,
@@ -44,7 +45,7 @@ def facts(**changes: Any) -> TrustInput:
         server=SELF_SIGNED,
         client=SELF_SIGNED,
         in_use=None,
-        client_ca="tls.crt",
+        client_trust=ClientTrust.CHAIN,
         keeps_root=False,
         one_issuer=True,
         signers=(),
@@ -147,15 +148,22 @@ CLIENTS = [
         {"client": pair(BY_SUB, SUB, authorities=(ROOT, OTHER)), "keeps_root": True},
         (SUB, ROOT),
     ),
-    ("by ca.crt its certificates only", {"client": ISSUED, "client_ca": "ca.crt"}, (ROOT,)),
+    (
+        "by ca.crt its certificates only",
+        {"client": ISSUED, "client_trust": ClientTrust.ROOT},
+        (ROOT,),
+    ),
     (
         "by ca.crt all of its certificates, for the user has chosen them",
-        {"client": pair(BY_SUB, SUB, authorities=(ROOT, OTHER)), "client_ca": "ca.crt"},
+        {"client": pair(BY_SUB, SUB, authorities=(ROOT, OTHER)), "client_trust": ClientTrust.ROOT},
         (ROOT, OTHER),
     ),
     (
         "by ca.crt none of its certificates that has expired",
-        {"client": pair(BY_SUB, SUB, authorities=(ROOT, EXPIRED_ROOT)), "client_ca": "ca.crt"},
+        {
+            "client": pair(BY_SUB, SUB, authorities=(ROOT, EXPIRED_ROOT)),
+            "client_trust": ClientTrust.ROOT,
+        },
         (ROOT,),
     ),
 ]
@@ -174,16 +182,16 @@ def test_a_root_that_is_not_kept_for_clients_is_kept_for_servers() -> None:
     assert (trust.servers, trust.clients) == ((SUB, ROOT), (SUB,))
 
 
-@pytest.mark.parametrize("client_ca", ["tls.crt", "ca.crt"])
+@pytest.mark.parametrize("client_trust", list(ClientTrust))
 @pytest.mark.parametrize("keeps_root", [True, False])
 def test_the_next_signer_is_trusted_on_both_sides_before_it_signs(
-    client_ca: str, *, keeps_root: bool
+    client_trust: ClientTrust, *, keeps_root: bool
 ) -> None:
     trust = decide_trust(
         facts(
             server=ISSUED,
             client=ISSUED,
-            client_ca=client_ca,
+            client_trust=client_trust,
             keeps_root=keeps_root,
             signers=(RENEWED_ROOT,),
         )
@@ -207,12 +215,14 @@ def test_each_certificate_is_listed_once() -> None:
     assert (trust.servers, trust.clients) == ((SUB, ROOT), (SUB, ROOT))
 
 
-@pytest.mark.parametrize("client_ca", ["tls.crt", "ca.crt"])
-def test_the_pair_in_use_is_trusted_beside_the_new_one(client_ca: str) -> None:
+@pytest.mark.parametrize("client_trust", list(ClientTrust))
+def test_the_pair_in_use_is_trusted_beside_the_new_one(client_trust: ClientTrust) -> None:
     previous = pair(certificate("cnpg", "other"), OTHER, authorities=(OTHER,))
-    trust = decide_trust(facts(server=ISSUED, client=ISSUED, in_use=previous, client_ca=client_ca))
+    trust = decide_trust(
+        facts(server=ISSUED, client=ISSUED, in_use=previous, client_trust=client_trust)
+    )
 
-    assert {ROOT if client_ca == "ca.crt" else SUB, OTHER} == set(trust.clients)
+    assert {ROOT if client_trust is ClientTrust.ROOT else SUB, OTHER} == set(trust.clients)
     assert OTHER not in trust.servers
 
 

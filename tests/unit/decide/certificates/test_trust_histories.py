@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnpg_plugin_operator.api.spec import ClientTrust
 from cnpg_plugin_operator.decide.certificates.trust import OVERLAP, TrustInput, decide_trust
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts, PairFacts, Trust
 from tests.support.unit.builders import NOW, certificate, pair
@@ -93,7 +94,7 @@ class History:
             server=self.server,
             client=client,
             in_use=in_use,
-            client_ca="tls.crt",
+            client_trust=ClientTrust.CHAIN,
             keeps_root=self.keeps_root,
             one_issuer=True,
             signers=(ROOT,),

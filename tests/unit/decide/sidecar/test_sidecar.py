@@ -227,7 +227,7 @@ TROUBLED = deployed(pods=(starting(sidecar_container(**CRASH)),))
 def test_a_quarantine_is_recorded(member: Member, where: CNPGFacts, times: int) -> None:
     record = update_quarantine("hello", member, find_causes(where).get("hello"), where, NOW)
 
-    assert (record.quarantine.times if record.quarantine else 0) == times
+    assert (record.quarantine.attempts if record.quarantine else 0) == times
     if times and member.record.quarantine != record.quarantine:
         assert record.quarantine is not None
         assert (record.quarantine.revision, record.quarantine.reason, record.quarantine.at) == (
@@ -289,7 +289,7 @@ JUDGED: list[tuple[str, dict[str, Any], Status, Reason, str]] = [
      {"member": replace(OUT, refused=no(Reason.PODS_REFUSED, "says the policy"))},
      Status.FALSE, Reason.PODS_REFUSED, "says the policy"),
     ("it was quarantined with others",
-     {"member": replace(OUT, record=replace(SEEN, quarantine=replace(CRASHED, times=0)),
+     {"member": replace(OUT, record=replace(SEEN, quarantine=replace(CRASHED, attempts=0)),
                         quarantined=True)},
      Status.FALSE, Reason.CRASH_LOOP, "each is tried again alone"),
     ("its pod is being started",

@@ -240,7 +240,7 @@ def test_a_record_is_read_as_it_was_written(record: SidecarRecord) -> None:
 
 @pytest.mark.parametrize(
     "status",
-    [{}, {"sidecar": None}, {"sidecar": {"held": {"time": "soon"}}}],
+    [{}, {"sidecar": None}, {"sidecar": {"quarantine": {"time": "soon"}}}],
     ids=["no status", "no section", "no time"],
 )
 def test_a_malformed_status_has_an_empty_record(status: dict[str, Any]) -> None:

@@ -151,7 +151,7 @@ class World:
         standing = read_sidecars(self.live).get(name)
         if name in self.resources and standing:
             each = self.resources[name]
-            times = 1 + (each.record.quarantine.times if each.record.quarantine else 0)
+            times = 1 + (each.record.quarantine.attempts if each.record.quarantine else 0)
             quarantine = Quarantine(standing, Reason.CRASH_LOOP, "it ends", NOW + self.now, times)
             each.record = replace(each.record, quarantine=quarantine, present=False)
 
