@@ -19,7 +19,7 @@ from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
-from cnpg_plugin_operator.handshake.handshaker import Handshaker
+from cnpg_plugin_operator.handshake.handshaker import PATIENCE, Handshaker
 from cnpg_plugin_operator.reconcile.applying import ClusterApplier
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.reconciler import Reconciler
@@ -137,7 +137,7 @@ def build_environment(
         remover=remover,
         namespaces=Namespaces(client, reader, sidecars_allowed=settings.grants.sidecars),
         sidecars=sidecars,
-        handshaker=Handshaker(),
+        handshaker=Handshaker(PATIENCE),
         settings=settings,
         metrics=metrics,
         clock=utc_now,

@@ -1,7 +1,8 @@
 """The Service by which CloudNativePG discovers a plugin.
 
 The operator creates it without CloudNativePG's label first, because the handshake needs its DNS
-name.
+name. Nothing else calls the plugin yet, so until then the Service also routes to pods that are not
+ready: nodes, which may take a second for a new endpoint, do so while the plugin starts.
 """
 
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
                 "protocol": "TCP",
             }
         ],
+        "publishNotReadyAddresses": announcement is None,
     }
     if service.ip_families:
         spec["ipFamilies"] = list(service.ip_families)

@@ -29,7 +29,6 @@ ABSENT: Final[Mapping[str, frozenset[str]]] = {
             "loadBalancerClass",
             "loadBalancerIP",
             "loadBalancerSourceRanges",
-            "publishNotReadyAddresses",
             "sessionAffinityConfig",
             "trafficDistribution",
         }

@@ -1,10 +1,12 @@
 """The whole handshake as one call: what CloudNativePG would find at an endpoint, as a value.
 
-It combines the two steps, TLS and then gRPC. It repeats nothing: the reconciler decides when to try
-again.
+It combines the two steps, TLS and then gRPC. Only a connection that is refused at once is tried
+again within one handshake; whether and when a handshake is repeated, the reconciler decides.
 """
 
+import asyncio
 from functools import partial
+from typing import Final
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.certificates.tls_rules import is_usable
@@ -17,9 +19,19 @@ from .outcome import conclude, succeed
 from .progress import HandshakeError, Progress
 from .tls import Verified, verify
 
+PATIENCE: Final = 1.0
+"""Seconds for which the operator tries to connect: kube-proxy takes endpoints over at most once a
+second, and connections to a Service are refused until it has."""
+
+PAUSE: Final = 0.05
+"""Seconds between two tries: a refusal costs a packet, a pass dozens of requests."""
+
 
 class Handshaker:
     """Performs handshakes; has no state."""
+
+    def __init__(self, patience: float = 0.0) -> None:
+        self._patience = patience
 
     async def shake(
         self,
@@ -28,8 +40,13 @@ class Handshaker:
         timeout: float,  # noqa: ASYNC109 - the caller's budget for all steps, kept by one timer
     ) -> HandshakeOutcome:
         """Perform one handshake within the timeout. Raises nothing but `CancelledError`."""
-        where = f"{endpoint.host}:{endpoint.port}"
-        return await conclude(where, timeout, partial(_shake, endpoint, material))
+        where, clock = f"{endpoint.host}:{endpoint.port}", asyncio.get_running_loop().time
+        until = clock() + min(self._patience, timeout)
+        while True:
+            outcome = await conclude(where, timeout, partial(_shake, endpoint, material))
+            if outcome.reason is not Reason.UNREACHABLE or clock() + PAUSE >= until:
+                return outcome
+            await asyncio.sleep(PAUSE)
 
 
 async def _shake(endpoint: Endpoint, material: Material, progress: Progress) -> HandshakeOutcome:

@@ -73,9 +73,11 @@ class Row:
     timeout: float = PATIENCE
 
 
-async def shake(row: Row, port: int, host: str = HOST) -> HandshakeOutcome:
+async def shake(
+    row: Row, port: int, host: str = HOST, *, patience: float = 0.0
+) -> HandshakeOutcome:
     """Perform the handshake of a row: TLS, then gRPC."""
-    return await Handshaker().shake(_endpoint(row, port, host), _material(row), row.timeout)
+    return await Handshaker(patience).shake(_endpoint(row, port, host), _material(row), row.timeout)
 
 
 async def verdict(row: Row, port: int) -> HandshakeOutcome:

@@ -6,12 +6,13 @@ The rows are those of the matrix that was measured with Go 1.26 and CloudNativeP
 
 import errno
 import socket
+from typing import Any
 
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
-from cnpg_plugin_operator.handshake.handshaker import Handshaker
+from cnpg_plugin_operator.handshake.handshaker import PAUSE, Handshaker
 from tests.support.tls.cases import CNPG, PLUGIN, Row, a_plugin, assert_message, shake
 from tests.support.tls.cases_peers import MATRIX, STRANGER
 from tests.support.tls.certificates import ANY, self_signed
@@ -107,6 +108,49 @@ async def test_the_next_address_is_tried_where_the_first_refuses(
         outcome = await shake(GOOD, server.port, "hello.svc")
     assert outcome.succeeded
     assert f"hello.svc:{server.port} ({HOST})" in outcome.message
+
+
+class Lookups:
+    """Name resolution that gives other addresses at each look-up; the last ones from then on."""
+
+    def __init__(self, port: int, *addresses: str) -> None:
+        self.port, self.addresses, self.number = port, addresses, 0
+
+    def __call__(self, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        address = self.addresses[min(self.number, len(self.addresses) - 1)]
+        self.number += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, self.port))]
+
+
+async def test_a_refused_connection_is_tried_again_within_one_handshake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with GOOD.server() as server:
+        lookups = Lookups(server.port, "127.0.0.2", "127.0.0.2", HOST)
+        monkeypatch.setattr(socket, "getaddrinfo", lookups)
+        outcome = await shake(GOOD, server.port, "hello.svc", patience=5.0)
+    assert outcome.succeeded
+    assert lookups.number == 3
+
+
+async def test_a_connection_that_stays_refused_is_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with no_server() as nobody:
+        lookups = Lookups(nobody.port, HOST)
+        monkeypatch.setattr(socket, "getaddrinfo", lookups)
+        outcome = await shake(GOOD, nobody.port, "hello.svc", patience=3 * PAUSE)
+    assert outcome.reason is Reason.UNREACHABLE
+    assert 1 < lookups.number <= 3
+
+
+async def test_any_other_failure_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with raw_server(polite) as server:
+        lookups = Lookups(server.port, HOST)
+        monkeypatch.setattr(socket, "getaddrinfo", lookups)
+        outcome = await shake(GOOD, server.port, "hello.svc", patience=5.0)
+    assert outcome.reason is Reason.TLS_REJECTED
+    assert lookups.number == 1
 
 
 async def test_a_peer_that_closes_at_once_is_unreachable_and_leaks_no_socket(

@@ -12,7 +12,8 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, ye
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 
 RETRY_FIRST: Final = timedelta(milliseconds=250)
-"""Pause after the first failure: kube-proxy and DNS may lag behind a pod that just became ready."""
+"""Pause after the first failure: kube-proxy and DNS may lag behind a pod that just became ready, by
+more than the second for which a handshake tries to connect."""
 
 UNREACHABLE_GRACE: Final = 3
 """Consecutive failures to connect that are attributed to that lag: 250 ms, 500 ms, 1 s."""
