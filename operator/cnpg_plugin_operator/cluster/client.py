@@ -22,10 +22,9 @@ from cnpg_plugin_operator.cluster.kinds import Kind
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds for one request; a failed pass is repeated."""
 
-CONNECTIONS: Final = 5
-"""Maximum connections to the API server, one of them for the watch of Clusters. Each TLS connection
-takes about 350 KB; the library's default of 100 would need more memory than the rest of a busy
-operator."""
+CONNECTIONS: Final = 4
+"""Maximum connections to the API server, beside one for each watch. Each TLS connection takes about
+350 KB; the library's default of 100 would need more memory than the rest of a busy operator."""
 
 PAGE: Final = 100
 """Objects per page of a long list. With 2,000 Clusters of 7 KB, a start takes 103 MB at most; with
@@ -68,11 +67,16 @@ class Client:
 
     @classmethod
     async def connect(
-        cls, kubeconfig: str | None, context: str | None = None, *, reads_only: bool = False
+        cls,
+        kubeconfig: str | None,
+        context: str | None = None,
+        *,
+        reads_only: bool = False,
+        watches: int = 0,
     ) -> "Client":
         """Connect with the pod's service account, or with a kubeconfig.
 
-        Raises `SettingsError` where neither works.
+        `watches` says how many run at the same time. Raises `SettingsError` where neither works.
         """
         configuration = client.Configuration()
         try:
@@ -82,7 +86,7 @@ class Client:
                 await config.load_kube_config(kubeconfig, context, configuration)
         except config.ConfigException as error:
             raise errors.SettingsError(f"cannot connect to Kubernetes: {error}") from error
-        configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.connection_pool_maxsize = CONNECTIONS + watches
         # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by
         # default.
         configuration.disable_strict_ssl_verification = True
@@ -145,23 +149,35 @@ class Client:
             str(metadata.get("continue") or ""),
         )
 
+    async def newest(self, kind: Kind, namespace: str) -> str:
+        """Read the present version of a collection, from where it can be watched."""
+        listing = await self._request("get", kind, namespace, query_params=[("limit", "1")])
+        return str(mapping(listing.get("metadata")).get("resourceVersion") or "")
+
     @asynccontextmanager
     async def follow(
-        self, kind: Kind, version: str, seconds: int
+        self,
+        kind: Kind,
+        version: str,
+        seconds: int,
+        *,
+        namespace: str | None = None,
+        fields: str | None = None,
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        """Watch all namespaces after a version for some seconds; give the events, and bookmarks.
+        """Watch one namespace, or all, after a version for some seconds.
 
-        Iterating raises `UnavailableError` where the connection breaks, and `ExpiredError` where
-        the API server no longer knows what came after the version.
+        Gives the events, and bookmarks. Iterating raises `UnavailableError` where the connection
+        breaks, and `ExpiredError` where the API server no longer knows what came after the version.
         """
         target = f"watch of {kind.plural}"
         query = [("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
         response = await self._exchange(
             "get",
-            kind.path(),
+            kind.path(namespace),
             target,
             _keep_open,
             query_params=[*query, ("timeoutSeconds", str(seconds))],
+            field_selector=fields,
             _request_timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=REQUEST_TIMEOUT, sock_read=SILENCE
             ),

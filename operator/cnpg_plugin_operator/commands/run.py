@@ -26,6 +26,7 @@ from cnpg_plugin_operator.reconcile.reconciler import Reconciler
 from cnpg_plugin_operator.reconcile.workers import Slots
 from cnpg_plugin_operator.settings import FLAGS, PREFIX, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
+from cnpg_plugin_operator.watch import signals
 from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.feeds import ClusterFeed, PluginFeed
 from cnpg_plugin_operator.watch.handlers import Watches
@@ -66,7 +67,8 @@ async def run(settings: Settings) -> None:
     Raises `SettingsError` if no connection to the API server is configured.
     """
     configure_logging(settings.log_level, as_json=settings.log_format == "json")
-    client = await Client.connect(settings.kubeconfig)
+    followed = 1 + signals.count(settings.namespaces)
+    client = await Client.connect(settings.kubeconfig, watches=followed)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
     facts = FactStore()
@@ -87,7 +89,9 @@ async def run(settings: Settings) -> None:
     wakeups = Wakeups(loops, facts, settings.namespaces)
     resources = PluginFeed(client, facts, readiness)
     clusters = ClusterFeed(client, facts, readiness)
-    running = (loops.pick_up(reader.keys), resources.run(), clusters.run())
+    waking = signals.build_signals(client, settings.namespaces, readiness, wakeups.take_signal)
+    following = (each.run() for each in (resources, clusters, *waking))
+    running = (loops.pick_up(reader.keys), *following)
     beside = [asyncio.create_task(each) for each in running]
     try:
         await runner.setup()

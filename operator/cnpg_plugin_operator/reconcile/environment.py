@@ -72,6 +72,17 @@ class Environment:
 IN_PASSING: Final = 1.0
 """Progress that is checked again within this many seconds is not worth a write of the status."""
 
+REGISTRATION: Final = 5.0
+"""Seconds within which CloudNativePG's Event about a Service is expected: usually it wakes the
+plugin's pass in less than one."""
+
+PASSING: Final[Mapping[Reason, float]] = {
+    Reason.RESTARTING: 0.0,
+    Reason.AWAITING_REGISTRATION: REGISTRATION,
+    Reason.REREGISTERING: REGISTRATION,
+}
+"""The same for reasons that take so long that they are reported, or that an Event ends."""
+
 ON_ITS_WAY: Final = frozenset(
     {Reason.ISSUING, Reason.ROLLOUT_IN_PROGRESS, Reason.UNREACHABLE, Reason.AWAITING_REGISTRATION}
 )
@@ -80,35 +91,31 @@ ON_ITS_WAY: Final = frozenset(
 PROGRESS: Final = 10.0
 """Seconds for which such progress is not reported again: most plugins become Ready sooner."""
 
-WORTH_REPORTING: Final = frozenset({Reason.RESTARTING})
-"""Progress that is checked often, yet takes so long that it is reported."""
-
 FALLBACK_RETRY: Final = 10.0
 """Seconds until a resource that is not Ready is requeued, unless its reason has another interval.
 Events wake it earlier; this covers what no watch reports."""
 
 LOOK_AT_CNPG: Final[Mapping[Reason, float]] = {
-    Reason.RESTARTING: 0.5,
-    Reason.RESTART_PENDING: 2.0,
-    Reason.AWAITING_REGISTRATION: 2.0,
-    Reason.REREGISTERING: 2.0,
-    Reason.CNPG_UNAVAILABLE: 2.0,
+    Reason.RESTARTING: 5.0,
+    Reason.RESTART_PENDING: 5.0,
+    Reason.AWAITING_REGISTRATION: 10.0,
+    Reason.REREGISTERING: 10.0,
+    Reason.CNPG_UNAVAILABLE: 10.0,
     Reason.RESTART_STUCK: 10.0,
     Reason.CNPG_NOT_FOUND: 30.0,
 }
 """Seconds until the namespace's pass reads CloudNativePG again, by the reason of a plugin that
-waits for it: no event reports a Lease."""
+waits for it. Its Deployment and its Lease wake that pass; no event reports its pods."""
 
 RETRY: Final[Mapping[Reason, float]] = {
     Reason.ISSUING: 2.0,
     Reason.CERT_MANAGER_NOT_INSTALLED: 5.0,
     Reason.ISSUER_NOT_READY: 5.0,
     Reason.ROLLOUT_IN_PROGRESS: 3.0,
-    Reason.AWAITING_REGISTRATION: 0.5,
+    Reason.AWAITING_REGISTRATION: REGISTRATION,
     Reason.AWAITING_PODS: 2.0,
-    Reason.REREGISTERING: 0.5,
+    Reason.REREGISTERING: REGISTRATION,
     Reason.SIDECAR_PENDING: 2.0,
-    Reason.CNPG_UNAVAILABLE: 2.0,
     Reason.DELETING: 1.0,
     Reason.AWAITING_APPROVAL: 600.0,
     Reason.SUSPENDED: 600.0,

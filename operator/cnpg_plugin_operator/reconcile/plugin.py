@@ -24,8 +24,8 @@ from cnpg_plugin_operator.reconcile.environment import (
     FALLBACK_RETRY,
     IN_PASSING,
     ON_ITS_WAY,
+    PASSING,
     RETRY,
-    WORTH_REPORTING,
     Environment,
 )
 from cnpg_plugin_operator.reconcile.failures import (
@@ -220,7 +220,7 @@ class PluginReconciler:
         if ready.status is not Status.UNKNOWN or not known:
             return False
         quiet = self._reporter.quiet_for(plugin, now) if ready.reason in ON_ITS_WAY else 0.0
-        return quiet > 0 or (after <= IN_PASSING and ready.reason not in WORTH_REPORTING)
+        return quiet > 0 or after <= PASSING.get(ready.reason, IN_PASSING)
 
     def _declare(self, plugin: Plugin, run: Pass | SidecarPass) -> None:
         """Declare to the namespace's pass what the plugin wants, and whether it waits for that."""

@@ -56,28 +56,51 @@ async def list_once(client: Client) -> FactStore:
     return facts
 
 
-class Feed:
-    """Lists one kind into its table, for ever, as the subclasses say when."""
+class Watch:
+    """Follows one collection, for ever, as the subclasses say how."""
 
-    def __init__(
-        self, client: Client, facts: FactStore, table: Table[Any], readiness: Readiness
-    ) -> None:
-        self._client, self._facts, self._table = client, facts, table
+    def __init__(self, client: Client, path: str, readiness: Readiness) -> None:
+        self._client, self._path = client, path
         self._readiness = readiness
         self._failures = 0
-        readiness.lose(f"not watched: {table.kind.path()} (not listed yet)", table.kind.plural)
+        readiness.lose(f"not watched: {path} (not listed yet)", path)
 
     async def run(self) -> NoReturn:
-        """Keep the table up; nothing that the API server answers ends it."""
+        """Follow it; nothing that the API server answers ends this."""
         while True:
             try:
                 pause = await self._try()
             except errors.ClusterError as error:
                 pause = self._record(error)
             except Exception as error:
-                logger.exception("an object of %s cannot be read", self._table.kind.plural)
+                logger.exception("an object of %s cannot be read", self._path)
                 pause = self._record(error)
             await asyncio.sleep(pause)
+
+    async def _try(self) -> float:
+        """Follow it until something ends that; give the pause until the next try."""
+        raise NotImplementedError
+
+    def _gain(self) -> None:
+        self._failures = 0
+        self._readiness.gain(self._path)
+
+    def _record(self, error: Exception) -> float:
+        """Say that something may be missed; give the pause until the next try."""
+        self._readiness.lose(f"not watched: {self._path} ({error})", self._path)
+        logger.warning("not watched: %s (%s)", self._path, error)
+        self._failures += 1
+        return min(2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE) * spread(0.8, 1.2)
+
+
+class Feed(Watch):
+    """Lists one kind into its table, as the subclasses say when."""
+
+    def __init__(
+        self, client: Client, facts: FactStore, table: Table[Any], readiness: Readiness
+    ) -> None:
+        super().__init__(client, table.kind.path(), readiness)
+        self._facts, self._table = facts, table
 
     async def _try(self) -> float:
         """List once, and follow; give the pause until the next list."""
@@ -96,21 +119,13 @@ class Feed:
         """Wait until the next list is due; the argument is the version of the last one."""
         raise NotImplementedError
 
-    def _gain(self) -> None:
-        self._failures = 0
-        self._readiness.gain(self._table.kind.plural)
-
     def _record(self, error: Exception) -> float:
-        """Say that the facts may be out of date; passes use the last ones."""
-        path = self._table.kind.path()
-        self._readiness.lose(f"not watched: {path} ({error})", self._table.kind.plural)
-        logger.warning("not watched: %s (%s)", path, error)
+        """Let passes use the last facts; report a refusal to those that have none."""
         if isinstance(error, errors.ForbiddenError) and self._table.error is not None:
-            # Passes report it: waiting would not help.
+            # Waiting would not help.
             self._table.error = error
             self._facts.settle()
-        self._failures += 1
-        return min(2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE) * spread(0.8, 1.2)
+        return super()._record(error)
 
 
 class ClusterFeed(Feed):

@@ -38,8 +38,7 @@ WORKERS: Final = 4
 """Number of passes that run at the same time: enough to overlap their waits for the API server."""
 
 MOST_PASSES: Final = 120
-"""Maximum passes of one key within a minute, however often it is woken; even waiting for a new
-leader of CloudNativePG needs no more."""
+"""Maximum passes of one key within a minute, however often it is woken."""
 
 REST: Final = 2.0
 """Pause in seconds between two passes of a resource that is woken more often."""

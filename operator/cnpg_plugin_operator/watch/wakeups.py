@@ -16,7 +16,7 @@ from cnpg_plugin_operator.api.status import own_part, read_status
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord, find_concerned
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
-from cnpg_plugin_operator.cluster.kinds import PLUGIN, SECRET, SERVICE, Kind
+from cnpg_plugin_operator.cluster.kinds import EVENT, LEASE, PLUGIN, SECRET, SERVICE, Kind
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in
 from cnpg_plugin_operator.reconcile.shared import Key
 from cnpg_plugin_operator.watch.facts import Change, FactStore
@@ -38,8 +38,17 @@ class Wakeups:
         self._provided: dict[str, str] = {}
         """By the uid of a Service, the plugin that it provides: a changed label also concerns the
         plugin that it named before."""
+        self._leaders: dict[str, object] = {}
+        """Who holds CloudNativePG's Lease, by its namespace."""
         facts.plugins.notify = self._take_plugin
         facts.fleet.notify = self._take_cluster
+
+    def take_signal(self, kind: Kind, body: Body) -> None:
+        """Wake the loops that a change concerns of which nothing is kept."""
+        if kind == EVENT:
+            self._take_event(body)
+        elif kind == LEASE:
+            self._take_lease(body)
 
     def take(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Wake the loops that an event of this object concerns."""
@@ -61,7 +70,7 @@ class Wakeups:
             return
         known = self._marks.pop(change.key, frozenset())
         if after is not None:
-            self._marks[change.key] = marks_of(after.get("spec"))
+            self._marks[change.key] = marks_of(change.key[1], after.get("spec"))
         if _wanted(before) != _wanted(after):
             touched = known | self._marks.get(change.key, frozenset())
             self._wake_marked(touched - {SIDECAR_MARK}, namespace)
@@ -99,6 +108,23 @@ class Wakeups:
             self._provided[metadata["uid"]] = name
         marks = [plugin_mark(each) for each in (name, before) if each]
         self._wake_marked(marks, metadata["namespace"])
+
+    def _take_event(self, body: Body) -> None:
+        """Wake the resource of the Service that CloudNativePG writes about.
+
+        The message names the plugin, which another Service may provide: its resource is woken, too.
+        """
+        service, said = mapping(body.get("involvedObject")), str(body.get("message"))
+        marks = [service_mark(str(service.get("name"))), *map(plugin_mark, said.split())]
+        self._wake_marked(marks, body["metadata"]["namespace"])
+
+    def _take_lease(self, body: Body) -> None:
+        """Wake a namespace where CloudNativePG's leader changes; most changes are renewals."""
+        namespace, spec = body["metadata"]["namespace"], mapping(body.get("spec"))
+        holder = (spec.get("holderIdentity"), spec.get("acquireTime"))
+        if self._leaders.get(namespace) != holder:
+            self._leaders[namespace] = holder
+            self._wake_namespace(namespace)
 
     def _take_child(self, kind: Kind, body: Body) -> None:
         metadata = body["metadata"]
@@ -178,12 +204,18 @@ def secret_mark(name: str) -> str:
     return f"secret/{name}"
 
 
+def service_mark(name: str) -> str:
+    """The mark of a resource for its Service."""
+    return f"service/{name}"
+
+
 SIDECAR_MARK: Final = "mode/Sidecar"
 """The mark of resources in mode Sidecar."""
 
 
-def marks_of(spec: object) -> frozenset[str]:
+def marks_of(name: str, spec: object) -> frozenset[str]:
     """Return the marks of a resource, whose spec may contain anything."""
     plugin = plugin_mark(str(mapping(spec).get("pluginName", "")))
+    service = service_mark(str(mapping(mapping(spec).get("service")).get("name") or name))
     mode = [SIDECAR_MARK] if names_sidecar(spec) else []
-    return frozenset([plugin, *mode, *map(secret_mark, bound(named_in(spec)))])
+    return frozenset([plugin, service, *mode, *map(secret_mark, bound(named_in(spec)))])

@@ -158,10 +158,10 @@ def test_kinds_that_the_operator_does_not_create_may_not_be_created_or_deleted()
         ("", "serviceaccounts", KEPT),
         ("", "secrets", KEPT),
         ("", "pods", LOOKED_AT | {"patch"}),
-        ("", "events", {"list", "create"}),
+        ("", "events", {"list", "watch", "create"}),
         ("cert-manager.io", "certificates", KEPT),
         ("cert-manager.io", "issuers", KEPT),
-        ("coordination.k8s.io", "leases", {"get", "list"}),
+        ("coordination.k8s.io", "leases", LOOKED_AT),
         ("rbac.authorization.k8s.io", "rolebindings", KEPT),
         ("rbac.authorization.k8s.io", "roles", set()),
     ],
@@ -170,6 +170,12 @@ def test_the_role_grants_what_the_operator_needs(
     group: str, resource: str, expected: set[str]
 ) -> None:
     assert verbs(role_rules(), group, resource) == expected
+
+
+def test_only_cloudnativepgs_lease_may_be_got_and_watched() -> None:
+    rules = [rule for rule in role_rules() if "leases" in rule["resources"]]
+    assert [rule["verbs"] for rule in rules if "resourceNames" not in rule] == [["list"]]
+    assert {name for rule in rules for name in rule.get("resourceNames", ())} == {names.cnpg.LEASE}
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,14 @@ class Dynamic:
     def __init__(self, *answers: Response) -> None:
         self.answers = list(answers)
         self.asked: list[dict[str, str]] = []
+        self.paths: list[str] = []
 
     async def request(self, _: str, path: str, **given: Any) -> Response:
-        assert path == kinds.CLUSTER.path()
-        self.asked.append(dict(given["query_params"]))
+        self.paths.append(path)
+        fields = given.get("field_selector")
+        self.asked.append(
+            dict(given["query_params"]) | ({"fieldSelector": fields} if fields else {})
+        )
         return self.answers.pop(0)
 
 
@@ -84,12 +88,26 @@ async def test_a_watch_gives_what_came_after_a_version() -> None:
         assert [event async for event in events] == [EVENT, EVENT]
 
     assert response.closed
+    assert dynamic.paths == [kinds.CLUSTER.path()]
     assert dynamic.asked[0] == {
         "watch": "1",
         "allowWatchBookmarks": "true",
         "resourceVersion": "8",
         "timeoutSeconds": "600",
     }
+
+
+async def test_a_selection_of_one_namespace_can_be_watched_from_now_on() -> None:
+    client, dynamic = await connected(page("more", "a"), Response(EVENT))
+
+    version = await client.newest(kinds.LEASE, "app")
+    async with client.follow(kinds.LEASE, version, 60, namespace="app", fields="a=b") as events:
+        assert [event async for event in events] == [EVENT]
+
+    assert dynamic.paths == [kinds.LEASE.path("app")] * 2
+    assert dynamic.asked[0] == {"limit": "1"}
+    assert dynamic.asked[1]["resourceVersion"] == "8"
+    assert dynamic.asked[1]["fieldSelector"] == "a=b"
 
 
 def error(code: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
 from cnpg_plugin_operator.decide.acceptance.private_secrets import SECRETS_LIMIT, PrivateSecrets
-from cnpg_plugin_operator.watch.wakeups import marks_of, plugin_mark, secret_mark
+from cnpg_plugin_operator.watch.wakeups import marks_of, plugin_mark, secret_mark, service_mark
 from tests.support.unit.builders import resource
 from tests.support.unit.fake_cluster import FakeCluster
 
@@ -234,11 +234,11 @@ def test_a_resource_is_woken_by_every_secret_that_it_names() -> None:
         "tls": {"secrets": {"server": "c", "client": 1}},
         "imagePullSecrets": [{"name": "d"}],
     }
-    marks = {plugin_mark("hello.example.org"), *map(secret_mark, "abc")}
-    assert marks_of(spec) == marks
+    found = {plugin_mark("hello.example.org"), service_mark("hello"), *map(secret_mark, "abc")}
+    assert marks_of("hello", spec) == found
 
 
 def test_a_resource_with_too_many_secrets_is_woken_by_none_of_them() -> None:
     spec = {"envFrom": [{"secretRef": {"name": f"s{i}"}} for i in range(SECRETS_LIMIT + 1)]}
     assert bound(named_in(spec)) == ()
-    assert marks_of(spec) == {plugin_mark("")}
+    assert marks_of("hello", spec) == {plugin_mark(""), service_mark("hello")}

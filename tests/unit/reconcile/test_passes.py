@@ -7,6 +7,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
+from cnpg_plugin_operator.reconcile.environment import REGISTRATION
 from tests.support.unit.builders import resource
 from tests.unit.reconcile.stage import Stage
 from tests.unit.reconcile.world import NAMESPACE
@@ -196,6 +197,22 @@ async def test_a_new_image_is_announced_once(stage: Stage) -> None:
     assert stage.service()["annotations"][names.annotations.REVISION] != before
     assert stage.client.writes.count("Service hello") == 1
     assert stage.condition() == ("True", "Ready")
+
+
+async def test_a_registration_is_left_to_its_event_and_reported_only_if_that_is_late(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.create()
+    await stage.settle()
+    monkeypatch.setattr(stage.world, "register", lambda: None)
+    stage.edit(image="example.org/hello:2")
+    await stage.settle(passes=3)
+    stage.client.writes.clear()
+
+    assert await stage.visit() == REGISTRATION
+    assert stage.client.writes == []
+    await stage.settle(passes=6)
+    assert stage.condition() == ("Unknown", "Reregistering")
 
 
 async def test_always_restarts_cloudnativepg_once_after_settling(stage: Stage) -> None:

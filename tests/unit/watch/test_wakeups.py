@@ -7,6 +7,8 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster.kinds import (
     DEPLOYMENT,
+    EVENT,
+    LEASE,
     PLUGIN,
     POD,
     SECRET,
@@ -20,6 +22,7 @@ from cnpg_plugin_operator.watch.wakeups import (
     marks_of,
     owners_of,
     plugin_mark,
+    service_mark,
 )
 
 SPECS: dict[Key, dict[str, Any]] = {
@@ -255,6 +258,64 @@ def test_a_service_that_is_deleted_is_forgotten() -> None:
     assert woken_by_services(*deleted, ("u1", "", False)) == []
 
 
+def event_on(service: str, message: str = "", namespace: str = "cnpg-system") -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": namespace, "name": f"{service}.1"},
+        "involvedObject": {"kind": "Service", "name": service},
+        "message": message,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "woken"),
+    [
+        (event_on("hello"), ["cnpg-system/hello"]),
+        (event_on("hello", namespace="second"), ["second/hello"]),
+        (event_on("named"), ["cnpg-system/named"]),
+        (event_on("another"), []),
+        (
+            event_on("another", "Successfully registered plugin moon.example.org at another.svc:1"),
+            ["cnpg-system/moon"],
+        ),
+        ({"metadata": {"namespace": "cnpg-system", "name": "odd"}, "involvedObject": 1}, []),
+    ],
+    ids=[
+        "its Service",
+        "in its namespace",
+        "a Service by spec",
+        "another Service",
+        "its plugin",
+        "odd",
+    ],
+)
+def test_an_event_of_cloudnativepg_wakes_the_resource_of(
+    body: dict[str, Any], woken: list[str]
+) -> None:
+    told = Told()
+    spec = {"pluginName": "named.example.org", "service": {"name": "named"}}
+    told.take(PLUGIN, resource("named", spec=spec))
+    told.woken()
+    told.subject.take_signal(EVENT, body)
+    assert told.woken() == woken
+
+
+def test_only_a_new_leader_wakes_the_namespace() -> None:
+    told = Told()
+
+    def take(holder: str, acquired: str, renewed: str, namespace: str = "cnpg-system") -> list[str]:
+        spec = {"holderIdentity": holder, "acquireTime": acquired, "renewTime": renewed}
+        told.subject.take_signal(LEASE, {"metadata": {"namespace": namespace}, "spec": spec})
+        return told.woken()
+
+    assert take("a_1", "10:00", "10:00") == [SHARED]
+    assert take("a_1", "10:00", "10:02") == []
+    assert take("", "10:00", "10:03") == [SHARED]
+    assert take("b_1", "10:04", "10:04") == [SHARED]
+    assert take("b_1", "10:04", "10:06") == []
+    assert take("b_1", "10:08", "10:08") == [SHARED], "the same pod, after a while without"
+    assert take("c_1", "10:00", "10:00", "elsewhere") == [], "no namespace of this operator"
+
+
 @pytest.mark.parametrize(
     ("metadata", "owners"),
     [
@@ -269,5 +330,7 @@ def test_an_object_is_found_again_by(metadata: dict[str, Any], owners: set[str])
     assert owners_of(metadata) == owners
 
 
-def test_a_resource_is_indexed_by_the_readable_part_of_its_spec() -> None:
-    assert marks_of({"pluginName": 7, "tls": "none"}) == {plugin_mark("7")}
+@pytest.mark.parametrize("service", [None, "none", {}, {"name": "hello"}])
+def test_a_resource_is_indexed_by_the_readable_part_of_its_spec(service: object) -> None:
+    spec = {"pluginName": 7, "tls": "none", "service": service}
+    assert marks_of("hello", spec) == {plugin_mark("7"), service_mark("hello")}

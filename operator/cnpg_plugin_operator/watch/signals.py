@@ -1,0 +1,97 @@
+"""Watches whose events only wake passes: CloudNativePG's Events, and its leader's Lease. No kopf.
+
+kopf keeps every object that it watches, with a task for each. Events are many, and a Lease is
+renewed every two seconds; nothing of them is kept here. So nothing is listed either: what was there
+before, or happens while a watch is down, is found by the passes, which also run without an event.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.cluster.addresses import field_selector
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.kinds import EVENT, LEASE, SERVICE, Kind
+from cnpg_plugin_operator.telemetry import Readiness
+from cnpg_plugin_operator.watch.feeds import REOPENING, Watch
+from cnpg_plugin_operator.watch.loops import spread
+
+SECONDS: Final = 60
+"""Length of a watch. The API server sends no bookmarks for Events, so that a longer silence could
+not be told from a broken connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a kind are watched in each managed namespace."""
+
+    kind: Kind
+    fields: str
+
+
+REGISTRATIONS: Final = Selection(
+    EVENT,
+    field_selector({"involvedObject.kind": SERVICE.kind, "source": names.cnpg.EVENT_SOURCE}),
+)
+"""CloudNativePG's Events on Services."""
+
+LEADER: Final = Selection(LEASE, field_selector({"metadata.name": names.cnpg.LEASE}))
+"""The Lease whose holder uses the plugins. By this field, a right to one name is enough."""
+
+ALL: Final = (REGISTRATIONS, LEADER)
+
+
+class Signal(Watch):
+    """Watches a selection in one namespace, and passes on each object that changes."""
+
+    def __init__(
+        self,
+        client: Client,
+        selection: Selection,
+        namespace: str,
+        readiness: Readiness,
+        take: Callable[[Kind, Mapping[str, Any]], None],
+    ) -> None:
+        super().__init__(client, selection.kind.path(namespace), readiness)
+        self._selection, self._namespace, self._take = selection, namespace, take
+        self._version = ""
+        """From where the next watch goes on; empty to begin with what changes from then on."""
+
+    async def _try(self) -> float:
+        """Watch once."""
+        kind, fields = self._selection.kind, self._selection.fields
+        if not self._version:
+            self._version = await self._client.newest(kind, self._namespace)
+        try:
+            async with self._client.follow(
+                kind, self._version, SECONDS, namespace=self._namespace, fields=fields
+            ) as events:
+                self._gain()
+                async for event in events:
+                    self._version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        self._take(kind, event["object"])
+        except errors.ExpiredError:
+            # Nothing happened for long: then the version is too old, which is no failure.
+            self._version = ""
+        return spread(*REOPENING)
+
+
+def build_signals(
+    client: Client,
+    namespaces: Iterable[str],
+    readiness: Readiness,
+    take: Callable[[Kind, Mapping[str, Any]], None],
+) -> list[Signal]:
+    """Build the watches of all managed namespaces."""
+    return [
+        Signal(client, selection, namespace, readiness, take)
+        for namespace in namespaces
+        for selection in ALL
+    ]
+
+
+def count(namespaces: Iterable[str]) -> int:
+    """Say how many watches these are."""
+    return len(ALL) * len(tuple(namespaces))
