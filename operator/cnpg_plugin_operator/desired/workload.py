@@ -184,14 +184,18 @@ def _server_arguments(plugin: Plugin) -> list[str]:
 def _build_probes(probes: Probes, port: int) -> dict[str, Any]:
     """Default to a TCP connection: kubelet's gRPC probes have no TLS. An empty probe is none.
 
-    The startup probe runs every second, so that a plugin is ready as soon as it listens; later
-    probes run rarely, because each leaves a failed TLS handshake in the plugin's log.
+    There is no startup probe by default: the kubelet notices its success only a second later. A
+    readiness probe runs at once when the container has started, then at its period. So the
+    liveness probe leaves the time that a start may take.
     """
     tcp = {"tcpSocket": {"port": port}}
+    alive = {**tcp, "periodSeconds": 20, "failureThreshold": 3}
+    if not probes.startup:
+        alive["initialDelaySeconds"] = STARTUP_SECONDS
     defaults = {
-        "startupProbe": {**tcp, "periodSeconds": 1, "failureThreshold": STARTUP_SECONDS},
-        "readinessProbe": {**tcp, "periodSeconds": 10, "failureThreshold": 3},
-        "livenessProbe": {**tcp, "periodSeconds": 20, "failureThreshold": 3},
+        "startupProbe": {},
+        "readinessProbe": {**tcp, "periodSeconds": 2, "failureThreshold": 15},
+        "livenessProbe": alive,
     }
     chosen = {
         "startupProbe": probes.startup,

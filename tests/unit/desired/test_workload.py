@@ -9,6 +9,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.spec import ClientTrust
 from cnpg_plugin_operator.desired.service import build_endpoint
 from cnpg_plugin_operator.desired.workload import (
+    STARTUP_SECONDS,
     build_deployment,
     build_pod_template,
     server_environment,
@@ -172,3 +173,23 @@ def test_the_termination_message_is_the_end_of_the_log(own: dict[str, str], poli
     pod = build_deployment(plugin(podTemplate=template))["spec"]["template"]["spec"]
 
     assert pod["containers"][0]["terminationMessagePolicy"] == policy
+
+
+SLOW = {"tcpSocket": {"port": 1}, "failureThreshold": 9}
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({}, {"readinessProbe": 0, "livenessProbe": STARTUP_SECONDS}),
+        ({"startup": SLOW}, {"startupProbe": 0, "readinessProbe": 0, "livenessProbe": 0}),
+        ({"startup": {}, "readiness": {}}, {"livenessProbe": STARTUP_SECONDS}),
+        ({"liveness": SLOW}, {"readinessProbe": 0, "livenessProbe": 0}),
+    ],
+    ids=["by default", "with a startup probe", "with one disabled", "with its own liveness probe"],
+)
+def test_a_plugin_has_time_to_start(own: dict[str, Any], expected: dict[str, int]) -> None:
+    pod = build_deployment(plugin("hello", probes=own))["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    probes = {key: probe for key, probe in container.items() if key.endswith("Probe")}
+    assert {key: probe.get("initialDelaySeconds", 0) for key, probe in probes.items()} == expected
