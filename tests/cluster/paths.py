@@ -94,6 +94,11 @@ class Layout:
         return self.config / "resolv.conf"
 
     @property
+    def discovery(self) -> Path:
+        """What kubectl and helm remember of the API server's kinds, which all have one address."""
+        return self.state / "discovery"
+
+    @property
     def audit_log(self) -> Path:
         return self.logs / "audit.log"
 

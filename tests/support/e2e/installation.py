@@ -7,6 +7,7 @@ which one was loaded: an unchanged tree is neither built nor loaded again.
 import fcntl
 import hashlib
 import json
+import shutil
 import subprocess
 import tempfile
 import time
@@ -144,6 +145,7 @@ def drop_other_versions(cluster: Cluster) -> None:
     stored = cluster.kubectl("get", "crd", crd["metadata"]["name"], *columns).split()
     if not ours.issuperset(stored):
         cluster.kubectl("delete", "crd", crd["metadata"]["name"], "--timeout=300s")
+        shutil.rmtree(cluster.layout.discovery, ignore_errors=True)
 
 
 def stop_operator(cluster: Cluster) -> None:
