@@ -2,6 +2,7 @@
 
 import pytest
 
+from cnpg_plugin_operator import names
 from tests.support.e2e.installation import ALLOWED_ROLE, RELEASE
 from tests.support.e2e.operator import ACCOUNT, Operator
 
@@ -57,8 +58,11 @@ IN_ITS_NAMESPACE = [
     # An annotation makes the kubelet update mounted certificates.
     "patch pods",
     "list events",
+    "watch events",
     "create events",
-    "get leases.coordination.k8s.io",
+    "list leases.coordination.k8s.io",
+    f"get leases.coordination.k8s.io/{names.cnpg.LEASE}",
+    f"watch leases.coordination.k8s.io/{names.cnpg.LEASE}",
     "get configmaps",
     "patch cnpgplugins.cnpgplugin.dev",
     "update cnpgplugins.cnpgplugin.dev --subresource=finalizers",
@@ -85,7 +89,6 @@ NOT_IN_ITS_NAMESPACE = [
     "update pods",
     # Only where OLM owns CloudNativePG (cnpg.olm).
     "delete pods",
-    "watch events",
     "patch events",
     "list replicasets.apps",
     "update cnpgplugins.cnpgplugin.dev",
@@ -104,6 +107,8 @@ NOT_IN_ITS_NAMESPACE = [
     "bind roles.rbac.authorization.k8s.io/cnpg-manager",
     "delete cnpgplugins.cnpgplugin.dev",
     "create cnpgplugins.cnpgplugin.dev",
+    "get leases.coordination.k8s.io",
+    "watch leases.coordination.k8s.io",
     "patch leases.coordination.k8s.io",
     "list configmaps",
     "patch configmaps",
