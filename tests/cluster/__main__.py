@@ -91,7 +91,8 @@ def _build_arguments(pairs: Sequence[str]) -> dict[str, str]:
 def _build_everything() -> None:
     machine.install_debian_packages()
     builds.build([*builds.NODE_PROGRAMS, builds.CERT_MANAGER])
-    for image in [*images.always_loaded(DEFAULT_CNPG), images.PYTHON, images.POSTGRES]:
+    on_demand = (images.PYTHON, images.POSTGRES, *images.BACKUP)
+    for image in (*images.always_loaded(DEFAULT_CNPG), *on_demand):
         image.make()
 
 

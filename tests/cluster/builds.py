@@ -22,8 +22,10 @@ from tests.cluster.progress import heartbeat, lock_file
 
 CNPG_VERSIONS = ("1.30.0", "1.25.0")
 SAMPLE_VERSIONS = ("0.1.0", "0.2.0")
+BARMAN_CLOUD_VERSION = "0.14.0"
 CNPG_MODULE = "github.com/cloudnative-pg/cloudnative-pg"
 CERT_MANAGER_MODULE = "github.com/cert-manager/cert-manager"
+BARMAN_CLOUD_MODULE = "github.com/cloudnative-pg/plugin-barman-cloud"
 _HALF = ".half"
 _KUBE_VERSION = "k8s.io/component-base/version"
 
@@ -98,6 +100,14 @@ CERT_MANAGER = Program(
     assets_from=CERT_MANAGER_MODULE,
     assets=(("deploy/crds", "crds"),),
 )
+BARMAN_CLOUD = Program(
+    "barman-cloud",
+    PEERS / "barman-cloud",
+    f"{BARMAN_CLOUD_MODULE}/cmd/manager",
+    assets_from=BARMAN_CLOUD_MODULE,
+    assets=(("manifest.yaml", "manifest.yaml"),),
+)
+S3 = Program("gofakes3", PEERS / "gofakes3", "github.com/johannesboyne/gofakes3/cmd/gofakes3")
 NODE_PROGRAMS = (KUBE, ETCD, COREDNS, HELM, PAUSE)
 
 

@@ -6,6 +6,7 @@ containerd imports it from there.
 
 import hashlib
 import json
+import shlex
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -21,9 +22,11 @@ from tests.cluster.progress import heartbeat
 
 PYTHON_IMAGE = "localhost/python:3.13"
 POSTGRES_IMAGE = "localhost/postgresql:17"
+S3_IMAGE = "localhost/gofakes3:1.2.0"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NON_ROOT = "10001:10001"
 _DEBIAN_SUITE = "trixie"
+_BOTOCORE = "usr/lib/python3/dist-packages/botocore/data"
 
 
 @dataclass(frozen=True)
@@ -52,29 +55,37 @@ class ProgramImage:
 
 @dataclass(frozen=True)
 class DebianImage:
-    """An image with a minimal Debian and some packages."""
+    """An image with a minimal Debian, some packages, and perhaps one static binary in its root."""
 
     tag: str
     packages: tuple[str, ...]
     config: ImageConfig
     hooks: tuple[str, ...] = field(default=())
+    program: builds.Program | None = None
+    path: str = ""
 
     @property
     def archive(self) -> Path:
-        facts = json.dumps([_DEBIAN_SUITE, self.packages, self.hooks, repr(self.config)])
-        return _archive(self.tag, facts)
+        facts: list[object] = [_DEBIAN_SUITE, self.packages, self.hooks, repr(self.config)]
+        if self.program is not None:
+            facts += [self.program.directory.name, self.path]
+        return _archive(self.tag, json.dumps(facts))
 
     def make(self) -> Path:
         if not self.archive.exists():
             install_debian_packages()
+            hooks = list(self.hooks)
+            if self.program is not None:
+                builds.build([self.program])
+                hooks.append(f'cp {shlex.quote(str(self.program.binary))} "$1/{self.path}"')
             with (
                 tempfile.TemporaryDirectory(dir=_work_directory()) as work,
                 heartbeat(f"building {self.tag} from Debian packages"),
             ):
                 layer = Path(work) / "layer.tar"
                 include = f"--include={','.join(self.packages)}"
-                hooks = [f"--customize-hook={hook}" for hook in self.hooks]
-                options = ["--quiet", "--variant=essential", include, *hooks]
+                options = ["--quiet", "--variant=essential", include]
+                options += [f"--customize-hook={hook}" for hook in hooks]
                 _run(["mmdebstrap", *options, _DEBIAN_SUITE, str(layer)])
                 _finish(self.archive, self.tag, layer, self.config)
         return self.archive
@@ -100,6 +111,25 @@ POSTGRES = DebianImage(
         'chroot "$1" usermod -u 26 postgres',
     ),
 )
+S3 = ProgramImage(S3_IMAGE, builds.S3, ("gofakes3",), ImageConfig(("/gofakes3",), _NON_ROOT))
+"""An object store in memory, for backups."""
+BARMAN_CLOUD = ProgramImage(
+    f"localhost/plugin-barman-cloud:v{builds.BARMAN_CLOUD_VERSION}",
+    builds.BARMAN_CLOUD,
+    ("manager",),
+    ImageConfig(("/manager",), "65532:65532"),
+)
+BARMAN_CLOUD_SIDECAR = DebianImage(
+    f"localhost/plugin-barman-cloud-sidecar:v{builds.BARMAN_CLOUD_VERSION}",
+    ("barman-cli-cloud", "ca-certificates"),
+    ImageConfig(("/manager",), "26:26", environment=(f"PATH={_PATH}", "LANG=C.UTF-8")),
+    # Half of the image would describe Amazon's other services.
+    hooks=(f'find "$1/{_BOTOCORE}" -mindepth 1 -maxdepth 1 -type d ! -name s3 -exec rm -r {{}} +',),
+    program=builds.BARMAN_CLOUD,
+    path="manager",
+)
+"""What the plugin adds to database pods: the same program beside Barman's commands for S3."""
+BACKUP: tuple[Image, ...] = (S3, BARMAN_CLOUD, BARMAN_CLOUD_SIDECAR)
 
 
 def cnpg(version: str) -> ProgramImage:
@@ -160,7 +190,7 @@ def import_archive(layout: Layout, archive: Path) -> None:
 
 def known_archive(reference: str) -> Path | None:
     """Find the cached archive of one of our own images; build it if it is missing."""
-    own: list[Image] = [PYTHON, POSTGRES, *always_loaded(None)]
+    own: list[Image] = [PYTHON, POSTGRES, *BACKUP, *always_loaded(None)]
     for image in own:
         if image.tag == reference:
             return image.make()
