@@ -8,9 +8,19 @@ import pytest
 import yaml
 
 from tests.cluster.errors import ClusterError
-from tests.integration.data.resource import SAMPLES, Kubectl, installed, manifest, to_text
+from tests.integration.data.resource import (
+    PUBLISHED,
+    SAMPLES,
+    Kubectl,
+    installed,
+    manifest,
+    to_text,
+)
 
 DATA = Path(__file__).parent / "data"
+EVERY_SAMPLE = pytest.mark.parametrize(
+    "sample", [*SAMPLES, *PUBLISHED], ids=lambda path: f"{path.parent.name}/{path.name}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +48,13 @@ def test_the_crd_accepts(server: Kubectl, case: dict[str, Any]) -> None:
     assert f"cnpgplugin.cnpgplugin.dev/{manifest(case)['metadata']['name']} created" in out
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+@EVERY_SAMPLE
 def test_samples_apply_unchanged(server: Kubectl, sample: Path) -> None:
     out = server.kubectl("apply", "--dry-run=server", "-f", str(sample))
     assert "cnpgplugin.cnpgplugin.dev/" in out
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+@EVERY_SAMPLE
 def test_samples_apply_server_side(server: Kubectl, sample: Path) -> None:
     out = server.kubectl("apply", "--server-side", "--dry-run=server", "-f", str(sample))
     assert "serverside-applied" in out

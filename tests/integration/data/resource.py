@@ -11,7 +11,9 @@ from tests.cluster.errors import ClusterError
 ROOT = Path(__file__).resolve().parents[3]
 CRD = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
 CRD_NAME = "cnpgplugins.cnpgplugin.dev"
-SAMPLES = sorted((ROOT / "config" / "samples").glob("*.yaml"))
+SAMPLES = sorted((ROOT / "config").glob("samples/*.yaml"))
+PUBLISHED = sorted((ROOT / "config").glob("plugins/*/plugin.yaml"))
+"""The resources of published plugins."""
 MANAGER = "crd-tests"
 GROUP_PATH = "/openapi/v3/apis/cnpgplugin.dev/v1beta1"
 """Where the API server describes the kind."""

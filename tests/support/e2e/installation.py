@@ -31,6 +31,10 @@ RELEASE: Final = "cnpg-plugin-operator"
 OPERATOR_NAMESPACE: Final = "cnpg-plugin-operator"
 IMAGE: Final = "localhost/cnpg-plugin-operator:test"
 
+BARMAN_CLOUD: Final = ROOT / "config" / "plugins" / "barman-cloud"
+_PUBLISHED: Final = yaml.safe_load((BARMAN_CLOUD / "values.yaml").read_text())
+"""The values that a user of the plugin needs."""
+
 ALLOWED_ROLE: Final = "e2e-allowed"
 ALLOWED_ACCOUNT: Final = "e2e-allowed"
 ALLOWED_ISSUER: Final = "e2e-allowed"
@@ -46,8 +50,8 @@ VALUES: Final[Mapping[str, Any]] = {
     # take longer than a minute.
     "restart": {"settle": "3s", "settleMax": "2m", "cooldown": "1s"},
     "sidecars": {"deadline": "15s"},
-    "allowedRoles": [ALLOWED_ROLE],
-    "allowedClusterRoles": [ALLOWED_ROLE],
+    "allowedRoles": [ALLOWED_ROLE, *_PUBLISHED["allowedRoles"]],
+    "allowedClusterRoles": [ALLOWED_ROLE, *_PUBLISHED["allowedClusterRoles"]],
     "allowedServiceAccounts": [ALLOWED_ACCOUNT],
     "allowedIssuers": [{"name": ALLOWED_ISSUER, "kind": "ClusterIssuer"}],
 }
