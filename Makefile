@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 IMAGE ?= localhost/cnpg-plugin-operator:dev
 PYTEST_ARGS ?=
+# What `make demo` shows: sample or backup.
+DEMO ?= sample
 # Processes of `make test`, each with a cluster of its own.
 WORKERS ?= 4
 LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
@@ -18,8 +20,8 @@ LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hash
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: ## show the product: a cluster, the operator, a plugin and a database; keeps running
-	$(PYTHON) -m tests.demo
+demo: ## show the product, or a backup and a restore (DEMO=backup), on a cluster; keeps running
+	$(PYTHON) -m tests.demo --show $(DEMO)
 
 demo-down: ## remove the cluster of `make demo`
 	$(PYTHON) -m tests.demo --down

@@ -132,6 +132,11 @@ BARMAN_CLOUD_SIDECAR = DebianImage(
 BACKUP: tuple[Image, ...] = (S3, BARMAN_CLOUD, BARMAN_CLOUD_SIDECAR)
 
 
+def from_here(manifest: str) -> str:
+    """Replace the published images of CloudNativePG's project by those built here."""
+    return manifest.replace("ghcr.io/cloudnative-pg/", "localhost/")
+
+
 def cnpg(version: str) -> ProgramImage:
     """CloudNativePG's operator image; instance pods copy `operator/manager_amd64` from it."""
     paths = ("manager", "operator/manager_amd64")

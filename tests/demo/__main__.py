@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from tests.cluster import Cluster, ClusterError
-from tests.demo import story
+from tests.demo import backup, story
 from tests.demo.installing import install_operator
 
 
@@ -14,16 +14,31 @@ def _parser() -> argparse.ArgumentParser:
         description="Start a real cluster, the operator, a plugin and a PostgreSQL that uses it.",
     )
     parser.add_argument("--name", default="dev", help="which cluster (default: dev)")
+    parser.add_argument(
+        "--show",
+        choices=sorted(SHOWN),
+        default="sample",
+        help="what to show: the sample plugin, or plugin-barman-cloud with a backup and a restore",
+    )
     parser.add_argument("--down", action="store_true", help="remove what the demo started")
     return parser
 
 
-def _show(cluster: Cluster) -> None:
+def _show_sample(cluster: Cluster) -> None:
     cluster.up()
     install_operator(cluster)
     plugin = story.show_plugin(cluster)
     database = story.show_database(cluster)
     print(story.describe(cluster, plugin, database))
+
+
+def _show_backup(cluster: Cluster) -> None:
+    cluster.up()
+    install_operator(cluster, backup.FILES / "values.yaml")
+    print(backup.show(cluster))
+
+
+SHOWN = {"sample": _show_sample, "backup": _show_backup}
 
 
 def main() -> int:
@@ -34,7 +49,7 @@ def main() -> int:
         if options.down:
             cluster.down()
         else:
-            _show(cluster)
+            SHOWN[options.show](cluster)
     except (ClusterError, story.DemoError) as failure:
         print(f"error: {failure}", file=sys.stderr)
         return 1

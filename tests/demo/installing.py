@@ -20,7 +20,7 @@ IMAGE_ANNOTATION = "cnpgplugin.dev/image"
 CNPG_NAMESPACE = "cnpg-system"
 
 
-def install_operator(cluster: Cluster) -> None:
+def install_operator(cluster: Cluster, *values_files: Path) -> None:
     """Build, load and install the operator, or upgrade an older installation."""
     dockerfiles.build_image(ROOT, IMAGE, {"BASE": BASE_IMAGE})
     built = _built_image()
@@ -34,6 +34,7 @@ def install_operator(cluster: Cluster) -> None:
         f"podAnnotations.{IMAGE_ANNOTATION.replace('.', chr(92) + '.')}": built,
     }
     values = [part for item in settings.items() for part in ("--set-string", "=".join(item))]
+    values += [part for file in values_files for part in ("--values", str(file))]
     with heartbeat("installing the chart"):
         cluster.helm(
             *("upgrade", "--install", RELEASE, str(CHART)),

@@ -16,7 +16,6 @@ PLUGIN_NAME = "sample.cnpgplugin.dev"
 DATABASE, DATABASE_NAMESPACE = "sample-db", "default"
 DATABASE_KIND = "clusters.postgresql.cnpg.io"
 POSTGRES_IMAGE = "localhost/postgresql:17"
-VOLUME = "sample-db"
 
 HEALTHY = "Cluster in healthy state"
 PLUGIN_SECONDS = 180.0
@@ -28,12 +27,17 @@ class DemoError(Exception):
 
 
 def show_plugin(cluster: Cluster) -> Object:
-    """Apply the plugin and follow its conditions until it is Ready."""
-    say(f"applying CNPGPlugin {PLUGIN_NAMESPACE}/{PLUGIN}: its conditions as they change")
+    """Apply the sample plugin and follow its conditions until it is Ready."""
+    return follow_plugin(cluster, PLUGIN, (MANIFESTS / "plugin.yaml").read_text())
+
+
+def follow_plugin(cluster: Cluster, name: str, manifest: str) -> Object:
+    """Apply a plugin and follow its conditions until it is Ready."""
+    say(f"applying CNPGPlugin {PLUGIN_NAMESPACE}/{name}: its conditions as they change")
     known: dict[str, tuple[str, str]] = {}
-    with watch(cluster, "cnpgplugins.cnpgplugin.dev", PLUGIN_NAMESPACE, PLUGIN) as plugin:
+    with watch(cluster, "cnpgplugins.cnpgplugin.dev", PLUGIN_NAMESPACE, name) as plugin:
         begun = time.monotonic()
-        cluster.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "plugin.yaml"))
+        cluster.kubectl("apply", "--server-side", "-f", "-", input=manifest)
         for version in plugin.versions(PLUGIN_SECONDS):
             for condition in conditions(version):
                 _show_turn(known, condition, time.monotonic() - begun)
@@ -41,7 +45,7 @@ def show_plugin(cluster: Cluster) -> Object:
                 return version
     raise DemoError(
         f"the plugin is not Ready after {PLUGIN_SECONDS:.0f} s.\n"
-        + explain_plugin(cluster, PLUGIN_NAMESPACE, PLUGIN)
+        + explain_plugin(cluster, PLUGIN_NAMESPACE, name)
     )
 
 
@@ -58,23 +62,30 @@ def _show_turn(known: dict[str, tuple[str, str]], condition: Object, elapsed: fl
 
 
 def show_database(cluster: Cluster) -> Object:
-    """Start a PostgreSQL that uses the plugin and follow it until it is healthy."""
+    """Start a PostgreSQL that uses the sample plugin and follow it until it is healthy."""
+    return follow_database(
+        cluster, DATABASE, (MANIFESTS / "database.yaml").read_text(), PLUGIN_NAME
+    )
+
+
+def follow_database(cluster: Cluster, name: str, manifest: str, plugin_name: str) -> Object:
+    """Start a PostgreSQL that uses a plugin and follow it until it is healthy."""
     where = ["--namespace", DATABASE_NAMESPACE]
-    if not cluster.kubectl("get", DATABASE_KIND, DATABASE, *where, "--ignore-not-found"):
+    if not cluster.kubectl("get", DATABASE_KIND, name, *where, "--ignore-not-found"):
         with heartbeat(f"loading {POSTGRES_IMAGE}"):
             cluster.load_image(POSTGRES_IMAGE)
-        cluster.add_volume(VOLUME)
-    say(f"applying CNPG Cluster {DATABASE_NAMESPACE}/{DATABASE}: PostgreSQL 17 with the plugin")
+        cluster.add_volume(name)
+    say(f"applying CNPG Cluster {DATABASE_NAMESPACE}/{name}: PostgreSQL 17 with the plugin")
     phase = ""
-    with watch(cluster, DATABASE_KIND, DATABASE_NAMESPACE, DATABASE) as database:
+    with watch(cluster, DATABASE_KIND, DATABASE_NAMESPACE, name) as database:
         begun = time.monotonic()
-        cluster.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "database.yaml"))
+        cluster.kubectl("apply", "--server-side", "-f", "-", input=manifest)
         for version in database.versions(DATABASE_SECONDS):
             status = version.get("status", {})
             if status.get("phase", phase) != phase:
                 phase = status["phase"]
                 print(f"  +{time.monotonic() - begun:5.1f}s  {phase}", flush=True)
-            listed = any(p["name"] == PLUGIN_NAME for p in status.get("pluginStatus", []))
+            listed = any(p["name"] == plugin_name for p in status.get("pluginStatus", []))
             if phase == HEALTHY and status.get("readyInstances") == 1 and listed:
                 return version
     raise DemoError(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.cluster import Cluster
-from tests.cluster.images import BACKUP, POSTGRES
+from tests.cluster.images import BACKUP, POSTGRES, from_here
 from tests.cluster.paths import MANIFESTS
 from tests.support import wait
 from tests.support.e2e.installation import BARMAN_CLOUD, load_once
@@ -27,13 +27,12 @@ NAME = "barman-cloud"
 PLUGIN_NAME = "barman-cloud.cloudnative-pg.io"
 SOURCE, RESTORED = "backed-up", "restored"
 HEALTHY = "Cluster in healthy state"
-PUBLISHED, BUILT_HERE = "ghcr.io/cloudnative-pg/", "localhost/"
 BEFORE_BACKUP, AFTER_BACKUP = 1000, 234
 
 
 def built_here(text: str) -> list[Manifest]:
     """The objects of a manifest, with the images that were built on this machine."""
-    return [marked(each) for each in yaml.safe_load_all(text.replace(PUBLISHED, BUILT_HERE))]
+    return [marked(each) for each in yaml.safe_load_all(from_here(text))]
 
 
 def listing(objects: list[Manifest]) -> str:
