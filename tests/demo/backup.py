@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.cluster import Cluster
-from tests.cluster.images import BACKUP, from_here
+from tests.cluster.images import BACKUP, POSTGRES, from_here
 from tests.cluster.paths import MANIFESTS
 from tests.cluster.progress import heartbeat, say
 from tests.demo import installing, story
@@ -23,7 +23,7 @@ ROWS = 100_000
 
 def show(cluster: Cluster) -> str:
     """Show plugin, backup and restore; return what the restored database contains."""
-    for image in BACKUP:
+    for image in (*BACKUP, POSTGRES):
         with heartbeat(f"loading {image.tag}"):
             cluster.load_image(image.tag)
     cluster.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "s3.yaml"))

@@ -63,17 +63,21 @@ def _show_turn(known: dict[str, tuple[str, str]], condition: Object, elapsed: fl
 
 def show_database(cluster: Cluster) -> Object:
     """Start a PostgreSQL that uses the sample plugin and follow it until it is healthy."""
-    return follow_database(
-        cluster, DATABASE, (MANIFESTS / "database.yaml").read_text(), PLUGIN_NAME
-    )
+    if not _exists(cluster, DATABASE):
+        with heartbeat(f"loading {POSTGRES_IMAGE}"):
+            cluster.load_image(POSTGRES_IMAGE)
+    manifest = (MANIFESTS / "database.yaml").read_text()
+    return follow_database(cluster, DATABASE, manifest, PLUGIN_NAME)
+
+
+def _exists(cluster: Cluster, database: str) -> bool:
+    where = ["--namespace", DATABASE_NAMESPACE, "--ignore-not-found"]
+    return bool(cluster.kubectl("get", DATABASE_KIND, database, *where))
 
 
 def follow_database(cluster: Cluster, name: str, manifest: str, plugin_name: str) -> Object:
     """Start a PostgreSQL that uses a plugin and follow it until it is healthy."""
-    where = ["--namespace", DATABASE_NAMESPACE]
-    if not cluster.kubectl("get", DATABASE_KIND, name, *where, "--ignore-not-found"):
-        with heartbeat(f"loading {POSTGRES_IMAGE}"):
-            cluster.load_image(POSTGRES_IMAGE)
+    if not _exists(cluster, name):
         cluster.add_volume(name)
     say(f"applying CNPG Cluster {DATABASE_NAMESPACE}/{name}: PostgreSQL 17 with the plugin")
     phase = ""

@@ -2,6 +2,7 @@
 container of the plugin's own manifest.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,47 @@ STANDARD = [*FILES, "--client-cert=/client/tls.crt", "--server-address=:9090"]
 
 ARGUMENTS: dict[str, list[str]] = {
     "barman-cloud": ["operator", "--leader-elect", "--log-level=info", *STANDARD],
+    "chronicle": ["operator", *STANDARD],
+    "cnpg-backup": ["/usr/local/bin/cnpg-backup", "manager"],
+    "connect": [
+        "--plugin-address=:9090",
+        "--discovery-address=:8080",
+        "--health-address=:8081",
+        "--server-cert=/tls/plugin/tls.crt",
+        "--server-key=/tls/plugin/tls.key",
+        "--client-ca=/tls/client/ca.crt",
+        "--discovery-plaintext",
+    ],
+    "dalibo-pgbackrest": ["operator", "--log-level=debug", *STANDARD],
+    "hello-world": ["plugin", *STANDARD],
+    "klio": [
+        "/manager",
+        "--metrics-bind-address=:8443",
+        "--leader-elect",
+        "--health-probe-bind-address=:8081",
+        "--plugin-server-cert=/pluginServer/tls.crt",
+        "--plugin-server-key=/pluginServer/tls.key",
+        "--plugin-client-cert=/pluginClient/tls.crt",
+        "--plugin-server-address=:9090",
+    ],
+    "opera-pgbackrest": ["operator", "--leader-elect", "--log-level=debug", *STANDARD],
+    "pg-doorman": [
+        *("serve", "--leader-elect", "--debug=false", *FILES),
+        *("--client-cert=/client/ca.crt", "--server-address=:9090"),
+    ],
+    "pgdump": ["plugin", *FILES, "--client-cert=/client/ca.crt", "--server-address=:50051"],
+    "scale-to-zero": ["plugin", *STANDARD],
+    "wal-g": [
+        "operator",
+        "--leader-elect",
+        "--health-probe-bind-address=:8081",
+        "--cnpg-i-bind-address=:9090",
+        "--cnpg-i-cert-path=/tls/cnpgi-server",
+        "--cnpg-i-client-cert-path=/tls/cnpgi-client",
+        "--cnpg-i-pg-sidecar-image=$(SIDECAR_IMAGE)",
+    ],
 }
-"""What each plugin's own manifest passes, in our order."""
+"""What each plugin's own manifest passes; the operator appends those of the server."""
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -96,3 +136,35 @@ def test_the_values_allow_exactly_the_roles_that_exist_and_that_the_resource_nam
 def test_the_container_starts_as_in_the_plugins_own_manifest(directory: Path) -> None:
     found = container(directory)
     assert [*found.get("command", []), *found["args"]] == ARGUMENTS[directory.name]
+
+
+@EVERY
+def test_every_path_in_the_arguments_is_mounted_once(directory: Path) -> None:
+    found = container(directory)
+    mounts = [each["mountPath"] for each in found["volumeMounts"]]
+    assert len(mounts) == len(set(mounts))
+    paths = [word.partition("=")[2] for word in found["args"]]
+    for path in filter(lambda each: each.startswith("/"), paths):
+        assert {path, path.rpartition("/")[0]} & set(mounts), path
+
+
+@EVERY
+def test_the_example_uses_the_plugin(directory: Path) -> None:
+    files = sorted((directory / "example").glob("cluster.yaml"))
+    clusters = [each for file in files for each in read(file) if each["kind"] == "Cluster"]
+    used = {one["name"] for each in clusters for one in each["spec"]["plugins"]}
+    assert subject(directory).spec.plugin_name in used
+
+
+@EVERY
+def test_the_kustomization_names_every_file(directory: Path) -> None:
+    [kustomization] = read(directory / "kustomization.yaml")
+    others = {"kustomization.yaml", "values.yaml"}
+    files = {each.name for each in directory.glob("*.yaml")} - others
+    assert set(kustomization["resources"]) == files
+    assert kustomization["namespace"] == "cnpg-system"
+
+
+def test_the_page_has_a_section_for_every_plugin() -> None:
+    headings = re.findall(r"^## (\S+)$", (PLUGINS / "README.md").read_text(), re.MULTILINE)
+    assert headings == sorted(ARGUMENTS)
