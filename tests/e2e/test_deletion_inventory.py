@@ -92,7 +92,7 @@ def of_provider(provider: str) -> list[Row]:
         Row(
             f"gone-{short}-role", "Accepted", "InvalidSpec", {"tls": tls}, {"clusterRoles": ["no"]}
         ),
-        Row(f"gone-{short}-rest", "Accepted", "Suspended", {"tls": tls}, {"suspend": True}),
+        Row(f"gone-{short}-rest", "Suspended", "Suspended", {"tls": tls}, {"suspend": True}),
         Row(f"gone-{short}-deep", "Accepted", "InvalidSpec", {"tls": tls}, UNPARSABLE),
         Row(f"gone-{short}-used", "Accepted", "InvalidSpec", {"tls": tls}, UNPARSABLE, used=True),
     ]

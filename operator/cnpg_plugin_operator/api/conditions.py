@@ -29,6 +29,9 @@ class Type(StrEnum):
     """CloudNativePG uses exactly this revision."""
     READY = "Ready"
     """All of the above."""
+    SUSPENDED = "Suspended"
+    """The user suspended the resource: the other conditions stay as they were last seen. Present
+    only while that is so."""
 
 
 SUMMED_UP: Final = (
@@ -72,8 +75,6 @@ class Reason(StrEnum):
     """The spec asks for a sidecar, but OLM would remove it from CloudNativePG's Deployment."""
     UNSUPPORTED_BY_KUBERNETES = "UnsupportedByKubernetes"
     """The spec asks for a sidecar, but this Kubernetes has no native sidecars (added in 1.29)."""
-    SUSPENDED = "Suspended"
-    """`spec.suspend` is set: the operator changes nothing."""
     IN_USE = "InUse"
     """The resource is being deleted, but Clusters still use the plugin."""
     DELETING = "Deleting"
@@ -201,6 +202,10 @@ class Reason(StrEnum):
     READY = "Ready"
     """All conditions are True."""
 
+    # Suspended
+    SUSPENDED = "Suspended"
+    """`spec.suspend` is set: the operator changes nothing."""
+
 
 class Status(StrEnum):
     """The three values of a condition."""
@@ -286,15 +291,18 @@ def merge(
     now: datetime,
     kept: Collection[Type] = (),
 ) -> Sequence[dict[str, Any]]:
-    """Write the verdicts as the list of conditions, `Ready` last.
+    """Write the verdicts as the list of conditions: `Ready`, then `Suspended` where it has one.
 
     `lastTransitionTime` changes only with the status, as the API conventions require. A type
-    without a verdict is `Unknown`, so every type is present from the first pass. The conditions in
-    `kept` were not evaluated: they stay unchanged, including their generation.
+    without a verdict is `Unknown`, so every type that `Ready` sums up is present from the first
+    pass. The conditions in `kept` were not evaluated: they stay unchanged, including their
+    generation.
     """
     before = {condition.get("type"): condition for condition in previous}
     complete = {kind: verdicts.get(kind, NOT_YET_REPORTED) for kind in SUMMED_UP}
     complete[Type.READY] = summarize(verdicts)
+    if Type.SUSPENDED in verdicts:
+        complete[Type.SUSPENDED] = verdicts[Type.SUSPENDED]
     stamp = format_time(now)
     return [
         {

@@ -163,7 +163,8 @@ def _explain(outcome: Outcome) -> tuple[str, str]:
     """Say what ended a pass: what has to come first, or what could not be read."""
     failure = outcome.failure
     if failure is None:
-        return "", ""
+        suspended = outcome.run is not None and outcome.run.plugin.spec.suspend
+        return ("unset spec.suspend: the operator changes nothing" if suspended else ""), ""
     if isinstance(failure.error, UnforeseeableError):
         return f"{failure.error}", ""
     if isinstance(failure.error, errors.OperatorError):

@@ -118,7 +118,6 @@ RETRY: Final[Mapping[Reason, float]] = {
     Reason.SIDECAR_PENDING: 2.0,
     Reason.DELETING: 1.0,
     Reason.AWAITING_APPROVAL: 600.0,
-    Reason.SUSPENDED: 600.0,
     Reason.INVALID_SPEC: 60.0,
     Reason.CNPG_NOT_FOUND: 30.0,
 }

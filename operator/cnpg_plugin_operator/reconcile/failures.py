@@ -110,7 +110,7 @@ def settle(
     """
     verdicts = dict(report.verdicts) if reported is not None else {}
     kept = set()
-    for kind in SUMMED_UP:
+    for kind in (*SUMMED_UP, Type.SUSPENDED):
         known = read_verdict(previous, kind) if kind not in verdicts else None
         if known is not None:
             verdicts[kind] = known

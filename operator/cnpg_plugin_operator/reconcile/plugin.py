@@ -43,7 +43,7 @@ from cnpg_plugin_operator.reconcile.shared import CNPGView, Shared, Wants
 from cnpg_plugin_operator.reconcile.sidecar.sidecar import SidecarPass
 from cnpg_plugin_operator.reconcile.stages import Failure, Progress, Requeue
 from cnpg_plugin_operator.reconcile.standalone import Pass
-from cnpg_plugin_operator.reconcile.status import Reporter, log_reference
+from cnpg_plugin_operator.reconcile.status import Reporter, log_reference, suspend
 from cnpg_plugin_operator.reconcile.writes import AddFinalizer, RemoveFinalizer, Write, delete
 
 logger = logging.getLogger(__name__)
@@ -194,6 +194,8 @@ class PluginReconciler:
                 return Outcome(Requeue(FALLBACK_RETRY), body, plugin)
             run = self._begin(plugin, view, status)
             report = await run.run()
+            if plugin.spec.suspend:
+                report = suspend(status, report)
         except Exception as error:  # noqa: BLE001 - it becomes a verdict
             failure = Failure(condition_of(error), error)
             return await self._fail(plugin, Report({}), failure, reading=True)
@@ -217,7 +219,7 @@ class PluginReconciler:
     ) -> bool:
         """Whether a report may be left to the next pass, which follows soon."""
         known = status.get("observedGeneration") == plugin.generation
-        if ready.status is not Status.UNKNOWN or not known:
+        if ready.status is not Status.UNKNOWN or not known or plugin.spec.suspend:
             return False
         quiet = self._reporter.quiet_for(plugin, now) if ready.reason in ON_ITS_WAY else 0.0
         return quiet > 0 or after <= PASSING.get(ready.reason, IN_PASSING)

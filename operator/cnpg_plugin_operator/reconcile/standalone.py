@@ -87,7 +87,7 @@ class Pass:
     """What ended the pass early."""
 
     async def run(self) -> Report:
-        """Run the stages until one is not True."""
+        """Run the stages until one is not True; none for a suspended plugin."""
         plugin = self.plugin
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
         bindable = self.env.settings.grants.cluster_roles
@@ -111,7 +111,8 @@ class Pass:
             Type.HANDSHAKE_SUCCEEDED: (self._shake,),
             Type.REGISTERED: (self._announce, self._register, self._prune),
         }
-        self.failure = await walk(stages, self.context, self.verdicts, log_reference(plugin))
+        due = {} if plugin.spec.suspend else stages
+        self.failure = await walk(due, self.context, self.verdicts, log_reference(plugin))
         report = build_report(
             self.verdicts,
             self.view.cnpg,
@@ -190,7 +191,7 @@ class Pass:
         plugin, context = self.plugin, self.context
         record = record_rivals(context.announcement, context.seen.foreign, self.now)
         service = context.live.get(("Service", plugin.service_name))
-        if record is None or service is None or plugin.spec.suspend or not is_own(plugin, service):
+        if record is None or service is None or not is_own(plugin, service):
             return ()
         return (RecordRivals(dict(service), record),)
 

@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import (
     NOT_YET_REPORTED,
+    SUMMED_UP,
     Reason,
     Status,
     Type,
     Verdict,
     find_condition,
+    read_verdict,
     summarize,
+    yes,
 )
 from cnpg_plugin_operator.api.plugin import Resource
 from cnpg_plugin_operator.api.status import (
@@ -53,6 +57,26 @@ def build_report(
         cnpg=_cnpg(cnpg[0], registered) if len(cnpg) == 1 else None,
         clusters=_clusters(clusters, identity),
     )
+
+
+def suspend(previous: Mapping[str, Any], report: Report) -> Report:
+    """Repeat the last verdicts of a suspended plugin beside the condition that says so.
+
+    One that was suspended from the start has none: then `Accepted` says it, too.
+    """
+    verdict = yes(
+        Reason.SUSPENDED,
+        "spec.suspend is set: the operator changes nothing until you unset it. The other "
+        "conditions are as they were last seen.",
+    )
+    kept = {kind: read_verdict(previous, kind) for kind in SUMMED_UP if kind not in report.verdicts}
+    verdicts = {kind: known for kind, known in kept.items() if known is not None}
+    verdicts |= (
+        report.verdicts or verdicts or {Type.ACCEPTED: replace(verdict, status=Status.UNKNOWN)}
+    )
+    verdicts[Type.SUSPENDED] = verdict
+    unseen = kept if report.verdicts else (*kept, Type.READY)
+    return replace(report, verdicts=verdicts, kept=frozenset(unseen))
 
 
 def build_certificates(
@@ -112,9 +136,7 @@ class Reporter:
             ready.message,
             extra={**log_reference(resource), "ready": ready.status},
         )
-        wanted = ready.reason is Reason.SUSPENDED
-        changed = before != (Status.FALSE, ready.reason)
-        trouble = ready.status is Status.FALSE and changed and not wanted
+        trouble = ready.status is Status.FALSE and before != (Status.FALSE, ready.reason)
         recovered = ready.is_true and before[0] == Status.FALSE
         await self._warn_of_end(resource, previous, report)
         # Outside the managed namespaces only the status may be written.

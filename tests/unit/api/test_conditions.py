@@ -27,7 +27,7 @@ def by_type(conditions: Any) -> dict[str, dict[str, Any]]:
 def test_every_type_is_present_from_the_first_pass() -> None:
     conditions = by_type(merge((), {}, generation=1, now=NOW))
 
-    assert list(conditions) == [kind.value for kind in Type]
+    assert list(conditions) == [*SUMMED_UP, Type.READY]
     assert {condition["status"] for condition in conditions.values()} == {"Unknown"}
     assert {condition["reason"] for condition in conditions.values()} == {"NotYetReported"}
 
@@ -48,7 +48,7 @@ def test_the_transition_time_changes_only_with_the_status() -> None:
     first = merge((), {Type.ACCEPTED: yes(Reason.ACCEPTED, "one")}, generation=1, now=NOW)
     later = NOW + timedelta(minutes=1)
     again = merge(first, {Type.ACCEPTED: yes(Reason.ACCEPTED, "two")}, generation=2, now=later)
-    flipped = merge(again, {Type.ACCEPTED: no(Reason.SUSPENDED, "x")}, generation=2, now=later)
+    flipped = merge(again, {Type.ACCEPTED: no(Reason.NAME_CONFLICT, "x")}, generation=2, now=later)
 
     assert by_type(again)["Accepted"]["lastTransitionTime"] == "2026-03-01T12:00:00Z"
     assert by_type(again)["Accepted"]["message"] == "two"

@@ -195,6 +195,14 @@ async def test_sidecars_are_judged_as_the_namespace_does() -> None:
     assert done.is_as_wanted, render_text([done])
 
 
+async def test_a_suspension_is_told_as_what_comes_first(ready: Stage) -> None:
+    ready.edit(suspend=True, image="example.org/hello:2")
+    found = await diagnose(ready)
+
+    assert "then: unset spec.suspend: the operator changes nothing" in lines(found)
+    assert found.writes == ()
+
+
 async def test_only_named_plugins_are_told(ready: Stage) -> None:
     ready.create("other")
     found = await diagnose(ready, "hello")

@@ -168,15 +168,44 @@ async def test_the_younger_of_two_resources_with_one_plugin_name_waits(stage: St
     assert stage.condition("Ready", "hello") == ("True", "Ready")
 
 
+def image(stage: Stage) -> str:
+    """The image of the plugin's pods."""
+    pod = stage.client.the(kinds.DEPLOYMENT, "hello")["spec"]["template"]["spec"]
+    return str(pod["containers"][0]["image"])
+
+
 async def test_a_suspended_resource_is_left_alone(stage: Stage) -> None:
     stage.create()
     await stage.settle()
     stage.edit(suspend=True, image="example.org/hello:2")
     await stage.settle()
-    containers = stage.client.the(kinds.DEPLOYMENT, "hello")["spec"]["template"]["spec"]
+    status = stage.client.the(kinds.PLUGIN, "hello")["status"]
 
-    assert stage.condition("Accepted") == ("False", "Suspended")
-    assert containers["containers"][0]["image"] == "example.org/hello:1"
+    assert image(stage) == "example.org/hello:1"
+    assert stage.condition("Suspended") == ("True", "Suspended")
+    assert stage.condition("Ready") == ("True", "Ready")
+    assert status["observedGeneration"] == 2
+    generations = {c["type"]: c["observedGeneration"] for c in status["conditions"]}
+    assert generations.pop("Suspended") == 2
+    assert set(generations.values()) == {1}, "none was evaluated for the change"
+
+    stage.edit(suspend=False)
+    await stage.settle()
+    assert image(stage) == "example.org/hello:2"
+    types = [c["type"] for c in stage.client.the(kinds.PLUGIN, "hello")["status"]["conditions"]]
+    assert "Suspended" not in types
+
+
+async def test_a_resource_suspended_from_the_start_creates_nothing(stage: Stage) -> None:
+    stage.create(suspend=True)
+    await stage.settle()
+    await stage.settle()
+
+    assert stage.condition("Suspended") == ("True", "Suspended")
+    assert stage.condition("Accepted") == ("Unknown", "Suspended")
+    assert stage.condition("Ready") == ("Unknown", "Suspended")
+    assert stage.condition("Available") == ("Unknown", "NotYetReported")
+    assert "Deployment hello" not in stage.client.writes
 
 
 async def test_an_invalid_spec_is_reported(stage: Stage) -> None:

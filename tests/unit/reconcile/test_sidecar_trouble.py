@@ -289,7 +289,8 @@ async def test_a_suspended_sidecar_is_removed_when_it_blocks_cloudnativepg(
     await until_crashing(stage, suspend=True)
 
     assert stage.sidecars == {}
-    assert stage.state() == ("False", "Suspended")
+    assert stage.state() == ("False", "SidecarPending")
+    assert stage.condition("Suspended") == ("True", "Suspended")
     assert stage.applies == 2
 
 

@@ -224,7 +224,8 @@ async def test_a_suspended_sidecar_stays_as_it_is(stage: HostingStage) -> None:
     stage.create("other")
     await stage.until("other")
 
-    assert stage.state("hello") == ("False", "Suspended")
+    assert stage.condition("Suspended") == ("True", "Suspended")
+    assert stage.state("hello") == ("True", "Ready")
     images = [container["image"] for container in stage.template["spec"]["initContainers"]]
     assert images[0] == before["spec"]["initContainers"][0]["image"] == "example.org/hello:1"
     assert stage.applies == 2, "only for the other"

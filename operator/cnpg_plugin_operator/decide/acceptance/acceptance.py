@@ -78,16 +78,6 @@ def decide_acceptance(given: AcceptanceInput) -> Verdict:
     return first(CHECKS, given) or _accepted(given)
 
 
-def _suspended(given: AcceptanceInput) -> Verdict | None:
-    """The user suspended the resource."""
-    if given.plugin.spec.suspend:
-        return no(
-            Reason.SUSPENDED,
-            "spec.suspend is set: the operator changes nothing until you unset it.",
-        )
-    return None
-
-
 def _confusing_name(given: AcceptanceInput) -> Verdict | None:
     """Children have the name as a label by which CloudNativePG's webhook Service selects pods."""
     if given.plugin.name == names.cnpg.APP:
@@ -262,7 +252,6 @@ def _accepted(given: AcceptanceInput) -> Verdict:
 
 
 CHECKS: Final = (
-    _suspended,
     _confusing_name,
     _cnpg_out_of_place,
     _rival,
@@ -274,4 +263,4 @@ CHECKS: Final = (
     _confusing_labels,
     _impossible_sidecar,
 )
-"""In order: suspension, CloudNativePG, names, rights."""
+"""In order: CloudNativePG, names, rights."""

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown, yes
+from cnpg_plugin_operator.api.conditions import (
+    Reason,
+    Type,
+    Verdict,
+    no,
+    read_verdict,
+    unknown,
+    yes,
+)
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.api.status import Report
@@ -63,7 +71,7 @@ class SidecarPass:
     """What ended the pass early."""
 
     async def run(self) -> Report:
-        """Run the stages until one is not True."""
+        """Run the stages until one is not True; of a suspended plugin only its removal counts."""
         self._registered = str(mapping(self.status.get("cnpg")).get("registeredRevision", ""))
         self._seen = await self.env.sidecars.snapshot(self.plugin, self.view.cnpg)
         self.now = self.env.clock()
@@ -75,6 +83,8 @@ class SidecarPass:
             Type.HANDSHAKE_SUCCEEDED: (self._shake,),
             Type.REGISTERED: (self._register, self._prune),
         }
+        if self.plugin.spec.suspend:
+            stages = {Type.AVAILABLE: (self._report_removal,)}
         self.failure = await walk(stages, self._progress, self.verdicts, log_reference(self.plugin))
         report = build_report(
             self.verdicts, self.view.cnpg, self._seen.clusters, self._identity, self._registered
@@ -146,6 +156,20 @@ class SidecarPass:
             registered=self._registered,
         )
         return Plan(decide_sidecar(self._given))
+
+    async def _report_removal(self) -> Plan:
+        """Report that a suspended sidecar was removed, as where CloudNativePG cannot start."""
+        known = read_verdict(self.status, Type.AVAILABLE)
+        if known is None or not known.is_true or len(self.view.cnpg) != 1:
+            return Plan()
+        [cnpg] = self.view.cnpg
+        if self.plugin.name in cnpg.sidecars:
+            return Plan()
+        message = (
+            f"Deployment {cnpg.deployment} no longer contains the sidecar; the operator does not "
+            "add it while spec.suspend is set."
+        )
+        return Plan(no(Reason.SIDECAR_PENDING, message))
 
     async def _shake(self) -> Plan:
         verdict, self._outcome = judge_handshake(self._given)

@@ -159,11 +159,5 @@ def test_a_plugin_gets_what_the_chart_grants(spec: dict[str, Any]) -> None:
     assert decide_acceptance(given(plugin(**spec), grants=grants)).status is Status.TRUE
 
 
-def test_suspension_is_reported_before_anything_else() -> None:
-    verdict = decide_acceptance(given(plugin(suspend=True), cnpg=()))
-
-    assert verdict.reason is Reason.SUSPENDED
-
-
 def test_the_name_by_which_cloudnativepg_selects_its_pods_is_refused() -> None:
     assert decide_acceptance(given(plugin("cloudnative-pg"))).reason is Reason.INVALID_SPEC
