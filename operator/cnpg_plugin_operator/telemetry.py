@@ -184,7 +184,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("aiohttp.access", "asyncio", "kopf"):
+    for chatty in ("aiohttp.access", "asyncio", "grpc", "kopf"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # kopf logs an error for each repeated attempt; `watch.session` reports the answers.
     logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)
