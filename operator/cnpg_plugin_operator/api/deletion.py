@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from cnpg_plugin_operator.api.plugin import Resource, parse_resource
+from cnpg_plugin_operator.api.plugin import Resource, names_sidecar, parse_resource
 from cnpg_plugin_operator.api.spec import DeletionPolicy
 from cnpg_plugin_operator.api.untrusted import mapping
 
@@ -28,17 +28,21 @@ class Leaving(Resource):
     """Name of CloudNativePG's Deployment where the user named it, else empty."""
     protected: bool
     """Whether deletion waits for the Clusters that use the plugin; true unless the spec says no."""
+    orphaning: bool
+    """Whether everything keeps running without its owner. A sidecar cannot."""
 
 
 def read_leaving(body: Mapping[str, Any]) -> Leaving:
     """Read a resource as the API server returned it; never raises, whatever the spec holds."""
     resource, spec = parse_resource(body), mapping(body.get("spec"))
+    policy = spec.get("deletionPolicy")
     return Leaving(
         **asdict(resource),
         plugin_name=_text(spec, "pluginName"),
         service_name=_name(mapping(spec.get("service")), "name") or resource.name,
         cnpg_reference=_name(mapping(spec.get("cnpg")), "deploymentName"),
-        protected=spec.get("deletionPolicy") != DeletionPolicy.DELETE,
+        protected=policy != DeletionPolicy.DELETE,
+        orphaning=policy == DeletionPolicy.ORPHAN and not names_sidecar(spec),
     )
 
 

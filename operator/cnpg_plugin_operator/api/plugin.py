@@ -16,7 +16,14 @@ from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.spec import SHORTEST_INTERVAL, TIMEOUTS, Mode, Provider, Spec
+from cnpg_plugin_operator.api.spec import (
+    SHORTEST_INTERVAL,
+    TIMEOUTS,
+    DeletionPolicy,
+    Mode,
+    Provider,
+    Spec,
+)
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.api.untrusted import is_within, mapping
 from cnpg_plugin_operator.errors import InvalidSpecError
@@ -128,9 +135,15 @@ class Plugin(Resource):
         return hashlib.sha256(json.dumps(issuer, sort_keys=True).encode()).hexdigest()[:6]
 
     @property
-    def owner_reference(self) -> Mapping[str, Any]:
-        """The controller reference that every child carries."""
-        return {
+    def owner_references(self) -> list[dict[str, Any]]:
+        """What every child carries as its owner.
+
+        With `deletionPolicy: Orphan` it is nothing: a deletion in the foreground would delete the
+        children while the operator still removes their owner.
+        """
+        if self.spec.deletion_policy is DeletionPolicy.ORPHAN:
+            return []
+        owner = {
             "apiVersion": names.resource.API_VERSION,
             "kind": names.resource.KIND,
             "name": self.name,
@@ -138,6 +151,7 @@ class Plugin(Resource):
             "controller": True,
             "blockOwnerDeletion": True,
         }
+        return [owner]
 
 
 DEPTH_LIMIT: Final = 32
@@ -314,6 +328,11 @@ def _find_foreign_to_sidecars(spec: Spec) -> list[str]:
     ]
     meaning = "no effect in mode Sidecar, because the pod is CloudNativePG's: remove"
     found = [f"{', '.join(foreign)}: {meaning} all of them at once"] if foreign else []
+    if spec.deletion_policy is DeletionPolicy.ORPHAN:
+        found.append(
+            "spec.deletionPolicy: a sidecar cannot remain without its resource; set it to "
+            "WaitForClusters or Delete"
+        )
     account = spec.service_account
     if account.create or account.annotations:
         found.append(

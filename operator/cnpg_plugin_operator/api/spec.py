@@ -92,6 +92,8 @@ class DeletionPolicy(StrEnum):
     WAIT_FOR_CLUSTERS = "WaitForClusters"
     """It remains until no Cluster uses it."""
     DELETE = "Delete"
+    ORPHAN = "Orphan"
+    """It keeps running without an owner; the next resource of its name adopts it."""
 
 
 class ClientTrust(StrEnum):

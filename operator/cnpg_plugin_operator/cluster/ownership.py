@@ -63,10 +63,10 @@ def find_selecting(plugin: Plugin, services: list[dict[str, Any]]) -> tuple[Sele
 
 
 def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
-    """Whether a live object was created for this resource.
+    """Whether a live object was created for this resource, or was left for it.
 
     Labels are not enough, because an earlier resource may have had the same name. The uid is, in
-    the owner reference or in the annotation.
+    the owner reference or in the annotation; and so is the mark of an orphan.
     """
     if is_owned(plugin, body) or has_uid(plugin, body):
         return True
@@ -74,10 +74,15 @@ def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
     labels = metadata.get("labels") or {}
     if labels.get(names.labels.MANAGED_BY) != names.resource.OPERATOR:
         return False
-    return (
-        labels.get(names.labels.PLUGIN) == plugin.name
-        and labels.get(names.labels.NAMESPACE) == plugin.namespace
+    left = is_orphaned(body) and metadata.get("namespace") == plugin.namespace
+    return labels.get(names.labels.PLUGIN) == plugin.name and (
+        left or labels.get(names.labels.NAMESPACE) == plugin.namespace
     )
+
+
+def is_orphaned(body: Mapping[str, Any]) -> bool:
+    """Whether a deleted resource left an object running."""
+    return (body["metadata"].get("labels") or {}).get(names.labels.ORPHANED) == "true"
 
 
 def is_owned(plugin: Resource, body: Mapping[str, Any]) -> bool:

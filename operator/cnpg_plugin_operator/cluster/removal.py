@@ -12,7 +12,7 @@ from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.ownership import is_own, is_owned
+from cnpg_plugin_operator.cluster.ownership import is_orphaned, is_own, is_owned
 from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, proves_account, without_account
@@ -161,6 +161,39 @@ class Remover:
             for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
             for body in await self._reader.children(kind, plugin)
         ]
+
+    async def find_orphans(self, plugin: Resource) -> list[Found]:
+        """Find what a resource leaves running and does not look like it yet.
+
+        Secrets are not marked: they belong to a resource by its name.
+        """
+        found = [
+            (kind, body)
+            for kind in kinds.CHILDREN
+            for body in await self._reader.children(kind, plugin)
+            if is_own(plugin, body) and (is_owned(plugin, body) or not is_orphaned(body))
+        ]
+        found += [
+            (kinds.SECRET, body)
+            for body in await self._reader.children(kinds.SECRET, plugin)
+            if is_owned(plugin, body)
+        ]
+        bindings = await self.find_cluster_bindings(plugin)
+        return found + [each for each in bindings if not is_orphaned(each[1])]
+
+    async def orphan(self, kind: kinds.Kind, live: Mapping[str, Any], uid: str) -> None:
+        """Take an object from its owner, so that it outlives it."""
+        metadata = live["metadata"]
+        owners = metadata.get("ownerReferences") or []
+        patch: dict[str, Any] = {
+            "ownerReferences": [owner for owner in owners if owner.get("uid") != uid] or None,
+            "resourceVersion": metadata["resourceVersion"],
+        }
+        if kind is not kinds.SECRET:
+            patch["labels"] = {names.labels.ORPHANED: "true"}
+        await self._client.merge_patch(
+            kind, metadata["name"], metadata.get("namespace"), {"metadata": patch}
+        )
 
     async def find_unowned(self, plugin: Resource) -> list[Found]:
         """Find the plugin's objects that lost their owner reference.

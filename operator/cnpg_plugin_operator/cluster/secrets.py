@@ -100,11 +100,12 @@ def find_lost_marks(desired: Object, live: Secret) -> dict[str, Any] | None:
         "annotations": {names.annotations.UID: uid},
         "ownerReferences": wanted["ownerReferences"],
     }
-    if first_difference(marks, live.metadata) is None:
-        return None
     owners = live.metadata.get("ownerReferences") or []
     others = [owner for owner in owners if owner["uid"] != uid]
-    return {**marks, "ownerReferences": [*others, *wanted["ownerReferences"]]}
+    kept = [*others, *wanted["ownerReferences"]]
+    if first_difference(marks, live.metadata) is None and len(kept) == len(owners):
+        return None
+    return {**marks, "ownerReferences": kept or None}
 
 
 def find_cert_manager_marks(secret: Secret) -> dict[str, Any] | None:

@@ -187,6 +187,11 @@ class ClusterReader:
         """Read the parts of one kind of the chains that the plugins of a namespace share."""
         return await self._list(kind, namespace, label_selector(OWN, names.labels.CHAIN))
 
+    async def has_orphans(self, namespace: str) -> bool:
+        """Whether a deleted resource left a plugin running in the namespace."""
+        marked = label_selector({**OWN, names.labels.ORPHANED: "true"})
+        return bool(await self._list(kinds.DEPLOYMENT, namespace, marked))
+
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Return the managed namespaces in which CloudNativePG runs."""
         found = await asyncio.gather(*(self.cnpg(namespace) for namespace in self._namespaces))

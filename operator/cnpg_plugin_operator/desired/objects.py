@@ -51,7 +51,7 @@ def build_child(
                 "namespace": plugin.namespace,
                 "labels": {**(labels or {}), **child_labels(plugin)},
                 "annotations": dict(annotations or {}),
-                "ownerReferences": [dict(plugin.owner_reference)],
+                "ownerReferences": plugin.owner_references,
             },
             **fields,
         }

@@ -16,6 +16,10 @@ PLUGIN: Final = f"{GROUP}/name"
 NAMESPACE: Final = f"{GROUP}/namespace"
 """Namespace of the `CNPGPlugin` that a cluster-scoped child belongs to."""
 
+ORPHANED: Final = f"{GROUP}/orphaned"
+"""On what a deleted `CNPGPlugin` left running (`deletionPolicy: Orphan`): the next resource of its
+name adopts it."""
+
 CHAIN: Final = f"{GROUP}/chain"
 """Marks the namespace's shared certificate chain; its value is the part of the chain."""
 

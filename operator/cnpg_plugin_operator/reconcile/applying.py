@@ -53,6 +53,8 @@ class ClusterApplier:
                 return Applied(found, written=written)
             case writes.Delete(kind, namespace, name, uid):
                 await self.remover.delete(kind, namespace or None, name, uid)
+            case writes.Orphan(kind, body, uid):
+                await self.remover.orphan(kind, body, uid)
             case writes.RefreshPod(namespace, pod, certificates):
                 await self.writer.refresh(namespace, pod, certificates)
             case writes.RevokeAccount(deployment):

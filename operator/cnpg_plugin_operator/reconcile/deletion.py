@@ -3,7 +3,7 @@
 The Service goes first, while CloudNativePG lives and the plugin still answers; then what no owner
 reference removes; then, by the namespace's pass, the certificate chain that no other plugin uses;
 the finalizer last. The spec need not be valid: what there is to remove is read
-from the cluster.
+from the cluster. With `deletionPolicy: Orphan` nothing goes but the owner.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.shared import CNPGView
 from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.writes import (
+    Orphan,
     RecordWithdrawal,
     StripFinalizer,
     delete,
@@ -47,6 +48,18 @@ async def tear_down(
     await progress.make(*delete(await remover.find_certificates(leaving)))
     await progress.make(*delete(await remover.find_unowned(leaving)))
     return None
+
+
+async def leave_running(env: Environment, leaving: Leaving, view: CNPGView) -> Verdict | None:
+    """Take everything from its owner but the finalizer; None once that is done.
+
+    A sidecar from before the plugin became standalone has to go first: it cannot remain.
+    """
+    waiting = await _leave_cnpg_pod(env, leaving, view)
+    if waiting is None:
+        found = await env.remover.find_orphans(leaving)
+        await Progress(env).make(*(Orphan(kind, body, leaving.uid) for kind, body in found))
+    return waiting
 
 
 def _named(leaving: Leaving, services: list[dict[str, Any]], status: Mapping[str, Any]) -> Leaving:

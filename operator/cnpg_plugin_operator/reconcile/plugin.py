@@ -18,8 +18,9 @@ from cnpg_plugin_operator.api.conditions import (
 from cnpg_plugin_operator.api.deletion import Leaving, gone, read_leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, parse_resource
 from cnpg_plugin_operator.api.status import Report, read_status
+from cnpg_plugin_operator.cluster.ownership import is_orphaned
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
-from cnpg_plugin_operator.reconcile.deletion import tear_down
+from cnpg_plugin_operator.reconcile.deletion import leave_running, tear_down
 from cnpg_plugin_operator.reconcile.environment import (
     FALLBACK_RETRY,
     IN_PASSING,
@@ -166,7 +167,7 @@ class PluginReconciler:
             return Outcome(Requeue(None))
         try:
             found = await self._env.remover.find_cluster_bindings(gone(namespace, name))
-            await self._make(*delete(found))
+            await self._make(*delete(each for each in found if not is_orphaned(each[1])))
         except errors.ForbiddenError as error:
             logger.warning("%s", error, extra={"namespace": namespace, "plugin": name})
         return Outcome(Requeue(None))
@@ -269,7 +270,12 @@ class PluginReconciler:
             chains = self._shared.chains(leaving.namespace)
             if leaving.uid in chains.left:
                 return await self._release(body, leaving)
-            waiting = await tear_down(self._env, leaving, read_status(body), view)
+            if leaving.orphaning:
+                waiting = await leave_running(self._env, leaving, view)
+                if waiting is None:
+                    return await self._release(body, leaving)
+            else:
+                waiting = await tear_down(self._env, leaving, read_status(body), view)
             if waiting is None:
                 leaves = replace(_nothing(leaving), leaves=True)
                 self._shared.declare(leaving.namespace, leaving.name, leaves)

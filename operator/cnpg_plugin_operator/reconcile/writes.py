@@ -133,6 +133,22 @@ class Delete(_Placed):
 
 
 @dataclass(frozen=True, slots=True)
+class Orphan(_Placed):
+    """Take an object from its owner, so that it outlives it."""
+
+    kind: kinds.Kind
+    live: Mapping[str, Any] = field(repr=False)
+    uid: str
+    """The owner's."""
+    purpose: ClassVar[str] = "let it outlive the resource"
+
+    @property
+    def place(self) -> Place:
+        """What is written."""
+        return _find_place(self.kind.kind, self.live["metadata"])
+
+
+@dataclass(frozen=True, slots=True)
 class _OfLive(_Placed):
     """A change of a live object: a plugin's Service, unless `kind` says otherwise."""
 
@@ -341,7 +357,7 @@ ForCNPG = (
 OfResource = AddFinalizer | RemoveFinalizer | ReportStatus | Record | RecordEvent
 """What the resource itself or its Events say."""
 
-Write = Apply | Delete | RefreshPod | RevokeAccount | OfSecret | OfResource | ForCNPG
+Write = Apply | Delete | Orphan | RefreshPod | RevokeAccount | OfSecret | OfResource | ForCNPG
 """Everything that a plan can ask for."""
 
 

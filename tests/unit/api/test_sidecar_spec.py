@@ -31,6 +31,7 @@ FOREIGN: list[tuple[str, dict[str, Any], str]] = [
     ("an account of its own", {"serviceAccount": {"create": True}}, "spec.serviceAccount"),
     ("annotations of an account", {"serviceAccount": {"annotations": {"a": "b"}}},
      "spec.serviceAccount"),
+    ("a plugin that remains", {"deletionPolicy": "Orphan"}, "spec.deletionPolicy"),
     ("a startup probe", {"probes": {"startup": PROBE}}, "spec.probes.startup"),
     ("a readiness probe", {"probes": {"readiness": PROBE}}, "spec.probes.readiness"),
 ]  # fmt: skip

@@ -86,11 +86,11 @@ class ChainKeeper:
         if unused:
             unused -= self._find_used(body for body in resources if not _has_left(body, wants))
         try:
-            await run.prune(unused)
+            pruned = await run.prune(unused)
         except Exception as error:  # noqa: BLE001 - likewise
             chains = Chains(kept, failed, unpruned=run.fail(error))
         else:
-            self._present[namespace] = present - unused
+            self._present[namespace] = present - pruned
             left = (body["metadata"]["uid"] for body in resources if _has_left(body, wants))
             chains = Chains(kept, failed, frozenset(left))
         return Kept(chains, run.progress.wrote, run.progress.looks)
@@ -140,13 +140,17 @@ class _Keeping:
             await progress.make(write)
         return ()
 
-    async def prune(self, unused: frozenset[Provider]) -> None:
-        """Delete the chains that nothing uses."""
+    async def prune(self, unused: frozenset[Provider]) -> frozenset[Provider]:
+        """Delete the chains that nothing uses, and say which; plugins without a resource may."""
         if not unused:
-            return
+            return unused
+        env = self.progress.env
         parts = frozenset[str]().union(*(CHAINS[provider] for provider in unused))
-        found = await self.progress.env.remover.find_chains(self.namespace, parts)
+        found = await env.remover.find_chains(self.namespace, parts)
+        if found and await env.reader.has_orphans(self.namespace):
+            return frozenset()
         await self.progress.make(*delete(found))
+        return unused
 
     async def _provide_own(self, *, root_only: bool) -> tuple[str, ...]:
         root_name, name = names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE
