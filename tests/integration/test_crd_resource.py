@@ -262,10 +262,27 @@ def test_kubectl_get_shows_the_important_columns(server: Kubectl, shown: str) ->
     assert list(plain) == ["NAME", "PLUGIN", "MODE", "VERSION", "READY", "REASON", "AGE"]
 
 
-@pytest.mark.parametrize("category", ["cnpg", "all"])
-def test_the_resource_belongs_to_the_categories(server: Kubectl, category: str) -> None:
-    listed = server.kubectl("api-resources", f"--categories={category}", "-o", "name")
-    assert "cnpgplugins.cnpgplugin.dev" in listed.split()
+def test_the_resource_belongs_to_cnpg_s_category_and_not_to_all(server: Kubectl) -> None:
+    for category, expected in (("cnpg", True), ("all", False)):
+        listed = server.kubectl("api-resources", f"--categories={category}", "-o", "name")
+        assert ("cnpgplugins.cnpgplugin.dev" in listed.split()) is expected
+
+
+@pytest.mark.usefixtures("stored")
+def test_resources_are_selected_by_plugin_name_and_mode(server: Kubectl) -> None:
+    for selector, expected in (
+        (
+            "spec.pluginName=hello.example.com,spec.mode=Standalone",
+            [f"cnpgplugin.cnpgplugin.dev/{STORED}"],
+        ),
+        ("spec.mode=Sidecar", []),
+    ):
+        found = server.kubectl("get", "cnpgplugin", f"--field-selector={selector}", "-o", "name")
+        assert found.split() == expected
+
+
+def test_a_newborn_resource_is_not_taken_for_current(stored: Manifest) -> None:
+    assert stored["status"] == {"observedGeneration": -1}
 
 
 def paths(schema: dict[str, Any], at: str) -> Iterator[tuple[str, str]]:

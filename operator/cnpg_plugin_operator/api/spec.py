@@ -28,10 +28,18 @@ _SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{_SUBDOMAIN}$")]
 """Name of an object: a lower-case DNS name. The CRD has the same patterns."""
 
+ServiceName = Annotated[
+    str, Field(min_length=1, max_length=63, pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$")
+]
+"""Name of a Service, which DNS limits further."""
+
 RoleName = Annotated[
     str, Field(min_length=1, max_length=253, pattern=r"^[^\s/%]*[^\s/%.][^\s/%]*$")
 ]
 """Name of a Role or ClusterRole: any segment of a path."""
+
+KindName = Annotated[str, Field(min_length=1, max_length=63, pattern="^[A-Za-z][A-Za-z0-9]*$")]
+"""Name of a kind of the API."""
 
 DNSPattern = Annotated[
     str,
@@ -39,6 +47,16 @@ DNSPattern = Annotated[
     AfterValidator(refuse_address),
 ]
 """A DNS name of a certificate; the first label may be `*`."""
+Label = Annotated[
+    str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
+]
+"""Value of a label."""
+
+Labels = Annotated[dict[str, Label], Field(max_length=64)]
+Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)]
+Word = Annotated[str, Field(max_length=8192)]
+"""One word of a command line."""
+
 RSA_LEAST: Final = 2048
 RSA_MOST: Final = 4096
 ECDSA_SIZES: Final = (256, 384)
@@ -144,24 +162,24 @@ class ServiceAccount(_Model):
     create: bool | None = None
     """None: create one when roles are to be bound."""
     name: Name | None = None
-    annotations: dict[str, str] = Field(default_factory=dict)
+    annotations: Annotations = Field(default_factory=dict)
 
 
 class Service(_Model):
     """The plugin's Service."""
 
-    name: Annotated[str, Field(max_length=63, pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$")] | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
-    ip_families: tuple[str, ...] = ()
-    ip_family_policy: str | None = None
+    name: ServiceName | None = None
+    labels: Labels = Field(default_factory=dict)
+    annotations: Annotations = Field(default_factory=dict)
+    ip_families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], Field(max_length=2)] = ()
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
 
 
 class IssuerRef(_Model):
     """A cert-manager issuer of the user's choice."""
 
     name: Name
-    kind: Annotated[str, Field(max_length=63, pattern="^[A-Za-z][A-Za-z0-9]*$")] = "Issuer"
+    kind: KindName = "Issuer"
     group: Name = "cert-manager.io"
 
 
@@ -169,7 +187,7 @@ class PrivateKey(_Model):
     """Private key of the certificates."""
 
     algorithm: Literal["ECDSA", "RSA"] = "ECDSA"
-    size: int | None = None
+    size: Annotated[int, Field(ge=256, le=RSA_MOST)] | None = None
 
     @property
     def effective_size(self) -> int:
@@ -189,7 +207,10 @@ FileName = Annotated[
 ]
 """Name of a file in a directory of TLS files, which must not begin with a dot."""
 
-Directory = Annotated[str, Field(max_length=255, pattern=r"^(/[^\s:/]+)+$")]
+_DIRECTORY: Final = r"^(/([^\s/:.]|\.[^\s/:.]|\.\.[^\s/:])[^\s/:]*)+$"
+"""No part of it is `.` or `..`."""
+
+Directory = Annotated[str, Field(max_length=255, pattern=_DIRECTORY)]
 """Directory in the container, absolute and without a `/` at the end."""
 
 
@@ -273,34 +294,34 @@ class Spec(_Model):
 
     plugin_name: Annotated[Name, Field(max_length=63)]
     mode: Mode = Mode.STANDALONE
-    image: str = Field(min_length=1)
-    image_pull_policy: str | None = None
-    image_pull_secrets: tuple[Tree, ...] = ()
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
+    image: str = Field(min_length=1, max_length=1024, pattern=r"^\S+$")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    image_pull_secrets: tuple[Tree, ...] = Field((), max_length=32)
+    command: tuple[Word, ...] = Field((), max_length=64)
+    args: tuple[Word, ...] = Field((), max_length=256)
     server_arguments: Literal["Machinery", "None"] = "Machinery"
     port: int = Field(9090, ge=1, le=65535)
-    env: tuple[Tree, ...] = ()
-    env_from: tuple[Tree, ...] = ()
+    env: tuple[Tree, ...] = Field((), max_length=200)
+    env_from: tuple[Tree, ...] = Field((), max_length=50)
     resources: Tree = Field(default_factory=dict)
-    volumes: tuple[Tree, ...] = ()
-    volume_mounts: tuple[Tree, ...] = ()
+    volumes: tuple[Tree, ...] = Field((), max_length=64)
+    volume_mounts: tuple[Tree, ...] = Field((), max_length=64)
     probes: Probes = Probes()
     security_context: Tree = Field(default_factory=dict)
     pod_security_context: Tree = Field(default_factory=dict)
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: tuple[Tree, ...] = ()
+    node_selector: Labels = Field(default_factory=dict)
+    tolerations: tuple[Tree, ...] = Field((), max_length=64)
     affinity: Tree = Field(default_factory=dict)
-    topology_spread_constraints: tuple[Tree, ...] = ()
+    topology_spread_constraints: tuple[Tree, ...] = Field((), max_length=16)
     priority_class_name: Name | None = None
-    pod_labels: dict[str, str] = Field(default_factory=dict)
-    pod_annotations: dict[str, str] = Field(default_factory=dict)
-    replicas: int = Field(1, ge=1)
+    pod_labels: Labels = Field(default_factory=dict)
+    pod_annotations: Annotations = Field(default_factory=dict)
+    replicas: int = Field(1, ge=1, le=100)
     strategy: Strategy = Strategy()
     pod_template: Tree = Field(default_factory=dict)
     service_account: ServiceAccount = ServiceAccount()
-    cluster_roles: tuple[RoleName, ...] = ()
-    roles: tuple[RoleName, ...] = ()
+    cluster_roles: tuple[RoleName, ...] = Field((), max_length=32)
+    roles: tuple[RoleName, ...] = Field((), max_length=32)
     service: Service = Service()
     tls: TLS = TLS()
     cnpg: CNPG = CNPG()

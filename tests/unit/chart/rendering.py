@@ -40,7 +40,11 @@ def helm_program() -> str:
 
 
 def render_text(
-    values: Values | None = None, *, chart: Path = CHART, release: str = RELEASE
+    values: Values | None = None,
+    *,
+    chart: Path = CHART,
+    release: str = RELEASE,
+    kubernetes: str = "1.34.0",
 ) -> str:
     """Render the chart with values over its defaults and REPOSITORY; raises RenderError."""
     given = dict(values or {})
@@ -49,7 +53,7 @@ def render_text(
     done = subprocess.run(
         [
             *(helm_program(), "template", release, str(chart)),
-            *("--namespace", NAMESPACE, "--kube-version", "1.34.0", "--values", "-"),
+            *("--namespace", NAMESPACE, "--kube-version", kubernetes, "--values", "-"),
         ],
         input=json.dumps(given),
         capture_output=True,

@@ -159,5 +159,22 @@ def test_a_plugin_gets_what_the_chart_grants(spec: dict[str, Any]) -> None:
     assert decide_acceptance(given(plugin(**spec), grants=grants)).status is Status.TRUE
 
 
+@pytest.mark.parametrize(
+    ("path", "refused"),
+    [
+        ("/server", True), ("/server/", True), ("//server", True), ("/server/more", True),
+        ("/tmp/../client", True), ("/client/.", True), ("/", False), ("/server-data", False),
+        ("/data", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("by", ["field", "template"])
+def test_no_mount_may_hide_the_certificates(path: str, *, refused: bool, by: str) -> None:
+    mounts = {"volumeMounts": [{"name": "data", "mountPath": path}]}
+    verdict = decide_acceptance(given(plugin(**(mounts if by == "field" else container(**mounts)))))
+
+    assert verdict.is_true is not refused
+    assert ("spec.tls.files" in verdict.message) is refused
+
+
 def test_the_name_by_which_cloudnativepg_selects_its_pods_is_refused() -> None:
     assert decide_acceptance(given(plugin("cloudnative-pg"))).reason is Reason.INVALID_SPEC

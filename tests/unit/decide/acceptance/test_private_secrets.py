@@ -180,9 +180,12 @@ def test_of_two_resources_the_older_keeps_a_secret(
 
 
 def test_too_many_secrets_are_refused() -> None:
-    many = [{"secretRef": {"name": f"s{number}"}} for number in range(SECRETS_LIMIT + 1)]
-    enough = judge_secrets(plugin(envFrom=many[1:]), PrivateSecrets())
-    too_many = judge_secrets(plugin(envFrom=many), PrivateSecrets())
+    many = [
+        {"name": f"V{number}", "valueFrom": {"secretKeyRef": {"name": f"s{number}", "key": "k"}}}
+        for number in range(SECRETS_LIMIT + 1)
+    ]
+    enough = judge_secrets(plugin(env=many[1:]), PrivateSecrets())
+    too_many = judge_secrets(plugin(env=many), PrivateSecrets())
 
     assert enough is None
     assert too_many is not None
