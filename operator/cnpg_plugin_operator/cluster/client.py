@@ -8,7 +8,7 @@ timeout (the library's default is five minutes).
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import aiohttp
 from kubernetes.aio import client, config, dynamic
@@ -73,7 +73,7 @@ class Client:
         *,
         reads_only: bool = False,
         watches: int = 0,
-    ) -> "Client":
+    ) -> Self:
         """Connect with the pod's service account, or with a kubeconfig.
 
         `watches` says how many run at the same time. Raises `SettingsError` where neither works.
@@ -117,6 +117,7 @@ class Client:
         *,
         labels: str | None = None,
         fields: str | None = None,
+        confirmed: bool = False,  # noqa: ARG002 - every list is, but of a `WatchedClient`
     ) -> list[dict[str, Any]]:
         """Read all objects that the selectors match, in one response."""
         listing = await self._request(
@@ -124,12 +125,14 @@ class Client:
         )
         return [well_formed(body) for body in listing.get("items") or []]
 
-    async def pages(self, kind: Kind) -> AsyncIterator[Page]:
-        """Read all objects of all namespaces page by page.
+    async def pages(
+        self, kind: Kind, namespace: str | None = None, labels: str | None = None
+    ) -> AsyncIterator[Page]:
+        """Read all objects of one or all namespaces page by page.
 
         Raises `ExpiredError` where the API server no longer knows the moment of the first page.
         """
-        page = await self._page(kind, "")
+        page = await self._page(kind, namespace, labels, "")
         while True:
             yield page
             token = page.token
@@ -137,11 +140,15 @@ class Client:
             del page
             if not token:
                 return
-            page = await self._page(kind, token)
+            page = await self._page(kind, namespace, labels, token)
 
-    async def _page(self, kind: Kind, token: str) -> Page:
+    async def _page(
+        self, kind: Kind, namespace: str | None, labels: str | None, token: str
+    ) -> Page:
         query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
-        listing = await self._request("get", kind, None, query_params=query)
+        listing = await self._request(
+            "get", kind, namespace, label_selector=labels, query_params=query
+        )
         metadata = mapping(listing.get("metadata"))
         return Page(
             str(metadata.get("resourceVersion") or ""),

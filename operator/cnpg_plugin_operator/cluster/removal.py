@@ -40,7 +40,7 @@ class Remover:
         found = [
             (kind, body)
             for kind in kinds.CHILDREN
-            for body in await self._reader.children(kind, plugin)
+            for body in await self._reader.children(kind, plugin, confirmed=False)
             if is_own(plugin, body) and (kind.kind, body["metadata"]["name"]) not in wanted
         ]
         found += [
@@ -56,7 +56,7 @@ class Remover:
             (kind, body)
             # Certificates first, or cert-manager would issue the Secrets again.
             for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
-            for body in await self._reader.chain_parts(kind, namespace)
+            for body in await self._reader.chain_parts(kind, namespace, confirmed=True)
             if body["metadata"]["name"] in unused
         ]
 

@@ -15,6 +15,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.deletion import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
+from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
@@ -94,11 +95,12 @@ class ClusterReader:
         self._namespaces = namespaces
         self._grant_prefix = grant_prefix
 
-    async def resource(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """Read the `CNPGPlugin`, or None where it is gone."""
-        return await self._client.find(kinds.PLUGIN, name, namespace)
+    async def resource(self, namespace: str, name: str) -> Mapping[str, Any] | None:
+        """Give the `CNPGPlugin` as its watch knows it, or read it; None where it is gone."""
+        known = (b for b in self.siblings(namespace) if b["metadata"]["name"] == name)
+        return next(known, None) or await self._client.find(kinds.PLUGIN, name, namespace)
 
-    async def confirmed(self, namespace: str, name: str) -> dict[str, Any] | None:
+    async def confirmed(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read the `CNPGPlugin`, or None where a list does not contain it either.
 
         A single wrong answer must not end its loop. Raises `UnavailableError` where the two
@@ -146,7 +148,7 @@ class ClusterReader:
         children: list[Object],
     ) -> Snapshot:
         namespace = plugin.namespace
-        own = label_selector({names.labels.PLUGIN: plugin.name})
+        own = label_selector({**OWN, names.labels.PLUGIN: plugin.name})
         async with asyncio.TaskGroup() as reads:
             objects = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
             own_pods = self._client.list(kinds.POD, namespace, labels=own)
@@ -183,9 +185,12 @@ class ClusterReader:
         own = {facts.deployment for facts in cnpg}
         return await read_private_secrets(self._client, plugin.namespace, named, siblings, own)
 
-    async def chain_parts(self, kind: Kind, namespace: str) -> list[dict[str, Any]]:
+    async def chain_parts(
+        self, kind: Kind, namespace: str, *, confirmed: bool = False
+    ) -> list[dict[str, Any]]:
         """Read the parts of one kind of the chains that the plugins of a namespace share."""
-        return await self._list(kind, namespace, label_selector(OWN, names.labels.CHAIN))
+        selector = label_selector(OWN, names.labels.CHAIN)
+        return await self._list(kind, namespace, selector, confirmed=confirmed)
 
     async def has_orphans(self, namespace: str) -> bool:
         """Whether a deleted resource left a plugin running in the namespace."""
@@ -238,16 +243,19 @@ class ClusterReader:
         return await find_rival_leases(self._client, plugin.namespace, plugin.name)
 
     async def children(
-        self, kind: Kind, plugin: Resource, labels: str | None = None
+        self, kind: Kind, plugin: Resource, labels: str | None = None, *, confirmed: bool = True
     ) -> list[dict[str, Any]]:
         """Read a plugin's objects of one kind, wanted or not."""
         selector = labels or label_selector({**OWN, names.labels.PLUGIN: plugin.name})
-        return await self._list(kind, plugin.namespace if kind.namespaced else None, selector)
+        namespace = plugin.namespace if kind.namespaced else None
+        return await self._list(kind, namespace, selector, confirmed=confirmed)
 
-    async def _list(self, kind: Kind, namespace: str | None, selector: str) -> list[dict[str, Any]]:
+    async def _list(
+        self, kind: Kind, namespace: str | None, selector: str, *, confirmed: bool
+    ) -> list[dict[str, Any]]:
         """Read the objects of one kind; none where the cluster does not serve it."""
         try:
-            return await self._client.list(kind, namespace, labels=selector)
+            return await self._client.list(kind, namespace, labels=selector, confirmed=confirmed)
         except errors.KindMissingError:
             return []
 
@@ -314,6 +322,9 @@ class ClusterReader:
         announced = announcement.annotations if announcement else {}
         presented = announced.get(names.cnpg.CLIENT_SECRET, plugin.client_secret)
         wanted = {*plugin.secrets, presented}
+        if plugin.provider is Provider.CERT_MANAGER and not plugin.has_own_authority:
+            # cert-manager signs with it; the plugins trust the root.
+            wanted.discard(names.children.CHAIN_INTERMEDIATE)
         found = await asyncio.gather(*(self.secret(plugin.namespace, name) for name in wanted))
         return dict(zip(wanted, found, strict=True))
 

@@ -17,6 +17,7 @@ from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
+from cnpg_plugin_operator.cluster.watched import WatchedClient
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.handshake.handshaker import PATIENCE, Handshaker
@@ -28,9 +29,10 @@ from cnpg_plugin_operator.settings import FLAGS, PREFIX, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
 from cnpg_plugin_operator.watch import signals
 from cnpg_plugin_operator.watch.facts import FactStore
-from cnpg_plugin_operator.watch.feeds import ClusterFeed, PluginFeed
+from cnpg_plugin_operator.watch.feeds import Feeds
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.loops import WORKERS, Loops
+from cnpg_plugin_operator.watch.objects import ObjectStore
 from cnpg_plugin_operator.watch.supervision import end, keep_watching
 from cnpg_plugin_operator.watch.wakeups import Wakeups
 
@@ -68,10 +70,11 @@ async def run(settings: Settings) -> None:
     """
     configure_logging(settings.log_level, as_json=settings.log_format == "json")
     followed = 1 + signals.count(settings.namespaces)
-    client = await Client.connect(settings.kubeconfig, watches=followed)
+    client = await WatchedClient.connect(settings.kubeconfig, watches=followed)
+    facts, objects = FactStore(), ObjectStore()
+    client.watched = objects
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
-    facts = FactStore()
     reader = ClusterReader(client, facts, settings.namespaces, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)
     env = build_environment(settings, client, facts, reader, slots, metrics)
@@ -86,11 +89,10 @@ async def run(settings: Settings) -> None:
     reconciler.wakes(loops.wake)
     for namespace in settings.namespaces:
         loops.wake((namespace,))
-    wakeups = Wakeups(loops, facts, settings.namespaces)
-    resources = PluginFeed(client, facts, readiness)
-    clusters = ClusterFeed(client, facts, readiness)
+    wakeups = Wakeups(loops, facts, objects, settings.namespaces)
+    feeds = Feeds(client, facts, objects, settings.namespaces, readiness)
     waking = signals.build_signals(client, settings.namespaces, readiness, wakeups.take_signal)
-    following = (each.run() for each in (resources, clusters, *waking))
+    following = (*feeds.running(), *(each.run() for each in waking))
     running = (loops.pick_up(reader.keys), *following)
     beside = [asyncio.create_task(each) for each in running]
     try:
@@ -98,9 +100,7 @@ async def run(settings: Settings) -> None:
         await _listen(runner, *settings.http_address)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
-        watches = Watches(
-            wakeups, settings.namespaces, client.served, readiness, resources.interrupted, stop
-        )
+        watches = Watches(wakeups, settings.namespaces, client.served, readiness, feeds, stop)
         await keep_watching(watches.run, readiness, stop)
         logger.info("stopped")
     finally:

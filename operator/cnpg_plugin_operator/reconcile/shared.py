@@ -100,7 +100,18 @@ class CNPGView:
         """Return what a plugin with its own Service depends on."""
         failed: dict[Type, Exception] = {**self.failed}
         failed.pop(Type.AVAILABLE, None)
-        cnpg = (replace(c, pods=(), evictions=(), environment=None) for c in self.cnpg)
+        cnpg = (
+            replace(
+                c,
+                pods=(),
+                evictions=(),
+                environment=None,
+                template={},
+                changed_by="",
+                rolled_at=None,
+            )
+            for c in self.cnpg
+        )
         seen = replace(self.seen, cnpg=tuple(cnpg), unread=None)
         return CNPGView(seen, self.restart, self.refused, failed=failed)
 

@@ -50,6 +50,8 @@ class Table(Generic[Value]):
         self._project = project
         self._entries: dict[ObjectKey, tuple[int, Value]] = {}
         """The version of each object, and what counts of it."""
+        self._gone: dict[ObjectKey, int] = {}
+        """The versions of deletions since the last list: what is older is no longer true."""
         self._newest = 0
         """The highest version that was seen."""
         self._values: tuple[Value, ...] | None = None
@@ -62,19 +64,28 @@ class Table(Generic[Value]):
             self._values = tuple(value for _, (_, value) in sorted(self._entries.items(), key=_key))
         return self._values
 
+    def get(self, key: ObjectKey) -> Value | None:
+        """Give one object; None where it is not known, or all may be out of date."""
+        return self._entries.get(key, (0, None))[1] if self.error is None else None
+
     def take(self, body: Mapping[str, Any], *, deleted: bool = False) -> None:
         """Learn how an object is, or that it is gone."""
         key, version = (body["metadata"]["namespace"], body["metadata"]["name"]), _version(body)
-        known, before = self._entries.get(key, (0, None))
+        known, before = self._entries.get(key, (self._gone.get(key, 0), None))
         if known and version <= known:
             return
         self._newest = max(self._newest, version)
-        after = None if deleted else self._project(body)
-        if after is not None:
-            self._entries[key] = (version, after)
-        elif self._entries.pop(key, None) is None:
+        if deleted:
+            self._gone[key] = version
+            self.forget(key)
             return
-        self._notice(key, before, after)
+        self._entries[key] = (version, self._project(body))
+        self._notice(key, before, self._entries[key][1])
+
+    def forget(self, key: ObjectKey) -> None:
+        """Drop an object, until a watch or a list shows it again."""
+        if key in self._entries:
+            self._notice(key, self._entries.pop(key)[1], None)
 
     def refresh(self, body: Mapping[str, Any]) -> None:
         """Learn how a known object is; an unknown one may have been deleted since."""
@@ -91,6 +102,7 @@ class Table(Generic[Value]):
         for key in gone:
             if key not in listed:
                 self._notice(key, self._entries.pop(key)[1], None)
+        self._gone = {}
         self.error = None
 
     def clear(self) -> None:
@@ -100,12 +112,12 @@ class Table(Generic[Value]):
 
     def rewind(self) -> None:
         """Take every version from now on: the cluster was restored from a backup."""
-        self._newest = 0
+        self._newest, self._gone = 0, {}
         self._entries = {key: (0, value) for key, (_, value) in self._entries.items()}
 
     def _notice(self, key: ObjectKey, before: Value | None, after: Value | None) -> None:
+        self._values = None
         if before != after:
-            self._values = None
             self.notify(Change(key, before, after))
 
 

@@ -1,8 +1,7 @@
 """kopf's part: it lists, watches and reconnects, and passes every event to `Wakeups`.
 
 The only handler is an `on.event`, which writes nothing to the objects. What it misses (kopf does
-not report what was deleted while its watch was down) is found by a list of resources (`feeds`), or
-by the next pass: `loops` runs one within a minute, and it reads the children again. When a watch
+not report what was deleted while its watch was down) is found by a list (`feeds`). When a watch
 ends, all do; `supervision` begins again.
 
 kopf watches the kinds of all handlers in the same namespaces, without an option to change that. But
@@ -27,6 +26,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch import kinds
+from cnpg_plugin_operator.watch.feeds import Feeds
 from cnpg_plugin_operator.watch.session import Answers, build_session, build_settings
 from cnpg_plugin_operator.watch.supervision import end, run_until_one_ends
 from cnpg_plugin_operator.watch.wakeups import Wakeups
@@ -48,8 +48,8 @@ class Watches:
     namespaces: tuple[str, ...]
     read_plurals: kinds.ReadPlurals
     readiness: Readiness
-    interrupted: asyncio.Event
-    """Set whenever kopf's watch of resources may have missed something."""
+    feeds: Feeds
+    """They correct what kopf's watches may have missed."""
     stop: asyncio.Event
     """Set by signals, which kopf handles and passes on through this event."""
 
@@ -57,7 +57,7 @@ class Watches:
         """Watch. Raises `ClusterError` with the reason why a watch ended or could not start."""
         served = await kinds.read_served(self.read_plurals)
         answers, insights, registry = (
-            Answers(self.readiness, self.interrupted),
+            Answers(self.readiness, self.feeds.begun),
             Insights(),
             kopf.OperatorRegistry(),
         )
@@ -109,6 +109,7 @@ class Watches:
         finally:
             # If one watch fails, kopf leaves the others running. Its `run_tasks` would end them,
             # together with all tasks that are younger than kopf, such as running passes.
+            self.feeds.ended()
             await end(each for each in asyncio.all_tasks() if each.get_name().startswith(WATCH))
 
     async def _take(self, event: kopf.RawEvent, resource: kopf.Resource, **_: object) -> None:

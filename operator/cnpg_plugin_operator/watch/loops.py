@@ -14,6 +14,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,6 +46,10 @@ REST: Final = 2.0
 
 RESYNC: Final = (45.0, 60.0)
 """Seconds after which a resource is reconciled without an event; randomized."""
+
+
+_running: ContextVar[Key | None] = ContextVar("running", default=None)
+"""Whose pass the current task is a part of."""
 
 
 class Loops:
@@ -86,7 +91,12 @@ class Loops:
                     self.wake(key)
 
     def wake(self, key: Key) -> None:
-        """Run a pass of this key soon; start its loop if there is none."""
+        """Run a pass of this key soon; start its loop if there is none.
+
+        What a pass writes wakes others, not the pass itself: it knows what it wrote.
+        """
+        if _running.get() == key:
+            return
         loop = self._loops.get(key)
         if loop is None:
             loop = self._loops[key] = _Loop()
@@ -102,6 +112,7 @@ class Loops:
 
     async def _run(self, key: Key, loop: "_Loop") -> None:
         failures = 0
+        _running.set(key)
         if self._settled is not None:
             await self._settled.wait()
         while True:

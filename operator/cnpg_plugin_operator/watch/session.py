@@ -5,20 +5,19 @@ listed. This module provides its session, so /readyz can report at any time what
 why.
 """
 
-import asyncio
 import logging
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final
 
 import aiohttp
 import kopf
 
-from cnpg_plugin_operator import names
-from cnpg_plugin_operator.cluster.kinds import PLUGIN
+from cnpg_plugin_operator.cluster.client import SILENCE
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch.kinds import OWN
+from cnpg_plugin_operator.watch.objects import OWN_LABEL
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +28,10 @@ SPARE_CONNECTIONS: Final = 3
 class Answers:
     """The API server's answers to the required watches."""
 
-    def __init__(self, readiness: Readiness, interrupted: asyncio.Event) -> None:
+    def __init__(self, readiness: Readiness, begun: Callable[[str], None]) -> None:
         self._readiness = readiness
-        self._interrupted = interrupted
-        """Set whenever a watch of resources begins: what it missed is to be listed."""
+        self._begun = begun
+        """Is called with the path of each watch that begins: what it missed is to be listed."""
         self._lacks: dict[str, str] = {}
         """Why each collection, by its path, is not watched; empty if it is."""
 
@@ -45,8 +44,7 @@ class Answers:
         """Record an answer; a list alone is no watch yet."""
         if path not in self._lacks or (status == HTTPStatus.OK and not is_watch):
             return
-        if path == PLUGIN.path():
-            self._interrupted.set()
+        self._begun(path)
         lack = "" if status == HTTPStatus.OK else f"HTTP {status}"
         if lack and lack != self._lacks[path]:
             logger.warning("not watched: %s (%s)", path, lack)
@@ -106,9 +104,9 @@ def build_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 30
+    settings.watching.inactivity_timeout = SILENCE
     settings.queueing.exit_timeout = 0.5
-    own = f"{names.labels.MANAGED_BY}={names.resource.OPERATOR}"
     for kind in OWN:
         group, _, version = kind.api_version.rpartition("/")
-        settings.watching.label_selectors[group, version, kind.plural] = own
+        settings.watching.label_selectors[group, version, kind.plural] = OWN_LABEL
     return settings

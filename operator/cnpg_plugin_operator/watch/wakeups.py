@@ -16,32 +16,45 @@ from cnpg_plugin_operator.api.status import own_part, read_status
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord, find_concerned
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
-from cnpg_plugin_operator.cluster.kinds import EVENT, LEASE, PLUGIN, SECRET, SERVICE, Kind
+from cnpg_plugin_operator.cluster.kinds import (
+    DEPLOYMENT,
+    EVENT,
+    LEASE,
+    PLUGIN,
+    SECRET,
+    SERVICE,
+    Kind,
+)
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in
 from cnpg_plugin_operator.reconcile.shared import Key
 from cnpg_plugin_operator.watch.facts import Change, FactStore
 from cnpg_plugin_operator.watch.loops import Loops
+from cnpg_plugin_operator.watch.objects import ObjectStore, Shown
 
 Body = Mapping[str, Any]
+
+PROVIDED: Final = names.cnpg.PLUGIN_NAME
+"""The label of a Service that names the plugin it provides."""
 
 
 class Wakeups:
     """Wakes the loops that an event concerns."""
 
-    def __init__(self, loops: Loops, facts: FactStore, namespaces: Container[str]) -> None:
+    def __init__(
+        self, loops: Loops, facts: FactStore, objects: ObjectStore, namespaces: Container[str]
+    ) -> None:
         self._loops = loops
         self._facts = facts
+        self._objects = objects
         self._namespaces = namespaces
         """The managed namespaces: only they have a pass for what their plugins share."""
         self._marks: dict[Key, frozenset[str]] = {}
         """By what each resource of these namespaces is found."""
-        self._provided: dict[str, str] = {}
-        """By the uid of a Service, the plugin that it provides: a changed label also concerns the
-        plugin that it named before."""
         self._leaders: dict[str, object] = {}
         """Who holds CloudNativePG's Lease, by its namespace."""
         facts.plugins.notify = self._take_plugin
         facts.fleet.notify = self._take_cluster
+        objects.notify = self._take_object
 
     def take_signal(self, kind: Kind, body: Body) -> None:
         """Wake the loops that a change concerns of which nothing is kept."""
@@ -54,10 +67,8 @@ class Wakeups:
         """Wake the loops that an event of this object concerns."""
         if kind == PLUGIN:
             self._facts.plugins.take(body, deleted=deleted)
-            return
-        if kind == SERVICE:
-            self._take_service(body["metadata"], deleted=deleted)
-        self._take_child(kind, body)
+        else:
+            self._objects.take(kind, body, deleted=deleted)
 
     def _take_plugin(self, change: Change[dict[str, Any]]) -> None:
         """Wake a resource, its namespace, and those that it may collide with, as it matters."""
@@ -100,14 +111,11 @@ class Wakeups:
         }:
             self._wake_namespace(namespace)
 
-    def _take_service(self, metadata: Body, *, deleted: bool) -> None:
-        """Wake the resources whose plugin a Service provides, or did before."""
-        name = str((metadata.get("labels") or {}).get(names.cnpg.PLUGIN_NAME) or "")
-        before = self._provided.pop(metadata["uid"], "")
-        if name and not deleted:
-            self._provided[metadata["uid"]] = name
-        marks = [plugin_mark(each) for each in (name, before) if each]
-        self._wake_marked(marks, metadata["namespace"])
+    def _take_object(self, kind: Kind, change: Change[Shown]) -> None:
+        """Wake the loops that an object concerns, or did before."""
+        for shown in (change.before, change.after):
+            if shown is not None:
+                self._take_child(kind, shown)
 
     def _take_event(self, body: Body) -> None:
         """Wake the resource of the Service that CloudNativePG writes about.
@@ -126,10 +134,13 @@ class Wakeups:
             self._leaders[namespace] = holder
             self._wake_namespace(namespace)
 
-    def _take_child(self, kind: Kind, body: Body) -> None:
-        metadata = body["metadata"]
+    def _take_child(self, kind: Kind, shown: Shown) -> None:
+        metadata = shown.read_metadata()
         namespace = metadata["namespace"]
-        if looks_like_cnpg(body):
+        if kind == SERVICE and (provided := (metadata.get("labels") or {}).get(PROVIDED)):
+            self._wake_marked([plugin_mark(provided)], namespace)
+        body = shown.read() if kind == DEPLOYMENT else None
+        if looks_like_cnpg(body or {"metadata": metadata}):
             # The namespace's pass reads it, and wakes the plugins that it concerns.
             self._wake_namespace(namespace)
         elif names.labels.CHAIN in (metadata.get("labels") or {}):

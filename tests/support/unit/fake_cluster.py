@@ -93,6 +93,7 @@ class FakeCluster(Client):
         *,
         labels: str | None = None,
         fields: str | None = None,
+        confirmed: bool = False,
     ) -> list[dict[str, Any]]:
         self._check(kind)
         return [
@@ -103,8 +104,10 @@ class FakeCluster(Client):
             and _has_name(fields, body)
         ]
 
-    async def pages(self, kind: Kind) -> AsyncIterator[Page]:
-        yield Page("", tuple(await self.list(kind)))
+    async def pages(
+        self, kind: Kind, namespace: str | None = None, labels: str | None = None
+    ) -> AsyncIterator[Page]:
+        yield Page("", tuple(await self.list(kind, namespace, labels=labels)))
 
     def all_of(self, kind: Kind) -> tuple[dict[str, Any], ...]:
         """Give all objects of a kind."""

@@ -19,6 +19,7 @@ from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN
 from cnpg_plugin_operator.watch.loops import Loops
+from cnpg_plugin_operator.watch.objects import ObjectStore
 from cnpg_plugin_operator.watch.supervision import keep_watching
 from cnpg_plugin_operator.watch.wakeups import Wakeups
 from tests.support.unit.watched_api import KUBECONFIG, WatchedAPI
@@ -29,6 +30,20 @@ OPTIONAL_CHILDREN = {kind.path(place) for kind in (CERTIFICATE, ISSUER) for plac
 WATCHED = {kind.path() for kind in EVERYWHERE} | {
     kind.path(place) for kind in MANAGED for place in NAMESPACES
 }
+
+
+class FakeFeeds:
+    """Records what kopf's watches may have missed."""
+
+    def __init__(self) -> None:
+        self.begun_paths: list[str] = []
+        self.endings = 0
+
+    def begun(self, path: str) -> None:
+        self.begun_paths.append(path)
+
+    def ended(self) -> None:
+        self.endings += 1
 
 
 class Running:
@@ -47,14 +62,14 @@ class Running:
         self.slow = asyncio.Event()
         self.slow.set()
         self.loops = Loops(self._reconcile, Metrics())
-        self.interrupted = asyncio.Event()
-        """Set when resources are to be listed again."""
+        self.feeds = FakeFeeds()
+        feeds: Any = self.feeds
         watches = Watches(
-            Wakeups(self.loops, FactStore(), NAMESPACES),
+            Wakeups(self.loops, FactStore(), ObjectStore(), NAMESPACES),
             NAMESPACES,
             self._read_plurals,
             self.readiness,
-            self.interrupted,
+            feeds,
             self.stop,
         )
         self.task = asyncio.create_task(keep_watching(watches.run, self.readiness, self.stop))
@@ -141,12 +156,14 @@ async def test_resources_of_all_namespaces_are_woken_by_their_events(running: Ru
     await running.until(lambda: running.passes[1:] == [("anywhere", "created")])
 
 
-async def test_a_watch_of_resources_that_begins_has_them_listed(running: Running) -> None:
+async def test_what_is_watched_is_listed_whenever_its_watch_begins(running: Running) -> None:
     await running.until_ready()
-    assert running.interrupted.is_set()
-    running.interrupted.clear()
-    running.api.send(PLUGIN.path(), "ERROR", {"kind": "Status", "code": 410, "message": "too old"})
-    await running.until(running.interrupted.is_set)
+    assert set(running.feeds.begun_paths) == WATCHED
+    running.feeds.begun_paths.clear()
+    expired = {"kind": "Status", "code": 410, "message": "too old"}
+    running.api.send(SECRETS, "ERROR", expired)
+    await running.until(lambda: running.feeds.begun_paths == [SECRETS])
+    assert running.feeds.endings == 0
 
 
 async def test_nothing_is_watched_until_the_crd_is_installed(running: Running) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from itertools import pairwise
 
 import pytest
@@ -243,7 +244,7 @@ async def test_a_constantly_woken_resource_pauses_between_its_passes(
     async def reconcile(key: Key) -> Requeue:
         times.append(asyncio.get_running_loop().time())
         if len(times) < 8:
-            subject.wake(key)
+            asyncio.get_running_loop().call_soon(subject.wake, key, context=Context())
         return await seen.reconcile(key)
 
     seen, subject = Recorder(), Loops(reconcile, Metrics())

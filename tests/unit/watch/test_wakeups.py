@@ -17,6 +17,7 @@ from cnpg_plugin_operator.cluster.kinds import (
 )
 from cnpg_plugin_operator.reconcile.shared import Key
 from cnpg_plugin_operator.watch.facts import FactStore
+from cnpg_plugin_operator.watch.objects import ObjectStore
 from cnpg_plugin_operator.watch.wakeups import (
     Wakeups,
     marks_of,
@@ -54,9 +55,9 @@ class Told:
     """Wake-ups that know some resources, and what they do about further events."""
 
     def __init__(self) -> None:
-        self.loops, self.facts = Loops(), FactStore()
+        self.loops, self.facts, self.objects = Loops(), FactStore(), ObjectStore()
         loops: Any = self.loops
-        self.subject = Wakeups(loops, self.facts, ("cnpg-system", "second"))
+        self.subject = Wakeups(loops, self.facts, self.objects, ("cnpg-system", "second"))
         for (namespace, name), spec in SPECS.items():
             self.take(PLUGIN, resource(name, namespace, spec))
         self.loops.woken.clear()
@@ -232,7 +233,8 @@ def woken_by_services(*events: tuple[str, str, bool]) -> list[str]:
 
 def test_a_service_wakes_the_resource_whose_plugin_it_names() -> None:
     assert woken_by_services(("u1", "hello.example.org", False)) == ["cnpg-system/hello"]
-    assert woken_by_services(("u1", "hello.example.org", True)) == ["cnpg-system/hello"]
+    announced = ("u1", "hello.example.org", False)
+    assert woken_by_services(announced, ("u1", "hello.example.org", True)) == ["cnpg-system/hello"]
 
 
 def test_a_service_without_a_label_wakes_no_resource() -> None:

@@ -195,11 +195,11 @@ def _settling(given: RestartInput) -> RestartDecision | None:
     due = latest if given.coming else min(times[-1] + given.pace.settle, latest)
     if due <= given.now:
         return None
-    return RestartDecision(
-        Action.WAIT,
-        f"{len(times)} plugins became ready, {given.coming} more are expected",
-        min(due - given.now, LOOK_AGAIN),
+    # A number of plugins would change with each of them, and all of their statuses with it.
+    reason = (
+        "other plugins are about to become ready" if given.coming else "more plugins may follow"
     )
+    return RestartDecision(Action.WAIT, reason, min(due - given.now, LOOK_AGAIN))
 
 
 def _restart(given: RestartInput) -> RestartDecision:

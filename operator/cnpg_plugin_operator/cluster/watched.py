@@ -1,0 +1,130 @@
+"""A client that sends no request for what watches have already shown.
+
+An object that a watch knows is not read again; one that it does not know is, so that a watch that
+is late, or selects fewer objects, hides nothing. What this operator writes is known at once: the
+next pass sees it. A watch may be a moment late, so an answer may be as well: whatever is written
+because of it is applied server-side, or on condition that the object has not changed.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.kinds import Kind
+
+SERVED: Final = 2.0
+"""Seconds for which the kinds of an API group are not asked for again: passes share the answer."""
+
+
+class WatchedObjects(Protocol):
+    """What watches and writes have shown: the port to the fact store."""
+
+    def find(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any] | None:
+        """Give an object, which the caller may change; None where it is not known."""
+        ...
+
+    def select(
+        self, kind: Kind, namespace: str | None, labels: str | None
+    ) -> list[dict[str, Any]] | None:
+        """Give all objects that a selector matches; None where not all of them are known."""
+        ...
+
+    def take(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        """Learn how an object is since a write of it."""
+        ...
+
+    def forget(self, kind: Kind, namespace: str | None, name: str) -> None:
+        """Learn that the deletion of an object was requested: how it is now is not known."""
+        ...
+
+
+class _Nothing:
+    """Knows no object."""
+
+    def find(self, _kind: Kind, _namespace: str | None, _name: str) -> None:
+        return None
+
+    def select(self, _kind: Kind, _namespace: str | None, _labels: str | None) -> None:
+        return None
+
+    def take(self, _kind: Kind, _body: Mapping[str, Any]) -> None:
+        return None
+
+    def forget(self, _kind: Kind, _namespace: str | None, _name: str) -> None:
+        return None
+
+
+class WatchedClient(Client):
+    """Reads what is known from `watched`, everything else from the API server."""
+
+    watched: WatchedObjects = _Nothing()
+    _served: Mapping[str, tuple[float, frozenset[str]]] = MappingProxyType({})
+    """When each API group was asked for, and the plurals that it serves."""
+
+    async def find(
+        self, kind: Kind, name: str, namespace: str | None = None
+    ) -> dict[str, Any] | None:
+        """Give one object as it is known, or read it."""
+        known = self.watched.find(kind, namespace, name)
+        return known if known is not None else await super().find(kind, name, namespace)
+
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        confirmed: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Give all objects as they are known, unless the list has to be `confirmed`."""
+        if not confirmed and fields is None:
+            known = self.watched.select(kind, namespace, labels)
+            if known is not None:
+                return known
+        return await super().list(kind, namespace, labels=labels, fields=fields)
+
+    async def served(self, api_version: str) -> frozenset[str]:
+        """Give the plurals of an API group as they were a moment ago, or read them."""
+        now = asyncio.get_running_loop().time()
+        at, plurals = self._served.get(api_version, (-math.inf, frozenset[str]()))
+        if at + SERVED <= now:
+            plurals = await super().served(api_version)
+            self._served = {**self._served, api_version: (now, plurals)}
+        return plurals
+
+    async def apply(
+        self,
+        kind: Kind,
+        body: Mapping[str, Any],
+        *,
+        manager: str,
+        subresource: str | None = None,
+        force: bool = True,
+        dry_run: bool = False,
+    ) -> dict[str, Any]:
+        """Apply server-side, and know the result."""
+        written = await super().apply(
+            kind, body, manager=manager, subresource=subresource, force=force, dry_run=dry_run
+        )
+        if not dry_run:
+            self.watched.take(kind, written)
+        return written
+
+    async def merge_patch(
+        self, kind: Kind, name: str, namespace: str | None, patch: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Patch, and know the result."""
+        written = await super().merge_patch(kind, name, namespace, patch)
+        self.watched.take(kind, written)
+        return written
+
+    async def delete(
+        self, kind: Kind, name: str, namespace: str | None, *, uid: str | None = None
+    ) -> None:
+        """Delete an object; until its watch tells how it went, it is not known."""
+        await super().delete(kind, name, namespace, uid=uid)
+        self.watched.forget(kind, namespace, name)

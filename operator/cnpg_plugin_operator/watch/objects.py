@@ -1,0 +1,195 @@
+"""The objects that watches have shown, so that passes need not read them again.
+
+Each is kept as text, without the details of managed fields: a fraction of what it takes as Python
+objects. Of Secrets, which contain private keys, nothing but a digest is kept. An event wakes only
+if it changes what decisions use (`COUNTS`). As long as a watch may have missed something, nothing
+of its kind is known, and passes read.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.conditions import find_condition
+from cnpg_plugin_operator.api.untrusted import mapping, objects
+from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster.answers import well_formed
+from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, DEPLOYMENT, POD, SECRET, Kind
+from cnpg_plugin_operator.watch.facts import Change, Table
+from cnpg_plugin_operator.watch.kinds import MANAGED, OWN
+
+Body = Mapping[str, Any]
+
+OWN_LABEL: Final = f"{names.labels.MANAGED_BY}={names.resource.OPERATOR}"
+"""The selector of the watches of `OWN` kinds, which show no other objects."""
+
+_NEVER: Final = frozenset({"resourceVersion", "managedFields"})
+"""Metadata that every write changes."""
+
+_REVISION: Final = "deployment.kubernetes.io/revision"
+"""Kubernetes counts the templates of a Deployment in this annotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An object as it was shown last; two are equal where nothing that counts differs."""
+
+    counts: bytes
+    """A digest."""
+    metadata: str = field(compare=False)
+    rest: str | None = field(compare=False)
+    """Everything else; None of a Secret."""
+
+    def read_metadata(self) -> dict[str, Any]:
+        """Give its metadata."""
+        found: dict[str, Any] = json.loads(self.metadata)
+        return found
+
+    def read(self) -> dict[str, Any] | None:
+        """Give the object; None of a Secret."""
+        if self.rest is None:
+            return None
+        return {**json.loads(self.rest), "metadata": json.loads(self.metadata)}
+
+
+def _notify_none(_kind: Kind, _change: Change[Shown]) -> None:
+    """Nothing depends on the objects yet."""
+
+
+class ObjectStore:
+    """The objects of the kinds that kopf watches in the managed namespaces."""
+
+    def __init__(self) -> None:
+        self.notify: Callable[[Kind, Change[Shown]], None] = _notify_none
+        """Is called with every change that counts."""
+        self._tables: dict[tuple[Kind, str], Table[Shown]] = {}
+
+    def table(self, kind: Kind, namespace: str) -> Table[Shown]:
+        """Give the table of a kind in a namespace."""
+        found = self._tables.get((kind, namespace))
+        if found is None:
+            found = self._tables[kind, namespace] = Table(kind, _Projection(kind))
+            found.notify = partial(self._tell, kind)
+        return found
+
+    def find(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any] | None:
+        """Give an object; None where it is not known."""
+        if kind not in MANAGED or namespace is None:
+            return None
+        found = self.table(kind, namespace).get((namespace, name))
+        return found.read() if found is not None else None
+
+    def select(
+        self, kind: Kind, namespace: str | None, labels: str | None
+    ) -> list[dict[str, Any]] | None:
+        """Give all objects that a selector matches; None where not all of them are known."""
+        wanted = labels.split(",") if labels else []
+        if kind not in MANAGED or kind == SECRET or namespace is None:
+            return None
+        table = self.table(kind, namespace)
+        if table.error is not None or (kind in OWN and OWN_LABEL not in wanted):
+            return None
+        found = [each for each in table.values() if _matches(each.read_metadata(), wanted)]
+        return [body for each in found if (body := each.read()) is not None]
+
+    def take(self, kind: Kind, body: Body, *, deleted: bool = False) -> None:
+        """Learn how an object is, or that it is gone."""
+        if kind in MANAGED:
+            self.table(kind, body["metadata"]["namespace"]).take(body, deleted=deleted)
+
+    def forget(self, kind: Kind, namespace: str | None, name: str) -> None:
+        """Forget an object whose deletion was requested: its watch tells how it went."""
+        if kind in MANAGED and namespace is not None:
+            self.table(kind, namespace).forget((namespace, name))
+
+    def distrust(self) -> None:
+        """Let passes read until each kind is listed again: the watches have ended."""
+        for table in self._tables.values():
+            table.error = errors.UnavailableError(f"{table.kind.plural} are not watched")
+
+    def _tell(self, kind: Kind, change: Change[Shown]) -> None:
+        self.notify(kind, change)
+
+
+@dataclass(frozen=True, slots=True)
+class _Projection:
+    """Keeps what counts of the objects of one kind."""
+
+    kind: Kind
+
+    def __call__(self, body: Body) -> Shown:
+        body = well_formed({**body, "metadata": dict(body["metadata"])})
+        metadata = body["metadata"]
+        counts = COUNTS.get(self.kind, _everything)(body)
+        kept = {key: value for key, value in metadata.items() if key not in _NEVER}
+        annotations = metadata.get("annotations") or {}
+        kept["annotations"] = {k: text for k, text in annotations.items() if k != _REVISION}
+        text = json.dumps([kept, counts], sort_keys=True, default=str)
+        if "managedFields" in metadata:
+            metadata["managedFields"] = list(map(_slim, metadata["managedFields"]))
+        rest = {key: value for key, value in body.items() if key != "metadata"}
+        return Shown(
+            hashlib.sha256(text.encode()).digest(),
+            json.dumps(metadata),
+            json.dumps(rest) if self.kind != SECRET else None,
+        )
+
+
+def _slim(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep of a field manager what it manages at the top."""
+    return {**entry, "fieldsV1": {key: {} for key in mapping(entry.get("fieldsV1"))}}
+
+
+def _everything(body: Body) -> object:
+    return {
+        key: value for key, value in body.items() if key not in ("metadata", "kind", "apiVersion")
+    }
+
+
+def _deployment(body: Body) -> object:
+    """All but when conditions were looked at."""
+    status = {**mapping(body.get("status"))}
+    conditions = [
+        {key: value for key, value in each.items() if not key.startswith("last")}
+        for each in objects(status.pop("conditions", None))
+    ]
+    return [body.get("spec"), status, conditions]
+
+
+def _pod(body: Body) -> object:
+    """What is read of it."""
+    return repr(observe.read_pods([body]))
+
+
+def _certificate(body: Body) -> object:
+    """All but the steps of its issuance."""
+    status = mapping(body.get("status"))
+    ready = find_condition(status, "Ready")
+    return [
+        body.get("spec"),
+        ready,
+        status.get("failedIssuanceAttempts"),
+        status.get("renewalTime"),
+    ]
+
+
+COUNTS: Final[Mapping[Kind, Callable[[Body], object]]] = {
+    DEPLOYMENT: _deployment,
+    POD: _pod,
+    CERTIFICATE: _certificate,
+}
+"""What counts of an object beside its metadata; of other kinds, everything."""
+
+
+def _matches(metadata: Body, wanted: Iterable[str]) -> bool:
+    """Whether labels match a selector of this program: labels with a value, or only present."""
+    labels = metadata.get("labels") or {}
+    for each in wanted:
+        key, equals, value = each.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    return True
