@@ -10,6 +10,7 @@ from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.ownership import Live
+from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts, RequestFacts
 
 
@@ -19,6 +20,20 @@ def read_requests(plugin: Plugin, live: Live) -> tuple[RequestFacts, ...]:
         _read_request(name, live.get(("Certificate", name)))
         for name in (plugin.server_secret, plugin.client_secret)
     )
+
+
+def is_behind(secret: Secret | None, certificate: Mapping[str, Any] | None) -> bool:
+    """Whether a Secret, as it is known, may be older than what cert-manager has issued by now.
+
+    Two watches may show what happened in another order.
+    """
+    ends = read_time(((certificate or {}).get("status") or {}).get("notAfter"))
+    if ends is None:
+        return False
+    if secret is None:
+        return True
+    leaf = secret.pair.leaf if secret.pair is not None else None
+    return secret.pair is not None and (leaf is None or leaf.not_after != ends)
 
 
 async def read_issuer(client: Client, plugin: Plugin) -> IssuerFacts | None:

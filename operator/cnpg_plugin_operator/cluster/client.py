@@ -17,7 +17,8 @@ from kubernetes.aio.client.exceptions import ApiException
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.answers import read_events, translate, well_formed
-from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.kinds import SECRET, Kind
+from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 
 REQUEST_TIMEOUT: Final = 20.0
 """Seconds for one request; a failed pass is repeated."""
@@ -109,6 +110,13 @@ class Client:
             return await self.get(kind, name, namespace)
         except (errors.NotFoundError, errors.InvalidNameError):
             return None
+
+    async def find_secret(
+        self, name: str, namespace: str
+    ) -> tuple[dict[str, Any], PairFacts | None] | None:
+        """Read a Secret. A `WatchedClient` gives what is public of it, and what its pair is."""
+        body = await self.find(SECRET, name, namespace)
+        return (body, None) if body is not None else None
 
     async def list(
         self,

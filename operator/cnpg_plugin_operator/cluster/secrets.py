@@ -10,13 +10,30 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import read_recorded_time, read_time
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned
-from cnpg_plugin_operator.decide.facts.plugin import Trust
+from cnpg_plugin_operator.decide.facts.plugin import PairFacts, Trust
 from cnpg_plugin_operator.desired.drift import first_difference
 from cnpg_plugin_operator.desired.objects import Object
-from cnpg_plugin_operator.pki.reading import read_certificates
+from cnpg_plugin_operator.pki.reading import (
+    AUTHORITIES,
+    TLS_CERTIFICATE,
+    read_certificates,
+    read_pair,
+)
 
 CERT_MANAGER_MARKS: Final = "cert-manager.io/"
 """Prefix of the annotations by which cert-manager recognizes its Secrets."""
+
+
+PUBLIC: Final = (
+    TLS_CERTIFICATE,
+    AUTHORITIES,
+    names.children.TRUSTED_SERVERS,
+    names.children.TRUSTED_CLIENTS,
+)
+"""The parts of a Secret that contain certificates."""
+
+PRIVATE: Final = b"PRIVATE KEY"
+"""Is in every PEM file with a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +44,8 @@ class Secret:
     data: Mapping[str, bytes] = field(repr=False)
     body: Mapping[str, Any] = field(repr=False)
     """The object that the API server returned."""
+    pair: PairFacts | None = None
+    """What was read of its pair before its keys were dropped; None where `data` is complete."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -57,10 +76,17 @@ class Secret:
         return self.metadata.get("labels") or {}
 
 
-def read(body: Mapping[str, Any]) -> Secret:
-    """Parse a Secret that the API server returned."""
+def read(body: Mapping[str, Any], pair: PairFacts | None = None) -> Secret:
+    """Parse a Secret that the API server returned, or what is public of it."""
     data = observe.read_secret(body) or {}
-    return Secret(name=body["metadata"]["name"], data=data, body=body)
+    return Secret(name=body["metadata"]["name"], data=data, body=body, pair=pair)
+
+
+def drop_keys(body: Mapping[str, Any]) -> tuple[dict[str, Any], PairFacts]:
+    """Keep the certificates of a Secret, and what is to be known of its pair."""
+    data = observe.read_secret(body) or {}
+    public = {key: body["data"][key] for key in PUBLIC if key in data and PRIVATE not in data[key]}
+    return {**body, "data": public}, read_pair(body["metadata"]["name"], data)
 
 
 def find_owner(plugin: Plugin, secret: Secret) -> str | None:

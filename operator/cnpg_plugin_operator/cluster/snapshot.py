@@ -19,7 +19,7 @@ from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
-from cnpg_plugin_operator.cluster.cert_manager import read_issuer
+from cnpg_plugin_operator.cluster.cert_manager import is_behind, read_issuer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord, list_clusters, read_clusters
 from cnpg_plugin_operator.cluster.cnpg import locate
@@ -42,7 +42,7 @@ from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_sec
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
-from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGEvent, CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement, ClusterFacts, CNPGEvent, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
 from cnpg_plugin_operator.desired.objects import Object
 
@@ -153,13 +153,18 @@ class ClusterReader:
             objects = reads.create_task(concerning(Type.AVAILABLE, self._live(children)))
             own_pods = self._client.list(kinds.POD, namespace, labels=own)
             pods = reads.create_task(concerning(Type.AVAILABLE, own_pods))
-            events = reads.create_task(concerning(Type.REGISTERED, self._events(namespace)))
             services = reads.create_task(self._client.list(kinds.SERVICE, namespace))
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         live = objects.result()
         siblings = self.siblings(namespace)
         served_here = kinds.CERTIFICATE.plural in served.result()
         labelled = find_labelled(plugin, services.result())
+        # They are about an announcement, so there is none before it.
+        events = (
+            await concerning(Type.REGISTERED, self._events(namespace))
+            if self._announcement(plugin, live) is not None
+            else []
+        )
         return Snapshot(
             live=live,
             pods=tuple(pods.result()),
@@ -172,8 +177,8 @@ class ClusterReader:
             issuer=await read_issuer(self._client, plugin) if served_here else None,
             private=await self.private(plugin, siblings, cnpg),
             clusters=self.clusters(plugin),
-            event=find_event(plugin, events.result()),
-            rival=find_rival(plugin, events.result(), labelled),
+            event=find_event(plugin, events),
+            rival=find_rival(plugin, events, labelled),
             approval=find_own_approval(plugin, siblings),
         )
 
@@ -317,19 +322,36 @@ class ClusterReader:
 
     async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
         """Read the Secrets of a plugin, including the client pair that was announced last."""
-        service = live.get(("Service", plugin.service_name))
-        announcement = observe.read_service(service, self.clock()).announcement if service else None
+        announcement = self._announcement(plugin, live)
         announced = announcement.annotations if announcement else {}
         presented = announced.get(names.cnpg.CLIENT_SECRET, plugin.client_secret)
         wanted = {*plugin.secrets, presented}
         if plugin.provider is Provider.CERT_MANAGER and not plugin.has_own_authority:
             # cert-manager signs with it; the plugins trust the root.
             wanted.discard(names.children.CHAIN_INTERMEDIATE)
-        found = await asyncio.gather(*(self.secret(plugin.namespace, name) for name in wanted))
-        return dict(zip(wanted, found, strict=True))
+        signing = plugin.authorities if plugin.provider is Provider.SELF_MANAGED else ()
+        reads = (self._secret(plugin, name, live, keys=name in signing) for name in wanted)
+        return dict(zip(wanted, await asyncio.gather(*reads), strict=True))
 
-    async def secret(self, namespace: str, name: str) -> Secret | None:
-        """Read one Secret, or None where it does not exist."""
+    async def _secret(self, plugin: Plugin, name: str, live: Live, *, keys: bool) -> Secret | None:
+        """Read a Secret of a plugin, at least as new as its Certificate."""
+        secret = await self.secret(plugin.namespace, name, keys=keys)
+        if keys or not is_behind(secret, live.get((kinds.CERTIFICATE.kind, name))):
+            return secret
+        return await self.secret(plugin.namespace, name, keys=True)
+
+    def _announcement(self, plugin: Plugin, live: Live) -> Announcement | None:
+        service = live.get(("Service", plugin.service_name))
+        return observe.read_service(service, self.clock()).announcement if service else None
+
+    async def secret(self, namespace: str, name: str, *, keys: bool) -> Secret | None:
+        """Read one Secret, or None where it does not exist; without `keys`, these may be missing.
+
+        Nothing keeps a private key: a Secret with its keys is read each time.
+        """
+        if not keys:
+            found = await self._client.find_secret(name, namespace)
+            return secret_reading.read(*found) if found is not None else None
         body = await self._client.find(kinds.SECRET, name, namespace)
         return secret_reading.read(body) if body is not None else None
 

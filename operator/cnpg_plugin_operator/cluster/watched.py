@@ -1,7 +1,7 @@
 """A client that sends no request for what watches have already shown.
 
-An object that a watch knows is not read again; one that it does not know is, so that a watch that
-is late, or selects fewer objects, hides nothing. What this operator writes is known at once: the
+An object that a watch knows is not read again. One that it does not know is read, unless the watch
+shows all objects of the kind. What this operator writes is known at once: the
 next pass sees it. A watch may be a moment late, so an answer may be as well: whatever is written
 because of it is applied server-side, or on condition that the object has not changed.
 """
@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.kinds import SECRET, Kind
+from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 
 SERVED: Final = 2.0
 """Seconds for which the kinds of an API group are not asked for again: passes share the answer."""
@@ -24,6 +26,16 @@ class WatchedObjects(Protocol):
 
     def find(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any] | None:
         """Give an object, which the caller may change; None where it is not known."""
+        ...
+
+    def find_secret(
+        self, namespace: str, name: str
+    ) -> tuple[dict[str, Any], PairFacts | None] | None:
+        """Give what is public of a Secret; None where it is not known."""
+        ...
+
+    def lacks(self, kind: Kind, namespace: str | None, name: str) -> bool:
+        """Whether it is known that there is no such object."""
         ...
 
     def select(
@@ -47,6 +59,12 @@ class _Nothing:
     def find(self, _kind: Kind, _namespace: str | None, _name: str) -> None:
         return None
 
+    def find_secret(self, _namespace: str, _name: str) -> None:
+        return None
+
+    def lacks(self, _kind: Kind, _namespace: str | None, _name: str) -> bool:
+        return False
+
     def select(self, _kind: Kind, _namespace: str | None, _labels: str | None) -> None:
         return None
 
@@ -69,7 +87,18 @@ class WatchedClient(Client):
     ) -> dict[str, Any] | None:
         """Give one object as it is known, or read it."""
         known = self.watched.find(kind, namespace, name)
-        return known if known is not None else await super().find(kind, name, namespace)
+        if known is not None or self.watched.lacks(kind, namespace, name):
+            return known
+        return await super().find(kind, name, namespace)
+
+    async def find_secret(
+        self, name: str, namespace: str
+    ) -> tuple[dict[str, Any], PairFacts | None] | None:
+        """Give what is public of a Secret as it is known, or read it."""
+        known = self.watched.find_secret(namespace, name)
+        if known is not None or self.watched.lacks(SECRET, namespace, name):
+            return known
+        return await super().find_secret(name, namespace)
 
     async def list(
         self,
@@ -106,12 +135,28 @@ class WatchedClient(Client):
         force: bool = True,
         dry_run: bool = False,
     ) -> dict[str, Any]:
-        """Apply server-side, and know the result."""
+        """Apply server-side, and know the result.
+
+        An object that a watch lacks is created only after a read: others may have been faster.
+        """
+        namespace, name = body["metadata"].get("namespace"), body["metadata"]["name"]
+        if self.watched.lacks(kind, namespace, name):
+            await self._refuse_existing(kind, name, namespace)
         written = await super().apply(
             kind, body, manager=manager, subresource=subresource, force=force, dry_run=dry_run
         )
         if not dry_run:
             self.watched.take(kind, written)
+        return written
+
+    async def _refuse_existing(self, kind: Kind, name: str, namespace: str | None) -> None:
+        if await super().find(kind, name, namespace) is not None:
+            raise errors.ConflictError(f"{kind.kind} {namespace}/{name} was created meanwhile")
+
+    async def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object, and know the result."""
+        written = await super().create(kind, body)
+        self.watched.take(kind, written)
         return written
 
     async def merge_patch(

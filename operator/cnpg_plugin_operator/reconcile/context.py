@@ -1,7 +1,7 @@
 """The state that the stages of one pass share: the plugin, the snapshot, and later writes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +68,8 @@ class Context(Progress):
     def _read_pair(self, name: str, secret: Secret | None) -> PairFacts:
         owner = secret_reading.find_owner(self.plugin, secret) if secret is not None else None
         written_at = secret.written_at if secret is not None else None
+        if secret is not None and secret.pair is not None:
+            return replace(secret.pair, owner=owner, written_at=written_at)
         data = secret.data if secret is not None else None
         return read_pair(name, data, owner=owner, written_at=written_at)
 

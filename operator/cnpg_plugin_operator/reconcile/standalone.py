@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
@@ -17,6 +17,7 @@ from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
+from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.announcement import keep_announcing
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
@@ -57,6 +58,9 @@ from cnpg_plugin_operator.reconcile.workload import (
     read_upgrade,
 )
 from cnpg_plugin_operator.reconcile.writes import Apply, RecordRivals
+
+UNWATCHED: Final = 60.0
+"""Seconds until the next look at what no watch reports."""
 
 
 @dataclass(slots=True)
@@ -158,7 +162,14 @@ class Pass:
 
     def retry_after(self) -> float:
         """Seconds until the next pass, if nothing wakes it earlier."""
-        return next_look(self.verdicts, self.context.looks, self.now, overdue=self._overdue)
+        after = next_look(self.verdicts, self.context.looks, self.now, overdue=self._overdue)
+        return min(after, UNWATCHED) if self._uses_unwatched else after
+
+    @property
+    def _uses_unwatched(self) -> bool:
+        """Whether it depends on cluster-wide bindings, an issuer, or others' use of its Secrets."""
+        spec, names_secrets = self.plugin.spec, self.context.seen.private != PrivateSecrets()
+        return bool(spec.cluster_roles or spec.tls.issuer_ref or names_secrets)
 
     @property
     def _identity(self) -> Identity | None:

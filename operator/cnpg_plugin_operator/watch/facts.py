@@ -52,6 +52,8 @@ class Table(Generic[Value]):
         """The version of each object, and what counts of it."""
         self._gone: dict[ObjectKey, int] = {}
         """The versions of deletions since the last list: what is older is no longer true."""
+        self._leaving: set[ObjectKey] = set()
+        """The objects whose deletion was requested: whether they are still there is not known."""
         self._newest = 0
         """The highest version that was seen."""
         self._values: tuple[Value, ...] | None = None
@@ -68,6 +70,10 @@ class Table(Generic[Value]):
         """Give one object; None where it is not known, or all may be out of date."""
         return self._entries.get(key, (0, None))[1] if self.error is None else None
 
+    def lacks(self, key: ObjectKey) -> bool:
+        """Whether it is known that there is no such object."""
+        return self.error is None and key not in self._entries and key not in self._leaving
+
     def take(self, body: Mapping[str, Any], *, deleted: bool = False) -> None:
         """Learn how an object is, or that it is gone."""
         key, version = (body["metadata"]["namespace"], body["metadata"]["name"]), _version(body)
@@ -75,15 +81,20 @@ class Table(Generic[Value]):
         if known and version <= known:
             return
         self._newest = max(self._newest, version)
+        self._leaving.discard(key)
         if deleted:
             self._gone[key] = version
-            self.forget(key)
+            self._drop(key)
             return
         self._entries[key] = (version, self._project(body))
         self._notice(key, before, self._entries[key][1])
 
     def forget(self, key: ObjectKey) -> None:
-        """Drop an object, until a watch or a list shows it again."""
+        """Drop an object whose deletion was requested, until its watch or a list tells of it."""
+        self._leaving.add(key)
+        self._drop(key)
+
+    def _drop(self, key: ObjectKey) -> None:
         if key in self._entries:
             self._notice(key, self._entries.pop(key)[1], None)
 
@@ -101,8 +112,8 @@ class Table(Generic[Value]):
         gone = [key for key, (known, _) in self._entries.items() if known <= version]
         for key in gone:
             if key not in listed:
-                self._notice(key, self._entries.pop(key)[1], None)
-        self._gone = {}
+                self._drop(key)
+        self._gone, self._leaving = {}, set()
         self.error = None
 
     def clear(self) -> None:

@@ -1,10 +1,8 @@
 """One serial loop per key: wakes coalesce, failures back off, passes never overlap.
 
 A key is a resource or a whole namespace; `reconcile` defines its pass. The content of a resource
-may only affect its own loop. Events make passes prompt, but nothing depends on them: kopf does not
-report what was deleted while its watch was down, and an object whose labels were removed leaves a
-watch that selects by label. So every key is looked at within a minute, and keys without a loop are
-picked up.
+may only affect its own loop. Events make passes prompt, but nothing depends on them: every key is
+looked at now and then, and keys without a loop are picked up.
 """
 
 import asyncio
@@ -44,8 +42,12 @@ MOST_PASSES: Final = 120
 REST: Final = 2.0
 """Pause in seconds between two passes of a resource that is woken more often."""
 
-RESYNC: Final = (45.0, 60.0)
-"""Seconds after which a resource is reconciled without an event; randomized."""
+PICK_UP: Final = (45.0, 60.0)
+"""Seconds after which keys without a loop are looked for; randomized."""
+
+RESYNC: Final = (540.0, 660.0)
+"""Seconds after which a key is looked at without an event, at most; randomized. Passes themselves
+ask for an earlier look where no watch reports what they wait for."""
 
 
 _running: ContextVar[Key | None] = ContextVar("running", default=None)
@@ -80,7 +82,7 @@ class Loops:
     async def pick_up(self, name_keys: Callable[[], Iterable[Key]]) -> None:
         """Ask for the keys again and again, and start loops for those that have none."""
         while True:
-            await asyncio.sleep(spread(*RESYNC))
+            await asyncio.sleep(spread(*PICK_UP))
             try:
                 found = name_keys()
             except errors.ClusterError as error:

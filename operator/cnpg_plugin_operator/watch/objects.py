@@ -1,9 +1,9 @@
 """The objects that watches have shown, so that passes need not read them again.
 
 Each is kept as text, without the details of managed fields: a fraction of what it takes as Python
-objects. Of Secrets, which contain private keys, nothing but a digest is kept. An event wakes only
-if it changes what decisions use (`COUNTS`). As long as a watch may have missed something, nothing
-of its kind is known, and passes read.
+objects. Of Secrets, which contain private keys, only certificates and what was read of the pair are
+kept. An event wakes only if it changes what decisions use (`COUNTS`). As long as a watch may have
+missed something, nothing of its kind is known, and passes read.
 """
 
 import hashlib
@@ -19,6 +19,8 @@ from cnpg_plugin_operator.api.untrusted import mapping, objects
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.answers import well_formed
 from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, DEPLOYMENT, POD, SECRET, Kind
+from cnpg_plugin_operator.cluster.secrets import drop_keys
+from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.watch.facts import Change, Table
 from cnpg_plugin_operator.watch.kinds import MANAGED, OWN
 
@@ -41,18 +43,18 @@ class Shown:
     counts: bytes
     """A digest."""
     metadata: str = field(compare=False)
-    rest: str | None = field(compare=False)
-    """Everything else; None of a Secret."""
+    rest: str = field(compare=False)
+    """Everything else, but no private key."""
+    pair: PairFacts | None = field(compare=False)
+    """What was read of a Secret."""
 
     def read_metadata(self) -> dict[str, Any]:
         """Give its metadata."""
         found: dict[str, Any] = json.loads(self.metadata)
         return found
 
-    def read(self) -> dict[str, Any] | None:
-        """Give the object; None of a Secret."""
-        if self.rest is None:
-            return None
+    def read(self) -> dict[str, Any]:
+        """Give the object."""
         return {**json.loads(self.rest), "metadata": json.loads(self.metadata)}
 
 
@@ -78,10 +80,23 @@ class ObjectStore:
 
     def find(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any] | None:
         """Give an object; None where it is not known."""
-        if kind not in MANAGED or namespace is None:
+        if kind not in MANAGED or kind == SECRET or namespace is None:
             return None
         found = self.table(kind, namespace).get((namespace, name))
         return found.read() if found is not None else None
+
+    def find_secret(
+        self, namespace: str, name: str
+    ) -> tuple[dict[str, Any], PairFacts | None] | None:
+        """Give what is public of a Secret; None where it is not known."""
+        found = self.table(SECRET, namespace).get((namespace, name))
+        return (found.read(), found.pair) if found is not None else None
+
+    def lacks(self, kind: Kind, namespace: str | None, name: str) -> bool:
+        """Whether it is known that there is no such object."""
+        if kind not in MANAGED or kind in OWN or namespace is None:
+            return False
+        return self.table(kind, namespace).lacks((namespace, name))
 
     def select(
         self, kind: Kind, namespace: str | None, labels: str | None
@@ -94,7 +109,7 @@ class ObjectStore:
         if table.error is not None or (kind in OWN and OWN_LABEL not in wanted):
             return None
         found = [each for each in table.values() if _matches(each.read_metadata(), wanted)]
-        return [body for each in found if (body := each.read()) is not None]
+        return [each.read() for each in found]
 
     def take(self, kind: Kind, body: Body, *, deleted: bool = False) -> None:
         """Learn how an object is, or that it is gone."""
@@ -131,12 +146,10 @@ class _Projection:
         text = json.dumps([kept, counts], sort_keys=True, default=str)
         if "managedFields" in metadata:
             metadata["managedFields"] = list(map(_slim, metadata["managedFields"]))
-        rest = {key: value for key, value in body.items() if key != "metadata"}
-        return Shown(
-            hashlib.sha256(text.encode()).digest(),
-            json.dumps(metadata),
-            json.dumps(rest) if self.kind != SECRET else None,
-        )
+        public, pair = drop_keys(body) if self.kind == SECRET else (body, None)
+        rest = {key: value for key, value in public.items() if key != "metadata"}
+        digest = hashlib.sha256(text.encode()).digest()
+        return Shown(digest, json.dumps(metadata), json.dumps(rest), pair)
 
 
 def _slim(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class FakeCluster(Client):
             body
             for body in self.all_of(kind)
             if namespace in (None, body["metadata"].get("namespace"))
-            and _selects(labels, body)
+            and selects(labels, body)
             and _has_name(fields, body)
         ]
 
@@ -320,7 +320,7 @@ def _has_name(fields: str | None, body: Mapping[str, Any]) -> bool:
     return key != "metadata.name" or name == body["metadata"]["name"]
 
 
-def _selects(labels: str | None, body: Mapping[str, Any]) -> bool:
+def selects(labels: str | None, body: Mapping[str, Any]) -> bool:
     own = body["metadata"].get("labels") or {}
     for part in (labels or "").split(","):
         key, equals, value = part.partition("=")

@@ -32,7 +32,7 @@ from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
 from tests.support.unit.builders import resource
 from tests.support.unit.fake_cluster import FakeCluster
-from tests.support.unit.fed_facts import FedFacts
+from tests.support.unit.fed_facts import FedFacts, WatchedFake
 from tests.unit.reconcile.kubelet import Kubelet
 from tests.unit.reconcile.world import NAMESPACE, Clock, World
 
@@ -70,7 +70,7 @@ class Stage:
         self.grant_prefix = ""
         """Prefix of the chart's ClusterRoles that each allow binding one ClusterRole."""
         self.clock = Clock()
-        self.client = FakeCluster()
+        self.client: FakeCluster = WatchedFake()
         self.client.clock = self.clock
         self.world = self.make_world(version)
         self.kubelet = Kubelet(self.client, self.clock)

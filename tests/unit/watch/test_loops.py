@@ -157,7 +157,7 @@ async def test_a_resource_is_reconciled_again_without_an_event(
 async def test_a_resource_without_a_loop_is_picked_up_also_while_the_facts_are_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cnpg_plugin_operator.watch.loops.RESYNC", (0.01, 0.02))
+    monkeypatch.setattr("cnpg_plugin_operator.watch.loops.PICK_UP", (0.01, 0.02))
     answers: list[list[Key] | Exception] = [errors.UnavailableError("away"), [KEY]]
 
     def name_keys() -> list[Key]:

@@ -125,8 +125,8 @@ def test_nothing_of_a_secret_is_kept() -> None:
 
 def test_managed_fields_are_kept_without_their_details() -> None:
     watched = Watched(DEPLOYMENT)
-    entry = {"manager": "helm", "time": "2026-03-01T12:00:00Z"}
-    fields = {"f:spec": {"f:replicas": {}}}
+    entry: dict[str, Any] = {"manager": "helm", "time": "2026-03-01T12:00:00Z"}
+    fields: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
     watched.store.take(
         DEPLOYMENT, body(metadata={"managedFields": [{**entry, "fieldsV1": fields}]})
     )

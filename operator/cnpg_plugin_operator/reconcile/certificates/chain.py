@@ -178,7 +178,7 @@ class _Keeping:
     ) -> tuple[Secret | None, AuthorityFacts]:
         """Issue one authority where that is due."""
         progress = self.progress
-        secret = await progress.env.reader.secret(self.namespace, name)
+        secret = await progress.env.reader.secret(self.namespace, name, keys=True)
         facts = read_shared_authority(name, secret)
         due = decide(facts, self.now)
         if due.why is not None:

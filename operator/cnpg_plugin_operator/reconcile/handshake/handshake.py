@@ -5,7 +5,7 @@ the last announcement, and whether it could with the next one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -200,7 +200,8 @@ class _Rounds:
         if proof is None:
             lane = Lane.FAILING_PEER if self.proofs.has_failed(key) else Lane.PEER
             async with context.env.aside(lane):
-                outcomes = await _call_all(context, endpoint, material, pods)
+                complete = await _with_key(context, client_secret, material)
+                outcomes = await _call_all(context, endpoint, complete, pods)
             outcome = next((o for o in outcomes.values() if not o.succeeded), outcomes[""])
             behind = _outdated(outcomes, self.certified, pods)
             proof = self.proofs.record(key, fingerprint, outcome, behind, context.env.clock())
@@ -300,6 +301,16 @@ def _material(context: Context, client_secret: str) -> Material:
         certificate=client.get("tls.crt", b""),
         key=client.get("tls.key", b""),
     )
+
+
+async def _with_key(context: Context, client_secret: str, material: Material) -> Material:
+    """Read the client's pair with its key, which nothing keeps between handshakes."""
+    known = context.secrets.get(client_secret)
+    if known is None or known.pair is None:
+        return material
+    secret = await context.env.reader.secret(context.plugin.namespace, client_secret, keys=True)
+    data = secret.data if secret is not None else {}
+    return replace(material, certificate=data.get("tls.crt", b""), key=data.get("tls.key", b""))
 
 
 def _public(material: Material) -> list[str]:
