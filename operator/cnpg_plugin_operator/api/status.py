@@ -135,12 +135,28 @@ class Report:
     """Conditions that this pass did not evaluate: their last verdicts are repeated."""
 
 
-def read_status(body: Mapping[str, Any]) -> dict[str, Any]:
+class KnownStatus(dict[str, Any]):
+    """A status that does not change any more: it is read once, however many passes ask for it."""
+
+    read: Mapping[str, Any] | None = None
+    """What `read_status` makes of it, once it was asked for."""
+
+
+def read_status(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Read the known fields of a resource's status that have the right shape.
 
     Any client with the right to write it, or an older version of this operator, may have done so.
     """
-    status = STATUS.fit(body.get("status")) or {}
+    status = body.get("status")
+    if not isinstance(status, KnownStatus):
+        return _read_status(status)
+    if status.read is None:
+        status.read = _read_status(status)
+    return status.read
+
+
+def _read_status(body: object) -> dict[str, Any]:
+    status = STATUS.fit(body) or {}
     for section, record in _TIMES:
         recorded = mapping(status.get(section)).get(record)
         if recorded is not None and read_time(mapping(recorded).get("time")) is None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.records import RestartRecord, read_restart_record
-from cnpg_plugin_operator.api.status import read_status
+from cnpg_plugin_operator.api.status import KnownStatus, read_status
 from cnpg_plugin_operator.api.times import is_over, read_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds
@@ -24,7 +24,10 @@ UNUSED: Final = frozenset({"managedFields", "resourceVersion"})
 def project_resource(body: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what counts of a resource: two are equal where nothing that counts has changed."""
     metadata = {key: value for key, value in body["metadata"].items() if key not in UNUSED}
-    return well_formed({**body, "metadata": metadata})
+    found = well_formed({**body, "metadata": metadata})
+    if "status" in found:
+        found["status"] = KnownStatus(found["status"])
+    return found
 
 
 def with_record(

@@ -6,6 +6,7 @@ Nothing of it is kept by a pass for the next one, so every pass could be the fir
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,8 +98,11 @@ class ClusterReader:
 
     async def resource(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Give the `CNPGPlugin` as its watch knows it, or read it; None where it is gone."""
-        known = (b for b in self.siblings(namespace) if b["metadata"]["name"] == name)
-        return next(known, None) or await self._client.find(kinds.PLUGIN, name, namespace)
+        with contextlib.suppress(errors.ClusterError):
+            for body in self.siblings(namespace):
+                if body["metadata"]["name"] == name:
+                    return body
+        return await self._client.find(kinds.PLUGIN, name, namespace)
 
     async def confirmed(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Read the `CNPGPlugin`, or None where a list does not contain it either.

@@ -108,10 +108,8 @@ LOOK_AT_CNPG: Final[Mapping[Reason, float]] = {
 waits for it. Its Deployment and its Lease wake that pass; no event reports its pods."""
 
 RETRY: Final[Mapping[Reason, float]] = {
-    Reason.ISSUING: 2.0,
     Reason.CERT_MANAGER_NOT_INSTALLED: 5.0,
     Reason.ISSUER_NOT_READY: 5.0,
-    Reason.ROLLOUT_IN_PROGRESS: 3.0,
     Reason.AWAITING_REGISTRATION: REGISTRATION,
     Reason.AWAITING_PODS: 2.0,
     Reason.REREGISTERING: REGISTRATION,

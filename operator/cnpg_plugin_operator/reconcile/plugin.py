@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import (
@@ -48,11 +48,6 @@ from cnpg_plugin_operator.reconcile.status import Reporter, log_reference, suspe
 from cnpg_plugin_operator.reconcile.writes import AddFinalizer, RemoveFinalizer, Write, delete
 
 logger = logging.getLogger(__name__)
-
-ECHO: Final = 0.3
-"""Seconds until a pass that wrote is repeated: the events of its own writes usually wake it
-earlier."""
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -210,8 +205,6 @@ class PluginReconciler:
         self._failures.forget((plugin.namespace, plugin.name))
         ready = summarize(report.verdicts)
         after = run.retry_after()
-        if run.wrote and ready.status is Status.UNKNOWN:
-            after = min(after, ECHO)
         passing = self._is_passing(plugin, status, ready, after, run.now)
         return Outcome(Requeue(after), body, plugin, report, passing=passing, run=run)
 

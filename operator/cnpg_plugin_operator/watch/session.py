@@ -97,11 +97,26 @@ def _trace(answers: Answers, server: str) -> aiohttp.TraceConfig:
     return trace
 
 
+class NothingHandled(kopf.DiffBaseStorage):
+    """Remembers no handled state: kopf would copy each object to find changes for no handler."""
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        """Give nothing."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: object) -> None:
+        """Give nothing."""
+
+    def store(self, **_: object) -> None:
+        """Store nothing."""
+
+
 def build_settings() -> kopf.OperatorSettings:
     """Write nothing, filter on the server, leave the detection of new kinds to `Watches`."""
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NothingHandled()
     settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 30
     settings.watching.inactivity_timeout = SILENCE

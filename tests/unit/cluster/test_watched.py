@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster import watched
-from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, LEASE, SERVICE, Kind
+from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, LEASE, POD, SECRET, SERVICE, Kind
 from cnpg_plugin_operator.cluster.watched import WatchedClient
 from cnpg_plugin_operator.watch.objects import ObjectStore
 from tests.support.unit.fake_cluster import FakeCluster
@@ -54,6 +55,10 @@ def service(name: str = "hello", **fields: Any) -> Mapping[str, Any]:
     }
 
 
+def pod() -> Mapping[str, Any]:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "hello", "namespace": HERE}}
+
+
 async def test_what_a_watch_has_shown_is_not_read() -> None:
     client = Client()
     client.store.take(SERVICE, client.put(SERVICE, service()))
@@ -67,17 +72,27 @@ async def test_what_a_watch_has_shown_is_not_read() -> None:
 
 async def test_what_no_watch_has_shown_is_read() -> None:
     client = Client()
-    client.put(SERVICE, service("unseen"))
-    assert await client.find(SERVICE, "unseen", HERE) is not None
-    assert await client.find(SERVICE, "absent", HERE) is None
+    client.put(POD, pod())
+    assert await client.find(POD, "hello", HERE) is not None
     assert await client.list(LEASE, HERE) == []
-    assert await client.list(SERVICE, HERE, fields="metadata.name=unseen") != []
-    assert client.reads == ["Service unseen", "Service absent", "leases", "services"]
+    assert await client.list(SERVICE, HERE, fields="metadata.name=hello") == []
+    assert client.reads == ["Pod hello", "leases", "services"]
+
+
+async def test_what_a_complete_watch_lacks_is_not_read_but_before_its_creation() -> None:
+    client = Client()
+    client.put(SERVICE, service())
+    assert await client.find(SERVICE, "hello", HERE) is None
+    assert client.reads == []
+    with pytest.raises(errors.ConflictError, match="Service cnpg-system/hello was created"):
+        await client.apply(SERVICE, service(), manager="tests")
+    assert client.writes == []
 
 
 async def test_what_it_writes_is_known_at_once() -> None:
     client = Client()
     await client.apply(SERVICE, service(spec={"a": 1}), manager="tests")
+    client.reads.clear()
     found = await client.find(SERVICE, "hello", HERE)
     assert found is not None
     assert found["spec"] == {"a": 1}
@@ -87,6 +102,26 @@ async def test_what_it_writes_is_known_at_once() -> None:
     assert found is not None
     assert found["spec"] == {"a": 1, "b": 2}
     assert client.reads == []
+
+
+async def test_a_secret_is_known_without_its_keys() -> None:
+    client = Client()
+    client.store.table(SECRET, HERE).error = None
+    data = {"tls.crt": "Y2VydGlmaWNhdGU=", "tls.key": "c2VjcmV0"}
+    await client.create(SECRET, {"metadata": {"name": "pair", "namespace": HERE}, "data": data})
+    client.reads.clear()
+    found = await client.find_secret("pair", HERE)
+    assert found is not None
+    body, pair = found
+    assert body["data"] == {"tls.crt": "Y2VydGlmaWNhdGU="}
+    assert pair is not None
+    assert pair.problem
+    assert await client.find_secret("absent", HERE) is None
+    assert client.reads == []
+    known = await client.find(SECRET, "pair", HERE)
+    assert known is not None
+    assert known["data"] == data, "is read"
+    assert client.reads == ["Secret pair"]
 
 
 async def test_a_dry_run_shows_nothing() -> None:

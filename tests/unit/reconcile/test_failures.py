@@ -254,6 +254,7 @@ async def test_a_refused_deletion_of_a_sidecar_continues_by_itself() -> None:
 async def test_a_single_wrong_answer_does_not_end_the_loop_of_a_resource() -> None:
     stage, client = await ready()
     client.failing, client.error = ("get", "CNPGPlugin"), errors.NotFoundError(WORDS)
+    client.unknown = {"CNPGPlugin": errors.UnavailableError(WORDS)}
     wrong = await stage.reconciler.reconcile((NAMESPACE, "hello"))
     client.failing = None
     gone = await stage.reconciler.reconcile((NAMESPACE, "never-was"))

@@ -16,7 +16,10 @@ def run_pod(stage: Stage, plugin: str, **container: Any) -> None:
             "metadata": {
                 "name": f"{plugin}-0",
                 "namespace": "cnpg-system",
-                "labels": {names.labels.PLUGIN: plugin},
+                "labels": {
+                    names.labels.PLUGIN: plugin,
+                    names.labels.MANAGED_BY: names.resource.OPERATOR,
+                },
             },
             "status": {"containerStatuses": [{"name": "plugin", **container}]},
         },

@@ -1,5 +1,6 @@
 """What is kept of watched objects, for whom it is known, and which of their changes count."""
 
+import base64
 import json
 from typing import Any
 
@@ -16,9 +17,12 @@ from cnpg_plugin_operator.cluster.kinds import (
     SERVICE,
     Kind,
 )
+from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore
+from tests.support.tls.certificates import self_signed
 
 HERE = "cnpg-system"
+PLUGIN = self_signed()
 OWN = {names.labels.MANAGED_BY: names.resource.OPERATOR, names.labels.PLUGIN: "hello"}
 
 
@@ -50,6 +54,16 @@ def test_an_object_is_known_once_its_kind_was_listed() -> None:
     assert watched.store.find(SERVICE, HERE, "hello") is None
 
 
+def test_only_a_watch_that_shows_all_objects_can_lack_one() -> None:
+    watched = Watched(SERVICE, SECRET, POD)
+    assert watched.store.lacks(SERVICE, HERE, "hello")
+    assert watched.store.lacks(SECRET, HERE, "hello")
+    assert not watched.store.lacks(POD, HERE, "hello"), "it may be without the label"
+    assert not watched.store.lacks(LEASE, HERE, "hello")
+    watched.store.distrust()
+    assert not watched.store.lacks(SERVICE, HERE, "hello")
+
+
 def test_what_it_gives_may_be_changed() -> None:
     watched = Watched(SERVICE)
     watched.store.take(SERVICE, body())
@@ -73,8 +87,10 @@ def test_an_older_version_is_not_taken_even_after_a_deletion() -> None:
 def test_what_is_being_deleted_is_not_known_until_its_watch_tells() -> None:
     watched = Watched(SERVICE)
     watched.store.take(SERVICE, body())
+    assert not watched.store.lacks(SERVICE, HERE, "hello")
     watched.store.forget(SERVICE, HERE, "hello")
     assert watched.store.find(SERVICE, HERE, "hello") is None
+    assert not watched.store.lacks(SERVICE, HERE, "hello")
     watched.store.take(SERVICE, body(version=2))
     assert watched.store.find(SERVICE, HERE, "hello") == body(version=2)
 
@@ -112,14 +128,25 @@ def test_other_namespaces_are_not_known() -> None:
     assert watched.store.select(SERVICE, None, None) is None
 
 
-def test_nothing_of_a_secret_is_kept() -> None:
+def encode(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+def test_no_private_key_is_kept_wherever_it_is() -> None:
     watched = Watched(SECRET)
-    watched.store.take(SECRET, body(data={"tls.key": "c2VjcmV0"}))
+    certificate, key = encode(PLUGIN.chain), encode(PLUGIN.key)
+    data = {"tls.crt": certificate, "tls.key": key, "ca.crt": key, "password": encode(b"secret")}
+    watched.store.take(SECRET, body(data=data))
     assert watched.store.find(SECRET, HERE, "hello") is None
-    assert "c2VjcmV0" not in repr(watched.store.table(SECRET, HERE).values())
-    watched.store.take(SECRET, body(version=2, data={"tls.key": "c2VjcmV0"}))
+    found = watched.store.find_secret(HERE, "hello")
+    assert found is not None
+    secret, pair = found
+    assert secret["data"] == {"tls.crt": certificate}
+    assert pair == read_pair("hello", {"tls.crt": PLUGIN.chain, "tls.key": PLUGIN.key})
+    assert pair.key_matches
+    watched.store.take(SECRET, body(version=2, data=data))
     assert watched.told == ["hello"]
-    watched.store.take(SECRET, body(version=3, data={"tls.key": "b3RoZXI="}))
+    watched.store.take(SECRET, body(version=3, data={**data, "tls.key": encode(b"other")}))
     assert watched.told == ["hello", "hello"]
 
 

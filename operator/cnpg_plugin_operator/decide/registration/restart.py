@@ -195,10 +195,8 @@ def _settling(given: RestartInput) -> RestartDecision | None:
     due = latest if given.coming else min(times[-1] + given.pace.settle, latest)
     if due <= given.now:
         return None
-    # A number of plugins would change with each of them, and all of their statuses with it.
-    reason = (
-        "other plugins are about to become ready" if given.coming else "more plugins may follow"
-    )
+    # Their number would change with each of them, and with it the statuses of all others.
+    reason = "more plugins may become ready"
     return RestartDecision(Action.WAIT, reason, min(due - given.now, LOOK_AGAIN))
 
 
