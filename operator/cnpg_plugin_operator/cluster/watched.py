@@ -41,7 +41,7 @@ class WatchedObjects(Protocol):
     def select(
         self, kind: Kind, namespace: str | None, labels: str | None
     ) -> list[dict[str, Any]] | None:
-        """Give all objects that a selector matches; None where not all of them are known."""
+        """Give all objects that a selector matches, to be only read; None where any is unknown."""
         ...
 
     def take(self, kind: Kind, body: Mapping[str, Any]) -> None:

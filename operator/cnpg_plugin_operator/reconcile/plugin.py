@@ -49,6 +49,7 @@ from cnpg_plugin_operator.reconcile.writes import AddFinalizer, RemoveFinalizer,
 
 logger = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a pass came to, and what it has to report."""

@@ -36,26 +36,30 @@ _REVISION: Final = "deployment.kubernetes.io/revision"
 """Kubernetes counts the templates of a Deployment in this annotation."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Shown:
     """An object as it was shown last; two are equal where nothing that counts differs."""
 
     counts: bytes
     """A digest."""
-    metadata: str = field(compare=False)
-    rest: str = field(compare=False)
-    """Everything else, but no private key."""
+    metadata: Body = field(compare=False)
+    """Without what every write changes."""
+    text: str = field(compare=False, repr=False)
+    """All of it, but no private key."""
     pair: PairFacts | None = field(compare=False)
     """What was read of a Secret."""
-
-    def read_metadata(self) -> dict[str, Any]:
-        """Give its metadata."""
-        found: dict[str, Any] = json.loads(self.metadata)
-        return found
+    _shared: dict[str, Any] | None = field(compare=False, repr=False, default=None)
 
     def read(self) -> dict[str, Any]:
-        """Give the object."""
-        return {**json.loads(self.rest), "metadata": json.loads(self.metadata)}
+        """Give the object, which the caller may change."""
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+    def share(self) -> dict[str, Any]:
+        """Give the object to those who change nothing of it: all passes get the same."""
+        if self._shared is None:
+            self._shared = self.read()
+        return self._shared
 
 
 def _notify_none(_kind: Kind, _change: Change[Shown]) -> None:
@@ -101,15 +105,14 @@ class ObjectStore:
     def select(
         self, kind: Kind, namespace: str | None, labels: str | None
     ) -> list[dict[str, Any]] | None:
-        """Give all objects that a selector matches; None where not all of them are known."""
+        """Give all objects that a selector matches, to be only read; None where any is unknown."""
         wanted = labels.split(",") if labels else []
         if kind not in MANAGED or kind == SECRET or namespace is None:
             return None
         table = self.table(kind, namespace)
         if table.error is not None or (kind in OWN and OWN_LABEL not in wanted):
             return None
-        found = [each for each in table.values() if _matches(each.read_metadata(), wanted)]
-        return [each.read() for each in found]
+        return [each.share() for each in table.values() if _matches(each.metadata, wanted)]
 
     def take(self, kind: Kind, body: Body, *, deleted: bool = False) -> None:
         """Learn how an object is, or that it is gone."""
@@ -147,9 +150,7 @@ class _Projection:
         if "managedFields" in metadata:
             metadata["managedFields"] = list(map(_slim, metadata["managedFields"]))
         public, pair = drop_keys(body) if self.kind == SECRET else (body, None)
-        rest = {key: value for key, value in public.items() if key != "metadata"}
-        digest = hashlib.sha256(text.encode()).digest()
-        return Shown(digest, json.dumps(metadata), json.dumps(rest), pair)
+        return Shown(hashlib.sha256(text.encode()).digest(), kept, json.dumps(public), pair)
 
 
 def _slim(entry: Mapping[str, Any]) -> dict[str, Any]:

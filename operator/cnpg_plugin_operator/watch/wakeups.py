@@ -135,7 +135,7 @@ class Wakeups:
             self._wake_namespace(namespace)
 
     def _take_child(self, kind: Kind, shown: Shown) -> None:
-        metadata = shown.read_metadata()
+        metadata = shown.metadata
         namespace = metadata["namespace"]
         if kind == SERVICE and (provided := (metadata.get("labels") or {}).get(PROVIDED)):
             self._wake_marked([plugin_mark(provided)], namespace)
@@ -144,8 +144,10 @@ class Wakeups:
             # The namespace's pass reads it, and wakes the plugins that it concerns.
             self._wake_namespace(namespace)
         elif names.labels.CHAIN in (metadata.get("labels") or {}):
+            # The plugins trust its root, and sign with its keys; its pass tells them of the rest.
             self._wake_namespace(namespace)
-            self._wake(key for key in self._marks if key[0] == namespace)
+            if kind == SECRET:
+                self._wake(key for key in self._marks if key[0] == namespace)
         elif owners := owners_of(metadata):
             self._wake(key for owner in owners if (key := (namespace, owner)) in self._marks)
         elif kind == SECRET:
