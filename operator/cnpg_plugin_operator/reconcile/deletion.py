@@ -15,8 +15,12 @@ from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, no, unkno
 from cnpg_plugin_operator.api.deletion import Leaving
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds, observe
-from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
-from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
+from cnpg_plugin_operator.decide.facts.cnpg_versions import (
+    parse_version,
+    removes_finalizer,
+    reregisters,
+)
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.shared import CNPGView
@@ -93,7 +97,7 @@ async def _withdraw(
         for body, facts in seen
         if facts.cnpg_finalizer and facts.announcement is not None
     )
-    if remaining and any(operator.available for operator in cnpg):
+    if remaining and any(map(_removes_finalizer, cnpg)):
         return unknown(
             Reason.DELETING, f"Service {remaining} is deleted; CloudNativePG forgets the plugin."
         )
@@ -101,6 +105,12 @@ async def _withdraw(
     for body in await env.reader.own_services(leaving):
         await progress.make(StripFinalizer(body))
     return None
+
+
+def _removes_finalizer(cnpg: CNPGFacts) -> bool:
+    """Whether CloudNativePG will do so; a version before 1.29.0 does not, after a downgrade."""
+    version = parse_version(cnpg.version)
+    return cnpg.available and (version is None or removes_finalizer(version))
 
 
 async def _leave_cnpg_pod(env: Environment, leaving: Leaving, view: CNPGView) -> Verdict | None:

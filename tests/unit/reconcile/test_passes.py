@@ -371,6 +371,24 @@ async def test_the_finalizer_of_a_missing_cloudnativepg_blocks_nothing(stage: St
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
 
 
+@pytest.mark.parametrize(
+    ("version", "left"), [("1.28.4", False), ("1.29.0", True), ("1.29.3", True), ("1.30.1", True)]
+)
+async def test_a_finalizer_is_left_to_the_versions_of_cloudnativepg_that_know_it(
+    version: str, *, left: bool
+) -> None:
+    stage = Stage(version)
+    stage.create()
+    await stage.settle()
+    stage.client.the(kinds.SERVICE, "hello")["metadata"]["finalizers"] = [
+        names.cnpg.SERVICE_FINALIZER
+    ]
+    stage.delete()
+    await stage.settle(passes=3)
+
+    assert (("Service", NAMESPACE, "hello") in stage.client.objects) is left
+
+
 async def test_a_resource_in_an_unmanaged_namespace_says_where_it_belongs(
     stage: Stage,
 ) -> None:

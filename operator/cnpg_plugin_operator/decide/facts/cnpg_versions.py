@@ -1,11 +1,13 @@
 """CloudNativePG's version, and what each version does by itself.
 
-Sources: CloudNativePG's tags 1.24.0 to 1.30.0 (`internal/controller/plugin_controller.go`) and its
-pull requests #7029 (re-registration), #10040 (Events), #9222 (server name).
+`RANGES` is the one table of facts; its sources are CloudNativePG's tags 1.24.0 to 1.30.1
+(`internal/controller/plugin_controller.go`) and the named pull requests. `make matrix` confirms it
+on the versions that can be built.
 """
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
@@ -60,30 +62,67 @@ def parse_version(text: str) -> Version | None:
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
+class Fact(StrEnum):
+    """What some versions do, and others do not."""
+
+    DISCOVERS = "Discovers"
+    """It finds a new Service without a restart (#5106)."""
+    REREGISTERS = "Reregisters"
+    """It rebuilds its connection after a change of Service or Secret (#7029). The others log
+    "Plugin already registered" and keep the previous one."""
+    REPORTS_EVENTS = "ReportsEvents"
+    """It writes Events on the Service (#10040)."""
+    ADDS_FINALIZER = "AddsFinalizer"
+    """It puts its finalizer on the Service, to forget the plugin when the Service is deleted
+    (#9560). It forgets the name that the label has then; without the label it does nothing, and the
+    finalizer stays."""
+    REMEMBERS_SERVICES = "RemembersServices"
+    """It has no finalizer any more: it removes one that it finds on any Service, and remembers the
+    label that a Service last had, until the Service is deleted or its own process ends (#10940). So
+    it forgets the plugin also when a Service is deleted that has lost the label."""
+    FOLLOWS_ROLLOUTS = "FollowsRollouts"
+    """It watches EndpointSlices, and reconciles the Clusters that use a plugin when the plugin's
+    pods roll out (#10836); the others reconcile within 10 h."""
+
+
+_NEWEST: Final[Version] = (1_000, 0, 0)
+
+RANGES: Final[Mapping[Fact, tuple[tuple[Version, Version], ...]]] = {
+    Fact.DISCOVERS: (((1, 24, 0), _NEWEST),),
+    Fact.REREGISTERS: (((1, 24, 4), (1, 25, 0)), ((1, 25, 2), _NEWEST)),
+    Fact.REPORTS_EVENTS: (((1, 29, 0), _NEWEST),),
+    Fact.ADDS_FINALIZER: (((1, 29, 0), (1, 29, 3)), ((1, 30, 0), (1, 30, 1))),
+    Fact.REMEMBERS_SERVICES: (((1, 29, 3), (1, 30, 0)), ((1, 30, 1), _NEWEST)),
+    Fact.FOLLOWS_ROLLOUTS: (((1, 28, 4), (1, 29, 0)), ((1, 29, 2), _NEWEST)),
+}
+"""For each fact the versions: from the first of a range, before the second."""
+
+
+def applies(fact: Fact, version: Version) -> bool:
+    """Whether a fact is true of a version."""
+    return any(first <= version < end for first, end in RANGES[fact])
+
+
 def discovers(version: Version) -> bool:
-    """Whether it finds a new Service without a restart: every version since 1.24.0."""
-    return version >= (1, 24, 0)
+    """Whether it finds a new Service without a restart."""
+    return applies(Fact.DISCOVERS, version)
 
 
 def reregisters(version: Version) -> bool:
-    """Whether it rebuilds its connection after a change of Service or Secret.
-
-    1.24.0 to 1.24.3 and 1.25.0 to 1.25.1 log "Plugin already registered" and keep the previous one
-    (#7029).
-    """
-    if version < (1, 24, 4):
-        return False
-    return not (1, 25, 0) <= version < (1, 25, 2)
+    """Whether it rebuilds its connection after a change of Service or Secret."""
+    return applies(Fact.REREGISTERS, version)
 
 
 def reports_events(version: Version) -> bool:
-    """Whether it writes Events on the Service (#10040)."""
-    return version >= (1, 29, 0)
+    """Whether it writes Events on the Service."""
+    return applies(Fact.REPORTS_EVENTS, version)
+
+
+def removes_finalizer(version: Version) -> bool:
+    """Whether it removes its finalizer from a deleted Service; the others do not know it."""
+    return applies(Fact.ADDS_FINALIZER, version) or applies(Fact.REMEMBERS_SERVICES, version)
 
 
 def follows_rollouts(version: Version) -> bool:
-    """Whether it reconciles the Clusters that use a plugin when the plugin's pods roll out.
-
-    1.28.4, 1.29.2 and newer watch EndpointSlices (#10836); older ones reconcile within 10 h.
-    """
-    return (1, 28, 4) <= version < (1, 29, 0) or version >= (1, 29, 2)
+    """Whether it reconciles the Clusters that use a plugin when the plugin's pods roll out."""
+    return applies(Fact.FOLLOWS_ROLLOUTS, version)

@@ -2,7 +2,14 @@ from typing import Any
 
 import pytest
 
-from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, version_of
+from cnpg_plugin_operator.decide.facts.cnpg_versions import (
+    RANGES,
+    Fact,
+    applies,
+    parse_version,
+    removes_finalizer,
+    version_of,
+)
 
 
 def deployment(image: str | None, label: str | None = None, **env: str | None) -> dict[str, Any]:
@@ -45,3 +52,46 @@ def test_the_version_is_found_in(body: dict[str, Any], version: str) -> None:
 def test_an_unknown_version_counts_as_unknown() -> None:
     assert parse_version("") is None
     assert parse_version("1.30.0") == (1, 30, 0)
+
+
+F = Fact
+KEEPING = {F.DISCOVERS}
+REREGISTERING = {F.DISCOVERS, F.REREGISTERS}
+FOLLOWING = {*REREGISTERING, F.FOLLOWS_ROLLOUTS}
+FINALIZING = {*REREGISTERING, F.REPORTS_EVENTS, F.ADDS_FINALIZER}
+REMEMBERING = {*FOLLOWING, F.REPORTS_EVENTS, F.REMEMBERS_SERVICES}
+
+
+@pytest.mark.parametrize(
+    ("version", "facts"),
+    [
+        ("1.23.6", set()),
+        ("1.24.0", KEEPING),
+        ("1.24.3", KEEPING),
+        ("1.24.4", REREGISTERING),
+        ("1.25.0", KEEPING),
+        ("1.25.1", KEEPING),
+        ("1.25.2", REREGISTERING),
+        ("1.26.1", REREGISTERING),
+        ("1.27.1", REREGISTERING),
+        ("1.28.2", REREGISTERING),
+        ("1.28.4", FOLLOWING),
+        ("1.29.1", FINALIZING),
+        ("1.29.2", {*FINALIZING, F.FOLLOWS_ROLLOUTS}),
+        ("1.29.3", REMEMBERING),
+        ("1.30.0", {*FINALIZING, F.FOLLOWS_ROLLOUTS}),
+        ("1.30.1", REMEMBERING),
+        ("2.0.0", REMEMBERING),
+    ],
+)
+def test_each_version_does_exactly_this(version: str, facts: set[Fact]) -> None:
+    parsed = parse_version(version)
+    assert parsed is not None
+    assert {fact for fact in Fact if applies(fact, parsed)} == facts
+    assert removes_finalizer(parsed) == (parsed >= (1, 29, 0))
+
+
+def test_ranges_are_in_order_and_do_not_overlap() -> None:
+    for ranges in RANGES.values():
+        borders = [border for each in ranges for border in each]
+        assert borders == sorted(set(borders))
