@@ -20,6 +20,7 @@ from cnpg_plugin_operator.api.plugin import Plugin, Resource, parse_plugin, pars
 from cnpg_plugin_operator.api.status import Report, read_status
 from cnpg_plugin_operator.cluster.ownership import is_orphaned
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
+from cnpg_plugin_operator.decide.registration.announcement import as_verified
 from cnpg_plugin_operator.reconcile.deletion import leave_running, tear_down
 from cnpg_plugin_operator.reconcile.environment import (
     FALLBACK_RETRY,
@@ -230,8 +231,8 @@ class PluginReconciler:
     ) -> Pass | SidecarPass:
         if plugin.is_sidecar:
             return SidecarPass(self._env, self._pruning, plugin, view, status)
-        chains = self._shared.chains(plugin.namespace)
-        return Pass(self._env, self._proofs, self._pruning, plugin, view, chains, status)
+        chains, verified = self._shared.chains(plugin.namespace), as_verified(plugin, view.cnpg)
+        return Pass(self._env, self._proofs, self._pruning, verified, view, chains, status)
 
     async def _fail(
         self, resource: Resource, report: Report, failure: Failure, *, reading: bool = False

@@ -235,3 +235,27 @@ async def test_a_self_signed_server_is_replaced_without_a_failed_call(
     assert stage.client.read("hello-trust")["tls.crt"] == renewed.leaf
     assert stage.condition() == ("True", "Ready")
     assert stage.kubelet.started == ["hello"]
+
+
+OTHER_NAME = "plugins.example.org"
+
+
+@pytest.mark.parametrize(
+    ("version", "covered", "ready"),
+    [
+        ("1.26.1", (OTHER_NAME,), ("False", "NameNotCovered")),
+        ("1.26.1", (OTHER_NAME, "hello"), ("True", "Ready")),
+        ("1.26.3", (OTHER_NAME,), ("True", "Ready")),
+    ],
+)
+async def test_the_name_is_verified_that_this_version_of_cloudnativepg_verifies(
+    version: str, covered: tuple[str, ...], ready: tuple[str, str]
+) -> None:
+    stage = Stage(version)
+    stage.client.missing = {"Issuer", "Certificate", "ClusterIssuer"}
+    bring(stage, "my-server", issue(SUB, "server", dns=covered, usages=(SERVER,)))
+    bring(stage, "my-client", CLIENT_PAIR)
+    stage.create(tls={**USER_SECRETS, "serverName": OTHER_NAME})
+    await stage.settle()
+
+    assert stage.condition() == ready

@@ -70,6 +70,9 @@ class Fact(StrEnum):
     REREGISTERS = "Reregisters"
     """It rebuilds its connection after a change of Service or Secret (#7029). The others log
     "Plugin already registered" and keep the previous one."""
+    READS_SERVER_NAME = "ReadsServerName"
+    """It verifies the server name that the Service names (#9222); the others verify the Service's
+    name."""
     REPORTS_EVENTS = "ReportsEvents"
     """It writes Events on the Service (#10040)."""
     ADDS_FINALIZER = "AddsFinalizer"
@@ -90,6 +93,7 @@ _NEWEST: Final[Version] = (1_000, 0, 0)
 RANGES: Final[Mapping[Fact, tuple[tuple[Version, Version], ...]]] = {
     Fact.DISCOVERS: (((1, 24, 0), _NEWEST),),
     Fact.REREGISTERS: (((1, 24, 4), (1, 25, 0)), ((1, 25, 2), _NEWEST)),
+    Fact.READS_SERVER_NAME: (((1, 26, 3), (1, 27, 0)), ((1, 27, 2), _NEWEST)),
     Fact.REPORTS_EVENTS: (((1, 29, 0), _NEWEST),),
     Fact.ADDS_FINALIZER: (((1, 29, 0), (1, 29, 3)), ((1, 30, 0), (1, 30, 1))),
     Fact.REMEMBERS_SERVICES: (((1, 29, 3), (1, 30, 0)), ((1, 30, 1), _NEWEST)),
@@ -111,6 +115,11 @@ def discovers(version: Version) -> bool:
 def reregisters(version: Version) -> bool:
     """Whether it rebuilds its connection after a change of Service or Secret."""
     return applies(Fact.REREGISTERS, version)
+
+
+def reads_server_name(version: Version) -> bool:
+    """Whether it verifies the server name that the Service names."""
+    return applies(Fact.READS_SERVER_NAME, version)
 
 
 def reports_events(version: Version) -> bool:

@@ -5,15 +5,21 @@ neither forgets an announcement nor repeats it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import format_time, read_time
 from cnpg_plugin_operator.api.untrusted import read_json
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts, Touch
-from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
+from cnpg_plugin_operator.decide.facts.cnpg_versions import (
+    parse_version,
+    reads_server_name,
+    reregisters,
+)
 
 ENDPOINT: Final = frozenset(
     {
@@ -24,6 +30,19 @@ ENDPOINT: Final = frozenset(
     }
 )
 """The annotations that tell CloudNativePG what to dial."""
+
+
+def as_verified(plugin: Plugin, cnpg: Sequence[CNPGFacts]) -> Plugin:
+    """Return the plugin with the server name that its CloudNativePG verifies.
+
+    A version that does not read the name in the spec verifies the Service's, so the operator's own
+    handshake has to do that as well.
+    """
+    known = [version for each in cnpg if (version := parse_version(each.version)) is not None]
+    if plugin.spec.tls.server_name is None or all(map(reads_server_name, known)):
+        return plugin
+    tls = plugin.spec.tls.model_copy(update={"server_name": None})
+    return replace(plugin, spec=plugin.spec.model_copy(update={"tls": tls}))
 
 
 def announce(
