@@ -47,6 +47,7 @@ from cnpg_plugin_operator.reconcile.registration.registration import (
     announcing,
     dial_hash,
     plan_registration,
+    record_ended,
 )
 from cnpg_plugin_operator.reconcile.shared import Chains, CNPGView, Wants
 from cnpg_plugin_operator.reconcile.stages import Failure, Plan, Stages, next_look, walk
@@ -281,7 +282,8 @@ class Pass:
         return step.plan
 
     async def _prune(self) -> Plan:
-        return await self.pruning.plan(self.env, self.plugin, self._desired, self.plugin.secrets)
+        plan = await self.pruning.plan(self.env, self.plugin, self._desired, self.plugin.secrets)
+        return record_ended(self.context, self.view.cnpg[0].version, plan)
 
     def _await_pods(self) -> Verdict:
         """Keep announcing what CloudNativePG uses; the pods do not accept the new pair yet."""

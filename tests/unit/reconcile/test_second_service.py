@@ -77,6 +77,29 @@ async def test_the_end_of_a_second_service_causes_one_touch(stage: Stage, *, kil
     assert stage.client.writes.count("Service hello") == 4
 
 
+@pytest.mark.parametrize(
+    ("version", "touched"),
+    [("1.28.2", False), ("1.29.3", True), ("1.30.0", False), ("1.30.1", True)],
+)
+async def test_the_end_of_an_own_service_causes_a_touch_where_no_event_reports_it(
+    version: str, *, touched: bool
+) -> None:
+    """1.29.0 to 1.30.0 write an Event, older versions do not forget the plugin."""
+    stage = Stage(version)
+    stage.create()
+    await stage.settle()
+    stage.edit(service={"name": "other"})
+    await stage.client.delete(kinds.SECRET, "hello-server-tls", NAMESPACE)
+    await stage.settle(seconds=10)
+
+    annotations = stage.service("other")["annotations"]
+    record = annotations.get(names.annotations.DISTURBED, "")
+    assert ("Service", NAMESPACE, "hello") not in stage.client.objects
+    assert record.startswith("Service hello (") is touched
+    assert (names.annotations.TOUCHED in annotations) is touched
+    assert stage.condition() == ("True", "Ready")
+
+
 async def test_each_second_service_causes_its_own_touch(stage: Stage) -> None:
     seen = set()
     for _ in range(3):

@@ -129,7 +129,12 @@ def reports_events(version: Version) -> bool:
 
 def removes_finalizer(version: Version) -> bool:
     """Whether it removes its finalizer from a deleted Service; the others do not know it."""
-    return applies(Fact.ADDS_FINALIZER, version) or applies(Fact.REMEMBERS_SERVICES, version)
+    return applies(Fact.ADDS_FINALIZER, version) or remembers_services(version)
+
+
+def remembers_services(version: Version) -> bool:
+    """Whether it forgets the plugin of a deleted Service without an Event."""
+    return applies(Fact.REMEMBERS_SERVICES, version)
 
 
 def follows_rollouts(version: Version) -> bool:

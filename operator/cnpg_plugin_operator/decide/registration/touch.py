@@ -20,7 +20,11 @@ from cnpg_plugin_operator.decide.facts.cnpg import (
     CNPGFacts,
     Touch,
 )
-from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
+from cnpg_plugin_operator.decide.facts.cnpg_versions import (
+    parse_version,
+    remembers_services,
+    reregisters,
+)
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, Identity
 from cnpg_plugin_operator.decide.registration.cluster_reports import (
     ANOTHER_IDENTITY,
@@ -91,10 +95,25 @@ def record_rivals(
 
     One record is enough until the Service is touched for it.
     """
-    rivals = sorted(f"{each.name} ({each.uid})" for each in foreign if each.published)
-    if live is None or not rivals or is_disturbed(live):
+    return _record(live, [f"{each.name} ({each.uid})" for each in foreign if each.published], now)
+
+
+def record_end(
+    live: Announcement | None, previous: Iterable[str], version: str, now: datetime
+) -> str | None:
+    """Return the record of the plugin's previous Services, which are about to be deleted, or None.
+
+    CloudNativePG forgets the plugin then. Where it says so in an Event, no record is needed.
+    """
+    known = parse_version(version)
+    return _record(live, previous, now) if known and remembers_services(known) else None
+
+
+def _record(live: Announcement | None, services: Iterable[str], now: datetime) -> str | None:
+    named = ", ".join(sorted(services))
+    if live is None or not named or is_disturbed(live):
         return None
-    return f"Service {', '.join(rivals)[:RECORD_LIMIT]} at {format_time(now)}"
+    return f"Service {named[:RECORD_LIMIT]} at {format_time(now)}"
 
 
 def describe_touch(touch: Touch) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import ClusterRefresh
+from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.snapshot import Snapshot
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
@@ -30,13 +31,18 @@ from cnpg_plugin_operator.decide.registration.touch import (
     TouchInput,
     decide_touch,
     find_blocked,
+    record_end,
 )
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.desired.service import build_endpoint
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
+from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.shared import CNPGView
 from cnpg_plugin_operator.reconcile.stages import Plan
-from cnpg_plugin_operator.reconcile.writes import Nudge
+from cnpg_plugin_operator.reconcile.writes import Delete, Nudge, RecordRivals
+
+AFTER_DELETION: Final = timedelta(seconds=1)
+"""CloudNativePG sees at once that a Service is deleted."""
 
 SOON: Final = timedelta(seconds=5)
 """CloudNativePG registers a published Service within a second or two (1.30.0)."""
@@ -118,6 +124,22 @@ def plan_registration(
     nudges = _nudge(given, plugin.name) if wanted and refreshing else ()
     looks = tuple(given.now + pause for pause in _find_pauses(given))
     return Registering(Plan(verdict, nudges, looks=looks))
+
+
+def record_ended(context: Context, version: str, pruned: Plan) -> Plan:
+    """Record the end of the plugin's previous Services before they are deleted.
+
+    Where CloudNativePG forgets the plugin then, without an Event, the next pass touches the present
+    Service, and CloudNativePG registers the plugin again.
+    """
+    ended = (each for each in pruned.writes if isinstance(each, Delete))
+    previous = [f"{each.name} ({each.uid})" for each in ended if each.kind is kinds.SERVICE]
+    record = record_end(context.announcement, previous, version, context.now)
+    service = context.live.get(("Service", context.plugin.service_name))
+    if record is None or service is None:
+        return pruned
+    writes = (RecordRivals(dict(service), record), *pruned.writes)
+    return replace(pruned, writes=writes, looks=(*pruned.looks, context.now + AFTER_DELETION))
 
 
 def await_restart(verdict: Verdict, view: CNPGView) -> Verdict:

@@ -17,6 +17,7 @@ from cnpg_plugin_operator.decide.registration.touch import (
     BLOCKED,
     TouchInput,
     decide_touch,
+    record_end,
     record_rivals,
 )
 from tests.support.unit.builders import NOW, ago, announcement, cnpg, leader
@@ -160,3 +161,15 @@ def test_another_service_is_recorded_once_until_its_touch() -> None:
 def test_a_service_that_cloudnativepg_does_not_see_is_not_recorded() -> None:
     assert record_rivals(LIVE, [replace(OTHER, published=False)], NOW) is None
     assert record_rivals(None, [OTHER], NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "recorded"),
+    [("", False), ("1.28.2", False), ("1.29.1", False), ("1.30.0", False), ("1.30.1", True)],
+)
+def test_the_end_of_an_own_service_is_recorded_where_no_event_reports_it(
+    version: str, *, recorded: bool
+) -> None:
+    assert (record_end(LIVE, ["old (u1)"], version, NOW) is not None) is recorded
+    assert record_end(LIVE, [], version, NOW) is None
+    assert record_end(None, ["old (u1)"], version, NOW) is None
