@@ -46,6 +46,7 @@ from cnpg_plugin_operator.reconcile.pruning import Pruning
 from cnpg_plugin_operator.reconcile.registration.registration import (
     announcing,
     dial_hash,
+    find_kept,
     plan_registration,
     record_ended,
 )
@@ -58,7 +59,7 @@ from cnpg_plugin_operator.reconcile.workload import (
     plan_workload,
     read_upgrade,
 )
-from cnpg_plugin_operator.reconcile.writes import Apply, RecordRivals
+from cnpg_plugin_operator.reconcile.writes import Apply, HideService, RecordRivals
 
 UNWATCHED: Final = 60.0
 """Seconds until the next look at what no watch reports."""
@@ -242,6 +243,7 @@ class Pass:
         plugin = self.plugin
         if not self._proven.takes_new:
             return Plan(self._await_pods())
+        kept = await find_kept(self.context, self.view.cnpg[0])
         annotations = announcing(
             plugin,
             self.view.cnpg[0],
@@ -251,8 +253,10 @@ class Pass:
             template=self._proven.deployment["spec"]["template"],
             identity=self._proven.identity,
             now=self.now,
+            moved=bool(kept),
         )
-        return Plan(writes=(Apply(build_service(plugin, annotations)),))
+        announced = Apply(build_service(plugin, annotations))
+        return Plan(writes=(*map(HideService, kept), announced))
 
     async def _register(self) -> Plan:
         plugin, env, seen = self.plugin, self.env, self.context.seen

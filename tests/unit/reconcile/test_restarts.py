@@ -381,3 +381,37 @@ async def test_a_leader_younger_than_the_previous_plugin_does_not_know_it() -> N
     await stage.settle()
 
     assert stage.condition() == ("True", "Ready")
+
+
+async def rename_service(stage: Stage) -> None:
+    """Give the Service of a Ready plugin another name."""
+    stage.create()
+    await stage.settle()
+    stage.edit(service={"name": "other"})
+    await stage.client.delete(kinds.SECRET, "hello-server-tls", "cnpg-system")
+    await stage.settle(passes=4, seconds=10)
+
+
+async def test_another_service_needs_a_restart_where_cloudnativepg_keeps_the_previous_one() -> None:
+    """The previous Service loses its label before, for CloudNativePG would read either."""
+    stage = Stage("1.25.1")
+    await rename_service(stage)
+    hidden = stage.service()["labels"]
+    waiting = stage.condition("Registered")
+    await stage.pass_by(30)
+    roll(stage)
+    await stage.pass_by(60)
+
+    assert names.cnpg.PLUGIN_NAME not in hidden
+    assert waiting == ("Unknown", "Restarting")
+    assert stage.condition() == ("True", "Ready")
+    assert ("Service", "cnpg-system", "hello") not in stage.client.objects
+
+
+@pytest.mark.parametrize("version", ["1.25.2", "1.28.4", "1.30.0"])
+async def test_another_service_needs_no_restart_elsewhere(version: str) -> None:
+    stage = Stage(version)
+    await rename_service(stage)
+
+    assert stage.condition() == ("True", "Ready")
+    assert not stage.restarted

@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import ClusterRefresh
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.cluster.snapshot import Snapshot
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import parse_version, reregisters
@@ -52,13 +55,17 @@ def dial_hash(plugin: Plugin, cnpg: CNPGFacts, certified: Certified) -> str:
     """Digest what CloudNativePG dials and has to read again when it changes.
 
     Versions that watch Secrets (#7029) read renewed certificates by themselves; the others keep
-    presenting the previous pair, and trusting the previous certificates, until they are restarted.
+    presenting the previous pair, trusting the previous certificates and dialling the previous
+    Service, until they are restarted.
     """
     endpoint, version = build_endpoint(plugin), parse_version(cnpg.version)
     if version is None or reregisters(version):
         return digest(endpoint)
     trusted = sorted(c.fingerprint for c in certified.trust.servers) if certified.trust else []
-    return digest([endpoint, trusted, certified.client.fingerprint])
+    dialled: list[object] = [endpoint, trusted, certified.client.fingerprint]
+    # The Service that has the resource's name was not part of it in the first release.
+    named = [] if plugin.service_name == plugin.name else [plugin.service_name]
+    return digest([*dialled, *named])
 
 
 def announcing(
@@ -71,8 +78,12 @@ def announcing(
     template: Mapping[str, Any],
     identity: Identity | None,
     now: datetime,
+    moved: bool = False,
 ) -> Mapping[str, str]:
-    """Return the annotations that announce a proven plugin, with a touch where that helps."""
+    """Return the annotations that announce a proven plugin, with a touch where that helps.
+
+    `moved` says that CloudNativePG keeps a connection to a previous Service of the plugin.
+    """
     # With the uid, a resource of the same name that is created later has another revision. The
     # plugin's identity is not part of it, because it may change with every call.
     revision, touch = digest([plugin.uid, template, dialled]), None
@@ -86,7 +97,7 @@ def announcing(
         revision=revision,
         now=now,
         touch=touch,
-        replaces=is_still_in_use(plugin.spec.plugin_name, cnpg),
+        replaces=moved or is_still_in_use(plugin.spec.plugin_name, cnpg),
     )
 
 
@@ -124,6 +135,24 @@ def plan_registration(
     nudges = _nudge(given, plugin.name) if wanted and refreshing else ()
     looks = tuple(given.now + pause for pause in _find_pauses(given))
     return Registering(Plan(verdict, nudges, looks=looks))
+
+
+async def find_kept(context: Context, cnpg: CNPGFacts) -> list[Mapping[str, Any]]:
+    """Find previous Services of the plugin to which CloudNativePG keeps its connection.
+
+    Only versions that read a plugin once do so. Started again, they would read whichever labelled
+    Service comes first, so these have to lose their label before.
+    """
+    version = parse_version(cnpg.version)
+    if context.announcement is not None or version is None or reregisters(version):
+        return []
+    plugin = context.plugin
+    return [
+        body
+        for body in await context.env.reader.children(kinds.SERVICE, plugin)
+        if is_own(plugin, body) and body["metadata"]["name"] != plugin.service_name
+        if names.annotations.REVISION in mapping(body["metadata"].get("annotations"))
+    ]
 
 
 def record_ended(context: Context, version: str, pruned: Plan) -> Plan:
