@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.cluster import builds, dockerfiles, images, machine
-from tests.cluster.cluster import DEFAULT_CNPG, Cluster
+from tests.cluster.cluster import DEFAULT_CNPG, DEFAULT_KUBERNETES, Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import DEFAULT_NAME, NAME_VARIABLE
 
@@ -27,6 +27,7 @@ def _parser() -> argparse.ArgumentParser:
 
     up = commands.add_parser("up", parents=[named], help="start the cluster, or its missing parts")
     up.add_argument("--cnpg", default=DEFAULT_CNPG, choices=builds.CNPG_VERSIONS)
+    up.add_argument("--kubernetes", default=DEFAULT_KUBERNETES, choices=builds.KUBERNETES_VERSIONS)
     up.add_argument("--no-addons", action="store_true", help="no cert-manager, no CloudNativePG")
     commands.add_parser("down", parents=[named], help="remove the cluster completely")
     status = commands.add_parser("status", parents=[named], help="show the state of the cluster")
@@ -90,7 +91,8 @@ def _build_arguments(pairs: Sequence[str]) -> dict[str, str]:
 
 def _build_everything() -> None:
     machine.install_debian_packages()
-    builds.build([*builds.NODE_PROGRAMS, builds.CERT_MANAGER])
+    kubernetes = builds.kubernetes(DEFAULT_KUBERNETES)
+    builds.build([kubernetes, *builds.NODE_PROGRAMS, builds.CERT_MANAGER])
     on_demand = (images.PYTHON, images.POSTGRES, *images.BACKUP)
     for image in (*images.always_loaded(DEFAULT_CNPG), *on_demand):
         image.make()
@@ -120,7 +122,7 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
     cluster = Cluster(options.name)
     match options.command:
         case "up":
-            cluster.up(options.cnpg, addons=not options.no_addons)
+            cluster.up(options.cnpg, kubernetes=options.kubernetes, addons=not options.no_addons)
         case "down":
             cluster.down()
         case "status":

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ CNPG_VERSIONS = (
 )
 """The versions that build from their Go modules; tests/cluster/README.md says which of them need
 another version of a library."""
+KUBERNETES_VERSIONS = ("1.34.3", "1.35.3")
+"""The first is the default."""
 SAMPLE_VERSIONS = ("0.1.0", "0.2.0")
 BARMAN_CLOUD_VERSION = "0.14.0"
 CNPG_MODULE = "github.com/cloudnative-pg/cloudnative-pg"
@@ -47,7 +50,9 @@ _KUBE_VERSION = "k8s.io/component-base/version"
 class Program:
     """One binary: its module, its package, and additional files of the module.
 
-    assets maps a path inside another module to the name of the copy beside the binary.
+    assets maps a path inside another module to the name of the copy beside the binary. extended
+    names a library to which the files in `<module>/extension` are added: the release needs more of
+    it than the version that the proxy serves.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Program:
     ldflags: str = ""
     assets_from: str = ""
     assets: tuple[tuple[str, str], ...] = ()
+    extended: str = ""
 
     @property
     def directory(self) -> Path:
@@ -87,6 +93,20 @@ def cnpg(version: str) -> Program:
         package=f"{CNPG_MODULE}/cmd/manager",
         assets_from=CNPG_MODULE,
         assets=((f"releases/cnpg-{version}.yaml", "install.yaml"),),
+        extended="github.com/cloudnative-pg/machinery" if version == "1.30.1" else "",
+    )
+
+
+def kubernetes(version: str) -> Program:
+    """Every Kubernetes program of a node, in one binary."""
+    minor = version.split(".")[1]
+    return Program(
+        "kube",
+        PEERS / ("kube" if version == KUBERNETES_VERSIONS[0] else f"kube-{version}"),
+        ldflags=(
+            f"-X {_KUBE_VERSION}.gitVersion=v{version} "
+            f"-X {_KUBE_VERSION}.gitMajor=1 -X {_KUBE_VERSION}.gitMinor={minor}"
+        ),
     )
 
 
@@ -95,14 +115,6 @@ def sample_plugin(version: str) -> Program:
     return Program("sample-plugin", SAMPLE_PLUGIN, ldflags=f"-X main.version={version}")
 
 
-KUBE = Program(
-    "kube",
-    PEERS / "kube",
-    ldflags=(
-        f"-X {_KUBE_VERSION}.gitVersion=v1.34.3 "
-        f"-X {_KUBE_VERSION}.gitMajor=1 -X {_KUBE_VERSION}.gitMinor=34"
-    ),
-)
 ETCD = Program("etcd", PEERS / "etcd", "go.etcd.io/etcd/server/v3")
 COREDNS = Program("coredns", PEERS / "coredns", "github.com/coredns/coredns")
 HELM = Program("helm", PEERS / "helm", "helm.sh/helm/v3/cmd/helm")
@@ -121,7 +133,7 @@ BARMAN_CLOUD = Program(
     assets=(("manifest.yaml", "manifest.yaml"),),
 )
 S3 = Program("gofakes3", PEERS / "gofakes3", "github.com/johannesboyne/gofakes3/cmd/gofakes3")
-NODE_PROGRAMS = (KUBE, ETCD, COREDNS, HELM, PAUSE)
+NODE_PROGRAMS = (ETCD, COREDNS, HELM, PAUSE)
 
 
 def build(programs: Iterable[Program]) -> None:
@@ -151,12 +163,28 @@ def _build_one(program: Program, label: str) -> None:
     partial.mkdir(parents=True)
     go = go_program()
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags=-s -w {program.ldflags}"]
-    argv = [go, "build", *flags, "-o", str(partial / program.name), program.package]
-    with heartbeat(label):
+    with tempfile.TemporaryDirectory() as work, heartbeat(label):
+        if program.extended:
+            flags.append(f"-modfile={_extend(program, go, Path(work))}")
+        argv = [go, "build", *flags, "-o", str(partial / program.name), program.package]
         _go(argv, program.module)
         if program.assets:
             _copy_assets(program, go, partial / "assets")
     partial.rename(program.directory)
+
+
+def _extend(program: Program, go: str, work: Path) -> Path:
+    """Extend a copy of a library; return a go.mod that uses the copy."""
+    listing = _go([go, "list", "-m", "-f", "{{.Dir}}", program.extended], program.module)
+    library = work / "library"
+    shutil.copytree(listing.strip(), library, copy_function=shutil.copyfile)
+    for directory in (library, *library.rglob("*/")):
+        directory.chmod(0o755)
+    shutil.copytree(program.module / "extension", library, dirs_exist_ok=True)
+    for name in ("go.mod", "go.sum"):
+        shutil.copyfile(program.module / name, work / name)
+    _go([go, "mod", "edit", f"-replace={program.extended}={library}", str(work / "go.mod")], work)
+    return work / "go.mod"
 
 
 def _copy_assets(program: Program, go: str, target: Path) -> None:

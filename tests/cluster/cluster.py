@@ -20,6 +20,7 @@ from tests.cluster.startup import Startup, expected_components, is_from_another_
 from tests.cluster.teardown import remove_cluster
 
 DEFAULT_CNPG = "1.30.0"
+DEFAULT_KUBERNETES = builds.KUBERNETES_VERSIONS[0]
 
 
 @contextmanager
@@ -69,7 +70,13 @@ class Cluster:
         """Every request but reads of its own stage, one JSON object per line."""
         return self.layout.audit_log
 
-    def up(self, cnpg: str = DEFAULT_CNPG, *, addons: bool = True) -> None:
+    def up(
+        self,
+        cnpg: str = DEFAULT_CNPG,
+        *,
+        kubernetes: str = DEFAULT_KUBERNETES,
+        addons: bool = True,
+    ) -> None:
         """Build and start what is missing, and wait until everything is ready."""
         if cnpg not in builds.CNPG_VERSIONS:
             known = ", ".join(builds.CNPG_VERSIONS)
@@ -77,7 +84,7 @@ class Cluster:
         machine.require_rights()
         machine.install_debian_packages()
         version = cnpg if addons else None
-        builds.build(builds.NODE_PROGRAMS)
+        builds.build([builds.kubernetes(kubernetes), *builds.NODE_PROGRAMS])
         if addons:
             builds.build([builds.CERT_MANAGER])
         for image in images.always_loaded(version):
@@ -88,7 +95,7 @@ class Cluster:
                 remove_cluster(self.layout)
                 self.layout.state.mkdir(parents=True)
             with _one_at_a_time():
-                Startup(self.layout, self.kubectl, version).run()
+                Startup(self.layout, self.kubectl, version, kubernetes).run()
         say(f"cluster {self.name} is up")
 
     def down(self) -> None:

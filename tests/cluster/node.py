@@ -39,9 +39,9 @@ _KUBE_NAMES = (
 )
 
 
-def link_programs(layout: Layout) -> None:
+def link_programs(layout: Layout, kubernetes: str) -> None:
     """Link every program under the name by which it is called."""
-    links = dict.fromkeys(_KUBE_NAMES, builds.KUBE.binary)
+    links = dict.fromkeys(_KUBE_NAMES, builds.kubernetes(kubernetes).binary)
     links.update(etcd=builds.ETCD.binary, coredns=builds.COREDNS.binary, helm=builds.HELM.binary)
     links[CERT_MANAGER] = builds.CERT_MANAGER.binary
     for name, binary in links.items():
@@ -200,6 +200,7 @@ def _kubelet(layout: Layout) -> dict[str, Any]:
         "cgroupsPerQOS": True,
         "enforceNodeAllocatable": [],
         "failSwapOn": False,
+        "failCgroupV1": False,
         "clusterDomain": CLUSTER_DOMAIN,
         "clusterDNS": [NODE_ADDRESS],
         "containerRuntimeEndpoint": f"unix://{layout.containerd_socket}",

@@ -21,10 +21,11 @@ _NODE_LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/no
 class Startup:
     """One run of `up` for one cluster."""
 
-    def __init__(self, layout: Layout, kubectl: Kubectl, cnpg: str | None) -> None:
+    def __init__(self, layout: Layout, kubectl: Kubectl, cnpg: str | None, kubernetes: str) -> None:
         self._layout = layout
         self._kubectl = kubectl
         self._cnpg = cnpg
+        self._kubernetes = kubernetes
         self._begun = datetime.now(UTC)
         self._supervisor = Supervisor(layout)
 
@@ -39,7 +40,7 @@ class Startup:
             say(f"not running any more: {', '.join(dead)}")
         create_network(layout)
         create_pki(layout)
-        node.link_programs(layout)
+        node.link_programs(layout, self._kubernetes)
         node.write_configuration(layout)
         fresh = not self._supervisor.is_running("kubelet")
         self._start(*node.FIRST)
