@@ -204,7 +204,7 @@ class ClusterReader:
     async def has_orphans(self, namespace: str) -> bool:
         """Whether a deleted resource left a plugin running in the namespace."""
         marked = label_selector({**OWN, names.labels.ORPHANED: "true"})
-        return bool(await self._list(kinds.DEPLOYMENT, namespace, marked))
+        return bool(await self._list(kinds.DEPLOYMENT, namespace, marked, confirmed=True))
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Return the managed namespaces in which CloudNativePG runs."""
