@@ -115,7 +115,7 @@ def pairs(
         # Passed on to the API server, or parsed by a function with tests of its own.
         return
     yield pytest.param(ours, theirs, id=path)
-    for name in ours.get("properties", {}).keys() & theirs.get("properties", {}).keys():
+    for name in sorted(ours.get("properties", {}).keys() & theirs.get("properties", {}).keys()):
         below = ours["properties"][name], theirs["properties"][name]
         yield from pairs(*below, definitions, f"{path}.{name}")
     for key in ("items", "additionalProperties"):
