@@ -14,6 +14,7 @@ from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
 from cnpg_plugin_operator.decide.acceptance.issuer_grants import ANY
 from cnpg_plugin_operator.decide.registration.restart import Pace
+from cnpg_plugin_operator.desired.protection import Pods
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.errors import SettingsError
 
@@ -39,6 +40,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "SIDECAR_GATE_PULL_POLICY": "when that image is pulled",
     "SIDECAR_GATE_PULL_SECRETS": "names of the Secrets that it is pulled with",
     "SIDECAR_DEADLINE": "how long CloudNativePG's start waits for sidecars",
+    "OPERATOR_PODS": "the operator's own pods, as namespace/label=value,…, for NetworkPolicies",
     "LOG_LEVEL": "debug, info, warning or error",
     "LOG_FORMAT": "json or text",
     "HTTP_ADDRESS": "[host]:port of /healthz, /readyz and /metrics",
@@ -70,6 +72,8 @@ class Settings:
     """Prefix of the names of the chart's ClusterRoles that each allow binding one ClusterRole;
     empty where the chart creates none."""
     gate: Gate = field(default_factory=Gate)
+    operator_pods: Pods | None = None
+    """The operator's own; None where they are not known, and so no NetworkPolicy can admit them."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
     http_address: tuple[str, int] = ("", 8080)
@@ -114,6 +118,14 @@ def _read_issuers(text: str) -> frozenset[str]:
         if not _ISSUER.fullmatch(issuer):
             raise ValueError(f"lists Kind.group/name, or * for all; {issuer!r} is neither")
     return issuers
+
+
+def _read_pods(text: str) -> Pods:
+    namespace, slash, labels = text.partition("/")
+    pairs = [pair.partition("=") for pair in _read_list(labels)]
+    if not (namespace and slash and pairs and all(equals for _, equals, _ in pairs)):
+        raise ValueError("must be namespace/label=value,…")
+    return Pods(namespace, {key: value for key, _, value in pairs})
 
 
 def _read_flag(text: str) -> bool:
@@ -162,6 +174,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SIDECAR_GATE_PULL_POLICY": ("gate.pull_policy", _one_of("Always", "IfNotPresent", "Never")),
     "SIDECAR_GATE_PULL_SECRETS": ("gate.pull_secrets", _read_list),
     "SIDECAR_DEADLINE": ("gate.deadline", parse_duration),
+    "OPERATOR_PODS": ("operator_pods", _read_pods),
     "LOG_LEVEL": ("log_level", _one_of(*get_args(LogLevel))),
     "LOG_FORMAT": ("log_format", _one_of(*get_args(LogFormat))),
     "HTTP_ADDRESS": ("http_address", _read_address),

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
+from cnpg_plugin_operator.desired.protection import Pods
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.settings import (
     FLAGS,
@@ -27,6 +28,7 @@ def test_the_variables_of_the_chart_are_read() -> None:
             "CNPGP_RESTART_COOLDOWN": "1h30m",
             "CNPGP_ALLOWED_ROLES": "a,b",
             "CNPGP_ALLOWED_ISSUERS": "ClusterIssuer.cert-manager.io/company-ca, *",
+            "CNPGP_OPERATOR_PODS": "operators/app=a,tier=b",
             "CNPGP_LOG_LEVEL": "debug",
             "CNPGP_LOG_FORMAT": "text",
             "CNPGP_HTTP_ADDRESS": "[::1]:9000",
@@ -41,6 +43,7 @@ def test_the_variables_of_the_chart_are_read() -> None:
     assert settings.grants.roles == {"a", "b"}
     assert (settings.log_level, settings.log_format) == ("debug", "text")
     assert settings.http_address == ("::1", 9000)
+    assert settings.operator_pods == Pods("operators", {"app": "a", "tier": "b"})
 
 
 def test_every_variable_has_a_flag_and_every_flag_a_variable() -> None:
@@ -84,6 +87,8 @@ def test_every_variable_has_a_flag_and_every_flag_a_variable() -> None:
         pytest.param(
             "CNPGP_ALLOWED_ISSUERS", "company-ca", "Kind.group/name", id="an issuer's name"
         ),
+        pytest.param("CNPGP_OPERATOR_PODS", "app=a", "namespace/label", id="pods of no namespace"),
+        pytest.param("CNPGP_OPERATOR_PODS", "operators/", "namespace/label", id="all pods"),
         pytest.param("CNPGP_LOG_LEVEL", "loud", "it can be: debug", id="an unknown level"),
         pytest.param("CNPGP_RESTART_SETTLE", "10", "it ", id="a duration without unit"),
         pytest.param("CNPGP_HTTP_ADDRESS", ":99999", "[host]:port", id="a port out of range"),

@@ -46,6 +46,15 @@ app.kubernetes.io/name: {{ include "cnpg-plugin-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The operator's own pods, as the operator reads them: namespace/label=value,… */}}
+{{- define "cnpg-plugin-operator.ownPods" -}}
+{{- $labels := list }}
+{{- range $key, $value := include "cnpg-plugin-operator.selectorLabels" . | fromYaml }}
+{{- $labels = append $labels (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- printf "%s/%s" .Release.Namespace (join "," $labels) }}
+{{- end }}
+
 {{/* Labels of every object. */}}
 {{- define "cnpg-plugin-operator.labels" -}}
 {{- $own := dict

@@ -54,6 +54,13 @@ Label = Annotated[
 
 Labels = Annotated[dict[str, Label], Field(max_length=64)]
 Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+PortName = Annotated[
+    str, Field(min_length=1, max_length=15, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
+Share = int | Annotated[str, Field(pattern="^[0-9]+%?$")]
+"""A number of pods, or a percentage."""
+
 Word = Annotated[str, Field(max_length=8192)]
 """One word of a command line."""
 
@@ -146,6 +153,30 @@ class Strategy(_Model):
 
     type: Literal["Recreate", "RollingUpdate"] = "Recreate"
     rolling_update: Tree | None = None
+
+
+class ExtraPort(_Model):
+    """A further port of the container."""
+
+    name: PortName
+    port: Port
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    service_port: Port | None = None
+    """None: the Service does not have it."""
+
+
+class PodDisruptionBudget(_Model):
+    """How many pods a voluntary disruption may take away at once."""
+
+    min_available: Share | None = None
+    max_unavailable: Share | None = None
+    unhealthy_pod_eviction_policy: Literal["IfHealthyBudget", "AlwaysAllow"] | None = None
+
+
+class NetworkPolicy(_Model):
+    """Whether only CloudNativePG and the operator may connect to the plugin's port."""
+
+    enabled: bool = False
 
 
 class Probes(_Model):
@@ -301,6 +332,7 @@ class Spec(_Model):
     args: tuple[Word, ...] = Field((), max_length=256)
     server_arguments: Literal["Machinery", "None"] = "Machinery"
     port: int = Field(9090, ge=1, le=65535)
+    extra_ports: tuple[ExtraPort, ...] = Field((), max_length=16)
     env: tuple[Tree, ...] = Field((), max_length=200)
     env_from: tuple[Tree, ...] = Field((), max_length=50)
     resources: Tree = Field(default_factory=dict)
@@ -316,8 +348,13 @@ class Spec(_Model):
     priority_class_name: Name | None = None
     pod_labels: Labels = Field(default_factory=dict)
     pod_annotations: Annotations = Field(default_factory=dict)
+    deployment_labels: Labels = Field(default_factory=dict)
     replicas: int = Field(1, ge=1, le=100)
     strategy: Strategy = Strategy()
+    min_ready_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
+    progress_deadline_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
+    pod_disruption_budget: PodDisruptionBudget | None = None
+    network_policy: NetworkPolicy = NetworkPolicy()
     pod_template: Tree = Field(default_factory=dict)
     service_account: ServiceAccount = ServiceAccount()
     cluster_roles: tuple[RoleName, ...] = Field((), max_length=32)

@@ -178,6 +178,7 @@ def read_cnpg(
         rolled_at=read_time(annotations.get(names.annotations.ROLLED_AT)),
         resource_version=str(metadata.get("resourceVersion") or ""),
         template=template,
+        selector=spec.get("selector") or {},
         sidecars=read_sidecars(template),
         replicas=int(spec.get("replicas", 1)),
         paused=bool(spec.get("paused")),

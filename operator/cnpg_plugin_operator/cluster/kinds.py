@@ -63,7 +63,19 @@ CLUSTER_ISSUER: Final = Kind(
 )
 CLUSTER: Final = Kind(f"{names.cnpg.GROUP}/v1", "Cluster", "clusters")
 
-CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE, ISSUER)
+POD_DISRUPTION_BUDGET: Final = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+NETWORK_POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+
+CHILDREN: Final = (
+    DEPLOYMENT,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    ROLE_BINDING,
+    CERTIFICATE,
+    ISSUER,
+    POD_DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+)
 """Kinds of children that are pruned when the spec no longer requests them."""
 
 _BY_NAME: Final = {

@@ -202,7 +202,13 @@ class Remover:
         """
         return [
             (kind, body)
-            for kind in (kinds.DEPLOYMENT, kinds.ROLE_BINDING, kinds.SERVICE_ACCOUNT)
+            for kind in (
+                kinds.DEPLOYMENT,
+                kinds.ROLE_BINDING,
+                kinds.SERVICE_ACCOUNT,
+                kinds.POD_DISRUPTION_BUDGET,
+                kinds.NETWORK_POLICY,
+            )
             for body in await self._reader.children(kind, plugin)
             if is_own(plugin, body) and not is_owned(plugin, body)
         ]

@@ -79,9 +79,7 @@ def find_differences(wanted: Any, live: Any, path: str = "") -> Iterator[Differe
         for key, value in wanted.items():
             yield from find_differences(value, live.get(key), f"{path}.{key}")
     elif isinstance(wanted, list | tuple) and isinstance(live, list):
-        if len(live) < len(wanted) or (
-            len(live) > len(wanted) and _field(path) not in _SHARED_LISTS
-        ):
+        if len(live) < len(wanted) or (len(live) > len(wanted) and not _is_shared(path)):
             yield here
         else:
             for index, value in enumerate(wanted):
@@ -89,6 +87,11 @@ def find_differences(wanted: Any, live: Any, path: str = "") -> Iterator[Differe
                 yield from find_differences(value, other, f"{path}[{index}]")
     elif not _same_scalar(wanted, live, path):
         yield here
+
+
+def _is_shared(path: str) -> bool:
+    """Whether several managers may have elements in a list: not in a NetworkPolicy's rules."""
+    return _field(path) in _SHARED_LISTS and ".ingress[" not in path
 
 
 def _field(path: str) -> str:

@@ -31,6 +31,12 @@ def child_labels(plugin: Plugin) -> dict[str, str]:
     }
 
 
+def complete_labels(plugin: Plugin, labels: Mapping[str, str]) -> dict[str, str]:
+    """Complete a user's labels with the operator's, of which users choose only the name."""
+    own = child_labels(plugin)
+    return {names.labels.NAME: own.pop(names.labels.NAME), **labels, **own}
+
+
 def build_child(
     plugin: Plugin,
     api_version: str,
@@ -41,7 +47,7 @@ def build_child(
     annotations: Mapping[str, str] | None = None,
     **fields: object,
 ) -> Object:
-    """Build a namespaced child with its owner; users' labels never override the operator's."""
+    """Build a namespaced child with its owner."""
     child = stamp(
         {
             "apiVersion": api_version,
@@ -49,7 +55,7 @@ def build_child(
             "metadata": {
                 "name": name,
                 "namespace": plugin.namespace,
-                "labels": {**(labels or {}), **child_labels(plugin)},
+                "labels": complete_labels(plugin, labels or {}),
                 "annotations": dict(annotations or {}),
                 "ownerReferences": plugin.owner_references,
             },

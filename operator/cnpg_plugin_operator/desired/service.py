@@ -36,12 +36,12 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
         **REACHED_INSIDE,
         "selector": {names.labels.PLUGIN: plugin.name},
         "ports": [
-            {
-                "name": "grpc",
-                "port": plugin.spec.port,
-                "targetPort": plugin.spec.port,
-                "protocol": "TCP",
-            }
+            _build_port("grpc", plugin.spec.port, plugin.spec.port, "TCP"),
+            *(
+                _build_port(extra.name, extra.service_port, extra.port, extra.protocol)
+                for extra in plugin.spec.extra_ports
+                if extra.service_port is not None
+            ),
         ],
         "publishNotReadyAddresses": announcement is None,
     }
@@ -58,6 +58,10 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
         annotations={**service.annotations, **(announcement or {})},
         spec=spec,
     )
+
+
+def _build_port(name: str, port: int, target: int, protocol: str) -> dict[str, object]:
+    return {"name": name, "port": port, "targetPort": target, "protocol": protocol}
 
 
 def build_endpoint(plugin: Plugin) -> dict[str, str]:

@@ -8,7 +8,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import Files, Probes, ServerFiles
 from cnpg_plugin_operator.desired.access import account_name
 from cnpg_plugin_operator.desired.merge import merge
-from cnpg_plugin_operator.desired.objects import Object, build_child, child_labels
+from cnpg_plugin_operator.desired.objects import Object, build_child, complete_labels
 
 POD_SECURITY: Final = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 """Requirements of the Pod Security level `restricted` for pods. It sets no user id: the image has
@@ -49,14 +49,20 @@ def build_deployment(plugin: Plugin, reloaded_for: str = "") -> Object:
     strategy: dict[str, Any] = {"type": spec.strategy.type}
     if spec.strategy.rolling_update is not None:
         strategy["rollingUpdate"] = spec.strategy.rolling_update
+    pace = {
+        "minReadySeconds": spec.min_ready_seconds,
+        "progressDeadlineSeconds": spec.progress_deadline_seconds,
+    }
     return build_child(
         plugin,
         "apps/v1",
         "Deployment",
         plugin.name,
+        labels=spec.deployment_labels,
         spec={
             "replicas": spec.replicas,
             "strategy": strategy,
+            **{field: seconds for field, seconds in pace.items() if seconds is not None},
             "selector": {"matchLabels": {names.labels.PLUGIN: plugin.name}},
             "template": template,
         },
@@ -82,7 +88,7 @@ def build_pod_template(plugin: Plugin) -> Object:
     pod.update({field: value for field, value in optional.items() if value})
     template = {
         "metadata": {
-            "labels": {**spec.pod_labels, **child_labels(plugin)},
+            "labels": complete_labels(plugin, spec.pod_labels),
             "annotations": dict(spec.pod_annotations),
         },
         "spec": pod,
@@ -139,7 +145,13 @@ def _build_container(plugin: Plugin) -> Object:
         "name": names.children.CONTAINER,
         "image": spec.image,
         "args": [*spec.args, *_server_arguments(plugin)],
-        "ports": [{"name": "grpc", "containerPort": spec.port, "protocol": "TCP"}],
+        "ports": [
+            {"name": "grpc", "containerPort": spec.port, "protocol": "TCP"},
+            *(
+                {"name": extra.name, "containerPort": extra.port, "protocol": extra.protocol}
+                for extra in spec.extra_ports
+            ),
+        ],
         "env": [{"name": name, "value": value} for name, value in facts.items()] + list(spec.env),
         "securityContext": {**CONTAINER_SECURITY, **spec.security_context},
         "volumeMounts": [*_tls_mounts(spec.tls.files), *spec.volume_mounts],

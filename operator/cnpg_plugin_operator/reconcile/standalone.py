@@ -26,6 +26,7 @@ from cnpg_plugin_operator.decide.registration.touch import record_rivals
 from cnpg_plugin_operator.decide.workload.workload import WorkloadInput
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.protection import build_protection
 from cnpg_plugin_operator.desired.service import build_endpoint, build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.errors import ConflictError
@@ -102,7 +103,8 @@ class Pass:
         domain = self.env.settings.cluster_domain
         certificates = PROVIDERS[plugin.provider].objects(plugin, domain)
         service, deployment = build_service(plugin, None), build_deployment(plugin)
-        self._desired = [*certificates, *access, deployment, service]
+        protection = self._protection()
+        self._desired = [*certificates, *access, *protection, deployment, service]
         snapshot = await self.env.reader.snapshot(plugin, self.view.cnpg, self._desired)
         self.now = self.env.clock()
         self.context = Context(
@@ -113,7 +115,7 @@ class Pass:
         stages: Stages = {
             Type.ACCEPTED: (self._accept,),
             Type.CERTIFICATES_READY: self._certifying.steps,
-            Type.AVAILABLE: (partial(self._deploy, access), self._watch_pods),
+            Type.AVAILABLE: (partial(self._deploy, [*access, *protection]), self._watch_pods),
             Type.HANDSHAKE_SUCCEEDED: (self._shake,),
             Type.REGISTERED: (self._announce, self._register, self._prune),
         }
@@ -195,6 +197,7 @@ class Pass:
                 issuer=seen.issuer,
                 announced_name=self.context.announced_name,
                 cluster_domain=self.env.settings.cluster_domain,
+                operator_pods=self.env.settings.operator_pods,
             )
         )
         return Plan(verdict, self._record_rivals())
@@ -213,14 +216,21 @@ class Pass:
         """The certificates, once their stage has come to a verdict."""
         return self._certifying.certified
 
-    async def _deploy(self, access: list[Object]) -> Plan:
+    def _protection(self) -> list[Object]:
+        """What protects the pods, once it is known which CloudNativePG uses the plugin."""
+        if len(self.view.cnpg) != 1:
+            return []
+        selector = self.view.cnpg[0].selector
+        return build_protection(self.plugin, selector, self.env.settings.operator_pods)
+
+    async def _deploy(self, others: list[Object]) -> Plan:
         plugin, context = self.plugin, self.context
         self._deployment = build_deployment(plugin, self._restarted_for())
         published = context.announcement is not None
         given = read_upgrade(
             plugin, self.status, context.seen, self._deployment, published=published
         )
-        return plan_workload(given, [*access, build_service(plugin, self._announcing())])
+        return plan_workload(given, [*others, build_service(plugin, self._announcing())])
 
     async def _watch_pods(self) -> Plan:
         plugin, context = self.plugin, self.context

@@ -42,6 +42,8 @@ _COLLECTIONS: Final = {
     "Issuer": (CERT_MANAGER, "issuers"),
     "RoleBinding": (RBAC, "rolebindings"),
     "Role": (RBAC, "roles"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
+    "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
 }
 
 

@@ -15,6 +15,8 @@ from tests.cluster import Cluster
 MARK: Final = "example.com/made-by"
 MAKER: Final = "e2e"
 
+ORPHANED: Final = "--selector=cnpgplugin.dev/orphaned=true"
+
 _LEFT: Final = (
     "services,secrets,serviceaccounts,deployments,certificates,issuers,rolebindings,roles,"
     "resourcequotas"
@@ -39,6 +41,7 @@ def remove_leftovers(cluster: Cluster) -> None:
     cluster.kubectl("delete", "clusters.postgresql.cnpg.io", "--all", "-A", "--timeout=300s")
     cluster.kubectl("delete", "cnpgplugins", "--all", "-A", "--timeout=300s")
     cluster.kubectl("delete", _LEFT, "-A", ours, "--timeout=300s")
+    cluster.kubectl("delete", _LEFT, "-A", ORPHANED, "--timeout=300s")
     cluster.kubectl("delete", _LEFT_ANYWHERE, ours, "--timeout=300s")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cnpg_plugin_operator.settings import read_settings
 from tests.unit.chart.rendering import (
     CHART,
     FULLNAME,
@@ -208,6 +209,21 @@ def test_the_pod_runs_as_a_numeric_user() -> None:
     assert (settings["runAsUser"], settings["runAsGroup"]) == (65532, 65532)
 
 
+OWN_PODS = (
+    "operators/app.kubernetes.io/instance=release,app.kubernetes.io/name=cnpg-plugin-operator"
+)
+
+
+def test_the_operator_knows_its_own_pods() -> None:
+    rendered = render()
+    pods = read_settings(environment(rendered)).operator_pods
+    deployment = one(rendered, "Deployment")
+
+    assert pods is not None
+    assert pods.namespace == deployment["metadata"]["namespace"]
+    assert pods.labels == deployment["spec"]["selector"]["matchLabels"]
+
+
 def test_the_settings_reach_the_operator_by_default() -> None:
     assert environment(render()) == {
         "CNPGP_NAMESPACES": "cnpg-system",
@@ -228,6 +244,7 @@ def test_the_settings_reach_the_operator_by_default() -> None:
         "CNPGP_ALLOWED_ROLES": "",
         "CNPGP_ALLOWED_SERVICE_ACCOUNTS": "",
         "CNPGP_ALLOWED_ISSUERS": "",
+        "CNPGP_OPERATOR_PODS": OWN_PODS,
         "CNPGP_LOG_LEVEL": "info",
         "CNPGP_LOG_FORMAT": "json",
         "CNPGP_HTTP_ADDRESS": ":8080",
@@ -257,6 +274,7 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
         "CNPGP_ALLOWED_ISSUERS": (
             "ClusterIssuer.cert-manager.io/company-ca,AWSPCAIssuer.awspca.cert-manager.io/pca"
         ),
+        "CNPGP_OPERATOR_PODS": OWN_PODS,
         "CNPGP_LOG_LEVEL": "debug",
         "CNPGP_LOG_FORMAT": "text",
         "CNPGP_HTTP_ADDRESS": ":8080",

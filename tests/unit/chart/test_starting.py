@@ -62,6 +62,7 @@ FLAG_VALUES: dict[str, str] = {
     "SIDECARS": "false",
     "SIDECAR_GATE_PULL_POLICY": "Always",
     "SIDECAR_DEADLINE": "7s",
+    "OPERATOR_PODS": "operators/app=other",
     "LOG_LEVEL": "debug",
     "LOG_FORMAT": "text",
     "HTTP_ADDRESS": ":9090",

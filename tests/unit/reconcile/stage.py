@@ -21,6 +21,7 @@ from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 from cnpg_plugin_operator.decide.registration.restart import Pace
+from cnpg_plugin_operator.desired.protection import Pods
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconcile.applying import ClusterApplier
@@ -56,6 +57,9 @@ class FakeHandshaker:
     ) -> HandshakeOutcome:
         self.asked.append(endpoint)
         return self.outcome or self.kubelet.answer(endpoint, material)
+
+
+OPERATOR_PODS = Pods("operators", {"app": "cnpg-plugin-operator"})
 
 
 class Stage:
@@ -104,7 +108,13 @@ class Stage:
                 namespaces=Namespaces(self.client, reader, sidecars_allowed=True),
                 sidecars=sidecars,
                 handshaker=self.handshaker,
-                settings=Settings((NAMESPACE,), pace=self.pace, grants=self.grants, gate=self.gate),
+                settings=Settings(
+                    (NAMESPACE,),
+                    pace=self.pace,
+                    grants=self.grants,
+                    gate=self.gate,
+                    operator_pods=OPERATOR_PODS,
+                ),
                 metrics=self.metrics,
                 clock=self.clock,
                 aside=self.aside,

@@ -9,7 +9,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from cnpg_plugin_operator.reconcile.environment import REGISTRATION
 from tests.support.unit.builders import resource
-from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile.stage import OPERATOR_PODS, Stage
 from tests.unit.reconcile.world import NAMESPACE
 
 
@@ -206,6 +206,23 @@ async def test_a_resource_suspended_from_the_start_creates_nothing(stage: Stage)
     assert stage.condition("Ready") == ("Unknown", "Suspended")
     assert stage.condition("Available") == ("Unknown", "NotYetReported")
     assert "Deployment hello" not in stage.client.writes
+
+
+async def test_what_protects_the_pods_is_made_and_pruned(stage: Stage) -> None:
+    stage.create(networkPolicy={"enabled": True}, podDisruptionBudget={"minAvailable": 1})
+    await stage.settle()
+    policy = stage.client.the(kinds.NETWORK_POLICY, "hello")["spec"]
+
+    assert stage.condition() == ("True", "Ready")
+    assert stage.client.the(kinds.POD_DISRUPTION_BUDGET, "hello")["spec"]["minAvailable"] == 1
+    cnpg, operator = policy["ingress"][0]["from"]
+    assert cnpg["podSelector"] == stage.client.the(kinds.DEPLOYMENT, "cnpg")["spec"]["selector"]
+    assert operator["podSelector"]["matchLabels"] == OPERATOR_PODS.labels
+
+    stage.edit(networkPolicy={"enabled": False}, podDisruptionBudget=None)
+    await stage.settle()
+    left = {kind for kind, _, _ in stage.client.objects}
+    assert not {"NetworkPolicy", "PodDisruptionBudget"} & left
 
 
 async def test_an_invalid_spec_is_reported(stage: Stage) -> None:

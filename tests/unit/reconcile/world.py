@@ -50,6 +50,7 @@ class World:
                 "metadata": _meta("cnpg", {names.labels.NAME: names.cnpg.APP}),
                 "spec": {
                     "replicas": 1,
+                    "selector": {"matchLabels": {"app": "cnpg"}},
                     "template": {"spec": {"containers": [{"name": "manager", "image": image}]}},
                 },
                 "status": {"updatedReplicas": 1, "replicas": 1, "availableReplicas": 1},

@@ -12,6 +12,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import ClusterRefresh
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.acceptance.cnpg_installation import LocatingInput, decide_locating
 from cnpg_plugin_operator.decide.acceptance.issuer_grants import IssuerInput, judge_issuer
@@ -23,6 +24,7 @@ from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
 from cnpg_plugin_operator.desired.access import account_name, creates_account
+from cnpg_plugin_operator.desired.protection import Pods
 from cnpg_plugin_operator.desired.sidecars import Gate
 from cnpg_plugin_operator.desired.workload import build_pod_template
 
@@ -71,6 +73,8 @@ class AcceptanceInput:
     announced_name: str | None = None
     """The name that CloudNativePG verifies the plugin for; None before the first announcement."""
     cluster_domain: str = "cluster.local"
+    operator_pods: Pods | None = None
+    """The operator's own pods, as a NetworkPolicy would select them."""
 
 
 def decide_acceptance(given: AcceptanceInput) -> Verdict:
@@ -224,6 +228,26 @@ def _dangerous_pod(given: AcceptanceInput) -> Verdict | None:
     return no(Reason.INVALID_SPEC, f"The pod {problem}.") if problem else None
 
 
+def _impossible_policy(given: AcceptanceInput) -> Verdict | None:
+    """A NetworkPolicy cannot admit CloudNativePG, or the operator, and would refuse them."""
+    if not given.plugin.spec.network_policy.enabled:
+        return None
+    if given.operator_pods is None:
+        return no(
+            Reason.INVALID_SPEC,
+            "spec.networkPolicy.enabled: the operator does not know its own pods, which the policy "
+            "must admit; set CNPGP_OPERATOR_PODS (the chart does), or disable the policy.",
+        )
+    cnpg = given.cnpg[0]
+    if mapping(cnpg.template.get("spec")).get("hostNetwork"):
+        return no(
+            Reason.INVALID_SPEC,
+            f"spec.networkPolicy.enabled: Deployment {cnpg.deployment} runs in the network of its "
+            "node, so no policy can admit it; disable the policy.",
+        )
+    return None
+
+
 def _impossible_sidecar(given: AcceptanceInput) -> Verdict | None:
     """CloudNativePG's pod cannot, or must not, run it."""
     if not given.plugin.is_sidecar:
@@ -261,6 +285,7 @@ CHECKS: Final = (
     _ungranted_certificate,
     _dangerous_pod,
     _confusing_labels,
+    _impossible_policy,
     _impossible_sidecar,
 )
 """In order: CloudNativePG, names, rights."""

@@ -31,6 +31,7 @@ def find_label_problems(
         for service in services:
             if matches(service.selector, labels) and not _is_meant(plugin, service.selector):
                 yield _describe(plugin, service)
+        yield from _find_own_keys(plugin)
     except (AttributeError, TypeError):
         yield "spec.podTemplate.metadata is invalid: labels and annotations must map text to text"
 
@@ -41,8 +42,23 @@ def matches(selector: Mapping[str, str], labels: Mapping[str, Any]) -> bool:
 
 
 def _find_foreign_keys(plugin: Plugin) -> Iterator[str]:
+    for path, key, domain in _keys(plugin):
+        if domain == CNPG_DOMAIN or domain.endswith(f".{CNPG_DOMAIN}"):
+            yield f"spec.{path}: {show(key)} is reserved for CloudNativePG; remove it"
+
+
+def _find_own_keys(plugin: Plugin) -> Iterator[str]:
+    """Find keys that the operator sets: it would override some, and lose its pods by others."""
+    for path, key, domain in _keys(plugin):
+        if domain == names.resource.GROUP or key == names.labels.MANAGED_BY:
+            yield f"spec.{path}: the operator sets {show(key)}; remove it"
+
+
+def _keys(plugin: Plugin) -> Iterator[tuple[str, str, str]]:
+    """List all keys that the author chose, with their places and domains."""
     spec, metadata = plugin.spec, plugin.spec.pod_template.get("metadata") or {}
     for path, keys in (
+        ("deploymentLabels", spec.deployment_labels),
         ("podLabels", spec.pod_labels),
         ("podAnnotations", spec.pod_annotations),
         ("podTemplate.metadata.labels", metadata.get("labels") or {}),
@@ -51,9 +67,7 @@ def _find_foreign_keys(plugin: Plugin) -> Iterator[str]:
         ("service.annotations", spec.service.annotations),
     ):
         for key in keys:
-            domain = key.partition("/")[0] if "/" in key else ""
-            if domain == CNPG_DOMAIN or domain.endswith(f".{CNPG_DOMAIN}"):
-                yield f"spec.{path}: {show(key)} is reserved for CloudNativePG; remove it"
+            yield path, key, key.partition("/")[0] if "/" in key else ""
 
 
 def _is_meant(plugin: Plugin, selector: Mapping[str, str]) -> bool:

@@ -112,6 +112,8 @@ class CNPGFacts:
     """The namespaces in `WATCH_NAMESPACE`; empty where all are watched."""
     template: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The current pod template."""
+    selector: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The label selector of its pods."""
     sidecars: Mapping[str, str] = field(default_factory=dict)
     """The sidecars in it: resource → revision."""
     replicas: int = 1

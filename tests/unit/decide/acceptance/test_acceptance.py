@@ -12,6 +12,7 @@ from cnpg_plugin_operator.decide.acceptance.acceptance import (
     decide_acceptance,
 )
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject
+from cnpg_plugin_operator.desired.protection import Pods
 from tests.support.unit.builders import cnpg, plugin
 
 
@@ -157,6 +158,34 @@ def test_a_plugin_gets_what_the_chart_grants(spec: dict[str, Any]) -> None:
     )
 
     assert decide_acceptance(given(plugin(**spec), grants=grants)).status is Status.TRUE
+
+
+OPERATOR = Pods("operators", {"app": "operator"})
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        pytest.param({"operator_pods": OPERATOR}, "", id="all are known"),
+        pytest.param({}, "CNPGP_OPERATOR_PODS", id="its own pods are not"),
+        pytest.param(
+            {
+                "operator_pods": OPERATOR,
+                "cnpg": (cnpg(template={"spec": {"hostNetwork": True}}),),
+            },
+            "network of its node",
+            id="CloudNativePG has no address of its own",
+        ),
+    ],
+)
+def test_a_policy_that_would_refuse_its_clients_is_refused(
+    facts: dict[str, Any], words: str
+) -> None:
+    verdict = decide_acceptance(given(plugin(networkPolicy={"enabled": True}), **facts))
+
+    assert verdict.is_true is not bool(words)
+    assert words in verdict.message
+    assert decide_acceptance(given(plugin(), **facts)).is_true
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ KEYS = [
     "postgresql.cnpg.io/x",
 ]
 WAYS = [
+    pytest.param(lambda key: {"deploymentLabels": {key: "x"}}, "deploymentLabels", id="Deployment"),
     pytest.param(lambda key: {"podLabels": {key: "x"}}, "podLabels", id="podLabels"),
     pytest.param(lambda key: {"podAnnotations": {key: "x"}}, "podAnnotations", id="podAnnotations"),
     pytest.param(
@@ -102,10 +103,20 @@ def test_keys_of_cloudnativepg_are_refused(key: str, build: Any, path: str) -> N
     assert f"spec.{path}: {key} is reserved for CloudNativePG" in said(**build(key))
 
 
+@pytest.mark.parametrize("key", ["app.kubernetes.io/managed-by", "cnpgplugin.dev/name"])
+@pytest.mark.parametrize(("build", "path"), WAYS)
+def test_keys_that_the_operator_sets_are_refused(key: str, build: Any, path: str) -> None:
+    assert f"spec.{path}: the operator sets {key}; remove it" in said(**build(key))
+
+
 @pytest.mark.parametrize(
     "spec",
     [
         pytest.param({}, id="none"),
+        pytest.param(
+            {"deploymentLabels": {names.labels.NAME: "wal-g"}}, id="the Deployment's name"
+        ),
+        pytest.param({"podLabels": {names.labels.NAME: "wal-g"}}, id="the pods' name"),
         pytest.param({"podLabels": {"app": "web"}}, id="a part of a selector"),
         pytest.param({"podLabels": {"app": "web", "tier": "back"}}, id="another value"),
         pytest.param({"podLabels": {"notcnpg.io/x": "y", "cnpg.io": "y"}}, id="other domains"),
