@@ -93,7 +93,7 @@ async def run(settings: Settings) -> None:
     feeds = Feeds(client, facts, objects, settings.namespaces, readiness)
     waking = signals.build_signals(client, settings.namespaces, readiness, wakeups.take_signal)
     following = (*feeds.running(), *(each.run() for each in waking))
-    running = (loops.pick_up(reader.keys), *following)
+    running = (loops.pick_up(reader.keys, lambda: not readiness.lack), *following)
     beside = [asyncio.create_task(each) for each in running]
     try:
         await runner.setup()

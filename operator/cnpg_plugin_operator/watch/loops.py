@@ -42,8 +42,18 @@ MOST_PASSES: Final = 120
 REST: Final = 2.0
 """Pause in seconds between two passes of a resource that is woken more often."""
 
+GATHERING: Final = 0.1
+"""Seconds between two passes of a key, for each other busy key: while many plugins change at once,
+one pass answers several events. A plugin alone, beside its namespace, never waits."""
+
+LONGEST_GATHERING: Final = 1.0
+
+BUSY: Final = 3.0
+"""Seconds for which a key counts as busy after a pass."""
+
 PICK_UP: Final = (45.0, 60.0)
-"""Seconds after which keys without a loop are looked for; randomized."""
+"""Seconds after which keys without a loop are looked for, and all keys are looked at while not
+everything is watched; randomized."""
 
 RESYNC: Final = (540.0, 660.0)
 """Seconds after which a key is looked at without an event, at most; randomized. Passes themselves
@@ -79,8 +89,13 @@ class Loops:
         self._settled = settled
         """Set once passes can decide; until then, none begins."""
 
-    async def pick_up(self, name_keys: Callable[[], Iterable[Key]]) -> None:
-        """Ask for the keys again and again, and start loops for those that have none."""
+    async def pick_up(
+        self, name_keys: Callable[[], Iterable[Key]], is_watching: Callable[[], bool]
+    ) -> None:
+        """Ask for the keys again and again, and start loops for those that have none.
+
+        While not everything is watched, no event may come: then all keys are looked at.
+        """
         while True:
             await asyncio.sleep(spread(*PICK_UP))
             try:
@@ -89,7 +104,7 @@ class Loops:
                 logger.warning("the resources are not known: %s", error)
                 continue
             for key in found:
-                if key not in self._loops:
+                if key not in self._loops or not is_watching():
                     self.wake(key)
 
     def wake(self, key: Key) -> None:
@@ -119,7 +134,7 @@ class Loops:
             await self._settled.wait()
         while True:
             await loop.woken.wait()
-            await asyncio.sleep(loop.rest(time.monotonic()))
+            await asyncio.sleep(loop.rest(time.monotonic(), self._find_pause()))
             async with self._slots if self._is_managed(key[0]) else self._others:
                 loop.woken.clear()
                 pause = await self._pass(key, failures)
@@ -132,6 +147,12 @@ class Loops:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(loop.woken.wait(), after)
                 loop.woken.set()
+
+    def _find_pause(self) -> float:
+        """Return the seconds between two passes of a key now."""
+        since = time.monotonic() - BUSY
+        busy = sum(bool(loop.starts) and loop.starts[-1] > since for loop in self._loops.values())
+        return min(max(busy - 2, 0) * GATHERING, LONGEST_GATHERING)
 
     async def _pass(self, key: Key, failures: int) -> "_Pause":
         controller = CONTROLLERS[len(key)]
@@ -171,12 +192,13 @@ class _Loop:
     starts: deque[float] = field(default_factory=deque)
     """Start times of the passes of the last minute."""
 
-    def rest(self, now: float) -> float:
+    def rest(self, now: float, pause: float) -> float:
         """Return the seconds until the next pass may begin, and record its start."""
         while self.starts and self.starts[0] <= now - 60:
             self.starts.popleft()
         tired = len(self.starts) >= MOST_PASSES
-        begins = max(now, self.starts[-1] + REST) if tired else now
+        pause = max(pause, REST) if tired else pause
+        begins = max(now, self.starts[-1] + pause) if self.starts else now
         self.starts.append(begins)
         return begins - now
 

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -40,6 +41,9 @@ class Recorder:
         if isinstance(result, Exception):
             raise result
         return result
+
+    def has_run(self, passes: int) -> bool:
+        return len(self.passes) == passes
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(5), self._changed:
@@ -154,6 +158,55 @@ async def test_a_resource_is_reconciled_again_without_an_event(
     await subject.stop()
 
 
+async def test_all_keys_are_looked_at_while_not_everything_is_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cnpg_plugin_operator.watch.loops.PICK_UP", (0.001, 0.002))
+    watching, recorder = [True], Recorder(Requeue(600.0))
+    subject = loops(recorder)
+    picking_up = asyncio.create_task(subject.pick_up(lambda: [KEY], lambda: watching[0]))
+    await recorder.until(lambda: recorder.passes == [KEY])
+    watching[0] = False
+    await recorder.until(lambda: len(recorder.passes) > 2)
+    picking_up.cancel()
+    await subject.stop()
+
+
+async def test_a_pass_does_not_wake_itself() -> None:
+    recorder = Recorder()
+
+    async def reconcile(key: Key) -> Requeue:
+        subject.wake(key)
+        subject.wake(OTHER)
+        return await recorder.reconcile(key)
+
+    subject = Loops(reconcile, Metrics())
+    subject.wake(KEY)
+    await recorder.until(lambda: OTHER in recorder.passes)
+    await subject.stop()
+
+    assert recorder.passes == [KEY, OTHER]
+
+
+async def test_a_burst_is_gathered_while_many_keys_are_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cnpg_plugin_operator.watch.loops.GATHERING", 0.02)
+    recorder = Recorder()
+    subject = loops(recorder)
+    others = [(KEY[0], f"busy-{number}") for number in range(11)]
+    for key in others:
+        subject.wake(key)
+    await recorder.until(lambda: len(recorder.passes) == 11)
+    begun = asyncio.get_running_loop().time()
+    for passes in (12, 13):
+        subject.wake(KEY)
+        await recorder.until(partial(recorder.has_run, passes))
+    await subject.stop()
+
+    assert asyncio.get_running_loop().time() - begun > 0.19
+
+
 async def test_a_resource_without_a_loop_is_picked_up_also_while_the_facts_are_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -168,7 +221,7 @@ async def test_a_resource_without_a_loop_is_picked_up_also_while_the_facts_are_u
 
     recorder = Recorder(Requeue(None))
     subject = loops(recorder)
-    picking_up = asyncio.create_task(subject.pick_up(name_keys))
+    picking_up = asyncio.create_task(subject.pick_up(name_keys, lambda: True))
     await recorder.until(lambda: recorder.passes == [KEY])
     picking_up.cancel()
     await subject.stop()
