@@ -196,9 +196,13 @@ class ObjectFeed:
                 await take_list(self._client, self._table, *self._where)
             except errors.ClusterError as error:
                 self._table.error = error
+            except Exception:
+                logger.exception("an object of %s cannot be read", self.path)
+                self._table.error = errors.UnavailableError(f"{self.path} cannot be read")
             again = LIST_AGAIN if self._table.error is None else (LONGEST_PAUSE, LONGEST_PAUSE * 2)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.interrupted.wait(), spread(*again))
+                async with asyncio.timeout(spread(*again)):
+                    await self.interrupted.wait()
 
 
 class Feeds:

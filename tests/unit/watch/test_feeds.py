@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.client import Page
-from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.kinds import ISSUER, SERVICE, Kind
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch import feeds
 from cnpg_plugin_operator.watch.facts import FactStore
-from cnpg_plugin_operator.watch.feeds import ClusterFeed, Feed, PluginFeed
+from cnpg_plugin_operator.watch.feeds import ClusterFeed, Feed, Feeds, ObjectFeed, PluginFeed
+from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore
 
 Event = dict[str, Any] | Exception | None
 """An event of a watch, what it ends with, or its end."""
@@ -27,12 +28,17 @@ class Api:
         self.version = 10
         self.refusal: errors.ClusterError | None = None
         self.listed = 0
+        self.where: tuple[str | None, str | None] = (None, None)
+        """Namespace and selector of the last list."""
         self.watched: list[str] = []
         """The versions that watches began at."""
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
-    async def pages(self, _: Kind) -> AsyncIterator[Page]:
+    async def pages(
+        self, _: Kind, namespace: str | None = None, labels: str | None = None
+    ) -> AsyncIterator[Page]:
         self.listed += 1
+        self.where = (namespace, labels)
         for body in self.objects:
             yield Page(str(self.version), (body,))
         if self.refusal is not None:
@@ -236,3 +242,56 @@ async def test_resources_are_listed_when_their_watch_began_and_now_and_then(
     feed.interrupted.set()
     await plugins.until(lambda: plugins.api.listed > 5)
     assert plugins.api.watched == [], "kopf watches them"
+
+
+async def test_objects_are_known_after_a_list_that_follows_the_begin_of_their_watch() -> None:
+    api, objects = Api(), ObjectStore()
+    api.objects = [body("listed", 7)]
+    client: Any = api
+    feed = ObjectFeed(client, objects, ISSUER, "app")
+    table = objects.table(ISSUER, "app")
+    task = asyncio.create_task(feed.run())
+    try:
+        table.take(body("deleted-unseen", 3))
+        await asyncio.sleep(0)
+        assert api.listed == 0, "kopf has not listed yet"
+        feed.interrupted.set()
+        await until(task, lambda: table.error is None)
+        assert api.where == ("app", OWN_LABEL)
+        assert [each.metadata["name"] for each in table.values()] == ["listed"]
+
+        api.refusal, api.objects = None, [{"metadata": {}}]
+        feed.interrupted.set()
+        await until(task, lambda: table.error is not None)
+        api.refusal, api.objects = errors.UnavailableError("away"), []
+        feed.interrupted.set()
+        await until(task, lambda: table.error is not None)
+        assert objects.find(ISSUER, "app", "listed") is None, "passes read it themselves"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_all_feeds_learn_of_begun_and_ended_watches() -> None:
+    client: Any = Api()
+    objects, readiness = ObjectStore(), Readiness()
+    feeds_of_all = Feeds(client, FactStore(), objects, ("app",), readiness)
+    table = objects.table(SERVICE, "app")
+    tasks = [asyncio.create_task(each) for each in feeds_of_all.running()]
+    try:
+        feeds_of_all.begun("/unknown")
+        feeds_of_all.begun(SERVICE.path("app"))
+        await until(tasks[0], lambda: table.error is None)
+        feeds_of_all.ended()
+        assert table.error is not None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(task: asyncio.Task[NoReturn], condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            assert not task.done()
+            await asyncio.sleep(0.001)
