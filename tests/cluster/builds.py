@@ -42,6 +42,9 @@ BARMAN_CLOUD_VERSION = "0.14.0"
 CNPG_MODULE = "github.com/cloudnative-pg/cloudnative-pg"
 CERT_MANAGER_MODULE = "github.com/cert-manager/cert-manager"
 BARMAN_CLOUD_MODULE = "github.com/cloudnative-pg/plugin-barman-cloud"
+_OF_MACHINERY_0_6 = (
+    ("pkg/log/flags.go", "ConfigureLogging()", "ConfigureLogging(...ConfigureOption)"),
+)
 _HALF = ".half"
 _KUBE_VERSION = "k8s.io/component-base/version"
 
@@ -51,8 +54,9 @@ class Program:
     """One binary: its module, its package, and additional files of the module.
 
     assets maps a path inside another module to the name of the copy beside the binary. extended
-    names a library to which the files in `<module>/extension` are added: the release needs more of
-    it than the version that the proxy serves.
+    names a library that is extended, because the release needs more of it than the version that the
+    proxy serves: the files in `<module>/extension` are added, and signatures (file, old, new) are
+    replaced.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Program:
     assets_from: str = ""
     assets: tuple[tuple[str, str], ...] = ()
     extended: str = ""
+    signatures: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def directory(self) -> Path:
@@ -81,7 +86,8 @@ class Program:
             if source.exists():
                 digest.update(source.relative_to(self.module).as_posix().encode() + b"\0")
                 digest.update(source.read_bytes() + b"\0")
-        digest.update(json.dumps([self.package, self.ldflags, self.assets]).encode())
+        facts = [self.package, self.ldflags, self.assets, *self.signatures]
+        digest.update(json.dumps(facts).encode())
         return digest.hexdigest()[:16]
 
 
@@ -94,6 +100,7 @@ def cnpg(version: str) -> Program:
         assets_from=CNPG_MODULE,
         assets=((f"releases/cnpg-{version}.yaml", "install.yaml"),),
         extended="github.com/cloudnative-pg/machinery" if version == "1.30.1" else "",
+        signatures=_OF_MACHINERY_0_6 if version == "1.30.1" else (),
     )
 
 
@@ -181,6 +188,9 @@ def _extend(program: Program, go: str, work: Path) -> Path:
     for directory in (library, *library.rglob("*/")):
         directory.chmod(0o755)
     shutil.copytree(program.module / "extension", library, dirs_exist_ok=True)
+    for name, old, new in program.signatures:
+        file = library / name
+        file.write_text(file.read_text().replace(old, new))
     for name in ("go.mod", "go.sum"):
         shutil.copyfile(program.module / name, work / name)
     _go([go, "mod", "edit", f"-replace={program.extended}={library}", str(work / "go.mod")], work)
