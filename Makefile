@@ -15,7 +15,7 @@ LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-down test unit integration e2e thorough bench cluster cluster-down peers image lint format lock venv
+.PHONY: help demo demo-down test unit integration e2e thorough matrix bench cluster cluster-down peers image lint format lock venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,10 @@ e2e: venv peers ## test the installed operator with CNPG, cert-manager and a plu
 
 thorough: venv peers ## run the e2e tests with all rows of their tables (hours)
 	CNPGP_THOROUGH=1 $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
+
+matrix: venv ## run the same tests on every version of CNPG, and write docs/versions.md (hours)
+	$(BIN)/pytest tests/matrix $(PYTEST_ARGS)
+	$(BIN)/python -m tests.matrix
 
 bench: venv ## measure the operator against its budgets, on its own cluster
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

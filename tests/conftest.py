@@ -28,7 +28,7 @@ from tests.support.e2e.operator import Operator
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"
-ORDER = ("unit", "integration", "e2e")
+ORDER = ("unit", "integration", "e2e", "matrix")
 INTEGRATION = "tests/integration/"
 TESTS = Path(__file__).parent
 PREPARING = pytest.StashKey[subprocess.Popen[bytes]]()
@@ -120,7 +120,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def level(item: pytest.Item) -> str:
-    """Return the level of a test, one of three."""
+    """Return the level of a test, one of four."""
     return item.path.relative_to(TESTS).parts[0]
 
 
