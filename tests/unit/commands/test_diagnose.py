@@ -224,7 +224,7 @@ async def test_a_missing_right_is_a_line(ready: Stage, monkeypatch: pytest.Monke
     whole = ready.client.list
 
     async def refuse(kind: kinds.Kind, *args: Any, **options: Any) -> Any:
-        if kind is kinds.POD and options.get("labels", "").startswith(names.labels.PLUGIN):
+        if kind is kinds.POD and names.labels.PLUGIN in (options.get("labels") or ""):
             raise errors.ForbiddenError(words)
         return await whole(kind, *args, **options)
 
