@@ -136,11 +136,7 @@ class Plugin(Resource):
 
     @property
     def owner_references(self) -> list[dict[str, Any]]:
-        """What every child carries as its owner.
-
-        With `deletionPolicy: Orphan` it is nothing: a deletion in the foreground would delete the
-        children while the operator still removes their owner.
-        """
+        """What every child carries as its owner; orphans must survive a foreground deletion."""
         if self.spec.deletion_policy is DeletionPolicy.ORPHAN:
             return []
         owner = {

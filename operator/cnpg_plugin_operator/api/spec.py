@@ -5,64 +5,28 @@ The CRD's schema and CEL rules are applied first and have the same defaults; `ap
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from cnpg_plugin_operator.api.durations import parse_duration
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-"""A Go duration string such as `2160h` or `5s`."""
-
-
-def refuse_address(text: str) -> str:
-    """Refuse an IP address: no client matches one against a certificate's DNS names."""
-    if all(part.isdigit() for part in text.split(".")):
-        raise ValueError("must be a DNS name, not an IP address")
-    return text
-
-
-_SUBDOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
-
-Name = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{_SUBDOMAIN}$")]
-"""Name of an object: a lower-case DNS name. The CRD has the same patterns."""
-
-ServiceName = Annotated[
-    str, Field(min_length=1, max_length=63, pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$")
-]
-"""Name of a Service, which DNS limits further."""
-
-RoleName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[^\s/%]*[^\s/%.][^\s/%]*$")
-]
-"""Name of a Role or ClusterRole: any segment of a path."""
-
-KindName = Annotated[str, Field(min_length=1, max_length=63, pattern="^[A-Za-z][A-Za-z0-9]*$")]
-"""Name of a kind of the API."""
-
-DNSPattern = Annotated[
-    str,
-    Field(min_length=1, max_length=253, pattern=rf"^(\*\.)?{_SUBDOMAIN}$"),
-    AfterValidator(refuse_address),
-]
-"""A DNS name of a certificate; the first label may be `*`."""
-Label = Annotated[
-    str, Field(max_length=63, pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
-]
-"""Value of a label."""
-
-Labels = Annotated[dict[str, Label], Field(max_length=64)]
-Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-PortName = Annotated[
-    str, Field(min_length=1, max_length=15, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-]
-Share = int | Annotated[str, Field(pattern="^[0-9]+%?$")]
-"""A number of pods, or a percentage."""
-
-Word = Annotated[str, Field(max_length=8192)]
-"""One word of a command line."""
+from cnpg_plugin_operator.api.values import (
+    Annotations,
+    Directory,
+    DNSPattern,
+    Duration,
+    FileName,
+    KindName,
+    Labels,
+    Name,
+    Port,
+    PortName,
+    RoleName,
+    ServiceName,
+    Share,
+    Tree,
+    Word,
+)
 
 RSA_LEAST: Final = 2048
 RSA_MOST: Final = 4096
@@ -74,9 +38,6 @@ TIMEOUTS: Final = (timedelta(seconds=1), timedelta(seconds=30))
 
 SHORTEST_INTERVAL: Final = timedelta(seconds=10)
 """Minimum time between two handshakes while nothing changes."""
-
-Tree = dict[str, Any]
-"""A part of a Pod that is passed on unchanged; the API server validates it."""
 
 
 class Mode(StrEnum):
@@ -231,18 +192,6 @@ class PrivateKey(_Model):
         if self.algorithm == "RSA":
             return RSA_LEAST <= self.effective_size <= RSA_MOST
         return self.effective_size in ECDSA_SIZES
-
-
-FileName = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[_a-zA-Z0-9][-._a-zA-Z0-9]*$")
-]
-"""Name of a file in a directory of TLS files, which must not begin with a dot."""
-
-_DIRECTORY: Final = r"^(/([^\s/:.]|\.[^\s/:.]|\.\.[^\s/:])[^\s/:]*)+$"
-"""No part of it is `.` or `..`."""
-
-Directory = Annotated[str, Field(max_length=255, pattern=_DIRECTORY)]
-"""Directory in the container, absolute and without a `/` at the end."""
 
 
 class ServerFiles(_Model):

@@ -27,21 +27,16 @@ def build_protection(
 
     Without the operator's own pods there is no NetworkPolicy: it would refuse the handshake.
     """
-    budget = [_build_budget(plugin)] if plugin.spec.pod_disruption_budget else []
-    enabled = plugin.spec.network_policy.enabled and operator is not None
-    return budget + ([_build_policy(plugin, cnpg, operator)] if enabled and operator else [])
-
-
-def _build_budget(plugin: Plugin) -> Object:
-    budget = plugin.spec.pod_disruption_budget
-    wanted = budget.model_dump(by_alias=True, exclude_none=True) if budget else {}
-    return build_child(
-        plugin,
-        "policy/v1",
-        "PodDisruptionBudget",
-        plugin.name,
-        spec={**wanted, "selector": _select_pods(plugin)},
-    )
+    objects = []
+    if plugin.spec.pod_disruption_budget is not None:
+        wanted = plugin.spec.pod_disruption_budget.model_dump(by_alias=True, exclude_none=True)
+        spec = {**wanted, "selector": _select_pods(plugin)}
+        objects.append(
+            build_child(plugin, "policy/v1", "PodDisruptionBudget", plugin.name, spec=spec)
+        )
+    if plugin.spec.network_policy.enabled and operator is not None:
+        objects.append(_build_policy(plugin, cnpg, operator))
+    return objects
 
 
 def _build_policy(plugin: Plugin, cnpg: Mapping[str, Any], operator: Pods) -> Object:
