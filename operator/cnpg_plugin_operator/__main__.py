@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "run": ("run", "run the operator"),
     "handshake": ("handshake", "shake hands with a plugin exactly as CloudNativePG would"),
     "diagnose": ("diagnose", "say what the operator sees, decides and would write"),
+    "migrate": ("migrate", "describe a plugin that runs without this operator as a resource"),
     "await-sockets": ("await_sockets", "wait for the plugins in CloudNativePG's own pod"),
 }
 """The module of each command, and what it does."""

@@ -135,6 +135,10 @@ class Reason(StrEnum):
     AWAITING_APPROVAL = "AwaitingApproval"
     """A change waits for approval: `upgradePolicy` is Manual and Clusters use the plugin."""
 
+    TAKE_OVER_FAILED = "TakeOverFailed"
+    """The plugin did not serve although the previous Deployment was scaled to zero for it, so that
+    one was scaled up again."""
+
     MOUNT_FAILED = "MountFailed"
     """A volume of a sidecar cannot be mounted, so CloudNativePG's pod did not start."""
     EVICTED = "Evicted"

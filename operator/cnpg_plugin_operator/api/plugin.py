@@ -62,6 +62,16 @@ class Plugin(Resource):
         return self.spec.service.name or self.name
 
     @property
+    def previous_service(self) -> str:
+        """Name of the Service that it takes over; empty where it takes over none."""
+        return self.spec.take_over.service_name if self.spec.take_over else ""
+
+    @property
+    def adopts(self) -> bool:
+        """Whether the Service that it takes over becomes its own."""
+        return self.previous_service == self.service_name
+
+    @property
     def server_name(self) -> str:
         """The name that the server certificate is verified for."""
         return self.spec.tls.server_name or self.service_name
@@ -70,6 +80,11 @@ class Plugin(Resource):
     def host(self) -> str:
         """The host that CloudNativePG 1.28.4, 1.29.2, 1.30.0 and newer dials."""
         return f"{self.service_name}.{self.namespace}.svc"
+
+    @property
+    def candidate_host(self) -> str:
+        """The host by which it is proven while its Service is still another's."""
+        return f"{names.children.candidate_service(self.name)}.{self.namespace}.svc"
 
     @property
     def is_sidecar(self) -> bool:

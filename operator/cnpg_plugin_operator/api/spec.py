@@ -269,6 +269,15 @@ class Handshake(_Model):
     interval: Duration = timedelta(minutes=10)
 
 
+class TakeOver(_Model):
+    """An installation without this operator, which the resource replaces."""
+
+    service_name: ServiceName
+    """The Service by which CloudNativePG uses the plugin now."""
+    scale_down: Literal["IfNeeded", "Never"] = "IfNeeded"
+    """Whether its Deployment may be scaled to zero where it holds the Lease that a server needs."""
+
+
 class Spec(_Model):
     """What the user wants. The CRD documents the fields."""
 
@@ -314,4 +323,5 @@ class Spec(_Model):
     upgrade_policy: UpgradePolicy = UpgradePolicy.AUTOMATIC
     handshake: Handshake = Handshake()
     deletion_policy: DeletionPolicy = DeletionPolicy.WAIT_FOR_CLUSTERS
+    take_over: TakeOver | None = None
     suspend: bool = False

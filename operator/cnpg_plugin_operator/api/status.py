@@ -12,8 +12,12 @@ from cnpg_plugin_operator.api.untrusted import Flag, Many, Named, Number, Sectio
 UNKNOWN: Final = "unknown"
 """Reported for an unknown version of CloudNativePG."""
 
+LEFT_LIMIT: Final = 32
+"""Maximum objects of a previous installation that are listed."""
+
 _WORD, _TIME = Text(253), Text(40)
 _PAIR: Final = Section({"secretName": _WORD, "notAfter": _TIME, "renewalTime": _TIME})
+_OBJECT: Final = Section({"kind": _WORD, "namespace": _WORD, "name": _WORD})
 _RESTART: Final = Section(
     {
         "time": _TIME,
@@ -63,6 +67,7 @@ SECTIONS: Final[Mapping[str, Section]] = {
             "blocked": Many(Section({"namespace": _WORD, "name": _WORD}), 10),
         }
     ),
+    "takeOver": Section({"serviceName": _WORD, "objects": Many(_OBJECT, LEFT_LIMIT)}),
     "sidecar": Section(
         {
             "observedGeneration": Number(2**53),
@@ -116,6 +121,15 @@ class ClustersStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOverStatus:
+    """What is left of the installation that the plugin takes over."""
+
+    service: str
+    objects: tuple[tuple[str, str, str], ...]
+    """Kind, namespace and name of each."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The results of one pass.
 
@@ -129,8 +143,9 @@ class Report:
     """By role: `server`, `client`."""
     cnpg: CNPGStatus | None = None
     clusters: ClustersStatus | None = None
+    take_over: TakeOverStatus | None = None
     obsolete: frozenset[str] = frozenset()
-    """Sections that no longer apply, because the plugin's mode changed."""
+    """Sections that no longer apply."""
     kept: frozenset[Type] = frozenset()
     """Conditions that this pass did not evaluate: their last verdicts are repeated."""
 
@@ -209,6 +224,7 @@ def build_status(
         "certificates": _certificates(report.certificates),
         "cnpg": _cnpg(report.cnpg),
         "clusters": _clusters(report.clusters),
+        "takeOver": _take_over(report.take_over),
     }
     present = own_part(previous)
     for section, value in sections.items():
@@ -250,3 +266,17 @@ def _clusters(clusters: ClustersStatus | None) -> dict[str, Any] | None:
     if clusters.blocked:
         section["blocked"] = list(clusters.blocked)
     return section
+
+
+def _take_over(left: TakeOverStatus | None) -> dict[str, Any] | None:
+    if left is None:
+        return None
+    keys = ("kind", "namespace", "name")
+    objects = [dict(zip(keys, each, strict=True)) for each in left.objects]
+    return {"serviceName": left.service, "objects": objects}
+
+
+def read_left(status: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """Read what was left of a previous installation from a status (as `read_status` gives it)."""
+    found = mapping(status.get("takeOver")).get("objects") or ()
+    return tuple((e.get("kind", ""), e.get("namespace", ""), e.get("name", "")) for e in found)

@@ -128,6 +128,19 @@ class Writer:
         labels = dict.fromkeys((names.cnpg.PLUGIN_NAME, names.cnpg.PLUGIN_DOCUMENTED))
         await self._annotate(service, {names.annotations.SEEN_BY: None}, labels)
 
+    async def patch_previous(
+        self, kind: kinds.Kind, namespace: str, name: str, patch: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Change an object of a previous installation; return it as it is now.
+
+        Raises `WriteLoopError` where its manager reverts that again and again.
+        """
+        key, wanted = (kind.kind, namespace, name), digest(patch)
+        self._guard.admit(key, wanted, "what the take-over changed", None)
+        changed = await self._client.merge_patch(kind, name, namespace, patch)
+        self._guard.record(key, wanted)
+        return changed
+
     async def record_seen(self, service: Mapping[str, Any], pods: Iterable[str]) -> None:
         """Record which of CloudNativePG's pods may have seen the label of a Service."""
         await self._annotate(service, {names.annotations.SEEN_BY: ",".join(sorted(pods))}, {})

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.secret_places import EXCEPTED, find_secrets
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds
@@ -55,7 +56,7 @@ def provided_in(spec: Mapping[str, Any]) -> frozenset[str]:
 
 async def read_private_secrets(
     client: Client,
-    namespace: str,
+    plugin: Plugin,
     named: Collection[str],
     siblings: Iterable[Object],
     cnpg: Collection[str],
@@ -63,7 +64,7 @@ async def read_private_secrets(
     """Read the uses of some Secrets; `cnpg` are the names of CloudNativePG's Deployments."""
     if not named:
         return PrivateSecrets()
-    wanted = sorted(named)
+    wanted, namespace = sorted(named), plugin.namespace
     deployments, services, issuers, cluster_issuers, *secrets = await asyncio.gather(
         client.list(kinds.DEPLOYMENT, namespace),
         client.list(kinds.SERVICE, namespace),
@@ -75,7 +76,7 @@ async def read_private_secrets(
     found = (
         *((name, "it is CloudNativePG's own") for name in names.cnpg.PRIVATE_SECRETS),
         *(pair for body in own for pair in _used_by_cnpg(body)),
-        *(pair for body in services for pair in _announced(body)),
+        *(pair for body in services if not _is_taken(plugin, body) for pair in _announced(body)),
         *(pair for body in issuers for pair in _used_by_issuer("Issuer", body)),
         *(pair for body in cluster_issuers for pair in _used_by_issuer("ClusterIssuer", body)),
     )
@@ -131,6 +132,13 @@ def _is_sidecars(item: object) -> bool:
     """Whether this operator added a container or volume to CloudNativePG's pod."""
     name = str(item.get("name") or "") if isinstance(item, Mapping) else ""
     return name.startswith(names.sidecars.PREFIX)
+
+
+def _is_taken(plugin: Plugin, service: Object) -> bool:
+    """Whether the plugin takes over the Service, and so may use its pair."""
+    label = (service["metadata"].get("labels") or {}).get(names.cnpg.PLUGIN_NAME)
+    mine = (plugin.plugin_name, names.cnpg.retired(plugin.name))
+    return _name(service) == plugin.previous_service and label in mine
 
 
 def _announced(service: Object) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.ownership import is_orphaned, is_own, is_owned
 from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader
+from cnpg_plugin_operator.cluster.take_over import Scaled, read_scaled
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, proves_account, without_account
 
@@ -194,6 +195,11 @@ class Remover:
         await self._client.merge_patch(
             kind, metadata["name"], metadata.get("namespace"), {"metadata": patch}
         )
+
+    async def find_scaled(self, resource: Resource) -> list[Scaled]:
+        """Find the Deployments of others that are scaled to zero for a resource."""
+        deployments = await self._client.list(kinds.DEPLOYMENT, resource.namespace)
+        return read_scaled(resource, deployments, self._reader.clock())
 
     async def find_unowned(self, plugin: Resource) -> list[Found]:
         """Find the plugin's objects that lost their owner reference.

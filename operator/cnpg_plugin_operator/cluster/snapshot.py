@@ -41,10 +41,12 @@ from cnpg_plugin_operator.cluster.plugins import (
 )
 from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
 from cnpg_plugin_operator.cluster.secrets import Secret
+from cnpg_plugin_operator.cluster.take_over import Others, read_previous
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, ClusterFacts, CNPGEvent, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
+from cnpg_plugin_operator.decide.facts.take_over import Previous
 from cnpg_plugin_operator.desired.objects import Object
 
 OWN: Final = {names.labels.MANAGED_BY: names.resource.OPERATOR}
@@ -77,6 +79,8 @@ class Snapshot:
     """CloudNativePG's last Event about the plugin's name, if it is on another Service."""
     approval: str
     """Which change of the plugin's pods a person approved, or empty."""
+    previous: Previous | None = None
+    """The installation that the plugin takes over; None where it takes over none."""
 
 
 class ClusterReader:
@@ -135,13 +139,14 @@ class ClusterReader:
         plugin: Plugin,
         cnpg: tuple[CNPGFacts, ...],
         children: Iterable[Object],
+        status: Mapping[str, Any],
     ) -> Snapshot:
-        """Read all that a pass of this plugin looks at, beside CloudNativePG itself.
+        """Read all that a pass looks at beside CloudNativePG; `status` comes from `read_status`.
 
         Raises the first `ClusterError` of a read.
         """
         try:
-            return await self._snapshot(plugin, cnpg, list(children))
+            return await self._snapshot(plugin, cnpg, list(children), status)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
 
@@ -150,6 +155,7 @@ class ClusterReader:
         plugin: Plugin,
         cnpg: tuple[CNPGFacts, ...],
         children: list[Object],
+        status: Mapping[str, Any],
     ) -> Snapshot:
         namespace = plugin.namespace
         own = label_selector({**OWN, names.labels.PLUGIN: plugin.name})
@@ -161,6 +167,7 @@ class ClusterReader:
             served = reads.create_task(self._client.served(kinds.CERTIFICATE.api_version))
         live = objects.result()
         siblings = self.siblings(namespace)
+        others = Others.among(siblings, plugin, cnpg, status)
         served_here = kinds.CERTIFICATE.plural in served.result()
         labelled = find_labelled(plugin, services.result())
         # They are about an announcement, so there is none before it.
@@ -184,6 +191,9 @@ class ClusterReader:
             event=find_event(plugin, events),
             rival=find_rival(plugin, events, labelled),
             approval=find_own_approval(plugin, siblings),
+            previous=await read_previous(
+                self._client, plugin, services.result(), others, self.clock()
+            ),
         )
 
     async def private(
@@ -192,7 +202,7 @@ class ClusterReader:
         """Read what is known of the Secrets that a resource names."""
         named = bound({name for _, name in find_named(plugin)})
         own = {facts.deployment for facts in cnpg}
-        return await read_private_secrets(self._client, plugin.namespace, named, siblings, own)
+        return await read_private_secrets(self._client, plugin, named, siblings, own)
 
     async def chain_parts(
         self, kind: Kind, namespace: str, *, confirmed: bool = False
@@ -325,11 +335,12 @@ class ClusterReader:
         }
 
     async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
-        """Read the Secrets of a plugin, including the client pair that was announced last."""
+        """Read the Secrets of a plugin, including those that were announced last."""
         announcement = self._announcement(plugin, live)
         announced = announcement.annotations if announcement else {}
         presented = announced.get(names.cnpg.CLIENT_SECRET, plugin.client_secret)
-        wanted = {*plugin.secrets, presented}
+        trusted = announced.get(names.cnpg.SERVER_SECRET, plugin.server_secret)
+        wanted = {*plugin.secrets, presented, trusted}
         if plugin.provider is Provider.CERT_MANAGER and not plugin.has_own_authority:
             # cert-manager signs with it; the plugins trust the root.
             wanted.discard(names.children.CHAIN_INTERMEDIATE)

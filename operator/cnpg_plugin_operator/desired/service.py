@@ -20,9 +20,17 @@ REACHED_INSIDE: Final = {
 """Kubernetes' defaults, set explicitly so that they are restored: only CloudNativePG calls a
 plugin."""
 
+PORT_NAME: Final = "grpc"
+"""Name of the port, unless the live one has another."""
 
-def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Object:
-    """Build the Service.
+
+def build_service(
+    plugin: Plugin,
+    announcement: Mapping[str, str] | None,
+    name: str = "",
+    port_name: str = PORT_NAME,
+) -> Object:
+    """Build the Service, or a Service with another name for the same pods.
 
     `announcement` is the annotations of a published Service; with None, CloudNativePG does not
     find it.
@@ -32,17 +40,18 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
     if announcement is not None:
         labels[names.cnpg.PLUGIN_NAME] = plugin.spec.plugin_name
         labels[names.cnpg.PLUGIN_DOCUMENTED] = plugin.spec.plugin_name
+    extra_ports = [
+        _build_port(extra.name, extra.service_port, extra.port, extra.protocol)
+        for extra in plugin.spec.extra_ports
+        if extra.service_port is not None
+    ]
+    # Only a single port may be without a name.
+    own_name = port_name or (PORT_NAME if extra_ports else "")
+    own_port = _build_port(own_name, plugin.spec.port, plugin.spec.port, "TCP")
     spec: dict[str, object] = {
         **REACHED_INSIDE,
         "selector": {names.labels.PLUGIN: plugin.name},
-        "ports": [
-            _build_port("grpc", plugin.spec.port, plugin.spec.port, "TCP"),
-            *(
-                _build_port(extra.name, extra.service_port, extra.port, extra.protocol)
-                for extra in plugin.spec.extra_ports
-                if extra.service_port is not None
-            ),
-        ],
+        "ports": [own_port, *extra_ports],
         "publishNotReadyAddresses": announcement is None,
     }
     if service.ip_families:
@@ -53,7 +62,7 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
         plugin,
         "v1",
         "Service",
-        plugin.service_name,
+        name or plugin.service_name,
         labels=labels,
         annotations={**service.annotations, **(announcement or {})},
         spec=spec,
@@ -61,7 +70,8 @@ def build_service(plugin: Plugin, announcement: Mapping[str, str] | None) -> Obj
 
 
 def _build_port(name: str, port: int, target: int, protocol: str) -> dict[str, object]:
-    return {"name": name, "port": port, "targetPort": target, "protocol": protocol}
+    named = {"name": name} if name else {}
+    return {**named, "port": port, "targetPort": target, "protocol": protocol}
 
 
 def build_endpoint(plugin: Plugin) -> dict[str, str]:
@@ -77,3 +87,8 @@ def build_endpoint(plugin: Plugin) -> dict[str, str]:
     if plugin.server_name != plugin.service_name:
         endpoint[names.cnpg.SERVER_NAME] = plugin.server_name
     return endpoint
+
+
+def build_candidate(plugin: Plugin) -> Object:
+    """Build the Service by which a plugin is proven while its own is still another's."""
+    return build_service(plugin, None, names.children.candidate_service(plugin.name))

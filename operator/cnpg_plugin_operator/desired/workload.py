@@ -1,6 +1,7 @@
 """The Deployment that runs a plugin."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
@@ -67,6 +68,11 @@ def build_deployment(plugin: Plugin, reloaded_for: str = "") -> Object:
             "template": template,
         },
     )
+
+
+def without_replicas(plugin: Plugin) -> Plugin:
+    """Return the plugin as one that does not run for now."""
+    return replace(plugin, spec=plugin.spec.model_copy(update={"replicas": 0}))
 
 
 def build_pod_template(plugin: Plugin) -> Object:

@@ -58,6 +58,10 @@ DISTURBED: Final = f"{GROUP}/disturbed-by"
 """On the Service: other Services with the plugin's name that were seen, with their uids and the
 time. CloudNativePG keeps one entry per name: it may use theirs, or drop it once they are gone."""
 
+SCALED_DOWN: Final = f"{GROUP}/scaled-down"
+"""On the Deployment of a previous installation: that this operator scaled it to zero, and for what,
+as JSON `{"at": "time", "for": "uid/generation", "replicas": 1, "restored": false}`."""
+
 REPLACES: Final = f"{GROUP}/replaces"
 """On the Service: the revision that was announced before this one; absent on the first."""
 

@@ -70,6 +70,11 @@ def trust_secret(name: str) -> str:
     return f"{name}-trust"
 
 
+def candidate_service(name: str) -> str:
+    """Name the Service by which a plugin is proven while its own is still another's."""
+    return f"{name}-candidate"
+
+
 def authority(name: str) -> str:
     """Name the intermediate CA of a plugin that shares none: Certificate, Secret and Issuer."""
     return f"{name}-plugin-ca"

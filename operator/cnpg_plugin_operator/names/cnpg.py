@@ -21,6 +21,12 @@ SERVER_SECRET: Final = "cnpg.io/pluginServerSecret"  # noqa: S105 - the name of 
 SERVER_NAME: Final = "cnpg.io/pluginServerName"
 """Service annotation: TLS server name (1.26.3, 1.27.2, 1.28.0 and newer; ignored before)."""
 
+RETIRED_SUFFIX: Final = ".taken-over"
+"""End of the plugin's name on a Service that was taken over. The label is not removed, but gets a
+name that no Cluster uses: CloudNativePG 1.29.3 and 1.30.1 remember by which name they registered a
+Service, and forget the plugin of that name when the Service is deleted, labelled or not; 1.29.0 to
+1.30.0 remove their finalizer only from a Service with the label."""
+
 SERVICE_FINALIZER: Final = "cnpg.io/cleanupPlugin"
 """Finalizer that CloudNativePG 1.29.0 to 1.30.0 puts on a plugin's Service."""
 
@@ -59,3 +65,8 @@ DOMAIN: Final = "cnpg.io"
 
 GROUP: Final = "postgresql.cnpg.io"
 """API group of CloudNativePG's `Cluster`."""
+
+
+def retired(name: str) -> str:
+    """Return the label of a Service that the resource of this name has taken over."""
+    return f"{name}{RETIRED_SUFFIX}"

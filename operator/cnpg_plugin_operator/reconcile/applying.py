@@ -55,6 +55,8 @@ class ClusterApplier:
                 await self.remover.delete(kind, namespace or None, name, uid)
             case writes.Orphan(kind, body, uid):
                 await self.remover.orphan(kind, body, uid)
+            case writes.PatchPrevious(kind, namespace, name, patch):
+                return Applied(await self.writer.patch_previous(kind, namespace, name, patch))
             case writes.RefreshPod(namespace, pod, certificates):
                 await self.writer.refresh(namespace, pod, certificates)
             case writes.RevokeAccount(deployment):

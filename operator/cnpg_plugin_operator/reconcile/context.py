@@ -2,23 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import Provider
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
+from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.cluster.snapshot import Snapshot
 from cnpg_plugin_operator.decide.certificates.tls_rules import covers
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
+from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.service import PORT_NAME, build_service
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconcile.shared import Chains
 from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.writes import Target
+
+STILL_ROUTED: Final = timedelta(seconds=10)
+"""How long calls may reach a pod after it left the Service. The Service excludes it at once,
+kube-proxy on each node follows later; on a busy machine half a second was measured."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,12 +87,57 @@ class Context(Progress):
         live = self.live.get(("Service", self.plugin.service_name))
         return observe.read_service(live, self.now).announcement if live is not None else None
 
+    def build_service(self, announcement: Mapping[str, str] | None) -> Object:
+        """Build the plugin's Service; its port keeps the name that it has.
+
+        A node finds the endpoints of a port by its name: one that it knows by another name has none
+        until it has read both, the Service and its endpoints.
+        """
+        live = self.live.get(("Service", self.plugin.service_name)) or {}
+        ports = mapping(live.get("spec")).get("ports") or ()
+        known = (p.get("name", "") for p in ports if p.get("port") == self.plugin.spec.port)
+        return build_service(self.plugin, announcement, port_name=str(next(known, PORT_NAME)))
+
     @property
     def announced_client(self) -> str:
         """Name of the announced client Secret; empty before the first announcement."""
+        return self._announced(names.cnpg.CLIENT_SECRET)
+
+    @property
+    def announced_server(self) -> str:
+        """Name of the Secret by which CloudNativePG trusts the plugin; empty, likewise."""
+        return self._announced(names.cnpg.SERVER_SECRET)
+
+    def _announced(self, key: str) -> str:
         announcement = self.announcement
-        announced = announcement.annotations if announcement is not None else {}
-        return announced.get(names.cnpg.CLIENT_SECRET, "")
+        return announcement.annotations.get(key, "") if announcement is not None else ""
+
+    @property
+    def adopting(self) -> bool:
+        """Whether the Service is still that of the installation that the plugin takes over."""
+        previous = self.seen.previous
+        if previous is None or not self.plugin.adopts or not previous.foreign:
+            return False
+        live = self.live.get(("Service", self.plugin.service_name))
+        return live is not None and not is_own(self.plugin, live)
+
+    @property
+    def host(self) -> str:
+        """Where the plugin is proven: its own Service, or the candidate until it has that."""
+        return self.plugin.candidate_host if self.adopting else self.plugin.host
+
+    @property
+    def bridged_until(self) -> datetime | None:
+        """Until when calls may reach pods of that installation; None where none do.
+
+        Such pods accept only the pair that CloudNativePG has presented to them so far.
+        """
+        announcement, own = self.announcement, self.plugin.client_secret
+        if announcement is None or not self.plugin.adopts or self.announced_client == own:
+            return None
+        since = self.now if self.adopting else announcement.announced_at
+        ends = since + STILL_ROUTED
+        return ends if self.now < ends else None
 
     @property
     def announced_name(self) -> str | None:

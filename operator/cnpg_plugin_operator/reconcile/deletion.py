@@ -25,6 +25,7 @@ from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.shared import CNPGView
 from cnpg_plugin_operator.reconcile.stages import Progress
+from cnpg_plugin_operator.reconcile.take_over import restore_scale
 from cnpg_plugin_operator.reconcile.writes import (
     Orphan,
     RecordWithdrawal,
@@ -51,6 +52,7 @@ async def tear_down(
     await progress.make(*delete(await remover.find_cluster_bindings(leaving)))
     await progress.make(*delete(await remover.find_certificates(leaving)))
     await progress.make(*delete(await remover.find_unowned(leaving)))
+    await progress.make(*restore_scale(leaving, await remover.find_scaled(leaving)))
     return None
 
 

@@ -207,7 +207,7 @@ class PluginReconciler:
         self._failures.forget((plugin.namespace, plugin.name))
         ready = summarize(report.verdicts)
         after = run.retry_after()
-        passing = self._is_passing(plugin, status, ready, after, run.now)
+        passing = not run.unrecorded and self._is_passing(plugin, status, ready, after, run.now)
         return Outcome(Requeue(after), body, plugin, report, passing=passing, run=run)
 
     def _is_passing(

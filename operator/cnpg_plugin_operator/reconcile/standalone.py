@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.api.untrusted import mapping
@@ -23,12 +23,17 @@ from cnpg_plugin_operator.decide.registration.announcement import keep_announcin
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput
 from cnpg_plugin_operator.decide.registration.touch import record_rivals
+from cnpg_plugin_operator.decide.workload.take_over import gave_way
 from cnpg_plugin_operator.decide.workload.workload import WorkloadInput
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.protection import build_protection
-from cnpg_plugin_operator.desired.service import build_endpoint, build_service
-from cnpg_plugin_operator.desired.workload import build_deployment
+from cnpg_plugin_operator.desired.service import (
+    build_candidate,
+    build_endpoint,
+    build_service,
+)
+from cnpg_plugin_operator.desired.workload import build_deployment, without_replicas
 from cnpg_plugin_operator.errors import ConflictError
 from cnpg_plugin_operator.reconcile.certificates.certificates import (
     PROVIDERS,
@@ -46,14 +51,27 @@ from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
 from cnpg_plugin_operator.reconcile.pruning import Pruning
 from cnpg_plugin_operator.reconcile.registration.registration import (
     announcing,
+    await_pods,
     dial_hash,
     find_kept,
+    is_taking_over,
     plan_registration,
     record_ended,
 )
 from cnpg_plugin_operator.reconcile.shared import Chains, CNPGView, Wants
 from cnpg_plugin_operator.reconcile.stages import Failure, Plan, Stages, next_look, walk
-from cnpg_plugin_operator.reconcile.status import build_certificates, build_report, log_reference
+from cnpg_plugin_operator.reconcile.status import (
+    build_certificates,
+    build_report,
+    log_reference,
+    report_take_over,
+)
+from cnpg_plugin_operator.reconcile.take_over import (
+    plan_adoption,
+    plan_leftovers,
+    plan_retirement,
+    plan_scaling,
+)
 from cnpg_plugin_operator.reconcile.workload import (
     is_silent,
     plan_availability,
@@ -105,7 +123,10 @@ class Pass:
         service, deployment = build_service(plugin, None), build_deployment(plugin)
         protection = self._protection()
         self._desired = [*certificates, *access, *protection, deployment, service]
-        snapshot = await self.env.reader.snapshot(plugin, self.view.cnpg, self._desired)
+        candidate = [build_candidate(plugin)] if plugin.adopts else []
+        snapshot = await self.env.reader.snapshot(
+            plugin, self.view.cnpg, [*self._desired, *candidate], self.status
+        )
         self.now = self.env.clock()
         self.context = Context(
             self.env, plugin=plugin, seen=snapshot, chains=self.chains, now=self.now
@@ -117,7 +138,7 @@ class Pass:
             Type.CERTIFICATES_READY: self._certifying.steps,
             Type.AVAILABLE: (partial(self._deploy, [*access, *protection]), self._watch_pods),
             Type.HANDSHAKE_SUCCEEDED: (self._shake,),
-            Type.REGISTERED: (self._announce, self._register, self._prune),
+            Type.REGISTERED: (self._announce, self._retire, self._register, self._prune),
         }
         due = {} if plugin.spec.suspend else stages
         self.failure = await walk(due, self.context, self.verdicts, log_reference(plugin))
@@ -129,7 +150,8 @@ class Pass:
             self._registered,
         )
         certified = getattr(self._certifying, "certified", None)
-        return replace(report, certificates=build_certificates(self.verdicts, certified))
+        report = replace(report, certificates=build_certificates(self.verdicts, certified))
+        return report_take_over(report, snapshot.previous)
 
     @property
     def wants(self) -> Wants:
@@ -158,6 +180,12 @@ class Pass:
         certified = self.verdicts.get(Type.CERTIFICATES_READY)
         issuing = certified is not None and certified.reason is Reason.ISSUING
         return self.waits and issuing and self.plugin.provider not in self.chains.kept
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether the status does not say yet what has to be known later."""
+        previous = self.context.seen.previous
+        return previous is not None and not previous.recorded
 
     @property
     def wrote(self) -> list[str]:
@@ -196,6 +224,7 @@ class Pass:
                 private=seen.private,
                 issuer=seen.issuer,
                 announced_name=self.context.announced_name,
+                previous=seen.previous,
                 cluster_domain=self.env.settings.cluster_domain,
                 operator_pods=self.env.settings.operator_pods,
             )
@@ -225,12 +254,20 @@ class Pass:
 
     async def _deploy(self, others: list[Object]) -> Plan:
         plugin, context = self.plugin, self.context
-        self._deployment = build_deployment(plugin, self._restarted_for())
-        published = context.announcement is not None
+        gives_way = gave_way(plugin, context.seen.previous)
+        self._deployment = build_deployment(
+            without_replicas(plugin) if gives_way else plugin, self._restarted_for()
+        )
+        published = context.announcement is not None and not context.adopting
         given = read_upgrade(
             plugin, self.status, context.seen, self._deployment, published=published
         )
-        return plan_workload(given, [*others, build_service(plugin, self._announcing())])
+        service = (
+            build_candidate(plugin)
+            if context.adopting
+            else context.build_service(self._announcing())
+        )
+        return plan_workload(given, [*others, service])
 
     async def _watch_pods(self) -> Plan:
         plugin, context = self.plugin, self.context
@@ -238,7 +275,7 @@ class Pass:
         facts = observe.read_workload(live, list(context.seen.pods))
         given = WorkloadInput(plugin.namespace, plugin.name, plugin.spec.port, facts, self.now)
         rivals = await self.env.reader.rival_leases(plugin) if is_silent(given) else []
-        return plan_availability(given, rivals)
+        return plan_scaling(context, plan_availability(given, rivals))
 
     async def _shake(self) -> Plan:
         context, certified, restarted_for = self.context, self._certified, self._restarted_for()
@@ -247,26 +284,31 @@ class Pass:
         self._proven = plan_handshake(
             self.plugin, certified, found, pods, self._deployment, restarted_for, self.now
         )
-        return self._proven.plan
+        return plan_scaling(context, self._proven.plan)
 
     async def _announce(self) -> Plan:
-        plugin = self.plugin
-        if not self._proven.takes_new:
-            return Plan(self._await_pods())
-        kept = await find_kept(self.context, self.view.cnpg[0])
+        plugin, context = self.plugin, self.context
+        template, takes_new = self._proven.deployment["spec"]["template"], self._proven.takes_new
+        if not (takes_new or context.adopting):
+            return Plan(await_pods(context))
+        kept = await find_kept(context, self.view.cnpg[0])
         annotations = announcing(
             plugin,
             self.view.cnpg[0],
-            self.context.seen,
-            self.context.announcement,
+            context.seen,
+            None if context.adopting else context.announcement,
             dialled=dial_hash(plugin, self.view.cnpg[0], self._certified),
-            template=self._proven.deployment["spec"]["template"],
+            template=template,
             identity=self._proven.identity,
             now=self.now,
-            moved=bool(kept),
+            moved=bool(kept) or is_taking_over(context.seen),
         )
-        announced = Apply(build_service(plugin, annotations))
-        return Plan(writes=(*map(HideService, kept), announced))
+        if context.adopting:
+            return plan_adoption(context, template, annotations if takes_new else None)
+        return Plan(writes=(*map(HideService, kept), Apply(context.build_service(annotations))))
+
+    async def _retire(self) -> Plan:
+        return plan_retirement(self.context)
 
     async def _register(self) -> Plan:
         plugin, env, seen = self.plugin, self.env, self.context.seen
@@ -291,21 +333,14 @@ class Pass:
             given, self.view, plugin, refreshing=env.settings.grants.cluster_refresh
         )
         self._need, self._overdue = step.need, step.overdue
+        first = self._registered != announcement.revision
         if step.plan.verdict is not None and step.plan.verdict.is_true:
             self._registered = announcement.revision
-        return step.plan
+        return plan_leftovers(self.context, step.plan, first=first)
 
     async def _prune(self) -> Plan:
         plan = await self.pruning.plan(self.env, self.plugin, self._desired, self.plugin.secrets)
         return record_ended(self.context, self.view.cnpg[0].version, plan)
-
-    def _await_pods(self) -> Verdict:
-        """Keep announcing what CloudNativePG uses; the pods do not accept the new pair yet."""
-        return unknown(
-            Reason.AWAITING_PODS,
-            f"Pods of Deployment {self.plugin.name} have not loaded the new certificates yet; "
-            f"CloudNativePG keeps Secret {self.context.announced_client} until they do.",
-        )
 
     def _announcing(self) -> Mapping[str, str] | None:
         """What the published Service announces, to be kept: CloudNativePG drops a withdrawn one."""

@@ -24,6 +24,7 @@ from cnpg_plugin_operator.api.status import (
     ClustersStatus,
     CNPGStatus,
     Report,
+    TakeOverStatus,
     build_status,
     own_part,
     read_status,
@@ -31,6 +32,7 @@ from cnpg_plugin_operator.api.status import (
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import Identity
+from cnpg_plugin_operator.decide.facts.take_over import Previous
 from cnpg_plugin_operator.decide.registration.cluster_reports import find_outdated
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
 from cnpg_plugin_operator.reconcile.environment import PROGRESS, Environment
@@ -93,6 +95,15 @@ def build_certificates(
         for role, pair, renewal in zip(("server", "client"), pairs, certified.renewals, strict=True)
         if pair.leaf is not None
     }
+
+
+def report_take_over(report: Report, previous: Previous | None) -> Report:
+    """Report what is left of a previous installation; what a refused resource names stays."""
+    if not report.verdicts.get(Type.ACCEPTED, NOT_YET_REPORTED).is_true:
+        return report
+    if previous is None or not previous.left:
+        return replace(report, obsolete=report.obsolete | {"takeOver"})
+    return replace(report, take_over=TakeOverStatus(previous.service, previous.left))
 
 
 def _clusters(clusters: tuple[ClusterFacts, ...], identity: Identity | None) -> ClustersStatus:

@@ -200,6 +200,22 @@ class RecordSeen(_OfLive):
 
 
 @dataclass(frozen=True, slots=True)
+class PatchPrevious(_Placed):
+    """Change an object of a previous installation, by a JSON merge patch of `desired.take_over`."""
+
+    kind: kinds.Kind
+    namespace: str
+    name: str
+    patch: Object = field(repr=False)
+    purpose: str
+
+    @property
+    def place(self) -> Place:
+        """What is written."""
+        return self.kind.kind, self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshPod(_Placed):
     """Annotate a pod, so that the kubelet updates its mounted Secrets at once."""
 
@@ -357,7 +373,10 @@ ForCNPG = (
 OfResource = AddFinalizer | RemoveFinalizer | ReportStatus | Record | RecordEvent
 """What the resource itself or its Events say."""
 
-Write = Apply | Delete | Orphan | RefreshPod | RevokeAccount | OfSecret | OfResource | ForCNPG
+OfPods = RefreshPod | RevokeAccount
+"""Changes of a plugin's pods."""
+
+Write = Apply | Delete | Orphan | PatchPrevious | OfPods | OfSecret | OfResource | ForCNPG
 """Everything that a plan can ask for."""
 
 

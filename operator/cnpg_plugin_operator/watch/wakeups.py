@@ -137,8 +137,10 @@ class Wakeups:
     def _take_child(self, kind: Kind, shown: Shown) -> None:
         metadata = shown.metadata
         namespace = metadata["namespace"]
-        if kind == SERVICE and (provided := (metadata.get("labels") or {}).get(PROVIDED)):
-            self._wake_marked([plugin_mark(provided)], namespace)
+        if kind == SERVICE:
+            provided = (metadata.get("labels") or {}).get(PROVIDED)
+            marks = [plugin_mark(provided)] if provided else []
+            self._wake_marked([*marks, service_mark(metadata["name"])], namespace)
         body = shown.read() if kind == DEPLOYMENT else None
         if looks_like_cnpg(body or {"metadata": metadata}):
             # The namespace's pass reads it, and wakes the plugins that it concerns.
@@ -218,7 +220,7 @@ def secret_mark(name: str) -> str:
 
 
 def service_mark(name: str) -> str:
-    """The mark of a resource for its Service."""
+    """The mark of a resource for its Service, and for one that it takes over."""
     return f"service/{name}"
 
 
@@ -229,6 +231,8 @@ SIDECAR_MARK: Final = "mode/Sidecar"
 def marks_of(name: str, spec: object) -> frozenset[str]:
     """Return the marks of a resource, whose spec may contain anything."""
     plugin = plugin_mark(str(mapping(spec).get("pluginName", "")))
-    service = service_mark(str(mapping(mapping(spec).get("service")).get("name") or name))
+    own = str(mapping(mapping(spec).get("service")).get("name") or name)
+    taken = mapping(mapping(spec).get("takeOver")).get("serviceName")
+    services = map(service_mark, [own, *([str(taken)] if taken else [])])
     mode = [SIDECAR_MARK] if names_sidecar(spec) else []
-    return frozenset([plugin, service, *mode, *map(secret_mark, bound(named_in(spec)))])
+    return frozenset([plugin, *services, *mode, *map(secret_mark, bound(named_in(spec)))])

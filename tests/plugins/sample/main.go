@@ -20,7 +20,9 @@ var version = "0.0.0"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
+	err := command().ExecuteContext(ctx)
+	release()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -56,6 +58,15 @@ func beforeServing(ctx context.Context, set settings) error {
 	}
 	if err := trespass(set); err != nil {
 		return err
+	}
+	if set.lease != "" {
+		var err error
+		if leader, err = newCandidate(set.lease); err != nil {
+			return err
+		}
+		if err = leader.lead(ctx); err != nil {
+			return err
+		}
 	}
 	switch set.misbehaviour {
 	case neverListen:

@@ -20,6 +20,7 @@ const (
 	fillVariable       = "SAMPLE_FILL"    // MB to write into SAMPLE_DIRECTORY
 	directoryVariable  = "SAMPLE_DIRECTORY"
 	allocateVariable   = "SAMPLE_ALLOCATE" // MB of memory to use
+	leaseVariable      = "SAMPLE_LEASE"    // listen only on the pod that holds this Lease
 
 	// So many times three capabilities of six bytes are more than 4 MB.
 	verboseTimes = 250_000
@@ -57,6 +58,7 @@ type settings struct {
 	fill         int
 	directory    string
 	allocate     int
+	lease        string
 }
 
 // readSettings takes the environment as a function, so that a wrong value is an error and no default.
@@ -75,6 +77,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 		listen:       list(getenv(listenVariable)),
 		sockets:      list(getenv(socketsVariable)),
 		directory:    or(directoryVariable, "/tmp"),
+		lease:        getenv(leaseVariable),
 	}
 	var err error
 	if set.fill, err = strconv.Atoi(or(fillVariable, "0")); err != nil {

@@ -89,6 +89,14 @@ class Phases:
         """The error phases among them."""
         return [phase for phase in self.of(cluster) if phase.is_error]
 
+    def reports(self, cluster: str) -> list[dict[str, str]]:
+        """What a Cluster reported about plugins, name → version, at each change so far."""
+        statuses = (change.object.get("status") or {} for change in self._recorder.of(cluster))
+        return [
+            {each["name"]: each.get("version", "") for each in status.get("pluginStatus") or []}
+            for status in statuses
+        ]
+
     def reconciles(self) -> int:
         """How many times CloudNativePG has reconciled Clusters since it started."""
         path = f"{CORE}/namespaces/{NAMESPACE}/pods"

@@ -44,6 +44,9 @@ _MOST_UNDER_WAY: Final = 5
 """Maximum concurrent calls of one plugin: CloudNativePG keeps at most this many connections
 (internal/cnpi/plugin/repository, 1.24.0 to 1.30.0). An outage is as long as no call succeeds."""
 
+PLUGIN: Final = "plugin/"
+"""Before the name of a plugin, where its Service may change."""
+
 _TORN: Final = "internal error"
 """The TLS alert of a Go server that finds no pair. cnpg-i-machinery 0.4.2 reads certificate and key
 one after the other (`getConfigForClient`): if the kubelet replaces both in between, they do not
@@ -124,9 +127,10 @@ class Caller:
         self._output.write(json.dumps(asdict(found)) + "\n")
         self._output.flush()
 
-    async def _announced(self, name: str) -> tuple[Endpoint, Material]:
-        service = await self._read("services", name)
+    async def _announced(self, called: str) -> tuple[Endpoint, Material]:
+        service = await self._find(called)
         metadata = service["metadata"]
+        name = metadata["name"]
         said = (metadata.get("annotations") or {}) | (metadata.get("labels") or {})
         for key in (_NAME, _PORT, _SERVER_SECRET, _CLIENT_SECRET):
             if not said.get(key):
@@ -139,7 +143,7 @@ class Caller:
             again = await self._read("services", name)
             if again["metadata"]["resourceVersion"] == metadata["resourceVersion"]:
                 raise
-            return await self._announced(name)  # It names other Secrets now.
+            return await self._announced(called)  # It names other Secrets now.
         endpoint = Endpoint(
             host=service["spec"]["clusterIP"],
             port=int(said[_PORT]),
@@ -151,6 +155,19 @@ class Caller:
             certificate=client.get("tls.crt", b""),
             key=client.get("tls.key", b""),
         )
+
+    async def _find(self, called: str) -> dict[str, Any]:
+        """Read a Service, or find that of a plugin: the one of several that changed last."""
+        plugin = called.removeprefix(PLUGIN)
+        if plugin == called:
+            return await self._read("services", called)
+        path = f"{_API}/namespaces/{self._namespace}/services?labelSelector={_NAME}={plugin}"
+        async with self._session.get(path) as answer:
+            answer.raise_for_status()
+            found: list[dict[str, Any]] = (await answer.json())["items"]
+        if not found:
+            raise NotAnnouncedError(f"no Service announces {plugin}")
+        return max(found, key=lambda body: int(body["metadata"]["resourceVersion"]))
 
     async def _secret(self, name: str) -> dict[str, bytes]:
         data = (await self._read("secrets", name)).get("data") or {}

@@ -25,6 +25,7 @@ FOREIGN: list[tuple[str, dict[str, Any], str]] = [
     ("an affinity", {"affinity": {"nodeAffinity": {}}}, "spec.affinity"),
     ("a priority", {"priorityClassName": "high"}, "spec.priorityClassName"),
     ("a Service", {"service": {"name": "x"}}, "spec.service"),
+    ("a take-over", {"takeOver": {"serviceName": "x"}}, "spec.takeOver"),
     ("certificates", {"tls": {"provider": "SelfManaged"}}, "spec.tls"),
     ("ClusterRoles", {"clusterRoles": ["viewer"]}, "spec.clusterRoles"),
     ("Roles", {"roles": ["viewer"]}, "spec.roles"),

@@ -59,6 +59,7 @@ FLAG_VALUES: dict[str, str] = {
     "RESTART_COOLDOWN": "5s",
     "ALLOWED_ISSUERS": "ClusterIssuer.cert-manager.io/company",
     "CLUSTER_REFRESH": "true",
+    "TAKE_OVERS": "false",
     "SIDECARS": "false",
     "SIDECAR_GATE_PULL_POLICY": "Always",
     "SIDECAR_DEADLINE": "7s",

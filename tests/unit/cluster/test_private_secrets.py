@@ -10,7 +10,7 @@ from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
 from cnpg_plugin_operator.decide.acceptance.private_secrets import SECRETS_LIMIT, PrivateSecrets
 from cnpg_plugin_operator.watch.wakeups import marks_of, plugin_mark, secret_mark, service_mark
-from tests.support.unit.builders import resource
+from tests.support.unit.builders import plugin, resource
 from tests.support.unit.fake_cluster import FakeCluster
 
 NAMESPACE = "cnpg-system"
@@ -82,7 +82,7 @@ USERS: list[Any] = [
 
 
 async def read(client: FakeCluster, *siblings: dict[str, Any], name: str = LOOT) -> PrivateSecrets:
-    return await read_private_secrets(client, NAMESPACE, {name}, siblings, {"named-cnpg"})
+    return await read_private_secrets(client, plugin(), {name}, siblings, {"named-cnpg"})
 
 
 @pytest.mark.parametrize(("kind", "body", "words"), USERS)
@@ -203,13 +203,13 @@ async def test_the_claims_of_a_resource_are_read_whatever_its_spec_contains(
 
 async def test_nothing_is_read_for_a_resource_that_names_no_secret() -> None:
     client = CountingClient()
-    assert await read_private_secrets(client, NAMESPACE, (), (), ()) == PrivateSecrets()
+    assert await read_private_secrets(client, plugin(), (), (), ()) == PrivateSecrets()
     assert client.asked == []
 
 
 async def test_secrets_are_read_one_by_one_and_never_listed() -> None:
     client = CountingClient()
-    await read_private_secrets(client, NAMESPACE, {"a", "b"}, (), ())
+    await read_private_secrets(client, plugin(), {"a", "b"}, (), ())
     assert sorted(client.asked) == [
         "get Secret a",
         "get Secret b",

@@ -20,9 +20,11 @@ from cnpg_plugin_operator.decide.acceptance.labels import find_label_problems
 from cnpg_plugin_operator.decide.acceptance.pods import find_pod_problems
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, judge_secrets
 from cnpg_plugin_operator.decide.acceptance.sidecars import judge_sidecar_spec
+from cnpg_plugin_operator.decide.acceptance.take_over import TakeOverInput, judge_take_over
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
+from cnpg_plugin_operator.decide.facts.take_over import Previous
 from cnpg_plugin_operator.desired.access import account_name, creates_account
 from cnpg_plugin_operator.desired.protection import Pods
 from cnpg_plugin_operator.desired.sidecars import Gate
@@ -43,6 +45,8 @@ class Grants:
     """Whether the operator may annotate Clusters for a plugin."""
     sidecars: bool = True
     """Whether plugins may run in CloudNativePG's own pod."""
+    take_overs: bool = True
+    """Whether plugins may take over Services of other owners."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class AcceptanceInput:
     """The issuer that the resource names; None where it cannot be read."""
     announced_name: str | None = None
     """The name that CloudNativePG verifies the plugin for; None before the first announcement."""
+    previous: Previous | None = None
+    """The installation that the resource takes over; None where it takes over none."""
     cluster_domain: str = "cluster.local"
     operator_pods: Pods | None = None
     """The operator's own pods, as a NetworkPolicy would select them."""
@@ -118,9 +124,11 @@ def _rival(given: AcceptanceInput) -> Verdict | None:
 
 def _foreign_object(given: AcceptanceInput) -> Verdict | None:
     """Another owner has an object that this resource needs; the operator never adopts objects."""
-    if not given.foreign:
+    taken = ("Service", given.plugin.previous_service)
+    found = [each for each in given.foreign if (each.kind, each.name) != taken]
+    if not found:
         return None
-    other, namespace = given.foreign[0], given.plugin.namespace
+    other, namespace = found[0], given.plugin.namespace
     if other.published:
         return no(Reason.NAME_CONFLICT, _describe_handover(given.plugin, other))
     action = (
@@ -132,6 +140,14 @@ def _foreign_object(given: AcceptanceInput) -> Verdict | None:
         Reason.NAME_CONFLICT,
         f"{other.kind} {namespace}/{other.name} belongs to {other.owner}: {action}.",
     )
+
+
+def _impossible_take_over(given: AcceptanceInput) -> Verdict | None:
+    """The Service that the resource names cannot be taken over as it is."""
+    if given.previous is None:
+        return None
+    granted = given.grants.take_overs
+    return judge_take_over(TakeOverInput(given.plugin, given.previous, given.cnpg[0], granted))
 
 
 def _describe_handover(plugin: Plugin, other: ForeignObject) -> str:
@@ -153,8 +169,9 @@ def _describe_handover(plugin: Plugin, other: ForeignObject) -> str:
             f" && kubectl delete service {other.name} -n {namespace}"
         )
     return (
-        f"{begin}. Do not delete that Service first: CloudNativePG would drop the plugin. Remove "
-        f"the label: kubectl label service {other.name} -n {namespace} "
+        f"{begin}. To take its plugin over without an outage, set spec.takeOver.serviceName to "
+        f"{other.name}. Otherwise, do not delete that Service first: CloudNativePG would drop the "
+        f"plugin. Remove the label: kubectl label service {other.name} -n {namespace} "
         f"{names.cnpg.PLUGIN_NAME}-. CloudNativePG keeps its connection until this resource is "
         f"Ready; {finish}"
     )
@@ -279,6 +296,7 @@ CHECKS: Final = (
     _confusing_name,
     _cnpg_out_of_place,
     _rival,
+    _impossible_take_over,
     _foreign_object,
     _ungranted,
     _private_secret,

@@ -49,6 +49,9 @@ class TrustInput:
     settled: bool
     """Whether all pods present the newest certificate and accept CloudNativePG's."""
     now: datetime
+    previous: Certificates = ()
+    """The certificates by which CloudNativePG trusts the server of a previous installation, whose
+    pods may still get its calls."""
 
 
 def decide_trust(given: TrustInput) -> Trust:
@@ -74,7 +77,8 @@ def find_needed(given: TrustInput) -> tuple[Certificates, Certificates]:
     servers = _anchors(given.server.chain, given.server.authorities, given.now)
     servers += _next_signers(given)
     in_use = _clients(given, given.in_use) if given.in_use is not None else ()
-    return _distinct(servers, signers), _distinct(in_use, _clients(given, given.client), signers)
+    servers = _distinct(servers, signers, _valid(given.previous, given.now))
+    return servers, _distinct(in_use, _clients(given, given.client), signers)
 
 
 def _next_signers(given: TrustInput) -> Certificates:

@@ -225,9 +225,17 @@ def _trust_input(
         one_issuer=plugin.provider is not Provider.SECRETS,
         signers=_signers(context),
         live=read_trust(context.secrets.get(names.children.trust_secret(plugin.name)), context.now),
+        previous=_previous_servers(context),
         settled=settled,
         now=context.now,
     )
+
+
+def _previous_servers(context: Context) -> tuple[CertificateFacts, ...]:
+    """What CloudNativePG trusts while another Secret than the plugin's own is announced."""
+    name = context.announced_server
+    own = names.children.trust_secret(context.plugin.name)
+    return context.pair(name).chain if name not in ("", own) else ()
 
 
 def _signers(context: Context) -> tuple[CertificateFacts, ...]:

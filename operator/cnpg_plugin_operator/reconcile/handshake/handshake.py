@@ -7,7 +7,7 @@ the last announcement, and whether it could with the next one.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, unknown
@@ -29,15 +29,11 @@ from cnpg_plugin_operator.decide.facts.plugin import (
 from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.workload import build_deployment
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
-from cnpg_plugin_operator.reconcile.context import Context
+from cnpg_plugin_operator.reconcile.context import STILL_ROUTED, Context
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proof, Proofs
 from cnpg_plugin_operator.reconcile.stages import Plan
 from cnpg_plugin_operator.reconcile.workers import Lane
 from cnpg_plugin_operator.reconcile.writes import Apply, RecordEvent, RefreshPod, Write
-
-STILL_ROUTED: Final = timedelta(seconds=10)
-"""How long after its deletion was requested a pod may still receive calls. The Service excludes it
-at once, kube-proxy on each node follows later; on a busy machine half a second was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ async def shake_hands(
     """Shake hands where that is due."""
     plugin = context.plugin
     wanted = Endpoint(
-        host=plugin.host,
+        host=context.host,
         port=plugin.spec.port,
         server_name=plugin.server_name,
         plugin_name=plugin.spec.plugin_name,
@@ -78,7 +74,8 @@ async def shake_hands(
     rounds = _Rounds(context, proofs, certified, restarted_for)
     newest = await rounds.shake(wanted, plugin.client_secret, _serving(found))
     previous = _previous(context, certified, wanted)
-    ends = _end_of_calls(found, context.now)
+    bridged = context.bridged_until
+    ends = max(filter(None, (bridged, _end_of_calls(found, context.now))), default=None)
     if previous is None or (ends is None and newest.outcome.succeeded):
         return Handshakes(newest, None, rounds.due(newest))
     present = await rounds.shake(previous, context.announced_client, [])

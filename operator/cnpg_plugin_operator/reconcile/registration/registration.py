@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict
+from cnpg_plugin_operator.api.conditions import Reason, Type, Verdict, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import ClusterRefresh
 from cnpg_plugin_operator.api.untrusted import mapping
@@ -101,6 +101,11 @@ def announcing(
     )
 
 
+def is_taking_over(seen: Snapshot) -> bool:
+    """Whether CloudNativePG uses the Service of a previous installation."""
+    return seen.previous is not None and seen.previous.published
+
+
 @dataclass(frozen=True, slots=True)
 class Registering:
     """The progress of the registration."""
@@ -169,6 +174,22 @@ def record_ended(context: Context, version: str, pruned: Plan) -> Plan:
         return pruned
     writes = (RecordRivals(dict(service), record), *pruned.writes)
     return replace(pruned, writes=writes, looks=(*pruned.looks, context.now + AFTER_DELETION))
+
+
+def await_pods(context: Context) -> Verdict:
+    """Keep announcing what CloudNativePG uses; not all pods accept the new pair yet."""
+    plugin = context.plugin
+    kept = f"CloudNativePG keeps Secret {context.announced_client}"
+    if context.bridged_until is not None:
+        return unknown(
+            Reason.AWAITING_PODS,
+            f"{kept} until no call of Service {plugin.service_name} reaches a previous pod.",
+        )
+    return unknown(
+        Reason.AWAITING_PODS,
+        f"Pods of Deployment {plugin.name} have not loaded the new certificates yet; {kept} until "
+        "they do.",
+    )
 
 
 def await_restart(verdict: Verdict, view: CNPGView) -> Verdict:

@@ -7,7 +7,7 @@ are one part of CloudNativePG's Deployment, which the namespace's pass applies.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from cnpg_plugin_operator.api.conditions import (
     Reason,
@@ -92,6 +92,9 @@ class SidecarPass:
         done = self.verdicts.get(Type.REGISTERED)
         obsolete = frozenset({"certificates"}) if done and done.is_true else frozenset()
         return replace(report, obsolete=obsolete)
+
+    unrecorded: ClassVar[bool] = False
+    """A sidecar takes nothing over."""
 
     @property
     def waits(self) -> bool:
