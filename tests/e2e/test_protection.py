@@ -44,7 +44,7 @@ def test_a_plugin_s_pods_are_protected_as_its_resource_wants(plugins: Plugins) -
     assert selected(plugins, OPERATOR_NAMESPACE, operator)[0].startswith(RELEASE)
     assert metrics == {"ports": [{"port": 8080, "protocol": "TCP"}]}
 
-    # Another program's changes last a minute at most.
+    # What another program changes is restored.
     plugins.api.delete(f"{collection(BUDGET)}/{NAME}")
     plugins.api.patch(f"{collection(POLICY)}/{NAME}", {"spec": {"ingress": [{}]}})
     wait.until(
@@ -53,7 +53,7 @@ def test_a_plugin_s_pods_are_protected_as_its_resource_wants(plugins: Plugins) -
             plugins.find(BUDGET, NAME) is not None
             and plugins.get(POLICY, NAME)["spec"]["ingress"] == [own, metrics]
         ),
-        within=90,
+        within=10,
         explain=lambda: plugins.explain(NAME),
     )
 

@@ -13,8 +13,10 @@ from cnpg_plugin_operator.cluster.kinds import (
     CERTIFICATE,
     DEPLOYMENT,
     ISSUER,
+    NETWORK_POLICY,
     PLUGIN,
     POD,
+    POD_DISRUPTION_BUDGET,
     ROLE_BINDING,
     SECRET,
     SERVICE,
@@ -25,7 +27,15 @@ from cnpg_plugin_operator.cluster.kinds import (
 EVERYWHERE: Final = (PLUGIN,)
 """Watched in all namespaces: a resource in a wrong one gets a status that says so."""
 
-OWN: Final = (POD, SERVICE_ACCOUNT, ROLE_BINDING, CERTIFICATE, ISSUER)
+OWN: Final = (
+    POD,
+    SERVICE_ACCOUNT,
+    ROLE_BINDING,
+    CERTIFICATE,
+    ISSUER,
+    POD_DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+)
 """Watched with a selector for objects that this operator created."""
 
 MANAGED: Final = (DEPLOYMENT, SECRET, SERVICE, *OWN)

@@ -18,7 +18,14 @@ from cnpg_plugin_operator.api.conditions import find_condition
 from cnpg_plugin_operator.api.untrusted import mapping, objects
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.answers import well_formed
-from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, DEPLOYMENT, POD, SECRET, Kind
+from cnpg_plugin_operator.cluster.kinds import (
+    CERTIFICATE,
+    DEPLOYMENT,
+    POD,
+    POD_DISRUPTION_BUDGET,
+    SECRET,
+    Kind,
+)
 from cnpg_plugin_operator.cluster.secrets import drop_keys
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.watch.facts import Change, Table
@@ -191,10 +198,16 @@ def _certificate(body: Body) -> object:
     ]
 
 
+def _budget(body: Body) -> object:
+    """What is wanted: its status changes with every pod."""
+    return body.get("spec")
+
+
 COUNTS: Final[Mapping[Kind, Callable[[Body], object]]] = {
     DEPLOYMENT: _deployment,
     POD: _pod,
     CERTIFICATE: _certificate,
+    POD_DISRUPTION_BUDGET: _budget,
 }
 """What counts of an object beside its metadata; of other kinds, everything."""
 

@@ -135,8 +135,7 @@ MADE = {kind for kind in kinds._BY_NAME.values() if kind.namespaced} - {kinds.PL
 
 @pytest.mark.parametrize("kind", sorted(MADE, key=str), ids=lambda kind: kind.kind)
 def test_kinds_that_the_operator_creates_may_be_patched_and_deleted(kind: Kind) -> None:
-    unwatched = frozenset() if kind in MANAGED else {"watch"}
-    assert verbs(role_rules(), group_of(kind), kind.plural) == KEPT - unwatched
+    assert verbs(role_rules(), group_of(kind), kind.plural) == KEPT
 
 
 def test_kinds_that_the_operator_does_not_create_may_not_be_created_or_deleted() -> None:
@@ -162,8 +161,8 @@ def test_kinds_that_the_operator_does_not_create_may_not_be_created_or_deleted()
         ("", "events", {"list", "watch", "create"}),
         ("cert-manager.io", "certificates", KEPT),
         ("cert-manager.io", "issuers", KEPT),
-        ("policy", "poddisruptionbudgets", KEPT - {"watch"}),
-        ("networking.k8s.io", "networkpolicies", KEPT - {"watch"}),
+        ("policy", "poddisruptionbudgets", KEPT),
+        ("networking.k8s.io", "networkpolicies", KEPT),
         ("coordination.k8s.io", "leases", LOOKED_AT),
         ("rbac.authorization.k8s.io", "rolebindings", KEPT),
         ("rbac.authorization.k8s.io", "roles", set()),
