@@ -6,17 +6,14 @@ cannot say becomes a remark: nothing is dropped in silence.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.untrusted import mapping, objects
+from cnpg_plugin_operator.desired.migration_tls import Channel
 from cnpg_plugin_operator.desired.objects import Object
 
 Body = Mapping[str, Any]
-
-FLAGS: Final = ("--server-cert", "--server-key", "--client-cert", "--server-address")
-"""What every server built on cnpg-i-machinery accepts, and the operator appends."""
 
 SAME_IN_SPEC: Final = {
     "image": "image",
@@ -66,6 +63,9 @@ DEFAULTED: Final = frozenset(
 GRACE: Final = 30
 """Default `terminationGracePeriodSeconds`."""
 
+PROGRESS: Final = 600
+"""Default `progressDeadlineSeconds`."""
+
 PROBES: Final = ("startup", "readiness", "liveness")
 
 HELM: Final = "Helm"
@@ -114,7 +114,8 @@ class _Describing:
             str(self._announced.get(names.cnpg.SERVER_SECRET) or ""),
             str(self._announced.get(names.cnpg.CLIENT_SECRET) or ""),
         )
-        self._remarks: list[str] = []
+        self._channel = self._read_channel()
+        self._remarks = list(self._channel.find_remarks(found.certificates))
 
     def describe(self, name: str) -> Migration:
         spec: Object = {"pluginName": _labels(self._found.service)[names.cnpg.PLUGIN_NAME]}
@@ -122,7 +123,8 @@ class _Describing:
             if value := self._container.get(source):
                 spec[target] = value
         spec |= self._describe_server()
-        spec |= self._describe_volumes(spec)
+        spec |= self._describe_ports()
+        spec |= self._describe_volumes()
         if probes := self._describe_probes():
             spec["probes"] = probes
         for source, target in SAME_OF_POD.items():
@@ -134,7 +136,7 @@ class _Describing:
             spec["podTemplate"] = {"spec": template}
         spec |= self._describe_account()
         spec |= self._describe_service()
-        self._remark_on_rest()
+        self._remarks += self._find_rest()
         metadata = {"name": name or self._choose_name(), "namespace": self._namespace}
         resource = {
             "apiVersion": names.resource.API_VERSION,
@@ -146,7 +148,7 @@ class _Describing:
 
     def _read_port(self) -> int:
         text = str(self._announced.get(names.cnpg.PLUGIN_PORT) or "")
-        return int(text) if text.isdecimal() else 9090
+        return int(text) if text.isdecimal() else names.cnpg.USUAL_PORT
 
     def _choose_container(self) -> tuple[Body, list[Body]]:
         """Choose the container that listens; the first one where none says so."""
@@ -160,76 +162,52 @@ class _Describing:
 
     def _describe_server(self) -> Object:
         """Describe arguments and port; the flags that the operator appends are left out."""
-        args = [str(each) for each in self._container.get("args") or []]
-        rest, flags = _split_flags(args)
-        described: Object = {"port": self._port} if self._port != 9090 else {}  # noqa: PLR2004 - CNPG-I's
-        if flags.keys() >= set(FLAGS):
-            return described | ({"args": rest} if rest else {})
-        described["serverArguments"] = "None"
-        return described | ({"args": args} if args else {})
-
-    def _describe_volumes(self, spec: Body) -> Object:
-        """Describe volumes and TLS files; the operator mounts the two pairs itself."""
-        volumes, mounts = (
-            objects(self._pod.get("volumes")),
-            objects(self._container.get("volumeMounts")),
-        )
-        own = {
-            str(mapping(volume.get("secret")).get("secretName")): volume.get("name")
-            for volume in volumes
-            if mapping(volume.get("secret")).get("secretName") in self._pairs
-        }
         described: Object = {}
-        kept = [v for v in volumes if v.get("name") not in own.values() and not _is_token(v)]
-        names_kept = {volume.get("name") for volume in kept}
-        if kept:
-            described["volumes"] = kept
-        if further := [mount for mount in mounts if mount.get("name") in names_kept]:
-            described["volumeMounts"] = further
-        described["tls"] = self._describe_tls(own, mounts, spec)
-        return described
+        if self._port != names.cnpg.USUAL_PORT:
+            described["port"] = self._port
+        if not self._channel.flags:
+            described["serverArguments"] = "None"
+        return described | ({"args": self._channel.rest} if self._channel.rest else {})
 
-    def _describe_tls(self, own: Body, mounts: Sequence[Body], spec: Body) -> Object:
+    def _describe_volumes(self) -> Object:
+        """Describe volumes and TLS files; the operator mounts the two pairs itself."""
+        pairs = self._name_pair_volumes().values()
+        kept = [
+            volume
+            for volume in objects(self._pod.get("volumes"))
+            if volume.get("name") not in pairs and not _is_token(volume)
+        ]
+        named = {volume.get("name") for volume in kept}
+        mounts = [m for m in self._mounts if m.get("name") in named]
+        described: Object = {"volumes": kept} if kept else {}
+        described |= {"volumeMounts": mounts} if mounts else {}
+        return described | {"tls": self._channel.describe()}
+
+    @property
+    def _mounts(self) -> list[Body]:
+        return objects(self._container.get("volumeMounts"))
+
+    def _name_pair_volumes(self) -> dict[str, str]:
+        """Name the volumes of the two pairs, by their Secrets."""
+        named = {
+            str(mapping(volume.get("secret")).get("secretName")): str(volume.get("name"))
+            for volume in objects(self._pod.get("volumes"))
+        }
+        return {secret: named[secret] for secret in self._pairs if secret in named}
+
+    def _read_channel(self) -> Channel:
+        places = {m.get("name"): str(m.get("mountPath")).rstrip("/") for m in self._mounts}
+        volumes = self._name_pair_volumes()
+        said = str(self._announced.get(names.cnpg.SERVER_NAME) or "")
         server, client = self._pairs
-        tls: Object = {"provider": "Secrets", "secrets": {"server": server, "client": client}}
-        self._remark_on_issuers()
-        files: Object = {}
-        for side, secret, default in (("server", server, "/server"), ("client", client, "/client")):
-            paths = [str(m.get("mountPath")) for m in mounts if m.get("name") == own.get(secret)]
-            if not paths:
-                self._remarks.append(
-                    f"Secret {secret} is not mounted as a directory: set spec.tls.files.{side} to "
-                    "where the server expects its files."
-                )
-            elif paths[0] != default:
-                files[side] = {"directory": paths[0].rstrip("/")}
-        if files:
-            tls["files"] = files
-        _, flags = _split_flags([str(each) for each in self._container.get("args") or []])
-        if PurePosixPath(flags.get("--client-cert", "")).name == "ca.crt":
-            tls["clientTrust"] = "Root"
-        elif spec.get("serverArguments") == "None":
-            self._remarks.append(
-                "Set spec.tls.clientTrust to Root if the server trusts ca.crt of its client "
-                "directory, not tls.crt."
-            )
-        name = self._announced.get(names.cnpg.SERVER_NAME)
-        if name or self._moves:
-            tls["serverName"] = name or self._service
-        return tls
-
-    def _remark_on_issuers(self) -> None:
-        """Say who renews the Secrets, and how to have the operator do it."""
-        for body in self._found.certificates:
-            wanted = mapping(body.get("spec"))
-            if wanted.get("secretName") in self._pairs:
-                issuer = mapping(wanted.get("issuerRef"))
-                fields = "provider, secrets and serverName" if self._moves else "provider, secrets"
-                self._remarks.append(
-                    f"Certificate {body['metadata']['name']} of {issuer.get('kind', 'Issuer')} "
-                    f"{issuer.get('name')} writes Secret {wanted.get('secretName')}: keep both, or "
-                    f"remove {fields} from spec.tls, and the operator issues its own certificates."
-                )
+        return Channel(
+            server=server,
+            client=client,
+            mounted={s: places[name] for s, name in volumes.items() if name in places},
+            args=[str(each) for each in self._container.get("args") or []],
+            server_name=said or (self._service if self._moves else ""),
+            moves=self._moves,
+        )
 
     def _describe_probes(self) -> Object:
         found = {each: self._container.get(f"{each}Probe") for each in PROBES}
@@ -274,6 +252,9 @@ class _Describing:
                 "type": "RollingUpdate",
                 **({"rollingUpdate": rolling} if rolling else {}),
             }
+        for key in ("minReadySeconds", "progressDeadlineSeconds"):
+            if spec.get(key) not in (None, 0, PROGRESS):
+                described[key] = spec[key]
         return described
 
     def _describe_template(self) -> Object:
@@ -318,9 +299,6 @@ class _Describing:
         wanted = (short, f"{short}-plugin", *(f"{short}-plugin-{n}" for n in range(2, 100)))
         return str(next(each for each in wanted if each not in self._found.taken))
 
-    def _remark_on_rest(self) -> None:
-        self._remarks += self._find_rest()
-
     def _find_rest(self) -> Iterator[str]:
         """Name what the resource cannot say."""
         for other in self._others:
@@ -337,26 +315,24 @@ class _Describing:
         for key in sorted(self._pod.keys() - known):
             if self._pod[key]:
                 yield f"Field {key} of the pod is not part of the resource."
+
+    def _describe_ports(self) -> Object:
+        """Describe the further ports of the container, and which of them the Service has."""
+        targets = {}
         for port in objects(mapping(self._found.service.get("spec")).get("ports")):
-            if port.get("port") != self._port:
-                yield (
-                    f"Port {port.get('port')} of Service {self._service} is not part of the "
-                    "resource: create a Service of your own for it, which selects the label "
-                    f"{names.labels.PLUGIN}."
-                )
-
-
-def _split_flags(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Take the server's flags out of arguments, as `--flag=value` or `--flag value`."""
-    rest, flags = [], {}
-    words = iter(args)
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if flag in FLAGS:
-            flags[flag] = value if equals else next(words, "")
-        else:
-            rest.append(word)
-    return rest, flags
+            targets[port.get("targetPort", port.get("port"))] = port.get("port")
+        described = []
+        for port in objects(self._container.get("ports")):
+            number, name = port.get("containerPort"), port.get("name")
+            if number == self._port:
+                continue
+            extra: Object = {"name": name or f"port-{number}", "port": number}
+            if port.get("protocol", "TCP") != "TCP":
+                extra["protocol"] = port["protocol"]
+            if served := targets.get(name) or targets.get(number):
+                extra["servicePort"] = served
+            described.append(extra)
+        return {"extraPorts": described} if described else {}
 
 
 def _labels(body: Body) -> Mapping[str, str]:

@@ -12,6 +12,9 @@ users who select by it."""
 PLUGIN_PORT: Final = "cnpg.io/pluginPort"
 """Service annotation: the port CloudNativePG dials."""
 
+USUAL_PORT: Final = 9090
+"""The port of nearly every plugin, and the default of a resource."""
+
 CLIENT_SECRET: Final = "cnpg.io/pluginClientSecret"  # noqa: S105 - the name of an annotation
 """Service annotation: Secret with the pair CloudNativePG presents."""
 

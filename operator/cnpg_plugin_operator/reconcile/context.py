@@ -18,7 +18,7 @@ from cnpg_plugin_operator.decide.certificates.tls_rules import covers
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.desired.objects import Object
-from cnpg_plugin_operator.desired.service import PORT_NAME, build_service
+from cnpg_plugin_operator.desired.service import PORT_NAME, build_candidate, build_service
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconcile.shared import Chains
 from cnpg_plugin_operator.reconcile.stages import Progress
@@ -88,15 +88,19 @@ class Context(Progress):
         return observe.read_service(live, self.now).announcement if live is not None else None
 
     def build_service(self, announcement: Mapping[str, str] | None) -> Object:
-        """Build the plugin's Service; its port keeps the name that it has.
+        """Build the plugin's Service, or a candidate while that is another's.
 
-        A node finds the endpoints of a port by its name: one that it knows by another name has none
-        until it has read both, the Service and its endpoints.
+        Its port keeps the name that it has: a node finds the endpoints of a port by its name, and
+        none while it has read the new name only of the Service, or only of its endpoints.
         """
+        if announcement is None and self.adopting:
+            return build_candidate(self.plugin)
         live = self.live.get(("Service", self.plugin.service_name)) or {}
-        ports = mapping(live.get("spec")).get("ports") or ()
-        known = (p.get("name", "") for p in ports if p.get("port") == self.plugin.spec.port)
-        return build_service(self.plugin, announcement, port_name=str(next(known, PORT_NAME)))
+        ports, spec = mapping(live.get("spec")).get("ports") or (), self.plugin.spec
+        others = {extra.name for extra in spec.extra_ports if extra.service_port is not None}
+        known = next((p.get("name", "") for p in ports if p.get("port") == spec.port), PORT_NAME)
+        name = PORT_NAME if known in others else str(known)
+        return build_service(self.plugin, announcement, port_name=name)
 
     @property
     def announced_client(self) -> str:

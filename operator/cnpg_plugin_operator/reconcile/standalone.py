@@ -254,20 +254,13 @@ class Pass:
 
     async def _deploy(self, others: list[Object]) -> Plan:
         plugin, context = self.plugin, self.context
-        gives_way = gave_way(plugin, context.seen.previous)
-        self._deployment = build_deployment(
-            without_replicas(plugin) if gives_way else plugin, self._restarted_for()
-        )
+        running = without_replicas(plugin) if gave_way(plugin, context.seen.previous) else plugin
+        self._deployment = build_deployment(running, self._restarted_for())
         published = context.announcement is not None and not context.adopting
         given = read_upgrade(
             plugin, self.status, context.seen, self._deployment, published=published
         )
-        service = (
-            build_candidate(plugin)
-            if context.adopting
-            else context.build_service(self._announcing())
-        )
-        return plan_workload(given, [*others, service])
+        return plan_workload(given, [*others, context.build_service(self._announcing())])
 
     async def _watch_pods(self) -> Plan:
         plugin, context = self.plugin, self.context
@@ -345,7 +338,7 @@ class Pass:
     def _announcing(self) -> Mapping[str, str] | None:
         """What the published Service announces, to be kept: CloudNativePG drops a withdrawn one."""
         announcement = self.context.announcement
-        if announcement is None:
+        if announcement is None or self.context.adopting:
             return None
         dialled = dial_hash(self.plugin, self.view.cnpg[0], self._certified)
         return keep_announcing(announcement, build_endpoint(self.plugin), dialled)

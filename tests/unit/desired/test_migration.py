@@ -137,6 +137,14 @@ def test_other_arguments_are_kept_as_they_are() -> None:
 
 KEPT: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("another port", {"annotations": {"cnpg.io/pluginPort": "50051"}}, {"port": 50051}),
+    ("further ports", {
+        "container": {"ports": [{"containerPort": 9090}, {"containerPort": 8080, "name": "web"},
+                                {"containerPort": 8081}]},
+        "service": {"ports": [{"port": 9090}, {"port": 80, "targetPort": "web"}]}},
+     {"extraPorts": [{"name": "web", "port": 8080, "servicePort": 80},
+                     {"name": "port-8081", "port": 8081}]}),
+    ("a deadline", {"deployment": {"progressDeadlineSeconds": 60, "minReadySeconds": 0}},
+     {"progressDeadlineSeconds": 60}),
     ("replicas", {"deployment": {"replicas": 2}}, {"replicas": 2}),
     ("a rolling strategy", {"deployment": {"strategy": {"type": "RollingUpdate"}}},
      {"strategy": {"type": "RollingUpdate"}}),
@@ -173,7 +181,6 @@ REMARKED: list[tuple[str, dict[str, Any], str]] = [
     ("an account", {"pod": {"serviceAccountName": "barman"}}, "allowedServiceAccounts: [barman]"),
     ("a field of the pod", {"pod": {"hostNetwork": True}}, "Field hostNetwork of the pod"),
     ("a field of the container", {"container": {"tty": True}}, "Field tty of the container"),
-    ("a port", {"service": {"ports": [{"port": 9090}, {"port": 8080}]}}, "Port 8080 of Service"),
     ("a pair without a directory", {"container": {"volumeMounts": []}},
      "set spec.tls.files.server"),
 ]  # fmt: skip

@@ -335,6 +335,13 @@ def test_an_object_is_found_again_by(metadata: dict[str, Any], owners: set[str])
     assert owners_of(metadata) == owners
 
 
+@pytest.mark.parametrize("taken", [None, "none", {}, {"serviceName": "previous"}])
+def test_a_service_that_is_taken_over_is_a_mark_where_it_can_be_read(taken: object) -> None:
+    marks = marks_of("hello", {"pluginName": "a.example.org", "takeOver": taken})
+    previous = isinstance(taken, dict) and bool(taken)
+    assert (service_mark("previous") in marks) == previous
+
+
 @pytest.mark.parametrize("service", [None, "none", {}, {"name": "hello"}])
 def test_a_resource_is_indexed_by_the_readable_part_of_its_spec(service: object) -> None:
     spec = {"pluginName": 7, "tls": "none", "service": service}
