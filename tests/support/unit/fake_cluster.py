@@ -167,11 +167,11 @@ class FakeCluster(Client):
             raise errors.ConflictError(f"Secret {name} exists")
         self.writes.append(f"{kind.kind} {name}")
         if kind is kinds.SECRET:
-            self.put(kind, body)
+            created = self.put(kind, body)
             self._finish(self._key(kind, body["metadata"]))
-        else:
-            self.events.append(dict(_copy(body)))
-            self._fail(before=False)
+            return _copy(created)
+        self.events.append(dict(_copy(body)))
+        self._fail(before=False)
         return dict(_copy(body))
 
     async def merge_patch(

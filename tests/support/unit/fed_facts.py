@@ -1,35 +1,46 @@
 """Stores whose watches are never late, unless a test says so: they list the fake cluster."""
 
+import marshal
 from collections.abc import Mapping
 from typing import Any
 
-from cnpg_plugin_operator.cluster.client import Page
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.watched import WatchedClient
-from cnpg_plugin_operator.watch.facts import FactStore, Table
+from cnpg_plugin_operator.watch.facts import FactStore, ObjectKey, Table
 from cnpg_plugin_operator.watch.kinds import OWN
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore, Shown
 from tests.support.unit.fake_cluster import FakeCluster, selects
 
 
-def feed(
-    table: Table[Any],
-    client: FakeCluster,
-    namespace: str | None = None,
-    labels: str | None = None,
-) -> None:
-    """List the fake cluster, which counts the versions of each object apart."""
-    table.rewind()
-    listing = table.begin()
-    bodies = (
-        body
-        for body in client.all_of(table.kind)
-        if namespace in (None, body["metadata"].get("namespace")) and selects(labels, body)
-    )
-    listing.take(Page("", tuple(bodies)))
-    table.rewind()
-    listing.end()
+class Feed:
+    """Lists the fake cluster, which counts the versions of each object apart.
+
+    What has not changed is not projected again: that would be most of the time of the tests.
+    """
+
+    def __init__(self, client: FakeCluster) -> None:
+        self._client = client
+        self._fed: dict[tuple[Kind, str | None], dict[ObjectKey, bytes]] = {}
+
+    def fill(
+        self, table: Table[Any], namespace: str | None = None, labels: str | None = None
+    ) -> None:
+        """Take all objects as they are."""
+        before, now, changed = self._fed.get((table.kind, namespace), {}), {}, []
+        for body in self._client.all_of(table.kind):
+            metadata = body["metadata"]
+            if namespace in (None, metadata.get("namespace")) and selects(labels, body):
+                key = metadata["namespace"], metadata["name"]
+                now[key] = marshal.dumps(body)
+                if now[key] != before.get(key) or table.get(key) is None:
+                    changed.append(body)
+        self._fed[table.kind, namespace] = now
+        table.rewind()
+        for body in changed:
+            table.take(body)
+        table.rewind()
+        table.end(set(now), 0)
 
 
 class FedFacts(FactStore):
@@ -38,24 +49,25 @@ class FedFacts(FactStore):
     def __init__(self, client: FakeCluster) -> None:
         super().__init__()
         self._client = client
+        self._feed = Feed(client)
         self.late = False
         """Whether no event arrives any more: only what the operator writes itself is known."""
 
     def resources(self, namespace: str) -> tuple[Mapping[str, Any], ...]:
-        self._feed(self.plugins)
+        self._fill(self.plugins)
         return super().resources(namespace)
 
     def clusters(self) -> tuple[ClusterRecord, ...]:
-        self._feed(self.fleet)
+        self._fill(self.fleet)
         return super().clusters()
 
-    def _feed(self, table: Table[Any]) -> None:
+    def _fill(self, table: Table[Any]) -> None:
         if self.late:
             return
         if table.kind.kind in self._client.missing:
             table.clear()
             return
-        feed(table, self._client)
+        self._feed.fill(table)
         table.error = self._client.unknown.get(table.kind.kind)
 
 
@@ -65,11 +77,12 @@ class FedObjects(ObjectStore):
     def __init__(self, client: FakeCluster) -> None:
         super().__init__()
         self._client = client
+        self._feed = Feed(client)
 
     def table(self, kind: Kind, namespace: str) -> Table[Shown]:
         table = super().table(kind, namespace)
         if kind.kind not in self._client.missing:
-            feed(table, self._client, namespace, OWN_LABEL if kind in OWN else None)
+            self._feed.fill(table, namespace, OWN_LABEL if kind in OWN else None)
         return table
 
 
