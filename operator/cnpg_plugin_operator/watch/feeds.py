@@ -181,11 +181,16 @@ class ObjectFeed:
     """
 
     def __init__(self, client: Client, objects: ObjectStore, kind: Kind, namespace: str) -> None:
-        self.path = kind.path(namespace)
+        self.kind, self.path = kind, kind.path(namespace)
         self.interrupted = asyncio.Event()
         """Set where kopf's watch may have missed something."""
         self._client, self._table = client, objects.table(kind, namespace)
         self._where = (namespace, OWN_LABEL if kind in OWN else None)
+
+    def distrust(self) -> None:
+        """Let passes read until the objects are listed again."""
+        self._table.error = errors.UnavailableError(f"{self.path} has to be listed")
+        self.interrupted.set()
 
     async def run(self) -> NoReturn:
         """Keep the table up; nothing that the API server answers ends it."""
@@ -239,6 +244,12 @@ class Feeds:
         """Learn that a watch has begun, whose predecessor may have missed something."""
         if path in self._by_path:
             self._by_path[path].set()
+
+    def changed(self, kinds: Iterable[Kind]) -> None:
+        """Learn which kinds have come or gone: their objects went with them, without an event."""
+        for feed in self._listed:
+            if feed.kind in kinds:
+                feed.distrust()
 
     def ended(self) -> None:
         """Learn that all watches have ended."""

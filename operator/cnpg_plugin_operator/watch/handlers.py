@@ -105,7 +105,10 @@ class Watches:
                 await asyncio.sleep(KINDS_INTERVAL)
                 # If the API server does not answer, the known kinds remain.
                 with contextlib.suppress(errors.UnavailableError, errors.ForbiddenError):
-                    served = await kinds.read_served(self.read_plurals)
+                    before, served = served, await kinds.read_served(self.read_plurals)
+                    if before != served:
+                        self.feeds.changed(before ^ served)
+                        self.wakeups.wake_all()
         finally:
             # If one watch fails, kopf leaves the others running. Its `run_tasks` would end them,
             # together with all tasks that are younger than kopf, such as running passes.

@@ -56,6 +56,10 @@ class Wakeups:
         facts.fleet.notify = self._take_cluster
         objects.notify = self._take_object
 
+    def wake_all(self) -> None:
+        """Wake all plugins: what they depend on has come or gone."""
+        self._wake(self._marks)
+
     def take_signal(self, kind: Kind, body: Body) -> None:
         """Wake the loops that a change concerns of which nothing is kept."""
         if kind == EVENT:

@@ -282,6 +282,11 @@ async def test_all_feeds_learn_of_begun_and_ended_watches() -> None:
         feeds_of_all.begun("/unknown")
         feeds_of_all.begun(SERVICE.path("app"))
         await until(tasks[0], lambda: table.error is None)
+        feeds_of_all.changed({ISSUER})
+        assert table.error is None
+        feeds_of_all.changed({SERVICE})
+        assert table.error is not None, "its objects went with the kind"
+        await until(tasks[0], lambda: table.error is None)
         feeds_of_all.ended()
         assert table.error is not None
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, ISSUER, PLUGIN, POD, SECRET
+from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, ISSUER, PLUGIN, POD, SECRET, Kind
 from cnpg_plugin_operator.reconcile.shared import Key
 from cnpg_plugin_operator.reconcile.stages import Requeue
 from cnpg_plugin_operator.telemetry import Metrics, Readiness
@@ -37,10 +37,14 @@ class FakeFeeds:
 
     def __init__(self) -> None:
         self.begun_paths: list[str] = []
+        self.changes: list[frozenset[Kind]] = []
         self.endings = 0
 
     def begun(self, path: str) -> None:
         self.begun_paths.append(path)
+
+    def changed(self, kinds: frozenset[Kind]) -> None:
+        self.changes.append(kinds)
 
     def ended(self) -> None:
         self.endings += 1
@@ -191,6 +195,7 @@ async def test_added_and_removed_kinds_do_not_restart_other_watches(running: Run
     running.failure = None
     issuers = {ISSUER.path(place) for place in NAMESPACES}
     await running.until(lambda: running.api.watched == WATCHED - issuers)
+    assert running.feeds.changes == [{CERTIFICATE, ISSUER}, {ISSUER}]
 
     assert sorted(running.api.listed) == sorted(WATCHED)
 
