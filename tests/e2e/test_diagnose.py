@@ -37,6 +37,8 @@ ARGUMENTS: Final = (
 READABLE: Final = {
     "": ["configmaps", "events", "pods", "secrets", "serviceaccounts", "services"],
     "apps": ["deployments", "replicasets"],
+    "networking.k8s.io": ["networkpolicies"],
+    "policy": ["poddisruptionbudgets"],
     "cert-manager.io": ["certificates", "clusterissuers", "issuers"],
     "cnpgplugin.dev": ["cnpgplugins"],
     "coordination.k8s.io": ["leases"],
@@ -195,7 +197,7 @@ def test_a_new_resource_is_told_up_to_where_cert_manager_has_to_act(
     assert f"would patch CNPGPlugin {NAMESPACE}/{NEW}: add the operator's finalizer" in reported
     assert f"would create Certificate {NAMESPACE}/{NEW}-server-tls" in reported
     assert any(line.startswith("CertificatesReady  Unknown Issuing: ") for line in reported)
-    assert "status" not in stopped.plugin(NEW)
+    assert stopped.plugin(NEW)["status"] == {"observedGeneration": -1}, "as it was created"
     assert stopped.find("Certificate", f"{NEW}-server-tls") is None
 
 

@@ -25,8 +25,9 @@ NAME, PREVIOUS, LEASE = "taken-leader", "led-by-hand", "822e3f5c.example.com"
 BROKEN, BROKEN_PREVIOUS, BROKEN_LEASE = "taken-badly", "well-by-hand", "923f4a6d.example.com"
 CALLED = f"{PLUGIN}{plugin_name(NAME)}"
 
-MARGIN = 1.0
-"""Seconds by which two measurements of the same thing differ on a busy machine."""
+MARGIN = 10.0 if wait.BESIDE_OTHERS else 1.0
+"""Seconds by which two measurements of the same thing differ. Beside other clusters, pods wait for
+a processor."""
 
 
 def taking(name: str, previous: str, lease: str, **settings: str) -> Manifest:
@@ -81,7 +82,7 @@ def measured(
 
 def test_it_takes_no_longer_than_the_previous_deployments_own_rollout(measured: Measured) -> None:
     assert measured.rollout.failed, "a rollout with strategy Recreate has an outage"
-    limit = measured.rollout.longest_outage + MARGIN * wait.PATIENCE
+    limit = measured.rollout.longest_outage + MARGIN
     assert measured.take_over.longest_outage <= limit, str(measured.take_over)
     assert not measured.rolled
 
