@@ -32,8 +32,8 @@ class Feed:
             metadata = body["metadata"]
             if namespace in (None, metadata.get("namespace")) and selects(labels, body):
                 key = metadata["namespace"], metadata["name"]
-                now[key] = marshal.dumps(body)
-                if now[key] != before.get(key) or table.get(key) is None:
+                now[key] = _summarize(body)
+                if not now[key] or now[key] != before.get(key) or table.get(key) is None:
                     changed.append(body)
         self._fed[table.kind, namespace] = now
         table.rewind()
@@ -41,6 +41,14 @@ class Feed:
             table.take(body)
         table.rewind()
         table.end(set(now), 0)
+
+
+def _summarize(body: Mapping[str, Any]) -> bytes:
+    """Give what differs where a body does; nothing for one that is too deep to tell."""
+    try:
+        return marshal.dumps(dict(body))
+    except ValueError:
+        return b""
 
 
 class FedFacts(FactStore):
