@@ -354,7 +354,7 @@ def restart(run: Run, deployment: Object, revisions: dict[str, str]) -> None:
 
     async def ask(writer: Writer) -> None:
         record = RestartRecord(at=now, revisions=revisions, attempts=1, generation=1)
-        await Restarter(writer._client, writer._facts).restart(facts, record)
+        await Restarter(writer._client).restart(facts, record)
 
     run(ask)
 

@@ -180,11 +180,8 @@ class Writer:
             "uid": plugin.uid,
             "finalizers": finalizers,
         }
-        self._facts.wrote(
-            kinds.PLUGIN,
-            await self._client.apply(
-                kinds.PLUGIN, {"metadata": metadata}, manager=names.managers.FINALIZER
-            ),
+        await self._client.apply(
+            kinds.PLUGIN, {"metadata": metadata}, manager=names.managers.FINALIZER
         )
 
     async def report(self, plugin: Resource, status: Mapping[str, Any]) -> None:
@@ -211,13 +208,12 @@ class Writer:
 
     async def _apply_status(self, plugin: Resource, part: Mapping[str, Any], manager: str) -> None:
         metadata = {"name": plugin.name, "namespace": plugin.namespace, "uid": plugin.uid}
-        written = await self._client.apply(
+        await self._client.apply(
             kinds.PLUGIN,
             {"metadata": metadata, "status": dict(part)},
             manager=manager,
             subresource="status",
         )
-        self._facts.wrote(kinds.PLUGIN, written)
 
     async def event(
         self, plugin: Resource, *, warning: bool, reason: str, message: str, now: datetime

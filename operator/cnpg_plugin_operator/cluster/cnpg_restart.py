@@ -11,16 +11,14 @@ from cnpg_plugin_operator.api.records import RestartRecord
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.facts import Facts
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 
 
 class Restarter:
     """Restarts CloudNativePG and nudges its Clusters."""
 
-    def __init__(self, client: Client, facts: Facts) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._facts = facts
 
     async def restart(self, cnpg: CNPGFacts, record: RestartRecord) -> None:
         """Request a rolling restart of CloudNativePG, and record the revisions that it is for.
@@ -67,10 +65,9 @@ class Restarter:
         Any change of it does (`For(&apiv1.Cluster{})` without predicate, 1.24.0 to 1.30.0).
         """
         annotations = {names.annotations.nudge(plugin): token}
-        nudged = await self._client.merge_patch(
+        await self._client.merge_patch(
             kinds.CLUSTER,
             cluster.name,
             cluster.namespace,
             {"metadata": {"annotations": annotations}},
         )
-        self._facts.wrote(kinds.CLUSTER, nudged)

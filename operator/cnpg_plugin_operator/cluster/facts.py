@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord
-from cnpg_plugin_operator.cluster.kinds import Kind
 
 
 class Facts(Protocol):
@@ -23,11 +22,4 @@ class Facts(Protocol):
 
     def expect(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
         """Learn which status a pass is about to write: it needs no other pass for it."""
-        ...
-
-    def wrote(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        """Learn how a resource or a Cluster is since a write.
-
-        The next pass may come before its event, and would write again.
-        """
         ...

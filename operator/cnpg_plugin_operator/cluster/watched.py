@@ -1,9 +1,9 @@
 """A client that sends no request for what watches have already shown.
 
 An object that a watch knows is not read again. One that it does not know is read, unless the watch
-shows all objects of the kind. What this operator writes is known at once: the
-next pass sees it. A watch may be a moment late, so an answer may be as well: whatever is written
-because of it is applied server-side, or on condition that the object has not changed.
+shows all objects of the kind. What this operator writes is known at once: the next pass sees it. A
+watch may be a moment late, so an answer may be as well: whatever is written because of it is
+applied server-side, or on condition that the object has not changed.
 """
 
 import asyncio
@@ -53,32 +53,11 @@ class WatchedObjects(Protocol):
         ...
 
 
-class _Nothing:
-    """Knows no object."""
-
-    def find(self, _kind: Kind, _namespace: str | None, _name: str) -> None:
-        return None
-
-    def find_secret(self, _namespace: str, _name: str) -> None:
-        return None
-
-    def lacks(self, _kind: Kind, _namespace: str | None, _name: str) -> bool:
-        return False
-
-    def select(self, _kind: Kind, _namespace: str | None, _labels: str | None) -> None:
-        return None
-
-    def take(self, _kind: Kind, _body: Mapping[str, Any]) -> None:
-        return None
-
-    def forget(self, _kind: Kind, _namespace: str | None, _name: str) -> None:
-        return None
-
-
 class WatchedClient(Client):
     """Reads what is known from `watched`, everything else from the API server."""
 
-    watched: WatchedObjects = _Nothing()
+    watched: WatchedObjects
+    """Is set once, before the first request."""
     _served: Mapping[str, tuple[float, frozenset[str]]] = MappingProxyType({})
     """When each API group was asked for, and the plurals that it serves."""
 

@@ -71,8 +71,8 @@ async def run(settings: Settings) -> None:
     configure_logging(settings.log_level, as_json=settings.log_format == "json")
     followed = 1 + signals.count(settings.namespaces)
     client = await WatchedClient.connect(settings.kubeconfig, watches=followed)
-    facts, objects = FactStore(), ObjectStore()
-    client.watched = objects
+    facts = FactStore()
+    client.watched = objects = ObjectStore(facts)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
     reader = ClusterReader(client, facts, settings.namespaces, utc_now, settings.grant_prefix)
@@ -133,7 +133,7 @@ def build_environment(
     """Build what passes work with."""
     guard = WriteGuard(lambda key: metrics.write_loops.labels(key[1], key[0]).inc())
     remover = Remover(client, reader, binds_cluster_roles=bool(settings.grants.cluster_roles))
-    writer, restarter = Writer(client, facts, guard), Restarter(client, facts)
+    writer, restarter = Writer(client, facts, guard), Restarter(client)
     sidecars = Sidecars(client, reader, guard=guard)
     return Environment(
         reader=reader,

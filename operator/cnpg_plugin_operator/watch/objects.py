@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import find_condition
 from cnpg_plugin_operator.api.untrusted import mapping, objects
 from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.answers import well_formed
 from cnpg_plugin_operator.cluster.kinds import (
     CERTIFICATE,
@@ -26,18 +27,17 @@ from cnpg_plugin_operator.cluster.kinds import (
     SECRET,
     Kind,
 )
+from cnpg_plugin_operator.cluster.plugins import UNUSED
 from cnpg_plugin_operator.cluster.secrets import drop_keys
+from cnpg_plugin_operator.cluster.snapshot import OWN as OWN_LABELS
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
-from cnpg_plugin_operator.watch.facts import Change, Table
+from cnpg_plugin_operator.watch.facts import Change, FactStore, Table
 from cnpg_plugin_operator.watch.kinds import MANAGED, OWN
 
 Body = Mapping[str, Any]
 
-OWN_LABEL: Final = f"{names.labels.MANAGED_BY}={names.resource.OPERATOR}"
+OWN_LABEL: Final = label_selector(OWN_LABELS)
 """The selector of the watches of `OWN` kinds, which show no other objects."""
-
-_NEVER: Final = frozenset({"resourceVersion", "managedFields"})
-"""Metadata that every write changes."""
 
 _REVISION: Final = "deployment.kubernetes.io/revision"
 """Kubernetes counts the templates of a Deployment in this annotation."""
@@ -76,7 +76,9 @@ def _notify_none(_kind: Kind, _change: Change[Shown]) -> None:
 class ObjectStore:
     """The objects of the kinds that kopf watches in the managed namespaces."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: FactStore) -> None:
+        self._facts = facts
+        """Has the kinds that are not kept here."""
         self.notify: Callable[[Kind, Change[Shown]], None] = _notify_none
         """Is called with every change that counts."""
         self._tables: dict[tuple[Kind, str], Table[Shown]] = {}
@@ -125,6 +127,8 @@ class ObjectStore:
         """Learn how an object is, or that it is gone."""
         if kind in MANAGED:
             self.table(kind, body["metadata"]["namespace"]).take(body, deleted=deleted)
+        else:
+            self._facts.wrote(kind, body)
 
     def forget(self, kind: Kind, namespace: str | None, name: str) -> None:
         """Forget an object whose deletion was requested: its watch tells how it went."""
@@ -150,7 +154,7 @@ class _Projection:
         body = well_formed({**body, "metadata": dict(body["metadata"])})
         metadata = body["metadata"]
         counts = COUNTS.get(self.kind, _everything)(body)
-        kept = {key: value for key, value in metadata.items() if key not in _NEVER}
+        kept = {key: value for key, value in metadata.items() if key not in UNUSED}
         annotations = metadata.get("annotations") or {}
         kept["annotations"] = {k: text for k, text in annotations.items() if k != _REVISION}
         text = json.dumps([kept, counts], sort_keys=True, default=str)

@@ -82,8 +82,8 @@ class FedFacts(FactStore):
 class FedObjects(ObjectStore):
     """Takes the objects of the fake cluster as they are before each answer."""
 
-    def __init__(self, client: FakeCluster) -> None:
-        super().__init__()
+    def __init__(self, client: FakeCluster, facts: FactStore) -> None:
+        super().__init__(facts)
         self._client = client
         self._feed = Feed(client)
 
@@ -99,7 +99,7 @@ class WatchedFake(WatchedClient, FakeCluster):
 
     def __init__(self) -> None:
         FakeCluster.__init__(self)
-        self.watched = FedObjects(self)
+        self.watched = FedObjects(self, FactStore())
 
     async def served(self, api_version: str) -> frozenset[str]:
         """What was served a moment ago is never out of date: a test takes no time."""

@@ -10,6 +10,7 @@ from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster import watched
 from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, LEASE, POD, SECRET, SERVICE, Kind
 from cnpg_plugin_operator.cluster.watched import WatchedClient
+from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.objects import ObjectStore
 from tests.support.unit.fake_cluster import FakeCluster
 
@@ -42,7 +43,7 @@ class Client(WatchedClient, Counting):
 
     def __init__(self) -> None:
         Counting.__init__(self)
-        self.watched = self.store = ObjectStore()
+        self.watched = self.store = ObjectStore(FactStore())
         self.store.table(SERVICE, HERE).error = None
 
 

@@ -33,7 +33,7 @@ from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics
 from tests.support.unit.builders import resource
 from tests.support.unit.fake_cluster import FakeCluster
-from tests.support.unit.fed_facts import FedFacts, WatchedFake
+from tests.support.unit.fed_facts import FedFacts, FedObjects, WatchedFake
 from tests.unit.reconcile.kubelet import Kubelet
 from tests.unit.reconcile.world import NAMESPACE, Clock, World
 
@@ -92,11 +92,13 @@ class Stage:
     def operator(self) -> Reconciler:
         """Restart the operator: only the cluster survives."""
         facts = self.facts = FedFacts(self.client)
+        if isinstance(self.client, WatchedFake):
+            self.client.watched = FedObjects(self.client, facts)
         reader = ClusterReader(self.client, facts, (NAMESPACE,), self.clock, self.grant_prefix)
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         binds = bool(self.grants.cluster_roles)
         remover = Remover(self.client, reader, binds_cluster_roles=binds)
-        writer, restarter = Writer(self.client, facts, guard), Restarter(self.client, facts)
+        writer, restarter = Writer(self.client, facts, guard), Restarter(self.client)
         sidecars = Sidecars(self.client, reader, guard=guard)
         applier = ClusterApplier(writer, remover, restarter, sidecars, self.clock, self.aside)
         self.woken.clear()

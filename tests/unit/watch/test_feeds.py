@@ -245,7 +245,7 @@ async def test_resources_are_listed_when_their_watch_began_and_now_and_then(
 
 
 async def test_objects_are_known_after_a_list_that_follows_the_begin_of_their_watch() -> None:
-    api, objects = Api(), ObjectStore()
+    api, objects = Api(), ObjectStore(FactStore())
     api.objects = [body("listed", 7)]
     client: Any = api
     feed = ObjectFeed(client, objects, ISSUER, "app")
@@ -274,7 +274,7 @@ async def test_objects_are_known_after_a_list_that_follows_the_begin_of_their_wa
 
 async def test_all_feeds_learn_of_begun_and_ended_watches() -> None:
     client: Any = Api()
-    objects, readiness = ObjectStore(), Readiness()
+    objects, readiness = ObjectStore(FactStore()), Readiness()
     feeds_of_all = Feeds(client, FactStore(), objects, ("app",), readiness)
     table = objects.table(SERVICE, "app")
     tasks = [asyncio.create_task(each) for each in feeds_of_all.running()]

@@ -69,7 +69,7 @@ class Running:
         self.feeds = FakeFeeds()
         feeds: Any = self.feeds
         watches = Watches(
-            Wakeups(self.loops, FactStore(), ObjectStore(), NAMESPACES),
+            Wakeups(self.loops, facts := FactStore(), ObjectStore(facts), NAMESPACES),
             NAMESPACES,
             self._read_plurals,
             self.readiness,

@@ -18,6 +18,7 @@ from cnpg_plugin_operator.cluster.kinds import (
     Kind,
 )
 from cnpg_plugin_operator.pki.reading import read_pair
+from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore
 from tests.support.tls.certificates import self_signed
 
@@ -30,7 +31,7 @@ class Watched:
     """A store, and the names of what it told of."""
 
     def __init__(self, *listed: Kind) -> None:
-        self.store, self.told = ObjectStore(), list[str]()
+        self.store, self.told = ObjectStore(FactStore()), list[str]()
         self.store.notify = lambda _, change: self.told.append(change.key[1])
         for kind in listed:
             self.store.table(kind, HERE).error = None

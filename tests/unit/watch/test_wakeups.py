@@ -56,7 +56,8 @@ class Told:
     """Wake-ups that know some resources, and what they do about further events."""
 
     def __init__(self) -> None:
-        self.loops, self.facts, self.objects = Loops(), FactStore(), ObjectStore()
+        self.loops, self.facts = Loops(), FactStore()
+        self.objects = ObjectStore(self.facts)
         loops: Any = self.loops
         self.subject = Wakeups(loops, self.facts, self.objects, ("cnpg-system", "second"))
         for (namespace, name), spec in SPECS.items():
