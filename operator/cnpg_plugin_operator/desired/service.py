@@ -45,9 +45,7 @@ def build_service(
         for extra in plugin.spec.extra_ports
         if extra.service_port is not None
     ]
-    # Only a single port may be without a name.
-    own_name = port_name or (PORT_NAME if extra_ports else "")
-    own_port = _build_port(own_name, plugin.spec.port, plugin.spec.port, "TCP")
+    own_port = _build_port(port_name, plugin.spec.port, plugin.spec.port, "TCP")
     spec: dict[str, object] = {
         **REACHED_INSIDE,
         "selector": {names.labels.PLUGIN: plugin.name},

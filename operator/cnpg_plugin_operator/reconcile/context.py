@@ -99,7 +99,8 @@ class Context(Progress):
         ports, spec = mapping(live.get("spec")).get("ports") or (), self.plugin.spec
         others = {extra.name for extra in spec.extra_ports if extra.service_port is not None}
         known = next((p.get("name", "") for p in ports if p.get("port") == spec.port), PORT_NAME)
-        name = PORT_NAME if known in others else str(known)
+        # Only a single port may be without a name, and no two may have the same.
+        name = PORT_NAME if others and known in {"", *others} else str(known)
         return build_service(self.plugin, announcement, port_name=name)
 
     @property

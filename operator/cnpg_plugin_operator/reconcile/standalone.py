@@ -15,14 +15,12 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
-from cnpg_plugin_operator.cluster.ownership import is_own
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.announcement import keep_announcing
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput
-from cnpg_plugin_operator.decide.registration.touch import record_rivals
 from cnpg_plugin_operator.decide.workload.take_over import gave_way
 from cnpg_plugin_operator.decide.workload.workload import WorkloadInput
 from cnpg_plugin_operator.desired.access import build_access
@@ -56,6 +54,7 @@ from cnpg_plugin_operator.reconcile.registration.registration import (
     find_kept,
     is_taking_over,
     plan_registration,
+    plan_rivals,
     record_ended,
 )
 from cnpg_plugin_operator.reconcile.shared import Chains, CNPGView, Wants
@@ -78,7 +77,7 @@ from cnpg_plugin_operator.reconcile.workload import (
     plan_workload,
     read_upgrade,
 )
-from cnpg_plugin_operator.reconcile.writes import Apply, HideService, RecordRivals
+from cnpg_plugin_operator.reconcile.writes import Apply, HideService
 
 UNWATCHED: Final = 60.0
 """Seconds until the next look at what no watch reports."""
@@ -229,16 +228,7 @@ class Pass:
                 operator_pods=self.env.settings.operator_pods,
             )
         )
-        return Plan(verdict, self._record_rivals())
-
-    def _record_rivals(self) -> tuple[RecordRivals, ...]:
-        """Record that other Services have the plugin's name; it outlives them and this process."""
-        plugin, context = self.plugin, self.context
-        record = record_rivals(context.announcement, context.seen.foreign, self.now)
-        service = context.live.get(("Service", plugin.service_name))
-        if record is None or service is None or not is_own(plugin, service):
-            return ()
-        return (RecordRivals(dict(service), record),)
+        return Plan(verdict, plan_rivals(self.context))
 
     @property
     def _certified(self) -> Certified:

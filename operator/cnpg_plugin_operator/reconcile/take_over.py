@@ -24,7 +24,6 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.take_over import Scaled
 from cnpg_plugin_operator.decide.facts.take_over import Previous
 from cnpg_plugin_operator.decide.registration.announcement import announce
-from cnpg_plugin_operator.decide.registration.touch import record_rivals
 from cnpg_plugin_operator.decide.workload.take_over import ScalingInput, decide_scaling
 from cnpg_plugin_operator.desired.objects import Object, digest
 from cnpg_plugin_operator.desired.service import build_endpoint
@@ -34,8 +33,9 @@ from cnpg_plugin_operator.desired.take_over import (
     build_scaling,
 )
 from cnpg_plugin_operator.reconcile.context import Context
+from cnpg_plugin_operator.reconcile.registration.registration import build_revision, plan_rivals
 from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
-from cnpg_plugin_operator.reconcile.writes import PatchPrevious, RecordEvent, RecordRivals
+from cnpg_plugin_operator.reconcile.writes import PatchPrevious, RecordEvent
 
 ADOPT: Final = "take it over: its label stays, its pods are the plugin's from now on"
 RETIRE: Final = "let CloudNativePG use the plugin's own Service only"
@@ -115,7 +115,7 @@ def _bridge(context: Context, template: Mapping[str, Any]) -> Mapping[str, str]:
         None,
         endpoint,
         endpoint_hash=dialled,
-        revision=digest([plugin.uid, template, dialled]),
+        revision=build_revision(plugin, template, dialled),
         now=context.now,
     )
 
@@ -125,12 +125,9 @@ def plan_retirement(context: Context) -> Plan:
     plugin, previous = context.plugin, context.seen.previous
     if previous is None or not previous.published or plugin.adopts:
         return NOTHING
-    own = context.live["Service", plugin.service_name] or {}
-    record = record_rivals(context.announcement, context.seen.foreign, context.now)
-    recorded = (RecordRivals(dict(own), record),) if record is not None else ()
     patch = build_retirement(plugin)
     retired = _patch(plugin, kinds.SERVICE, previous.service, patch, RETIRE)
-    return Plan(writes=(*recorded, retired))
+    return Plan(writes=(*plan_rivals(context), retired))
 
 
 def _patch(

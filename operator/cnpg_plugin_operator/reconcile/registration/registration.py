@@ -35,6 +35,7 @@ from cnpg_plugin_operator.decide.registration.touch import (
     decide_touch,
     find_blocked,
     record_end,
+    record_rivals,
 )
 from cnpg_plugin_operator.desired.objects import digest
 from cnpg_plugin_operator.desired.service import build_endpoint
@@ -68,6 +69,15 @@ def dial_hash(plugin: Plugin, cnpg: CNPGFacts, certified: Certified) -> str:
     return digest([*dialled, *named])
 
 
+def build_revision(plugin: Plugin, template: Mapping[str, Any], dialled: str) -> str:
+    """Digest what is announced: another revision is another announcement.
+
+    With the uid, a resource of the same name that is created later has another one. The plugin's
+    identity is not part of it, because it may change with every call.
+    """
+    return digest([plugin.uid, template, dialled])
+
+
 def announcing(
     plugin: Plugin,
     cnpg: CNPGFacts,
@@ -84,9 +94,7 @@ def announcing(
 
     `moved` says that CloudNativePG keeps a connection to a previous Service of the plugin.
     """
-    # With the uid, a resource of the same name that is created later has another revision. The
-    # plugin's identity is not part of it, because it may change with every call.
-    revision, touch = digest([plugin.uid, template, dialled]), None
+    revision, touch = build_revision(plugin, template, dialled), None
     if live is not None:
         given = TouchInput(live, cnpg, seen.clusters, identity, seen.rival, now)
         touch = decide_touch(given, revision)
@@ -158,6 +166,15 @@ async def find_kept(context: Context, cnpg: CNPGFacts) -> list[Mapping[str, Any]
         if is_own(plugin, body) and body["metadata"]["name"] != plugin.service_name
         if names.annotations.REVISION in mapping(body["metadata"].get("annotations"))
     ]
+
+
+def plan_rivals(context: Context) -> tuple[RecordRivals, ...]:
+    """Record that other Services have the plugin's name; it outlives them and this process."""
+    record = record_rivals(context.announcement, context.seen.foreign, context.now)
+    service = context.live.get(("Service", context.plugin.service_name))
+    if record is None or service is None or not is_own(context.plugin, service):
+        return ()
+    return (RecordRivals(dict(service), record),)
 
 
 def record_ended(context: Context, version: str, pruned: Plan) -> Plan:
