@@ -56,6 +56,11 @@ def objects(value: object) -> list[Mapping[str, Any]]:
     return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
 
 
+def labels_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the labels of an object, or of a pod template."""
+    return mapping(mapping(body.get("metadata")).get("labels"))
+
+
 def read_json(text: object) -> Mapping[str, Any]:
     """Parse a JSON object from a text such as an annotation; empty where it contains none."""
     if not isinstance(text, str) or not text:

@@ -348,6 +348,21 @@ class Client:
         return True
 
 
+async def list_served(
+    client: Client,
+    kind: Kind,
+    namespace: str | None,
+    labels: str | None = None,
+    *,
+    confirmed: bool = False,
+) -> list[dict[str, Any]]:
+    """List objects of a kind; none where the cluster does not serve it."""
+    try:
+        return await client.list(kind, namespace, labels=labels, confirmed=confirmed)
+    except errors.KindMissingError:
+        return []
+
+
 async def _read_json(response: aiohttp.ClientResponse) -> dict[str, Any]:
     body: dict[str, Any] = await response.json()
     return body

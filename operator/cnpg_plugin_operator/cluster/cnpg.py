@@ -16,7 +16,7 @@ from typing import Any, Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import find_condition
 from cnpg_plugin_operator.api.times import read_time
-from cnpg_plugin_operator.api.untrusted import printable, read_json
+from cnpg_plugin_operator.api.untrusted import mapping, printable, read_json
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
@@ -102,13 +102,9 @@ async def _find(
 
 async def _read_leader(client: Client, namespace: str, known: set[str]) -> Leader | None:
     """Read the holder of the Lease and find its Deployment; None while there is no holder."""
-    lease = await client.find(kinds.LEASE, names.cnpg.LEASE, namespace)
-    lease_spec = (lease or {}).get("spec") or {}
-    holder, since = (
-        str(lease_spec.get("holderIdentity") or ""),
-        read_time(lease_spec.get("acquireTime")),
-    )
-    name = holder.partition("_")[0]
+    lease = await client.find(kinds.LEASE, names.cnpg.LEASE, namespace) or {}
+    name = observe.holder_of(lease)
+    since = read_time(mapping(lease.get("spec")).get("acquireTime"))
     pod = await client.find(kinds.POD, name, namespace) if name else None
     if pod is None:
         return None

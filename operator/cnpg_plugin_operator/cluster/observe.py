@@ -138,6 +138,11 @@ def read_service(body: Mapping[str, Any], now: datetime) -> ServiceFacts:
     )
 
 
+def holder_of(lease: Mapping[str, Any]) -> str:
+    """Name the pod that holds a Lease, as client-go's leader election writes it; may be empty."""
+    return str(mapping(lease.get("spec")).get("holderIdentity") or "").partition("_")[0]
+
+
 def plugin_of(body: Mapping[str, Any]) -> str:
     """Name the resource that a child says it belongs to, or nothing."""
     return str((body["metadata"].get("labels") or {}).get(names.labels.PLUGIN) or "")

@@ -15,6 +15,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.answers import well_formed
 from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.observe import holder_of
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 UNUSED: Final = frozenset({"managedFields", "resourceVersion"})
@@ -96,7 +97,7 @@ async def find_rival_leases(client: Client, namespace: str, plugin: str) -> list
     }
     found = []
     for lease in await client.list(kinds.LEASE, namespace):
-        holder = str((lease.get("spec") or {}).get("holderIdentity") or "").partition("_")[0]
+        holder = holder_of(lease)
         if owners.get(holder, plugin) != plugin:
             found.append((lease["metadata"]["name"], owners[holder]))
     return sorted(found)

@@ -10,15 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.secret_places import EXCEPTED, find_secrets
 from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.client import Client, list_served
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
 from cnpg_plugin_operator.cluster.cnpg_environment import flag_values
-from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.decide.acceptance.private_secrets import (
     SECRETS_LIMIT,
     Claim,
@@ -68,8 +67,8 @@ async def read_private_secrets(
     deployments, services, issuers, cluster_issuers, *secrets = await asyncio.gather(
         client.list(kinds.DEPLOYMENT, namespace),
         client.list(kinds.SERVICE, namespace),
-        _list_served(client, kinds.ISSUER, namespace),
-        _list_served(client, kinds.CLUSTER_ISSUER, None),
+        list_served(client, kinds.ISSUER, namespace),
+        list_served(client, kinds.CLUSTER_ISSUER, None),
         *(client.find(kinds.SECRET, name, namespace) for name in wanted),
     )
     own = [body for body in deployments if _name(body) in cnpg or _is_cnpg(body)]
@@ -84,13 +83,6 @@ async def read_private_secrets(
     used = dict(reversed(found))
     read = {_name(body): _read_reason(body) for body in secrets if body is not None}
     return PrivateSecrets(used, read, tuple(_read_claim(body) for body in siblings))
-
-
-async def _list_served(client: Client, kind: Kind, namespace: str | None) -> list[dict[str, Any]]:
-    try:
-        return await client.list(kind, namespace)
-    except errors.KindMissingError:
-        return []
 
 
 def bound(named: Collection[str]) -> Collection[str]:

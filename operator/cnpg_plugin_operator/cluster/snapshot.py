@@ -21,7 +21,7 @@ from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster import secrets as secret_reading
 from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
 from cnpg_plugin_operator.cluster.cert_manager import is_behind, read_issuer
-from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.client import Client, list_served
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord, list_clusters, read_clusters
 from cnpg_plugin_operator.cluster.cnpg import locate
 from cnpg_plugin_operator.cluster.cnpg_events import find_event, find_rival
@@ -209,12 +209,14 @@ class ClusterReader:
     ) -> list[dict[str, Any]]:
         """Read the parts of one kind of the chains that the plugins of a namespace share."""
         selector = label_selector(OWN, names.labels.CHAIN)
-        return await self._list(kind, namespace, selector, confirmed=confirmed)
+        return await list_served(self._client, kind, namespace, selector, confirmed=confirmed)
 
     async def has_orphans(self, namespace: str) -> bool:
         """Whether a deleted resource left a plugin running in the namespace."""
         marked = label_selector({**OWN, names.labels.ORPHANED: "true"})
-        return bool(await self._list(kinds.DEPLOYMENT, namespace, marked, confirmed=True))
+        return bool(
+            await list_served(self._client, kinds.DEPLOYMENT, namespace, marked, confirmed=True)
+        )
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Return the managed namespaces in which CloudNativePG runs."""
@@ -267,16 +269,7 @@ class ClusterReader:
         """Read a plugin's objects of one kind, wanted or not."""
         selector = labels or label_selector({**OWN, names.labels.PLUGIN: plugin.name})
         namespace = plugin.namespace if kind.namespaced else None
-        return await self._list(kind, namespace, selector, confirmed=confirmed)
-
-    async def _list(
-        self, kind: Kind, namespace: str | None, selector: str, *, confirmed: bool
-    ) -> list[dict[str, Any]]:
-        """Read the objects of one kind; none where the cluster does not serve it."""
-        try:
-            return await self._client.list(kind, namespace, labels=selector, confirmed=confirmed)
-        except errors.KindMissingError:
-            return []
+        return await list_served(self._client, kind, namespace, selector, confirmed=confirmed)
 
     async def grants(self, roles: Iterable[str]) -> dict[str, Object]:
         """Return references to the chart's ClusterRoles that allow binding these, as owners.

@@ -15,12 +15,13 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.api.status import LEFT_LIMIT, read_left
 from cnpg_plugin_operator.api.times import read_recorded_time
-from cnpg_plugin_operator.api.untrusted import mapping, objects, read_json
-from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.api.untrusted import labels_of, mapping, objects, read_json
+from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.addresses import label_selector
-from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.client import Client, list_served
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.ownership import is_own
+from cnpg_plugin_operator.decide.acceptance.labels import matches
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.take_over import (
     Left,
@@ -106,7 +107,7 @@ async def read_previous(
     known = read_left(others.status)
     service = next((body for body in services if body["metadata"]["name"] == name), None)
     foreign = service is not None and not is_own(plugin, service)
-    label = _labels(service or {}).get(names.cnpg.PLUGIN_NAME)
+    label = labels_of(service or {}).get(names.cnpg.PLUGIN_NAME)
     published = foreign and label == plugin.plugin_name
     if service is None or not (published or label == names.cnpg.retired(plugin.name)):
         still = await _find_existing(client, plugin, known)
@@ -142,7 +143,7 @@ class _Behind:
     async def read(self) -> "_Behind":
         """Read what may belong to it."""
         namespace, client = self._plugin.namespace, self._client
-        selector = mapping(mapping(self._service.get("spec")).get("selector"))
+        selector = selector_of(self._service)
         if not selector:
             return self
         deployments, pods, leases, self._bindings, self._certificates = await asyncio.gather(
@@ -150,24 +151,25 @@ class _Behind:
             client.list(kinds.POD, namespace, labels=label_selector(selector)),
             client.list(kinds.LEASE, namespace),
             client.list(kinds.ROLE_BINDING, namespace),
-            _list_served(client, kinds.CERTIFICATE, namespace),
+            list_served(client, kinds.CERTIFICATE, namespace),
         )
         self._all = deployments
-        self.deployments = [d for d in deployments if self._is_behind(d, selector)]
+        self.deployments = [d for d in deployments if self._is_behind(d)]
         serving = {pod["metadata"]["name"] for pod in pods}
         self.leases = tuple(
-            sorted(lease["metadata"]["name"] for lease in leases if _holder(lease) in serving)
+            sorted(
+                lease["metadata"]["name"] for lease in leases if observe.holder_of(lease) in serving
+            )
         )
         return self
 
-    def _is_behind(self, deployment: Body, selector: Body) -> bool:
+    def _is_behind(self, deployment: Body) -> bool:
         """Whether its pods serve, and it belongs to no resource, nor to CloudNativePG."""
         if deployment["metadata"]["name"] in self._others.cnpg:
             return False
         if is_own(self._plugin, deployment) or self._others.find_owner(deployment):
             return False
-        labels = _labels(mapping(mapping(deployment.get("spec")).get("template")))
-        return all(labels.get(key) == value for key, value in selector.items())
+        return runs_behind(self._service, deployment)
 
     @property
     def left(self) -> Iterator[Left]:
@@ -228,6 +230,17 @@ class _Behind:
         return {name for body in going if (name := _issuer(body))} - used
 
 
+def selector_of(service: Body) -> Body:
+    """Return the labels by which a Service selects pods."""
+    return mapping(mapping(service.get("spec")).get("selector"))
+
+
+def runs_behind(service: Body, deployment: Body) -> bool:
+    """Whether a Service selects the pods of a Deployment."""
+    template = mapping(mapping(deployment.get("spec")).get("template"))
+    return matches(selector_of(service), labels_of(template))
+
+
 async def _find_existing(client: Client, plugin: Plugin, known: Iterable[Left]) -> tuple[Left, ...]:
     """Drop what is gone, and what the plugin uses by now."""
 
@@ -275,24 +288,9 @@ def _read_deployment(body: Body, now: datetime) -> PreviousDeployment:
     return PreviousDeployment(body["metadata"]["name"], 1 if wanted is None else wanted, scaling)
 
 
-async def _list_served(client: Client, kind: Kind, namespace: str) -> list[dict[str, Any]]:
-    try:
-        return await client.list(kind, namespace)
-    except errors.KindMissingError:
-        return []
-
-
-def _labels(body: Body) -> Body:
-    return mapping(mapping(body.get("metadata")).get("labels"))
-
-
 def _account(deployment: Body) -> str:
     pod = mapping(mapping(mapping(deployment.get("spec")).get("template")).get("spec"))
     return str(pod.get("serviceAccountName") or DEFAULT_ACCOUNT)
-
-
-def _holder(lease: Body) -> str:
-    return str(mapping(lease.get("spec")).get("holderIdentity") or "").partition("_")[0]
 
 
 def _issuer(certificate: Body) -> str:

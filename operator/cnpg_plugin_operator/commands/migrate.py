@@ -8,13 +8,13 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client
+from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client, list_served
+from cnpg_plugin_operator.cluster.take_over import runs_behind
 from cnpg_plugin_operator.desired.manifest import write_manifest
 from cnpg_plugin_operator.desired.migration import Found, Migration, build_migration
 from cnpg_plugin_operator.settings import read_settings
@@ -75,7 +75,7 @@ async def read_migration(
 ) -> Migration:
     """Describe what is behind a Service of a namespace. Raises as `describe` does."""
     wanted = arguments.from_service
-    listed = {kind.kind: await _list(client, kind, namespace) for kind in READ}
+    listed = {kind.kind: await list_served(client, kind, namespace) for kind in READ}
     named = (body for body in listed["Service"] if body["metadata"]["name"] == wanted)
     service = next(named, None)
     if service is None:
@@ -85,7 +85,7 @@ async def read_migration(
             f"Service {namespace}/{wanted} lacks the label {names.cnpg.PLUGIN_NAME}: CloudNativePG "
             "uses no plugin by it"
         )
-    deployments = list(_find_behind(service, listed["Deployment"]))
+    deployments = [body for body in listed["Deployment"] if runs_behind(service, body)]
     if not deployments:
         raise errors.SettingsError(f"no Deployment runs behind Service {namespace}/{wanted}")
     taken = frozenset(
@@ -102,22 +102,3 @@ async def read_migration(
         for each in deployments[1:]
     ]
     return migration
-
-
-def _find_behind(
-    service: Mapping[str, Any], deployments: Iterable[dict[str, Any]]
-) -> Iterable[dict[str, Any]]:
-    """Find the Deployments whose pods a Service selects."""
-    selector = mapping(mapping(service.get("spec")).get("selector"))
-    for body in deployments:
-        template = mapping(mapping(body.get("spec")).get("template"))
-        labels = mapping(mapping(template.get("metadata")).get("labels"))
-        if selector and all(labels.get(key) == value for key, value in selector.items()):
-            yield body
-
-
-async def _list(client: Client, kind: kinds.Kind, namespace: str) -> list[dict[str, Any]]:
-    try:
-        return await client.list(kind, namespace)
-    except errors.KindMissingError:
-        return []

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.untrusted import mapping, objects
+from cnpg_plugin_operator.api.untrusted import labels_of, mapping, objects
 from cnpg_plugin_operator.desired.migration_tls import Channel
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT
 
 Body = Mapping[str, Any]
 
@@ -118,7 +119,7 @@ class _Describing:
         self._remarks = list(self._channel.find_remarks(found.certificates))
 
     def describe(self, name: str) -> Migration:
-        spec: Object = {"pluginName": _labels(self._found.service)[names.cnpg.PLUGIN_NAME]}
+        spec: Object = {"pluginName": labels_of(self._found.service)[names.cnpg.PLUGIN_NAME]}
         for source, target in SAME_IN_SPEC.items():
             if value := self._container.get(source):
                 spec[target] = value
@@ -230,7 +231,7 @@ class _Describing:
         matched = mapping(mapping(self._found.deployment.get("spec")).get("selector"))
         reserved = {*selecting, *mapping(matched.get("matchLabels")), "pod-template-hash"}
         labels = {
-            k: v for k, v in _labels(self._template).items() if k not in reserved and not _own(k)
+            k: v for k, v in labels_of(self._template).items() if k not in reserved and not _own(k)
         }
         annotations = {
             k: v
@@ -269,7 +270,7 @@ class _Describing:
 
     def _describe_account(self) -> Object:
         account = self._pod.get("serviceAccountName")
-        if not account or account == "default":
+        if account in (None, "", DEFAULT_ACCOUNT):
             return {}
         self._remarks.append(
             f"The plugin runs under ServiceAccount {account}: an administrator has to allow it "
@@ -281,7 +282,7 @@ class _Describing:
     @property
     def _moves(self) -> bool:
         """Whether the plugin gets another Service, because Helm would delete this one."""
-        return _labels(self._found.service).get(names.labels.MANAGED_BY) == HELM
+        return labels_of(self._found.service).get(names.labels.MANAGED_BY) == HELM
 
     def _describe_service(self) -> Object:
         taking: Object = {"takeOver": {"serviceName": self._service}}
@@ -333,10 +334,6 @@ class _Describing:
                 extra["servicePort"] = served
             described.append(extra)
         return {"extraPorts": described} if described else {}
-
-
-def _labels(body: Body) -> Mapping[str, str]:
-    return mapping(mapping(body.get("metadata")).get("labels"))
 
 
 def _own(key: str) -> bool:

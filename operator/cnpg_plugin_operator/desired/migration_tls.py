@@ -3,15 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any
 
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.workload import SERVER_FLAGS
 
 Body = Mapping[str, Any]
-
-FLAGS: Final = ("--server-cert", "--server-key", "--client-cert", "--server-address")
-"""What every server built on cnpg-i-machinery accepts, and the operator appends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class Channel:
     def flags(self) -> dict[str, str]:
         """The server's flags, where all of them are given."""
         _, flags = split_flags(self.args)
-        return flags if flags.keys() >= set(FLAGS) else {}
+        return flags if flags.keys() >= SERVER_FLAGS.keys() else {}
 
     @property
     def rest(self) -> list[str]:
@@ -90,7 +88,7 @@ def split_flags(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     words = iter(args)
     for word in words:
         flag, equals, value = word.partition("=")
-        if flag in FLAGS:
+        if flag in SERVER_FLAGS:
             flags[flag] = value if equals else next(words, "")
         else:
             rest.append(word)

@@ -25,6 +25,14 @@ CONTAINER_SECURITY: Final = {
 CA_FILE: Final = "ca.crt"
 """Another name of the file with the trusted client certificates, which many plugins expect."""
 
+SERVER_FLAGS: Final[Mapping[str, str]] = {
+    "--server-cert": "CNPG_PLUGIN_SERVER_CERT",
+    "--server-key": "CNPG_PLUGIN_SERVER_KEY",
+    "--client-cert": "CNPG_PLUGIN_CLIENT_CERT",
+    "--server-address": "CNPG_PLUGIN_ADDRESS",
+}
+"""What every server built on cnpg-i-machinery accepts, and the variable with the same value."""
+
 TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "podCertificate"})
 """Sources of a projected volume that prove the pod's account to others."""
 
@@ -191,12 +199,7 @@ def _server_arguments(plugin: Plugin) -> list[str]:
     if plugin.spec.server_arguments == "None":
         return []
     facts = server_environment(plugin)
-    return [
-        f"--server-cert={facts['CNPG_PLUGIN_SERVER_CERT']}",
-        f"--server-key={facts['CNPG_PLUGIN_SERVER_KEY']}",
-        f"--client-cert={facts['CNPG_PLUGIN_CLIENT_CERT']}",
-        f"--server-address={facts['CNPG_PLUGIN_ADDRESS']}",
-    ]
+    return [f"{flag}={facts[variable]}" for flag, variable in SERVER_FLAGS.items()]
 
 
 def _build_probes(probes: Probes, port: int) -> dict[str, Any]:

@@ -11,34 +11,25 @@ from typing import Final
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.kinds import (
     CERTIFICATE,
+    CHILDREN,
     DEPLOYMENT,
     ISSUER,
-    NETWORK_POLICY,
     PLUGIN,
     POD,
-    POD_DISRUPTION_BUDGET,
-    ROLE_BINDING,
     SECRET,
     SERVICE,
-    SERVICE_ACCOUNT,
     Kind,
 )
 
 EVERYWHERE: Final = (PLUGIN,)
 """Watched in all namespaces: a resource in a wrong one gets a status that says so."""
 
-OWN: Final = (
-    POD,
-    SERVICE_ACCOUNT,
-    ROLE_BINDING,
-    CERTIFICATE,
-    ISSUER,
-    POD_DISRUPTION_BUDGET,
-    NETWORK_POLICY,
-)
+_WHOLE: Final = (DEPLOYMENT, SECRET, SERVICE)
+
+OWN: Final = (POD, *(kind for kind in CHILDREN if kind not in _WHOLE))
 """Watched with a selector for objects that this operator created."""
 
-MANAGED: Final = (DEPLOYMENT, SECRET, SERVICE, *OWN)
+MANAGED: Final = (*_WHOLE, *OWN)
 """Watched in the managed namespaces. Without a selector: one Deployment is CloudNativePG's, users
 provide some of the Secrets, and a foreign Service may have a plugin's name."""
 

@@ -47,6 +47,7 @@ GATHERING: Final = 0.1
 one pass answers several events. A plugin alone, beside its namespace, never waits."""
 
 LONGEST_GATHERING: Final = 1.0
+"""The same at most, in seconds."""
 
 BUSY: Final = 3.0
 """Seconds for which a key counts as busy after a pass."""

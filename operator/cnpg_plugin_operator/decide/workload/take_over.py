@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown
+from cnpg_plugin_operator.api.conditions import Reason, Status, Verdict, no, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.take_over import Previous, PreviousDeployment, Scaling
@@ -123,7 +123,7 @@ def _trying(given: ScalingInput) -> Step | None:
 def _held(given: ScalingInput) -> Step | None:
     """The plugin's pods run and wait, and pods of the previous installation hold a Lease."""
     running = [each for each in given.previous.deployments if each.replicas > 0]
-    waits = given.verdict.reason in WAITING and given.verdict.status == "False"
+    waits = given.verdict.reason in WAITING and given.verdict.status is Status.FALSE
     take_over = given.plugin.spec.take_over
     if not (waits and running and given.previous.leases) or take_over is None:
         return None
