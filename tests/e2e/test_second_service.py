@@ -1,6 +1,6 @@
 """Another Service has a plugin's name for a while; CloudNativePG keeps one entry per name.
 
-A deletion of the other one makes CloudNativePG 1.30.0 drop the plugin; if it only loses its label,
+A deletion of the other one makes CloudNativePG 1.30.0 drop the plugin; if only its label changes,
 CloudNativePG keeps dialing it. The plugin's own Service is touched, and Clusters are reconciled.
 """
 
@@ -143,7 +143,7 @@ def test_a_plugin_moves_to_another_service_as_the_message_says_without_a_gap(use
         assert heart.longest_pause() < NO_GAP
 
 
-def test_cloudnativepg_dials_the_plugins_own_service_again_once_the_other_loses_its_label(
+def test_cloudnativepg_dials_the_plugins_own_service_again_once_it_has_taken_over(
     used: Plugins, heart: Heartbeat
 ) -> None:
     used.apply(other(used))
@@ -153,19 +153,10 @@ def test_cloudnativepg_dials_the_plugins_own_service_again_once_the_other_loses_
 
 
 def hand_over(plugins: Plugins) -> None:
-    """Do what the message says, once it mentions CloudNativePG's finalizer."""
-    unlabel = f"label service {OTHER} -n {NAMESPACE} {LABEL}-"
-    unhold, freed = (
-        f"patch service {OTHER} -n {NAMESPACE} --type=merge -p",
-        '{"metadata":{"finalizers":null}}',
-    )
-
-    def reported() -> bool:
-        message = plugins.condition(NAME, "Accepted")["message"]
-        return f"kubectl {unlabel}" in message and f"kubectl {unhold} '{freed}'" in message
-
-    wait.until("the message says how", reported, within=15, explain=lambda: plugins.explain(NAME))
-    plugins.kubectl(*unlabel.split())
+    """Do what the message says, and delete what is left then."""
+    assert f"set spec.takeOver.serviceName to {OTHER};" in until_conflict(plugins)
+    plugins.patch(NAME, takeOver={"serviceName": OTHER})
     plugins.until_ready(NAME, within=RECONCILED_WITHIN)
-    plugins.kubectl(*unhold.split(), freed)
-    plugins.kubectl("delete", "service", OTHER, "-n", NAMESPACE)
+    plugins.delete("Service", OTHER)
+    plugins.until_gone("Service", OTHER, within=15)
+    plugins.patch(NAME, takeOver=None)

@@ -38,7 +38,6 @@ def _describe(plugin: Plugin, kind: str, body: Mapping[str, Any]) -> ForeignObje
         owner=owner_of(body),
         uid=str(metadata.get("uid", "")),
         published=kind == "Service" and label == plugin.spec.plugin_name,
-        cnpg_finalizer=names.cnpg.SERVICE_FINALIZER in (metadata.get("finalizers") or []),
     )
 
 

@@ -48,15 +48,29 @@ def touches(stage: Stage) -> dict[str, Any]:
 async def test_a_second_service_is_a_conflict_that_names_the_label_and_the_fix(
     stage: Stage,
 ) -> None:
-    add_other(stage, finalizers=[names.cnpg.SERVICE_FINALIZER])
+    add_other(stage)
     await stage.visit()
 
     assert stage.condition("Accepted") == ("False", "NameConflict")
     message = stage.message("Accepted")
     assert f"Label {names.cnpg.PLUGIN_NAME}={PLUGIN} of Service {NAMESPACE}/other" in message
-    assert f"kubectl label service other -n {NAMESPACE} {names.cnpg.PLUGIN_NAME}-" in message
-    assert '{"metadata":{"finalizers":null}}' in message
+    assert "set spec.takeOver.serviceName to other" in message
     assert names.cnpg.PLUGIN_NAME in stage.service()["labels"], "the plugin stays published"
+
+    stage.edit(takeOver={"serviceName": "other"})
+    await stage.settle()
+    assert stage.condition() == ("True", "Ready")
+    assert stage.service("other")["labels"][names.cnpg.PLUGIN_NAME] == names.cnpg.retired("hello")
+
+
+async def test_a_second_service_of_another_resource_cannot_be_taken_over(stage: Stage) -> None:
+    owner = {"kind": names.resource.KIND, "name": "other", "uid": "uid-of-another"}
+    add_other(stage, ownerReferences=[owner])
+    await stage.visit()
+
+    message = stage.message("Accepted")
+    assert "belongs to CNPGPlugin other: this resource continues when it is deleted" in message
+    assert "takeOver" not in message
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["the same process", "another process"])

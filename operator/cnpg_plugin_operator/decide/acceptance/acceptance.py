@@ -153,27 +153,21 @@ def _impossible_take_over(given: AcceptanceInput) -> Verdict | None:
 def _describe_handover(plugin: Plugin, other: ForeignObject) -> str:
     """Explain how to replace a published Service without an outage of its plugin.
 
-    CloudNativePG keeps its connection when only the label is removed; deleting the Service ends it
-    (1.29.0 to 1.30.1).
+    Whether its label can be removed by hand, and its finalizer, differs from version to version
+    (`cnpg_versions`), so the message recommends what is right for all.
     """
-    namespace, label = plugin.namespace, f"{names.cnpg.PLUGIN_NAME}={plugin.spec.plugin_name}"
-    begin = f"Label {label} of Service {namespace}/{other.name} conflicts with this resource"
-    if other.name == plugin.service_name:
-        begin += "; choose another spec.service.name"
-    finish = f"then delete it: kubectl delete service {other.name} -n {namespace}"
-    if other.cnpg_finalizer:
-        finish = (
-            f"then remove CloudNativePG's finalizer and delete it: kubectl patch service "
-            f"{other.name} -n {namespace} --type=merge "
-            """-p '{"metadata":{"finalizers":null}}'"""
-            f" && kubectl delete service {other.name} -n {namespace}"
-        )
+    label = f"{names.cnpg.PLUGIN_NAME}={plugin.spec.plugin_name}"
+    begin = (
+        f"Label {label} of Service {plugin.namespace}/{other.name} conflicts with this resource, "
+        f"because CloudNativePG uses one Service per plugin. That Service belongs to {other.owner}"
+    )
+    if other.owner.startswith(names.resource.KIND):
+        return f"{begin}: this resource continues when it is deleted."
     return (
         f"{begin}. To take its plugin over without an outage, set spec.takeOver.serviceName to "
-        f"{other.name}. Otherwise, do not delete that Service first: CloudNativePG would drop the "
-        f"plugin. Remove the label: kubectl label service {other.name} -n {namespace} "
-        f"{names.cnpg.PLUGIN_NAME}-. CloudNativePG keeps its connection until this resource is "
-        f"Ready; {finish}"
+        f"{other.name}; the command `migrate --from-service {other.name}` prints a complete "
+        "resource. Do not delete that Service or its label before: CloudNativePG would forget the "
+        "plugin."
     )
 
 

@@ -244,5 +244,3 @@ class ForeignObject:
     uid: str = ""
     published: bool = False
     """Whether it is a Service that CloudNativePG would register for this plugin's name."""
-    cnpg_finalizer: bool = False
-    """Whether CloudNativePG has added its finalizer to that Service (1.29.0 to 1.30.0)."""
