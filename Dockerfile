@@ -2,7 +2,7 @@
 #
 # BASE must contain `python3` 3.11 or newer and, for the first stage, its venv module. The official slim
 # image does, and so does a Debian with python3 and python3-venv. BASE has no default, because a tag
-# refers to another image every week: pass it with its digest, as the README shows.
+# refers to another image every week: pass it with its digest, as docs/install/index.md shows.
 ARG BASE
 
 FROM ${BASE} AS build

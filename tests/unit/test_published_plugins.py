@@ -165,6 +165,14 @@ def test_the_kustomization_names_every_file(directory: Path) -> None:
     assert kustomization["namespace"] == "cnpg-system"
 
 
-def test_the_page_has_a_section_for_every_plugin() -> None:
-    headings = re.findall(r"^## (\S+)$", (PLUGINS / "README.md").read_text(), re.MULTILINE)
-    assert headings == sorted(ARGUMENTS)
+def test_the_table_of_plugins_leads_to_the_page_of_each() -> None:
+    table = (PLUGINS / "README.md").read_text()
+    linked = re.findall(r"^\| \[(\S+)\]\((\S+)/README\.md\) \|", table, re.MULTILINE)
+    assert linked == [(name, name) for name in sorted(ARGUMENTS)]
+
+
+@EVERY
+def test_the_page_links_every_file_that_a_reader_needs(directory: Path) -> None:
+    page = (directory / "README.md").read_text()
+    linked = {name for name in re.findall(r"\]\((\S+)\)", page) if "/" not in name}
+    assert linked == {each.name for each in directory.glob("*.yaml")} - {"kustomization.yaml"}

@@ -1,7 +1,7 @@
 """The conditions of a `CNPGPlugin`: their order, their reasons, and how `Ready` sums them up.
 
 Reasons are API: removing or renaming one is a breaking change. Each is explained at its declaration
-and in the README's table.
+and has a section in docs/runbooks.md.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

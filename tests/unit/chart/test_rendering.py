@@ -494,5 +494,5 @@ def test_the_notes_recommend_the_label_of_pod_security(chart_with_notes: Path) -
     notes = read_notes(chart_with_notes, {"cnpg": {"namespaces": ["databases", "other"]}})
     label = "pod-security.kubernetes.io/enforce=restricted"
     assert f"kubectl label namespace databases other {label}" in notes
-    assert "wait cnpgplugin/hello-world --for=condition=Ready" in notes
+    assert "wait cnpgplugin/my-plugin --for=condition=Ready" in notes
     assert "databases, other" in notes
