@@ -81,6 +81,8 @@ class Settings:
     """Host, empty for all, and port: serves /healthz, /readyz and /metrics."""
     kubeconfig: str | None = None
     """`KUBECONFIG`; without it the pod's service account is used."""
+    context: str | None = None
+    """A context of the kubeconfig; None: the current one."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.times import read_time
-from cnpg_plugin_operator.api.untrusted import mapping, objects
+from cnpg_plugin_operator.api.untrusted import objects
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, PluginStatusFacts
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, PluginStatusFacts, plugins_of
 
 HEALTHY_PHASE: Final = "Cluster in healthy state"
 """`status.phase` of a Cluster that CloudNativePG has fully reconciled (1.24 to 1.30)."""
@@ -156,17 +156,6 @@ def _is_blocked(record: ClusterRecord, plugin_name: str) -> bool:
     if not record.phase.startswith(BLOCKED_PHASES):
         return False
     return not any(other in record.reason for other in record.plugins if other != plugin_name)
-
-
-def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
-    """Return the plugins that a Cluster uses.
-
-    These are the enabled ones, and those that restore its external clusters.
-    """
-    used = [p for p in objects(spec.get("plugins")) if p.get("enabled", True)]
-    restored = objects(spec.get("externalClusters"))
-    used += [mapping(each["plugin"]) for each in restored if each.get("plugin")]
-    return frozenset(str(p.get("name", "")) for p in used)
 
 
 def name_busy(records: Iterable[ClusterRecord], watched: tuple[str, ...] = ()) -> list[str]:

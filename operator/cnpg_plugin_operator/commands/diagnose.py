@@ -77,7 +77,7 @@ async def diagnose(settings: Settings, arguments: argparse.Namespace) -> int:
     """
     if arguments.namespace:
         settings = replace(settings, namespaces=(arguments.namespace,))
-    client = await Client.connect(settings.kubeconfig, reads_only=True)
+    client = await Client.connect(settings.kubeconfig, settings.context, reads_only=True)
     real = None if arguments.no_handshake else Handshaker()
     try:
         facts = await list_once(client)

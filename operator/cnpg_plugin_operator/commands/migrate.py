@@ -17,7 +17,7 @@ from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client, list_se
 from cnpg_plugin_operator.cluster.take_over import runs_behind
 from cnpg_plugin_operator.desired.manifest import write_manifest
 from cnpg_plugin_operator.desired.migration import Found, Migration, build_migration
-from cnpg_plugin_operator.settings import read_settings
+from cnpg_plugin_operator.settings import Settings, read_settings
 
 READ: Final = (
     kinds.PLUGIN,
@@ -49,19 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print the manifest. Raises `OperatorError` where there is nothing to describe."""
     sys.setrecursionlimit(RECURSION_LIMIT)
-    found = asyncio.run(describe(arguments))
+    found = asyncio.run(describe(read_settings(os.environ), arguments))
     print(write_manifest(found.resource, found.remarks), end="")  # noqa: T201 - it was asked for
     return 0
 
 
-async def describe(arguments: argparse.Namespace) -> Migration:
+async def describe(settings: Settings, arguments: argparse.Namespace) -> Migration:
     """Read an installation and describe it.
 
     Raises `SettingsError` where the Service announces no plugin or nothing runs behind it,
     `ClusterError` where it cannot be read.
     """
-    settings = read_settings(os.environ)
-    client = await Client.connect(settings.kubeconfig, reads_only=True)
+    client = await Client.connect(settings.kubeconfig, settings.context, reads_only=True)
     try:
         return await read_migration(
             client, arguments.namespace or settings.namespaces[0], arguments

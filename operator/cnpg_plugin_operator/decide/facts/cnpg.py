@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from cnpg_plugin_operator.api.records import RestartRecord
+from cnpg_plugin_operator.api.untrusted import mapping, objects
 from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, HandshakeOutcome, PodFacts
 
 
@@ -240,3 +241,14 @@ class ServiceFacts:
     cnpg_finalizer: bool
     """Whether CloudNativePG has added its finalizer (1.29.0 to 1.30.0)."""
     deleting: bool
+
+
+def plugins_of(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Return the plugins that a Cluster uses.
+
+    These are the enabled ones, and those that restore its external clusters.
+    """
+    used = [p for p in objects(spec.get("plugins")) if p.get("enabled", True)]
+    restored = objects(spec.get("externalClusters"))
+    used += [mapping(each["plugin"]) for each in restored if each.get("plugin")]
+    return frozenset(str(p.get("name", "")) for p in used)

@@ -6,6 +6,7 @@ and the plugin's answer has changed, it rolls these pods out, with a switchover
 a plugin's rollout, at its next start in others.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,6 +23,9 @@ TOKEN_DIGITS: Final = 8
 
 INJECTING: Final = frozenset({"LIFECYCLE_SERVICE", "INSTANCE_SIDECAR_INJECTION"})
 """Capabilities by which a plugin can change the pods of databases."""
+
+
+_APPROVAL: Final = re.compile(re.escape(names.annotations.APPROVE) + r"=([0-9a-z]+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,12 @@ def await_approval(namespace: str, name: str, change: str, token: str) -> Verdic
         f"kubectl annotate cnpgplugin {name} --namespace {namespace} --overwrite "
         f"{names.annotations.APPROVE}={token}",
     )
+
+
+def find_token(message: str) -> str | None:
+    """Find in such a verdict what the user approves; None where it was cut off."""
+    found = _APPROVAL.search(message)
+    return found[1] if found is not None else None
 
 
 def announce_upgrade(given: UpgradeInput) -> str:
