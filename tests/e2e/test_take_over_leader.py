@@ -1,10 +1,11 @@
-"""A plugin that listens on the leader only is taken over: two Deployments need one Lease.
+"""A plugin that listens on the leader only: its standby, and a take-over by another Deployment.
 
 No pod serves between two leaders. That must not take longer than what users know: the rollout of
 the previous Deployment with strategy Recreate. Both are measured on the same machine, one after the
 other, with four calls a second.
 """
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -28,6 +29,9 @@ CALLED = f"{PLUGIN}{plugin_name(NAME)}"
 MARGIN = 10.0 if wait.BESIDE_OTHERS else 1.0
 """Seconds by which two measurements of the same thing differ. Beside other clusters, pods wait for
 a processor."""
+
+
+LED, LED_LEASE = "led-by-one", "6c1d88aa.example.com"
 
 
 def taking(name: str, previous: str, lease: str, **settings: str) -> Manifest:
@@ -110,3 +114,47 @@ def test_a_plugin_that_does_not_serve_as_the_leader_gives_way(plugins: Plugins) 
     wait.until("the previous one serves again", served, within=90)
     service = plugins.get("Service", BROKEN_PREVIOUS)
     assert service["spec"]["selector"] == {"app": BROKEN_PREVIOUS}
+
+
+def test_a_plugin_with_a_standby_is_ready_and_survives_its_leader(plugins: Plugins) -> None:
+    """The other pod waits for the Lease, also while Kubernetes calls the Deployment incomplete."""
+    at_once = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%", "maxSurge": 0}}
+    plugins.apply(
+        lease_role(ALLOWED_ROLE),
+        plugin(
+            LED,
+            env=behaviour(LED, SAMPLE_LEASE=LED_LEASE),
+            roles=[ALLOWED_ROLE],
+            replicas=2,
+            strategy=at_once,
+        ),
+    )
+    plugins.until_ready(LED)
+    leader, standby = leader_and_standby(plugins)
+    status = plugins.get("Deployment", LED)["status"]
+    found = {each["type"]: each["status"] for each in status["conditions"]}
+    assert (status["readyReplicas"], found["Available"]) == (1, "True")
+
+    plugins.delete("Pod", leader)
+    until_led_without(plugins, {leader})
+    plugins.until_ready(LED)
+    plugins.patch(LED, podAnnotations={"example.com/changed": "true"})
+    until_led_without(plugins, {leader, standby, *leader_and_standby(plugins)})
+    plugins.until_ready(LED)
+
+
+def until_led_without(plugins: Plugins, previous: set[str]) -> None:
+    """Wait until other pods than the previous ones are leader and standby."""
+
+    def replaced() -> bool:
+        now = leader_and_standby(plugins)
+        return all(now) and previous.isdisjoint(now)
+
+    wait.until("others lead", replaced, within=60, explain=lambda: plugins.explain(LED))
+
+
+def leader_and_standby(plugins: Plugins) -> tuple[str, str]:
+    """The two pods that the condition names; empty where it names none."""
+    message = str(plugins.condition(LED, "Available")["message"])
+    named = re.search(rf"pod (\S+) serves, .* Lease {LED_LEASE}; standby, .*: (\S+)\.", message)
+    return (named[1], named[2]) if named else ("", "")

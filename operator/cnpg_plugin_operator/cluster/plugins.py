@@ -15,8 +15,9 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.answers import well_formed
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.observe import holder_of
+from cnpg_plugin_operator.cluster.observe import holder_of, plugin_of
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.plugin import LeaseFacts
 
 UNUSED: Final = frozenset({"managedFields", "resourceVersion"})
 """Metadata that no decision uses, and that every write changes."""
@@ -85,19 +86,12 @@ def find_own_approval(plugin: Plugin, siblings: Iterable[Mapping[str, Any]]) -> 
     return next((find_approval(body) for body in own), "")
 
 
-async def find_rival_leases(client: Client, namespace: str, plugin: str) -> list[tuple[str, str]]:
-    """Find Leases that other plugins' pods hold: the Lease and the `CNPGPlugin` of its holder.
-
-    Plugins made from one template share the name of a leader election: only one of them serves, and
-    the others wait silently (plugin-barman-cloud #395: `822e3f5c.cnpg.io`, copied into several).
-    """
+async def find_leases(client: Client, namespace: str) -> tuple[LeaseFacts, ...]:
+    """Find the Leases of a namespace that plugins' pods hold, by name."""
     pods = await client.list(kinds.POD, namespace, labels=label_selector({}, names.labels.PLUGIN))
-    owners = {
-        body["metadata"]["name"]: body["metadata"]["labels"][names.labels.PLUGIN] for body in pods
-    }
-    found = []
-    for lease in await client.list(kinds.LEASE, namespace):
-        holder = holder_of(lease)
-        if owners.get(holder, plugin) != plugin:
-            found.append((lease["metadata"]["name"], owners[holder]))
-    return sorted(found)
+    owners = {body["metadata"]["name"]: plugin_of(body) for body in pods}
+    held = (
+        (lease["metadata"]["name"], holder_of(lease))
+        for lease in await client.list(kinds.LEASE, namespace)
+    )
+    return tuple(LeaseFacts(name, pod, owners[pod]) for name, pod in sorted(held) if pod in owners)

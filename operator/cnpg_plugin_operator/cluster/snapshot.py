@@ -35,8 +35,8 @@ from cnpg_plugin_operator.cluster.ownership import (
     is_own,
 )
 from cnpg_plugin_operator.cluster.plugins import (
+    find_leases,
     find_own_approval,
-    find_rival_leases,
     find_rivals,
 )
 from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
@@ -45,7 +45,7 @@ from cnpg_plugin_operator.cluster.take_over import Others, read_previous
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, ClusterFacts, CNPGEvent, CNPGFacts
-from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, SelectingService
+from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, LeaseFacts, SelectingService
 from cnpg_plugin_operator.decide.facts.take_over import Previous
 from cnpg_plugin_operator.desired.objects import Object
 
@@ -259,9 +259,9 @@ class ClusterReader:
         known = self.clusters(plugin)
         return known or await list_clusters(self._client, plugin.plugin_name, plugin.name)
 
-    async def rival_leases(self, plugin: Plugin) -> list[tuple[str, str]]:
-        """Find Leases that pods of other plugins hold, with the name of each one's resource."""
-        return await find_rival_leases(self._client, plugin.namespace, plugin.name)
+    async def leases(self, namespace: str) -> tuple[LeaseFacts, ...]:
+        """Find the Leases that plugins' pods hold."""
+        return await find_leases(self._client, namespace)
 
     async def children(
         self, kind: Kind, plugin: Resource, labels: str | None = None, *, confirmed: bool = True

@@ -50,7 +50,8 @@ def build_service(
         **REACHED_INSIDE,
         "selector": {names.labels.PLUGIN: plugin.name},
         "ports": [own_port, *extra_ports],
-        "publishNotReadyAddresses": announcement is None,
+        # Of several pods, only the leader may ever listen.
+        "publishNotReadyAddresses": announcement is None and plugin.spec.replicas == 1,
     }
     if service.ip_families:
         spec["ipFamilies"] = list(service.ip_families)

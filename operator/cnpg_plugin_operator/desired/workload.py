@@ -39,10 +39,6 @@ TOKEN_SOURCES: Final = frozenset({"serviceAccountToken", "podCertificate"})
 DEFAULT_ACCOUNT: Final = "default"
 """The account that every namespace has."""
 
-STARTUP_SECONDS: Final = 300
-"""How long a plugin may take to listen. A plugin that waits for a leader election Lease takes as
-long as the Lease of its predecessor."""
-
 
 def build_deployment(plugin: Plugin, reloaded_for: str = "") -> Object:
     """Build the Deployment of a standalone plugin.
@@ -203,28 +199,19 @@ def _server_arguments(plugin: Plugin) -> list[str]:
 
 
 def _build_probes(probes: Probes, port: int) -> dict[str, Any]:
-    """Default to a TCP connection: kubelet's gRPC probes have no TLS. An empty probe is none.
+    """Default to readiness by TCP, for kubelet's gRPC probes have no TLS. An empty probe is none.
 
-    There is no startup probe by default: the kubelet notices its success only a second later. A
-    readiness probe runs at once when the container has started, then at its period. So the
-    liveness probe leaves the time that a start may take.
+    There is no other probe by default. A server that listens only as the leader may have to wait
+    for that, and both others would restart it; a startup probe also costs a second, because the
+    kubelet notices its success late.
     """
-    tcp = {"tcpSocket": {"port": port}}
-    alive = {**tcp, "periodSeconds": 20, "failureThreshold": 3}
-    if not probes.startup:
-        alive["initialDelaySeconds"] = STARTUP_SECONDS
-    defaults = {
-        "startupProbe": {},
-        "readinessProbe": {**tcp, "periodSeconds": 2, "failureThreshold": 15},
-        "livenessProbe": alive,
-    }
+    ready = {"tcpSocket": {"port": port}, "periodSeconds": 2, "failureThreshold": 15}
     chosen = {
         "startupProbe": probes.startup,
-        "readinessProbe": probes.readiness,
+        "readinessProbe": ready if probes.readiness is None else probes.readiness,
         "livenessProbe": probes.liveness,
     }
-    built = {field: defaults[field] if own is None else own for field, own in chosen.items()}
-    return {field: probe for field, probe in built.items() if probe}
+    return {field: probe for field, probe in chosen.items() if probe}
 
 
 def _tls_mounts(files: Files) -> list[Object]:

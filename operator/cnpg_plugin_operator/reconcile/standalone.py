@@ -22,7 +22,7 @@ from cnpg_plugin_operator.decide.registration.announcement import keep_announcin
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
 from cnpg_plugin_operator.decide.registration.restart_need import RegistrationInput
 from cnpg_plugin_operator.decide.workload.take_over import gave_way
-from cnpg_plugin_operator.decide.workload.workload import WorkloadInput
+from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, may_wait_for_lease
 from cnpg_plugin_operator.desired.access import build_access
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.protection import build_protection
@@ -71,12 +71,7 @@ from cnpg_plugin_operator.reconcile.take_over import (
     plan_retirement,
     plan_scaling,
 )
-from cnpg_plugin_operator.reconcile.workload import (
-    is_silent,
-    plan_availability,
-    plan_workload,
-    read_upgrade,
-)
+from cnpg_plugin_operator.reconcile.workload import plan_availability, plan_workload, read_upgrade
 from cnpg_plugin_operator.reconcile.writes import Apply, HideService
 
 UNWATCHED: Final = 60.0
@@ -257,8 +252,9 @@ class Pass:
         live = context.live["Deployment", plugin.name]
         facts = observe.read_workload(live, list(context.seen.pods))
         given = WorkloadInput(plugin.namespace, plugin.name, plugin.spec.port, facts, self.now)
-        rivals = await self.env.reader.rival_leases(plugin) if is_silent(given) else []
-        return plan_scaling(context, plan_availability(given, rivals))
+        if may_wait_for_lease(given):
+            given = replace(given, leases=await self.env.reader.leases(plugin.namespace))
+        return plan_scaling(context, plan_availability(given))
 
     async def _shake(self) -> Plan:
         context, certified, restarted_for = self.context, self._certified, self._restarted_for()

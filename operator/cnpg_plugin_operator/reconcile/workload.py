@@ -1,15 +1,12 @@
 """Available: what a pass plans for the plugin's pods, and how it judges them.
 
-A change that reaches CloudNativePG waits for approval, is reported, or is simply made; and a
-running plugin may not listen because another one holds the Lease that it waits for.
+A change that reaches CloudNativePG waits for approval, is reported, or is simply made.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.snapshot import Snapshot
 from cnpg_plugin_operator.decide.workload.upgrade import (
@@ -58,23 +55,8 @@ def plan_workload(given: UpgradeInput, objects: Sequence[Object]) -> Plan:
     return Plan(writes=(*map(Apply, objects), Apply(dict(given.wanted)), *reported))
 
 
-def plan_availability(given: WorkloadInput, rivals: Sequence[tuple[str, str]]) -> Plan:
-    """Judge the pods.
-
-    `rivals` are the Leases that pods of other plugins hold, where this one does not listen.
-    """
-    verdict = decide_workload(given)
-    if rivals:
-        named = ", ".join(f"Lease {lease} (held by CNPGPlugin {owner})" for lease, owner in rivals)
-        message = (
-            f"{verdict.message} Plugins made from one template often share their leader "
-            f"election's Lease, and only its holder listens: {named}."
-        )
-        verdict = replace(verdict, message=message)
+def plan_availability(given: WorkloadInput) -> Plan:
+    """Judge the pods."""
     # Its controller reacts to any change of it, even of an annotation, within a moment.
-    return Plan(verdict, looks=() if given.facts.up_to_date else (given.now + MOMENT,))
-
-
-def is_silent(given: WorkloadInput) -> bool:
-    """Whether the plugin runs and serves nothing."""
-    return decide_workload(given).reason is Reason.NOT_LISTENING
+    looks = () if given.facts.up_to_date else (given.now + MOMENT,)
+    return Plan(decide_workload(given), looks=looks)

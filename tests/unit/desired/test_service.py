@@ -13,3 +13,5 @@ def test_nodes_route_to_a_starting_plugin_only_until_cloudnativepg_may_call_it()
     assert hidden["spec"]["publishNotReadyAddresses"] is True
     assert published["metadata"]["labels"][names.cnpg.PLUGIN_NAME] == plugin().spec.plugin_name
     assert published["spec"]["publishNotReadyAddresses"] is False
+    several = build_service(plugin(replicas=2), None)
+    assert several["spec"]["publishNotReadyAddresses"] is False, "one of them may be a standby"

@@ -99,19 +99,10 @@ def test_a_change_that_waits_for_approval_writes_nothing() -> None:
 @pytest.mark.parametrize("up_to_date", [True, False])
 def test_pods_are_looked_at_soon_where_their_controller_is_behind(*, up_to_date: bool) -> None:
     facts = workload(up_to_date=up_to_date, available=1)
-    plan = plan_availability(WorkloadInput("cnpg-system", "hello", 9090, facts, NOW), [])
+    plan = plan_availability(WorkloadInput("cnpg-system", "hello", 9090, facts, NOW))
 
     assert plan.looks == (() if up_to_date else (NOW + MOMENT,))
     assert plan.writes == ()
-
-
-def test_the_holder_of_the_lease_that_keeps_a_plugin_silent_is_named() -> None:
-    facts = workload()
-    given = WorkloadInput("cnpg-system", "hello", 9090, facts, NOW)
-    verdict = plan_availability(given, [("lease-1", "other")]).verdict
-
-    assert verdict is not None
-    assert "Lease lease-1 (held by CNPGPlugin other)" in verdict.message
 
 
 OLD, NEWEST = certificate("server", number=1), certificate("server", number=2)

@@ -1,4 +1,4 @@
-"""A plugin that waits for another one's Lease reports whose it is."""
+"""Plugins that listen only on the pod that holds a Lease: standbys, and Leases of other plugins."""
 
 from typing import Any
 
@@ -61,3 +61,57 @@ async def test_the_plugins_own_lease_or_a_free_one_is_no_explanation() -> None:
         hold(stage, holder)
 
         assert "Lease" not in await message_of_a_silent_plugin(stage)
+
+
+class Led:
+    """Makes the world one in which of the plugin's pods only the holder of the Lease is ready."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self._run = stage, stage.world.run
+        self.leader = ""
+        stage.world.run = self.run  # type: ignore[method-assign]
+
+    def run(self) -> None:
+        self._run()
+        client, pods = self._stage.client, self.pods
+        if pods and self.leader not in pods:
+            self.leader = pods[0]
+            hold(self._stage, self.leader)
+        for name in pods:
+            ready, status = name == self.leader, client.the(kinds.POD, name)["status"]
+            running = {"running": {"startedAt": "2020-01-01T00:00:00Z"}}
+            status["containerStatuses"] = [{"name": "plugin", "ready": ready, "state": running}]
+            status["conditions"] = [{"type": "Ready", "status": str(ready)}]
+        if ("Deployment", "cnpg-system", "hello") in client.objects:
+            client.the(kinds.DEPLOYMENT, "hello")["status"]["availableReplicas"] = min(len(pods), 1)
+
+    @property
+    def pods(self) -> list[str]:
+        found = (body["metadata"]["name"] for body in self._stage.client.all_of(kinds.POD))
+        return sorted(name for name in found if name.startswith("hello-"))
+
+    @property
+    def standby(self) -> str:
+        (found,) = set(self.pods) - {self.leader}
+        return found
+
+
+async def test_a_plugin_with_a_standby_is_ready_and_names_pod_and_lease() -> None:
+    stage = Stage()
+    led = Led(stage)
+    stage.create(replicas=2)
+    await stage.settle(passes=20)
+
+    assert stage.condition() == ("True", "Ready")
+    message = stage.message("Available")
+    assert f"pod {led.leader} serves, as the holder of Lease {LEASE}" in message
+    assert f"standby, which waits for that Lease: {led.standby}." in message
+    assert not [place for place in stage.handshaker.asked if place.host.startswith("10.")]
+
+    previous, stage.client.writes[:] = led.standby, []
+    stage.kubelet.pods.pop(led.leader)
+    await stage.client.delete(kinds.POD, led.leader, "cnpg-system")
+    await stage.settle()
+    assert stage.condition() == ("True", "Ready")
+    assert led.leader == previous
+    assert not [write for write in stage.client.writes if write.startswith("Deployment")]

@@ -226,6 +226,16 @@ class WorkloadFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseFacts:
+    """A Lease that a pod of a plugin holds, so that only this pod may listen."""
+
+    name: str
+    pod: str
+    plugin: str
+    """Name of the pod's `CNPGPlugin`."""
+
+
+@dataclass(frozen=True, slots=True)
 class SelectingService:
     """A Service of the namespace, and its pod selector."""
 

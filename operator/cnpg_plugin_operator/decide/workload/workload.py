@@ -1,4 +1,9 @@
-"""Whether the workload runs the expected revision, and if not, why, as its own pods report it."""
+"""Whether the workload runs the expected revision, and if not, why, as its own pods report it.
+
+Many plugins listen only on the pod that holds a leader election Lease. Where a pod serves as the
+holder, the others of its Deployment wait by design: such a *standby* is never ready, and the
+Deployment never complete, although the plugin is available.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,7 +13,12 @@ from typing import Final
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.times import display_time
 from cnpg_plugin_operator.decide import first
-from cnpg_plugin_operator.decide.facts.plugin import ContainerFacts, PodFacts, WorkloadFacts
+from cnpg_plugin_operator.decide.facts.plugin import (
+    ContainerFacts,
+    LeaseFacts,
+    PodFacts,
+    WorkloadFacts,
+)
 
 IMAGE_REASONS: Final = frozenset(
     {
@@ -59,11 +69,43 @@ class WorkloadInput:
     port: int
     facts: WorkloadFacts
     now: datetime
+    leases: tuple[LeaseFacts, ...] = ()
+    """The Leases that plugins' pods hold; read where `may_wait_for_lease`."""
+
+    @property
+    def pods(self) -> list[PodFacts]:
+        """The pods that are not being deleted, newest (of the newest revision) first."""
+        return [pod for pod in reversed(self.facts.pods) if not pod.deleting]
+
+    @property
+    def waiting(self) -> list[PodFacts]:
+        """The pods that run and are not ready, and seem not to exit."""
+        return [pod for pod in self.pods if not pod.ready and _keeps_running(pod, self.now)]
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The Leases that the plugin's own pods hold, by pod."""
+        mine = [lease for lease in self.leases if lease.plugin == self.name]
+        return {
+            pod: " and ".join(lease.name for lease in mine if lease.pod == pod)
+            for pod in sorted({lease.pod for lease in mine})
+        }
+
+    @property
+    def leader(self) -> PodFacts | None:
+        """The pod that serves as the holder of a Lease."""
+        return next((pod for pod in self.pods if pod.ready and pod.name in self.held), None)
 
 
 def decide_workload(given: WorkloadInput) -> Verdict:
     """Judge the Deployment and its newest pods."""
     return first(CHECKS, given) or _rolling(given)
+
+
+def may_wait_for_lease(given: WorkloadInput) -> bool:
+    """Whether a pod may not listen because another one holds the Lease that it waits for."""
+    serves = any(pod.ready for pod in given.pods)
+    return bool(serves and given.waiting) or _not_listening(given) is not None
 
 
 def _available(given: WorkloadInput) -> Verdict | None:
@@ -75,6 +117,42 @@ def _available(given: WorkloadInput) -> Verdict | None:
             Reason.AVAILABLE,
             f"Deployment {given.name} runs {facts.available} of {facts.wanted} replicas.",
         )
+    return None
+
+
+def _led(given: WorkloadInput) -> Verdict | None:
+    """One pod serves as the leader, and all others wait for its Lease."""
+    facts, leader, waiting = given.facts, given.leader, given.waiting
+    complete = facts.updated == facts.replicas == facts.wanted
+    if leader is None or not (facts.up_to_date and complete):
+        return None
+    serving = [pod for pod in given.pods if pod.ready]
+    if not waiting or len(serving) + len(waiting) != facts.wanted:
+        return None
+    if not facts.available:
+        return _rolling(given)  # The leader has to be ready for `minReadySeconds`.
+    standby = ", ".join(sorted(pod.name for pod in waiting))
+    return yes(
+        Reason.AVAILABLE,
+        f"Deployment {given.name} runs {facts.wanted} replicas: pod {leader.name} serves, as the "
+        f"holder of Lease {given.held[leader.name]}; standby, which waits for that Lease: "
+        f"{standby}.",
+    )
+
+
+def _kept_by_previous(given: WorkloadInput) -> Verdict | None:
+    """New pods wait for a Lease that a pod of the previous revision holds until they are ready."""
+    leader = given.leader
+    if leader is None or given.facts.updated == given.facts.replicas:
+        return None
+    for pod, _, _ in _find_silent(given):
+        if pod.created > leader.created:
+            return no(
+                Reason.NOT_LISTENING,
+                f"Pod {pod.name} of the new revision waits for Lease {given.held[leader.name]}, "
+                f"which pod {leader.name} holds until a new pod is ready: set spec.strategy.type "
+                "to Recreate, and remove spec.strategy.rollingUpdate.",
+            )
     return None
 
 
@@ -155,17 +233,51 @@ def _describe_unschedulable(pod: PodFacts) -> str:
 
 def _not_listening(given: WorkloadInput) -> Verdict | None:
     """A container has been running for a while, but its probe fails."""
+    for pod, container, since in _find_silent(given):
+        return no(
+            Reason.NOT_LISTENING,
+            f"Container {container.name} of pod {pod.name} has been running since "
+            f"{display_time(since)}, but its probes fail: nothing seems to listen on port "
+            f"{given.port}. Check spec.port, spec.args and spec.serverArguments against what "
+            f"the plugin listens on (kubectl logs {pod.name} -n {given.namespace})."
+            f"{_describe_rivals(given)}",
+        )
+    return None
+
+
+def _find_silent(given: WorkloadInput) -> Iterator[tuple[PodFacts, ContainerFacts, datetime]]:
     for pod, container in _containers(given):
         since = container.running_since
         if since is not None and not container.ready and given.now - since >= LISTEN_GRACE:
-            return no(
-                Reason.NOT_LISTENING,
-                f"Container {container.name} of pod {pod.name} has been running since "
-                f"{display_time(since)}, but its probes fail: nothing seems to listen on port "
-                f"{given.port}. Check spec.port, spec.args and spec.serverArguments against what "
-                f"the plugin listens on (kubectl logs {pod.name} -n {given.namespace}).",
-            )
-    return None
+            yield pod, container, since
+
+
+def _describe_rivals(given: WorkloadInput) -> str:
+    """Name the Leases of other plugins, unless this one has got its own.
+
+    Plugins made from one template share the name of a leader election: only one of them serves, and
+    the others wait silently (plugin-barman-cloud #395: `822e3f5c.cnpg.io`, copied into several).
+    """
+    rivals = [lease for lease in given.leases if lease.plugin != given.name]
+    if given.held or not rivals:
+        return ""
+    named = ", ".join(f"Lease {each.name} (held by CNPGPlugin {each.plugin})" for each in rivals)
+    return (
+        " Plugins made from one template often share their leader election's Lease, and only its "
+        f"holder listens: {named}."
+    )
+
+
+def _keeps_running(pod: PodFacts, now: datetime) -> bool:
+    """Whether all containers run or are done, and those that were restarted run for a while."""
+
+    def runs(container: ContainerFacts) -> bool:
+        since = container.running_since
+        if since is None:
+            return container.exit_code == 0 and not container.waiting_reason
+        return container.restarts == 0 or now - since >= LISTEN_GRACE
+
+    return bool(pod.containers) and all(map(runs, pod.containers))
 
 
 def _rolling(given: WorkloadInput) -> Verdict:
@@ -179,21 +291,21 @@ def _rolling(given: WorkloadInput) -> Verdict:
 
 CHECKS: Final = (
     _available,
+    _led,
     _refused,
     _image_pull_failed,
     _crashing,
     _unschedulable,
+    _kept_by_previous,
     _not_listening,
 )
 """In order: what is certain first, what is only likely later."""
 
 
 def _containers(given: WorkloadInput) -> Iterator[tuple[PodFacts, ContainerFacts]]:
-    """Yield containers of pods that are not being deleted, newest pod (newest revision) first."""
-    for pod in reversed(given.facts.pods):
-        if not pod.deleting:
-            for container in pod.containers:
-                yield pod, container
+    for pod in given.pods:
+        for container in pod.containers:
+            yield pod, container
 
 
 def describe_cnpg_trouble(pods: Iterable[PodFacts]) -> str:

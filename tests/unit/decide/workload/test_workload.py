@@ -1,8 +1,12 @@
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason, Status
-from cnpg_plugin_operator.decide.facts.plugin import WorkloadFacts
-from cnpg_plugin_operator.decide.workload.workload import WorkloadInput, decide_workload
+from cnpg_plugin_operator.decide.facts.plugin import LeaseFacts, PodFacts, WorkloadFacts
+from cnpg_plugin_operator.decide.workload.workload import (
+    WorkloadInput,
+    decide_workload,
+    may_wait_for_lease,
+)
 from tests.support.unit.builders import NOW, ago, container, pod, workload
 
 BACK_OFF = "Back-off pulling image"
@@ -113,3 +117,74 @@ def test_pulling_and_backing_off_have_the_same_message() -> None:
     }
 
     assert len(reported) == 1
+
+
+LEADER = pod(container(ready=True), name="hello-a", ready=True, created=ago(100))
+STANDBY = pod(container(running_since=ago(90)), name="hello-b", created=ago(99))
+RESTARTED = pod(
+    container(running_since=ago(30), exit_code=1, restarts=1), name="hello-b", created=ago(99)
+)
+CRASHING = pod(
+    container(running_since=ago(2), exit_code=1, restarts=4), name="hello-b", created=ago(99)
+)
+WITH_INIT = pod(
+    container(name="init", running_since=None, exit_code=0, ready=True),
+    container(running_since=ago(90)),
+    name="hello-b",
+    created=ago(99),
+)
+OWN = LeaseFacts("lease-1", "hello-a", "hello")
+RIVAL = LeaseFacts("lease-2", "other-0", "other")
+
+
+def judge_two(*pods: PodFacts, leases: tuple[LeaseFacts, ...] = (OWN, RIVAL), **facts: int) -> str:
+    """Judge a Deployment of two replicas: reason and message."""
+    two = {"wanted": 2, "updated": 2, "replicas": 2, "available": sum(p.ready for p in pods)}
+    seen = workload(*pods, **(two | facts))
+    given = WorkloadInput("cnpg-system", "hello", 9090, seen, NOW, leases)
+    verdict = decide_workload(given)
+    if verdict.is_true or verdict.reason is Reason.NOT_LISTENING:
+        assert may_wait_for_lease(given), "the Leases are read"
+    return f"{verdict.reason}: {verdict.message}"
+
+
+@pytest.mark.parametrize("standby", [STANDBY, RESTARTED, WITH_INIT])
+def test_a_standby_that_waits_for_the_leaders_lease_is_available(standby: PodFacts) -> None:
+    assert judge_two(LEADER, standby) == (
+        "Available: Deployment hello runs 2 replicas: pod hello-a serves, as the holder of Lease "
+        "lease-1; standby, which waits for that Lease: hello-b."
+    )
+
+
+@pytest.mark.parametrize(
+    ("pods", "leases", "facts", "words"),
+    [
+        ((LEADER, STANDBY), (), {}, "NotListening: Container plugin of pod hello-b"),
+        ((LEADER, STANDBY), (RIVAL,), {}, "Lease lease-2 (held by CNPGPlugin other)"),
+        ((LEADER, CRASHING), (OWN,), {}, "CrashLoop: "),
+        ((LEADER,), (OWN,), {"updated": 1}, "RolloutInProgress: "),
+        ((LEADER, STANDBY), (OWN,), {"available": 0}, "RolloutInProgress: "),
+        ((LEADER, STANDBY), (OWN,), {"updated": 1}, "set spec.strategy.type to Recreate"),
+    ],
+    ids=[
+        "nobody holds a Lease",
+        "only another plugin does",
+        "the other pod keeps exiting",
+        "the other pod does not exist yet",
+        "the leader is not ready for minReadySeconds",
+        "the leader is of the previous revision",
+    ],
+)
+def test_it_is_not_where(
+    pods: tuple[PodFacts, ...],
+    leases: tuple[LeaseFacts, ...],
+    facts: dict[str, int],
+    words: str,
+) -> None:
+    assert words in judge_two(*pods, leases=leases, **facts)
+
+
+def test_leases_of_others_are_not_named_where_the_plugin_has_its_own() -> None:
+    silent = pod(container(running_since=ago(90)), name="hello-a", created=ago(99))
+    assert "lease-2" not in judge_two(silent, STANDBY)
+    assert "lease-2" in judge_two(silent, STANDBY, leases=(RIVAL,))
