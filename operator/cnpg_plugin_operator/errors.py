@@ -36,6 +36,10 @@ class ConflictError(ClusterError):
     """Another writer owns the field or changed the object first."""
 
 
+class NameTakenError(ClusterError):
+    """An object of another owner has a name that the operator needs: no request was made."""
+
+
 class ForbiddenError(ClusterError):
     """The operator's rights do not cover the request, or an admission plugin refused it."""
 

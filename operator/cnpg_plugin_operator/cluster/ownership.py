@@ -96,6 +96,14 @@ def has_uid(plugin: Resource, body: Mapping[str, Any]) -> bool:
     return bool(annotations.get(names.annotations.UID) == plugin.uid)
 
 
+def is_managed(body: Mapping[str, Any]) -> bool:
+    """Whether an operator like this one created an object, though a label may be lost since."""
+    metadata = body["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    managed = labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR
+    return managed or names.annotations.DESIRED in annotations
+
+
 def owner_of(body: Mapping[str, Any]) -> str:
     """Return the owner of an object, as far as the object tells."""
     metadata = body["metadata"]

@@ -9,7 +9,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import read_recorded_time, read_time
 from cnpg_plugin_operator.cluster import kinds, observe
-from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned
+from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned, owner_of
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts, Trust
 from cnpg_plugin_operator.desired.drift import first_difference
 from cnpg_plugin_operator.desired.objects import Object
@@ -96,7 +96,7 @@ def find_owner(plugin: Plugin, secret: Secret) -> str | None:
     """
     if belongs_to(plugin, secret) or plugin.spec.tls.secrets is not None:
         return None
-    return "another owner (it was not created for this resource)"
+    return owner_of(secret.body)
 
 
 def belongs_to(plugin: Plugin, secret: Secret) -> bool:

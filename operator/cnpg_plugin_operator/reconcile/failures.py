@@ -49,8 +49,10 @@ def judge_failure(failure: Failure, count: int) -> Verdict | None:
     error = failure.error
     words = printable(error, MESSAGE_LIMIT).rstrip(".")
     match error:
-        case errors.WriteLoopError():
-            return no(Reason.WRITE_LOOP_STOPPED, f"{words}.")
+        case errors.WriteLoopError() | errors.NameTakenError():
+            stopped = isinstance(error, errors.WriteLoopError)
+            reason = Reason.WRITE_LOOP_STOPPED if stopped else Reason.NAME_CONFLICT
+            return no(reason, f"{words}.")
         case errors.InvalidSpecError() | errors.RejectedError():
             return no(Reason.INVALID_SPEC, f"{words}.")
         case errors.ForbiddenError():

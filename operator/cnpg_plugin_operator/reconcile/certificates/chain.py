@@ -11,10 +11,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from cnpg_plugin_operator import names
+from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.ownership import is_managed, owner_of
 from cnpg_plugin_operator.cluster.secrets import Secret, read
 from cnpg_plugin_operator.decide.certificates.chain import (
     ALL_CHAINS,
@@ -26,6 +27,7 @@ from cnpg_plugin_operator.decide.certificates.chain import (
     find_chains,
 )
 from cnpg_plugin_operator.desired.certificates import ROOT_LIFETIME, authority_subject, build_chain
+from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.pairs import build_shared_authority
 from cnpg_plugin_operator.pki.issuing import IssuedPair, issue_root
 from cnpg_plugin_operator.reconcile.certificates.authorities import (
@@ -136,9 +138,32 @@ class _Keeping:
         progress.live |= {(part["kind"], part["metadata"]["name"]): part for part in parts}
         for write in map(Apply, build_chain(self.namespace)):
             if write.target not in progress.live:
-                progress.live[write.target] = await reader.live(write.body)
+                progress.live[write.target] = await self._find_free(write.body)
             await progress.make(write)
         return ()
+
+    async def _find_free(self, part: Object) -> Mapping[str, Any] | None:
+        """Read a part that is missing, or has lost its label; no other owner may have its name.
+
+        cert-manager would overwrite a Secret of another owner.
+        """
+        reader, name = self.progress.env.reader, part["metadata"]["name"]
+        live = await reader.live(part)
+        if live is not None and not is_managed(live):
+            raise self._taken(live, part["kind"])
+        if live is None and part["kind"] == kinds.CERTIFICATE.kind:
+            secret = await reader.secret(self.namespace, name, keys=False)
+            if secret is not None and not is_managed(secret.body):
+                raise self._taken(secret.body, kinds.SECRET.kind)
+        return live
+
+    def _taken(self, body: Mapping[str, Any], kind: str) -> errors.NameTakenError:
+        name, owner = body["metadata"]["name"], owner_of(body)
+        return errors.NameTakenError(
+            f"{kind} {self.namespace}/{name} belongs to {owner}, and the chain of the plugins' "
+            "certificates needs that name: rename or delete it, or use another issuer "
+            "(spec.tls.issuerRef)"
+        )
 
     async def prune(self, unused: frozenset[Provider]) -> frozenset[Provider]:
         """Delete the chains that nothing uses, and say which; plugins without a resource may."""
