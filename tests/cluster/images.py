@@ -139,7 +139,7 @@ def from_here(manifest: str) -> str:
 
 def cnpg(version: str) -> ProgramImage:
     """CloudNativePG's operator image; instance pods use a copy of the manager per architecture."""
-    copies = "bin" if version == "1.24.0" else "operator"
+    copies = "bin" if version in ("1.24.0", "1.25.0") else "operator"
     paths = ("manager", f"{copies}/manager_amd64")
     config = ImageConfig(("/manager",), _NON_ROOT)
     return ProgramImage(f"localhost/cnpg:{version}", builds.cnpg(version), paths, config)

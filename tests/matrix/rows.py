@@ -58,6 +58,9 @@ ROWS: Final[dict[str, Row]] = {
     "test_renewed_certificates_fail_no_call": Row(
         "certificates are renewed, no call fails", rolls_where_kept=ONCE
     ),
+    "test_a_previous_installation_is_taken_over": Row(
+        "a plugin deployed by hand is taken over, no call fails", rolls_where_kept=ONCE
+    ),
     "test_a_newer_image_is_shown": Row(
         "Clusters show a newer image", rolls_where_kept=AT_MOST_ONCE
     ),

@@ -17,11 +17,14 @@ from tests.support.e2e.announced import Peers
 from tests.support.e2e.installation import load_once
 from tests.support.e2e.phases import Phases
 from tests.support.e2e.plugins import LABEL, collection
+from tests.support.e2e.previous import installation, remaining
 from tests.support.e2e.probe import Probe
+from tests.support.e2e.probe_calls import PLUGIN
 from tests.support.e2e.renewal import Renewals
 from tests.support.e2e.sidecars import Heartbeat, sidecar
 from tests.support.resources import (
     IMAGE_VERSION,
+    NAMESPACE,
     NEWER_IMAGE,
     NEWER_IMAGE_VERSION,
     POSTGRES_IMAGE,
@@ -167,6 +170,31 @@ def test_renewed_certificates_fail_no_call(cell: Cell, tmp_path: Path) -> None:
 
 def is_expected(cell: Cell, phase: str) -> bool:
     return cell.version in KEEPING and UNKNOWN in phase.lower()
+
+
+def test_a_previous_installation_is_taken_over(cell: Cell, tmp_path: Path) -> None:
+    """CloudNativePG uses what a user applied by hand; the plugin gets a Service of its own."""
+    name, previous, user = "taken", "by-hand", cell.user_name("taken")
+    cluster, api = cell.operator.cluster, cell.operator.api
+    cell.plugins.apply(*installation(previous, name))
+    rolled_out = ("rollout", "status", f"deployment/{previous}", "-n", NAMESPACE)
+    cell.plugins.kubectl(*rolled_out, "--timeout=120s")
+    cell.plugins.apply(cell.user(name))
+    cell.plugins.until_reported(name, user, IMAGE_VERSION, within=MINUTE)
+    called = f"{PLUGIN}{plugin_name(name)}"
+    with Phases(cluster, api, [user]) as phases, Probe(cluster, tmp_path, [called]) as probe:
+        began = probe.until_answered(called)
+        cell.plugins.apply(plugin(name, takeOver={"serviceName": previous}))
+        cell.plugins.until_ready(name, within=3 * MINUTE)
+        calls = probe.calls(called, began, probe.until_answered(called))
+    assert not calls.failed, str(calls)
+    assert calls.clients == 2, str(calls)
+    errors = phases.errors(user)
+    assert not [error for error in errors if not is_expected(cell, error.phase)]
+    objects = cell.plugins.plugin(name)["status"]["takeOver"]["objects"]
+    left = {(each["kind"], each["namespace"], each["name"]) for each in objects}
+    assert left == remaining(previous, other=True)
+    until_used(cell, name)
 
 
 def test_a_newer_image_is_shown(cell: Cell) -> None:
