@@ -57,7 +57,7 @@ class ClusterApplier:
                 await self.remover.orphan(kind, body, uid)
             case writes.PatchPrevious(kind, namespace, name, patch):
                 return Applied(await self.writer.patch_previous(kind, namespace, name, patch))
-            case writes.RefreshPod(namespace, pod, certificates):
+            case writes.RefreshPod(_, namespace, pod, certificates):
                 await self.writer.refresh(namespace, pod, certificates)
             case writes.RevokeAccount(deployment):
                 await self.remover.revoke_account(deployment)

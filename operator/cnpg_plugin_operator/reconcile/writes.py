@@ -33,6 +33,9 @@ class _Placed:
     @property
     def place(self) -> Place:
         """What is written."""
+        return self._find_place()
+
+    def _find_place(self) -> Place:
         raise NotImplementedError
 
     @property
@@ -42,15 +45,25 @@ class _Placed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Named(_Placed):
+    """A change of an object of which the name suffices."""
+
+    kind: kinds.Kind
+    namespace: str
+    name: str
+
+    def _find_place(self) -> Place:
+        return self.kind.kind, self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
 class _OfBody(_Placed):
     """A change of an object that the plan has, as it is or as it should be."""
 
     body: Object = field(repr=False)
 
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return _find_place(self.body["kind"], self.body["metadata"])
+    def _find_place(self) -> Place:
+        return _place_of(self.body["kind"], self.body["metadata"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +83,16 @@ class WriteSecret(_OfBody):
 
 
 @dataclass(frozen=True, slots=True)
-class IssuePair(_Placed):
+class IssuePair(_Named):
     """Issue one of a plugin's two pairs with a new key, unless another writer came first."""
 
     plugin: Plugin
-    name: str
     authority: Authority = field(repr=False)
     subject: str
     dns_names: tuple[str, ...]
     usage: Usage
     now: datetime
     purpose: ClassVar[str] = "issue a certificate with a new key"
-
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return kinds.SECRET.kind, self.plugin.namespace, self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +103,8 @@ class _OfSecret(_Placed):
     marks: Mapping[str, Any]
     """What is merged into its metadata."""
 
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return _find_place(kinds.SECRET.kind, self.known.metadata)
+    def _find_place(self) -> Place:
+        return _place_of(kinds.SECRET.kind, self.known.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +122,11 @@ class TakeOver(_OfSecret):
 
 
 @dataclass(frozen=True, slots=True)
-class Delete(_Placed):
+class Delete(_Named):
     """Delete an object, unless another one has its name by now."""
 
-    kind: kinds.Kind
-    namespace: str
-    name: str
     uid: str | None
     purpose: ClassVar[str] = "it is no longer wanted"
-
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return self.kind.kind, self.namespace, self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +139,8 @@ class Orphan(_Placed):
     """The owner's."""
     purpose: ClassVar[str] = "let it outlive the resource"
 
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return _find_place(self.kind.kind, self.live["metadata"])
+    def _find_place(self) -> Place:
+        return _place_of(self.kind.kind, self.live["metadata"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +150,8 @@ class _OfLive(_Placed):
     live: Mapping[str, Any] = field(repr=False)
     kind: ClassVar[str] = kinds.SERVICE.kind
 
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return _find_place(self.kind, self.live["metadata"])
+    def _find_place(self) -> Place:
+        return _place_of(self.kind, self.live["metadata"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,35 +193,20 @@ class RecordSeen(_OfLive):
 
 
 @dataclass(frozen=True, slots=True)
-class PatchPrevious(_Placed):
+class PatchPrevious(_Named):
     """Change an object of a previous installation, by a JSON merge patch of `desired.take_over`."""
 
-    kind: kinds.Kind
-    namespace: str
-    name: str
     patch: Object = field(repr=False)
     purpose: str
 
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return self.kind.kind, self.namespace, self.name
-
 
 @dataclass(frozen=True, slots=True)
-class RefreshPod(_Placed):
+class RefreshPod(_Named):
     """Annotate a pod, so that the kubelet updates its mounted Secrets at once."""
 
-    namespace: str
-    pod: str
     certificates: str
     """The certificates that it is to have."""
     purpose: ClassVar[str] = "have the kubelet update its Secrets at once"
-
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return kinds.POD.kind, self.namespace, self.pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +218,7 @@ class Nudge(_Placed):
     token: str
     purpose: ClassVar[str] = "have CloudNativePG reconcile it"
 
-    @property
-    def place(self) -> Place:
-        """What is written."""
+    def _find_place(self) -> Place:
         return kinds.CLUSTER.kind, self.cluster.namespace, self.cluster.name
 
 
@@ -259,11 +235,10 @@ class _OfResource(_Placed):
     """A change of a `CNPGPlugin`."""
 
     resource: Resource
+    kind: ClassVar[str] = kinds.PLUGIN.kind
 
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return kinds.PLUGIN.kind, self.resource.namespace, self.resource.name
+    def _find_place(self) -> Place:
+        return self.kind, self.resource.namespace, self.resource.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,18 +272,13 @@ class Record(_OfResource):
 
 
 @dataclass(frozen=True, slots=True)
-class RecordEvent(_Placed):
+class RecordEvent(_OfResource):
     """Write an Event on a resource; one that is refused costs nothing else."""
 
-    resource: Resource
     reason: str
     message: str
     warning: bool = False
-
-    @property
-    def place(self) -> Place:
-        """What is written."""
-        return kinds.EVENT.kind, self.resource.namespace, self.resource.name
+    kind: ClassVar[str] = kinds.EVENT.kind
 
     @property
     def purpose(self) -> str:
@@ -322,9 +292,7 @@ class _OfCNPG(_Placed):
 
     cnpg: CNPGFacts
 
-    @property
-    def place(self) -> Place:
-        """What is written."""
+    def _find_place(self) -> Place:
         return kinds.DEPLOYMENT.kind, self.cnpg.namespace, self.cnpg.deployment
 
 
@@ -357,26 +325,15 @@ class ApplySidecars(_OfCNPG):
 OfSecret = WriteSecret | IssuePair | RestoreMarks | TakeOver
 """Changes of a Secret with a key."""
 
-ForCNPG = (
-    RecordRivals
-    | StripFinalizer
-    | HideService
-    | ShowService
-    | RecordSeen
-    | Nudge
-    | RestartCNPG
-    | RecordWithdrawal
-    | ApplySidecars
-)
+OfService = RecordRivals | StripFinalizer | HideService | ShowService | RecordSeen
+ForCNPG = OfService | Nudge | RestartCNPG | RecordWithdrawal | ApplySidecars
 """What CloudNativePG reads."""
 
 OfResource = AddFinalizer | RemoveFinalizer | ReportStatus | Record | RecordEvent
 """What the resource itself or its Events say."""
 
-OfPods = RefreshPod | RevokeAccount
-"""Changes of a plugin's pods."""
-
-Write = Apply | Delete | Orphan | PatchPrevious | OfPods | OfSecret | OfResource | ForCNPG
+OfOthers = Apply | Delete | Orphan | PatchPrevious | RefreshPod | RevokeAccount
+Write = OfOthers | OfSecret | OfResource | ForCNPG
 """Everything that a plan can ask for."""
 
 
@@ -389,5 +346,5 @@ def delete(found: Iterable[tuple[kinds.Kind, Mapping[str, Any]]]) -> tuple[Delet
     )
 
 
-def _find_place(kind: str, metadata: Mapping[str, Any]) -> Place:
+def _place_of(kind: str, metadata: Mapping[str, Any]) -> Place:
     return kind, str(metadata.get("namespace") or ""), metadata["name"]

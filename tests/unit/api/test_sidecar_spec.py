@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from cnpg_plugin_operator.api.plugin import SIDECAR_FIELDS, parse_plugin
+from cnpg_plugin_operator.api.plugin import parse_plugin
+from cnpg_plugin_operator.api.rules import SIDECAR_FIELDS
 from cnpg_plugin_operator.api.spec import Spec
 from cnpg_plugin_operator.errors import InvalidSpecError
 from tests.support.unit.builders import resource

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pydantic.alias_generators import to_camel
 
-from cnpg_plugin_operator.api.plugin import SIDECAR_FIELDS
+from cnpg_plugin_operator.api.rules import SIDECAR_FIELDS
 from cnpg_plugin_operator.api.spec import TLS, Spec
 from cnpg_plugin_operator.api.status import SECTIONS
 from cnpg_plugin_operator.api.untrusted import Flag, Many, Named, Number, Section, Shape, Text

@@ -154,7 +154,7 @@ def test_a_plugin_that_answers_can_be_announced() -> None:
 def test_a_pod_that_is_behind_is_refreshed() -> None:
     found = judged(proof(DONE, POD.name))
 
-    assert found.plan.writes == (RefreshPod("cnpg-system", POD.name, "m2"),)
+    assert found.plan.writes == (RefreshPod(kinds.POD, "cnpg-system", POD.name, "m2"),)
     assert found.takes_new
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, Verdict, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.secrets import (
     find_cert_manager_marks,
     find_lost_marks,
@@ -148,7 +149,8 @@ def _plan_leaf(
     marks = find_cert_manager_marks(known) if known is not None else None
     taken = (TakeOver(known, marks),) if known is not None and marks is not None else ()
     authority = open_authority(intermediate, context.secrets.get(intermediate))
-    issued = IssuePair(plugin, name, authority, subject, dns_names, usage, context.now)
+    secret = (kinds.SECRET, plugin.namespace, name)
+    issued = IssuePair(*secret, plugin, authority, subject, dns_names, usage, context.now)
     return Plan(writes=(*taken, issued), looks=looks)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason, unknown
 from cnpg_plugin_operator.api.plugin import Plugin
-from cnpg_plugin_operator.cluster import observe
+from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.decide.certificates.reload import (
     LOOK_AGAIN,
     FollowInput,
@@ -278,7 +278,7 @@ def _refresh(
 ) -> tuple[RefreshPod, ...]:
     """Make the kubelet update the files of pods at once."""
     return tuple(
-        RefreshPod(plugin.namespace, pod.name, certified.material)
+        RefreshPod(kinds.POD, plugin.namespace, pod.name, certified.material)
         for pod in pods
         if pod.name in behind and pod.refreshed_for != certified.material
     )
