@@ -134,13 +134,17 @@ class Client:
         return [well_formed(body) for body in listing.get("items") or []]
 
     async def pages(
-        self, kind: Kind, namespace: str | None = None, labels: str | None = None
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
     ) -> AsyncIterator[Page]:
         """Read all objects of one or all namespaces page by page.
 
         Raises `ExpiredError` where the API server no longer knows the moment of the first page.
         """
-        page = await self._page(kind, namespace, labels, "")
+        page = await self._page(kind, namespace, "", labels, fields)
         while True:
             yield page
             token = page.token
@@ -148,14 +152,24 @@ class Client:
             del page
             if not token:
                 return
-            page = await self._page(kind, namespace, labels, token)
+            page = await self._page(kind, namespace, token, labels, fields)
 
     async def _page(
-        self, kind: Kind, namespace: str | None, labels: str | None, token: str
+        self,
+        kind: Kind,
+        namespace: str | None,
+        token: str,
+        labels: str | None,
+        fields: str | None,
     ) -> Page:
         query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
         listing = await self._request(
-            "get", kind, namespace, label_selector=labels, query_params=query
+            "get",
+            kind,
+            namespace,
+            label_selector=labels,
+            field_selector=fields,
+            query_params=query,
         )
         metadata = mapping(listing.get("metadata"))
         return Page(

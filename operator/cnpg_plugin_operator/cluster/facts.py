@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGEvent
 
 
 class Facts(Protocol):
@@ -18,6 +19,10 @@ class Facts(Protocol):
 
     def clusters(self) -> tuple[ClusterRecord, ...]:
         """Give all Clusters. Raises as `resources` does."""
+        ...
+
+    def events(self, namespace: str) -> tuple[CNPGEvent, ...] | None:
+        """Give CloudNativePG's Events on the Services of a namespace; None if not all are known."""
         ...
 
     def expect(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:

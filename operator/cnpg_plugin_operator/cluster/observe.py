@@ -196,7 +196,7 @@ def _read_announcement(metadata: Mapping[str, Any], now: datetime) -> Announceme
 
 def read_event(body: Mapping[str, Any]) -> CNPGEvent:
     """Read an Event; the newest of its times counts, because repeated Events are aggregated."""
-    series = body.get("series") or {}
+    series = mapping(body.get("series"))
     times = (body.get("lastTimestamp"), series.get("lastObservedTime"), body.get("eventTime"))
     version = str(body["metadata"].get("resourceVersion", ""))
     seen = [moment for text in times if (moment := read_time(text)) is not None]
@@ -205,7 +205,7 @@ def read_event(body: Mapping[str, Any]) -> CNPGEvent:
         reason=str(body.get("reason", "")),
         message=str(body.get("message", "")),
         at=max(seen, default=datetime.min.replace(tzinfo=UTC)),
-        service=str((body.get("involvedObject") or {}).get("name", "")),
+        service=str(mapping(body.get("involvedObject")).get("name", "")),
         number=int(version) if version.isdigit() else 0,
     )
 

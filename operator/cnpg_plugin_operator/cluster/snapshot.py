@@ -24,7 +24,7 @@ from cnpg_plugin_operator.cluster.cert_manager import is_behind, read_issuer
 from cnpg_plugin_operator.cluster.client import Client, list_served
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord, list_clusters, read_clusters
 from cnpg_plugin_operator.cluster.cnpg import locate
-from cnpg_plugin_operator.cluster.cnpg_events import find_event, find_rival
+from cnpg_plugin_operator.cluster.cnpg_events import FIELDS, find_event, find_rival
 from cnpg_plugin_operator.cluster.facts import Facts
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.ownership import (
@@ -174,7 +174,7 @@ class ClusterReader:
         events = (
             await concerning(Type.REGISTERED, self._events(namespace))
             if self._announcement(plugin, live) is not None
-            else []
+            else ()
         )
         return Snapshot(
             live=live,
@@ -363,12 +363,13 @@ class ClusterReader:
         body = await self._client.find(kinds.SECRET, name, namespace)
         return secret_reading.read(body) if body is not None else None
 
-    async def _events(self, namespace: str) -> list[dict[str, Any]]:
-        """Read CloudNativePG's Events on the Services of a namespace."""
-        fields = field_selector(
-            {"involvedObject.kind": kinds.SERVICE.kind, "source": names.cnpg.EVENT_SOURCE}
-        )
-        return await self._client.list(kinds.EVENT, namespace, fields=fields)
+    async def _events(self, namespace: str) -> tuple[CNPGEvent, ...]:
+        """Give CloudNativePG's Events on the Services of a namespace, or read them."""
+        known = self._facts.events(namespace)
+        if known is not None:
+            return known
+        bodies = await self._client.list(kinds.EVENT, namespace, fields=FIELDS)
+        return tuple(map(observe.read_event, bodies))
 
 
 Found = TypeVar("Found")

@@ -29,7 +29,7 @@ from cnpg_plugin_operator.settings import FLAGS, PREFIX, Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
 from cnpg_plugin_operator.watch import signals
 from cnpg_plugin_operator.watch.facts import FactStore
-from cnpg_plugin_operator.watch.feeds import Feeds
+from cnpg_plugin_operator.watch.feeds import Feeds, count_followed
 from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.loops import WORKERS, Loops
 from cnpg_plugin_operator.watch.objects import ObjectStore
@@ -69,7 +69,7 @@ async def run(settings: Settings) -> None:
     Raises `SettingsError` if no connection to the API server is configured.
     """
     configure_logging(settings.log_level, as_json=settings.log_format == "json")
-    followed = 1 + signals.count(settings.namespaces)
+    followed = count_followed(settings.namespaces) + signals.count(settings.namespaces)
     client = await WatchedClient.connect(settings.kubeconfig, watches=followed)
     facts = FactStore()
     client.watched = objects = ObjectStore(facts)

@@ -1,4 +1,4 @@
-"""The fact store: what counts of each resource and each Cluster, and nothing else of them.
+"""The fact store: what counts of resources, Clusters and CloudNativePG's Events, and nothing else.
 
 Watches, lists and this operator's own writes tell it of objects, in any order and more than once;
 an object is never replaced by an older version of itself. Subscribers are notified of changes that
@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.cluster.client import Page
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord, project_cluster
-from cnpg_plugin_operator.cluster.kinds import CLUSTER, PLUGIN, Kind
+from cnpg_plugin_operator.cluster.kinds import CLUSTER, EVENT, PLUGIN, Kind
 from cnpg_plugin_operator.cluster.plugins import project_resource
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGEvent
 
 Value = TypeVar("Value")
 
@@ -166,6 +168,7 @@ class FactStore:
         """Set as soon as passes can decide: both kinds were listed, or a right is missing."""
         self.expected: dict[ObjectKey, Mapping[str, Any]] = {}
         """The statuses that passes wrote last, or are about to write."""
+        self._events: dict[str, Table[CNPGEvent]] = {}
 
     def resources(self, namespace: str) -> tuple[Mapping[str, Any], ...]:
         """Give all resources of a namespace. Raises the error for which they are unknown."""
@@ -175,6 +178,15 @@ class FactStore:
     def clusters(self) -> tuple[ClusterRecord, ...]:
         """Give all Clusters. Raises the error for which they are unknown."""
         return self.fleet.values()
+
+    def event_table(self, namespace: str) -> Table[CNPGEvent]:
+        """Give the table of CloudNativePG's Events on the Services of a namespace."""
+        return self._events.setdefault(namespace, Table(EVENT, observe.read_event))
+
+    def events(self, namespace: str) -> tuple[CNPGEvent, ...] | None:
+        """Give CloudNativePG's Events on the Services of a namespace; None if not all are known."""
+        table = self.event_table(namespace)
+        return table.values() if table.error is None else None
 
     def expect(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
         """Learn which status a pass is about to write."""

@@ -1,8 +1,8 @@
-"""Watches whose events only wake passes: CloudNativePG's Events, and its leader's Lease. No kopf.
+"""Watches whose events only wake passes: that of the Lease of CloudNativePG's leader. No kopf.
 
-kopf keeps every object that it watches, with a task for each. Events are many, and a Lease is
-renewed every two seconds; nothing of them is kept here. So nothing is listed either: what was there
-before, or happens while a watch is down, is found by the passes, which also run without an event.
+A Lease is renewed every two seconds; nothing of it is kept here. So nothing is listed either: what
+was there before, or happens while a watch is down, is found by the passes, which also run without
+an event.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,14 +12,13 @@ from typing import Any, Final
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.addresses import field_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.kinds import EVENT, LEASE, SERVICE, Kind
+from cnpg_plugin_operator.cluster.kinds import LEASE, Kind
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch.feeds import REOPENING, Watch
 from cnpg_plugin_operator.watch.loops import spread
 
 SECONDS: Final = 60
-"""Length of a watch. The API server sends no bookmarks for Events, so that a longer silence could
-not be told from a broken connection."""
+"""Length of a watch: a longer silence could not be told from a broken connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +29,10 @@ class Selection:
     fields: str
 
 
-REGISTRATIONS: Final = Selection(
-    EVENT,
-    field_selector({"involvedObject.kind": SERVICE.kind, "source": names.cnpg.EVENT_SOURCE}),
-)
-"""CloudNativePG's Events on Services."""
-
 LEADER: Final = Selection(LEASE, field_selector({"metadata.name": names.cnpg.LEASE}))
 """The Lease whose holder uses the plugins. By this field, a right to one name is enough."""
 
-ALL: Final = (REGISTRATIONS, LEADER)
+ALL: Final = (LEADER,)
 
 
 class Signal(Watch):

@@ -5,7 +5,7 @@ one loop too many is better than interpreting an object. Of resources and Cluste
 the time, only changes that count wake a loop (`facts`).
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
@@ -18,7 +18,6 @@ from cnpg_plugin_operator.cluster.clusters import ClusterRecord, find_concerned
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
 from cnpg_plugin_operator.cluster.kinds import (
     DEPLOYMENT,
-    EVENT,
     LEASE,
     PLUGIN,
     SECRET,
@@ -26,6 +25,7 @@ from cnpg_plugin_operator.cluster.kinds import (
     Kind,
 )
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in
+from cnpg_plugin_operator.decide.facts.cnpg import CNPGEvent
 from cnpg_plugin_operator.reconcile.shared import Key
 from cnpg_plugin_operator.watch.facts import Change, FactStore
 from cnpg_plugin_operator.watch.loops import Loops
@@ -41,7 +41,7 @@ class Wakeups:
     """Wakes the loops that an event concerns."""
 
     def __init__(
-        self, loops: Loops, facts: FactStore, objects: ObjectStore, namespaces: Container[str]
+        self, loops: Loops, facts: FactStore, objects: ObjectStore, namespaces: Collection[str]
     ) -> None:
         self._loops = loops
         self._facts = facts
@@ -55,6 +55,8 @@ class Wakeups:
         facts.plugins.notify = self._take_plugin
         facts.fleet.notify = self._take_cluster
         objects.notify = self._take_object
+        for each in namespaces:
+            facts.event_table(each).notify = self._take_event
 
     def wake_all(self) -> None:
         """Wake all plugins: what they depend on has come or gone."""
@@ -62,9 +64,7 @@ class Wakeups:
 
     def take_signal(self, kind: Kind, body: Body) -> None:
         """Wake the loops that a change concerns of which nothing is kept."""
-        if kind == EVENT:
-            self._take_event(body)
-        elif kind == LEASE:
+        if kind == LEASE:
             self._take_lease(body)
 
     def take(self, kind: Kind, body: Body, *, deleted: bool) -> None:
@@ -121,14 +121,16 @@ class Wakeups:
             if shown is not None:
                 self._take_child(kind, shown)
 
-    def _take_event(self, body: Body) -> None:
+    def _take_event(self, change: Change[CNPGEvent]) -> None:
         """Wake the resource of the Service that CloudNativePG writes about.
 
         The message names the plugin, which another Service may provide: its resource is woken, too.
+        That an Event expires changes nothing.
         """
-        service, said = mapping(body.get("involvedObject")), str(body.get("message"))
-        marks = [service_mark(str(service.get("name"))), *map(plugin_mark, said.split())]
-        self._wake_marked(marks, body["metadata"]["namespace"])
+        event, namespace = change.after, change.key[0]
+        if event is not None:
+            marks = [service_mark(event.service), *map(plugin_mark, event.message.split())]
+            self._wake_marked(marks, namespace)
 
     def _take_lease(self, body: Body) -> None:
         """Wake a namespace where CloudNativePG's leader changes; most changes are renewals."""

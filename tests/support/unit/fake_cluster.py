@@ -105,9 +105,14 @@ class FakeCluster(Client):
         ]
 
     async def pages(
-        self, kind: Kind, namespace: str | None = None, labels: str | None = None
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
     ) -> AsyncIterator[Page]:
-        yield Page("", tuple(await self.list(kind, namespace, labels=labels)))
+        found = await self.list(kind, namespace, labels=labels, fields=fields)
+        yield Page("", tuple(found))
 
     def all_of(self, kind: Kind) -> tuple[dict[str, Any], ...]:
         """Give all objects of a kind."""

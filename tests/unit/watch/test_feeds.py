@@ -13,8 +13,18 @@ from cnpg_plugin_operator.cluster.kinds import ISSUER, SERVICE, Kind
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch import feeds
 from cnpg_plugin_operator.watch.facts import FactStore
-from cnpg_plugin_operator.watch.feeds import ClusterFeed, Feed, Feeds, ObjectFeed, PluginFeed
+from cnpg_plugin_operator.watch.feeds import (
+    ClusterFeed,
+    EventFeed,
+    Feed,
+    Feeds,
+    ObjectFeed,
+    PluginFeed,
+)
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore
+
+SELECTED = "involvedObject.kind=Service,source=cloudnative-pg-plugin"
+"""CloudNativePG's Events on Services."""
 
 Event = dict[str, Any] | Exception | None
 """An event of a watch, what it ends with, or its end."""
@@ -28,17 +38,21 @@ class Api:
         self.version = 10
         self.refusal: errors.ClusterError | None = None
         self.listed = 0
-        self.where: tuple[str | None, str | None] = (None, None)
-        """Namespace and selector of the last list."""
+        self.where: tuple[str | None, ...] = ()
+        """Namespace and selectors of the last list, or watch."""
         self.watched: list[str] = []
         """The versions that watches began at."""
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
     async def pages(
-        self, _: Kind, namespace: str | None = None, labels: str | None = None
+        self,
+        _: Kind,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
     ) -> AsyncIterator[Page]:
         self.listed += 1
-        self.where = (namespace, labels)
+        self.where = (namespace, labels, fields)
         for body in self.objects:
             yield Page(str(self.version), (body,))
         if self.refusal is not None:
@@ -47,9 +61,16 @@ class Api:
 
     @asynccontextmanager
     async def follow(
-        self, _: Kind, version: str, seconds: int
+        self,
+        _: Kind,
+        version: str,
+        seconds: int,
+        *,
+        namespace: str | None = None,
+        fields: str | None = None,
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         assert seconds > 0
+        assert (namespace, fields) == (self.where[0], self.where[2])
         self.watched.append(version)
         yield self._read()
 
@@ -87,6 +108,11 @@ class Running:
                 assert self.task is None or not self.task.done()
                 await asyncio.sleep(0.001)
 
+    def numbers(self) -> list[int] | None:
+        """Give the versions of the Events that are known."""
+        known = self.facts.events("app")
+        return [each.number for each in known] if known is not None else None
+
     def names(self) -> list[str]:
         return [record.name for record in self.facts.clusters()]
 
@@ -115,6 +141,15 @@ async def clusters() -> AsyncIterator[Running]:
 @pytest.fixture
 async def plugins() -> AsyncIterator[Running]:
     async for running in run(PluginFeed):
+        yield running
+
+
+@pytest.fixture
+async def events() -> AsyncIterator[Running]:
+    def make(client: Any, facts: FactStore, readiness: Readiness) -> Feed:
+        return EventFeed(client, facts, readiness, "app")
+
+    async for running in run(make):
         yield running
 
 
@@ -224,6 +259,42 @@ async def test_an_object_that_cannot_be_read_does_not_end_a_feed(clusters: Runni
     await clusters.until(lambda: len(clusters.api.watched) == 2)
 
 
+async def test_cloudnativepgs_events_on_services_are_kept_until_they_expire(
+    events: Running,
+) -> None:
+    assert events.facts.events("app") is None, "passes read them"
+    on_service = {"involvedObject": {"kind": "Service", "name": "hello"}}
+    events.api.objects = [body("old", 3, **on_service)]
+    events.start()
+    await events.until(lambda: events.numbers() == [3])
+    assert events.api.where == ("app", None, SELECTED)
+    events.api.events.put_nowait(event("ADDED", "new", 11))
+    events.api.events.put_nowait(event("DELETED", "old", 12))
+    await events.until(lambda: events.numbers() == [11])
+
+
+async def test_a_version_of_events_that_is_too_old_is_no_failure(
+    events: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    events.start()
+    await events.until(lambda: len(events.api.watched) == 1)
+    events.api.version = 90
+    events.api.events.put_nowait(errors.ExpiredError("too old"))
+    await events.until(lambda: events.api.watched == ["10", "90"])
+    assert not events.readiness.lack
+    assert caplog.text == ""
+
+
+async def test_passes_read_events_while_they_are_not_watched(events: Running) -> None:
+    events.start()
+    await events.until(lambda: events.numbers() == [])
+    events.api.refusal = errors.UnavailableError("away")
+    events.api.events.put_nowait(errors.UnavailableError("the connection broke"))
+    await events.until(lambda: events.facts.events("app") is None)
+    events.api.refusal = None
+    await events.until(lambda: events.numbers() == [])
+
+
 async def test_resources_are_listed_when_their_watch_began_and_now_and_then(
     plugins: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +328,7 @@ async def test_objects_are_known_after_a_list_that_follows_the_begin_of_their_wa
         assert api.listed == 0, "kopf has not listed yet"
         feed.interrupted.set()
         await until(task, lambda: table.error is None)
-        assert api.where == ("app", OWN_LABEL)
+        assert api.where == ("app", OWN_LABEL, None)
         assert [each.metadata["name"] for each in table.values()] == ["listed"]
 
         api.refusal, api.objects = None, [{"metadata": {}}]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator import errors
-from cnpg_plugin_operator.cluster.kinds import EVENT, LEASE, Kind
+from cnpg_plugin_operator.cluster.kinds import LEASE, Kind
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch import feeds, signals
-from cnpg_plugin_operator.watch.signals import LEADER, REGISTRATIONS, Signal, build_signals, count
+from cnpg_plugin_operator.watch.signals import LEADER, Signal, build_signals, count
 
 NAMESPACE = "cnpg-system"
 
@@ -27,7 +27,7 @@ class Api:
         self.events: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
 
     async def newest(self, kind: Kind, namespace: str) -> str:
-        assert (kind, namespace) == (EVENT, NAMESPACE)
+        assert (kind, namespace) == (LEASE, NAMESPACE)
         if self.refusal is not None:
             raise self.refusal
         return self.version
@@ -42,7 +42,7 @@ class Api:
         namespace: str | None = None,
         fields: str | None = None,
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        assert kind == EVENT
+        assert kind == LEASE
         assert seconds > 0
         self.watched.append((version, namespace, fields))
         yield self._read()
@@ -62,7 +62,7 @@ class Running:
         self.readiness.gain()
         self.taken: list[str] = []
         client: Any = self.api
-        self.signal = Signal(client, REGISTRATIONS, NAMESPACE, self.readiness, self._take)
+        self.signal = Signal(client, LEADER, NAMESPACE, self.readiness, self._take)
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class Running:
         return [version for version, _, _ in self.api.watched]
 
     def _take(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        assert kind == EVENT
+        assert kind == LEASE
         self.taken.append(body["metadata"]["name"])
 
 
@@ -101,9 +101,7 @@ async def test_what_changes_from_now_on_is_passed_on(running: Running) -> None:
     assert "not listed yet" in running.readiness.lack
     running.start()
     await running.until(lambda: not running.readiness.lack)
-    assert running.api.watched == [
-        ("10", NAMESPACE, "involvedObject.kind=Service,source=cloudnative-pg-plugin")
-    ]
+    assert running.api.watched == [("10", NAMESPACE, "metadata.name=db9c8771.cnpg.io")]
     for each in (change("ADDED", "a", 11), change("MODIFIED", "a", 12), change("ADDED", "b", 13)):
         running.api.events.put_nowait(each)
     await running.until(lambda: running.taken == ["a", "a", "b"])
@@ -152,8 +150,6 @@ def test_each_managed_namespace_has_its_signals() -> None:
     readiness, namespaces = Readiness(), ("cnpg-system", "second")
     readiness.gain()
     found = build_signals(nothing, namespaces, readiness, nothing)
-    assert len(found) == count(namespaces) == 4
+    assert len(found) == count(namespaces) == 2
     for namespace in namespaces:
-        for kind in (EVENT, LEASE):
-            assert kind.path(namespace) in readiness.lack
-    assert LEADER.fields == "metadata.name=db9c8771.cnpg.io"
+        assert LEASE.path(namespace) in readiness.lack

@@ -7,7 +7,6 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster.kinds import (
     DEPLOYMENT,
-    EVENT,
     ISSUER,
     LEASE,
     PLUGIN,
@@ -301,8 +300,11 @@ def test_an_event_of_cloudnativepg_wakes_the_resource_of(
     spec = {"pluginName": "named.example.org", "service": {"name": "named"}}
     told.take(PLUGIN, resource("named", spec=spec))
     told.woken()
-    told.subject.take_signal(EVENT, body)
+    table = told.facts.event_table(body["metadata"]["namespace"])
+    table.take(body)
     assert told.woken() == woken
+    table.take(body, deleted=True)
+    assert told.woken() == [], "it has expired"
 
 
 def test_only_a_new_leader_wakes_the_namespace() -> None:
