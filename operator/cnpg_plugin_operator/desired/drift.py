@@ -69,7 +69,6 @@ class Difference:
 
 def find_differences(wanted: Any, live: Any, path: str = "") -> Iterator[Difference]:  # noqa: ANN401
     """Find the wanted fields that the live value lacks, in the order of the wanted value."""
-    here = Difference(path, wanted, live)
     if _is_empty(wanted) and _is_empty(live):
         return
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
@@ -80,13 +79,13 @@ def find_differences(wanted: Any, live: Any, path: str = "") -> Iterator[Differe
             yield from find_differences(value, live.get(key), f"{path}.{key}")
     elif isinstance(wanted, list | tuple) and isinstance(live, list):
         if len(live) < len(wanted) or (len(live) > len(wanted) and not _is_shared(path)):
-            yield here
+            yield Difference(path, wanted, live)
         else:
             for index, value in enumerate(wanted):
                 other = _counterpart(value, index, live)
                 yield from find_differences(value, other, f"{path}[{index}]")
     elif not _same_scalar(wanted, live, path):
-        yield here
+        yield Difference(path, wanted, live)
 
 
 def _is_shared(path: str) -> bool:
@@ -110,7 +109,7 @@ def _counterpart(wanted: Any, index: int, live: list[Any]) -> Any:  # noqa: ANN4
 
 def _is_empty(value: object) -> bool:
     """Whether the API server drops the value from optional fields."""
-    return value is None or value is False or value in ("", {}, [], ())
+    return not value and (value is False or not isinstance(value, int | float))
 
 
 def _same_scalar(wanted: object, live: object, path: str) -> bool:
