@@ -170,6 +170,26 @@ def test_in_the_operators_pod_a_ready_plugin_has_nothing_to_write(
     assert any(line.startswith("HandshakeSucceeded True Identified: ") for line in reported)
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("status", READY), 0, "Ready               True     Ready"),
+        (("status",), 1, "NotListening"),
+        (("diagnose", READY), 0, "nothing to write"),
+        (("handshake", READY), 0, "ok  Identified: "),
+        (("restart-plan",), 0, "No plugin waits for a restart of CloudNativePG."),
+        (("status", "diagnose-nobody"), 2, "no CNPGPlugin diagnose-nobody"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_the_kubectl_plugin_tells_it_from_outside(
+    operator: Operator, world: Plugins, words: tuple[str, ...], status: int, says: str
+) -> None:
+    done = operator.from_outside(*words, f"--namespace={NAMESPACE}")
+    assert done.returncode == status, done.stdout + done.stderr
+    assert says in done.stdout + done.stderr
+
+
 def test_a_ready_plugin_has_nothing_to_write(
     operator: Operator, stopped: Plugins, tmp_path: Path
 ) -> None:

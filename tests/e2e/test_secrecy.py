@@ -2,6 +2,8 @@
 
 import base64
 import json
+import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,7 @@ from tests.e2e.names import SHARED
 from tests.support.e2e.api import CORE
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, collection
-from tests.support.resources import plugin
+from tests.support.resources import NAMESPACE, plugin
 
 pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.looks_back]
 
@@ -28,8 +30,20 @@ def private_lines(operator: Operator) -> set[str]:
     return lines
 
 
+def read_report(operator: Operator, path: Path) -> str:
+    """Everything in a report for a support case, with the names of its files."""
+    done = operator.from_outside("report", f"--namespace={NAMESPACE}", f"--file={path}")
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stderr
+    with tarfile.open(path) as archive:
+        files = {member.name: archive.extractfile(member) for member in archive}
+        texts = [f"{name}\n{file.read().decode()}" for name, file in files.items() if file]
+    assert f"/{NAMESPACE}/secrets.json" in "\n".join(files)
+    return "\n".join(texts)
+
+
 def test_no_private_key_is_in_logs_events_or_statuses(
-    operator: Operator, plugins: Plugins, shared: Plugins
+    operator: Operator, plugins: Plugins, shared: Plugins, tmp_path: Path
 ) -> None:
     plugins.apply(plugin("secretive", tls={"provider": "SelfManaged"}))
     plugins.until_ready("secretive")
@@ -44,6 +58,7 @@ def test_no_private_key_is_in_logs_events_or_statuses(
         "/metrics": operator.http("/metrics")[1],
         "messages of the plugin": shared.explain(SHARED),
         "what diagnose says": operator.diagnose("--output=json"),
+        "a report": read_report(operator, tmp_path / "report.tar.gz"),
     }
     for place, text in places.items():
         assert len(text) > 100, place

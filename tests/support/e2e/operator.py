@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from tests.cluster.cgroups import signal_pod
 from tests.cluster.network import call_inside
 from tests.support import wait
 from tests.support.e2e.api import CORE, Api, Object
-from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE
+from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE, ROOT
 
 ACCOUNT: Final = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}"
 WRITING: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -128,6 +130,25 @@ class Operator:
         where = ("exec", f"deployment/{self.deployment}", "--namespace", self.namespace)
         command = ("cnpg-plugin-operator", "diagnose", *arguments)
         return output_of(self.cluster.kubectl_argv(*where, "--", *command))
+
+    def from_outside(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `kubectl cnpg-plugin` from the checkout, with the administrator's kubeconfig."""
+        start = (
+            "import sys; from cnpg_plugin_operator.kubectl.program import main; sys.exit(main())"
+        )
+        layout = self.cluster.layout
+        environment = {
+            "KUBECTL": str(layout.programs / "kubectl"),
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+        }
+        return subprocess.run(
+            self.cluster.in_namespace([sys.executable, "-c", start, *words]),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, **environment, "PYTHONPATH": str(ROOT / "operator")},
+        )
 
     def kill(self) -> None:
         """Kill it without notice, like a failing node; the Deployment creates another one.
