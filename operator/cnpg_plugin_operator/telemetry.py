@@ -6,8 +6,9 @@ decides anything, and nothing here may read a Secret.
 
 import json
 import logging
+import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -18,13 +19,120 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
-from cnpg_plugin_operator.api.untrusted import printable
+from cnpg_plugin_operator.api.conditions import Status, Type, find_condition
+from cnpg_plugin_operator.api.untrusted import mapping, objects, printable
+from cnpg_plugin_operator.version import find_version
 
 _RECORD_FIELDS: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 """Fields that every log record has; all others come from `extra`."""
 
 TRACE_LINES: Final = 60
 """Maximum lines of a logged traceback."""
+
+STATES: Final = tuple(Status)
+"""The states of a condition: each is a series, and one of them is 1."""
+
+
+class PluginStates:
+    """What the status of each plugin says, as gauges: a fixed number of series for each."""
+
+    def __init__(self, gauge: Callable[..., Gauge]) -> None:
+        plugin = ("namespace", "name")
+        self._ready = gauge(
+            "cnpg_plugin_ready_status",
+            "1 for the status that the condition Ready has, else 0.",
+            (*plugin, "status"),
+        )
+        self._conditions = gauge(
+            "cnpg_plugin_condition",
+            "Always 1; the labels are the status and the reason of a condition.",
+            (*plugin, "type", "status", "reason"),
+        )
+        self._suspended = gauge(
+            "cnpg_plugin_suspended", "1 where the user suspended the plugin, else 0.", plugin
+        )
+        self._quarantined = gauge(
+            "cnpg_plugin_sidecar_quarantined",
+            "1 where the sidecar was removed because CloudNativePG did not start with it, else 0.",
+            plugin,
+        )
+
+    def set(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        """Set the series of a plugin from its whole status."""
+        self.forget(namespace, name)
+        ready = find_condition(status, Type.READY).get("status")
+        for state in STATES:
+            self._ready.labels(namespace, name, state).set(ready == state)
+        for condition in objects(status.get("conditions")):
+            words = (condition["type"], condition["status"], condition["reason"])
+            self._conditions.labels(namespace, name, *words).set(1)
+        suspended = find_condition(status, Type.SUSPENDED).get("status") == Status.TRUE
+        self._suspended.labels(namespace, name).set(suspended)
+        quarantine = mapping(status.get("sidecar")).get("quarantine")
+        self._quarantined.labels(namespace, name).set(quarantine is not None)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop the series of a plugin."""
+        for gauge in (self._ready, self._conditions, self._suspended, self._quarantined):
+            gauge.remove_by_labels({"namespace": namespace, "name": name})
+
+
+class QueueMetrics:
+    """The work queue, under client-go's names; `name` is the controller."""
+
+    def __init__(
+        self,
+        counter: Callable[..., Counter],
+        gauge: Callable[..., Gauge],
+        histogram: Callable[..., Histogram],
+    ) -> None:
+        name = ("name",)
+        self._depth = gauge("workqueue_depth", "Keys that wait for a pass.", name)
+        self._adds = counter("workqueue_adds_total", "Wakes, without those of waiting keys.", name)
+        self._retries = counter("workqueue_retries_total", "Passes that are repeated.", name)
+        self._waited = histogram(
+            "workqueue_queue_duration_seconds", "How long a key waited for its pass.", name
+        )
+        self._worked = histogram("workqueue_work_duration_seconds", "Duration of a pass.", name)
+
+    def add(self, name: str) -> None:
+        """Count a key that begins to wait."""
+        self._adds.labels(name).inc()
+        self._depth.labels(name).inc()
+
+    def take(self, name: str, waited: float) -> None:
+        """Count a key whose pass begins after these seconds."""
+        self._depth.labels(name).dec()
+        self._waited.labels(name).observe(waited)
+
+    def finish(self, name: str, seconds: float, *, again: bool) -> None:
+        """Count a pass that took these seconds, and whether it is repeated."""
+        self._worked.labels(name).observe(seconds)
+        if again:
+            self._retries.labels(name).inc()
+
+
+class RequestMetrics:
+    """Requests to the API server, under client-go's names."""
+
+    def __init__(
+        self, counter: Callable[..., Counter], histogram: Callable[..., Histogram]
+    ) -> None:
+        self._requests = counter(
+            "rest_client_requests_total",
+            "Requests to the API server; code is <error> where none was answered.",
+            ("code", "method", "host"),
+        )
+        self._seconds = histogram(
+            "rest_client_request_duration_seconds",
+            "How long the API server took to answer.",
+            ("verb", "host"),
+        )
+
+    def count(self, code: str, method: str, host: str, seconds: float) -> None:
+        """Count a request."""
+        self._requests.labels(code, method.upper(), host).inc()
+        self._seconds.labels(method.upper(), host).observe(seconds)
 
 
 class Metrics:
@@ -73,11 +181,28 @@ class Metrics:
             "Stopped write loops, by the repeatedly written object.",
             ("namespace", "kind"),
         )
+        self.reconcile_errors = counter(
+            "controller_runtime_reconcile_errors_total", "Failed passes.", ("controller",)
+        )
+        self.watching = gauge(
+            "cnpg_plugin_operator_watching",
+            "1 while everything that matters is watched, else 0, as /readyz says.",
+        )
+        build = gauge(
+            "cnpg_plugin_operator_build_info",
+            "Always 1; the labels are the versions of the operator and of Python.",
+            ("version", "python"),
+        )
+        build.labels(find_version(), platform.python_version()).set(1)
+        self.states = PluginStates(gauge)
+        self.queue = QueueMetrics(counter, gauge, histogram)
+        self.requests = RequestMetrics(counter, histogram)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a resource that is gone."""
         for gauge in (self.ready, self.info, self.certificate_expiry):
             gauge.remove_by_labels({"namespace": namespace, "name": name})
+        self.states.forget(namespace, name)
 
 
 class Readiness:
@@ -103,6 +228,7 @@ class Readiness:
 
 def build_application(metrics: Metrics, readiness: Readiness) -> web.Application:
     """Build the HTTP application of /healthz, /readyz and /metrics."""
+    metrics.watching.set_function(lambda: float(not readiness.lack))
 
     async def healthz(_: web.Request) -> web.Response:
         """Any answer proves that the event loop runs."""

@@ -169,8 +169,8 @@ def _at(values: Any, path: str) -> object:
 
 
 def _metrics() -> str:
-    metrics = Metrics()
-    own = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
+    collectors = {*Metrics().registry._names_to_collectors.values()}
+    own = [each for each in collectors if isinstance(each, MetricWrapperBase)]
     rows = []
     for metric in own:
         [family] = metric.describe()

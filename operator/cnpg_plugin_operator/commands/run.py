@@ -74,6 +74,7 @@ async def run(settings: Settings) -> None:
     facts = FactStore()
     client.watched = objects = ObjectStore(facts)
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
+    client.measure = metrics.requests.count
     runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
     reader = ClusterReader(client, facts, settings.namespaces, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)

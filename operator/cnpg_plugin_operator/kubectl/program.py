@@ -18,12 +18,11 @@ from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.kubectl.access import Done, Kubectl
 from cnpg_plugin_operator.kubectl.output import FORMATS, Style, write_document
 from cnpg_plugin_operator.kubectl.resources import Scope, find_plugin, find_plugins
+from cnpg_plugin_operator.version import find_version
 
 AS_WANTED: Final = 0
 WRONG: Final = 1
 REFUSED: Final = 2
-
-DISTRIBUTION: Final = "cnpg-plugin-operator"
 
 MIGRATE_KEYS: Final = ("from_service", "name", "namespace")
 
@@ -232,13 +231,6 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         _print(f"{find_version()}\n")
         parser.exit(AS_WANTED)
-
-
-def find_version() -> str:
-    """Read the version of this program."""
-    from importlib.metadata import version  # noqa: PLC0415 - takes time that --help does not have
-
-    return version(DISTRIBUTION)
 
 
 def _pass_on(done: Done, output: str) -> int:

@@ -133,7 +133,8 @@ class Reporter:
         previous = read_status(body)
         now = self._env.clock()
         status = build_status(previous, report, generation=resource.generation, now=now)
-        self._measure(resource, report, status)
+        # The sidecar's record is the namespace's.
+        self._measure(resource, report, {"sidecar": previous.get("sidecar"), **status})
         if status == own_part(body.get("status")):
             return
         progress = Progress(self._env)
@@ -170,6 +171,7 @@ class Reporter:
         metrics, labels = self._env.metrics, (resource.namespace, resource.name)
         metrics.forget(*labels)
         metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)
+        metrics.states.set(*labels, status)
         for role, certificate in (status.get("certificates") or {}).items():
             ends = read_time(certificate.get("notAfter"))
             if ends is not None:

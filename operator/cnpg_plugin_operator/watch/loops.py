@@ -119,7 +119,14 @@ class Loops:
         if loop is None:
             loop = self._loops[key] = _Loop()
             loop.task = asyncio.create_task(self._run(key, loop), name=f"loop {key}")
-        loop.woken.set()
+        self._queue(key, loop)
+
+    def _queue(self, key: Key, loop: "_Loop") -> None:
+        """Let a key wait for its pass, unless it does already."""
+        if not loop.woken.is_set():
+            loop.woken_at = time.monotonic()
+            self._metrics.queue.add(CONTROLLERS[len(key)])
+            loop.woken.set()
 
     async def stop(self) -> None:
         """End all loops; running passes are cancelled, which any pass tolerates."""
@@ -138,6 +145,8 @@ class Loops:
             await asyncio.sleep(loop.rest(time.monotonic(), self._find_pause()))
             async with self._slots if self._is_managed(key[0]) else self._others:
                 loop.woken.clear()
+                waited = time.monotonic() - loop.woken_at
+                self._metrics.queue.take(CONTROLLERS[len(key)], waited)
                 pause = await self._pass(key, failures)
             failures = failures + 1 if pause.failed else 0
             if pause.after is None and not loop.woken.is_set():
@@ -147,7 +156,7 @@ class Loops:
                 after = min(pause.after or 0.0, spread(*RESYNC))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(loop.woken.wait(), after)
-                loop.woken.set()
+                self._queue(key, loop)
 
     def _find_pause(self) -> float:
         """Return the seconds between two passes of a key now."""
@@ -156,10 +165,12 @@ class Loops:
         return min(max(busy - 2, 0) * GATHERING, LONGEST_GATHERING)
 
     async def _pass(self, key: Key, failures: int) -> "_Pause":
-        controller = CONTROLLERS[len(key)]
-        with self._metrics.reconcile_seconds.labels(controller).time():
+        controller, metrics, begun = CONTROLLERS[len(key)], self._metrics, time.monotonic()
+        with metrics.reconcile_seconds.labels(controller).time():
             result, pause = await self._guarded(key, failures)
-        self._metrics.reconciles.labels(controller, result).inc()
+        metrics.reconciles.labels(controller, result).inc()
+        metrics.reconcile_errors.labels(controller).inc(pause.failed)
+        metrics.queue.finish(controller, time.monotonic() - begun, again=pause.failed)
         return pause
 
     async def _guarded(self, key: Key, failures: int) -> tuple[str, "_Pause"]:
@@ -189,6 +200,7 @@ class _Loop:
     """The state of one key's loop."""
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    woken_at: float = 0.0
     task: asyncio.Task[None] | None = None
     starts: deque[float] = field(default_factory=deque)
     """Start times of the passes of the last minute."""

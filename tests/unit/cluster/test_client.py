@@ -40,6 +40,8 @@ ANSWERS = [
 class Answer:
     """An answer of the API server."""
 
+    status = 200
+
     async def json(self) -> dict[str, Any]:
         return {"metadata": {"name": "hello"}}
 
@@ -120,6 +122,18 @@ async def test_a_token_refused_twice_is_tried_again_later(pod: Path) -> None:
         await client.get(kinds.DEPLOYMENT, "hello", "ns")
 
     assert dynamic.asked == 2
+
+
+async def test_every_request_is_measured() -> None:
+    client, _ = await connected(refusal(404))
+    client._api.configuration.host = "https://api.example.org:6443"
+    measured: list[tuple[object, ...]] = []
+    client.measure = lambda *words: measured.append(words[:3])
+    await client.find(kinds.DEPLOYMENT, "hello", "ns")
+    await client.get(kinds.DEPLOYMENT, "hello", "ns")
+    await client.merge_patch(kinds.DEPLOYMENT, "hello", "ns", {})
+    host = "api.example.org:6443"
+    assert measured == [("404", "get", host), ("200", "get", host), ("200", "patch", host)]
 
 
 async def test_a_client_that_only_reads_sends_no_write() -> None:

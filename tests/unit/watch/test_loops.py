@@ -93,6 +93,29 @@ def passes_of(metrics: Metrics, controller: str) -> float:
     return metrics.registry.get_sample_value("controller_runtime_reconcile_total", labels) or 0.0
 
 
+async def test_the_queue_and_failed_passes_are_measured() -> None:
+    recorder, metrics = Recorder(errors.UnavailableError("no")), Metrics()
+    subject = Loops(recorder.reconcile, metrics)
+    recorder.gate.clear()
+    for _ in range(3):
+        subject.wake(KEY)
+    read = partial(metrics.registry.get_sample_value, labels={"name": "cnpgplugins"})
+    assert (read("workqueue_adds_total"), read("workqueue_depth")) == (1, 1)
+    await recorder.until(lambda: len(recorder.passes) == 1)
+    assert (read("workqueue_depth"), read("workqueue_queue_duration_seconds_count")) == (0, 1)
+    subject.wake(KEY)
+    assert read("workqueue_depth") == 1
+    recorder.gate.set()
+    await recorder.until(lambda: len(recorder.passes) == 2)
+    await subject.stop()
+
+    failed = {"controller": "cnpgplugins"}
+    name = "controller_runtime_reconcile_errors_total"
+    assert metrics.registry.get_sample_value(name, failed) == 1
+    assert read("workqueue_retries_total") == 1
+    assert read("workqueue_work_duration_seconds_count") == 1
+
+
 async def test_a_pass_is_requeued_as_it_requested() -> None:
     recorder = Recorder(Requeue(0.01))
     subject = loops(recorder)
