@@ -15,13 +15,19 @@
 {{- end }}
 {{- end }}
 
+{{/* Namespace of the operator's own objects. */}}
+{{- define "cnpg-plugin-operator.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{/* Name of cluster-wide objects: two releases in different namespaces must not conflict. */}}
 {{- define "cnpg-plugin-operator.clusterName" -}}
 {{- $fullname := include "cnpg-plugin-operator.fullname" . }}
-{{- if eq .Release.Namespace $fullname }}
+{{- $namespace := include "cnpg-plugin-operator.namespace" . }}
+{{- if eq $namespace $fullname }}
 {{- $fullname }}
 {{- else }}
-{{- printf "%s:%s" .Release.Namespace $fullname }}
+{{- printf "%s:%s" $namespace $fullname }}
 {{- end }}
 {{- end }}
 
@@ -52,7 +58,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- range $key, $value := include "cnpg-plugin-operator.selectorLabels" . | fromYaml }}
 {{- $labels = append $labels (printf "%s=%s" $key $value) }}
 {{- end }}
-{{- printf "%s/%s" .Release.Namespace (join "," $labels) }}
+{{- printf "%s/%s" (include "cnpg-plugin-operator.namespace" .) (join "," $labels) }}
 {{- end }}
 
 {{/* Labels of every object. */}}
@@ -64,6 +70,28 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   "app.kubernetes.io/part-of" "cnpg-plugin-operator" }}
 {{- $selector := include "cnpg-plugin-operator.selectorLabels" . | fromYaml }}
 {{- merge dict $selector $own .Values.commonLabels | toYaml }}
+{{- end }}
+
+{{/* Fields of the operator's pod that have no other place; none is set by default. */}}
+{{- define "cnpg-plugin-operator.podFields" -}}
+{{- with .Values.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+volumes:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* `annotations:` with the common annotations and those in `own`; empty if there are none. */}}
