@@ -1,5 +1,6 @@
 """The documentation is complete, current, and true of what it names."""
 
+import json
 import os
 import re
 import subprocess
@@ -30,7 +31,7 @@ NOTHING_TO_DO = {
 BUILT = build()
 GENERATED = pytest.mark.parametrize("path", BUILT, ids=lambda path: path.name)
 PAGES = [
-    ROOT / "README.md",
+    *sorted(ROOT.glob("*.md")),
     *(path for path in sorted((ROOT / "docs").rglob("*.md"))),
     *sorted((ROOT / "config").rglob("*.md")),
     ROOT / "charts" / "cnpg-plugin-operator" / "README.md",
@@ -78,13 +79,14 @@ def test_the_runbooks_cover_every_condition() -> None:
     assert headings == [kind.value for kind in Type]
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)]+)\)", README))))
-def test_links_of_the_readme_resolve(target: str) -> None:
-    path, _, anchor = target.partition("#")
-    page = ROOT / path
-    assert page.exists()
-    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE) if anchor else []
-    assert not anchor or anchor in {each.lower().replace(" ", "-") for each in headings}
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda path: path.name)
+def test_links_of_the_pages_beside_the_site_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        linked = ROOT / path if path else page
+        assert linked.exists(), target
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in {each.lower().replace(" ", "-") for each in headings}
 
 
 def test_the_readme_fits_one_screen() -> None:
@@ -98,11 +100,28 @@ def test_the_example_of_the_readme_is_a_published_plugin() -> None:
         assert fact in published or fact == "cnpg-system"
 
 
+TARGETS = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
 @EVERY_PAGE
 def test_make_targets_exist(page: Path) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`make ([a-z0-9-]+)", page.read_text()):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    named = re.findall(r"`make ([a-z0-9-]+(?: [a-z0-9-]+)*)", page.read_text())
+    assert {target for targets in named for target in targets.split()} <= TARGETS
+
+
+def test_workflows_run_only_make_targets() -> None:
+    for file in sorted((ROOT / ".github" / "workflows").iterdir()):
+        steps = re.findall(r"run: (.+)", file.read_text())
+        assert steps
+        assert {step.removeprefix("make ") for step in steps} <= TARGETS
+
+
+def test_updates_keep_together_what_has_to_fit() -> None:
+    rules = json.loads((ROOT / ".github" / "renovate.json").read_text())["packageRules"]
+    [together] = [
+        rule["matchPackageNames"] for rule in rules if "grpcio" in rule["matchPackageNames"]
+    ]
+    assert sorted(together) == ["grpcio", "grpcio-tools", "protobuf"]
 
 
 def test_every_image_that_is_named_is_in_the_list_and_every_listed_one_is_named() -> None:
