@@ -99,6 +99,9 @@ class Client:
         except config.ConfigException as error:
             raise errors.SettingsError(f"cannot connect to Kubernetes: {error}") from error
         configuration.connection_pool_maxsize = CONNECTIONS + watches
+        # In the cluster, no proxy leads to the API server, and there is no .netrc: looking for them
+        # takes half the CPU of a request, and threads.
+        configuration.client_session_kwargs = {"trust_env": kubeconfig is not None}
         # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by
         # default.
         configuration.disable_strict_ssl_verification = True
