@@ -17,8 +17,9 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.kinds import SECRET, Kind
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 
-SERVED: Final = 2.0
-"""Seconds for which the kinds of an API group are not asked for again: passes share the answer."""
+SERVED: Final = 15.0
+"""Seconds for which passes do not ask again for the kinds of an API group. The watches ask more
+often, and wake all plugins where the answer changes."""
 
 
 class WatchedObjects(Protocol):
@@ -97,11 +98,16 @@ class WatchedClient(Client):
 
     async def served(self, api_version: str) -> frozenset[str]:
         """Give the plurals of an API group as they were a moment ago, or read them."""
-        now = asyncio.get_running_loop().time()
         at, plurals = self._served.get(api_version, (-math.inf, frozenset[str]()))
-        if at + SERVED <= now:
-            plurals = await super().served(api_version)
-            self._served = {**self._served, api_version: (now, plurals)}
+        if at + SERVED <= asyncio.get_running_loop().time():
+            return await self.serves_now(api_version)
+        return plurals
+
+    async def serves_now(self, api_version: str) -> frozenset[str]:
+        """Read the plurals of an API group, for all who ask in the next moments."""
+        now = asyncio.get_running_loop().time()
+        plurals = await super().served(api_version)
+        self._served = {**self._served, api_version: (now, plurals)}
         return plurals
 
     async def apply(

@@ -101,7 +101,7 @@ async def run(settings: Settings) -> None:
         await _listen(runner, *settings.http_address)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
-        watches = Watches(wakeups, settings.namespaces, client.served, readiness, feeds, stop)
+        watches = Watches(wakeups, settings.namespaces, client.serves_now, readiness, feeds, stop)
         await keep_watching(watches.run, readiness, stop)
         logger.info("stopped")
     finally:

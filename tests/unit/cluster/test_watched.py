@@ -144,6 +144,10 @@ async def test_passes_share_what_is_served(monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(3):
         assert "certificates" in await client.served(CERTIFICATE.api_version)
     assert client.reads == [CERTIFICATE.api_version]
+    await client.serves_now(CERTIFICATE.api_version)
+    assert len(client.reads) == 2, "the watches ask for all passes"
+    await client.served(CERTIFICATE.api_version)
+    assert len(client.reads) == 2
     monkeypatch.setattr(watched, "SERVED", 0.0)
     await asyncio.gather(*(client.served(CERTIFICATE.api_version) for _ in range(2)))
-    assert len(client.reads) == 3
+    assert len(client.reads) == 4
