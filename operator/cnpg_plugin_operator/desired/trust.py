@@ -4,12 +4,15 @@ It is not a ConfigMap, because CloudNativePG reads a Secret. It contains public 
 """
 
 import base64
-import textwrap
 from collections.abc import Iterable
+from typing import Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.desired.objects import Object, build_child
+
+LINE: Final = 64
+"""Characters in a line of PEM."""
 
 
 def build_trust(
@@ -39,5 +42,6 @@ def _encode(certificates: Iterable[bytes]) -> str:
 
 def _write_pem(certificate: bytes) -> str:
     """Write one certificate in the format of RFC 7468."""
-    lines = textwrap.wrap(base64.b64encode(certificate).decode(), 64)
+    text = base64.b64encode(certificate).decode()
+    lines = (text[begin : begin + LINE] for begin in range(0, len(text), LINE))
     return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])

@@ -127,6 +127,8 @@ class Reporter:
         self._env = env
         self._reported: dict[tuple[str, str], datetime] = {}
         """When each status was last written, to limit reports of mere progress."""
+        self._measured: dict[tuple[str, str], object] = {}
+        """What each resource's metrics were set from: removing series reads those of all others."""
 
     async def report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
         """Write the status if it changed, and an Event on a transition to or from a problem."""
@@ -169,8 +171,12 @@ class Reporter:
     def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
         """Set the metrics from the status; series that it no longer supports are removed."""
         metrics, labels = self._env.metrics, (resource.namespace, resource.name)
+        ready = summarize(report.verdicts).is_true
+        if self._measured.get(labels) == (ready, status):
+            return
+        self._measured[labels] = (ready, status)
         metrics.forget(*labels)
-        metrics.ready.labels(*labels).set(summarize(report.verdicts).is_true)
+        metrics.ready.labels(*labels).set(ready)
         metrics.states.set(*labels, status)
         for role, certificate in (status.get("certificates") or {}).items():
             ends = read_time(certificate.get("notAfter"))
@@ -188,6 +194,7 @@ class Reporter:
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is known of a resource that is gone, and its metrics."""
         self._reported.pop((namespace, name), None)
+        self._measured.pop((namespace, name), None)
         self._env.metrics.forget(namespace, name)
 
 
