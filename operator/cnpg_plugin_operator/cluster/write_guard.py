@@ -60,6 +60,8 @@ class WriteGuard:
     """Called for each pause."""
     clock: Callable[[], float] = time.monotonic
     _records: dict[Key, _Record] = field(default_factory=dict)
+    _swept: float = float("-inf")
+    """When the records of calm objects were last dropped."""
 
     def admit(self, key: Key, digest: str, what: str, live: Mapping[str, Any] | None) -> None:
         """Admit a write; `what` is the field that differs.
@@ -90,7 +92,10 @@ class WriteGuard:
         self._records.setdefault(key, _Record()).writes.append((now, digest))
 
     def _forget(self, now: float) -> None:
-        """Drop the records of objects that were not written for a while."""
+        """Drop the records of objects that were not written for a while; look for them rarely."""
+        if now < self._swept + WINDOW:
+            return
+        self._swept = now
         for key, record in list(self._records.items()):
             last = max([record.paused_until, *(at for at, _ in record.writes)])
             if last <= now - CALM:

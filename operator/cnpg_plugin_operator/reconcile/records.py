@@ -49,6 +49,8 @@ class Records:
 
     def record_sidecar(self, name: str, sidecar: SidecarRecord | None) -> list[Record]:
         """Plan to record what was seen of a sidecar, and done about it; None drops the record."""
+        if sidecar is None and "sidecar" not in self.parts[name]:
+            return []
         part = {key: value for key, value in self.parts[name].items() if key != "sidecar"}
         if sidecar is not None:
             part["sidecar"] = build_sidecar_record(sidecar)
