@@ -211,7 +211,7 @@ CASES = [
         name="impersonated",
         condition="Accepted",
         reason="NameConflict",
-        says=("Service cnpg-system/e2e-impersonator", "delete it"),
+        says=("Service cnpg-system/e2e-impersonator", "set spec.takeOver.serviceName"),
     ),
     Case(
         name="rival-younger",

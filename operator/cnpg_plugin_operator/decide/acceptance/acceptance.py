@@ -163,11 +163,12 @@ def _describe_handover(plugin: Plugin, other: ForeignObject) -> str:
     )
     if other.owner.startswith(names.resource.KIND):
         return f"{begin}: this resource continues when it is deleted."
+    first_mode = "set spec.mode to Standalone for now, and " if plugin.is_sidecar else ""
     return (
-        f"{begin}. To take its plugin over without an outage, set spec.takeOver.serviceName to "
-        f"{other.name}; the command `migrate --from-service {other.name}` prints a complete "
-        "resource. Do not delete that Service or its label before: CloudNativePG would forget the "
-        "plugin."
+        f"{begin}. To take its plugin over without an outage, {first_mode}set "
+        f"spec.takeOver.serviceName to {other.name}; the command `migrate --from-service "
+        f"{other.name}` prints a complete resource. Do not delete that Service or its label "
+        "before: CloudNativePG would forget the plugin."
     )
 
 

@@ -70,6 +70,19 @@ def test_an_obstacle_in_the_namespace_is_reported(
     assert words in verdict.message
 
 
+@pytest.mark.parametrize(
+    ("mode", "first_mode"),
+    [("Standalone", ""), ("Sidecar", "set spec.mode to Standalone for now, and ")],
+)
+def test_a_take_over_is_recommended_where_another_service_has_the_plugin(
+    mode: str, first_mode: str
+) -> None:
+    other = ForeignObject("Service", "old", "Helm", published=True)
+    verdict = decide_acceptance(given(plugin(mode=mode), foreign=(other,)))
+    assert verdict.reason is Reason.NAME_CONFLICT
+    assert f"outage, {first_mode}set spec.takeOver.serviceName to old;" in verdict.message
+
+
 def container(**fields: Any) -> dict[str, Any]:
     return {"podTemplate": {"spec": {"containers": [{"name": "plugin", **fields}]}}}
 
