@@ -44,6 +44,16 @@ class LeaseTimes:
     retry_period: timedelta = timedelta(seconds=2)
     """Time between two attempts."""
 
+    def find_fault(self) -> str:
+        """Say what is wrong with these times; empty if they work."""
+        if self.duration > timedelta(seconds=LONGEST) or self.duration % timedelta(seconds=1):
+            return f"the lease duration must be whole seconds, at most {LONGEST:.0f}"
+        if self.renew_deadline >= self.duration:
+            return "the renew deadline must be shorter than the lease duration"
+        if self.retry_period * 2 > self.renew_deadline:
+            return "the retry period must be at most half of the renew deadline"
+        return ""
+
     @property
     def lease(self) -> float:
         """The duration in seconds."""
@@ -160,8 +170,11 @@ def see(candidate: Candidate, record: Record | None, now: float) -> Candidate:
 
 
 def _find_time(candidate: Candidate, record: Record | None) -> float:
-    """Return the seconds that the holder of a Lease gets: as many as it says, or as it would get
-    here, because the Lease may have changed hands since its holder looked."""
+    """Return the seconds that the holder of a Lease gets.
+
+    It never gets less than a process of this configuration: the content may be that of a stranger,
+    and the one before it may not have seen it yet.
+    """
     said = record.duration if record is not None and record.holder else 0.0
     return min(max(said, candidate.times.lease), LONGEST)
 
