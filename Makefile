@@ -15,7 +15,7 @@ LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-down test unit integration e2e thorough matrix bench cluster cluster-down peers image lint format lock venv docs docs-serve reference
+.PHONY: help demo demo-down test unit integration e2e thorough matrix bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -68,6 +68,9 @@ format: venv ## format the code and apply automatic fixes
 
 docs: venv reference ## build the documentation site into .site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+docs-check: docs ## look at the documentation site in Chromium, at two widths (needs chromium)
+	$(BIN)/python -m tests.documentation.browser
 
 docs-serve: venv reference ## show the documentation site, and every change of a page, on port 8000
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
