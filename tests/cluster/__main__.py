@@ -92,7 +92,7 @@ def _build_arguments(pairs: Sequence[str]) -> dict[str, str]:
 def _build_everything() -> None:
     machine.install_debian_packages()
     kubernetes = builds.kubernetes(DEFAULT_KUBERNETES)
-    builds.build([kubernetes, *builds.NODE_PROGRAMS, builds.CERT_MANAGER])
+    builds.build([kubernetes, *builds.NODE_PROGRAMS, builds.CERT_MANAGER, builds.PROMTOOL])
     on_demand = (images.PYTHON, images.POSTGRES, *images.BACKUP)
     for image in (*images.always_loaded(DEFAULT_CNPG), *on_demand):
         image.make()

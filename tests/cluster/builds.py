@@ -63,6 +63,7 @@ class Program:
     module: Path
     package: str = "."
     ldflags: str = ""
+    tags: str = ""
     assets_from: str = ""
     assets: tuple[tuple[str, str], ...] = ()
     extended: str = ""
@@ -86,7 +87,7 @@ class Program:
             if source.exists():
                 digest.update(source.relative_to(self.module).as_posix().encode() + b"\0")
                 digest.update(source.read_bytes() + b"\0")
-        facts = [self.package, self.ldflags, self.assets, *self.signatures]
+        facts = [self.package, self.ldflags, self.assets, *self.signatures, *self.tags.split()]
         digest.update(json.dumps(facts).encode())
         return digest.hexdigest()[:16]
 
@@ -140,6 +141,13 @@ BARMAN_CLOUD = Program(
     assets=(("manifest.yaml", "manifest.yaml"),),
 )
 S3 = Program("gofakes3", PEERS / "gofakes3", "github.com/johannesboyne/gofakes3/cmd/gofakes3")
+PROMTOOL = Program(
+    "promtool",
+    PEERS / "promtool",
+    "github.com/prometheus/prometheus/cmd/promtool",
+    # Rules need no service discovery, and with it the clients of a dozen clouds.
+    tags="remove_all_sd",
+)
 NODE_PROGRAMS = (ETCD, COREDNS, HELM, PAUSE)
 
 
@@ -170,6 +178,7 @@ def _build_one(program: Program, label: str) -> None:
     partial.mkdir(parents=True)
     go = go_program()
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags=-s -w {program.ldflags}"]
+    flags += [f"-tags={program.tags}"] if program.tags else []
     with tempfile.TemporaryDirectory() as work, heartbeat(label):
         if program.extended:
             flags.append(f"-modfile={_extend(program, go, Path(work))}")

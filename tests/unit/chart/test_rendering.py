@@ -75,6 +75,19 @@ EVERYTHING: dict[str, Any] = {
             "metricRelabelings": [{"action": "drop", "regex": "python_.*"}],
         },
         "podMonitor": {"enabled": True, "interval": "1m"},
+        "prometheusRule": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "annotations": {"g": "h"},
+            "additionalRuleLabels": {"team": "databases", "severity": "page"},
+            "disabled": ["CNPGPluginStaleWatch"],
+            "runbookUrlTemplate": "https://runbooks.example.org/{alert}.html",
+        },
+        "dashboard": {
+            "enabled": True,
+            "namespace": "grafana",
+            "annotations": {"grafana_folder": "CNPG"},
+        },
     },
     "networkPolicy": {
         "enabled": True,
@@ -367,7 +380,8 @@ def test_pod_labels_cannot_break_the_selector() -> None:
 
 def test_extra_objects_are_templates() -> None:
     rendered = render(EVERYTHING)
-    assert one(rendered, "ConfigMap")["metadata"]["name"] == f"extra-{RELEASE}"
+    names = {each["metadata"]["name"] for each in of_kind(rendered, "ConfigMap")}
+    assert f"extra-{RELEASE}" in names
     assert one(rendered, "Secret")["metadata"]["name"] == f"{RELEASE}-text"
 
 
