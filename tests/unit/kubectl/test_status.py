@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from cnpg_plugin_operator.kubectl.output import Style
 from cnpg_plugin_operator.kubectl.status import (
     Report,
@@ -18,21 +16,25 @@ from cnpg_plugin_operator.kubectl.status import (
     write_one,
 )
 from tests.support.unit.builders import resource
-from tests.support.unit.fake_cluster import FakeCluster
 from tests.support.unit.fake_kubectl import FakeKubectl
-from tests.unit.reconcile.hosting import HostingStage
 from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile.states import (
+    another,
+    in_use,
+    newborn,
+    progressing,
+    quarantined,
+    ready,
+    refused,
+    restarting,
+    suspended,
+    use,
+    waiting,
+)
 
 PLAIN = Style(coloured=False)
 SCREEN = 24
 """Lines of a terminal."""
-
-
-def use(cluster: FakeCluster, *names: str, plugin: str = "hello.example.org") -> None:
-    for name in names:
-        spec = {"plugins": [{"name": plugin}]}
-        body = {"metadata": {"name": name, "namespace": "app"}, "spec": spec}
-        cluster.put(kinds.CLUSTER, body)
 
 
 def tell(stage: Stage) -> Report:
@@ -44,83 +46,6 @@ def tell(stage: Stage) -> Report:
     assert len(shown.splitlines()) <= SCREEN
     assert told["reason"] in shown
     return told
-
-
-async def ready() -> Stage:
-    stage = Stage()
-    stage.create()
-    await stage.settle()
-    return stage
-
-
-async def newborn() -> Stage:
-    stage = Stage()
-    stage.create()
-    return stage
-
-
-async def progressing() -> Stage:
-    stage = await newborn()
-    await stage.visit()
-    return stage
-
-
-async def suspended() -> Stage:
-    stage = await ready()
-    stage.edit(suspend=True)
-    await stage.settle(passes=2)
-    return stage
-
-
-async def in_use() -> Stage:
-    stage = await ready()
-    use(stage.client, "db")
-    stage.delete()
-    await stage.settle(passes=2)
-    return stage
-
-
-async def refused() -> Stage:
-    stage = Stage()
-    stage.create(serviceAccount={"name": "someone-elses"})
-    await stage.settle(passes=2)
-    return stage
-
-
-async def another() -> Stage:
-    stage = await ready()
-    stage.handshaker.outcome = HandshakeOutcome(Reason.IDENTITY_MISMATCH, "It is another one.")
-    stage.edit(image="example.org/hello:2")
-    await stage.settle()
-    return stage
-
-
-async def restarting() -> Stage:
-    stage = Stage()
-    stage.create(cnpg={"restartPolicy": "Always"})
-    await stage.settle(passes=8)
-    return stage
-
-
-async def waiting() -> Stage:
-    stage = Stage()
-    stage.create(upgradePolicy="Manual")
-    await stage.settle()
-    use(stage.client, "db")
-    stage.edit(image="example.org/hello:2")
-    await stage.settle()
-    return stage
-
-
-async def quarantined() -> Stage:
-    stage = HostingStage()
-    stage.world.crashing.add("example.org/hello:bad")
-    stage.create(image="example.org/hello:bad")
-    for _ in range(120):
-        await stage.pass_by(2)
-        if stage.record().get("quarantine"):
-            break
-    return stage
 
 
 @pytest.mark.parametrize(
