@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import wait
+from tests.support.dashboard import alerts, panels
 from tests.support.e2e.api import RBAC
 from tests.support.e2e.installation import ROOT
 from tests.support.e2e.operator import Audit, Operator
 from tests.support.e2e.plugins import Plugins, collection
+from tests.support.promtool import read_query
 from tests.support.resources import NAMESPACE, Manifest, plugin
 
 pytestmark = pytest.mark.cnpg("untouched")
@@ -188,6 +191,31 @@ def test_the_kubectl_plugin_tells_it_from_outside(
     done = operator.from_outside(*words, f"--namespace={NAMESPACE}")
     assert done.returncode == status, done.stdout + done.stderr
     assert says in done.stdout + done.stderr
+
+
+def test_dashboard_and_alerts_find_their_metrics(operator: Operator, world: Plugins) -> None:
+    """In a real scrape: what has not happened yet has no series, but is declared."""
+    text = operator.http("/metrics")[1]
+    families = [*text_string_to_metric_families(text)]
+    declared = {f"{each.name}{end}" for each in families for end in ("", "_total", "_bucket")}
+    found: dict[str, set[str]] = {}
+    for sample in (sample for family in families for sample in family.samples):
+        found.setdefault(sample.name, set()).update(sample.labels)
+    for query in [query for each in panels().values() for query in each] + [*alerts().values()]:
+        for name, labels in read_query(query)[0].items():
+            assert name in declared, query
+            assert labels <= found.get(name, labels) | {"namespace"}, query
+    rare = {"cnpg_plugin_write_loops_total", "cnpg_plugin_cnpg_restarts_total"}
+    used = {name for each in panels().values() for query in each for name in read_query(query)[0]}
+    assert used - set(found) <= rare | {"controller_runtime_reconcile_errors_total"}
+    state = {
+        sample.labels["name"]: sample
+        for family in families
+        for sample in family.samples
+        if sample.name == "cnpg_plugin_ready_status" and sample.value == 1
+    }
+    assert state[READY].labels["status"] == "True"
+    assert state[DEAF].labels["status"] == "False"
 
 
 def test_a_ready_plugin_has_nothing_to_write(
