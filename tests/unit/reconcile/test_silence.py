@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome
 from tests.unit.reconcile.stage import Stage
 
 LEASE = "822e3f5c.cnpg.io"
@@ -115,3 +119,26 @@ async def test_a_plugin_with_a_standby_is_ready_and_names_pod_and_lease() -> Non
     assert stage.condition() == ("True", "Ready")
     assert led.leader == previous
     assert not [write for write in stage.client.writes if write.startswith("Deployment")]
+
+
+@pytest.mark.parametrize("through", ["", "the Service as well"])
+async def test_standbys_that_are_ready_are_named_with_the_probe(
+    monkeypatch: pytest.MonkeyPatch, through: str
+) -> None:
+    """Where a probe of another port makes them ready, calls reach them."""
+    stage = Stage()
+    answer = stage.handshaker.shake
+    silent = HandshakeOutcome(Reason.UNREACHABLE, "refused")
+
+    async def shake(endpoint: Endpoint, *arguments: Any) -> HandshakeOutcome:
+        refused = endpoint.host == "10.0.0.2" or (through and endpoint.host.endswith(".svc"))
+        return silent if refused else await answer(endpoint, *arguments)
+
+    monkeypatch.setattr(stage.handshaker, "shake", shake)
+    stage.create(replicas=2)
+    await stage.settle(passes=20)
+
+    assert stage.condition("HandshakeSucceeded") == ("False", "Unreachable")
+    message = stage.message("HandshakeSucceeded")
+    assert "Pod hello-2 is ready, but does not listen, while another one does." in message
+    assert "remove spec.probes.readiness" in message

@@ -199,7 +199,7 @@ class _Rounds:
             async with context.env.aside(lane):
                 complete = await _with_key(context, client_secret, material)
                 outcomes = await _call_all(context, endpoint, complete, pods)
-            outcome = next((o for o in outcomes.values() if not o.succeeded), outcomes[""])
+            outcome = _find_failure(outcomes) or outcomes[""]
             behind = _outdated(outcomes, self.certified, pods)
             proof = self.proofs.record(key, fingerprint, outcome, behind, context.env.clock())
         return proof
@@ -235,6 +235,21 @@ async def _call_all(
             outcomes[name] = await context.env.handshaker.shake(target, material, timeout)
         metrics.handshakes.labels(outcomes[name].reason.value).inc()
     return outcomes
+
+
+def _find_failure(outcomes: Mapping[str, HandshakeOutcome]) -> HandshakeOutcome | None:
+    """Find a failed handshake. A ready pod that only does not listen seems to be a standby."""
+    failed = {name: outcome for name, outcome in outcomes.items() if not outcome.succeeded}
+    silent = [n for n, o in failed.items() if n and o.reason is Reason.UNREACHABLE]
+    if silent and outcomes.keys() - failed.keys() - {""}:
+        outcome = failed[silent[0]]
+        message = (
+            f"Pod {silent[0]} is ready, but does not listen, while another one does. If only the "
+            "pod that holds a Lease listens, the others must not be ready: remove "
+            f"spec.probes.readiness, or choose one that fails there. {outcome.message}"
+        )
+        return replace(outcome, message=message)
+    return next(iter(failed.values()), None)
 
 
 def _outdated(
