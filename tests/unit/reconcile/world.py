@@ -68,8 +68,11 @@ class World:
         for (kind, _, name), body in list(self.client.objects.items()):
             if kind != "Certificate":
                 continue
-            body["status"] = {"conditions": [{"type": "Ready", "status": "True"}]}
+            seen = body["metadata"].get("generation", 1)
+            ready = {"type": "Ready", "status": "True", "observedGeneration": seen}
+            body["status"] = {"conditions": [ready]}
             marks = {
+                "cert-manager.io/alt-names": ",".join(body["spec"].get("dnsNames", ())),
                 "cert-manager.io/certificate-name": name,
                 "cert-manager.io/issuer-name": body["spec"]["issuerRef"]["name"],
             }

@@ -1,0 +1,27 @@
+"""What users may do to their resources at any time, and what fails beside it: no call fails."""
+
+from datetime import timedelta
+
+from hypothesis import HealthCheck, given, settings
+
+from tests.support.thorough import times
+from tests.unit.histories.stage import PLUGINS, HistoryStage
+from tests.unit.histories.steps import CALM_HISTORIES, SPECS, Step
+
+
+@settings(
+    max_examples=times(thorough=1000, usual=10),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(CALM_HISTORIES)
+async def test_no_call_fails_in_a_history_without_damage(history: list[Step]) -> None:
+    stage = HistoryStage()
+    for name, number in zip(PLUGINS, (0, 1, 1), strict=True):
+        stage.create(name, **SPECS[number])
+    await stage.converge()
+    stage.kubelet.refreshes, stage.kubelet.lag = False, timedelta(seconds=30)
+    stage.client.watch = stage.kubelet.follows = stage.kubelet.complain
+    for step in history:
+        await step.run(stage)
+    await stage.heal()
+    await stage.converge()
