@@ -60,6 +60,10 @@ class WriteLoopError(ClusterError):
     """The object is written too often, because another writer reverts it: no request was made."""
 
 
+class LeadershipLostError(ClusterError):
+    """This process no longer leads, so it must not write: no request was made."""
+
+
 class UnavailableError(ClusterError):
     """The API server cannot be reached, is overloaded or did not answer in time."""
 

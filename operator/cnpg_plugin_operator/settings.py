@@ -13,6 +13,7 @@ from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
 from cnpg_plugin_operator.decide.acceptance.issuer_grants import ANY
+from cnpg_plugin_operator.decide.leadership import LeaseTimes
 from cnpg_plugin_operator.decide.registration.restart import Pace
 from cnpg_plugin_operator.desired.protection import Pods
 from cnpg_plugin_operator.desired.sidecars import Gate
@@ -42,6 +43,11 @@ FLAGS: Final[Mapping[str, str]] = {
     "SIDECAR_GATE_PULL_SECRETS": "names of the Secrets that it is pulled with",
     "SIDECAR_DEADLINE": "how long CloudNativePG's start waits for sidecars",
     "OPERATOR_PODS": "the operator's own pods, as namespace/label=value,…, for NetworkPolicies",
+    "LEASE": "namespace/name of the Lease whose holder leads; without it, there is no election",
+    "LEASE_IDENTITY": "this process in the Lease: the name of its pod, an underscore and the uid",
+    "LEASE_DURATION": "how long standbys wait for the holder after it renewed the Lease",
+    "LEASE_RENEW_DEADLINE": "how long the holder tries to renew it before it stops",
+    "LEASE_RETRY_PERIOD": "time between two attempts",
     "LOG_LEVEL": "debug, info, warning or error",
     "LOG_FORMAT": "json or text",
     "HTTP_ADDRESS": "[host]:port of /healthz, /readyz and /metrics",
@@ -75,6 +81,11 @@ class Settings:
     gate: Gate = field(default_factory=Gate)
     operator_pods: Pods | None = None
     """The operator's own; None where they are not known, and so no NetworkPolicy can admit them."""
+    lease: tuple[str, str] | None = None
+    """Namespace and name of the operator's own Lease; None for no leader election."""
+    lease_identity: str = ""
+    """Empty for one that no other process ever had."""
+    lease_times: LeaseTimes = field(default_factory=LeaseTimes)
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
     http_address: tuple[str, int] = ("", 8080)
@@ -100,6 +111,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if section:
             key, value = section, replace(getattr(settings, section), **{key: value})
         settings = replace(settings, **{key: value})
+    if fault := settings.lease_times.find_fault():
+        raise SettingsError(f"{PREFIX}LEASE_…: {fault}")
     return settings
 
 
@@ -129,6 +142,13 @@ def _read_pods(text: str) -> Pods:
     if not (namespace and slash and pairs and all(equals for _, equals, _ in pairs)):
         raise ValueError("must be namespace/label=value,…")
     return Pods(namespace, {key: value for key, _, value in pairs})
+
+
+def _read_lease(text: str) -> tuple[str, str]:
+    namespace, _, name = text.partition("/")
+    if not namespace or not name or "/" in name:
+        raise ValueError("must be namespace/name")
+    return namespace, name
 
 
 def _read_flag(text: str) -> bool:
@@ -179,6 +199,11 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "SIDECAR_GATE_PULL_SECRETS": ("gate.pull_secrets", _read_list),
     "SIDECAR_DEADLINE": ("gate.deadline", parse_duration),
     "OPERATOR_PODS": ("operator_pods", _read_pods),
+    "LEASE": ("lease", _read_lease),
+    "LEASE_IDENTITY": ("lease_identity", str),
+    "LEASE_DURATION": ("lease_times.duration", parse_duration),
+    "LEASE_RENEW_DEADLINE": ("lease_times.renew_deadline", parse_duration),
+    "LEASE_RETRY_PERIOD": ("lease_times.retry_period", parse_duration),
     "LOG_LEVEL": ("log_level", _one_of(*get_args(LogLevel))),
     "LOG_FORMAT": ("log_format", _one_of(*get_args(LogFormat))),
     "HTTP_ADDRESS": ("http_address", _read_address),

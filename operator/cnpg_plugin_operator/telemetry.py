@@ -198,6 +198,11 @@ class Metrics:
         self.queue = QueueMetrics(counter, gauge, histogram)
         self.requests = RequestMetrics(counter, histogram)
 
+        # Self-observation.
+        self.leader = gauge(
+            "cnpg_plugin_operator_leader", "1 where this process leads and may write, else 0."
+        )
+
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a resource that is gone."""
         for gauge in (self.ready, self.info, self.certificate_expiry):

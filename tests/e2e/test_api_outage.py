@@ -35,7 +35,7 @@ def test_an_operator_that_starts_without_the_api_server_waits_for_it(
                 *("logs", metadata["name"], "--namespace", operator.namespace)
             )
             lines = [json.loads(each) for each in output_of(argv).splitlines() if each[:1] == "{"]
-            return sum("the watches start again" in line["msg"] for line in lines)
+            return sum("the Lease cannot be read" in line["msg"] for line in lines)
 
         before = restarts()
         with proxy.closed():

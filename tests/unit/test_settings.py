@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
+from cnpg_plugin_operator.decide.leadership import LeaseTimes
 from cnpg_plugin_operator.desired.protection import Pods
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.settings import (
@@ -29,6 +30,9 @@ def test_the_variables_of_the_chart_are_read() -> None:
             "CNPGP_ALLOWED_ROLES": "a,b",
             "CNPGP_ALLOWED_ISSUERS": "ClusterIssuer.cert-manager.io/company-ca, *",
             "CNPGP_OPERATOR_PODS": "operators/app=a,tier=b",
+            "CNPGP_LEASE": "operators/plugins",
+            "CNPGP_LEASE_IDENTITY": "pod_uid",
+            "CNPGP_LEASE_DURATION": "1m",
             "CNPGP_LOG_LEVEL": "debug",
             "CNPGP_LOG_FORMAT": "text",
             "CNPGP_HTTP_ADDRESS": "[::1]:9000",
@@ -41,6 +45,8 @@ def test_the_variables_of_the_chart_are_read() -> None:
     assert settings.grants.issuers == {"ClusterIssuer.cert-manager.io/company-ca", "*"}
     assert settings.pace.cooldown == timedelta(minutes=90)
     assert settings.grants.roles == {"a", "b"}
+    assert (settings.lease, settings.lease_identity) == (("operators", "plugins"), "pod_uid")
+    assert settings.lease_times == LeaseTimes(duration=timedelta(minutes=1))
     assert (settings.log_level, settings.log_format) == ("debug", "text")
     assert settings.http_address == ("::1", 9000)
     assert settings.operator_pods == Pods("operators", {"app": "a", "tier": "b"})
@@ -89,6 +95,7 @@ def test_every_variable_has_a_flag_and_every_flag_a_variable() -> None:
         ),
         pytest.param("CNPGP_OPERATOR_PODS", "app=a", "namespace/label", id="pods of no namespace"),
         pytest.param("CNPGP_OPERATOR_PODS", "operators/", "namespace/label", id="all pods"),
+        pytest.param("CNPGP_LEASE", "plugins", "namespace/name", id="a Lease of no namespace"),
         pytest.param("CNPGP_LOG_LEVEL", "loud", "it can be: debug", id="an unknown level"),
         pytest.param("CNPGP_RESTART_SETTLE", "10", "it ", id="a duration without unit"),
         pytest.param("CNPGP_HTTP_ADDRESS", ":99999", "[host]:port", id="a port out of range"),
@@ -102,3 +109,17 @@ def test_an_invalid_value_is_named_with_the_allowed_ones(name: str, value: str, 
     assert message.startswith(f"{name} is {value!r}; it")
     assert says in message
     assert message.count("Secrets") == (value == "Secrets")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LEASE_DURATION", "10m", "at most 300"),
+        ("LEASE_DURATION", "15500ms", "whole seconds"),
+        ("LEASE_DURATION", "10s", "shorter than the lease duration"),
+        ("LEASE_RETRY_PERIOD", "6s", "at most half of the renew deadline"),
+    ],
+)
+def test_times_that_two_leaders_could_come_of_are_refused(name: str, value: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        read_settings({f"{PREFIX}{name}": value})

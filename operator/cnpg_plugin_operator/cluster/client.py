@@ -16,9 +16,10 @@ import aiohttp
 from kubernetes.aio import client, config, dynamic
 from kubernetes.aio.client.exceptions import ApiException
 
-from cnpg_plugin_operator import errors
+from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.answers import read_events, translate, well_formed
+from cnpg_plugin_operator.cluster.fence import Fence
 from cnpg_plugin_operator.cluster.kinds import SECRET, Kind
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 
@@ -63,18 +64,25 @@ class Page:
 class Client:
     """One connection pool to the API server.
 
-    With `reads_only`, any request but a read is refused here, before it is sent.
+    With `reads_only`, any request but a read is refused here, before it is sent; with a `fence`,
+    any that could arrive when this process does not lead.
     """
 
     measure: Measure | None = None
     """Is told of every request."""
 
     def __init__(
-        self, api: client.ApiClient, *, in_cluster: bool = False, reads_only: bool = False
+        self,
+        api: client.ApiClient,
+        *,
+        in_cluster: bool = False,
+        reads_only: bool = False,
+        fence: Fence | None = None,
     ) -> None:
         self._api = api
         self._in_cluster = in_cluster
         self._reads_only = reads_only
+        self._fence = fence
         self._dynamic = dynamic.DynamicClient(api)
 
     @classmethod
@@ -84,6 +92,8 @@ class Client:
         context: str | None = None,
         *,
         reads_only: bool = False,
+        fence: Fence | None = None,
+        connections: int = CONNECTIONS,
         watches: int = 0,
     ) -> Self:
         """Connect with the pod's service account, or with a kubeconfig.
@@ -98,15 +108,17 @@ class Client:
                 await config.load_kube_config(kubeconfig, context, configuration)
         except config.ConfigException as error:
             raise errors.SettingsError(f"cannot connect to Kubernetes: {error}") from error
-        configuration.connection_pool_maxsize = CONNECTIONS + watches
+        configuration.connection_pool_maxsize = connections + watches
         # In the cluster, no proxy leads to the API server, and there is no .netrc: looking for them
         # takes half the CPU of a request, and threads.
         configuration.client_session_kwargs = {"trust_env": kubeconfig is not None}
+        configuration.trace_configs = [fence.trace()] if fence is not None else None
         # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by
         # default.
         configuration.disable_strict_ssl_verification = True
         api = client.ApiClient(configuration)
-        return cls(api, in_cluster=kubeconfig is None, reads_only=reads_only)
+        api.user_agent = names.resource.OPERATOR
+        return cls(api, in_cluster=kubeconfig is None, reads_only=reads_only, fence=fence)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -276,6 +288,11 @@ class Client:
         """Create an object that only this program names, such as an Event."""
         return await self._request("post", kind, body["metadata"]["namespace"], body=body)
 
+    async def replace(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace an object, unless its resourceVersion is another one: `ConflictError`."""
+        metadata = body["metadata"]
+        return await self._request("put", kind, metadata["namespace"], metadata["name"], body=body)
+
     async def delete(
         self, kind: Kind, name: str, namespace: str | None, *, uid: str | None = None
     ) -> None:
@@ -354,6 +371,8 @@ class Client:
         **parameters: Any,  # noqa: ANN401 - passed on to the library
     ) -> Answer:
         given = {"_request_timeout": REQUEST_TIMEOUT, **parameters}
+        if self._fence is not None and method != "get":
+            given["_request_timeout"] = min(REQUEST_TIMEOUT, self._fence.admit())
         begun, code = time.monotonic(), NO_CODE
         try:
             response = await self._dynamic.request(method, path, serialize=False, **given)

@@ -5,21 +5,28 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
+import uuid
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any, Final
 
 from aiohttp import web
 
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
+from cnpg_plugin_operator.cluster.fence import Fence
+from cnpg_plugin_operator.cluster.lease import OperatorLease
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.watched import WatchedClient
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
-from cnpg_plugin_operator.errors import SettingsError
+from cnpg_plugin_operator.decide.leadership import Candidate
+from cnpg_plugin_operator.errors import LeadershipLostError, SettingsError
 from cnpg_plugin_operator.handshake.handshaker import PATIENCE, Handshaker
 from cnpg_plugin_operator.reconcile.applying import ClusterApplier
 from cnpg_plugin_operator.reconcile.environment import Environment
@@ -31,12 +38,16 @@ from cnpg_plugin_operator.watch import signals
 from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.feeds import Feeds, count_followed
 from cnpg_plugin_operator.watch.handlers import Watches
+from cnpg_plugin_operator.watch.leadership import Elector
 from cnpg_plugin_operator.watch.loops import WORKERS, Loops
 from cnpg_plugin_operator.watch.objects import ObjectStore
 from cnpg_plugin_operator.watch.supervision import end, keep_watching
 from cnpg_plugin_operator.watch.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
+
+ENDING: Final = 10.0
+"""Seconds that the work of a lost leadership has to end; it cannot write any more."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,23 +70,117 @@ def main(arguments: argparse.Namespace) -> int:
         for name, value in vars(arguments).items()
         if name.startswith(PREFIX) and value is not None
     }
-    asyncio.run(run(read_settings({**os.environ, **flags})))
+    settings = read_settings({**os.environ, **flags})
+    try:
+        asyncio.run(run(settings))
+    except LeadershipLostError as error:
+        logger.error("starts over as a standby: %s", error)  # noqa: TRY400 - it is no bug
+        start_over()
     return 0
+
+
+def start_over() -> None:
+    """Replace this process by a new one of the same command.
+
+    Nothing of the old one survives, as if it exited; but the kubelet would restart a container ever
+    later, up to five minutes, and a single operator would be away for as long as that just because
+    the API server was, now and then.
+    """
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - the same program and arguments
 
 
 async def run(settings: Settings) -> None:
     """Run until the process is asked to stop.
 
-    Raises `SettingsError` if no connection to the API server is configured.
+    Raises `SettingsError` if no connection to the API server is configured, and
+    `LeadershipLostError` once all work has ended because another process may lead.
     """
     configure_logging(settings.log_level, as_json=settings.log_format == "json")
+    metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
+    runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
+    try:
+        await runner.setup()
+        await _listen(runner, *settings.http_address)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        if settings.lease is None:
+            metrics.leader.set(1)
+            await lead(settings, metrics, readiness, stop, None)
+        else:
+            await take_part(settings, *settings.lease, metrics, readiness, stop)
+    finally:
+        await runner.cleanup()
+
+
+async def take_part(
+    settings: Settings,
+    namespace: str,
+    name: str,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: asyncio.Event,
+) -> None:
+    """Lead while this process holds the Lease; until then it is a standby, and ready as such."""
+    client = await Client.connect(settings.kubeconfig, connections=1, watches=1)
+    client.measure = metrics.requests.count
+    identity = settings.lease_identity or f"{socket.gethostname()}_{uuid.uuid4()}"
+    candidate = Candidate(identity, settings.lease_times)
+    readiness.gain()
+    elector = Elector(OperatorLease(client, namespace, name), candidate, readiness)
+    electing = asyncio.create_task(elector.run())
+    following = asyncio.create_task(elector.follow())
+    try:
+        await _first(stop.wait(), elector.leading.wait(), beside=electing)
+        if elector.leading.is_set():
+            metrics.leader.set(1)
+            leading = lead(settings, metrics, readiness, stop, elector.fence)
+            await _first(leading, beside=electing)
+    finally:
+        metrics.leader.set(0)
+        await end([following])
+        if not electing.done():
+            await end([electing])
+            await elector.release()
+        await client.close()
+
+
+async def _first(*work: Coroutine[Any, Any, Any], beside: asyncio.Task[str]) -> None:
+    """Run until any of this work ends, and all of it has ended.
+
+    Raises `LeadershipLostError` if the election ended first: then the process starts over even if
+    some work does not end.
+    """
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        await asyncio.wait([*tasks, beside], return_when=asyncio.FIRST_COMPLETED)
+        if beside.done():
+            logger.error("no longer leads: %s", beside.result())
+            asyncio.get_running_loop().call_later(ENDING, start_over)
+    finally:
+        failures = await end(tasks)
+    for failure in failures:
+        if not isinstance(failure, LeadershipLostError):
+            raise failure
+    if beside.done():
+        raise LeadershipLostError(beside.result())
+
+
+async def lead(
+    settings: Settings,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop: asyncio.Event,
+    fence: Fence | None,
+) -> None:
+    """Do the work of the operator until the process is asked to stop.
+
+    However this ends, all passes have ended by then.
+    """
+    readiness.lose("not every watched kind has been listed yet")
     followed = count_followed(settings.namespaces) + signals.count(settings.namespaces)
-    client = await WatchedClient.connect(settings.kubeconfig, watches=followed)
+    client = await WatchedClient.connect(settings.kubeconfig, watches=followed, fence=fence)
+    client.measure = metrics.requests.count
     facts = FactStore()
     client.watched = objects = ObjectStore(facts)
-    metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
-    client.measure = metrics.requests.count
-    runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
     reader = ClusterReader(client, facts, settings.namespaces, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)
     env = build_environment(settings, client, facts, reader, slots, metrics)
@@ -97,9 +202,6 @@ async def run(settings: Settings) -> None:
     running = (loops.pick_up(reader.keys, lambda: not readiness.lack), *following)
     beside = [asyncio.create_task(each) for each in running]
     try:
-        await runner.setup()
-        await _listen(runner, *settings.http_address)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
         watches = Watches(wakeups, settings.namespaces, client.serves_now, readiness, feeds, stop)
         await keep_watching(watches.run, readiness, stop)
@@ -107,7 +209,6 @@ async def run(settings: Settings) -> None:
     finally:
         await end(beside)
         await loops.stop()
-        await runner.cleanup()
         await client.close()
 
 

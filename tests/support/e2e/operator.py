@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from tests.support.e2e.api import CORE, Api, Object
 from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE, ROOT
 
 ACCOUNT: Final = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{RELEASE}"
+LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases/{RELEASE}"
 WRITING: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _HTTP_PORT = 8080
 _PASSES = "controller_runtime_reconcile_total"
@@ -73,6 +74,8 @@ class Audit:
                 if entry["user"]["username"] != self.user or entry["stage"] == "RequestReceived":
                     continue
                 target = entry.get("objectRef") or {}
+                if target.get("resource") == "leases" and _is_own(target):
+                    continue
                 parts = (target.get("resource", entry["requestURI"]), target.get("subresource"))
                 yield Request(
                     entry["verb"],
@@ -80,6 +83,11 @@ class Audit:
                     target.get("name", ""),
                     (entry.get("responseStatus") or {}).get("code", http.client.OK),
                 )
+
+
+def _is_own(target: Mapping[str, str]) -> bool:
+    """Whether it is the operator's own Lease, which its leader renews every two seconds."""
+    return target.get("namespace") == OPERATOR_NAMESPACE
 
 
 class Operator:
@@ -153,13 +161,21 @@ class Operator:
     def kill(self) -> None:
         """Kill it without notice, like a failing node; the Deployment creates another one.
 
-        Its processes first: even a pod deleted by force gets a moment to exit.
+        Its processes first: even a pod deleted by force gets a moment to exit. Then its Lease is
+        released, as if its time were over; `test_leadership` sees how long that takes.
         """
         metadata = self.pod()["metadata"]
         name = metadata["name"]
         signal_pod(self.cluster.layout, metadata["uid"], signal.SIGKILL)
         flags = ("--namespace", self.namespace, "--force", "--grace-period=0")
         self.cluster.kubectl("delete", "pod", name, *flags)
+        if self.holder().startswith(f"{name}_"):
+            self.api.patch(LEASE, {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}})
+
+    def holder(self) -> str:
+        """Who holds its Lease; empty if nobody does."""
+        lease = self.api.find(LEASE) or {}
+        return str(lease.get("spec", {}).get("holderIdentity") or "")
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -105,4 +105,4 @@ def container(objects: list[Manifest]) -> Manifest:
 
 def environment(objects: list[Manifest]) -> dict[str, Any]:
     """The variables of the operator's container that have a plain value."""
-    return {item["name"]: item.get("value") for item in container(objects)["env"]}
+    return {item["name"]: item["value"] for item in container(objects)["env"] if "value" in item}

@@ -34,6 +34,8 @@ EVERYTHING: dict[str, Any] = {
     "commonLabels": {"example.com/team": "databases"},
     "commonAnnotations": {"example.com/contact": "databases"},
     "serviceAccount": {"name": "runner", "annotations": {"example.com/identity": "runner"}},
+    "replicaCount": 2,
+    "leaderElection": {"leaseDuration": "1m", "renewDeadline": "40s", "retryPeriod": "5s"},
     "cnpg": {"namespaces": ["cnpg-system", "databases"]},
     "defaults": {"tlsProvider": "SelfManaged", "restartPolicy": "Never"},
     "restart": {"settle": "1s", "settleMax": "2s", "cooldown": "1h30m"},
@@ -113,6 +115,8 @@ MATRIX: dict[str, Values] = {
         "serviceAccount": {"create": False},
         "metrics": {"service": {"enabled": False}},
     },
+    "several operators": {"replicaCount": 3},
+    "no leader election": {"leaderElection": {"enabled": False}},
     "a CRD that goes with the chart": {"crds": {"keep": False}},
     "an image by digest": {"image": {"digest": DIGEST}},
     "an image without registry": {"image": {"registry": "", "repository": "operator"}},
@@ -172,10 +176,53 @@ def test_the_pod_satisfies_the_restricted_level(objects: list[Manifest]) -> None
         assert not settings.get("privileged", False)
 
 
-def test_one_operator_runs_at_a_time(objects: list[Manifest]) -> None:
-    spec = one(objects, "Deployment")["spec"]
+def test_a_single_operator_ends_before_the_next_one_starts() -> None:
+    spec = one(render(), "Deployment")["spec"]
     assert spec["replicas"] == 1
     assert spec["strategy"] == {"type": "Recreate"}
+    assert "topologySpreadConstraints" not in spec["template"]["spec"]
+    assert of_kind(render(), "PodDisruptionBudget") == []
+
+
+def test_several_operators_are_replaced_one_by_one_and_spread_over_nodes() -> None:
+    objects = render({"replicaCount": 3})
+    spec = one(objects, "Deployment")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (3, {"type": "RollingUpdate"})
+    [spread] = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"] == spec["selector"]
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway", "two operators may share one node"
+    budget = one(objects, "PodDisruptionBudget")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": spec["selector"]}
+
+
+def test_own_spread_constraints_replace_those_of_the_chart() -> None:
+    pod = one(render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]
+    assert pod["topologySpreadConstraints"] == EVERYTHING["topologySpreadConstraints"]
+
+
+def test_several_operators_need_leader_election() -> None:
+    with pytest.raises(RenderError, match="Enable leader election"):
+        render({"replicaCount": 2, "leaderElection": {"enabled": False}})
+
+
+def test_without_leader_election_the_operator_gets_no_lease() -> None:
+    objects = render({"leaderElection": {"enabled": False}})
+    assert not [name for name in environment(objects) if name.startswith("CNPGP_LEASE")]
+    assert f"{FULLNAME}-leader-election" not in {
+        role["metadata"]["name"] for role in of_kind(objects, "Role")
+    }
+
+
+def test_each_pod_has_an_identity_of_its_own_which_its_restarted_container_keeps() -> None:
+    variables = {item["name"]: item for item in container(render())["env"]}
+    fields = {
+        name: variables[name]["valueFrom"]["fieldRef"]["fieldPath"]
+        for name in ("POD_NAME", "POD_UID")
+    }
+    assert fields == {"POD_NAME": "metadata.name", "POD_UID": "metadata.uid"}
+    assert variables["CNPGP_LEASE_IDENTITY"]["value"] == "$(POD_NAME)_$(POD_UID)"
+    names = [item["name"] for item in container(render())["env"]]
+    assert names.index("POD_UID") < names.index("CNPGP_LEASE_IDENTITY"), "else it is not expanded"
 
 
 def test_the_deployment_selects_its_own_pods(objects: list[Manifest]) -> None:
@@ -260,6 +307,11 @@ def test_the_settings_reach_the_operator_by_default() -> None:
         "CNPGP_ALLOWED_SERVICE_ACCOUNTS": "",
         "CNPGP_ALLOWED_ISSUERS": "",
         "CNPGP_OPERATOR_PODS": OWN_PODS,
+        "CNPGP_LEASE": f"{NAMESPACE}/{FULLNAME}",
+        "CNPGP_LEASE_IDENTITY": "$(POD_NAME)_$(POD_UID)",
+        "CNPGP_LEASE_DURATION": "15s",
+        "CNPGP_LEASE_RENEW_DEADLINE": "10s",
+        "CNPGP_LEASE_RETRY_PERIOD": "2s",
         "CNPGP_LOG_LEVEL": "info",
         "CNPGP_LOG_FORMAT": "json",
         "CNPGP_HTTP_ADDRESS": ":8080",
@@ -291,6 +343,11 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
             "ClusterIssuer.cert-manager.io/company-ca,AWSPCAIssuer.awspca.cert-manager.io/pca"
         ),
         "CNPGP_OPERATOR_PODS": OWN_PODS,
+        "CNPGP_LEASE": f"{NAMESPACE}/{FULLNAME}",
+        "CNPGP_LEASE_IDENTITY": "$(POD_NAME)_$(POD_UID)",
+        "CNPGP_LEASE_DURATION": "1m",
+        "CNPGP_LEASE_RENEW_DEADLINE": "40s",
+        "CNPGP_LEASE_RETRY_PERIOD": "5s",
         "CNPGP_LOG_LEVEL": "debug",
         "CNPGP_LOG_FORMAT": "text",
         "CNPGP_HTTP_ADDRESS": ":8080",

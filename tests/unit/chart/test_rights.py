@@ -74,11 +74,13 @@ def test_no_rule_has_a_wildcard_or_allows_escalation(values: Values) -> None:
                 assert rule["resourceNames"]
 
 
-@pytest.mark.parametrize("name", ["role.yaml", "clusterrole.yaml"])
-def test_every_right_has_a_reason_beside_it(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "count"), [("role.yaml", 5), ("clusterrole.yaml", 5), ("leader-election.yaml", 2)]
+)
+def test_every_right_has_a_reason_beside_it(name: str, count: int) -> None:
     lines = (CHART / "templates" / name).read_text().splitlines()
     rules = [number for number, line in enumerate(lines) if line.startswith("  - apiGroups:")]
-    assert len(rules) >= 5
+    assert len(rules) >= count
     bare = [lines[number + 1].strip() for number in rules if "  # " not in lines[number - 1]]
     assert bare == []
 
@@ -140,6 +142,7 @@ def test_kinds_that_the_operator_creates_may_be_patched_and_deleted(kind: Kind) 
 
 def test_kinds_that_the_operator_does_not_create_may_not_be_created_or_deleted() -> None:
     made = {(group_of(kind), kind.plural) for kind in MADE}
+    made.add(("coordination.k8s.io", "leases"))
     for _, rule in own_rules(render()):
         named = {(group, name) for group in rule["apiGroups"] for name in rule["resources"]}
         if named - made - {("", "events"), ("", "pods")}:
@@ -172,6 +175,17 @@ def test_the_role_grants_what_the_operator_needs(
     group: str, resource: str, expected: set[str]
 ) -> None:
     assert verbs(role_rules(), group, resource) == expected
+
+
+def test_only_the_operators_own_lease_may_be_written() -> None:
+    rules = one(render(), "Role", f"{FULLNAME}-leader-election")["rules"]
+    assert [(rule.get("resourceNames"), set(rule["verbs"])) for rule in rules] == [
+        (None, {"create"}),
+        ([FULLNAME], {"get", "update", "watch"}),
+    ]
+    assert all(rule["resources"] == ["leases"] for rule in rules)
+    variables = environment(render())
+    assert variables["CNPGP_LEASE"] == f"{NAMESPACE}/{FULLNAME}"
 
 
 def test_only_cloudnativepgs_lease_may_be_got_and_watched() -> None:
@@ -271,7 +285,11 @@ def test_the_default_account_gets_no_rights(name: str) -> None:
 def test_every_namespace_of_cloudnative_pg_gets_a_role_and_no_other_does() -> None:
     objects = render({"cnpg": {"namespaces": ["one", "two"]}})
     for kind in ("Role", "RoleBinding"):
-        assert [item["metadata"]["namespace"] for item in of_kind(objects, kind)] == ["one", "two"]
+        found = {
+            (i["metadata"]["namespace"], i["metadata"]["name"]) for i in of_kind(objects, kind)
+        }
+        election = (NAMESPACE, f"{FULLNAME}-leader-election")
+        assert found == {("one", FULLNAME), ("two", FULLNAME), election}
 
 
 def test_roles_for_users_are_aggregated() -> None:

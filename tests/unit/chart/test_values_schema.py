@@ -9,7 +9,7 @@ import yaml
 from tests.unit.chart.rendering import CHART, RenderError, Values, render_text
 
 REFUSED: dict[str, tuple[Values, str]] = {
-    "an unknown top-level value": ({"replicaCount": 3}, "replicaCount"),
+    "an unknown top-level value": ({"replicas": 3}, "replicas"),
     "a misspelt value of the image": ({"image": {"repo": "x"}}, "repo"),
     "a misspelt value of the CRDs": ({"crds": {"install": True}}, "install"),
     "a misspelt value of a monitor": ({"metrics": {"podMonitor": {"on": True}}}, "on"),
