@@ -186,7 +186,7 @@ class Metrics:
         )
         self.watching = gauge(
             "cnpg_plugin_operator_watching",
-            "1 while everything that matters is watched, else 0, as /readyz says.",
+            "1 while everything that matters is watched, else 0, as in standbys.",
         )
         build = gauge(
             "cnpg_plugin_operator_build_info",
@@ -202,6 +202,16 @@ class Metrics:
         self.leader = gauge(
             "cnpg_plugin_operator_leader", "1 where this process leads and may write, else 0."
         )
+        self.lag = gauge(
+            "cnpg_plugin_operator_event_loop_lag_seconds",
+            "How late the event loop was, at most, in the last minute.",
+        )
+        self.stale_watches = gauge(
+            "cnpg_plugin_operator_stale_watches", "Number of watches that are down."
+        )
+        self.stuck = gauge(
+            "cnpg_plugin_operator_stuck_passes", "Passes that take longer than they should."
+        )
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a resource that is gone."""
@@ -216,11 +226,18 @@ class Readiness:
     def __init__(self) -> None:
         self._lacks = {"": "not every watched kind has been listed yet"}
         """By who watches, what is lacking."""
+        self.is_standby = False
+        """Whether this process watches nothing, and is ready all the same."""
 
     @property
     def lack(self) -> str:
         """What is lacking; empty once ready."""
         return "; ".join(self._lacks.values())
+
+    @property
+    def count(self) -> int:
+        """How many watchers lack something."""
+        return len(self._lacks)
 
     def gain(self, watcher: str = "") -> None:
         """Note that everything is watched that this watcher is there for."""
@@ -231,13 +248,19 @@ class Readiness:
         self._lacks[watcher] = why
 
 
-def build_application(metrics: Metrics, readiness: Readiness) -> web.Application:
-    """Build the HTTP application of /healthz, /readyz and /metrics."""
-    metrics.watching.set_function(lambda: float(not readiness.lack))
+def build_application(
+    metrics: Metrics, readiness: Readiness, find_fault: Callable[[], str] = str
+) -> web.Application:
+    """Build the HTTP application of /healthz, /readyz and /metrics.
+
+    `find_fault` says what only a restart repairs, empty if nothing.
+    """
+    metrics.watching.set_function(lambda: float(not readiness.lack and not readiness.is_standby))
 
     async def healthz(_: web.Request) -> web.Response:
-        """Any answer proves that the event loop runs."""
-        return web.Response(text="ok\n")
+        """Any answer proves that the event loop runs; the rest is what `find_fault` finds."""
+        fault = find_fault()
+        return web.Response(status=500 if fault else 200, text=f"{fault or 'ok'}\n")
 
     async def readyz(_: web.Request) -> web.Response:
         """Ready once every watched kind was listed."""

@@ -41,7 +41,8 @@ from cnpg_plugin_operator.watch.handlers import Watches
 from cnpg_plugin_operator.watch.leadership import Elector
 from cnpg_plugin_operator.watch.loops import WORKERS, Loops
 from cnpg_plugin_operator.watch.objects import ObjectStore
-from cnpg_plugin_operator.watch.supervision import end, keep_watching
+from cnpg_plugin_operator.watch.observation import Observer
+from cnpg_plugin_operator.watch.supervision import end, keep_watching, run_until_one_ends
 from cnpg_plugin_operator.watch.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
@@ -97,45 +98,45 @@ async def run(settings: Settings) -> None:
     """
     configure_logging(settings.log_level, as_json=settings.log_format == "json")
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
-    runner = web.AppRunner(build_application(metrics, readiness), access_log=None)
+    observer = Observer(metrics, readiness)
+    application = build_application(metrics, readiness, observer.find_fault)
+    runner = web.AppRunner(application, access_log=None)
+    observing = asyncio.create_task(observer.run())
     try:
         await runner.setup()
         await _listen(runner, *settings.http_address)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         if settings.lease is None:
             metrics.leader.set(1)
-            await lead(settings, metrics, readiness, stop, None)
+            await lead(settings, observer, stop, None)
         else:
-            await take_part(settings, *settings.lease, metrics, readiness, stop)
+            await take_part(settings, *settings.lease, observer, stop)
     finally:
+        await end([observing])
         await runner.cleanup()
 
 
 async def take_part(
-    settings: Settings,
-    namespace: str,
-    name: str,
-    metrics: Metrics,
-    readiness: Readiness,
-    stop: asyncio.Event,
+    settings: Settings, namespace: str, name: str, observer: Observer, stop: asyncio.Event
 ) -> None:
     """Lead while this process holds the Lease; until then it is a standby, and ready as such."""
     client = await Client.connect(settings.kubeconfig, connections=1, watches=1)
-    client.measure = metrics.requests.count
+    client.measure = observer.metrics.requests.count
     identity = settings.lease_identity or f"{socket.gethostname()}_{uuid.uuid4()}"
     candidate = Candidate(identity, settings.lease_times)
-    readiness.gain()
-    elector = Elector(OperatorLease(client, namespace, name), candidate, readiness)
+    observer.readiness.gain()
+    observer.readiness.is_standby = True
+    elector = Elector(OperatorLease(client, namespace, name), candidate, observer.readiness)
     electing = asyncio.create_task(elector.run())
     following = asyncio.create_task(elector.follow())
     try:
         await _first(stop.wait(), elector.leading.wait(), beside=electing)
         if elector.leading.is_set():
-            metrics.leader.set(1)
-            leading = lead(settings, metrics, readiness, stop, elector.fence)
+            observer.metrics.leader.set(1)
+            leading = lead(settings, observer, stop, elector.fence)
             await _first(leading, beside=electing)
     finally:
-        metrics.leader.set(0)
+        observer.metrics.leader.set(0)
         await end([following])
         if not electing.done():
             await end([electing])
@@ -165,17 +166,15 @@ async def _first(*work: Coroutine[Any, Any, Any], beside: asyncio.Task[str]) -> 
 
 
 async def lead(
-    settings: Settings,
-    metrics: Metrics,
-    readiness: Readiness,
-    stop: asyncio.Event,
-    fence: Fence | None,
+    settings: Settings, observer: Observer, stop: asyncio.Event, fence: Fence | None
 ) -> None:
     """Do the work of the operator until the process is asked to stop.
 
     However this ends, all passes have ended by then.
     """
+    metrics, readiness = observer.metrics, observer.readiness
     readiness.lose("not every watched kind has been listed yet")
+    readiness.is_standby = False
     followed = count_followed(settings.namespaces) + signals.count(settings.namespaces)
     client = await WatchedClient.connect(settings.kubeconfig, watches=followed, fence=fence)
     client.measure = metrics.requests.count
@@ -201,10 +200,13 @@ async def lead(
     following = (*feeds.running(), *(each.run() for each in waking))
     running = (loops.pick_up(reader.keys, lambda: not readiness.lack), *following)
     beside = [asyncio.create_task(each) for each in running]
+    observer.observe(loops, (*feeds.watches, *waking))
     try:
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
         watches = Watches(wakeups, settings.namespaces, client.serves_now, readiness, feeds, stop)
-        await keep_watching(watches.run, readiness, stop)
+        watching = keep_watching(watches.run, readiness, stop)
+        for failure in await run_until_one_ends(watching, beside=beside):
+            raise failure
         logger.info("stopped")
     finally:
         await end(beside)

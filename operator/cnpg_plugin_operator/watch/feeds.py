@@ -11,6 +11,7 @@ so it is listed again whenever that watch begins, and now and then.
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Coroutine, Iterable
 from typing import Any, Final, NoReturn
 
@@ -74,20 +75,23 @@ class Watch:
     """Follows one collection, for ever, as the subclasses say how."""
 
     def __init__(self, client: Client, path: str, readiness: Readiness) -> None:
-        self._client, self._path = client, path
+        self._client, self.path = client, path
         self._readiness = readiness
         self._failures = 0
+        self.tried = time.monotonic()
+        """The start of the last try; each takes `LIST_AGAIN` at most."""
         readiness.lose(f"not watched: {path} (not listed yet)", path)
 
     async def run(self) -> NoReturn:
         """Follow it; nothing that the API server answers ends this."""
         while True:
+            self.tried = time.monotonic()
             try:
                 pause = await self._try()
             except errors.ClusterError as error:
                 pause = self._record(error)
             except Exception as error:
-                logger.exception("an object of %s cannot be read", self._path)
+                logger.exception("an object of %s cannot be read", self.path)
                 pause = self._record(error)
             await asyncio.sleep(pause)
 
@@ -97,12 +101,12 @@ class Watch:
 
     def _gain(self) -> None:
         self._failures = 0
-        self._readiness.gain(self._path)
+        self._readiness.gain(self.path)
 
     def _record(self, error: Exception) -> float:
         """Say that something may be missed; give the pause until the next try."""
-        self._readiness.lose(f"not watched: {self._path} ({error})", self._path)
-        logger.warning("not watched: %s (%s)", self._path, error)
+        self._readiness.lose(f"not watched: {self.path} ({error})", self.path)
+        logger.warning("not watched: %s (%s)", self.path, error)
         self._failures += 1
         return min(2.0 ** min(self._failures - 1, 16), LONGEST_PAUSE) * spread(0.8, 1.2)
 
@@ -198,7 +202,7 @@ class EventFeed(FollowingFeed):
             return spread(*REOPENING)
 
     def _record(self, error: Exception) -> float:
-        self._table.error = errors.UnavailableError(f"{self._path} has to be listed")
+        self._table.error = errors.UnavailableError(f"{self.path} has to be listed")
         return super()._record(error)
 
 
@@ -283,6 +287,11 @@ class Feeds:
         ]
         self._by_path = {feed.path: feed.interrupted for feed in self._listed}
         self._by_path[PLUGIN.path()] = self._plugins.interrupted
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """Those that follow a whole kind."""
+        return self._clusters, self._plugins, *self._events
 
     def running(self) -> list[Coroutine[Any, Any, NoReturn]]:
         """Give what runs for ever."""

@@ -128,6 +128,14 @@ class Loops:
             self._metrics.queue.add(CONTROLLERS[len(key)])
             loop.woken.set()
 
+    def find_running(self) -> list["Running"]:
+        """Return the passes that run now."""
+        return [
+            Running(key, loop.task, loop.began)
+            for key, loop in self._loops.items()
+            if loop.began is not None and loop.task is not None
+        ]
+
     async def stop(self) -> None:
         """End all loops; running passes are cancelled, which any pass tolerates."""
         tasks = [loop.task for loop in self._loops.values() if loop.task is not None]
@@ -145,9 +153,11 @@ class Loops:
             await asyncio.sleep(loop.rest(time.monotonic(), self._find_pause()))
             async with self._slots if self._is_managed(key[0]) else self._others:
                 loop.woken.clear()
-                waited = time.monotonic() - loop.woken_at
+                loop.began = time.monotonic()
+                waited = loop.began - loop.woken_at
                 self._metrics.queue.take(CONTROLLERS[len(key)], waited)
                 pause = await self._pass(key, failures)
+                loop.began = None
             failures = failures + 1 if pause.failed else 0
             if pause.after is None and not loop.woken.is_set():
                 del self._loops[key]
@@ -195,6 +205,16 @@ def spread(least: float, most: float) -> float:
     return random.uniform(least, most)  # noqa: S311 - protects nothing
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A pass that runs."""
+
+    key: Key
+    task: asyncio.Task[None]
+    began: float
+    """By the monotonic clock."""
+
+
 @dataclass(slots=True)
 class _Loop:
     """The state of one key's loop."""
@@ -204,6 +224,8 @@ class _Loop:
     task: asyncio.Task[None] | None = None
     starts: deque[float] = field(default_factory=deque)
     """Start times of the passes of the last minute."""
+    began: float | None = None
+    """When the pass that runs began."""
 
     def rest(self, now: float, pause: float) -> float:
         """Return the seconds until the next pass may begin, and record its start."""

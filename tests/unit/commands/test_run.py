@@ -158,6 +158,7 @@ def test_a_leader_hands_over_when_it_ends(start: Start, api: tuple[LeaseAPI, int
     second = start("b_2")
     second.until("/readyz", 200, "ok")
     assert not leads(second)
+    assert "cnpg_plugin_operator_watching 0.0" in second.ask("/metrics")[1]
     first.process.send_signal(signal.SIGTERM)
     assert first.process.wait(30) == 0
     wait.until("the second one leads", lambda: leads(second), within=10)
