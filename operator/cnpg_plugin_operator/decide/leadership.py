@@ -8,7 +8,7 @@ clock wrote:
 - A process leads for the duration of the Lease from the *start* of the request that renewed it.
 - A standby takes a Lease once it has seen the same content for as long as the Lease says. The
   holder's request began before a standby could see its content, so the holder has stopped by then.
-- Each attempt is one request that the API server carries out only if nobody wrote in between.
+- Each attempt is one request that the API server refuses if the Lease was written in between.
 
 A Lease that was deleted, or emptied by another than its holder, says nothing about its holder: a
 standby gives it its time. Only a process that finds no Lease when it starts creates it at once, as
@@ -180,7 +180,7 @@ def _find_time(candidate: Candidate, record: Record | None) -> float:
 
 
 def begin(candidate: Candidate, now: float) -> Candidate:
-    """Note the start of an attempt."""
+    """Record the start of an attempt."""
     return replace(candidate, attempted=now)
 
 

@@ -135,7 +135,7 @@ class Elector:
         self._candidate = leadership.see(self._candidate, record, self._clock())
         holder = record.holder if record is not None else ""
         if self._candidate.renewed is None and (before is None or before.holder != holder):
-            logger.info("standby: the Lease is held by %s", holder or "nobody")
+            logger.info("standby: the holder of the Lease is %s", holder or "no process")
         self._gain()
 
     def _limit(self) -> float:

@@ -173,7 +173,7 @@ class Operator:
             self.api.patch(LEASE, {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}})
 
     def holder(self) -> str:
-        """Who holds its Lease; empty if nobody does."""
+        """The holder of its Lease; empty if there is none."""
         lease = self.api.find(LEASE) or {}
         return str(lease.get("spec", {}).get("holderIdentity") or "")
 

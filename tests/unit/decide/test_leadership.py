@@ -158,7 +158,7 @@ class Pod:
 
 @dataclass(eq=False)
 class Request:
-    """A read, or a write under the condition that nobody wrote in between."""
+    """A read, or a write that the server refuses if the Lease was written in between."""
 
     pod: Pod | None
     written: Record | None
