@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.unit.chart.rendering import Manifest, container, environment, of_kind, one, render
+from tests.unit.chart.rendering import (
+    NAMESPACE,
+    Manifest,
+    container,
+    environment,
+    of_kind,
+    one,
+    render,
+)
 
 ELSEWHERE = "elsewhere"
 POD: dict[str, Any] = {
@@ -14,6 +22,7 @@ POD: dict[str, Any] = {
     "dnsConfig": {"nameservers": ["192.0.2.53"]},
     "terminationGracePeriodSeconds": 5,
 }
+MONITORING = ("serviceMonitor", "podMonitor", "prometheusRule", "dashboard")
 VOLUME = {"name": "certificates", "configMap": {"name": "certificates"}}
 MOUNT = {"name": "certificates", "mountPath": "/etc/ssl/company"}
 PROXY = {"name": "proxy", "image": "registry.example.com/proxy:1.0.0"}
@@ -91,10 +100,14 @@ def test_annotations_of_the_crd_join_the_charts() -> None:
 def test_another_namespace_holds_all_objects_of_the_operator() -> None:
     values = {
         "namespaceOverride": ELSEWHERE,
-        "metrics": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+        "replicaCount": 2,
+        "metrics": {part: {"enabled": True} for part in MONITORING},
         "networkPolicy": {"enabled": True},
     }
     objects = render(values)
+    rules = of_kind(objects, "PrometheusRule")
+    assert ELSEWHERE in str(rules)
+    assert NAMESPACE not in str(rules)
     namespaces = {item["metadata"].get("namespace", ELSEWHERE) for item in objects}
     assert namespaces == {ELSEWHERE, "cnpg-system"}
     for binding in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding"):
