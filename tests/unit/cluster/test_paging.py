@@ -16,6 +16,7 @@ class Response:
     """A list's answer, or the open one of a watch."""
 
     def __init__(self, *lines: dict[str, Any] | Exception | str) -> None:
+        self.status = 200
         self.lines = lines
         self.content = self._read()
         self.closed = False
