@@ -113,7 +113,7 @@ async def test_the_queue_and_failed_passes_are_measured() -> None:
     name = "controller_runtime_reconcile_errors_total"
     assert metrics.registry.get_sample_value(name, failed) == 1
     assert read("workqueue_retries_total") == 1
-    assert read("workqueue_work_duration_seconds_count") == 1
+    assert read("workqueue_work_duration_seconds_count") == 2
 
 
 async def test_a_pass_is_requeued_as_it_requested() -> None:
