@@ -1,8 +1,10 @@
-"""Argo CD's health check says for each state of a plugin what Argo CD should show.
+"""Argo CD, Helm 4 and Flux read each state of a plugin as they should.
 
-It runs in Argo CD's own interpreter, with the libraries that Argo CD gives it.
+Argo CD's health check runs in Argo CD's own interpreter, with the libraries that Argo CD gives it;
+Helm 4 and Flux use the library kstatus.
 """
 
+import contextlib
 import json
 import re
 import subprocess
@@ -13,63 +15,93 @@ from typing import Any, Final
 
 import pytest
 
-from cnpg_plugin_operator.api.conditions import Reason
+from cnpg_plugin_operator.api.conditions import (
+    FINAL,
+    SUMMED_UP,
+    Reason,
+    Status,
+    Type,
+    Verdict,
+    merge,
+    yes,
+)
 from cnpg_plugin_operator.cluster import kinds
 from tests.cluster.builds import Program, build
-from tests.support.unit.builders import resource
+from tests.support.unit.builders import NOW, resource
 from tests.unit.reconcile import states
 from tests.unit.reconcile.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT: Final = ROOT / "config" / "argocd" / "health.lua"
-INTERPRETER: Final = Program("lua", ROOT / "tests" / "plugins" / "lua")
+JUDGE: Final = Program("health", ROOT / "tests" / "plugins" / "health")
 
 Health = Callable[[Any], dict[str, str]]
+
+
+@contextlib.contextmanager
+def judging(*words: object) -> Iterator[Health]:
+    """Judge objects as a tool does."""
+    build([JUDGE])
+    argv = [str(JUDGE.binary), *map(str, words)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as judge:
+        asking, answering = judge.stdin, judge.stdout
+        assert asking is not None
+        assert answering is not None
+
+        def ask(body: Any) -> dict[str, str]:
+            asking.write(json.dumps(body) + "\n")
+            asking.flush()
+            answer: dict[str, str] = json.loads(answering.readline())
+            assert answer["error"] == ""
+            return answer
+
+        yield ask
+        asking.close()
 
 
 @pytest.fixture(scope="module")
 def health() -> Iterator[Health]:
     """Judges an object as Argo CD does."""
-    build([INTERPRETER])
-    argv = [INTERPRETER.binary, SCRIPT]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as lua:
+    with judging(SCRIPT) as argo:
+        yield argo
 
-        def judge(body: Any) -> dict[str, str]:
-            assert lua.stdin is not None
-            assert lua.stdout is not None
-            lua.stdin.write(json.dumps(body) + "\n")
-            lua.stdin.flush()
-            answer: dict[str, str] = json.loads(lua.stdout.readline())
-            assert answer["error"] == ""
-            return answer
 
-        yield judge
-        assert lua.stdin is not None
-        lua.stdin.close()
+@pytest.fixture(scope="module")
+def kstatus() -> Iterator[Health]:
+    """Judges an object as Helm 4 and Flux do."""
+    with judging() as library:
+        yield library
 
 
 @pytest.mark.parametrize(
-    ("make", "expected", "says"),
+    ("make", "argo", "says", "others"),
     [
-        (states.newborn, "Progressing", "has not seen the last change yet"),
-        (states.progressing, "Progressing", "Issuing: "),
-        (states.ready, "Healthy", "Ready: "),
-        (states.suspended, "Suspended", "spec.suspend is set"),
-        (states.in_use, "Progressing", "InUse: "),
-        (states.refused, "Degraded", "InvalidSpec: "),
-        (states.another, "Degraded", "IdentityMismatch: "),
-        (states.restarting, "Progressing", "RestartPending: "),
-        (states.waiting, "Suspended", "AwaitingApproval: "),
-        (states.quarantined, "Degraded", "CrashLoop: "),
+        (states.newborn, "Progressing", "has not seen the last change yet", "InProgress"),
+        (states.progressing, "Progressing", "Issuing: ", "InProgress"),
+        (states.ready, "Healthy", "Ready: ", "Current"),
+        (states.suspended, "Suspended", "spec.suspend is set", "Current"),
+        (states.in_use, "Progressing", "InUse: ", "Terminating"),
+        (states.refused, "Degraded", "InvalidSpec: ", "Failed"),
+        (states.another, "Degraded", "IdentityMismatch: ", "Failed"),
+        (states.restarting, "Progressing", "RestartPending: ", "InProgress"),
+        (states.waiting, "Suspended", "AwaitingApproval: ", "InProgress"),
+        (states.quarantined, "Degraded", "CrashLoop: ", "InProgress"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 async def test_each_state_that_the_operator_reports(
-    health: Health, make: Callable[[], Coroutine[Any, Any, Stage]], expected: str, says: str
+    health: Health,
+    kstatus: Health,
+    make: Callable[[], Coroutine[Any, Any, Stage]],
+    argo: str,
+    says: str,
+    others: str,
 ) -> None:
     stage = await make()
-    found = health(stage.client.the(kinds.PLUGIN, "hello"))
-    assert found["status"] == expected
+    body = stage.client.the(kinds.PLUGIN, "hello")
+    body.setdefault("status", {"observedGeneration": -1})  # the default of the resource type
+    found = health(body)
+    assert (found["status"], kstatus(body)["status"]) == (argo, others)
     assert says in found["message"]
 
 
@@ -90,6 +122,21 @@ def test_each_reason(health: Health, reason: Reason, status: str, expected: str)
     waits = status == "Unknown" and reason is Reason.AWAITING_APPROVAL
     assert found["status"] == ("Suspended" if waits else expected)
     assert found["message"] == f"{reason}: Words."
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+@pytest.mark.parametrize("status", list(Status))
+def test_tools_stop_waiting_only_where_a_person_has_to_act(
+    kstatus: Health, reason: Reason, status: Status
+) -> None:
+    verdicts = {kind: yes(Reason.ACCEPTED, "fine") for kind in SUMMED_UP}
+    verdicts[Type.REGISTERED] = Verdict(status, reason, "Words.")
+    body = resource()
+    conditions = merge((), verdicts, generation=1, now=NOW)
+    body["status"] = {"observedGeneration": 1, "conditions": list(conditions)}
+    final = "Failed" if reason in FINAL else "InProgress"
+    expected = {Status.TRUE: "Current", Status.UNKNOWN: "InProgress", Status.FALSE: final}
+    assert kstatus(body)["status"] == expected[status]
 
 
 def test_what_only_a_person_can_change_is_degraded(health: Health) -> None:

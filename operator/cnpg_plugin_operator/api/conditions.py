@@ -29,6 +29,11 @@ class Type(StrEnum):
     """CloudNativePG uses exactly this revision."""
     READY = "Ready"
     """All of the above."""
+    RECONCILING = "Reconciling"
+    """The operator is at work, or waits for others: `Ready` is Unknown. Present only while that is
+    so."""
+    STALLED = "Stalled"
+    """`Ready` is False, and only a change by a person helps. Present only while that is so."""
     SUSPENDED = "Suspended"
     """The user suspended the resource: the other conditions stay as they were last seen. Present
     only while that is so."""
@@ -211,6 +216,31 @@ class Reason(StrEnum):
     """`spec.suspend` is set: the operator changes nothing."""
 
 
+FINAL: Final = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.NAME_CONFLICT,
+        Reason.CNPG_AMBIGUOUS,
+        Reason.CNPG_NOT_WATCHING,
+        Reason.UNSUPPORTED_BY_OLM,
+        Reason.UNSUPPORTED_BY_KUBERNETES,
+        Reason.FOREIGN_SECRET,
+        Reason.KEY_MISMATCH,
+        Reason.NAME_NOT_COVERED,
+        Reason.WRONG_KEY_USAGE,
+        Reason.UNSUPPORTED_KEY,
+        Reason.INCOMPATIBLE_ISSUER,
+        Reason.TAKE_OVER_FAILED,
+        Reason.SIDECAR_REVERTED,
+        Reason.NOT_A_PLUGIN,
+        Reason.IDENTITY_MISMATCH,
+        Reason.RESTART_FORBIDDEN,
+        Reason.RESTART_REVERTED,
+    }
+)
+"""Reasons of a plugin that is not Ready which no other controller and no time removes."""
+
+
 class Status(StrEnum):
     """The three values of a condition."""
 
@@ -295,7 +325,7 @@ def merge(
     now: datetime,
     kept: Collection[Type] = (),
 ) -> Sequence[dict[str, Any]]:
-    """Write the verdicts as the list of conditions: `Ready`, then `Suspended` where it has one.
+    """Write the verdicts as the list of conditions: `Ready`, and after it those that have cause.
 
     `lastTransitionTime` changes only with the status, as the API conventions require. A type
     without a verdict is `Unknown`, so every type that `Ready` sums up is present from the first
@@ -304,9 +334,13 @@ def merge(
     """
     before = {condition.get("type"): condition for condition in previous}
     complete = {kind: verdicts.get(kind, NOT_YET_REPORTED) for kind in SUMMED_UP}
-    complete[Type.READY] = summarize(verdicts)
+    complete[Type.READY] = ready = summarize(verdicts)
     if Type.SUSPENDED in verdicts:
         complete[Type.SUSPENDED] = verdicts[Type.SUSPENDED]
+    elif ready.status is Status.UNKNOWN:
+        complete[Type.RECONCILING] = yes(ready.reason, ready.message)
+    elif not ready.is_true and ready.reason in FINAL:
+        complete[Type.STALLED] = yes(ready.reason, ready.message)
     stamp = format_time(now)
     return [
         {

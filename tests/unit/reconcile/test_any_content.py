@@ -62,6 +62,10 @@ def restored(mode: str) -> Stage:
     return stage
 
 
+BESIDE = (Type.RECONCILING, Type.STALLED, Type.SUSPENDED)
+"""Conditions of which a status has one at most."""
+
+
 async def passes(stage: Stage) -> None:
     with as_deep_as_the_operator():
         for _ in range(PASSES):
@@ -77,7 +81,9 @@ def check(stage: Stage) -> None:
     if body is not None:
         status = body["status"]
         conditions = status["conditions"]
-        assert [c["type"] for c in conditions] == [*SUMMED_UP, Type.READY]
+        types = [c["type"] for c in conditions]
+        assert types[: len(SUMMED_UP) + 1] == [*SUMMED_UP, Type.READY]
+        assert types[len(SUMMED_UP) + 1 :] in ([], *([each] for each in BESIDE))
         assert {c["reason"] for c in conditions} <= set(Reason)
         # Fields that no pass needed to write stay as others wrote them.
         written = stage.client.applied_status(body)

@@ -1,5 +1,6 @@
-// Runs a health check in Lua as Argo CD does (util/lua/lua.go): the same interpreter, with the same
-// libraries and no others. It reads a line of JSON with an object and answers with a line of JSON.
+// Judges objects as tools do: with a script, in Lua as Argo CD does (util/lua/lua.go), with the same
+// interpreter, the same libraries and no others; without one, by kstatus's own library, as Helm 4 and
+// Flux do. It reads a line of JSON with an object and answers with a line of JSON.
 package main
 
 import (
@@ -10,6 +11,9 @@ import (
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	kubejson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 )
 
 const limit = time.Second
@@ -21,24 +25,36 @@ type answer struct {
 }
 
 func main() {
-	script, err := os.ReadFile(os.Args[1])
-	if err != nil {
-		panic(err)
+	judge := judgeByKstatus
+	if len(os.Args) > 1 {
+		script, err := os.ReadFile(os.Args[1])
+		if err != nil {
+			panic(err)
+		}
+		judge = func(object map[string]any) answer { return judgeByLua(string(script), object) }
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 1<<22)
 	for lines.Scan() {
-		var object any
-		if err := json.Unmarshal(lines.Bytes(), &object); err != nil {
+		var object map[string]any
+		if err := kubejson.Unmarshal(lines.Bytes(), &object); err != nil {
 			panic(err)
 		}
-		if err := json.NewEncoder(os.Stdout).Encode(judge(string(script), object)); err != nil {
+		if err := json.NewEncoder(os.Stdout).Encode(judge(object)); err != nil {
 			panic(err)
 		}
 	}
 }
 
-func judge(script string, object any) answer {
+func judgeByKstatus(object map[string]any) answer {
+	found, err := status.Compute(&unstructured.Unstructured{Object: object})
+	if err != nil {
+		return answer{Error: err.Error()}
+	}
+	return answer{Status: found.Status.String(), Message: found.Message}
+}
+
+func judgeByLua(script string, object any) answer {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer state.Close()
 	for name, open := range map[string]lua.LGFunction{
@@ -71,6 +87,8 @@ func value(state *lua.LState, from any) lua.LValue {
 	case bool:
 		return lua.LBool(known)
 	case float64:
+		return lua.LNumber(known)
+	case int64:
 		return lua.LNumber(known)
 	case string:
 		return lua.LString(known)
