@@ -70,11 +70,17 @@ class Elector:
 
     async def follow(self) -> NoReturn:
         """Watch the Lease."""
+        failures = 0
         while True:
-            with contextlib.suppress(*FAILURES):
+            try:
                 async for record in self._lease.follow(SECONDS):
+                    failures = 0
                     self._take(record)
-            await asyncio.sleep(spread(*REOPENING) * self._candidate.times.retry)
+            except FAILURES as error:
+                failures += 1
+                logger.debug("the Lease is not watched: %s", error)
+            pause = spread(*REOPENING) * 2.0 ** min(failures, 16)
+            await asyncio.sleep(min(pause, LONGEST_PAUSE))
 
     async def release(self) -> None:
         """Let another process take the Lease at once; all work of this one has ended."""
