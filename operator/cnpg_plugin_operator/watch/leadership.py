@@ -85,13 +85,22 @@ class Elector:
     async def release(self) -> None:
         """Let another process take the Lease at once; all work of this one has ended."""
         self.fence.close()
-        record = self._candidate.record
-        if not self.leading.is_set() or record is None:
-            return
-        with contextlib.suppress(*FAILURES):
-            async with asyncio.timeout(self._candidate.times.retry):
+        if self.leading.is_set():
+            with contextlib.suppress(*FAILURES):
+                async with asyncio.timeout(self._candidate.times.deadline / 2):
+                    await self._release()
+
+    async def _release(self) -> None:
+        """Release it as it is now: a renewal that was cut off may have been carried out."""
+        record, identity = self._candidate.record, self._candidate.identity
+        while record is not None and record.holder == identity:
+            try:
                 await self._lease.replace(leadership.write_release(record, _write_time()))
-            logger.info("released the Lease")
+            except errors.ConflictError:
+                record = await self._lease.read()
+            else:
+                logger.info("released the Lease")
+                return
 
     def _take(self, record: Record | None) -> None:
         """Learn of a change; one that a leader did not make itself may be older than its own."""

@@ -139,6 +139,28 @@ async def test_a_released_lease_is_taken_at_once(arena: Arena) -> None:
     assert arena.api.holders == ["a_1", "", "b_2"]
 
 
+async def test_a_lease_is_released_although_a_renewal_that_was_cut_off_has_changed_it(
+    arena: Arena,
+) -> None:
+    first = await arena.add("a_1")
+    await first.leads()
+    await first.end()
+    lease: Any = arena.api.lease
+    await arena.api.store({**lease, "spec": {**lease["spec"], "renewTime": "later"}})
+    await first.elector.release()
+    assert arena.api.holders == ["a_1", ""]
+
+
+async def test_the_lease_of_another_holder_is_not_released(arena: Arena) -> None:
+    first = await arena.add("a_1")
+    await first.leads()
+    await first.end()
+    lease: Any = arena.api.lease
+    await arena.api.store({**lease, "spec": {**lease["spec"], "holderIdentity": "b_2"}})
+    await first.elector.release()
+    assert arena.api.holders == ["a_1", "b_2"]
+
+
 async def test_a_restarted_container_takes_its_own_lease_at_once(arena: Arena) -> None:
     first = await arena.add("a_1")
     await first.leads()
