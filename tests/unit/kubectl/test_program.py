@@ -102,9 +102,9 @@ def test_where_no_plugin_is_status_says_where_to_look(terminal: Terminal) -> Non
         "",
         "no CNPGPlugin in cnpg-system; --all-namespaces looks in all\n",
     )
-    status, _, err = terminal("status", "nobody")
+    status, _, err = terminal("status", "unknown")
     assert status == 2
-    assert "no CNPGPlugin nobody in namespace cnpg-system; try --namespace" in err
+    assert "no CNPGPlugin unknown in namespace cnpg-system; try --namespace" in err
 
 
 def test_a_refusal_names_the_right_and_returns_2(terminal: Terminal) -> None:
