@@ -1,10 +1,14 @@
-"""The tables in the documentation: what each version was tried with, and what it does by itself."""
+"""The tables in the documentation.
+
+They say what each version was tried with, what it does by itself, and what does not work with it.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from cnpg_plugin_operator.decide.facts.cnpg_versions import RANGES, Fact, Version
+from cnpg_plugin_operator.decide.facts.version_skew import KNOWN
 from tests.matrix.results import Result, Results
 from tests.matrix.rows import COLUMNS, ROWS
 
@@ -24,7 +28,8 @@ FACTS: Final[Mapping[Fact, str]] = {
 def fill(page: str, results: Results) -> str:
     """Return the page with the present tables between their marks."""
     page = _between(page, "results", _results(results))
-    return _between(page, "facts", _facts())
+    page = _between(page, "facts", _facts())
+    return _between(page, "skew", _skew())
 
 
 def _between(page: str, name: str, table: str) -> str:
@@ -53,6 +58,25 @@ def _facts() -> str:
     return _table(lines)
 
 
+def _skew() -> str:
+    lines = [("plugin", "CNPG", "what does not work", "fixed", "source"), ("---",) * 5]
+    lines += [
+        (
+            f"`{each.plugin}`",
+            f"{_dotted(each.cnpg)} and newer",
+            each.problem,
+            _dotted(each.fixed) if each.fixed else "check your version",
+            each.source,
+        )
+        for each in KNOWN
+    ]
+    return _table(lines)
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
 def _table(lines: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
@@ -67,7 +91,7 @@ def _cell(result: Result | None) -> str:
 
 def _span(first: Version, end: Version) -> str:
     """Describe the versions from one to before another: `1.29.0 to 1.29.2`."""
-    begin = ".".join(map(str, first))
+    begin = _dotted(first)
     major, minor, patch = end
     if patch:
         last = f"{major}.{minor}.{patch - 1}"

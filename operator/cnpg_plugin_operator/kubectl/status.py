@@ -23,6 +23,7 @@ from cnpg_plugin_operator.api.times import display_time, read_time
 from cnpg_plugin_operator.api.untrusted import mapping, printable
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.cnpg import plugins_of
+from cnpg_plugin_operator.decide.facts.version_skew import read_skew
 from cnpg_plugin_operator.kubectl.access import Kubectl
 from cnpg_plugin_operator.kubectl.output import Style, write_table
 
@@ -98,6 +99,7 @@ def report(
             "names": sorted(users.get(name, ())) if users is not None else None,
         },
         "quarantine": mapping(status.get("sidecar")).get("quarantine"),
+        "versionSkew": read_skew(status),
     }
 
 
@@ -139,6 +141,8 @@ def write_all(found: Iterable[Report], style: Style) -> str:
     header = ("NAMESPACE", "NAME", "MODE", "VERSION", "READY", "REASON", "EXPIRES", "CLUSTERS")
     text = write_table(header, map(_row, reports), MEANINGS, style)
     for told in reports:
+        if told["versionSkew"]:
+            text += f"\n{told['namespace']}/{told['name']}: {printable(told['versionSkew'])}\n"
         if told["ready"] != Status.TRUE:
             text += f"\n{told['namespace']}/{told['name']}: {printable(told['message'])}\n"
     return text
@@ -189,6 +193,8 @@ def _fact_lines(told: Report) -> Iterator[str]:
     cnpg, restart, users = told["cnpg"], told["restart"], told["clusters"]
     if cnpg["deploymentName"]:
         yield f"{'CloudNativePG':<19} {cnpg['version']}, Deployment {cnpg['deploymentName']}"
+    if told["versionSkew"]:
+        yield f"{'Versions':<19} {told['versionSkew']}"
     if cnpg["lastRestart"]:
         yield f"{'Last restart':<19} {cnpg['lastRestart']} for {cnpg['lastRestartReason']}"
     yield f"{'Restart':<19} {restart['reason'] if restart else 'none is needed'}"

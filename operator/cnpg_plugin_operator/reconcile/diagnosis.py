@@ -12,9 +12,12 @@ from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import SUMMED_UP, Type, Verdict, read_verdict
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import display_time
+from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
+from cnpg_plugin_operator.decide.facts.version_skew import read_skew
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll
+from cnpg_plugin_operator.decide.workload.upgrade import describe_users
 from cnpg_plugin_operator.errors import UnforeseeableError
 from cnpg_plugin_operator.pki.reading import read_pair
 from cnpg_plugin_operator.reconcile.dry_run import CautiousHandshaker, Described, Recorder
@@ -231,10 +234,26 @@ def _describe_run(outcome: Outcome) -> list[Observation]:
         return []
     observations = [("CloudNativePG", _describe_cnpg(cnpg)) for cnpg in run.view.cnpg]
     if isinstance(run, Pass):
-        return observations + _describe_standalone(run)
-    revisions = [cnpg.sidecars.get(run.plugin.name) for cnpg in run.view.cnpg]
-    found = [f"revision {each}" if each else "not in the Deployment" for each in revisions]
-    return observations + [("Sidecar", each) for each in found]
+        observations += _describe_standalone(run)
+    else:
+        revisions = [cnpg.sidecars.get(run.plugin.name) for cnpg in run.view.cnpg]
+        found = [f"revision {each}" if each else "not in the Deployment" for each in revisions]
+        observations += [("Sidecar", each) for each in found]
+    return [*observations, *_describe_versions(outcome), ("Clusters", describe_users(run.clusters))]
+
+
+def _describe_versions(outcome: Outcome) -> list[Observation]:
+    """Put the version that the plugin reports beside CloudNativePG's, and what is known of both."""
+    run, report = outcome.run, outcome.report
+    if run is None or len(run.view.cnpg) != 1:
+        return []
+    known = report.plugin if report is not None else None
+    plugin = known or mapping(run.status.get("plugin"))
+    cnpg = {"version": run.view.cnpg[0].version}
+    said = f"{plugin.get('name', run.plugin.spec.plugin_name)} {plugin.get('version', 'unknown')}"
+    skew = read_skew({"plugin": plugin, "cnpg": cnpg})
+    beside = f"{said} with CloudNativePG {cnpg['version'] or 'unknown'}"
+    return [("Versions", f"{beside}. {skew}" if skew else beside)]
 
 
 def _describe_standalone(run: Pass) -> list[Observation]:
@@ -258,6 +277,4 @@ def _describe_standalone(run: Pass) -> list[Observation]:
         leaf = read_pair(name, secret.data if secret is not None else None).leaf
         ends = f"certificate until {display_time(leaf.not_after)}" if leaf else "no certificate"
         observations.append(("Secret", f"{name}: {ends}"))
-    used = ", ".join(f"{each.namespace}/{each.name}" for each in seen.clusters)
-    observations.append(("Clusters", f"used by {used}" if used else "used by none"))
     return observations

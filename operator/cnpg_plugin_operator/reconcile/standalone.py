@@ -17,6 +17,7 @@ from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.acceptance.acceptance import AcceptanceInput, decide_acceptance
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets
+from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.registration.announcement import keep_announcing
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
@@ -196,6 +197,11 @@ class Pass:
         """Whether it depends on cluster-wide bindings, an issuer, or others' use of its Secrets."""
         spec, names_secrets = self.plugin.spec, self.context.seen.private != PrivateSecrets()
         return bool(spec.cluster_roles or spec.tls.issuer_ref or names_secrets)
+
+    @property
+    def clusters(self) -> tuple[ClusterFacts, ...]:
+        """The Clusters that use the plugin."""
+        return self.context.seen.clusters
 
     @property
     def _identity(self) -> Identity | None:

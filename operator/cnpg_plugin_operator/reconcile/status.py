@@ -33,6 +33,7 @@ from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.decide.facts.plugin import Identity
 from cnpg_plugin_operator.decide.facts.take_over import Previous
+from cnpg_plugin_operator.decide.facts.version_skew import read_skew
 from cnpg_plugin_operator.decide.registration.cluster_reports import find_outdated
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
 from cnpg_plugin_operator.reconcile.environment import PROGRESS, Environment
@@ -40,6 +41,9 @@ from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.writes import RecordEvent, ReportStatus
 
 logger = logging.getLogger(__name__)
+
+SKEW: Final = "VersionSkew"
+"""Reason of the Event about versions that are known not to work together."""
 
 NAMED_BLOCKED: Final = 10
 """How many blocked Clusters the status names."""
@@ -153,6 +157,7 @@ class Reporter:
         trouble = ready.status is Status.FALSE and before != (Status.FALSE, ready.reason)
         recovered = ready.is_true and before[0] == Status.FALSE
         await self._warn_of_end(resource, previous, report)
+        await self._warn_of_skew(resource, previous, status)
         # Outside the managed namespaces only the status may be written.
         if (trouble or recovered) and self._env.reader.manages(resource.namespace):
             await progress.make(RecordEvent(resource, ready.reason, ready.message, warning=trouble))
@@ -167,6 +172,14 @@ class Reporter:
         if find_condition(previous, Type.CERTIFICATES_READY).get("reason") != Reason.EXPIRING:
             event = RecordEvent(resource, verdict.reason, verdict.message, warning=True)
             await Progress(self._env).make(event)
+
+    async def _warn_of_skew(
+        self, resource: Resource, previous: Mapping[str, Any], status: Mapping[str, Any]
+    ) -> None:
+        """Warn once about two versions that are known not to work together."""
+        skew = read_skew(status)
+        if skew and skew != read_skew(previous):
+            await Progress(self._env).make(RecordEvent(resource, SKEW, skew, warning=True))
 
     def _measure(self, resource: Resource, report: Report, status: Mapping[str, Any]) -> None:
         """Set the metrics from the status; series that it no longer supports are removed."""

@@ -92,7 +92,7 @@ def test_status_is_the_same_document_in_json_and_yaml(terminal: Terminal) -> Non
     assert set(document["plugins"][0]) == {
         *("namespace", "name", "pluginName", "version", "mode", "ready", "reason", "message"),
         *("suspended", "deleting", "upToDate", "conditions", "certificates", "cnpg", "restart"),
-        *("clusters", "quarantine"),
+        *("clusters", "quarantine", "versionSkew"),
     }
 
 

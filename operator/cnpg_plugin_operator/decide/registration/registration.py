@@ -13,6 +13,7 @@ from cnpg_plugin_operator.api.spec import RestartPolicy
 from cnpg_plugin_operator.decide import first
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import discovers, parse_version, reports_events
+from cnpg_plugin_operator.decide.facts.version_skew import add_skew
 from cnpg_plugin_operator.decide.registration.cluster_reports import (
     ANOTHER_IDENTITY,
     STALE_GRACE,
@@ -42,7 +43,8 @@ from cnpg_plugin_operator.decide.registration.touch import (
 
 def decide_registration(given: RegistrationInput) -> Verdict:
     """Evaluate whether CloudNativePG uses the announced revision."""
-    return first(CHECKS, given) or _awaiting(given)
+    verdict = first(CHECKS, given) or _awaiting(given)
+    return add_skew(verdict, given.identity, given.cnpg.version)
 
 
 def _down(given: RegistrationInput) -> Verdict | None:

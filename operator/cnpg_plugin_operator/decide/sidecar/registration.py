@@ -12,6 +12,7 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, ye
 from cnpg_plugin_operator.api.times import display_time
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, CNPGPod
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
+from cnpg_plugin_operator.decide.facts.version_skew import add_skew
 from cnpg_plugin_operator.decide.registration.cluster_reports import (
     describe_blocked,
     describe_report,
@@ -126,7 +127,8 @@ def judge_registration(given: SidecarInput, identity: Identity | None) -> Verdic
         )
     report = describe_report(given.clusters, identity)
     proof = report or "CloudNativePG started after the plugin's socket answered."
-    return yes(Reason.REGISTERED, f"{proof}{describe_blocked(given.clusters)}")
+    verdict = yes(Reason.REGISTERED, f"{proof}{describe_blocked(given.clusters)}")
+    return add_skew(verdict, identity, given.cnpg.version)
 
 
 def _has_answered(pod: CNPGPod, socket: str) -> bool:

@@ -7,7 +7,7 @@ a plugin's rollout, at its next start in others.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,13 +89,18 @@ def announce_upgrade(given: UpgradeInput) -> str:
 def _describe(given: UpgradeInput) -> str:
     before, after = _image(given.live or {}), _image(given.wanted)
     what = f"image {before} becomes {after}" if before != after else "its pods change"
-    number = len(given.clusters)
-    use = "1 Cluster uses" if number == 1 else f"{number} Clusters use"
     return (
-        f"Deployment {given.plugin.name}: {what}; {use} the plugin "
-        f"({list_names(given.clusters)}), and CloudNativePG may roll out the database pods that "
-        "the plugin injects into."
+        f"Deployment {given.plugin.name}: {what}; {describe_users(given.clusters)}, and "
+        "CloudNativePG may roll out the database pods that the plugin injects into."
     )
+
+
+def describe_users(clusters: Sequence[ClusterFacts]) -> str:
+    """Say how many Clusters use a plugin, and name the first: an upgrade would touch them."""
+    number = len(clusters)
+    use = "1 Cluster uses" if number == 1 else f"{number} Clusters use"
+    named = f" ({list_names(clusters)})" if clusters else ""
+    return f"{use} the plugin{named}"
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from cnpg_plugin_operator.api.status import Report
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.sidecars import SidecarSnapshot
 from cnpg_plugin_operator.decide.acceptance.acceptance import decide_acceptance
-from cnpg_plugin_operator.decide.facts.cnpg import Announcement
+from cnpg_plugin_operator.decide.facts.cnpg import Announcement, ClusterFacts
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
 from cnpg_plugin_operator.decide.registration.touch import TOUCH_GRACE, find_blocked
@@ -124,6 +124,11 @@ class SidecarPass:
             restart=self._need,
             look_within=self.retry_after() if waits else None,
         )
+
+    @property
+    def clusters(self) -> tuple[ClusterFacts, ...]:
+        """The Clusters that use the plugin."""
+        return self._seen.clusters
 
     @property
     def _identity(self) -> Identity | None:

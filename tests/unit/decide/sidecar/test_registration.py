@@ -232,6 +232,15 @@ def test_the_registration_of_a_sidecar_is_evaluated(
     assert words in verdict.message
 
 
+def test_a_registered_sidecar_that_does_not_work_with_this_cloudnativepg_says_so() -> None:
+    started = (seen(identified()),)
+    host = deployed(pods=started, version="1.31.0")
+    verdict = judge_registration(situation(cnpg=host), Identity("klio.cnpg.io", "0.0.20"))
+
+    assert verdict.reason is Reason.REGISTERED
+    assert "klio.cnpg.io 0.0.20 with CloudNativePG 1.31.0" in verdict.message
+
+
 def test_the_message_names_who_can_allow_a_restart() -> None:
     verdict = forbid_restart(situation())
 
