@@ -16,6 +16,7 @@ from tests.cluster import builds
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "charts" / "cnpg-plugin-operator"
 CRD = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
+VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
 RELEASE = "release"
 NAMESPACE = "operators"
 FULLNAME = f"{RELEASE}-cnpg-plugin-operator"

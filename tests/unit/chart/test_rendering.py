@@ -13,6 +13,7 @@ from tests.unit.chart.rendering import (
     NAMESPACE,
     RELEASE,
     REPOSITORY,
+    VERSION,
     Manifest,
     RenderError,
     Values,
@@ -159,7 +160,7 @@ def test_every_object_has_the_recommended_labels(objects: list[Manifest]) -> Non
         assert labels["app.kubernetes.io/instance"] == RELEASE
         assert labels["app.kubernetes.io/managed-by"] == "Helm"
         assert labels["app.kubernetes.io/part-of"] == "cnpg-plugin-operator"
-        assert labels["helm.sh/chart"] == "cnpg-plugin-operator-0.1.0"
+        assert labels["helm.sh/chart"] == f"cnpg-plugin-operator-{VERSION}"
 
 
 def test_the_pod_satisfies_the_restricted_level(objects: list[Manifest]) -> None:
@@ -365,7 +366,7 @@ def test_an_asterisk_grants_all_issuers() -> None:
     [
         pytest.param(
             {},
-            f"{REPOSITORY}:0.1.0",
+            f"{REPOSITORY}:{VERSION}",
             id="the tag defaults to the version of the application",
         ),
         pytest.param(
@@ -380,7 +381,7 @@ def test_an_asterisk_grants_all_issuers() -> None:
         ),
         pytest.param(
             {"image": {"registry": "localhost", "repository": "operator"}},
-            "localhost/operator:0.1.0",
+            f"localhost/operator:{VERSION}",
             id="a registry can be given apart",
         ),
         pytest.param(
@@ -388,7 +389,7 @@ def test_an_asterisk_grants_all_issuers() -> None:
                 "global": {"imageRegistry": "mirror.example.com"},
                 "image": {"registry": "localhost", "repository": "operator"},
             },
-            "mirror.example.com/operator:0.1.0",
+            f"mirror.example.com/operator:{VERSION}",
             id="a global registry wins",
         ),
     ],
