@@ -205,7 +205,7 @@ def test_an_alert_names_the_plugin_its_reason_and_its_runbook(tmp_path: Path) ->
             "runbook_url": rule["annotations"]["runbook_url"],
         },
     }
-    assert rule["annotations"]["runbook_url"].endswith("/monitoring.md#cnpgpluginnotready")
+    assert rule["annotations"]["runbook_url"].endswith("/monitoring/#cnpgpluginnotready")
     given = {**USUAL, **state("False", "CrashLoop", kind="Available")}
     test = {
         "input_series": [{"series": name, "values": values} for name, values in given.items()],

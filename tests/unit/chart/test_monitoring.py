@@ -23,7 +23,7 @@ def test_every_alert_says_how_severe_it_is_what_it_means_and_where_to_read_on() 
     for name, rule in found.items():
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
-        assert rule["annotations"]["runbook_url"].endswith(f"/monitoring.md#{name.lower()}")
+        assert rule["annotations"]["runbook_url"].endswith(f"/monitoring/#{name.lower()}")
         assert rule["for"]
         assert "OPERATOR_NAMESPACE" not in rule["expr"]
 
