@@ -10,10 +10,10 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
-from kubernetes.aio.client.exceptions import ApiException
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.untrusted import mapping
+from cnpg_plugin_operator.cluster.library import ApiException
 
 _STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
     400: errors.ForbiddenError,

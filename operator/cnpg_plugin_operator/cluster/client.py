@@ -1,34 +1,21 @@
-"""A small client over `kubernetes.aio`: the verbs this program needs, with its own exceptions.
+"""The verbs that this program needs of the API server, with its own exceptions.
 
-It uses the dynamic client without discovery and without typed models: desired objects are plain
-dictionaries, which keeps server-side apply exact and the process 33 MB smaller. Every request has a
-timeout (the library's default is five minutes).
+Objects are plain dictionaries, which keeps server-side apply exact.
 """
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 import aiohttp
-from kubernetes.aio import client, config, dynamic
-from kubernetes.aio.client.exceptions import ApiException
 
-from cnpg_plugin_operator import errors, names
+from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.untrusted import mapping
-from cnpg_plugin_operator.cluster.answers import read_events, translate, well_formed
-from cnpg_plugin_operator.cluster.fence import Fence
+from cnpg_plugin_operator.cluster.answers import read_events, well_formed
+from cnpg_plugin_operator.cluster.connection import REQUEST_TIMEOUT, Connection
 from cnpg_plugin_operator.cluster.kinds import SECRET, Kind
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
-
-REQUEST_TIMEOUT: Final = 20.0
-"""Seconds for one request; a failed pass is repeated."""
-
-CONNECTIONS: Final = 4
-"""Maximum connections to the API server, beside one for each watch. Each TLS connection takes about
-350 KB; the library's default of 100 would need more memory than the rest of a busy operator."""
 
 PAGE: Final = 100
 """Objects per page of a long list. With 2,000 Clusters of 7 KB, a start takes 103 MB at most; with
@@ -38,16 +25,8 @@ RECURSION_LIMIT: Final = 12_000
 """For `sys.setrecursionlimit`: the API server stores JSON of up to 10,000 levels; Python's default
 of 1,000 could not even read it."""
 
-NO_CODE: Final = "<error>"
-"""The code of a request that was not answered, as in client-go."""
-
 SILENCE: Final = 90.0
 """Seconds after which a silent watch counts as broken: the API server sends a bookmark a minute."""
-
-Answer = TypeVar("Answer")
-
-Measure = Callable[[str, str, str, float], None]
-"""Takes the code of an answer, the method, the host, and how many seconds the answer took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,68 +40,8 @@ class Page:
     """Asks for the next part; empty for the last one."""
 
 
-class Client:
-    """One connection pool to the API server.
-
-    With `reads_only`, any request but a read is refused here, before it is sent; with a `fence`,
-    any that could arrive when this process does not lead.
-    """
-
-    measure: Measure | None = None
-    """Is told of every request."""
-
-    def __init__(
-        self,
-        api: client.ApiClient,
-        *,
-        in_cluster: bool = False,
-        reads_only: bool = False,
-        fence: Fence | None = None,
-    ) -> None:
-        self._api = api
-        self._in_cluster = in_cluster
-        self._reads_only = reads_only
-        self._fence = fence
-        self._dynamic = dynamic.DynamicClient(api)
-
-    @classmethod
-    async def connect(
-        cls,
-        kubeconfig: str | None,
-        context: str | None = None,
-        *,
-        reads_only: bool = False,
-        fence: Fence | None = None,
-        connections: int = CONNECTIONS,
-        watches: int = 0,
-    ) -> Self:
-        """Connect with the pod's service account, or with a kubeconfig.
-
-        `watches` says how many run at the same time. Raises `SettingsError` where neither works.
-        """
-        configuration = client.Configuration()
-        try:
-            if kubeconfig is None:
-                config.load_incluster_config(client_configuration=configuration)
-            else:
-                await config.load_kube_config(kubeconfig, context, configuration)
-        except config.ConfigException as error:
-            raise errors.SettingsError(f"cannot connect to Kubernetes: {error}") from error
-        configuration.connection_pool_maxsize = connections + watches
-        # In the cluster, no proxy leads to the API server, and there is no .netrc: looking for them
-        # takes half the CPU of a request, and threads.
-        configuration.client_session_kwargs = {"trust_env": kubeconfig is not None}
-        configuration.trace_configs = [fence.trace()] if fence is not None else None
-        # CAs without key identifiers are common (EKS, MicroK8s); Python 3.13 refuses them by
-        # default.
-        configuration.disable_strict_ssl_verification = True
-        api = client.ApiClient(configuration)
-        api.user_agent = names.resource.OPERATOR
-        return cls(api, in_cluster=kubeconfig is None, reads_only=reads_only, fence=fence)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._api.close()
+class Client(Connection):
+    """Reads and writes objects, each with one request."""
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
         """Read one object. Raises `NotFoundError`, or `KindMissingError` for an unknown kind."""
@@ -154,9 +73,8 @@ class Client:
         confirmed: bool = False,  # noqa: ARG002 - every list is, but of a `WatchedClient`
     ) -> list[dict[str, Any]]:
         """Read all objects that the selectors match, in one response."""
-        listing = await self._request(
-            "get", kind, namespace, label_selector=labels, field_selector=fields
-        )
+        query = {"labelSelector": labels, "fieldSelector": fields}
+        listing = await self._request("get", kind, namespace, query=query)
         return [well_formed(body) for body in listing.get("items") or []]
 
     async def pages(
@@ -188,15 +106,13 @@ class Client:
         labels: str | None,
         fields: str | None,
     ) -> Page:
-        query = [("limit", str(PAGE)), *([("continue", token)] if token else [])]
-        listing = await self._request(
-            "get",
-            kind,
-            namespace,
-            label_selector=labels,
-            field_selector=fields,
-            query_params=query,
-        )
+        query = {
+            "limit": str(PAGE),
+            "continue": token or None,
+            "labelSelector": labels,
+            "fieldSelector": fields,
+        }
+        listing = await self._request("get", kind, namespace, query=query)
         metadata = mapping(listing.get("metadata"))
         return Page(
             str(metadata.get("resourceVersion") or ""),
@@ -206,7 +122,7 @@ class Client:
 
     async def newest(self, kind: Kind, namespace: str) -> str:
         """Read the present version of a collection, from where it can be watched."""
-        listing = await self._request("get", kind, namespace, query_params=[("limit", "1")])
+        listing = await self._request("get", kind, namespace, query={"limit": "1"})
         return str(mapping(listing.get("metadata")).get("resourceVersion") or "")
 
     @asynccontextmanager
@@ -225,15 +141,20 @@ class Client:
         breaks, and `ExpiredError` where the API server no longer knows what came after the version.
         """
         target = f"watch of {kind.plural}"
-        query = [("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", version)]
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+            "fieldSelector": fields,
+        }
         response = await self._exchange(
             "get",
             kind.path(namespace),
             target,
             _keep_open,
-            query_params=[*query, ("timeoutSeconds", str(seconds))],
-            field_selector=fields,
-            _request_timeout=aiohttp.ClientTimeout(
+            query=query,
+            timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=REQUEST_TIMEOUT, sock_read=SILENCE
             ),
         )
@@ -266,9 +187,12 @@ class Client:
             subresource=subresource,
             body={"apiVersion": kind.api_version, "kind": kind.kind, **body},
             content_type="application/apply-patch+yaml",
-            field_manager=manager,
-            force_conflicts=force,
-            query_params=[("fieldValidation", "Strict"), *([("dryRun", "All")] if dry_run else [])],
+            query={
+                "fieldManager": manager,
+                "force": "true" if force else "false",
+                "fieldValidation": "Strict",
+                "dryRun": "All" if dry_run else None,
+            },
         )
 
     async def merge_patch(
@@ -328,79 +252,21 @@ class Client:
         name: str | None = None,
         *,
         subresource: str | None = None,
-        **parameters: Any,  # noqa: ANN401 - passed on to the library
+        **parts: Any,  # noqa: ANN401 - of the request
     ) -> dict[str, Any]:
         path = kind.path(namespace, name, subresource)
         target = f"{kind.kind} {namespace + '/' if namespace else ''}{name or ''}".strip()
-        return await self._send(method, path, target, **parameters)
+        return await self._send(method, path, target, **parts)
 
     async def _send(
         self,
         method: str,
         path: str,
         target: str,
-        **parameters: Any,  # noqa: ANN401 - passed on to the library
+        **parts: Any,  # noqa: ANN401 - of the request
     ) -> dict[str, Any]:
         """Send one request; `target` describes its object in messages."""
-        return await self._exchange(method, path, target, _read_json, **parameters)
-
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        target: str,
-        read: Callable[[aiohttp.ClientResponse], Awaitable[Answer]],
-        **parameters: Any,  # noqa: ANN401 - passed on to the library
-    ) -> Answer:
-        """Send a request and read its answer; once more where the token may have expired."""
-        if self._reads_only and method != "get":
-            raise errors.ForbiddenError(f"{method} {target}: this command only reads")
-        try:
-            return await self._try(method, path, target, read, **parameters)
-        except errors.UnauthorizedError:
-            if not self._reload_token():
-                raise
-        return await self._try(method, path, target, read, **parameters)
-
-    async def _try(
-        self,
-        method: str,
-        path: str,
-        target: str,
-        read: Callable[[aiohttp.ClientResponse], Awaitable[Answer]],
-        **parameters: Any,  # noqa: ANN401 - passed on to the library
-    ) -> Answer:
-        given = {"_request_timeout": REQUEST_TIMEOUT, **parameters}
-        if self._fence is not None and method != "get":
-            given["_request_timeout"] = min(REQUEST_TIMEOUT, self._fence.admit())
-        begun, code = time.monotonic(), NO_CODE
-        try:
-            response = await self._dynamic.request(method, path, serialize=False, **given)
-            code = str(response.status)
-            return await read(response)
-        except ApiException as error:
-            code = str(error.status or NO_CODE)
-            raise translate(error, target) from error
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            words = str(error) or type(error).__name__
-            raise errors.UnavailableError(f"{method} {target}: {words}") from error
-        finally:
-            if self.measure is not None:
-                host = urlsplit(self._api.configuration.host).netloc
-                self.measure(code, method, host, time.monotonic() - begun)
-
-    def _reload_token(self) -> bool:
-        """Read the pod's token from its file now: the library reads it once a minute.
-
-        Returns whether there is such a file.
-        """
-        if not self._in_cluster:
-            return False
-        try:
-            config.load_incluster_config(client_configuration=self._api.configuration)
-        except (config.ConfigException, OSError):
-            return False
-        return True
+        return await self._exchange(method, path, target, _read_json, **parts)
 
 
 async def list_served(

@@ -73,7 +73,7 @@ async def connected(
     client = Client(api, in_cluster=in_cluster, reads_only=reads_only)
     await client.close()
     dynamic = Dynamic(*answers)
-    client._dynamic = dynamic
+    client._call = dynamic.request  # type: ignore[assignment, method-assign]
     return client, dynamic
 
 

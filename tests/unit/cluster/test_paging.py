@@ -15,6 +15,8 @@ from cnpg_plugin_operator.cluster import kinds
 class Response:
     """A list's answer, or the open one of a watch."""
 
+    status = 200
+
     def __init__(self, *lines: dict[str, Any] | Exception | str) -> None:
         self.status = 200
         self.lines = lines
@@ -44,17 +46,15 @@ class Dynamic:
 
     async def request(self, _: str, path: str, **given: Any) -> Response:
         self.paths.append(path)
-        fields = given.get("field_selector")
-        self.asked.append(
-            dict(given["query_params"]) | ({"fieldSelector": fields} if fields else {})
-        )
+        self.asked.append({key: value for key, value in given["query"].items() if value})
         return self.answers.pop(0)
 
 
 async def connected(*answers: Response) -> tuple[subject.Client, Dynamic]:
     client = subject.Client(library.ApiClient(library.Configuration()))
     await client.close()
-    client._dynamic = dynamic = Dynamic(*answers)
+    dynamic = Dynamic(*answers)
+    client._call = dynamic.request  # type: ignore[assignment, method-assign]
     return client, dynamic
 
 

@@ -52,6 +52,11 @@ def test_the_gate_loads_no_large_package(words: tuple[str, ...]) -> None:
     assert "cnpg_plugin_operator.settings" not in ours
 
 
+def test_no_command_loads_the_synchronous_client() -> None:
+    _, packages, _ = loaded("run", "--help")
+    assert not packages & {"requests", "urllib3", "websocket"}
+
+
 def test_the_help_of_the_program_loads_no_command() -> None:
     status, packages, ours = loaded("--help")
     assert status == 0
