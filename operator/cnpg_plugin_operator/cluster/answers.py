@@ -5,15 +5,18 @@ object gets the shape that all Kubernetes objects have.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
 from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.cluster.library import ApiException
+
+Found = TypeVar("Found")
 
 _STATUS_ERRORS: Final[Mapping[int, type[errors.ClusterError]]] = {
     400: errors.ForbiddenError,
@@ -109,3 +112,12 @@ def well_formed(body: dict[str, Any]) -> dict[str, Any]:
         if field in body and not isinstance(body[field], dict):
             body[field] = {}
     return body
+
+
+async def concerning(condition: Type, read: Awaitable[Found]) -> Found:
+    """Read facts for one condition; a failed read names the condition in its error."""
+    try:
+        return await read
+    except errors.ClusterError as error:
+        error.condition = condition
+        raise

@@ -15,12 +15,13 @@ from cnpg_plugin_operator.api.deletion import read_leaving
 from cnpg_plugin_operator.api.plugin import names_sidecar
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
+from cnpg_plugin_operator.cluster.answers import concerning
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord
 from cnpg_plugin_operator.cluster.cnpg import locate
 from cnpg_plugin_operator.cluster.cnpg_environment import read_for_sidecars
 from cnpg_plugin_operator.cluster.plugins import with_record
-from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader, concerning
+from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 
 

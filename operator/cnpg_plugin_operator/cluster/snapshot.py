@@ -7,20 +7,19 @@ Nothing of it is kept by a pass for the next one, so every pass could be the fir
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.deletion import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
-from cnpg_plugin_operator.api.spec import Provider
-from cnpg_plugin_operator.cluster import kinds, observe
-from cnpg_plugin_operator.cluster import secrets as secret_reading
+from cnpg_plugin_operator.cluster import kinds, observe, plugin_secrets
 from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
-from cnpg_plugin_operator.cluster.cert_manager import is_behind, read_issuer
+from cnpg_plugin_operator.cluster.answers import concerning
+from cnpg_plugin_operator.cluster.cert_manager import read_issuer
 from cnpg_plugin_operator.cluster.client import Client, list_served
 from cnpg_plugin_operator.cluster.clusters import ClusterRecord, list_clusters, read_clusters
 from cnpg_plugin_operator.cluster.cnpg import locate
@@ -170,17 +169,21 @@ class ClusterReader:
         others = Others.among(siblings, plugin, cnpg, status)
         served_here = kinds.CERTIFICATE.plural in served.result()
         labelled = find_labelled(plugin, services.result())
+        announcement = self._announcement(plugin, live)
         # They are about an announcement, so there is none before it.
         events = (
             await concerning(Type.REGISTERED, self._events(namespace))
-            if self._announcement(plugin, live) is not None
+            if announcement is not None
             else ()
         )
         return Snapshot(
             live=live,
             pods=tuple(pods.result()),
             # Read last: a Certificate that was Ready before has its Secret.
-            secrets=await concerning(Type.CERTIFICATES_READY, self._secrets(plugin, live)),
+            secrets=await concerning(
+                Type.CERTIFICATES_READY,
+                plugin_secrets.find_all(self._client, plugin, live, announcement),
+            ),
             foreign=find_foreign(plugin, live, labelled),
             services=find_selecting(plugin, services.result()),
             rivals=find_rivals(plugin, siblings),
@@ -327,41 +330,13 @@ class ClusterReader:
             for body, live in zip(bodies, found, strict=True)
         }
 
-    async def _secrets(self, plugin: Plugin, live: Live) -> dict[str, Secret | None]:
-        """Read the Secrets of a plugin, including those that were announced last."""
-        announcement = self._announcement(plugin, live)
-        announced = announcement.annotations if announcement else {}
-        presented = announced.get(names.cnpg.CLIENT_SECRET, plugin.client_secret)
-        trusted = announced.get(names.cnpg.SERVER_SECRET, plugin.server_secret)
-        wanted = {*plugin.secrets, presented, trusted}
-        if plugin.provider is Provider.CERT_MANAGER and not plugin.has_own_authority:
-            # cert-manager signs with it; the plugins trust the root.
-            wanted.discard(names.children.CHAIN_INTERMEDIATE)
-        signing = plugin.authorities if plugin.provider is Provider.SELF_MANAGED else ()
-        reads = (self._secret(plugin, name, live, keys=name in signing) for name in wanted)
-        return dict(zip(wanted, await asyncio.gather(*reads), strict=True))
-
-    async def _secret(self, plugin: Plugin, name: str, live: Live, *, keys: bool) -> Secret | None:
-        """Read a Secret of a plugin, at least as new as its Certificate."""
-        secret = await self.secret(plugin.namespace, name, keys=keys)
-        if keys or not is_behind(secret, live.get((kinds.CERTIFICATE.kind, name))):
-            return secret
-        return await self.secret(plugin.namespace, name, keys=True)
-
     def _announcement(self, plugin: Plugin, live: Live) -> Announcement | None:
         service = live.get(("Service", plugin.service_name))
         return observe.read_service(service, self.clock()).announcement if service else None
 
     async def secret(self, namespace: str, name: str, *, keys: bool) -> Secret | None:
-        """Read one Secret, or None where it does not exist; without `keys`, these may be missing.
-
-        Nothing keeps a private key: a Secret with its keys is read each time.
-        """
-        if not keys:
-            found = await self._client.find_secret(name, namespace)
-            return secret_reading.read(*found) if found is not None else None
-        body = await self._client.find(kinds.SECRET, name, namespace)
-        return secret_reading.read(body) if body is not None else None
+        """Read one Secret, as `plugin_secrets.find` does."""
+        return await plugin_secrets.find(self._client, namespace, name, keys=keys)
 
     async def _events(self, namespace: str) -> tuple[CNPGEvent, ...]:
         """Give CloudNativePG's Events on the Services of a namespace, or read them."""
@@ -370,15 +345,3 @@ class ClusterReader:
             return known
         bodies = await self._client.list(kinds.EVENT, namespace, fields=FIELDS)
         return tuple(map(observe.read_event, bodies))
-
-
-Found = TypeVar("Found")
-
-
-async def concerning(condition: Type, read: Awaitable[Found]) -> Found:
-    """Read facts for one condition; a failed read names the condition in its error."""
-    try:
-        return await read
-    except errors.ClusterError as error:
-        error.condition = condition
-        raise
