@@ -6,7 +6,7 @@ arbitrary, and as deep as the API server allows, so nothing here recurses.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 EXCEPTED: Final = "imagePullSecrets"
 """Only the kubelet reads these, to pull images; no container sees them."""
@@ -36,7 +36,8 @@ def find_secrets(tree: object) -> Iterator[tuple[str, str]]:
                 if key == EXCEPTED:
                     continue
                 place = _extend(path, f".{key}" if path else str(key))
-                yield from ((place, name) for name in _names_at(_plain(str(key)), value))
+                if name := _name_at(str(key), value):
+                    yield place, name
                 inner.append((place, value))
             if part.get("kind") == "Secret" and isinstance(part.get("name"), str):
                 yield path, part["name"]
@@ -57,14 +58,14 @@ def _plain(key: str) -> str:
     return key.lower().replace("-", "").replace("_", "")
 
 
-def _names_at(key: str, value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON of any shape
-    """Yield the names in a field; the API server refuses values that are not text."""
-    if isinstance(value, Mapping):
-        name = value.get("name")
-        if isinstance(name, str) and name and (key == _SECRET or key.endswith(_REFERENCES)):
-            yield name
-    elif isinstance(value, str) and value and key.endswith((*_NAMES, *_REFERENCES)):
-        yield value
+def _name_at(key: str, value: object) -> str:
+    """Give the name in a field, or nothing; the API server refuses values that are not text."""
+    own = value.get("name") if isinstance(value, Mapping) else value
+    if not isinstance(own, str):
+        return ""
+    field = _plain(key)
+    fits = field.endswith(_NAMES) if own is value else field == _SECRET
+    return own if fits or field.endswith(_REFERENCES) else ""
 
 
 def _label(index: int, item: object) -> str:
