@@ -27,6 +27,7 @@ def install(stage: Stage, service: str, **annotations: str) -> None:
         "previous-client": self_signed("cnpg", dns=(), usages=(CLIENT,)),
     }.items():
         marks = {
+            "cert-manager.io/alt-names": "",
             "cert-manager.io/certificate-name": name,
             "cert-manager.io/issuer-name": "previous-issuer",
         }
