@@ -15,7 +15,7 @@ LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-down test unit integration e2e thorough histories matrix bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
+.PHONY: help demo demo-down test unit integration e2e thorough histories matrix upgrades bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,9 @@ histories: venv ## try 2,000 random histories of users, faults and crashes in me
 matrix: venv ## run the same tests on every version of CNPG, and write docs/versions.md (hours)
 	$(BIN)/pytest tests/matrix $(PYTEST_ARGS)
 	$(BIN)/python -m tests.matrix
+
+upgrades: venv peers ## upgrade the operator from earlier commits, and back, while plugins are used
+	$(BIN)/pytest tests/upgrades $(PYTEST_ARGS)
 
 bench: venv ## measure the operator against its budgets, on its own cluster
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

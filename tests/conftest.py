@@ -28,7 +28,7 @@ from tests.support.e2e.operator import Operator
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"
-ORDER = ("unit", "integration", "e2e", "matrix")
+ORDER = ("unit", "integration", "e2e", "matrix", "upgrades")
 INTEGRATION = "tests/integration/"
 TESTS = Path(__file__).parent
 PREPARING = pytest.StashKey[subprocess.Popen[bytes]]()
