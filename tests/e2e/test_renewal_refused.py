@@ -138,8 +138,13 @@ def test_missing_secrets_are_reported(refused: Plugins) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_an_unusable_pair_is_refused(refused: Plugins, fault: Fault) -> None:
-    put(refused, SERVER_SECRET, fault.server or GOOD_SERVER)
-    put(refused, CLIENT_SECRET, fault.client or GOOD_CLIENT)
+    secrets = [
+        (SERVER_SECRET, fault.server or GOOD_SERVER),
+        (CLIENT_SECRET, fault.client or GOOD_CLIENT),
+    ]
+    # The faulty one first: both must not be good in between.
+    for secret_name, data in sorted(secrets, key=lambda each: each[0] != fault.secret):
+        put(refused, secret_name, data)
     until_refused(refused, fault.reason, fault.secret)
     assert not refused.labelled(NAME)
 
