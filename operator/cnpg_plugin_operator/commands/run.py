@@ -202,7 +202,7 @@ async def lead(
         loops.wake((namespace,))
     wakeups = Wakeups(loops, facts, objects, settings.namespaces)
     feeds = Feeds(client, facts, objects, settings.namespaces, readiness)
-    waking = signals.build_signals(client, settings.namespaces, readiness, wakeups.take_signal)
+    waking = signals.build_signals(client, settings.namespaces, readiness, wakeups.take_lease)
     following = (*feeds.running(), *(each.run() for each in waking))
     running = (loops.pick_up(reader.keys, lambda: not readiness.lack), *following)
     beside = [asyncio.create_task(each) for each in running]

@@ -5,14 +5,13 @@ was there before, or happens while a watch is down, is found by the passes, whic
 an event.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.addresses import field_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.kinds import LEASE, Kind
+from cnpg_plugin_operator.cluster.kinds import LEASE
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch.feeds import REOPENING, Watch
 from cnpg_plugin_operator.watch.loops import spread
@@ -21,50 +20,38 @@ SECONDS: Final = 60
 """Length of a watch: a longer silence could not be told from a broken connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which objects of a kind are watched in each managed namespace."""
-
-    kind: Kind
-    fields: str
-
-
-LEADER: Final = Selection(LEASE, field_selector({"metadata.name": names.cnpg.LEASE}))
+LEADER: Final = field_selector({"metadata.name": names.cnpg.LEASE})
 """The Lease whose holder uses the plugins. By this field, a right to one name is enough."""
-
-ALL: Final = (LEADER,)
 
 
 class Signal(Watch):
-    """Watches a selection in one namespace, and passes on each object that changes."""
+    """Watches the Lease of one namespace, and passes it on whenever it changes."""
 
     def __init__(
         self,
         client: Client,
-        selection: Selection,
         namespace: str,
         readiness: Readiness,
-        take: Callable[[Kind, Mapping[str, Any]], None],
+        take: Callable[[Mapping[str, Any]], None],
     ) -> None:
-        super().__init__(client, selection.kind.path(namespace), readiness)
-        self._selection, self._namespace, self._take = selection, namespace, take
+        super().__init__(client, LEASE.path(namespace), readiness)
+        self._namespace, self._take = namespace, take
         self._version = ""
         """From where the next watch goes on; empty to begin with what changes from then on."""
 
     async def _try(self) -> float:
         """Watch once."""
-        kind, fields = self._selection.kind, self._selection.fields
         if not self._version:
-            self._version = await self._client.newest(kind, self._namespace)
+            self._version = await self._client.newest(LEASE, self._namespace)
         try:
             async with self._client.follow(
-                kind, self._version, SECONDS, namespace=self._namespace, fields=fields
+                LEASE, self._version, SECONDS, namespace=self._namespace, fields=LEADER
             ) as events:
                 self._gain()
                 async for event in events:
                     self._version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
-                        self._take(kind, event["object"])
+                        self._take(event["object"])
         except errors.ExpiredError:
             # Nothing happened for long: then the version is too old, which is no failure.
             self._version = ""
@@ -73,18 +60,14 @@ class Signal(Watch):
 
 def build_signals(
     client: Client,
-    namespaces: Iterable[str],
+    namespaces: Collection[str],
     readiness: Readiness,
-    take: Callable[[Kind, Mapping[str, Any]], None],
+    take: Callable[[Mapping[str, Any]], None],
 ) -> list[Signal]:
     """Build the watches of all managed namespaces."""
-    return [
-        Signal(client, selection, namespace, readiness, take)
-        for namespace in namespaces
-        for selection in ALL
-    ]
+    return [Signal(client, namespace, readiness, take) for namespace in namespaces]
 
 
-def count(namespaces: Iterable[str]) -> int:
+def count(namespaces: Collection[str]) -> int:
     """Say how many watches these are."""
-    return len(ALL) * len(tuple(namespaces))
+    return len(namespaces)

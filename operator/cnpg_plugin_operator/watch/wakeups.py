@@ -18,7 +18,6 @@ from cnpg_plugin_operator.cluster.clusters import ClusterRecord, find_concerned
 from cnpg_plugin_operator.cluster.cnpg import looks_like_cnpg
 from cnpg_plugin_operator.cluster.kinds import (
     DEPLOYMENT,
-    LEASE,
     PLUGIN,
     SECRET,
     SERVICE,
@@ -61,11 +60,6 @@ class Wakeups:
     def wake_all(self) -> None:
         """Wake all plugins: what they depend on has come or gone."""
         self._wake(self._marks)
-
-    def take_signal(self, kind: Kind, body: Body) -> None:
-        """Wake the loops that a change concerns of which nothing is kept."""
-        if kind == LEASE:
-            self._take_lease(body)
 
     def take(self, kind: Kind, body: Body, *, deleted: bool) -> None:
         """Wake the loops that an event of this object concerns."""
@@ -132,7 +126,7 @@ class Wakeups:
             marks = [service_mark(event.service), *map(plugin_mark, event.message.split())]
             self._wake_marked(marks, namespace)
 
-    def _take_lease(self, body: Body) -> None:
+    def take_lease(self, body: Body) -> None:
         """Wake a namespace where CloudNativePG's leader changes; most changes are renewals."""
         namespace, spec = body["metadata"]["namespace"], mapping(body.get("spec"))
         holder = (spec.get("holderIdentity"), spec.get("acquireTime"))

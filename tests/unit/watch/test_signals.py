@@ -11,7 +11,7 @@ from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.kinds import LEASE, Kind
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch import feeds, signals
-from cnpg_plugin_operator.watch.signals import LEADER, Signal, build_signals, count
+from cnpg_plugin_operator.watch.signals import Signal, build_signals, count
 
 NAMESPACE = "cnpg-system"
 
@@ -62,7 +62,7 @@ class Running:
         self.readiness.gain()
         self.taken: list[str] = []
         client: Any = self.api
-        self.signal = Signal(client, LEADER, NAMESPACE, self.readiness, self._take)
+        self.signal = Signal(client, NAMESPACE, self.readiness, self._take)
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -77,8 +77,7 @@ class Running:
     def versions(self) -> list[str]:
         return [version for version, _, _ in self.api.watched]
 
-    def _take(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        assert kind == LEASE
+    def _take(self, body: Mapping[str, Any]) -> None:
         self.taken.append(body["metadata"]["name"])
 
 

@@ -8,7 +8,6 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster.kinds import (
     DEPLOYMENT,
     ISSUER,
-    LEASE,
     PLUGIN,
     POD,
     SECRET,
@@ -312,7 +311,7 @@ def test_only_a_new_leader_wakes_the_namespace() -> None:
 
     def take(holder: str, acquired: str, renewed: str, namespace: str = "cnpg-system") -> list[str]:
         spec = {"holderIdentity": holder, "acquireTime": acquired, "renewTime": renewed}
-        told.subject.take_signal(LEASE, {"metadata": {"namespace": namespace}, "spec": spec})
+        told.subject.take_lease({"metadata": {"namespace": namespace}, "spec": spec})
         return told.woken()
 
     assert take("a_1", "10:00", "10:00") == [SHARED]
