@@ -15,6 +15,7 @@ from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.api.untrusted import mapping
 from cnpg_plugin_operator.decide.facts.plugin import CertificateFacts
 from cnpg_plugin_operator.pki.reading import AUTHORITIES, TLS_CERTIFICATE, read_certificates
+from cnpg_plugin_operator.settings import PREFIX
 
 REDACTED: Final = "(redacted)"
 
@@ -30,8 +31,6 @@ _SAFE_VARIABLES: Final = frozenset(
     }
 )
 """CloudNativePG's variables that say how it works; the addresses of proxies may have passwords."""
-
-_OWN: Final = "CNPGP_"
 
 _COPIES: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """An annotation that repeats the whole object, as it was before it was redacted."""
@@ -76,7 +75,7 @@ def _redact(value: object, field: str = "") -> Any:  # noqa: ANN401 - JSON of an
 
 
 def _is_safe(variable: str) -> bool:
-    return variable.startswith(_OWN) or variable in _SAFE_VARIABLES
+    return variable.startswith(PREFIX) or variable in _SAFE_VARIABLES
 
 
 def _names_file(argument: str) -> bool:

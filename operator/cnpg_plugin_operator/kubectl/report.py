@@ -17,6 +17,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.api.untrusted import mapping, printable
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.kubectl import in_operator, status
 from cnpg_plugin_operator.kubectl.access import Kubectl
@@ -27,6 +28,7 @@ from cnpg_plugin_operator.kubectl.resources import (
     find_operator,
     find_plugins,
 )
+from cnpg_plugin_operator.settings import PREFIX
 
 LOG_LINES: Final = 5_000
 """Lines of the log of each of the operator's pods."""
@@ -107,16 +109,15 @@ def _find_operator(kubectl: Kubectl, scope: Scope, archive: Archive) -> Operator
 
 def _add_namespace(kubectl: Kubectl, namespace: str, archive: Archive) -> None:
     """Add what the plugins of a namespace consist of, and CloudNativePG's own Deployment."""
-    mine = f"{names.labels.MANAGED_BY}={names.resource.OPERATOR}"
+    mine = label_selector({names.labels.MANAGED_BY: names.resource.OPERATOR})
+    cnpg = label_selector({names.labels.NAME: names.cnpg.APP})
     for kind in OWN_KINDS:
         labels = names.labels.PLUGIN if kind in (kinds.POD, kinds.REPLICA_SET) else mine
         read = partial(_objects, kubectl, kind, namespace, labels)
         archive.attempt(f"{namespace}/{kind.plural}.json", read)
     archive.attempt(
         f"{namespace}/cloudnative-pg.json",
-        lambda: _objects(
-            kubectl, kinds.DEPLOYMENT, namespace, f"{names.labels.NAME}={names.cnpg.APP}"
-        ),
+        lambda: _objects(kubectl, kinds.DEPLOYMENT, namespace, cnpg),
     )
     archive.attempt(f"{namespace}/events.json", lambda: _objects(kubectl, kinds.EVENT, namespace))
     archive.attempt(
@@ -138,12 +139,8 @@ def _add_operator(
 ) -> None:
     """Add the operator's Deployment, pods, Events, logs, and what it would do now."""
     namespace = operator.namespace
-    archive.attempt(
-        "operator/deployment.json",
-        lambda: redact_object(kubectl.get(kinds.DEPLOYMENT, operator.name, namespace)),
-    )
-    settings = {key: value for key, value in operator.settings.items() if key.startswith("CNPGP_")}
-    archive.add("operator/settings.json", {**asdict(replace(operator, settings=settings))})
+    settings = {key: value for key, value in operator.settings.items() if key.startswith(PREFIX)}
+    archive.add("operator/settings.json", asdict(replace(operator, settings=settings)))
     archive.attempt("operator/events.json", lambda: _objects(kubectl, kinds.EVENT, namespace))
     for pod in _pods(kubectl, operator, archive):
         _add_logs(kubectl, operator, pod, archive)
@@ -161,14 +158,17 @@ def _add_operator(
 def _pods(
     kubectl: Kubectl, operator: OperatorDeployment, archive: Archive
 ) -> Iterable[Mapping[str, Any]]:
-    """Find the operator's pods by the selector of its Deployment, and add them."""
+    """Add the operator's Deployment, and the pods that it selects."""
     try:
         deployment = kubectl.get(kinds.DEPLOYMENT, operator.name, operator.namespace)
-        selector = mapping(
-            mapping(mapping(deployment.get("spec")).get("selector")).get("matchLabels")
-        )
-        query = ",".join(f"{key}={value}" for key, value in selector.items())
-        pods = kubectl.list(kinds.POD, operator.namespace, labels=query)
+    except errors.OperatorError as error:
+        files = ("deployment", "pods")
+        archive.missing += [f"operator/{file}.json: {printable(error)}" for file in files]
+        return []
+    archive.add("operator/deployment.json", redact_object(deployment))
+    selector = mapping(mapping(mapping(deployment.get("spec")).get("selector")).get("matchLabels"))
+    try:
+        pods = kubectl.list(kinds.POD, operator.namespace, labels=label_selector(selector))
     except errors.OperatorError as error:
         archive.missing.append(f"operator/pods.json: {printable(error)}")
         return []
