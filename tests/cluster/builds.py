@@ -151,6 +151,15 @@ PROMTOOL = Program(
 NODE_PROGRAMS = (ETCD, COREDNS, HELM, PAUSE)
 
 
+def find(program: Program) -> str:
+    """The program of the environment variable of its name, of PATH, or one built here."""
+    found = os.environ.get(program.name.upper()) or shutil.which(program.name)
+    if found:
+        return found
+    build([program])
+    return str(program.binary)
+
+
 def build(programs: Iterable[Program]) -> None:
     """Build what the cache does not contain, one after the other (each uses every core)."""
     wanted = list(programs)

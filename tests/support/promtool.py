@@ -1,9 +1,7 @@
 """Prometheus's own reading of rules and queries, by promtool."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,15 +15,6 @@ _METRIC: Final = re.compile(
 )
 _MATCHER: Final = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 _GROUPING: Final = re.compile(r"\bby \(([^)]*)\)")
-
-
-def promtool_program() -> str:
-    """The promtool of the environment variable PROMTOOL, of PATH, or one built here."""
-    found = os.environ.get("PROMTOOL") or shutil.which("promtool")
-    if found:
-        return found
-    builds.build([builds.PROMTOOL])
-    return str(builds.PROMTOOL.binary)
 
 
 def check_rules(directory: Path, rules: Sequence[Mapping[str, Any]]) -> str:
@@ -67,6 +56,6 @@ def _write_rules(directory: Path, rules: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def _run(*words: str) -> str:
-    argv = [promtool_program(), *words]
+    argv = [builds.find(builds.PROMTOOL), *words]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     return "" if done.returncode == 0 else done.stdout + done.stderr

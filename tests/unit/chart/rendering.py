@@ -2,8 +2,6 @@
 
 import functools
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,15 +29,6 @@ class RenderError(Exception):
     """Helm's message about values or templates that it refuses."""
 
 
-def helm_program() -> str:
-    """The helm of the environment variable HELM, of PATH, or the one that the cluster uses."""
-    found = os.environ.get("HELM") or shutil.which("helm")
-    if found:
-        return found
-    builds.build([builds.HELM])
-    return str(builds.HELM.binary)
-
-
 def render_text(
     values: Values | None = None,
     *,
@@ -53,7 +42,7 @@ def render_text(
     # JSON is YAML; no other source of values, and no kubeconfig, is used.
     done = subprocess.run(
         [
-            *(helm_program(), "template", release, str(chart)),
+            *(builds.find(builds.HELM), "template", release, str(chart)),
             *("--namespace", NAMESPACE, "--kube-version", kubernetes, "--values", "-"),
         ],
         input=json.dumps(given),
