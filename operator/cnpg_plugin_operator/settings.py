@@ -47,7 +47,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "LEASE_IDENTITY": "this process in the Lease: the name of its pod, an underscore and the uid",
     "LEASE_DURATION": "how long standbys wait for the holder after it renewed the Lease",
     "LEASE_RENEW_DEADLINE": "how long the holder tries to renew it before it stops",
-    "LEASE_RETRY_PERIOD": "time between two attempts",
+    "LEASE_RETRY_PERIOD": "time between two attempts while the Lease is not written",
     "LOG_LEVEL": "debug, info, warning or error",
     "LOG_FORMAT": "json or text",
     "HTTP_ADDRESS": "[host]:port of /healthz, /readyz and /metrics",

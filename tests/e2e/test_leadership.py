@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.usefixtures("leaving_cn
 NAME: Final = "led"
 SECONDS: Final = 4
 """The lease duration."""
-RETRY: Final = 0.3
+RETRY: Final = 0.5
 ELECTION: Final = {
     "leaseDuration": f"{SECONDS}s",
     "renewDeadline": "2s",

@@ -42,7 +42,8 @@ class LeaseTimes:
     """How long a holder tries to renew the Lease before it stops: the rest is for requests that are
     on their way."""
     retry_period: timedelta = timedelta(seconds=2)
-    """Time between two attempts."""
+    """Time between two attempts while the Lease is not written. The holder renews it in time for
+    three of them."""
 
     def find_fault(self) -> str:
         """Say what is wrong with these times; empty if they work."""
@@ -68,6 +69,11 @@ class LeaseTimes:
     def retry(self) -> float:
         """The retry period in seconds."""
         return self.retry_period.total_seconds()
+
+    @property
+    def rest(self) -> float:
+        """Seconds after a renewal until the next one."""
+        return max(self.deadline - 3 * self.retry, self.retry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +154,13 @@ def _decide_leader(candidate: Candidate, renewed: float, now: float) -> Step:
     if holder not in ("", candidate.identity):
         return Step(Action.STOP, why=f"{holder} has taken the Lease")
     wanted = Action.CREATE if candidate.record is None else Action.RENEW
-    # A Lease without its holder is written at once, but not again and again.
-    pause = candidate.times.retry if holder else min(candidate.times.retry, RELEASED) / 2
+    if not holder:
+        # A Lease without its holder is written at once, but not again and again.
+        pause = min(candidate.times.retry, RELEASED) / 2
+    elif candidate.attempted > renewed:
+        pause = candidate.times.retry
+    else:
+        pause = candidate.times.rest
     begins = candidate.attempted + pause
     return Step(wanted) if now >= begins else Step(Action.WAIT, min(begins, end))
 

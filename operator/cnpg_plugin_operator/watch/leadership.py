@@ -156,8 +156,11 @@ class Elector:
     def _limit(self) -> float:
         """Return the seconds that a request may take."""
         times, renewed = self._candidate.times, self._candidate.renewed
-        left = times.deadline if renewed is None else renewed + times.deadline - self._clock()
-        return max(min(left, times.deadline / 2), 0.0)
+        if renewed is None:
+            return times.deadline / 2
+        # A request without an answer leaves time for another one.
+        left = renewed + times.deadline - self._clock()
+        return max(min(left, max(left / 2, times.retry)), 0.0)
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

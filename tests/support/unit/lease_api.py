@@ -17,8 +17,12 @@ class LeaseAPI:
         self.lease: dict[str, Any] | None = None
         self.cut: set[str] = set()
         """The identities whose writes are never answered."""
+        self.unanswered = 0
+        """How many writes got no answer."""
         self.holders: list[str] = []
         """The holders in their order; a released Lease counts as empty."""
+        self.renewals = 0
+        """How often a holder wrote the Lease."""
         self._version = 0
         self._changed = asyncio.Condition()
         self._ended = asyncio.Event()
@@ -60,6 +64,7 @@ class LeaseAPI:
     async def _write(self, request: web.Request) -> web.Response:
         body = await request.json()
         if body["spec"]["holderIdentity"] in self.cut:
+            self.unanswered += 1
             await self._ended.wait()
         creates = request.method == "POST"
         if creates != (self.lease is None):
@@ -67,6 +72,7 @@ class LeaseAPI:
         version = body["metadata"].get("resourceVersion")
         if self.lease and version != self.lease["metadata"]["resourceVersion"]:
             return _refuse(409)
+        self.renewals += bool(body["spec"]["holderIdentity"])
         await self.store(body)
         return web.json_response(self.lease)
 

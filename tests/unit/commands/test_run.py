@@ -134,7 +134,7 @@ def start(tmp_path: Path, api: tuple[LeaseAPI, int]) -> Iterator[Start]:
             "CNPGP_LEASE_IDENTITY": identity,
             "CNPGP_LEASE_DURATION": "3s",
             "CNPGP_LEASE_RENEW_DEADLINE": "2s",
-            "CNPGP_LEASE_RETRY_PERIOD": "250ms",
+            "CNPGP_LEASE_RETRY_PERIOD": "500ms",
         }
         directory = tmp_path / identity
         directory.mkdir()

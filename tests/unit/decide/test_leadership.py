@@ -1,6 +1,7 @@
 """Who leads: the table of steps, and histories in which no two processes ever write."""
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from random import Random
 from typing import Final
 
@@ -98,9 +99,14 @@ def test_a_standby_sees(candidate: Candidate, now: float, step: Step) -> None:
 
 
 LEADERS = {
-    "a fresh Lease": (LEADER, 101.0, Step(Action.WAIT, 102.0)),
-    "a Lease that is due": (LEADER, 102.0, Step(Action.RENEW)),
-    "an attempt that failed": (begin(LEADER, 102.0), 103.0, Step(Action.WAIT, 104.0)),
+    "a fresh Lease": (LEADER, 101.0, Step(Action.WAIT, 104.0)),
+    "a Lease that is due": (LEADER, 104.0, Step(Action.RENEW)),
+    "an attempt that failed": (begin(LEADER, 104.0), 105.0, Step(Action.WAIT, 106.0)),
+    "too little time for three attempts": (
+        replace(LEADER, times=LeaseTimes(renew_deadline=timedelta(seconds=5))),
+        101.0,
+        Step(Action.WAIT, 102.0),
+    ),
     "failures until the deadline": (begin(LEADER, 109.0), 109.5, Step(Action.WAIT, 110.0)),
     "a deleted Lease": (see(LEADER, None, 101.0), 101.0, Step(Action.CREATE)),
     "an emptied Lease": (see(LEADER, EMPTIED, 101.0), 101.0, Step(Action.RENEW)),

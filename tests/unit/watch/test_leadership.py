@@ -24,7 +24,7 @@ from cnpg_plugin_operator.watch.leadership import Elector
 from tests.support.unit.lease_api import LeaseAPI
 from tests.support.unit.watched_api import KUBECONFIG
 
-TIMES = LeaseTimes(timedelta(seconds=2), timedelta(seconds=1), timedelta(seconds=0.1))
+TIMES = LeaseTimes(timedelta(seconds=2), timedelta(seconds=1), timedelta(seconds=0.25))
 EVENT_BODY = {"metadata": {"namespace": "operators", "name": "x"}}
 
 
@@ -192,6 +192,18 @@ async def test_a_leader_that_gets_no_answer_stops_before_another_one_leads(arena
         leader.elector.fence.admit()
     assert not other.elector.leading.is_set()
     await other.leads()
+
+
+async def test_a_request_without_an_answer_leaves_time_for_another_one(arena: Arena) -> None:
+    leader = await arena.add("a_1")
+    await leader.leads()
+    arena.api.cut.add(leader.identity)
+    await until(lambda: arena.api.unanswered)
+    arena.api.cut.clear()
+    renewals = arena.api.renewals
+    await until(lambda: arena.api.renewals > renewals)
+    assert not leader.running.done()
+    assert arena.api.holders == ["a_1"]
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
