@@ -44,7 +44,7 @@ thorough: venv peers ## run the e2e tests with all rows of their tables (hours)
 histories: venv ## try 2,000 random histories of users, faults and crashes in memory (an hour)
 	CNPGP_THOROUGH=1 $(BIN)/pytest tests/unit/histories -n 2 $(PYTEST_ARGS)
 
-matrix: venv ## run the same tests on every version of CNPG, and write docs/versions.md (hours)
+matrix: venv ## run the same tests on every version of CNPG and Kubernetes, and write docs/versions.md (hours)
 	$(BIN)/pytest tests/matrix $(PYTEST_ARGS)
 	$(BIN)/python -m tests.matrix
 

@@ -22,8 +22,11 @@ class Column:
         return self.cnpg if default else f"{self.cnpg}-kubernetes-{self.kubernetes}"
 
 
-COLUMNS: Final = tuple(map(Column, CNPG_VERSIONS))
-"""Every version that can be built."""
+COLUMNS: Final = (
+    *map(Column, CNPG_VERSIONS),
+    *(Column(CNPG_VERSIONS[-1], version) for version in KUBERNETES_VERSIONS[1:]),
+)
+"""Every version of CloudNativePG that can be built, and the newest on other Kubernetes versions."""
 
 KEEPING: Final = frozenset({"1.24.0", "1.25.0", "1.25.1"})
 """The versions that keep what they read about a plugin until they exit (#7029)."""
