@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Verdict
+from cnpg_plugin_operator.api.screen import fold
 from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client
 from cnpg_plugin_operator.cluster.facts import Facts
@@ -169,8 +170,9 @@ def _verdict_json(verdict: Verdict | None) -> dict[str, str] | None:
 
 
 def render_text(found: Iterable[NamespaceDiagnosis]) -> str:
-    """Write what was found for people."""
-    return "\n".join(printable(line) for each in found for line in _namespace_lines(each))
+    """Write what was found for people, on a screen."""
+    lines = (line for each in found for line in _namespace_lines(each))
+    return "\n".join(fold(printable(line), hanging=6) for line in lines)
 
 
 def _namespace_lines(found: NamespaceDiagnosis) -> Iterator[str]:

@@ -18,6 +18,7 @@ from cnpg_plugin_operator.api.conditions import (
     Verdict,
     read_verdict,
 )
+from cnpg_plugin_operator.api.screen import fold
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import display_time, read_time
 from cnpg_plugin_operator.api.untrusted import mapping, printable
@@ -142,10 +143,14 @@ def write_all(found: Iterable[Report], style: Style) -> str:
     text = write_table(header, map(_row, reports), MEANINGS, style)
     for told in reports:
         if told["versionSkew"]:
-            text += f"\n{told['namespace']}/{told['name']}: {printable(told['versionSkew'])}\n"
+            text += f"\n{_say(told, told['versionSkew'])}\n"
         if told["ready"] != Status.TRUE:
-            text += f"\n{told['namespace']}/{told['name']}: {printable(told['message'])}\n"
+            text += f"\n{_say(told, told['message'])}\n"
     return text
+
+
+def _say(told: Report, words: str) -> str:
+    return fold(f"{told['namespace']}/{told['name']}: {printable(words)}")
 
 
 def _row(told: Report) -> Sequence[str]:
@@ -170,7 +175,7 @@ def write_one(told: Report, style: Style) -> str:
         "",
         *_condition_lines(told, style),
         "",
-        *map(printable, _fact_lines(told)),
+        *(fold(printable(line), hanging=20) for line in _fact_lines(told)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -180,7 +185,7 @@ def _condition_lines(told: Report, style: Style) -> Iterator[str]:
     for each in (*told["conditions"], ready):
         status = style.mark(f"{each['status']:<8}", MEANINGS[each["status"]])
         yield f"{each['type']:<19} {status} {each['reason']}"
-    yield from ["", printable(told["message"])] if told["ready"] != Status.TRUE else []
+    yield from ["", fold(printable(told["message"]))] if told["ready"] != Status.TRUE else []
     if not told["upToDate"]:
         yield "The operator has not seen the last change of the resource yet."
 

@@ -147,7 +147,7 @@ async def test_without_a_handshake_the_status_counts(
     found = await diagnose(ready, calls=calls, kubeconfig="some")
 
     assert found.is_as_wanted
-    assert f"As the status says, for {why}: answered" in render_text([found])
+    assert f"As the status says, for {why}: answered" in " ".join(render_text([found]).split())
 
 
 async def test_in_the_cluster_an_unreachable_plugin_is_unreachable(ready: Stage) -> None:
