@@ -145,7 +145,8 @@ class Reason(StrEnum):
     one was scaled up again."""
 
     MOUNT_FAILED = "MountFailed"
-    """A volume of a sidecar cannot be mounted, so CloudNativePG's pod did not start."""
+    """A volume of the plugin's pod cannot be mounted, or one of a sidecar, so that CloudNativePG's
+    pod did not start."""
     EVICTED = "Evicted"
     """The kubelet evicted CloudNativePG's pod because of what the sidecar stored or used."""
     CNPG_BLOCKED = "CNPGBlocked"

@@ -23,7 +23,7 @@ from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_pods import list_pods, read_pods
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts, CNPGPod, LeaderFacts
 from cnpg_plugin_operator.decide.facts.cnpg_versions import manager_of, version_of
-from cnpg_plugin_operator.decide.workload.workload import describe_cnpg_trouble
+from cnpg_plugin_operator.decide.workload.cnpg_trouble import describe_cnpg_trouble
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 
 SELECTOR: Final = label_selector({names.labels.NAME: names.cnpg.APP})

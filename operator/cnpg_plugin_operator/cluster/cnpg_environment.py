@@ -51,7 +51,7 @@ async def read_for_sidecars(client: Client, located: Located, *, configured: boo
     if newest is None or newest.pod.ready or newest.pod.address or not newest.scheduled:
         return facts
     # A pod gets its address once its volumes are mounted; only an Event says which one is not.
-    unmounted = await read_mount_failure(client, facts.namespace, newest)
+    unmounted = await read_mount_failure(client, facts.namespace, newest.pod)
     waiting = replace(newest, unmounted=unmounted)
     return replace(facts, pods=tuple(waiting if p is newest else p for p in facts.pods))
 

@@ -1,4 +1,7 @@
-"""Reads CloudNativePG's pods: their sidecars, their gates, and the kubelet's messages."""
+"""Reads CloudNativePG's pods: their sidecars, their gates, and the kubelet's messages.
+
+The kubelet's messages about volumes are the same for a plugin's own pods.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -104,13 +107,13 @@ async def read_evictions(
     return tuple(found)
 
 
-async def read_mount_failure(client: Client, namespace: str, pod: CNPGPod) -> str:
+async def read_mount_failure(client: Client, namespace: str, pod: PodFacts) -> str:
     """Read the kubelet's last Event about a volume that it cannot mount, or nothing."""
     events = await client.list(
         kinds.EVENT,
         namespace,
         fields=field_selector(
-            {"involvedObject.kind": kinds.POD.kind, "involvedObject.uid": pod.pod.uid}
+            {"involvedObject.kind": kinds.POD.kind, "involvedObject.uid": pod.uid}
         ),
     )
     failures = [e for e in events if e.get("reason") in _MOUNT_REASONS]

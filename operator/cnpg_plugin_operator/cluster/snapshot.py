@@ -16,7 +16,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.deletion import Leaving
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
-from cnpg_plugin_operator.cluster import kinds, observe, plugin_secrets
+from cnpg_plugin_operator.cluster import cnpg_pods, kinds, observe, plugin_secrets
 from cnpg_plugin_operator.cluster.addresses import field_selector, label_selector
 from cnpg_plugin_operator.cluster.answers import concerning
 from cnpg_plugin_operator.cluster.cert_manager import read_issuer
@@ -44,7 +44,12 @@ from cnpg_plugin_operator.cluster.take_over import Others, read_previous
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuerFacts
 from cnpg_plugin_operator.decide.facts.cnpg import Announcement, ClusterFacts, CNPGEvent, CNPGFacts
-from cnpg_plugin_operator.decide.facts.plugin import ForeignObject, LeaseFacts, SelectingService
+from cnpg_plugin_operator.decide.facts.plugin import (
+    ForeignObject,
+    LeaseFacts,
+    PodFacts,
+    SelectingService,
+)
 from cnpg_plugin_operator.decide.facts.take_over import Previous
 from cnpg_plugin_operator.desired.objects import Object
 
@@ -93,11 +98,8 @@ class ClusterReader:
         clock: Callable[[], datetime],
         grant_prefix: str = "",
     ) -> None:
-        self.clock = clock
-        self._client = client
-        self._facts = facts
-        self._namespaces = namespaces
-        self._grant_prefix = grant_prefix
+        self.clock, self._client, self._facts = clock, client, facts
+        self._namespaces, self._grant_prefix = namespaces, grant_prefix
 
     async def resource(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Give the `CNPGPlugin` as its watch knows it, or read it; None where it is gone."""
@@ -223,10 +225,8 @@ class ClusterReader:
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Return the managed namespaces in which CloudNativePG runs."""
-        found = await asyncio.gather(*(self.cnpg(namespace) for namespace in self._namespaces))
-        return tuple(
-            namespace for namespace, each in zip(self._namespaces, found, strict=True) if each
-        )
+        found = await asyncio.gather(*map(self.cnpg, self._namespaces))
+        return tuple(each for each, here in zip(self._namespaces, found, strict=True) if here)
 
     async def cnpg(self, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
         """Read the CloudNativePG operators of a namespace, each with its leader."""
@@ -265,6 +265,10 @@ class ClusterReader:
     async def leases(self, namespace: str) -> tuple[LeaseFacts, ...]:
         """Find the Leases that plugins' pods hold."""
         return await find_leases(self._client, namespace)
+
+    async def mount_failure(self, namespace: str, pod: PodFacts) -> str:
+        """Read why a volume of a pod cannot be mounted; empty where the kubelet reports nothing."""
+        return await cnpg_pods.read_mount_failure(self._client, namespace, pod)
 
     async def children(
         self, kind: Kind, plugin: Resource, labels: str | None = None, *, confirmed: bool = True

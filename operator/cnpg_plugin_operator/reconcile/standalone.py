@@ -260,6 +260,9 @@ class Pass:
         given = WorkloadInput(plugin.namespace, plugin.name, plugin.spec.port, facts, self.now)
         if may_wait_for_lease(given):
             given = replace(given, leases=await self.env.reader.leases(plugin.namespace))
+        if given.unstarted is not None:
+            said = await self.env.reader.mount_failure(plugin.namespace, given.unstarted)
+            given = replace(given, unmounted=said)
         return plan_scaling(context, plan_availability(given))
 
     async def _shake(self) -> Plan:

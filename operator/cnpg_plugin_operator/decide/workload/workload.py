@@ -5,7 +5,7 @@ holder, the others of its Deployment wait by design: such a *standby* is never r
 Deployment never complete, although the plugin is available.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -59,6 +59,10 @@ LISTEN_GRACE: Final = timedelta(seconds=8)
 """How long a container may run before it is reported for not listening. This only changes the
 reason: a plugin that listens later still becomes available."""
 
+MOUNT_GRACE: Final = timedelta(seconds=10)
+"""How long a pod may be without an address, which it gets once its volumes are mounted, before
+the reason is looked up for a volume that cannot be."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkloadInput:
@@ -71,6 +75,8 @@ class WorkloadInput:
     now: datetime
     leases: tuple[LeaseFacts, ...] = ()
     """The Leases that plugins' pods hold; read where `may_wait_for_lease`."""
+    unmounted: str = ""
+    """The kubelet's message about a volume of `unstarted`, which it cannot mount, or empty."""
 
     @property
     def pods(self) -> list[PodFacts]:
@@ -81,6 +87,19 @@ class WorkloadInput:
     def waiting(self) -> list[PodFacts]:
         """The pods that run and are not ready, and seem not to exit."""
         return [pod for pod in self.pods if not pod.ready and _keeps_running(pod, self.now)]
+
+    @property
+    def unstarted(self) -> PodFacts | None:
+        """The newest pod that may wait for a volume: it has no address after a while."""
+        return next(
+            (
+                pod
+                for pod in self.pods
+                if not (pod.ready or pod.address or pod.unschedulable)
+                and self.now - pod.created >= MOUNT_GRACE
+            ),
+            None,
+        )
 
     @property
     def held(self) -> dict[str, str]:
@@ -223,12 +242,25 @@ def _unschedulable(given: WorkloadInput) -> Verdict | None:
     """A pod cannot be scheduled."""
     for pod in given.facts.pods:
         if pod.unschedulable and not pod.deleting:
-            return no(Reason.UNSCHEDULABLE, f"Pod {_describe_unschedulable(pod)}")
+            return no(Reason.UNSCHEDULABLE, f"Pod {describe_unschedulable(pod)}")
     return None
 
 
-def _describe_unschedulable(pod: PodFacts) -> str:
+def describe_unschedulable(pod: PodFacts) -> str:
+    """Repeat why the scheduler has no node for a pod."""
     return f"{pod.name} cannot be scheduled: {pod.unschedulable}"
+
+
+def _unmounted(given: WorkloadInput) -> Verdict | None:
+    """The kubelet cannot mount a volume; it tries again by itself."""
+    pod = given.unstarted
+    if pod is None or not given.unmounted:
+        return None
+    return no(
+        Reason.MOUNT_FAILED,
+        f"A volume of pod {pod.name} cannot be mounted: {given.unmounted.rstrip('.')}. Create what "
+        "is missing, or correct spec.volumes.",
+    )
 
 
 def _not_listening(given: WorkloadInput) -> Verdict | None:
@@ -296,6 +328,7 @@ CHECKS: Final = (
     _image_pull_failed,
     _crashing,
     _unschedulable,
+    _unmounted,
     _kept_by_previous,
     _not_listening,
 )
@@ -306,27 +339,3 @@ def _containers(given: WorkloadInput) -> Iterator[tuple[PodFacts, ContainerFacts
     for pod in given.pods:
         for container in pod.containers:
             yield pod, container
-
-
-def describe_cnpg_trouble(pods: Iterable[PodFacts]) -> str:
-    """Describe why CloudNativePG's newest pod cannot start; empty if all pods are fine.
-
-    A rollout that is merely slow is not reported.
-    """
-    staying = (pod for pod in pods if not pod.deleting and not pod.ready)
-    for pod in sorted(staying, key=lambda pod: (pod.created, pod.name), reverse=True):
-        if pod.unschedulable:
-            return f"pod {_describe_unschedulable(pod)}"
-        for container in pod.containers:
-            if trouble := _describe_container(container):
-                return f"pod {pod.name}: {trouble}"
-    return ""
-
-
-def _describe_container(container: ContainerFacts) -> str:
-    if container.waiting_reason in IMAGE_REASONS:
-        return f"image {container.image} cannot be pulled ({container.waiting_reason})"
-    if stays_down(container):
-        reason = container.exit_reason or container.waiting_reason
-        return f"container {container.name} keeps exiting ({reason})"
-    return ""

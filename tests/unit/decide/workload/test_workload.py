@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason, Status
@@ -68,6 +70,10 @@ ROWS = [
         Reason.UNSCHEDULABLE, "0/1 nodes", id="the pod cannot be scheduled",
     ),
     pytest.param(
+        workload(pod(created=ago(60))), Status.UNKNOWN, Reason.ROLLOUT_IN_PROGRESS, "",
+        id="the pod does not start, and the kubelet reports nothing",
+    ),
+    pytest.param(
         workload(pod(container(running_since=ago(9)))), Status.FALSE, Reason.NOT_LISTENING,
         "port 9090", id="the container runs for a while, but nothing listens",
     ),
@@ -94,6 +100,40 @@ def test_a_workload_is_evaluated_by_its_status(
 
     assert (verdict.status, verdict.reason) == (status, reason)
     assert words in verdict.message
+
+
+UNMOUNTED = 'MountVolume.SetUp failed for volume "data" : configmap "settings" not found'
+
+
+def test_a_volume_that_cannot_be_mounted_is_named() -> None:
+    given = WorkloadInput(
+        "cnpg-system", "hello", 9090, workload(pod(created=ago(60))), NOW, unmounted=UNMOUNTED
+    )
+    verdict = decide_workload(given)
+
+    assert (verdict.status, verdict.reason) == (Status.FALSE, Reason.MOUNT_FAILED)
+    assert verdict.message == (
+        f"A volume of pod hello-5b9f7d6c4-abcde cannot be mounted: {UNMOUNTED}. Create what is "
+        "missing, or correct spec.volumes."
+    )
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"created": ago(5)},
+        {"created": ago(60), "address": "10.0.0.1"},
+        {"created": ago(60), "unschedulable": "0/1 nodes are available"},
+        {"created": ago(60), "deleting": True},
+    ],
+    ids=" ".join,
+)
+def test_a_pod_that_just_starts_has_started_or_cannot_be_scheduled_waits_for_no_volume(
+    facts: dict[str, Any],
+) -> None:
+    given = WorkloadInput("cnpg-system", "hello", 9090, workload(pod(**facts)), NOW)
+
+    assert given.unstarted is None
 
 
 def test_pulling_and_backing_off_have_the_same_message() -> None:
