@@ -22,6 +22,7 @@ FACTS: Final[Mapping[Fact, str]] = {
     Fact.ADDS_FINALIZER: "forgets a plugin whose Service is deleted, by a finalizer",
     Fact.REMEMBERS_SERVICES: "forgets it without a finalizer, and removes those it finds",
     Fact.FOLLOWS_ROLLOUTS: "reconciles Clusters when a plugin's pods roll out",
+    Fact.DIALS_NAMESPACE: "dials `<service>.<namespace>.svc`; others the Service's bare name",
 }
 
 

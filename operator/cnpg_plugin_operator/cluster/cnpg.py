@@ -8,7 +8,7 @@ a resource makes a Deployment CloudNativePG's, and no Deployment of this operato
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -155,6 +155,8 @@ def read_cnpg(
     spec, annotations = deployment.get("spec") or {}, metadata.get("annotations") or {}
     template, recorded = spec.get("template") or {}, _template_annotations(deployment)
     settled, refusal = _is_settled(deployment), _read_refusal(status)
+    proxy, _ = _first_set(deployment, names.cnpg.PROXY_VARIABLES)
+    _, unproxied = _first_set(deployment, names.cnpg.NO_PROXY_VARIABLES)
     return CNPGFacts(
         deployment=metadata["name"],
         uid=metadata["uid"],
@@ -168,6 +170,8 @@ def read_cnpg(
         generation=int(metadata.get("generation", 0)),
         olm=_olm_owner(deployment),
         watches=_watches(deployment),
+        proxy=proxy,
+        unproxied=_split(unproxied),
         changed_by=_changed_by(metadata.get("managedFields") or []),
         withdrawn=_withdrawn(annotations),
         pods=pods,
@@ -240,8 +244,19 @@ def _watches(deployment: Object) -> tuple[str, ...]:
             elif path.startswith("metadata.annotations['"):
                 key = path.partition("'")[2].rpartition("'")[0]
                 value = _template_annotations(deployment).get(key) or ""
-            return tuple(part.strip() for part in str(value).split(",") if part.strip())
+            return _split(str(value))
     return ()
+
+
+def _first_set(deployment: Object, variables: Iterable[str]) -> tuple[str, str]:
+    """Return the first of these variables that has a value, and the value."""
+    environment = {e.get("name"): e.get("value") for e in manager_of(deployment).get("env") or []}
+    found = ((name, str(environment[name])) for name in variables if environment.get(name))
+    return next(found, ("", ""))
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _changed_by(managed: list[Object]) -> str:

@@ -54,6 +54,12 @@ WATCH_VARIABLE: Final = "WATCH_NAMESPACE"
 """Environment variable of CloudNativePG's container: the namespaces it watches, comma-separated;
 empty or absent: all."""
 
+PROXY_VARIABLES: Final = ("HTTPS_PROXY", "https_proxy")
+"""Environment variables that name an HTTP proxy for TLS connections; the first one counts."""
+
+NO_PROXY_VARIABLES: Final = ("NO_PROXY", "no_proxy")
+"""Environment variables with the hosts that need no proxy, comma-separated."""
+
 LEASE: Final = "db9c8771.cnpg.io"
 """CloudNativePG's leader election Lease; its holder is `<pod>_<uuid>`."""
 

@@ -293,6 +293,30 @@ async def test_the_watched_namespaces_are_read(
     assert (await place.one()).watches == watches
 
 
+@pytest.mark.parametrize(
+    ("environment", "proxy", "unproxied"),
+    [
+        ({}, "", ()),
+        ({"HTTP_PROXY": "http://proxy:3128"}, "", ()),
+        ({"HTTPS_PROXY": "", "https_proxy": "http://proxy:3128"}, "https_proxy", ()),
+        (
+            {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "10.0.0.0/8, .svc"},
+            "HTTPS_PROXY",
+            ("10.0.0.0/8", ".svc"),
+        ),
+    ],
+    ids=["none", "not for TLS", "in small letters", "with exceptions"],
+)
+async def test_the_proxy_is_read(
+    place: Namespace, environment: dict[str, str], proxy: str, unproxied: tuple[str, ...]
+) -> None:
+    env = [{"name": name, "value": value} for name, value in environment.items()]
+    place.deploy("cnpg", LABELLED, env=env)
+    found = await place.one()
+
+    assert (found.proxy, found.unproxied) == (proxy, unproxied)
+
+
 STUCK = [
     pytest.param({}, {}, "", id="a rollout in progress"),
     pytest.param(

@@ -111,6 +111,10 @@ class CNPGFacts:
     """The field manager that last changed the Deployment's spec, other than this operator's."""
     watches: tuple[str, ...] = ()
     """The namespaces in `WATCH_NAMESPACE`; empty where all are watched."""
+    proxy: str = ""
+    """The variable by which it calls plugins through an HTTP proxy, or empty."""
+    unproxied: tuple[str, ...] = ()
+    """What its `NO_PROXY` excludes from that."""
     template: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The current pod template."""
     selector: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -86,6 +86,8 @@ class Fact(StrEnum):
     FOLLOWS_ROLLOUTS = "FollowsRollouts"
     """It watches EndpointSlices, and reconciles the Clusters that use a plugin when the plugin's
     pods roll out (#10836); the others reconcile within 10 h."""
+    DIALS_NAMESPACE = "DialsNamespace"
+    """It dials `<service>.<namespace>.svc`; the others the Service's bare name (#10921)."""
 
 
 _NEWEST: Final[Version] = (1_000, 0, 0)
@@ -98,6 +100,7 @@ RANGES: Final[Mapping[Fact, tuple[tuple[Version, Version], ...]]] = {
     Fact.ADDS_FINALIZER: (((1, 29, 0), (1, 29, 3)), ((1, 30, 0), (1, 30, 1))),
     Fact.REMEMBERS_SERVICES: (((1, 29, 3), (1, 30, 0)), ((1, 30, 1), _NEWEST)),
     Fact.FOLLOWS_ROLLOUTS: (((1, 28, 4), (1, 29, 0)), ((1, 29, 2), _NEWEST)),
+    Fact.DIALS_NAMESPACE: (((1, 28, 4), (1, 29, 0)), ((1, 29, 2), _NEWEST)),
 }
 """For each fact the versions: from the first of a range, before the second."""
 
@@ -140,3 +143,8 @@ def remembers_services(version: Version) -> bool:
 def follows_rollouts(version: Version) -> bool:
     """Whether it reconciles the Clusters that use a plugin when the plugin's pods roll out."""
     return applies(Fact.FOLLOWS_ROLLOUTS, version)
+
+
+def dials_namespace(version: Version) -> bool:
+    """Whether it dials a Service with its namespace."""
+    return applies(Fact.DIALS_NAMESPACE, version)

@@ -22,6 +22,7 @@ from cnpg_plugin_operator.decide.registration.cluster_reports import (
     find_outdated,
     list_names,
 )
+from cnpg_plugin_operator.decide.registration.proxy import describe_proxy
 from cnpg_plugin_operator.decide.registration.restart_need import (
     DISCOVERY_GRACE,
     RegistrationInput,
@@ -44,7 +45,14 @@ from cnpg_plugin_operator.decide.registration.touch import (
 def decide_registration(given: RegistrationInput) -> Verdict:
     """Evaluate whether CloudNativePG uses the announced revision."""
     verdict = first(CHECKS, given) or _awaiting(given)
+    if verdict.is_true and (proxied := _describe_proxy(given)):
+        verdict = yes(verdict.reason, f"{verdict.message} {proxied}")
     return add_skew(verdict, given.identity, given.cnpg.version)
+
+
+def _describe_proxy(given: RegistrationInput) -> str:
+    port = given.announcement.annotations.get(names.cnpg.PLUGIN_PORT, "")
+    return describe_proxy(given.cnpg, given.service, port)
 
 
 def _down(given: RegistrationInput) -> Verdict | None:
@@ -152,6 +160,8 @@ def _blocked(given: RegistrationInput) -> Verdict | None:
     if not blocked:
         return None
     state = f"{describe_blocked(blocked).strip()}"
+    if proxied := _describe_proxy(given):
+        return no(Reason.CLUSTERS_BLOCKED, f"{state} {proxied}")
     again = touch is not None and touch.reason == BLOCKED and touch.times > 1
     if again or given.waiting >= TOUCH_GRACE:
         return no(
