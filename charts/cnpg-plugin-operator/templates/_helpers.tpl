@@ -94,6 +94,18 @@ volumes:
 {{- end }}
 {{- end }}
 
+{{/* The nodes that the operator's image may run on. */}}
+{{- define "cnpg-plugin-operator.nodes" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* `annotations:` with the common annotations and those in `own`; empty if there are none. */}}
 {{- define "cnpg-plugin-operator.annotations" -}}
 {{- with merge dict (.own | default dict) .root.Values.commonAnnotations }}
@@ -162,6 +174,36 @@ imagePullSecrets:
 {{- $names = append $names (kindIs "string" . | ternary . (dig "name" "" (kindIs "map" . | ternary . dict))) }}
 {{- end }}
 {{- $names | uniq | join "," }}
+{{- end }}
+
+{{/* Namespace of `plugin`, an entry of the values. */}}
+{{- define "cnpg-plugin-operator.pluginNamespace" -}}
+{{- $namespace := default (first .root.Values.cnpg.namespaces) .plugin.namespace }}
+{{- if not (has $namespace .root.Values.cnpg.namespaces) }}
+{{- fail (printf "plugins: %s is in the namespace %s, which cnpg.namespaces does not list" .plugin.name $namespace) }}
+{{- end }}
+{{- $namespace }}
+{{- end }}
+
+{{/* Name of the Secret that CloudNativePG presents to `plugin`, an entry of the values. The operator
+builds the same name. */}}
+{{- define "cnpg-plugin-operator.clientSecret" -}}
+{{- $tls := .plugin.spec.tls | default dict }}
+{{- $reference := "null" }}
+{{- $provider := default .root.Values.defaults.tlsProvider $tls.provider }}
+{{- with $tls.issuerRef }}
+{{- $group := default "cert-manager.io" .group }}
+{{- $reference = printf "{\"group\": %q, \"kind\": %q, \"name\": %q}" $group (default "Issuer" .kind) .name }}
+{{- $provider = default "CertManager" $tls.provider }}
+{{- end }}
+{{- $issuer := printf "[%q, %s, %q]" $provider $reference (default "Namespace" $tls.issuerScope) }}
+{{- if $tls.secrets }}
+{{- $tls.secrets.client }}
+{{- else if eq $issuer "[\"CertManager\", null, \"Namespace\"]" }}
+{{- printf "%s-client-tls" .plugin.name }}
+{{- else }}
+{{- printf "%s-%s-client-tls" .plugin.name (sha256sum $issuer | trunc 6) }}
+{{- end }}
 {{- end }}
 
 {{/* Endpoint of a ServiceMonitor or PodMonitor. */}}

@@ -107,6 +107,8 @@ EVERYTHING: dict[str, Any] = {
     ],
 }
 
+HELLO: dict[str, Any] = {"pluginName": "hello.example.org", "image": "example.org/hello:1"}
+
 MATRIX: dict[str, Values] = {
     "the defaults": {},
     "everything switched on": EVERYTHING,
@@ -134,6 +136,13 @@ MATRIX: dict[str, Values] = {
         "metrics": {"service": {"enabled": False}, "podMonitor": {"enabled": True}}
     },
     "a network policy for everybody": {"networkPolicy": {"enabled": True}},
+    "plugins, one of them a sidecar": {
+        "cnpg": {"namespaces": ["one", "two"]},
+        "plugins": [
+            {"name": "hello", "namespace": "two", "spec": HELLO},
+            {"name": "beside", "spec": {**HELLO, "pluginName": "b.example.org", "mode": "Sidecar"}},
+        ],
+    },
     "as a dependency of another chart": {"enabled": True, "global": {"anything": {"goes": 1}}},
 }
 
@@ -163,18 +172,19 @@ def test_every_object_has_the_recommended_labels(objects: list[Manifest]) -> Non
         assert labels["helm.sh/chart"] == f"cnpg-plugin-operator-{VERSION}"
 
 
-def test_the_pod_satisfies_the_restricted_level(objects: list[Manifest]) -> None:
-    pod = one(objects, "Deployment")["spec"]["template"]["spec"]
-    assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod["securityContext"].get("runAsUser", 1) != 0
-    for each in pod["containers"]:
-        settings = each["securityContext"]
-        assert settings["allowPrivilegeEscalation"] is False
-        assert settings["readOnlyRootFilesystem"] is True
-        assert settings["capabilities"] == {"drop": ["ALL"]}
-        assert not settings.get("privileged", False)
+def test_every_pod_satisfies_the_restricted_level(objects: list[Manifest]) -> None:
+    operator = one(objects, "Deployment")["spec"]["template"]["spec"]
+    for pod in (operator, *(item["spec"] for item in of_kind(objects, "Pod"))):
+        assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["securityContext"].get("runAsUser", 1) != 0
+        for each in pod["containers"]:
+            settings = each["securityContext"]
+            assert settings["allowPrivilegeEscalation"] is False
+            assert settings["readOnlyRootFilesystem"] is True
+            assert settings["capabilities"] == {"drop": ["ALL"]}
+            assert not settings.get("privileged", False)
 
 
 def test_a_single_operator_ends_before_the_next_one_starts() -> None:
@@ -239,6 +249,7 @@ def test_the_deployment_selects_its_own_pods(objects: list[Manifest]) -> None:
 
 def test_the_pod_runs_under_the_account_that_the_bindings_name(objects: list[Manifest]) -> None:
     account = one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+    objects = [item for item in objects if "helm.sh/hook" not in str(item["metadata"])]
     for binding in of_kind(objects, "RoleBinding") + of_kind(objects, "ClusterRoleBinding"):
         assert binding["subjects"] == [
             {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
