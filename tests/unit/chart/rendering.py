@@ -3,7 +3,7 @@
 import functools
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ def render_text(
     chart: Path = CHART,
     release: str = RELEASE,
     kubernetes: str = "1.34.0",
-    flags: Sequence[str] = (),
 ) -> str:
     """Render the chart with values over its defaults and REPOSITORY; raises RenderError."""
     given = dict(values or {})
@@ -45,7 +44,6 @@ def render_text(
         [
             *(builds.find(builds.HELM), "template", release, str(chart)),
             *("--namespace", NAMESPACE, "--kube-version", kubernetes, "--values", "-"),
-            *flags,
         ],
         input=json.dumps(given),
         capture_output=True,

@@ -12,20 +12,16 @@ from cnpg_plugin_operator.commands import handshake
 from tests.support.unit.builders import resource
 from tests.unit.chart.rendering import (
     FULLNAME,
-    NAMESPACE,
-    RELEASE,
     Manifest,
     RenderError,
     Values,
     of_kind,
     one,
-    parse,
     render,
     render_text,
 )
 
 HELLO: dict[str, Any] = {"pluginName": "hello.example.org", "image": "example.org/hello:1"}
-SERVED = ("--api-versions", "cnpgplugin.dev/v1beta1/CNPGPlugin")
 TEST = f"{FULLNAME}-test"
 
 
@@ -33,13 +29,9 @@ def values_with(*plugins: dict[str, Any], **others: object) -> Values:
     return {"plugins": [{"name": "hello", "spec": HELLO, **each} for each in plugins], **others}
 
 
-def plugin_of(values: Values, *flags: str) -> Manifest:
-    return one(parse(render_text(values, flags=flags)), "CNPGPlugin")
-
-
 def test_a_plugin_is_created_as_the_values_say() -> None:
     given = {"labels": {"team": "databases"}, "annotations": {"contact": "databases"}}
-    found = plugin_of(values_with(given), *SERVED)
+    found = one(render(values_with(given)), "CNPGPlugin")
     assert (found["metadata"]["namespace"], found["spec"]) == ("cnpg-system", HELLO)
     assert found["metadata"]["labels"]["team"] == "databases"
     assert found["metadata"]["annotations"] == {
@@ -51,25 +43,6 @@ def test_a_plugin_is_created_as_the_values_say() -> None:
 def test_by_default_there_is_none_and_nothing_to_test() -> None:
     assert not [item for item in render() if "helm.sh/hook" in str(item["metadata"])]
     assert of_kind(render(), "CNPGPlugin") == []
-
-
-def test_the_first_installation_creates_it_for_an_upgrade_to_take_over() -> None:
-    annotations = plugin_of(values_with({}))["metadata"]["annotations"]
-    assert annotations["helm.sh/hook"] == "post-install"
-    assert annotations["meta.helm.sh/release-name"] == RELEASE
-    assert annotations["meta.helm.sh/release-namespace"] == NAMESPACE
-
-
-@pytest.mark.parametrize(
-    ("values", "flags"),
-    [
-        pytest.param(values_with({}), SERVED, id="the type is there"),
-        pytest.param(values_with({}), ("--is-upgrade",), id="an upgrade"),
-        pytest.param(values_with({}, crds={"create": False}), (), id="another brings the type"),
-    ],
-)
-def test_otherwise_it_belongs_to_the_release(values: Values, flags: tuple[str, ...]) -> None:
-    assert "helm.sh/hook" not in plugin_of(values, *flags)["metadata"]["annotations"]
 
 
 def test_a_plugin_where_the_operator_has_no_rights_is_refused() -> None:
