@@ -148,7 +148,10 @@ class Reporter:
         self._reported[resource.namespace, resource.name] = now
         ready = summarize(report.verdicts)
         before = _ready_before(previous)
-        logger.info(
+        # A status that changes only in numbers, as with each Cluster, is nothing to read.
+        said = find_condition(previous, Type.READY).get("message") == ready.message
+        logger.log(
+            logging.DEBUG if said and before == (ready.status, ready.reason) else logging.INFO,
             "%s: %s",
             ready.reason,
             ready.message,

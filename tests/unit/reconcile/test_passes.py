@@ -444,3 +444,17 @@ async def test_the_debug_log_is_a_timeline_of_the_stages(
         assert any(line["stage"] == kind and reason in line["text"] for line in lines)
     assert {line["plugin"] for line in lines} == {"hello"}
     assert all(line["seconds"] >= 0 for line in lines)
+
+
+async def test_a_status_that_changes_only_in_numbers_is_not_logged_as_news(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.create()
+    await stage.settle()
+    caplog.set_level(logging.DEBUG, "cnpg_plugin_operator.reconcile.status")
+    caplog.clear()
+    use_plugin(stage)
+    await stage.settle()
+
+    assert stage.client.the(kinds.PLUGIN, "hello")["status"]["clusters"]["using"] == 1
+    assert {record.levelname for record in caplog.records} == {"DEBUG"}
