@@ -10,14 +10,16 @@ clock wrote:
   holder's request began before a standby could see its content, so the holder has stopped by then.
 - Each attempt is one request that the API server refuses if the Lease was written in between.
 
-A Lease that was deleted, or emptied by another than its holder, says nothing about its holder: a
-standby gives it its time. Only a process that finds no Lease when it starts creates it at once, as
-otherwise every first start would wait. So two may write for a moment if a Lease is deleted just
-while another process starts; a leader sees the deletion at once and creates the Lease again, or
-stops if another process was faster.
+A Lease that another than its holder has emptied says nothing about its holder: a standby gives it
+its time. Nor does one that is missing, which anyone may have deleted at any time. So who creates it
+has only a claim: it renews the Lease, but leads no sooner than after the duration of a Lease in
+which each of its renewals followed on its previous one. No other process could renew the Lease in
+between, so none leads any more. That is the price of a first start. A leader sees a deletion at
+once and creates the Lease again, or stops if another process was faster. What a process cannot know
+is the duration of a Lease that it has never seen: it takes its own for it.
 
 A container that is restarted in the same pod has the identity of its predecessor, which has ended
-by then: it takes its own Lease at once.
+by then: it takes its own Lease at once, unless that was a claim.
 """
 
 from dataclasses import dataclass, field, replace
@@ -86,7 +88,7 @@ class Record:
     renewed: str = ""
     """When, by the clock of the holder: only compared."""
     acquired: str = ""
-    """The same."""
+    """The same; empty while the holder has only a claim."""
     transitions: int = 0
     version: str = field(default="", compare=False)
     """The resourceVersion, on which a write depends; a change of a label alone renews nothing."""
@@ -108,6 +110,8 @@ class Candidate:
     """Start of the request that renewed the Lease last; None for a standby."""
     attempted: float = float("-inf")
     """Start of the last attempt."""
+    claimed: float | None = None
+    """From when a process may lead that created the Lease; None if it does, or has none."""
 
 
 class Action(StrEnum):
@@ -168,6 +172,9 @@ def _decide_leader(candidate: Candidate, renewed: float, now: float) -> Step:
 def see(candidate: Candidate, record: Record | None, now: float) -> Candidate:
     """Learn what the Lease says now; None where there is none."""
     seen = replace(candidate, is_informed=True, record=record)
+    if candidate.claimed is not None:
+        # Something else than its own renewals may have happened.
+        seen = replace(seen, claimed=now + candidate.times.lease)
     if candidate.is_informed and record == candidate.record:
         return seen
     if record is None and not candidate.is_informed:
@@ -176,7 +183,8 @@ def see(candidate: Candidate, record: Record | None, now: float) -> Candidate:
         # Deleted or emptied: it may have a holder.
         past = _find_time(candidate, candidate.record)
         return replace(seen, due=max(candidate.due, now + past))
-    is_free = record.holder in ("", candidate.identity)
+    is_own = record.holder == candidate.identity and bool(record.acquired)
+    is_free = is_own or not record.holder
     return replace(seen, due=now if is_free else now + _find_time(candidate, record))
 
 
@@ -195,20 +203,34 @@ def begin(candidate: Candidate, now: float) -> Candidate:
     return replace(candidate, attempted=now)
 
 
-def win(candidate: Candidate, record: Record, began: float) -> Candidate:
-    """Lead since the start of an attempt that succeeded; `record` is the answer."""
-    return replace(candidate, is_informed=True, record=record, due=began, renewed=began)
+def is_claim(candidate: Candidate) -> bool:
+    """Whether the attempt that has begun does not allow to lead yet, if it succeeds."""
+    if candidate.claimed is not None:
+        return candidate.attempted < candidate.claimed
+    return candidate.renewed is None and candidate.record is None
+
+
+def win(candidate: Candidate, record: Record, answered: float) -> Candidate:
+    """Have the Lease since the start of an attempt that succeeded; `record` is the answer."""
+    claimed = candidate.claimed if is_claim(candidate) else None
+    if is_claim(candidate) and candidate.record is None:
+        claimed = answered + candidate.times.lease
+    began = candidate.attempted
+    return replace(
+        candidate, is_informed=True, record=record, due=began, renewed=began, claimed=claimed
+    )
 
 
 def write_record(candidate: Candidate, written: str) -> Record:
     """Say what an attempt writes; `written` is the time as the Lease shows it to people."""
     before = candidate.record or Record()
     keeps = before.holder == candidate.identity and bool(before.acquired)
+    acquired = "" if is_claim(candidate) else written
     return Record(
         holder=candidate.identity,
         duration=candidate.times.lease,
         renewed=written,
-        acquired=before.acquired if keeps else written,
+        acquired=before.acquired if keeps else acquired,
         transitions=before.transitions + (not keeps and bool(before.acquired)),
         version=before.version,
     )

@@ -140,10 +140,17 @@ class Elector:
             self._is_doubtful = True
             self._report("written", error)
         else:
-            self._candidate = leadership.win(self._candidate, answer, began)
-            self.fence.extend(began)
+            claims = leadership.is_claim(self._candidate)
+            self._candidate = leadership.win(self._candidate, answer, self._clock())
             self._gain()
-            self.leading.set()
+            if claims:
+                logger.log(
+                    logging.INFO if creates else logging.DEBUG,
+                    "created the Lease: leads once no other process can lead any more",
+                )
+            else:
+                self.fence.extend(began)
+                self.leading.set()
 
     def _see(self, record: Record | None) -> None:
         before = self._candidate.record

@@ -32,7 +32,8 @@ OWN = replace(SAID, holder=ME)
 FREE = write_release(SAID, "later")
 EMPTIED = replace(SAID, holder="")
 NEW = Candidate(ME)
-LEADER = win(begin(NEW, 100.0), OWN, 100.0)
+LEADER = win(begin(see(NEW, FREE, 100.0), 100.0), OWN, 100.5)
+CLAIM = win(begin(see(NEW, None, 100.0), 100.0), replace(OWN, acquired=""), 101.0)
 
 STANDBYS = {
     "a Lease that does not exist": (see(NEW, None, 100.0), 100.0, Step(Action.CREATE)),
@@ -84,6 +85,11 @@ STANDBYS = {
         see(see(NEW, FREE, 100.0), None, 110.0),
         120.0,
         Step(Action.WAIT, 125.0),
+    ),
+    "a claim of the same pod": (
+        see(NEW, replace(OWN, acquired=""), 100.0),
+        114.0,
+        Step(Action.WAIT, 115.0),
     ),
     "an attempt that failed": (
         begin(see(NEW, FREE, 100.0), 100.0),
@@ -138,6 +144,35 @@ def test_a_leader_sees(candidate: Candidate, now: float, step: Step) -> None:
     assert decide_step(candidate, now) == step
 
 
+def renewed(claim: Candidate, *moments: float) -> Candidate:
+    """A claim after renewals at these moments, each answered at once."""
+    for moment in moments:
+        claim = win(begin(claim, moment), replace(OWN, version=str(moment)), moment)
+    return claim
+
+
+CLAIMS = {
+    "that is new": (CLAIM, False),
+    "that is renewed": (renewed(CLAIM, 106.0, 115.9), False),
+    "after the duration since the answer": (renewed(CLAIM, 106.0, 116.0), True),
+    "that may have been interrupted": (renewed(see(CLAIM, OWN, 110.0), 124.9), False),
+    "long after that": (renewed(see(CLAIM, OWN, 110.0), 125.0), True),
+    "that was deleted": (renewed(see(CLAIM, None, 110.0), 112.0, 126.9), False),
+    "long after it was created again": (renewed(see(CLAIM, None, 110.0), 112.0, 127.0), True),
+}
+
+
+@pytest.mark.parametrize(("claim", "leads"), CLAIMS.values(), ids=CLAIMS)
+def test_who_created_the_lease_leads_once_no_other_process_can(
+    claim: Candidate, leads: object
+) -> None:
+    assert (claim.claimed is None) is leads
+
+
+def test_a_leader_that_creates_a_deleted_lease_again_goes_on() -> None:
+    assert renewed(see(LEADER, None, 101.0), 101.0).claimed is None
+
+
 def test_a_renewal_keeps_when_the_lease_was_acquired() -> None:
     renewal = write_record(LEADER, "now")
     assert renewal == Record(ME, 15.0, "now", "then", 0)
@@ -146,7 +181,13 @@ def test_a_renewal_keeps_when_the_lease_was_acquired() -> None:
 
 def test_a_change_of_the_holder_is_counted() -> None:
     assert write_record(see(NEW, SAID, 1.0), "now") == Record(ME, 15.0, "now", "now", 1)
-    assert write_record(see(NEW, None, 1.0), "now") == Record(ME, 15.0, "now", "now", 0)
+    assert write_record(see(NEW, FREE, 1.0), "now") == Record(ME, 15.0, "now", "now", 1)
+
+
+def test_who_creates_the_lease_says_when_it_acquired_it_only_once_it_leads() -> None:
+    assert write_record(see(NEW, None, 1.0), "now") == Record(ME, 15.0, "now", "", 0)
+    assert write_record(begin(CLAIM, 115.9), "now") == Record(ME, 15.0, "now", "", 0)
+    assert write_record(begin(CLAIM, 116.0), "now") == Record(ME, 15.0, "now", "now", 0)
 
 
 def test_a_release_names_no_holder() -> None:
@@ -247,7 +288,11 @@ class History:
     def leaders(self) -> list[Pod]:
         """Those whose last request may still be on its way."""
         since = self.now - TIMES.lease + 1e-6
-        return [p for p in self.pods.values() if (p.candidate.renewed or since) > since]
+        return [
+            pod
+            for pod in self.pods.values()
+            if (pod.candidate.renewed or since) > since and pod.candidate.claimed is None
+        ]
 
     def any_pod(self) -> Pod | None:
         awake = [pod for pod in self.pods.values() if not pod.is_paused]
@@ -257,12 +302,9 @@ class History:
         self.now += self.random.choice(PAUSES)
 
     def kill_or_start(self) -> None:
-        """A pod that starts has the identity of the one that was killed.
-
-        None starts beside a leader just when the Lease is gone: see the module's docstring.
-        """
+        """A pod that starts has the identity of the one that was killed."""
         number = self.random.randrange(3)
-        if self.pods.pop(number, None) is None and (self.server.record or not self.leaders()):
+        if self.pods.pop(number, None) is None:
             self.pods[number] = self.start(number)
 
     def pause_or_wake(self) -> None:
@@ -327,14 +369,14 @@ class History:
             pod.candidate = see(pod.candidate, request.answer, self.now)
         elif request.succeeded:
             assert request.answer is not None
-            pod.candidate = win(pod.candidate, request.answer, request.began)
+            pod.candidate = win(pod.candidate, request.answer, self.now)
         else:
             self.send(pod, None)
 
     def end_in_order(self) -> None:
         """It has ended its work, releases the Lease, and does not wait for the answer."""
         pod = self.any_pod()
-        if pod is None or pod.candidate.renewed is None:
+        if pod is None or pod.candidate.renewed is None or pod.candidate.claimed is not None:
             return
         self.pods = {number: each for number, each in self.pods.items() if each is not pod}
         record = pod.candidate.record
@@ -355,12 +397,10 @@ class History:
             self.send(pod, None)
 
     def interfere(self) -> None:
-        """Someone deletes, empties or takes the Lease, while no process is about to create it."""
+        """Someone deletes, empties or takes the Lease."""
         record = self.random.choice(INTERFERENCE)
-        starts = any(pod.candidate.record is None for pod in self.pods.values())
-        if not starts and not any(request.creates for request in self.requests):
-            self.written += 1
-            self.server.store(record and replace(record, renewed=str(self.written)))
+        self.written += 1
+        self.server.store(record and replace(record, renewed=str(self.written)))
 
     def calm_down(self) -> None:
         """Disturb nothing more."""

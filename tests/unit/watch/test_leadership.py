@@ -4,6 +4,7 @@ Their clocks are the test's: one elector can be an hour ahead, or seem to have b
 """
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,12 @@ class Competitor:
         await asyncio.gather(self.running, self.following, return_exceptions=True)
 
 
+RELEASED: dict[str, Any] = {
+    "metadata": {"name": "plugins", "namespace": "operators"},
+    "spec": {"leaseDurationSeconds": 1, "acquireTime": "before"},
+}
+
+
 class Arena:
     """An API server, and what competes for its Lease."""
 
@@ -83,6 +90,8 @@ class Arena:
 @pytest.fixture
 async def arena(tmp_path: Path) -> AsyncIterator[Arena]:
     api = LeaseAPI()
+    await api.store(copy.deepcopy(RELEASED))
+    api.holders.clear()
     async with serve(api.build()) as server:
         path = tmp_path / "kubeconfig"
         path.write_text(KUBECONFIG.format(server=server))
@@ -117,6 +126,23 @@ async def test_a_free_lease_costs_two_requests(arena: Arena) -> None:
     await first.leads()
     assert arena.api.holders == ["a_1"]
     assert not first.readiness.lack
+
+
+async def test_who_creates_the_lease_leads_only_once_no_other_process_can(arena: Arena) -> None:
+    first = await arena.add("a_1")
+    await first.leads()
+    await first.end()
+    await arena.api.store(None)
+    second = await arena.add("b_2")
+    await until(lambda: arena.api.holder == "b_2")
+    assert not second.elector.leading.is_set()
+    with pytest.raises(errors.LeadershipLostError):
+        second.elector.fence.admit()
+    first.elector.fence.admit()
+    await second.leads()
+    with pytest.raises(errors.LeadershipLostError):
+        first.elector.fence.admit()
+    second.elector.fence.admit()
 
 
 async def test_a_standby_is_ready_and_waits(arena: Arena) -> None:
@@ -243,9 +269,7 @@ async def test_a_deleted_lease_is_created_again_by_its_holder(arena: Arena) -> N
 
 async def test_other_fields_of_the_lease_survive(arena: Arena) -> None:
     metadata = {"name": "plugins", "namespace": "operators", "labels": {"a": "b"}}
-    await arena.api.store(
-        {"metadata": metadata, "spec": {"leaseDurationSeconds": 1, "strategy": "Other"}}
-    )
+    await arena.api.store({"metadata": metadata, "spec": {**RELEASED["spec"], "strategy": "Other"}})
     await (await arena.add("a_1")).leads()
     lease: Any = arena.api.lease
     assert lease["metadata"]["labels"] == {"a": "b"}
