@@ -76,22 +76,21 @@ async def diagnose(settings: Settings, arguments: argparse.Namespace) -> int:
     Raises `SettingsError` for arguments that cannot be used, `ClusterError` where the resources
     cannot be read.
     """
-    if arguments.namespace:
-        settings = replace(settings, namespaces=(arguments.namespace,))
+    asked = (arguments.namespace,) if arguments.namespace else settings.namespaces
+    if settings.kubeconfig is not None:
+        # From a shell, no settings need say which namespaces an operator manages.
+        settings = replace(settings, namespaces=asked)
     client = await Client.connect(settings.kubeconfig, settings.context, reads_only=True)
     real = None if arguments.no_handshake else Handshaker()
     try:
         facts = await list_once(client)
         diagnosing = compose(settings, client, facts, real, lambda: datetime.now(UTC))
-        found = [
-            await diagnosing.diagnose(namespace, arguments.names)
-            for namespace in settings.namespaces
-        ]
+        found = [await diagnosing.diagnose(namespace, arguments.names) for namespace in asked]
     finally:
         await client.close()
     unknown = {*arguments.names} - {each.name for one in found for each in one.plugins}
     if unknown:
-        where = ", ".join(settings.namespaces)
+        where = ", ".join(asked)
         raise errors.SettingsError(f"no CNPGPlugin {', '.join(sorted(unknown))} in {where}")
     render = render_json if arguments.output == "json" else render_text
     print(render(found))  # noqa: T201 - it is what was asked for

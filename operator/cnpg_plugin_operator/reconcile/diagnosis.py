@@ -30,6 +30,8 @@ from cnpg_plugin_operator.reconcile.standalone import Pass
 MOST_ROUNDS: Final = 4
 """Rounds of passes at most: plugins and their namespace declare to each other what they decided."""
 
+NOT_MANAGED: Final = "not looked for: the operator does not manage this namespace"
+
 Observation = tuple[str, str]
 """What was looked at, and what was seen."""
 
@@ -129,6 +131,8 @@ class Diagnosing:
 
     async def _judge_namespace(self, namespace: str) -> NamespaceDiagnosis:
         self._recorder.take()
+        if not self._env.reader.manages(namespace):
+            return NamespaceDiagnosis(namespace, ((NOT_MANAGED, ""),))
         try:
             judged = await self._namespaces.judge(namespace)
         except errors.ClusterError as error:

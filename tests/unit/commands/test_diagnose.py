@@ -252,3 +252,21 @@ async def test_the_json_has_what_programs_need(ready: Stage) -> None:
     ]
     assert plugin["conditions"][0]["decided"]["reason"] == "Accepted"
     assert plugin["conditions"][0]["reported"]["status"] == "True"
+
+
+async def test_a_resource_elsewhere_is_told_where_it_belongs(ready: Stage) -> None:
+    """The operator has no rights there, and needs none."""
+    body = ready.client.the(kinds.PLUGIN, "hello")
+    elsewhere = {"name": "hello", "namespace": "elsewhere"}
+    ready.client.put(kinds.PLUGIN, {**body, "metadata": elsewhere, "status": {}})
+    settings = Settings((NAMESPACE,))
+    found = await compose(
+        settings, ready.client, FedFacts(ready.client), None, ready.clock
+    ).diagnose("elsewhere", ["hello"])
+
+    assert found.is_read
+    assert not found.is_as_wanted
+    told = lines(found)
+    assert "CloudNativePG: not looked for: the operator does not manage this namespace" in told
+    assert any("Accepted           False CNPGNotFound" in line for line in told)
+    assert "it runs in cnpg-system: create the resource there" in " ".join(told)
