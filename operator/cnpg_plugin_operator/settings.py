@@ -29,6 +29,7 @@ FLAGS: Final[Mapping[str, str]] = {
     "RESTART_SETTLE": "how long a restart waits after the last plugin became ready",
     "RESTART_SETTLE_MAX": "how long a restart waits for other plugins at most",
     "RESTART_COOLDOWN": "minimum time between two restarts",
+    "CLUSTER_NAMESPACES": "namespaces of the Clusters, if rights are limited to namespaces",
     "CLUSTER_DOMAIN": "DNS domain of the cluster",
     "ALLOWED_CLUSTER_ROLES": "ClusterRoles that plugins may name, separated by commas",
     "ALLOWED_ROLES": "Roles that plugins may name, separated by commas",
@@ -67,6 +68,9 @@ class Settings:
 
     namespaces: tuple[str, ...] = ("cnpg-system",)
     """Where CloudNativePG runs and this operator has rights."""
+    cluster_namespaces: tuple[str, ...] = ()
+    """Where Clusters are looked for by an operator without any cluster-wide right; empty for one
+    with such rights, and for all."""
     tls_provider: Provider = Provider.CERT_MANAGER
     """For resources that name none. Never `SECRETS`, because only a resource can name them."""
     restart_policy: RestartPolicy = RestartPolicy.IF_NEEDED
@@ -180,6 +184,7 @@ _ISSUER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*\.[a-z0-9][-a-z0-9.]*/[a-z0-9]
 
 _FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "NAMESPACES": ("namespaces", _read_namespaces),
+    "CLUSTER_NAMESPACES": ("cluster_namespaces", _read_list),
     "DEFAULT_TLS_PROVIDER": ("tls_provider", _one_of(Provider.CERT_MANAGER, Provider.SELF_MANAGED)),
     "DEFAULT_RESTART_POLICY": ("restart_policy", _one_of(*RestartPolicy)),
     "RESTART_SETTLE": ("pace.settle", parse_duration),

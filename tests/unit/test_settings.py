@@ -24,6 +24,7 @@ def test_the_variables_of_the_chart_are_read() -> None:
     settings = read_settings(
         {
             "CNPGP_NAMESPACES": "one, two",
+            "CNPGP_CLUSTER_NAMESPACES": "one,app",
             "CNPGP_DEFAULT_TLS_PROVIDER": "SelfManaged",
             "CNPGP_DEFAULT_RESTART_POLICY": "Never",
             "CNPGP_RESTART_COOLDOWN": "1h30m",
@@ -40,6 +41,7 @@ def test_the_variables_of_the_chart_are_read() -> None:
     )
 
     assert settings.namespaces == ("one", "two")
+    assert settings.cluster_namespaces == ("one", "app")
     assert settings.tls_provider is Provider.SELF_MANAGED
     assert settings.restart_policy is RestartPolicy.NEVER
     assert settings.grants.issuers == {"ClusterIssuer.cert-manager.io/company-ca", "*"}

@@ -31,6 +31,11 @@
 {{- end }}
 {{- end }}
 
+{{/* Namespaces of the Clusters of an operator without ClusterRoles, separated by commas. */}}
+{{- define "cnpg-plugin-operator.clusterNamespaces" -}}
+{{- concat .Values.cnpg.namespaces .Values.rbac.clusterNamespaces | uniq | join "," }}
+{{- end }}
+
 {{/* Prefix of the ClusterRoles that each allow the operator to bind one ClusterRole. */}}
 {{- define "cnpg-plugin-operator.grantPrefix" -}}
 {{- include "cnpg-plugin-operator.clusterName" . }}-allows-

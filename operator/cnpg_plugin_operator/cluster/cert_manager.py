@@ -36,12 +36,14 @@ def is_behind(secret: Secret | None, certificate: Mapping[str, Any] | None) -> b
     return secret.pair is not None and (leaf is None or leaf.not_after != ends)
 
 
-async def read_issuer(client: Client, plugin: Plugin) -> IssuerFacts | None:
-    """Read the user's issuer; None for the chain's own and for external groups."""
+async def read_issuer(client: Client, plugin: Plugin, *, wide: bool = True) -> IssuerFacts | None:
+    """Read the user's issuer; None for the chain's own, for external groups, and without rights."""
     reference = plugin.spec.tls.issuer_ref
     if reference is None or reference.group != "cert-manager.io":
         return None
     kind = kinds.CLUSTER_ISSUER if reference.kind == "ClusterIssuer" else kinds.ISSUER
+    if kind == kinds.CLUSTER_ISSUER and not wide:
+        return None
     body = await client.find(kind, reference.name, plugin.namespace)
     ready, message = _ready(body)
     return IssuerFacts(

@@ -116,12 +116,18 @@ def read_clusters(
     )
 
 
-async def list_clusters(client: Client, plugin_name: str, name: str) -> tuple[ClusterFacts, ...]:
-    """List the Clusters that use a plugin; empty where CloudNativePG's kinds are not served."""
+async def list_clusters(
+    client: Client, namespaces: Iterable[str], plugin_name: str, name: str
+) -> tuple[ClusterFacts, ...]:
+    """List the Clusters of some namespaces, or of all if there are none, that use a plugin.
+
+    Empty where CloudNativePG's kinds are not served.
+    """
     found: list[ClusterFacts] = []
     try:
-        async for page in client.pages(kinds.CLUSTER):
-            found += read_clusters(map(project_cluster, page.bodies), plugin_name, name)
+        for namespace in tuple(namespaces) or (None,):
+            async for page in client.pages(kinds.CLUSTER, namespace):
+                found += read_clusters(map(project_cluster, page.bodies), plugin_name, name)
     except errors.KindMissingError:
         return ()
     return tuple(found)

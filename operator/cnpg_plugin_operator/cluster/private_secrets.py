@@ -59,8 +59,13 @@ async def read_private_secrets(
     named: Collection[str],
     siblings: Iterable[Object],
     cnpg: Collection[str],
+    *,
+    wide: bool = True,
 ) -> PrivateSecrets:
-    """Read the uses of some Secrets; `cnpg` are the names of CloudNativePG's Deployments."""
+    """Read the uses of some Secrets; `cnpg` are the names of CloudNativePG's Deployments.
+
+    Without cluster-wide rights, what ClusterIssuers sign with is not known.
+    """
     if not named:
         return PrivateSecrets()
     wanted, namespace = sorted(named), plugin.namespace
@@ -68,7 +73,7 @@ async def read_private_secrets(
         client.list(kinds.DEPLOYMENT, namespace),
         client.list(kinds.SERVICE, namespace),
         list_served(client, kinds.ISSUER, namespace),
-        list_served(client, kinds.CLUSTER_ISSUER, None),
+        _list_cluster_issuers(client, wide=wide),
         *(client.find(kinds.SECRET, name, namespace) for name in wanted),
     )
     own = [body for body in deployments if _name(body) in cnpg or _is_cnpg(body)]
@@ -83,6 +88,10 @@ async def read_private_secrets(
     used = dict(reversed(found))
     read = {_name(body): _read_reason(body) for body in secrets if body is not None}
     return PrivateSecrets(used, read, tuple(_read_claim(body) for body in siblings))
+
+
+async def _list_cluster_issuers(client: Client, *, wide: bool) -> list[dict[str, Any]]:
+    return await list_served(client, kinds.CLUSTER_ISSUER, None) if wide else []
 
 
 def bound(named: Collection[str]) -> Collection[str]:

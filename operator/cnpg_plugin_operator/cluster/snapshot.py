@@ -73,7 +73,7 @@ class Snapshot:
     cert_manager: bool
     """Whether cert-manager's kinds are served."""
     issuer: IssuerFacts | None
-    """The user's issuer; None where none is named, or it is not cert-manager's."""
+    """The user's issuer; None where none is named, it is not cert-manager's, or may not be read."""
     clusters: tuple[ClusterFacts, ...]
     event: CNPGEvent | None
     """CloudNativePG's last Event on the plugin's Service."""
@@ -97,9 +97,11 @@ class ClusterReader:
         namespaces: tuple[str, ...],
         clock: Callable[[], datetime],
         grant_prefix: str = "",
+        cluster_namespaces: tuple[str, ...] = (),
     ) -> None:
         self.clock, self._client, self._facts = clock, client, facts
         self._namespaces, self._grant_prefix = namespaces, grant_prefix
+        self._cluster_namespaces, self._wide = cluster_namespaces, not cluster_namespaces
 
     async def resource(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Give the `CNPGPlugin` as its watch knows it, or read it; None where it is gone."""
@@ -190,7 +192,9 @@ class ClusterReader:
             services=find_selecting(plugin, services.result()),
             rivals=find_rivals(plugin, siblings),
             cert_manager=served_here,
-            issuer=await read_issuer(self._client, plugin) if served_here else None,
+            issuer=await read_issuer(self._client, plugin, wide=self._wide)
+            if served_here
+            else None,
             private=await self.private(plugin, siblings, cnpg),
             clusters=self.clusters(plugin),
             event=find_event(plugin, events),
@@ -207,7 +211,9 @@ class ClusterReader:
         """Read what is known of the Secrets that a resource names."""
         named = bound({name for _, name in find_named(plugin)})
         own = {facts.deployment for facts in cnpg}
-        return await read_private_secrets(self._client, plugin, named, siblings, own)
+        return await read_private_secrets(
+            self._client, plugin, named, siblings, own, wide=self._wide
+        )
 
     async def chain_parts(
         self, kind: Kind, namespace: str, *, confirmed: bool = False
@@ -260,7 +266,9 @@ class ClusterReader:
         uses must not go for that.
         """
         known = self.clusters(plugin)
-        return known or await list_clusters(self._client, plugin.plugin_name, plugin.name)
+        return known or await list_clusters(
+            self._client, self._cluster_namespaces, plugin.plugin_name, plugin.name
+        )
 
     async def leases(self, namespace: str) -> tuple[LeaseFacts, ...]:
         """Find the Leases that plugins' pods hold."""

@@ -37,6 +37,7 @@ from cnpg_plugin_operator.reconcile.environment import Handshaker as Shaker
 from cnpg_plugin_operator.settings import Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics
 from cnpg_plugin_operator.watch.feeds import list_once
+from cnpg_plugin_operator.watch.kinds import Scope
 
 AS_WANTED: Final = 0
 NOT_AS_WANTED: Final = 1
@@ -83,7 +84,8 @@ async def diagnose(settings: Settings, arguments: argparse.Namespace) -> int:
     client = await Client.connect(settings.kubeconfig, settings.context, reads_only=True)
     real = None if arguments.no_handshake else Handshaker()
     try:
-        facts = await list_once(client)
+        scope = Scope(settings.namespaces, settings.cluster_namespaces)
+        facts = await list_once(client, scope)
         diagnosing = compose(settings, client, facts, real, lambda: datetime.now(UTC))
         found = [await diagnosing.diagnose(namespace, arguments.names) for namespace in asked]
     finally:
@@ -107,7 +109,14 @@ def compose(
     clock: Callable[[], datetime],
 ) -> Diagnosing:
     """Put together passes that write nothing; without `real`, no plugin is called."""
-    reader = ClusterReader(client, facts, settings.namespaces, clock, settings.grant_prefix)
+    reader = ClusterReader(
+        client,
+        facts,
+        settings.namespaces,
+        clock,
+        settings.grant_prefix,
+        settings.cluster_namespaces,
+    )
     recorder = Recorder()
     in_cluster = settings.kubeconfig is None
     handshaker = CautiousHandshaker(recorder, real, in_cluster=in_cluster)

@@ -18,12 +18,13 @@ from typing import Any, Final, NoReturn
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_events import FIELDS
-from cnpg_plugin_operator.cluster.kinds import PLUGIN, Kind
+from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch.facts import FactStore, Table
-from cnpg_plugin_operator.watch.kinds import MANAGED, OWN
+from cnpg_plugin_operator.watch.kinds import MANAGED, OWN, Places, Scope
 from cnpg_plugin_operator.watch.loops import spread
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore
+from cnpg_plugin_operator.watch.supervision import end
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ LIST_AGAIN: Final = (540.0, 660.0)
 
 NOT_SERVED: Final = 10.0
 """Seconds until the next look for a kind that is not served: CloudNativePG may come later."""
+
+EVERYWHERE: Final[Places] = (None,)
 
 LONGEST_PAUSE: Final = 10.0
 """Seconds between two tries at most: passes wait for the first lists."""
@@ -44,26 +47,32 @@ REOPENING: Final = (0.1, 0.4)
 """Seconds between two watches where the API server ends one, so that none can end too often."""
 
 
-async def take_list(client: Client, table: Table[Any], *where: str | None) -> str:
+async def take_list(
+    client: Client, table: Table[Any], places: Places = EVERYWHERE, *selectors: str | None
+) -> str:
     """Take a list page by page, so that no more than one page is in memory; give its version.
 
-    A namespace and selectors of labels and of fields may limit it.
+    Selectors of labels and of fields may limit it. Of several namespaces, the version is the first.
     """
     listing = table.begin()
-    async for page in client.pages(table.kind, *where):
-        listing.take(page)
-        del page
+    for place in places:
+        async for page in client.pages(table.kind, place, *selectors):
+            listing.take(page)
+            del page
     listing.end()
     return listing.version
 
 
-async def list_once(client: Client) -> FactStore:
+async def list_once(client: Client, scope: Scope) -> FactStore:
     """Fill a store for a command that follows nothing; a refused list is known by its error."""
     facts = FactStore()
-    tables: tuple[Table[Any], ...] = (facts.plugins, facts.fleet)
-    for table in tables:
+    tables: tuple[tuple[Table[Any], Places], ...] = (
+        (facts.plugins, scope.resources),
+        (facts.fleet, scope.clusters),
+    )
+    for table, places in tables:
         try:
-            await take_list(client, table)
+            await take_list(client, table, places)
         except errors.KindMissingError:
             table.clear()
         except errors.ClusterError as error:
@@ -114,22 +123,25 @@ class Watch:
 class Feed(Watch):
     """Lists one kind into its table, as the subclasses say when."""
 
-    namespace: str | None = None
-    """None for all of them."""
     fields: str | None = None
     """A selector."""
 
     def __init__(
-        self, client: Client, facts: FactStore, table: Table[Any], readiness: Readiness
+        self,
+        client: Client,
+        facts: FactStore,
+        table: Table[Any],
+        readiness: Readiness,
+        places: Places,
     ) -> None:
-        super().__init__(client, table.kind.path(self.namespace), readiness)
-        self._facts, self._table = facts, table
+        self.paths = tuple(table.kind.path(place) for place in places)
+        super().__init__(client, ", ".join(self.paths), readiness)
+        self._facts, self._table, self._places = facts, table, places
 
     async def _try(self) -> float:
         """List once, and follow; give the pause until the next list."""
         try:
-            where = (self.namespace, None, self.fields)
-            version = await take_list(self._client, self._table, *where)
+            version = await take_list(self._client, self._table, self._places, None, self.fields)
         except errors.KindMissingError:
             self._table.clear()
             self._facts.settle()
@@ -159,13 +171,23 @@ class FollowingFeed(Feed):
     """Seconds of one watch at most."""
 
     async def _follow(self, version: str, /) -> None:
-        """Watch until the next list is due; where the API server ends a watch, go on from there."""
+        """Watch until the next list is due, or the watch of any namespace fails."""
+        until = asyncio.get_running_loop().time() + spread(*LIST_AGAIN)
+        following = [
+            asyncio.create_task(self._follow_in(place, version, until)) for place in self._places
+        ]
+        try:
+            await asyncio.gather(*following)
+        finally:
+            await end(following)
+
+    async def _follow_in(self, place: str | None, version: str, until: float) -> None:
+        """Watch; where the API server ends a watch, go on from there."""
         clock = asyncio.get_running_loop().time
-        end = clock() + spread(*LIST_AGAIN)
-        while (left := int(end - clock())) > 0:
+        while (left := int(until - clock())) > 0:
             seconds = min(left, self.longest)
             async with self._client.follow(
-                self._table.kind, version, seconds, namespace=self.namespace, fields=self.fields
+                self._table.kind, version, seconds, namespace=place, fields=self.fields
             ) as events:
                 self._gain()
                 async for event in events:
@@ -178,8 +200,14 @@ class FollowingFeed(Feed):
 class ClusterFeed(FollowingFeed):
     """Keeps Clusters."""
 
-    def __init__(self, client: Client, facts: FactStore, readiness: Readiness) -> None:
-        super().__init__(client, facts, facts.fleet, readiness)
+    def __init__(
+        self,
+        client: Client,
+        facts: FactStore,
+        readiness: Readiness,
+        places: Places = EVERYWHERE,
+    ) -> None:
+        super().__init__(client, facts, facts.fleet, readiness, places)
 
 
 class EventFeed(FollowingFeed):
@@ -191,8 +219,7 @@ class EventFeed(FollowingFeed):
     def __init__(
         self, client: Client, facts: FactStore, readiness: Readiness, namespace: str
     ) -> None:
-        self.namespace = namespace
-        super().__init__(client, facts, facts.event_table(namespace), readiness)
+        super().__init__(client, facts, facts.event_table(namespace), readiness, (namespace,))
 
     async def _try(self) -> float:
         try:
@@ -209,8 +236,14 @@ class EventFeed(FollowingFeed):
 class PluginFeed(Feed):
     """Lists resources when kopf's watch of them has begun, and now and then."""
 
-    def __init__(self, client: Client, facts: FactStore, readiness: Readiness) -> None:
-        super().__init__(client, facts, facts.plugins, readiness)
+    def __init__(
+        self,
+        client: Client,
+        facts: FactStore,
+        readiness: Readiness,
+        places: Places = EVERYWHERE,
+    ) -> None:
+        super().__init__(client, facts, facts.plugins, readiness, places)
         self.interrupted = asyncio.Event()
         """Set where kopf's watch may have missed something."""
 
@@ -235,7 +268,8 @@ class ObjectFeed:
         self.interrupted = asyncio.Event()
         """Set where kopf's watch may have missed something."""
         self._client, self._table = client, objects.table(kind, namespace)
-        self._where = (namespace, OWN_LABEL if kind in OWN else None)
+        self._places = (namespace,)
+        self._labels = OWN_LABEL if kind in OWN else None
 
     def distrust(self) -> None:
         """Let passes read until the objects are listed again."""
@@ -248,7 +282,7 @@ class ObjectFeed:
         while True:
             self.interrupted.clear()
             try:
-                await take_list(self._client, self._table, *self._where)
+                await take_list(self._client, self._table, self._places, self._labels)
             except errors.ClusterError as error:
                 self._table.error = error
             except Exception:
@@ -260,9 +294,9 @@ class ObjectFeed:
                     await self.interrupted.wait()
 
 
-def count_followed(namespaces: Iterable[str]) -> int:
+def count_followed(scope: Scope) -> int:
     """Say how many watches of their own the feeds have."""
-    return 1 + len(tuple(namespaces))
+    return len(scope.clusters) + len(scope.namespaces)
 
 
 class Feeds:
@@ -273,20 +307,20 @@ class Feeds:
         client: Client,
         facts: FactStore,
         objects: ObjectStore,
-        namespaces: Iterable[str],
+        scope: Scope,
         readiness: Readiness,
     ) -> None:
         self._objects = objects
-        self._clusters = ClusterFeed(client, facts, readiness)
-        self._plugins = PluginFeed(client, facts, readiness)
-        self._events = [EventFeed(client, facts, readiness, each) for each in namespaces]
+        self._clusters = ClusterFeed(client, facts, readiness, scope.clusters)
+        self._plugins = PluginFeed(client, facts, readiness, scope.resources)
+        self._events = [EventFeed(client, facts, readiness, each) for each in scope.namespaces]
         self._listed = [
             ObjectFeed(client, objects, kind, namespace)
-            for namespace in namespaces
+            for namespace in scope.namespaces
             for kind in MANAGED
         ]
         self._by_path = {feed.path: feed.interrupted for feed in self._listed}
-        self._by_path[PLUGIN.path()] = self._plugins.interrupted
+        self._by_path |= dict.fromkeys(self._plugins.paths, self._plugins.interrupted)
 
     @property
     def watches(self) -> tuple[Watch, ...]:

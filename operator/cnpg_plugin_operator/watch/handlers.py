@@ -45,7 +45,7 @@ class Watches:
     """All watches, run by a kopf operator."""
 
     wakeups: Wakeups
-    namespaces: tuple[str, ...]
+    scope: kinds.Scope
     read_plurals: kinds.ReadPlurals
     readiness: Readiness
     feeds: Feeds
@@ -61,7 +61,7 @@ class Watches:
             Insights(),
             kopf.OperatorRegistry(),
         )
-        settings, room = build_settings(), len(kinds.find_paths(kinds.ALL, self.namespaces))
+        settings, room = build_settings(), len(kinds.find_paths(kinds.ALL, self.scope))
 
         @kopf.on.login(registry=registry)
         async def login(**_: object) -> kopf.AiohttpSession | None:
@@ -74,7 +74,7 @@ class Watches:
             standalone=True,
             # Only peering needs it; kopf's default needs a user name, which a container lacks.
             identity=names.resource.OPERATOR,  # type: ignore[arg-type]  # a NewType of kopf's
-            namespaces=self.namespaces,
+            namespaces=self.scope.namespaces,
         )
         for each in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(each, self.stop.set)
@@ -97,10 +97,10 @@ class Watches:
         kopf.on.event(kopf.EVERYTHING, registry=registry, id="take")(self._take)
         try:
             while True:
-                answers.expect(kinds.find_paths(served, self.namespaces))
+                answers.expect(kinds.find_paths(served, self.scope))
                 async with insights.revised:
                     insights.watched_resources.clear()
-                    insights.watched_resources.update(map(_as_resource, served))
+                    insights.watched_resources.update(map(self._as_resource, served))
                     insights.revised.notify_all()
                 await asyncio.sleep(KINDS_INTERVAL)
                 # If the API server does not answer, the known kinds remain.
@@ -116,13 +116,17 @@ class Watches:
             await end(each for each in asyncio.all_tasks() if each.get_name().startswith(WATCH))
 
     async def _take(self, event: kopf.RawEvent, resource: kopf.Resource, **_: object) -> None:
-        kind = _KINDS[resource]
+        kind = _KINDS[resource.group, resource.version, resource.plural]
         self.wakeups.take(kind, event["object"], deleted=event["type"] == "DELETED")
 
+    def _as_resource(self, kind: Kind) -> kopf.Resource:
+        everywhere = kind in kinds.EVERYWHERE and self.scope.resources == (None,)
+        return kopf.Resource(*_key(kind), namespaced=not everywhere)
 
-def _as_resource(kind: Kind) -> kopf.Resource:
+
+def _key(kind: Kind) -> tuple[str, str, str]:
     group, _, version = kind.api_version.rpartition("/")
-    return kopf.Resource(group, version, kind.plural, namespaced=kind not in kinds.EVERYWHERE)
+    return group, version, kind.plural
 
 
-_KINDS: Final = {_as_resource(kind): kind for kind in kinds.ALL}
+_KINDS: Final = {_key(kind): kind for kind in kinds.ALL}

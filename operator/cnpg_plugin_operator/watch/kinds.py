@@ -1,11 +1,13 @@
-"""What kopf watches: kinds, and where. No kopf, and nothing of what an event means.
+"""What is watched: kinds, and where. No kopf, and nothing of what an event means.
 
-Resources are watched in all namespaces; children, and what may take their place, only in the
-namespaces where the chart gives rights. Clusters have a watch of their own (`feeds`).
+Resources are watched in all namespaces, unless there is no right to that; children, and what may
+take their place, only in the namespaces where the chart gives rights. Clusters have a watch of
+their own (`feeds`).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from cnpg_plugin_operator import errors
@@ -22,7 +24,8 @@ from cnpg_plugin_operator.cluster.kinds import (
 )
 
 EVERYWHERE: Final = (PLUGIN,)
-"""Watched in all namespaces: a resource in a wrong one gets a status that says so."""
+"""Watched in all namespaces, if the scope allows it: a resource in a wrong one gets a status that
+says so."""
 
 _WHOLE: Final = (DEPLOYMENT, SECRET, SERVICE)
 
@@ -37,6 +40,30 @@ ALL: Final = (*EVERYWHERE, *MANAGED)
 
 OPTIONAL: Final = frozenset({PLUGIN, CERTIFICATE, ISSUER})
 """Watched while they are served; every API server serves all others."""
+
+Places = tuple[str | None, ...]
+"""Namespaces; None alone for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where an operator looks."""
+
+    namespaces: tuple[str, ...]
+    """The managed ones."""
+    cluster_namespaces: tuple[str, ...] = ()
+    """Those of the Clusters; empty for all, and for an operator with cluster-wide rights."""
+
+    @property
+    def resources(self) -> Places:
+        """Where resources are looked for."""
+        return self.namespaces if self.cluster_namespaces else (None,)
+
+    @property
+    def clusters(self) -> Places:
+        """Where Clusters are looked for."""
+        return self.cluster_namespaces or (None,)
+
 
 ReadPlurals = Callable[[str], Awaitable[frozenset[str]]]
 """Reads which kinds of an API group are served, by their plurals."""
@@ -56,9 +83,10 @@ async def read_served(read_plurals: ReadPlurals) -> frozenset[Kind]:
     return frozenset(ALL) - absent
 
 
-def find_paths(served: Iterable[Kind], namespaces: Iterable[str]) -> frozenset[str]:
+def find_paths(served: Iterable[Kind], scope: Scope) -> frozenset[str]:
     """Return the URLs of the collections to watch."""
-    places = tuple(namespaces)
-    everywhere = {kind.path() for kind in served if kind in EVERYWHERE}
-    managed = {kind.path(place) for kind in served if kind in MANAGED for place in places}
-    return frozenset(everywhere | managed)
+    return frozenset(
+        kind.path(place)
+        for kind in served
+        for place in (scope.resources if kind in EVERYWHERE else scope.namespaces)
+    )

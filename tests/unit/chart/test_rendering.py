@@ -136,6 +136,10 @@ MATRIX: dict[str, Values] = {
         "metrics": {"service": {"enabled": False}, "podMonitor": {"enabled": True}}
     },
     "a network policy for everybody": {"networkPolicy": {"enabled": True}},
+    "no rights beyond single namespaces": {
+        "rbac": {"clusterWide": False, "clusterNamespaces": ["app"]},
+        "clusterRefresh": {"allowed": True},
+    },
     "plugins, one of them a sidecar": {
         "cnpg": {"namespaces": ["one", "two"]},
         "plugins": [

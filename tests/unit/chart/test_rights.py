@@ -75,7 +75,7 @@ def test_no_rule_has_a_wildcard_or_allows_escalation(values: Values) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("role.yaml", 5), ("clusterrole.yaml", 5), ("leader-election.yaml", 2)]
+    ("name", "count"), [("role.yaml", 9), ("clusterrole.yaml", 5), ("leader-election.yaml", 2)]
 )
 def test_every_right_has_a_reason_beside_it(name: str, count: int) -> None:
     lines = (CHART / "templates" / name).read_text().splitlines()
@@ -290,6 +290,46 @@ def test_every_namespace_of_cloudnative_pg_gets_a_role_and_no_other_does() -> No
         }
         election = (NAMESPACE, f"{FULLNAME}-leader-election")
         assert found == {("one", FULLNAME), ("two", FULLNAME), election}
+
+
+NARROW: Values = {
+    "cnpg": {"namespaces": ["one", "two"]},
+    "rbac": {"clusterWide": False, "clusterNamespaces": ["app", "two"]},
+}
+
+
+def test_an_operator_without_cluster_wide_rights_has_no_cluster_role() -> None:
+    objects = render(NARROW)
+    assert of_kind(objects, "ClusterRole") + of_kind(objects, "ClusterRoleBinding") == []
+    assert environment(objects)["CNPGP_CLUSTER_NAMESPACES"] == "one,two,app"
+    assert "CNPGP_CLUSTER_ROLE_GRANT_PREFIX" not in environment(objects)
+    assert "CNPGP_CLUSTER_NAMESPACES" not in environment(render())
+
+
+def test_it_reads_plugins_where_it_manages_and_clusters_where_they_are() -> None:
+    objects = render(NARROW)
+    for role in of_kind(objects, "Role"):
+        namespace, name = role["metadata"]["namespace"], role["metadata"]["name"]
+        if name == FULLNAME:
+            assert namespace in {"one", "two"}
+            assert verbs(role["rules"], "cnpgplugin.dev", "cnpgplugins") == LOOKED_AT | {"patch"}
+            assert verbs(role["rules"], "cnpgplugin.dev", "cnpgplugins/status") == {"patch"}
+        elif name == f"{FULLNAME}-clusters":
+            assert verbs(role["rules"], "postgresql.cnpg.io", "clusters") == {"list", "watch"}
+    named = [item["metadata"] for item in of_kind(objects, "Role") if "-clusters" in str(item)]
+    assert [each["namespace"] for each in named] == ["one", "two", "app"]
+
+
+def test_it_annotates_clusters_only_if_allowed() -> None:
+    objects = render({**NARROW, "clusterRefresh": {"allowed": True}})
+    roles = [i for i in of_kind(objects, "Role") if i["metadata"]["name"].endswith("-clusters")]
+    for role in roles:
+        assert verbs(role["rules"], "postgresql.cnpg.io", "clusters") & WRITING == {"patch"}
+
+
+def test_it_cannot_bind_cluster_roles() -> None:
+    with pytest.raises(RenderError, match=r"rbac\.clusterWide is false"):
+        render({**NARROW, "allowedClusterRoles": ["barman-cloud"]})
 
 
 def test_roles_for_users_are_aggregated() -> None:

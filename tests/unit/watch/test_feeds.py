@@ -9,7 +9,7 @@ import pytest
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.client import Page
-from cnpg_plugin_operator.cluster.kinds import ISSUER, SERVICE, Kind
+from cnpg_plugin_operator.cluster.kinds import CLUSTER, ISSUER, PLUGIN, SERVICE, Kind
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch import feeds
 from cnpg_plugin_operator.watch.facts import FactStore
@@ -21,6 +21,7 @@ from cnpg_plugin_operator.watch.feeds import (
     ObjectFeed,
     PluginFeed,
 )
+from cnpg_plugin_operator.watch.kinds import Scope
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore
 
 SELECTED = "involvedObject.kind=Service,source=cloudnative-pg-plugin"
@@ -40,8 +41,12 @@ class Api:
         self.listed = 0
         self.where: tuple[str | None, ...] = ()
         """Namespace and selectors of the last list, or watch."""
+        self.places: list[str | None] = []
+        """The namespaces of all lists."""
         self.watched: list[str] = []
         """The versions that watches began at."""
+        self.watched_places: list[str | None] = []
+        """Their namespaces."""
         self.events: asyncio.Queue[Event] = asyncio.Queue()
 
     async def pages(
@@ -53,6 +58,7 @@ class Api:
     ) -> AsyncIterator[Page]:
         self.listed += 1
         self.where = (namespace, labels, fields)
+        self.places.append(namespace)
         for body in self.objects:
             yield Page(str(self.version), (body,))
         if self.refusal is not None:
@@ -70,8 +76,10 @@ class Api:
         fields: str | None = None,
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         assert seconds > 0
-        assert (namespace, fields) == (self.where[0], self.where[2])
+        assert namespace in self.places
+        assert fields == self.where[2]
         self.watched.append(version)
+        self.watched_places.append(namespace)
         yield self._read()
 
     async def _read(self) -> AsyncIterator[dict[str, Any]]:
@@ -164,6 +172,34 @@ async def test_clusters_are_watched_from_where_their_list_ends(clusters: Running
     clusters.api.events.put_nowait(event("ADDED", "c", 11))
     clusters.api.events.put_nowait(event("DELETED", "a", 12))
     await clusters.until(lambda: clusters.names() == ["b", "c"])
+
+
+@pytest.fixture
+async def scattered() -> AsyncIterator[Running]:
+    def make(client: Any, facts: FactStore, readiness: Readiness) -> Feed:
+        return ClusterFeed(client, facts, readiness, ("app", "shop"))
+
+    async for running in run(make):
+        yield running
+
+
+async def test_clusters_of_some_namespaces_have_a_watch_in_each(scattered: Running) -> None:
+    scattered.api.objects = [body("a", 3)]
+    assert scattered.feed.path == f"{CLUSTER.path('app')}, {CLUSTER.path('shop')}"
+    scattered.start()
+    await scattered.until(lambda: len(scattered.api.watched) == 2)
+    assert scattered.api.places == scattered.api.watched_places == ["app", "shop"]
+    assert scattered.api.watched == ["10", "10"]
+    assert scattered.names() == ["a"]
+    assert not scattered.readiness.lack
+
+
+async def test_if_one_of_several_watches_breaks_all_are_listed_again(scattered: Running) -> None:
+    scattered.start()
+    await scattered.until(lambda: len(scattered.api.watched) == 2)
+    scattered.api.events.put_nowait(errors.UnavailableError("the connection broke"))
+    await scattered.until(lambda: len(scattered.api.watched) == 4)
+    assert scattered.api.listed == 4
 
 
 async def test_a_watch_that_ends_goes_on_where_it_was(clusters: Running) -> None:
@@ -346,7 +382,7 @@ async def test_objects_are_known_after_a_list_that_follows_the_begin_of_their_wa
 async def test_all_feeds_learn_of_begun_and_ended_watches() -> None:
     client: Any = Api()
     objects, readiness = ObjectStore(FactStore()), Readiness()
-    feeds_of_all = Feeds(client, FactStore(), objects, ("app",), readiness)
+    feeds_of_all = Feeds(client, FactStore(), objects, Scope(("app",)), readiness)
     table = objects.table(SERVICE, "app")
     tasks = [asyncio.create_task(each) for each in feeds_of_all.running()]
     try:
@@ -364,6 +400,22 @@ async def test_all_feeds_learn_of_begun_and_ended_watches() -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_without_cluster_wide_rights_one_table_of_resources_follows_each_namespace() -> None:
+    client: Any = Api()
+    facts, scope = FactStore(), Scope(("app", "shop"), ("app",))
+    feeds_of_all = Feeds(client, facts, ObjectStore(facts), scope, Readiness())
+    assert feeds.count_followed(scope) == 3
+    _, resources, *_ = feeds_of_all.watches
+    task = asyncio.create_task(resources.run())
+    try:
+        await until(task, lambda: client.places == ["app", "shop"])
+        feeds_of_all.begun(PLUGIN.path("shop"))
+        await until(task, lambda: client.places == ["app", "shop"] * 2)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def until(task: asyncio.Task[NoReturn], condition: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from cnpg_plugin_operator.telemetry import Metrics, Readiness
 from cnpg_plugin_operator.watch import handlers, session, supervision
 from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.handlers import Watches
-from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN
+from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN, Scope
 from cnpg_plugin_operator.watch.loops import Loops
 from cnpg_plugin_operator.watch.objects import ObjectStore
 from cnpg_plugin_operator.watch.supervision import keep_watching
@@ -25,6 +25,7 @@ from cnpg_plugin_operator.watch.wakeups import Wakeups
 from tests.support.unit.watched_api import KUBECONFIG, WatchedAPI
 
 NAMESPACES = ("cnpg-system", "second")
+SCOPE = Scope(NAMESPACES)
 SECRETS = SECRET.path(NAMESPACES[0])
 OPTIONAL_CHILDREN = {kind.path(place) for kind in (CERTIFICATE, ISSUER) for place in NAMESPACES}
 WATCHED = {kind.path() for kind in EVERYWHERE} | {
@@ -53,8 +54,8 @@ class FakeFeeds:
 class Running:
     """Watches against an API server, and what /readyz would report about them."""
 
-    def __init__(self, api: WatchedAPI) -> None:
-        self.api = api
+    def __init__(self, api: WatchedAPI, scope: Scope = SCOPE) -> None:
+        self.api, self.scope = api, scope
         self.stop = asyncio.Event()
         self.readiness = Readiness()
         self.absent: set[str] = set()
@@ -70,7 +71,7 @@ class Running:
         feeds: Any = self.feeds
         watches = Watches(
             Wakeups(self.loops, facts := FactStore(), ObjectStore(facts), NAMESPACES),
-            NAMESPACES,
+            self.scope,
             self._read_plurals,
             self.readiness,
             feeds,
@@ -114,9 +115,9 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield served
 
 
-async def started(api: WatchedAPI) -> AsyncIterator[Running]:
+async def started(api: WatchedAPI, scope: Scope = SCOPE) -> AsyncIterator[Running]:
     """Run watches until the end of a test."""
-    subject = Running(api)
+    subject = Running(api, scope)
     yield subject
     subject.stop.set()
     async with asyncio.timeout(10):
@@ -124,7 +125,10 @@ async def started(api: WatchedAPI) -> AsyncIterator[Running]:
         await subject.loops.stop()
 
 
-running = pytest.fixture(started, name="running")
+@pytest.fixture
+async def running(api: WatchedAPI) -> AsyncIterator[Running]:
+    async for subject in started(api):
+        yield subject
 
 
 def plugin(name: str) -> dict[str, Any]:
@@ -137,6 +141,15 @@ async def test_children_are_watched_only_in_the_managed_namespaces(running: Runn
 
     assert running.api.watched == WATCHED
     assert sorted(running.api.listed) == sorted(WATCHED)
+
+
+async def test_without_cluster_wide_rights_resources_are_watched_there_only(
+    api: WatchedAPI,
+) -> None:
+    async for narrow in started(api, Scope(NAMESPACES, ("app",))):
+        await narrow.until_ready()
+        places = {PLUGIN.path(place) for place in NAMESPACES}
+        assert narrow.api.watched == (WATCHED - {PLUGIN.path()}) | places
 
 
 async def test_kinds_that_only_this_operator_creates_are_selected_by_label(
