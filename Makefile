@@ -15,7 +15,7 @@ LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-down test unit integration e2e thorough histories matrix upgrades bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
+.PHONY: help demo demo-down test unit integration e2e thorough histories matrix upgrades soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -50,6 +50,9 @@ matrix: venv ## run the same tests on every version of CNPG and Kubernetes, and 
 
 upgrades: venv peers ## upgrade the operator from earlier commits, and back, while plugins are used
 	$(BIN)/pytest tests/upgrades $(PYTEST_ARGS)
+
+soak: venv peers ## leave the operator running for two hours among disturbances, and judge what grows
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 bench: venv ## measure the operator against its budgets, on its own cluster
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

@@ -4,6 +4,7 @@ Names follow controller-runtime where it has one, so that existing dashboards wo
 decides anything, and nothing here may read a Secret.
 """
 
+import asyncio
 import json
 import logging
 import platform
@@ -212,6 +213,9 @@ class Metrics:
         self.stuck = gauge(
             "cnpg_plugin_operator_stuck_passes", "Passes that take longer than they should."
         )
+        self.tasks = gauge(
+            "cnpg_plugin_operator_tasks", "Tasks of the event loop; a number that grows is a leak."
+        )
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a resource that is gone."""
@@ -256,6 +260,7 @@ def build_application(
     `find_fault` says what only a restart repairs, empty if nothing.
     """
     metrics.watching.set_function(lambda: float(not readiness.lack and not readiness.is_standby))
+    metrics.tasks.set_function(lambda: float(len(asyncio.all_tasks())))
 
     async def healthz(_: web.Request) -> web.Response:
         """Any answer proves that the event loop runs; the rest is what `find_fault` finds."""

@@ -1,8 +1,6 @@
 """The command line: `python3 -m tests.bench`."""
 
 import argparse
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,29 +10,20 @@ from datetime import UTC, datetime
 from tests.bench import cnpg, saved
 from tests.bench.audit import AuditLog
 from tests.bench.catalogue import SCENARIOS, Scenario
-from tests.bench.environment import Bench, Options
-from tests.bench.figures import BenchError, Outcome, Sheet
+from tests.bench.environment import FAILURES, Bench, Options
+from tests.bench.figures import Outcome, Sheet
 from tests.bench.fleet import Fleet
 from tests.bench.operator_pod import OperatorPod
 from tests.bench.plugins import Plugins
 from tests.bench.report import Run, compare, render_json, render_text, to_json
 from tests.bench.scenarios import handshake
-from tests.cluster import Cluster, ClusterError
+from tests.cluster import Cluster
 from tests.cluster.progress import say
-from tests.demo.installing import ROOT, install_operator
-from tests.support.e2e.api import Api, ApiError
-from tests.support.wait import TooLateError
+from tests.demo.installing import install_operator
+from tests.support.e2e.api import Api
 
 HANDSHAKE = "handshake"
 """The scenario that needs no cluster."""
-FAILURES = (
-    BenchError,
-    ClusterError,
-    ApiError,
-    TooLateError,
-    OSError,
-    subprocess.SubprocessError,
-)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,20 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     option("--hundred", type=int, default=100, help="plugins of hundred (default: 100)")
     option("--delay", type=float, default=0.1, help="seconds of late (default: 0.1)")
     return parser
-
-
-def _moment(word: str) -> str:
-    """Describe the time and the load: on a busy machine, durations mean little."""
-    load = " ".join(f"{value:.2f}" for value in os.getloadavg())
-    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return f"{word} {when}, load {load} (1, 5, 15 minutes) on {os.cpu_count()} cores"
-
-
-def _revision() -> str:
-    """Describe what is measured."""
-    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    done = subprocess.run(describe, capture_output=True, text=True, check=False)
-    return f"measured revision {done.stdout.strip() or 'unknown'}"
 
 
 def _perform(name: str, sheet: Sheet, run: Callable[[Sheet], None]) -> Outcome:
@@ -145,14 +120,15 @@ def _measure(arguments: argparse.Namespace) -> int:
     """Measure, save after each scenario, print; say whether everything was measured."""
     earlier = saved.load(arguments.against) if arguments.against else None
     path = saved.path_of(datetime.now(UTC))
-    about = [_moment("began"), _revision()]
+    about = [saved.describe_moment("began"), saved.describe_revision()]
     outcomes: list[Outcome] = []
     try:
         for outcome in _run(arguments):
             outcomes.append(outcome)
-            saved.save(path, to_json([*about, _moment("ended")], outcomes))
+            saved.save(path, to_json([*about, saved.describe_moment("ended")], outcomes))
     finally:
-        _report(arguments, to_json([*about, _moment("ended")], outcomes), outcomes, earlier)
+        about.append(saved.describe_moment("ended"))
+        _report(arguments, to_json(about, outcomes), outcomes, earlier)
         say(f"saved as {path}")
     return 1 if any(outcome.error for outcome in outcomes) else 0
 

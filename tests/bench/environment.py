@@ -1,21 +1,34 @@
 """What the scenarios share: the cluster with the operator, and how a period of time is measured."""
 
+import subprocess
 import threading
 import time
 from dataclasses import dataclass
 
 from tests.bench.audit import AuditLog, Request
+from tests.bench.figures import BenchError
 from tests.bench.fleet import Fleet
 from tests.bench.operator_pod import OperatorPod
 from tests.bench.plugins import Plugins
 from tests.bench.process import Process
-from tests.cluster import Cluster
-from tests.support.e2e.api import Api
+from tests.cluster import Cluster, ClusterError
+from tests.support.e2e.api import Api, ApiError
+from tests.support.wait import TooLateError
 
 SETTLE_SECONDS = 20.0
 """Wait before a quiet period begins."""
 AFTERMATH_SECONDS = 5.0
 """The last writes for a plugin can follow its Ready by this much."""
+
+FAILURES = (
+    BenchError,
+    ClusterError,
+    ApiError,
+    TooLateError,
+    OSError,
+    subprocess.SubprocessError,
+)
+"""How a measurement fails."""
 
 
 def pause(seconds: float) -> None:

@@ -5,6 +5,11 @@ Pure: nothing here reads a cluster, a clock or a file.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import sqrt
+from typing import Final
+
+LEAST_POINTS: Final = 3
+"""Two points always lie on a line."""
 
 
 class BenchError(Exception):
@@ -109,6 +114,28 @@ class Series:
 
     def __str__(self) -> str:
         return " ".join(f"{value:.2f}" for value in self.values)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """By how much a value grows in each unit of time."""
+
+    value: float
+    error: float
+    """The standard error; it is too small where neighbouring measurements depend on each other."""
+
+
+def fit_slope(points: Iterable[tuple[float, float]]) -> Slope:
+    """Fit a line through the points, time and value each, by least squares."""
+    found = tuple(points)
+    times, values = ([point[axis] for point in found] for axis in (0, 1))
+    if len(set(times)) < LEAST_POINTS:
+        raise BenchError("too little was measured for a slope")
+    middle, mean = sum(times) / len(found), sum(values) / len(found)
+    spread = sum((at - middle) ** 2 for at in times)
+    slope = sum((at - middle) * (value - mean) for at, value in found) / spread
+    rest = sum((value - mean - slope * (at - middle)) ** 2 for at, value in found)
+    return Slope(slope, sqrt(rest / (len(found) - 2) / spread))
 
 
 def count_in_sequence(spans: Iterable[tuple[float, float]]) -> int:

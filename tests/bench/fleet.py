@@ -92,6 +92,16 @@ class Fleet:
         """Change the status of one."""
         api.patch(f"{COLLECTION}/{bodies.name_of(index)}/status", {"status": status})
 
+    def heal(self, api: Api) -> None:
+        """Let those be healthy again whose plugin CloudNativePG did not know after a restart.
+
+        It says so even of Clusters that it does not reconcile, but never the opposite.
+        """
+        for body in api.list(COLLECTION):
+            if body["status"].get("phase") != bodies.HEALTHY:
+                path = f"{COLLECTION}/{body['metadata']['name']}/status"
+                api.patch(path, {"status": bodies.build_relevant(healthy=True)})
+
     def replace(self, api: Api, index: int, reported: Sequence[Mapping[str, Any]]) -> None:
         """Delete one and create it again."""
         path = f"{COLLECTION}/{bodies.name_of(index)}"

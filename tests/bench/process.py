@@ -5,6 +5,8 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,6 +62,11 @@ class Process:
             raise BenchError("the operator's process has ended")
         return Memory(*(int(sizes[key]) * 1024 / 1e6 for key in ("VmRSS", "RssAnon", "VmHWM")))
 
+    def descriptors(self) -> int:
+        """How many files and sockets it has open."""
+        with self._watched():
+            return len(list(Path(f"/proc/{self._pid}/fd").iterdir()))
+
     def started_at(self) -> datetime:
         """When the process started, to a hundredth of a second."""
         uptime = float(Path("/proc/uptime").read_text().split()[0])
@@ -87,8 +94,13 @@ class Process:
         return self._read("stat").rpartition(")")[2].split()
 
     def _read(self, name: str) -> str:
-        try:
+        with self._watched():
             return Path(f"/proc/{self._pid}/{name}").read_text()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
         except (FileNotFoundError, ProcessLookupError) as error:
             raise BenchError(
                 f"the operator's process ended while it was measured: see kubectl logs "

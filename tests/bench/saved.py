@@ -1,7 +1,9 @@
-"""Runs are saved in `.bench` at the top of the repository, which git ignores."""
+"""Runs are saved in `.bench` at the top of the repository, which git ignores, and say what ran."""
 
 import json
-from datetime import datetime
+import os
+import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +16,23 @@ LAST: Final = "last"
 """Says `--against` that the newest saved run is meant."""
 
 
-def path_of(begun: datetime) -> Path:
+def describe_moment(word: str) -> str:
+    """Describe the time and the load: on a busy machine, durations mean little."""
+    load = " ".join(f"{value:.2f}" for value in os.getloadavg())
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{word} {when}, load {load} (1, 5, 15 minutes) on {os.cpu_count()} cores"
+
+
+def describe_revision() -> str:
+    """Describe what is measured."""
+    describe = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    done = subprocess.run(describe, capture_output=True, text=True, check=False)
+    return f"measured revision {done.stdout.strip() or 'unknown'}"
+
+
+def path_of(begun: datetime, directory: Path = DIRECTORY) -> Path:
     """Name the file of a run that began then."""
-    return DIRECTORY / f"{begun:%Y-%m-%dT%H%M%S}.json"
+    return directory / f"{begun:%Y-%m-%dT%H%M%S}.json"
 
 
 def save(path: Path, run: Run) -> None:

@@ -107,6 +107,7 @@ class Probe:
     directory: Path
     """The file with its output."""
     services: Sequence[str]
+    interval: float = INTERVAL
     _process: subprocess.Popen[bytes] | None = None
     _calls: list[Call] = field(default_factory=list)
     _read: int = 0
@@ -122,7 +123,7 @@ class Probe:
             *(sys.executable, "-m", "tests.support.e2e.probe_calls"),
             *("--credentials", str(self.cluster.layout.pki)),
             *("--namespace", NAMESPACE),
-            *("--interval", str(INTERVAL)),
+            *("--interval", str(self.interval)),
             *("--output", str(self._output)),
             *self.services,
         ]

@@ -12,6 +12,7 @@ from tests.bench.figures import (
     Sheet,
     count_in_sequence,
     find_caused,
+    fit_slope,
 )
 
 SPANS = st.lists(
@@ -107,3 +108,20 @@ def test_what_a_quiet_period_or_chance_explains_is_not_caused(
     counted: int, quiet: int, chance: int, caused: int
 ) -> None:
     assert find_caused(counted, quiet, chance) == caused
+
+
+def test_a_slope_of_points_on_a_line_has_no_error() -> None:
+    slope = fit_slope([(1, 5), (2, 7), (4, 11)])
+
+    assert (slope.value, slope.error) == pytest.approx((2, 0))
+
+
+def test_a_slope_of_noise_says_how_little_it_says() -> None:
+    slope = fit_slope((at, at % 2) for at in range(20))
+
+    assert abs(slope.value) < 2 * slope.error
+
+
+def test_two_points_are_too_few_for_a_slope() -> None:
+    with pytest.raises(BenchError):
+        fit_slope([(1, 5), (2, 7), (2, 8)])
