@@ -122,15 +122,6 @@ def account(name: str) -> Manifest:
 Done = subprocess.CompletedProcess[str]
 
 
-def in_pod(operator: Operator, *arguments: str) -> Done:
-    """Run the command in the operator's pod."""
-    argv = operator.cluster.kubectl_argv(
-        *("exec", f"deployment/{operator.deployment}", "--namespace", operator.namespace, "--"),
-        *("cnpg-plugin-operator", "diagnose", *arguments),
-    )
-    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
-
-
 def as_account(operator: Operator, directory: Path, user: str, *arguments: str) -> Done:
     """Run the command from the checkout, as an account; fail if it asks for more than reads."""
     audit = Audit(operator.cluster.audit_log, f"system:serviceaccount:{NAMESPACE}:{user}")
@@ -165,7 +156,7 @@ def lines(done: Done) -> list[str]:
 def test_in_the_operators_pod_a_ready_plugin_has_nothing_to_write(
     operator: Operator, world: Plugins
 ) -> None:
-    done = in_pod(operator, READY)
+    done = operator.diagnose(READY)
     assert done.returncode == 0, done.stdout + done.stderr
     reported = lines(done)
     assert f"CNPGPlugin {NAMESPACE}/{READY}" in reported

@@ -10,17 +10,16 @@ import pytest
 
 from tests.support import wait
 from tests.support.e2e.api import Object
+from tests.support.e2e.damage import second_service
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import LABEL, Plugins, collection
 from tests.support.e2e.sidecars import Heartbeat
 from tests.support.resources import (
     IMAGE_VERSION,
     NAMESPACE,
-    Manifest,
     plugin,
     plugin_name,
     postgres,
-    service,
 )
 
 pytestmark = pytest.mark.cnpg("untouched")
@@ -50,18 +49,6 @@ def heart(used: Plugins) -> Iterator[Heartbeat]:
     with Heartbeat(used.api, CLUSTER) as beating:
         wait.until("the Cluster is reconciled", beating.beating, within=60)
         yield beating
-
-
-def other(plugins: Plugins, *, working: bool = False) -> Manifest:
-    """A Service like that of another manifest of the same plugin; a working one has pods."""
-    own = plugins.get("Service", NAME)
-    manifest = service(OTHER, labels={LABEL: plugin_name(NAME)})
-    reported = own["metadata"]["annotations"].items()
-    annotations = {key: value for key, value in reported if key.startswith("cnpg.io/")}
-    manifest["metadata"]["annotations"] = {**annotations, "cnpg.io/pluginServerName": NAME}
-    if working:
-        manifest["spec"]["selector"] = own["spec"]["selector"]
-    return manifest
 
 
 def until_conflict(plugins: Plugins) -> str:
@@ -97,7 +84,7 @@ def test_the_cluster_is_reconciled_although_a_second_service_comes_and_goes(
     used: Plugins, heart: Heartbeat
 ) -> None:
     for _ in range(3):
-        used.apply(other(used))
+        used.apply(second_service(used, NAME, OTHER))
         message = until_conflict(used)
         assert f"Label {LABEL}={plugin_name(NAME)} of Service {NAMESPACE}/{OTHER}" in message
         until_registered(used)
@@ -109,7 +96,7 @@ def test_the_cluster_is_reconciled_although_a_second_service_comes_and_goes(
 def test_a_second_service_is_deleted_while_the_operator_is_down(
     operator: Operator, used: Plugins, heart: Heartbeat
 ) -> None:
-    used.apply(other(used))
+    used.apply(second_service(used, NAME, OTHER))
     until_conflict(used)
     until_registered(used)
     with operator.paused():
@@ -124,7 +111,7 @@ def test_a_second_service_comes_and_goes_while_the_operator_is_paused(
     operator: Operator, used: Plugins, heart: Heartbeat
 ) -> None:
     with operator.paused():
-        used.apply(other(used))
+        used.apply(second_service(used, NAME, OTHER))
         until_registered(used)
         used.delete("Service", OTHER)
         used.until_gone("Service", OTHER, within=15)
@@ -136,7 +123,7 @@ def test_a_second_service_comes_and_goes_while_the_operator_is_paused(
 def test_a_plugin_moves_to_another_service_as_the_message_says_without_a_gap(used: Plugins) -> None:
     with Heartbeat(used.api, CLUSTER) as heart:
         wait.until("the Cluster is reconciled", heart.beating, within=60)
-        used.apply(other(used, working=True))
+        used.apply(second_service(used, NAME, OTHER, working=True))
         until_registered(used)
         hand_over(used)
         until_reconciled(used, heart)
@@ -146,7 +133,7 @@ def test_a_plugin_moves_to_another_service_as_the_message_says_without_a_gap(use
 def test_cloudnativepg_dials_the_plugins_own_service_again_once_it_has_taken_over(
     used: Plugins, heart: Heartbeat
 ) -> None:
-    used.apply(other(used))
+    used.apply(second_service(used, NAME, OTHER))
     until_registered(used)
     hand_over(used)
     until_reconciled(used, heart)

@@ -57,7 +57,7 @@ def test_no_private_key_is_in_logs_events_or_statuses(
         "Deployments": json.dumps(operator.api.list(collection("Deployment"))),
         "/metrics": operator.http("/metrics")[1],
         "messages of the plugin": shared.explain(SHARED),
-        "what diagnose says": operator.diagnose("--output=json"),
+        "what diagnose says": str(operator.diagnose("--output=json")),
         "a report": read_report(operator, tmp_path / "report.tar.gz"),
     }
     for place, text in places.items():

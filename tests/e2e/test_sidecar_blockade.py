@@ -8,16 +8,16 @@ Ready.
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 
 from tests.support import wait
+from tests.support.e2e.damage import LAMPS, refusing_lamps
 from tests.support.e2e.plugins import Plugins
 from tests.support.e2e.refused_containers import refusing_containers
-from tests.support.e2e.remains import marked
 from tests.support.e2e.sidecars import (
     MINUTE,
     PATH,
@@ -28,7 +28,7 @@ from tests.support.e2e.sidecars import (
     until_ready,
     until_rolled,
 )
-from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin_name, postgres
+from tests.support.resources import Manifest, behaviour, plugin_name, postgres
 from tests.support.thorough import rows
 
 pytestmark = [pytest.mark.cnpg("sidecars"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
@@ -36,9 +36,6 @@ pytestmark = [pytest.mark.cnpg("sidecars"), pytest.mark.usefixtures("leaving_cnp
 HEALTHY: Final = "blockade-healthy"
 AGAIN: Final = 3 * MINUTE
 """Time within which CloudNativePG is available again."""
-
-LAMP: Final = "example.com/lamp"
-"""More memory than any node has."""
 
 
 def acting(**settings: str) -> dict[str, str]:
@@ -62,23 +59,6 @@ class Way:
     def manifest(self) -> Manifest:
         env = [*behaviour(self.name, **self.settings), *self.spec.get("env", [])]
         return sidecar(self.name, **{**self.spec, "env": env})
-
-
-@contextmanager
-def with_quota(plugins: Plugins, name: str) -> Iterator[None]:
-    """A ResourceQuota that lets no pod with a lamp in."""
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": f"e2e-{name}", "namespace": NAMESPACE},
-        "spec": {"hard": {f"requests.{LAMP}": "0"}},
-    }
-    body = json.dumps(marked(quota))
-    plugins.kubectl("apply", "-f", "-", input=body)
-    try:
-        yield
-    finally:
-        plugins.kubectl("delete", "-f", "-", input=body)
 
 
 def with_policy(plugins: Plugins, name: str) -> AbstractContextManager[None]:
@@ -106,8 +86,8 @@ WAYS = (
     Way("way-secret", ("CrashLoop",), 'secret "no-such-secret" not found',
         spec={"env": [{"name": "X", "valueFrom": {
             "secretKeyRef": {"name": "no-such-secret", "key": "x"}}}]}),
-    Way("way-quota", ("PodsRefused",), "exceeded quota", around=with_quota,
-        spec={"resources": {"requests": {LAMP: "1"}, "limits": {LAMP: "1"}}}),
+    Way("way-quota", ("PodsRefused",), "exceeded quota", around=refusing_lamps,
+        spec={"resources": LAMPS}),
     Way("way-claim", ("Unschedulable",), "no-such-claim",
         spec=volume(persistentVolumeClaim={"claimName": "no-such-claim"})),
     Way("way-eviction", ("Evicted",), "way-eviction--data",

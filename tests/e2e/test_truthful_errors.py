@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support import wait
+from tests.support.e2e.damage import absent_webhook
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, collection, conditions, is_ready
 from tests.support.e2e.refusing import Write, refused
@@ -160,7 +161,7 @@ def test_a_spec_of_two_thousand_levels_is_an_invalid_spec(world: Plugins) -> Non
 def test_an_unreachable_webhook_is_reported_on_new_and_on_ready_resources(
     world: Plugins,
 ) -> None:
-    hook = json.dumps(marked(absent_webhook(KEPT, HOOKED_NEW)))
+    hook = json.dumps(marked(absent_webhook(HOOK, KEPT, HOOKED_NEW)))
     world.kubectl("apply", "-f", "-", input=hook)
     try:
         world.apply(plugin(HOOKED_NEW))
@@ -173,33 +174,6 @@ def test_an_unreachable_webhook_is_reported_on_new_and_on_ready_resources(
     finally:
         world.kubectl("delete", "validatingwebhookconfiguration", HOOK)
     world.until_ready(KEPT, HOOKED_NEW, within=120)
-
-
-def absent_webhook(*objects: str) -> dict[str, Any]:
-    """A webhook without a server, for the Deployments of some plugins."""
-    rule = {
-        "apiGroups": ["apps"],
-        "apiVersions": ["v1"],
-        "operations": ["CREATE", "UPDATE"],
-        "resources": ["deployments"],
-    }
-    names = {"key": "cnpgplugin.dev/name", "operator": "In", "values": list(objects)}
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": HOOK},
-        "webhooks": [
-            {
-                "name": "absent.example.com",
-                "rules": [rule],
-                "objectSelector": {"matchExpressions": [names]},
-                "clientConfig": {"service": {"namespace": "default", "name": "absent"}},
-                "admissionReviewVersions": ["v1"],
-                "sideEffects": "None",
-                "timeoutSeconds": 2,
-            }
-        ],
-    }
 
 
 def test_text_from_a_plugin_is_printable_and_short(world: Plugins) -> None:

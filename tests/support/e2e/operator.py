@@ -133,11 +133,12 @@ class Operator:
             texts.append(output_of(argv))
         return "operator's log:\n" + "\n".join(texts)
 
-    def diagnose(self, *arguments: str) -> str:
-        """What its command `diagnose` prints in its pod, whatever it finds."""
+    def diagnose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run its command `diagnose` in its pod."""
         where = ("exec", f"deployment/{self.deployment}", "--namespace", self.namespace)
         command = ("cnpg-plugin-operator", "diagnose", *arguments)
-        return output_of(self.cluster.kubectl_argv(*where, "--", *command))
+        argv = self.cluster.kubectl_argv(*where, "--", *command)
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
 
     def from_outside(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `kubectl cnpg-plugin` from the checkout, with the administrator's kubeconfig."""
