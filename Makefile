@@ -15,7 +15,7 @@ LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-down test unit integration e2e thorough histories matrix upgrades soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
+.PHONY: help demo demo-down test unit integration e2e thorough histories matrix upgrades campaign soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,9 @@ upgrades: venv peers ## upgrade the operator from earlier commits, and back, whi
 
 soak: venv peers ## leave the operator running for two hours among disturbances, and judge what grows
 	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
+campaign: venv peers ## disturb the operator in every way, on its own cluster (hours; resumes)
+	$(BIN)/python -m tests.campaign $(CAMPAIGN_ARGS)
 
 bench: venv ## measure the operator against its budgets, on its own cluster
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

@@ -134,9 +134,10 @@ self_signed = partial(issue, None)
 """Makes a certificate that signs itself, as cert-manager's SelfSigned issuer does."""
 
 
-def addresses(*texts: str) -> x509.SubjectAlternativeName:
-    """Make the extension with these IP addresses, for `extra`; `dns` has to be empty then."""
-    return x509.SubjectAlternativeName([x509.IPAddress(ip_address(text)) for text in texts])
+def addresses(*texts: str, dns: Sequence[str] = ()) -> x509.SubjectAlternativeName:
+    """Make the extension with IP addresses, and names, for `extra`; `dns` has to be empty then."""
+    found = [x509.IPAddress(ip_address(text)) for text in texts]
+    return x509.SubjectAlternativeName([*found, *map(x509.DNSName, dns)])
 
 
 def usage(*names: str) -> x509.KeyUsage:

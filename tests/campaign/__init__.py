@@ -1,0 +1,1 @@
+"""`make campaign`: plans that disturb the operator on a real cluster, and one oracle for all."""

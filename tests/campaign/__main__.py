@@ -1,0 +1,210 @@
+"""`python -m tests.campaign`: runs the plans, resumes, replays one by its name.
+
+make campaign CAMPAIGN_ARGS="--only create/patch-services-p-1/409-after"
+"""
+
+import argparse
+import asyncio
+import fnmatch
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from tests.campaign.admin import Admin
+from tests.campaign.classes import CLASSES
+from tests.campaign.classes.undisturbed import undisturbed
+from tests.campaign.lane import Lane
+from tests.campaign.mutants import MUTANTS, Mutant
+from tests.campaign.plans import Plan, Recording
+from tests.campaign.runner import VIOLATED, Pace, Report, Track
+from tests.campaign.workloads import WORKLOADS
+from tests.cluster import Cluster
+from tests.support.e2e.installation import (
+    ROOT,
+    apply_crd,
+    image_key,
+    load_once,
+    provide_image,
+    stop_operator,
+)
+
+DIRECTORY: Final = ROOT / ".campaign"
+_GATED: Final = frozenset({"sidecar", "mode", "steady"})
+"""Workloads of which some plans have sidecars, whose gate is the operator's image."""
+
+Work = TypeVar("Work")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make campaign", description="Disturb the operator on a real cluster, plan by plan."
+    )
+    option = parser.add_argument
+    option("--only", nargs="+", metavar="PLAN", help="plans or classes by name; * is a wildcard")
+    option("--workloads", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help="of these only")
+    option("--sample", type=int, metavar="N", help="run N plans, spread over all that are chosen")
+    option("--list", action="store_true", help="list the plans, of recorded workloads, and end")
+    option("--again", action="store_true", help="run also what has a result")
+    option("--lanes", type=int, default=10, help="plans side by side (default: 10)")
+    option("--silence", type=float, default=30, help="seconds without a write at the end")
+    option("--patience", type=float, default=1, help="factor of all deadlines on a busy machine")
+    option("--minutes", type=float, default=0, help="begin no plan after this time")
+    option("--name", default=os.environ.get("CNPGP_TEST_CLUSTER", "campaign"), help="which cluster")
+    option("--mutants", action="store_true", help="run the operator's mutants, not the plans")
+    option("--keep", action="store_true", help="keep the lanes")
+    return parser
+
+
+class Campaign:
+    """One run of the program."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.work = DIRECTORY / image_key()
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.cluster = Cluster(options.name)
+        self.pace = Pace(options.silence, options.patience)
+        self.recordings = self._load()
+        self._end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+
+    def prepare(self) -> None:
+        """Provide the cluster, with this tree's CRD, and no other operator."""
+        self.cluster.up()
+        stop_operator(self.cluster)
+        apply_crd(self.cluster)
+        if not _GATED.isdisjoint(self._wanted()):
+            key = image_key()
+            load_once(self.cluster, provide_image(key), key)
+
+    def chosen(self) -> list[Plan]:
+        """The plans that the command line names."""
+        known = {name: self.recordings[name] for name in self._workloads()}
+        plans = [plan for build in CLASSES.values() for plan in build(known)]
+        if self.options.only:
+            plans = [each for each in plans if _is_named(each, self.options.only)]
+        if (count := self.options.sample) and count < len(plans):
+            step = len(plans) / count
+            plans = [plans[int(index * step)] for index in range(count)]
+        return plans
+
+    async def run(self) -> bool:
+        """Record what is not recorded, then run the plans; say whether none was violated."""
+        async with Admin(self.cluster.layout.pki) as admin, self._tracks(admin) as tracks:
+            missing = [name for name in self._wanted() if name not in self.recordings]
+            await _share(tracks, missing, self._record)
+            if self.options.mutants:
+                return await self._run_mutants(tracks)
+            return await self._run_plans(tracks)
+
+    async def _run_plans(self, tracks: list[Track]) -> bool:
+        plans = self.chosen()
+        report = Report(self.work / "results.jsonl", plans)
+        todo = report.todo(again=self.options.again or bool(self.options.only))
+        left = len(todo)
+
+        async def run_plan(track: Track, plan: Plan) -> None:
+            nonlocal left
+            if time.monotonic() > self._end:
+                return
+            result = await track.run(plan, self.recordings[plan.workload.name])
+            left -= 1
+            report.take(result, left)
+
+        await _share(tracks, [each for each in todo if not each.alone], run_plan)
+        await _share(tracks[:1], [each for each in todo if each.alone], run_plan)
+        print(report.table(), flush=True)
+        return report.is_clean
+
+    async def _run_mutants(self, tracks: list[Track]) -> bool:
+        """Run each mutant until one of its plans is violated; say whether all were found."""
+        plans, found = self.chosen(), {each.name: "survived" for each in MUTANTS}
+
+        async def run_mutant(track: Track, mutant: Mutant) -> None:
+            await track.use(mutant.build(track.lane.directory / "operator"))
+            for plan in plans:
+                if _is_named(plan, mutant.plans) and found[mutant.name] == "survived":
+                    result = await track.run(plan, self.recordings[plan.workload.name])
+                    if result.result == VIOLATED:
+                        found[mutant.name] = f"{plan.name}: {result.violations[0]}"
+            print(f"{mutant.name}: {found[mutant.name]}", flush=True)
+
+        await _share(tracks, MUTANTS, run_mutant)
+        rows = [f"| {name} | {how[:160]} |" for name, how in found.items()]
+        print("\n".join(["| mutant | found by |", "|---|---|", *rows]), flush=True)
+        return "survived" not in found.values()
+
+    def _wanted(self) -> Iterable[str]:
+        """The workloads that have to be recorded."""
+        if self.options.workloads:
+            return list(self.options.workloads)
+        named = [each.partition("/")[0] for each in self.options.only or ()]
+        known = [name for name in named if name in WORKLOADS]
+        return {*known, "restart"} if named and len(known) == len(named) else list(WORKLOADS)
+
+    def _workloads(self) -> list[str]:
+        return [name for name in self._wanted() if name in self.recordings]
+
+    async def _record(self, track: Track, name: str) -> None:
+        found = await track.record(WORKLOADS[name], undisturbed(WORKLOADS[name]))
+        self.recordings[name] = found
+        (self.work / f"recorded-{name}.json").write_text(json.dumps(found.to_json(), indent=1))
+        print(f"recorded  {name}: {len(found.writes)} writes, {found.seconds} s", flush=True)
+
+    def _load(self) -> dict[str, Recording]:
+        bodies = (json.loads(each.read_text()) for each in self.work.glob("recorded-*.json"))
+        found = {body["workload"]: Recording(**body) for body in bodies}
+        return {name: found[name] for name in WORKLOADS if name in found}
+
+    @asynccontextmanager
+    async def _tracks(self, admin: Admin) -> AsyncIterator[list[Track]]:
+        lanes = [
+            Lane(self.cluster, admin, number, self.work) for number in range(self.options.lanes)
+        ]
+        try:
+            yield [Track(lane, self.pace) for lane in lanes]
+        finally:
+            for lane in lanes:
+                await lane.stop()
+            if not self.options.keep:
+                await asyncio.gather(*(lane.close() for lane in lanes if lane.rights))
+
+
+async def _share(
+    tracks: Sequence[Track], work: Iterable[Work], run: Callable[[Track, Work], Awaitable[None]]
+) -> None:
+    """Give each track that is free the next piece of work."""
+    rest = deque(work)
+
+    async def pull(track: Track) -> None:
+        while rest:
+            await run(track, rest.popleft())
+
+    async with asyncio.TaskGroup() as group:
+        for track in tracks[: len(rest)]:
+            group.create_task(pull(track))
+
+
+def _is_named(plan: Plan, names: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(plan.name, each) or plan.group == each for each in names)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run; exit 1 if a plan was violated."""
+    options = _parser().parse_args(words)
+    campaign = Campaign(options)
+    if options.list:
+        for plan in campaign.chosen():
+            print(f"{plan.group:12} {plan.name}")
+        return 0
+    campaign.prepare()
+    campaign.cluster.enter_network()
+    return 0 if asyncio.run(campaign.run()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,373 @@
+"""Classes in which others change what the operator made, and users what they do not mean."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from tests.campaign.admin import JSON_PATCH, MERGE, Object
+from tests.campaign.lane import CNPG, Lane
+from tests.campaign.oracle import KINDS
+from tests.campaign.plans import Disturb, Plan, Recording, Recordings
+from tests.campaign.workloads import NAME
+from tests.support.e2e.api import PLUGINS, ApiError
+from tests.support.resources import NEWER_IMAGE, behaviour
+
+ODD: Final = "mutated"
+
+_OURS: Final = "app.kubernetes.io/managed-by"
+_NOT_OURS: Final = ("cert-manager.io/", "controller.cert-manager.io/")
+"""Prefixes of keys that cert-manager writes again, or not."""
+_HOLDING: Final = 8.0
+"""Seconds for which a change lasts that is taken back."""
+
+_STATUS: Final[tuple[tuple[str, str, Any], ...]] = (
+    ("deployments", "availableReplicas", 0),
+    ("deployments", "conditions", None),
+    ("deployments", "observedGeneration", 999),
+    ("certificates", "conditions", [{"type": "Ready", "status": "False", "reason": "Mutated"}]),
+    ("certificates", "notAfter", "2001-01-01T00:00:00Z"),
+    ("certificates", "renewalTime", "2001-01-01T00:00:00Z"),
+    ("certificates", "revision", 999),
+    ("cnpgplugins", "conditions", None),
+    ("cnpgplugins", "certificates", None),
+    ("cnpgplugins", "cnpg", None),
+    ("cnpgplugins", "handshake", None),
+    ("cnpgplugins", "observedGeneration", 999),
+)
+"""Fields of the status: of which kind, and what others write there."""
+
+
+_ADDED: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("services", "server-name", {"metadata": {"annotations": {"cnpg.io/pluginServerName": "x"}}}),
+    ("services", "touch", {"metadata": {"annotations": {"cnpgplugin.dev/touched-for": "x"}}}),
+    ("services", "label", {"metadata": {"labels": {"cnpg.io/cluster": "x"}}}),
+    ("services", "selector", {"spec": {"selector": {"app": "other"}}}),
+    ("services", "type", {"spec": {"type": "NodePort"}}),
+    ("services", "addresses", {"spec": {"externalIPs": ["192.0.2.1"]}}),
+    ("services", "affinity", {"spec": {"sessionAffinity": "ClientIP"}}),
+    ("services", "unready", {"spec": {"publishNotReadyAddresses": True}}),
+    ("deployments", "paused", {"spec": {"paused": True}}),
+    ("deployments", "label", {"metadata": {"labels": {"cnpg.io/pluginName": "x"}}}),
+    ("certificates", "label", {"metadata": {"labels": {"cnpg.io/x": "x"}}}),
+    ("serviceaccounts", "annotation", {"metadata": {"annotations": {"cnpg.io/x": "x"}}}),
+)
+"""Fields that others add: to which kind, what it is called, and the patch."""
+
+
+def _pointer(*parts: str | int) -> str:
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def _odd(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case _:
+            return ODD
+
+
+def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Give each scalar of a tree with its path."""
+    if isinstance(value, dict):
+        for key in value:
+            yield from _leaves(value[key], (*path, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _leaves(each, (*path, index))
+    elif value is not None:
+        yield path, value
+
+
+Change = list[dict[str, Any]]
+"""A JSON patch."""
+
+
+def changes(body: Object) -> Iterator[tuple[str, Change]]:
+    """Give every change of an object: what it is called, and how it is made."""
+    for field in ("labels", "annotations"):
+        for key in body.get(field, {}):
+            if not key.startswith(_NOT_OURS):
+                pointer = _pointer("metadata", field, key)
+                yield f"{field}.{key}.changed", [_replace(pointer, ODD)]
+                yield f"{field}.{key}.removed", [_remove(pointer)]
+    for field in ("ownerReferences", "finalizers"):
+        if body.get(field):
+            yield f"{field}.removed", [_remove(_pointer("metadata", field))]
+    for path, value in _leaves(body.get("spec"), ("spec",)):
+        yield ".".join(map(str, path)), [_replace(_pointer(*path), _odd(value))]
+    garbage = base64.b64encode(b"mutated").decode()
+    for key in body.get("data", ()):
+        yield f"data.{key}.changed", [_replace(_pointer("data", key), garbage)]
+        yield f"data.{key}.removed", [_remove(_pointer("data", key))]
+
+
+def _replace(pointer: str, value: Any) -> dict[str, Any]:
+    return {"op": "replace", "path": pointer, "value": value}
+
+
+def _remove(pointer: str) -> dict[str, Any]:
+    return {"op": "remove", "path": pointer}
+
+
+def _children(recording: Recording) -> Iterator[tuple[str, str, Object]]:
+    """Give what the operator made: kind, name, and what it is."""
+    for key, body in recording.state.items():
+        plural, name = key.split("/", 1)
+        is_made = body.get("labels", {}).get(_OURS) or body.get("ownerReferences")
+        if "#" not in name and is_made and plural != "cnpgplugins" and CNPG not in name:
+            yield plural, name, body
+
+
+@asynccontextmanager
+async def _happened() -> AsyncIterator[asyncio.Event]:
+    event = asyncio.Event()
+    event.set()
+    yield event
+
+
+def patched(plural: str, name: str, change: Change | dict[str, Any]) -> Disturb:
+    """Change an object; one that the API server refuses has not happened."""
+
+    @asynccontextmanager
+    async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
+        event = asyncio.Event()
+        path = f"{lane.path(plural, KINDS[plural])}/{name}"
+        with suppress(ApiError):
+            before = await lane.admin.get(path)
+            kind = JSON_PATCH if isinstance(change, list) else MERGE
+            after = await lane.admin.patch(path, change, kind)
+            version = "resourceVersion"
+            if before["metadata"][version] != after["metadata"][version]:
+                event.set()
+        yield event
+
+    return disturb
+
+
+def removed(plural: str, name: str) -> Disturb:
+    """Delete an object."""
+
+    @asynccontextmanager
+    async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
+        await lane.admin.delete(f"{lane.path(plural, KINDS[plural])}/{name}")
+        async with _happened() as event:
+            yield event
+
+    return disturb
+
+
+def restated(plural: str, name: str, field: str, value: Any) -> Disturb:
+    """Change a field of an object's status."""
+
+    @asynccontextmanager
+    async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
+        path = f"{lane.path(plural, KINDS[plural])}/{name}/status"
+        event = asyncio.Event()
+        with suppress(ApiError):
+            await lane.admin.patch(path, {"status": {field: value}})
+            event.set()
+        yield event
+
+    return disturb
+
+
+def mutations(recordings: Recordings) -> Iterator[Plan]:
+    """Every field of every child, and of CloudNativePG's Deployment."""
+    for workload in ("steady", "steady-own"):
+        if (recording := recordings.get(workload)) is not None:
+            for plural, name, body in _children(recording):
+                for what, disturb in _disturbances(plural, name, body):
+                    yield _mutation(recording, f"{plural}.{name}/{what}", disturb)
+            for what, disturb in _restatements("cnpgplugins", NAME):
+                yield _mutation(recording, f"cnpgplugins.{NAME}/{what}", disturb)
+    if (recording := recordings.get("steady")) is not None:
+        yield from _of_cnpg(recording)
+
+
+def _disturbances(plural: str, name: str, body: Object) -> Iterator[tuple[str, Disturb]]:
+    """Give everything that is done to a child, and what it is called."""
+    for what, change in changes(body):
+        yield what, patched(plural, name, change)
+    for kind, what, added in _ADDED:
+        if kind == plural:
+            yield f"added.{what}", patched(plural, name, added)
+    yield from _restatements(plural, name)
+    yield "deleted", removed(plural, name)
+
+
+def _restatements(plural: str, name: str) -> Iterator[tuple[str, Disturb]]:
+    for kind, field, value in _STATUS:
+        if kind == plural:
+            yield f"status.{field}", restated(plural, name, field, value)
+
+
+def _mutation(recording: Recording, what: str, disturb: Disturb) -> Plan:
+    return Plan("mutation", recording.about, what, disturb, interrupts=True)
+
+
+def _of_cnpg(recording: Recording) -> Iterator[Plan]:
+    """CloudNativePG's Deployment, which is not the operator's: the change is taken back."""
+    body = recording.state.get(f"deployments/{CNPG}", {})
+    for what, change in changes(body):
+        if "selector" in what or what.startswith("ownerReferences"):
+            continue
+        rolls = 2 if what.startswith("spec.template") else 0
+        disturb = for_a_while("deployments", CNPG, change)
+        name = f"deployments.{CNPG}/{what}"
+        yield Plan("mutation", recording.about, name, disturb, interrupts=True, rolls=rolls)
+
+
+def for_a_while(plural: str, name: str, change: Change) -> Disturb:
+    """Change an object, and restore it some seconds later."""
+
+    @asynccontextmanager
+    async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
+        path = f"{lane.path(plural, KINDS[plural])}/{name}"
+        back = _inverse(change, await lane.admin.get(path))
+        async with patched(plural, name, change)(lane) as event:
+            yield event
+        if event.is_set():
+            await asyncio.sleep(_HOLDING)
+            await lane.admin.patch(path, back, JSON_PATCH)
+
+    return disturb
+
+
+def _inverse(change: Change, body: Object) -> Change:
+    """Give the change that restores what an object had before."""
+
+    def value(pointer: str) -> Any:
+        found: Any = body
+        for part in pointer.split("/")[1:]:
+            key = part.replace("~1", "/").replace("~0", "~")
+            found = found[int(key)] if isinstance(found, list) else found[key]
+        return found
+
+    restoring = {"remove": "add", "replace": "replace"}
+    return [{**each, "op": restoring[each["op"]], "value": value(each["path"])} for each in change]
+
+
+MISOPERATIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("image-older", {"image": "localhost/no-such-image:1"}),
+    ("image-newer", {"image": NEWER_IMAGE}),
+    ("imagePullPolicy", {"imagePullPolicy": "Never"}),
+    ("imagePullSecrets", {"imagePullSecrets": [{"name": "no-such-secret"}]}),
+    ("command-missing", {"command": ["/no/such/program"]}),
+    ("args-unknown", {"args": ["no-such-command"]}),
+    ("args-none", {"args": []}),
+    ("serverArguments", {"serverArguments": "None"}),
+    ("port", {"port": 65535}),
+    ("extraPorts", {"extraPorts": [{"name": "odd", "port": 1}]}),
+    ("env-name", {"env": behaviour("another")}),
+    ("env-crash", {"env": behaviour(NAME, SAMPLE_MISBEHAVE="crash")}),
+    ("env-hang", {"env": behaviour(NAME, SAMPLE_MISBEHAVE="hang")}),
+    ("env-no-listen", {"env": behaviour(NAME, SAMPLE_MISBEHAVE="no-listen")}),
+    ("env-restless", {"env": behaviour(NAME, SAMPLE_MISBEHAVE="restless")}),
+    ("envFrom", {"envFrom": [{"configMapRef": {"name": "no-such-map"}}]}),
+    ("resources-much", {"resources": {"requests": {"cpu": "1000", "memory": "1Pi"}}}),
+    ("resources-little", {"resources": {"limits": {"memory": "1Mi"}}}),
+    ("volumes", {"volumes": [{"name": "odd", "configMap": {"name": "no-such-map"}}]}),
+    ("probes", {"probes": {"readiness": {"tcpSocket": {"port": 1}}}}),
+    ("probes-liveness", {"probes": {"liveness": {"tcpSocket": {"port": 1}}}}),
+    ("securityContext", {"securityContext": {"runAsUser": 1}}),
+    ("podSecurityContext", {"podSecurityContext": {"fsGroup": 4294967295}}),
+    ("affinity", {"affinity": {"nodeAffinity": {}}}),
+    ("nodeSelector", {"nodeSelector": {"example.com/no": "node"}}),
+    ("tolerations", {"tolerations": [{"operator": "Exists"}]}),
+    (
+        "topologySpreadConstraints",
+        {
+            "topologySpreadConstraints": [
+                {"maxSkew": 1, "topologyKey": "no", "whenUnsatisfiable": "DoNotSchedule"}
+            ]
+        },
+    ),
+    ("priorityClassName", {"priorityClassName": "no-such-class"}),
+    ("podLabels", {"podLabels": {"example.com/odd": ""}}),
+    ("podAnnotations", {"podAnnotations": {"example.com/odd": "\u202e"}}),
+    ("deploymentLabels", {"deploymentLabels": {"example.com/odd": "x"}}),
+    ("replicas-none", {"replicas": 0}),
+    ("replicas-three", {"replicas": 3}),
+    ("strategy", {"strategy": {"type": "RollingUpdate"}}),
+    ("minReadySeconds", {"minReadySeconds": 300}),
+    ("progressDeadlineSeconds", {"progressDeadlineSeconds": 1}),
+    ("podDisruptionBudget", {"podDisruptionBudget": {"minAvailable": 0}}),
+    ("networkPolicy", {"networkPolicy": {"enabled": True}}),
+    ("podTemplate", {"podTemplate": {"spec": {"hostAliases": []}}}),
+    ("podTemplate-refused", {"podTemplate": {"spec": {"hostNetwork": True}}}),
+    ("serviceAccount-created", {"serviceAccount": {"create": True, "name": "odd"}}),
+    ("serviceAccount-refused", {"serviceAccount": {"create": False, "name": "cnpg-manager"}}),
+    ("clusterRoles", {"clusterRoles": ["cluster-admin"]}),
+    ("roles", {"roles": ["no-such-role"]}),
+    ("service-name", {"service": {"name": "odd"}}),
+    ("service-name-taken", {"service": {"name": "cnpg-webhook-service"}}),
+    ("service-labels", {"service": {"labels": {"example.com/odd": "x"}}}),
+    ("service-annotations", {"service": {"annotations": {"example.com/odd": "\u202e"}}}),
+    ("service-families", {"service": {"ipFamilies": ["IPv6"]}}),
+    ("service-policy", {"service": {"ipFamilyPolicy": "RequireDualStack"}}),
+    ("tls-provider", {"tls": {"provider": "SelfManaged"}}),
+    ("tls-secrets", {"tls": {"provider": "Secrets", "secrets": {"server": "x", "client": "y"}}}),
+    ("tls-issuer", {"tls": {"issuerRef": {"name": "no-such-issuer"}}}),
+    ("tls-scope", {"tls": {"issuerScope": "Plugin"}}),
+    ("tls-duration", {"tls": {"duration": "1h", "renewBefore": "20m"}}),
+    ("tls-key", {"tls": {"privateKey": {"algorithm": "RSA", "size": 4096}}}),
+    ("tls-names", {"tls": {"dnsNames": ["odd.example.com"]}}),
+    ("tls-serverName", {"tls": {"serverName": "odd.example.com"}}),
+    ("tls-files", {"tls": {"files": {"server": {"directory": "/odd"}}}}),
+    ("tls-trust", {"tls": {"clientTrust": "Root"}}),
+    ("tls-reload", {"tls": {"reload": "Restart"}}),
+    ("cnpg-deployment", {"cnpg": {"deploymentName": "no-such-deployment"}}),
+    ("cnpg-restart-never", {"cnpg": {"restartPolicy": "Never"}}),
+    ("cnpg-restart-always", {"cnpg": {"restartPolicy": "Always"}}),
+    ("cnpg-refresh", {"cnpg": {"clusterRefresh": "Annotate"}}),
+    ("upgradePolicy", {"upgradePolicy": "Manual"}),
+    ("handshake-timeout", {"handshake": {"timeout": "1ms"}}),
+    ("handshake-interval", {"handshake": {"interval": "1s"}}),
+    ("deletionPolicy-delete", {"deletionPolicy": "Delete"}),
+    ("deletionPolicy-orphan", {"deletionPolicy": "Orphan"}),
+    ("takeOver", {"takeOver": {"serviceName": "no-such-service"}}),
+    ("suspend", {"suspend": True}),
+    ("mode", {"mode": "Sidecar"}),
+)
+"""What a user may set by mistake and take back: its name, and the fields. A unit test compares them
+with the CRD."""
+
+_MAY_ROLL: Final = {"mode": 4, "cnpg-restart-always": 4}
+"""How often CloudNativePG may be rolled because of it."""
+
+
+def set_for_a_while(fields: dict[str, Any]) -> Disturb:
+    """Set fields of the resource, and take that back some seconds later."""
+
+    @asynccontextmanager
+    async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
+        event = asyncio.Event()
+        path = f"{lane.path('cnpgplugins', PLUGINS)}/{NAME}"
+        before = (await lane.admin.get(path))["spec"]
+        with suppress(ApiError):
+            await lane.admin.patch(path, {"spec": fields})
+            event.set()
+        yield event
+        await asyncio.sleep(_HOLDING)
+        await lane.admin.patch(path, [_replace("/spec", before)], JSON_PATCH)
+
+    return disturb
+
+
+def misoperations(recordings: Recordings) -> Iterator[Plan]:
+    """Every field: set, take back, compare with never set."""
+    if (recording := recordings.get("steady")) is None:
+        return
+    for name, fields in MISOPERATIONS:
+        yield Plan(
+            "misoperation",
+            recording.about,
+            f"spec/{name}",
+            set_for_a_while(fields),
+            interrupts=True,
+            rolls=_MAY_ROLL.get(name, 0),
+        )

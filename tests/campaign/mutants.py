@@ -1,0 +1,199 @@
+"""Mutants: the operator with one defect each, most of which it once had, and who must find them.
+
+A mutant is a piece of the operator's code and what replaces it. It is found if one of its plans is
+violated. A unit test sees that each piece is still there, exactly once.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.e2e.installation import ROOT
+
+PACKAGE: Final = Path("cnpg_plugin_operator")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One defect."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    plans: tuple[str, ...]
+    """Patterns of the plans of which one has to be violated."""
+
+    def read(self) -> str:
+        """The code that it changes."""
+        return (ROOT / "operator" / PACKAGE / self.file).read_text()
+
+    def build(self, directory: Path) -> Path:
+        """Write the operator with this defect into a directory; give it."""
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(ROOT / "operator", directory)
+        changed = self.read().replace(self.before, self.after)
+        (directory / PACKAGE / self.file).write_text(changed)
+        return directory
+
+
+MUTANTS: Final = (
+    # What the first campaign found.
+    Mutant(
+        "foreign keys of CloudNativePG's stay",
+        "desired/surplus.py",
+        'FAMILIES: Final = (f"{names.cnpg.DOMAIN}/", f"{names.resource.GROUP}/")',
+        'FAMILIES: Final = ("none.invalid/",)',
+        ("steady/services.p/added.server-name",),
+    ),
+    Mutant(
+        "another key in the selector stays",
+        "desired/drift.py",
+        '_WHOLE_MAPS: Final = frozenset({"matchLabels", "nodeSelector", "selector"})',
+        "_WHOLE_MAPS: Final = frozenset()",
+        ("steady/services.p/added.selector",),
+    ),
+    Mutant(
+        "a Service stays a NodePort",
+        "desired/drift.py",
+        "    for key, value in wanted.items():\n"
+        '            yield from find_differences(value, live.get(key), f"{path}.{key}")',
+        "    for key, value in wanted.items():\n"
+        '            if key != "type":\n'
+        '                yield from find_differences(value, live.get(key), f"{path}.{key}")',
+        ("steady/services.p/added.type", "steady/services.p/spec.type"),
+    ),
+    Mutant(
+        "a paused Deployment stays so",
+        "desired/surplus.py",
+        '"Deployment": frozenset({"minReadySeconds", "paused"}),',
+        '"Deployment": frozenset({"minReadySeconds"}),',
+        ("steady/deployments.p/added.paused",),
+    ),
+    Mutant(
+        "an object without its label wakes none",
+        "watch/wakeups.py",
+        "    for shown in (change.before, change.after):",
+        "    for shown in (change.after,):",
+        ("steady/*/labels.cnpgplugin.dev/name.removed", "steady/services.p/deleted"),
+    ),
+    Mutant(
+        "a write that always fails is not reported",
+        "reconcile/failures.py",
+        "REPORT_AFTER: Final = 3",
+        "REPORT_AFTER: Final = 3000",
+        ("create/write-deployments/500-always",),
+    ),
+    Mutant(
+        "the operator ends where the API server is away at its start",
+        "watch/supervision.py",
+        "            failures = 0 if clock() - began > LASTING else failures + 1",
+        "            failures = 0 if clock() - began > LASTING else failures + 1\n"
+        "            raise RuntimeError(failures) from error",
+        ("restart/api/away-60s", "create/api/away-60s"),
+    ),
+    Mutant(
+        "an object without its owner is foreign",
+        "cluster/ownership.py",
+        "    if is_owned(plugin, body) or has_uid(plugin, body):",
+        "    if not is_owned(plugin, body):\n        return False\n    if is_owned(plugin, body):",
+        ("steady/services.p/ownerReferences.removed",),
+    ),
+    Mutant(
+        "the token is not read again",
+        "cluster/connection.py",
+        "        if not self._in_cluster:\n            return False",
+        "        if self._in_cluster:\n            return False",
+        ("create/token/rotated", "image/token/rotated"),
+    ),
+    Mutant(
+        "a single wrong 404 ends the loop",
+        "cluster/snapshot.py",
+        "        if body is None and await self._client.list(\n"
+        "            kinds.PLUGIN, namespace, fields",
+        "        if body is None and namespace is None and await self._client.list(\n"
+        "            kinds.PLUGIN, namespace, fields",
+        ("*/get-cnpgplugins-p-*/404",),
+    ),
+    # Others.
+    Mutant(
+        "the label comes before the handshake",
+        "desired/service.py",
+        "    if announcement is not None:\n        labels",
+        "    if announcement is None or announcement:\n        labels",
+        ("create-broken/*", "create/patch-services-p-1/500-after"),
+    ),
+    Mutant(
+        "messages are not made printable",
+        "api/untrusted.py",
+        "    shown = str(text)[: limit + 1]\n    if not (",
+        "    return str(text)\n    shown = str(text)[: limit + 1]\n    if not (",
+        ("create/write-services/403-always", "create/write-deployments/500-always"),
+    ),
+    Mutant(
+        "failures do not back off",
+        "watch/loops.py",
+        "BACKOFF_FIRST: Final = 1.0",
+        "BACKOFF_FIRST: Final = 0.001",
+        ("create/write-services/500-always", "create/write-deployments/500-always"),
+    ),
+    Mutant(
+        "an unchanged status is written again",
+        "reconcile/status.py",
+        '        if status == own_part(body.get("status")):\n            return\n',
+        "",
+        ("steady/services.p/added.selector",),
+    ),
+    Mutant(
+        "what differs is not applied again",
+        "cluster/apply.py",
+        "        if live is not None and surplus is None and drift is None:",
+        "        if live is not None and surplus is None:",
+        ("steady/services.p/added.selector", "image/*"),
+    ),
+    Mutant(
+        "Certificates are left to their plugin's end",
+        "reconcile/deletion.py",
+        "    await progress.make(*delete(await remover.find_certificates(leaving)))\n",
+        "",
+        ("delete/*",),
+    ),
+    Mutant(
+        "what has no owner is left behind",
+        "reconcile/deletion.py",
+        "    await progress.make(*delete(await remover.find_unowned(leaving)))\n",
+        "",
+        ("delete/*", "steady/services.p/ownerReferences.removed"),
+    ),
+    Mutant(
+        "the finalizer goes first",
+        "reconcile/plugin.py",
+        "        if not has_finalizer:\n            await self._make(AddFinalizer(resource))\n",
+        "",
+        ("delete/*",),
+    ),
+    Mutant(
+        "objects of an interrupted watch are trusted",
+        "watch/feeds.py",
+        "        if path in self._by_path:\n            self._by_path[path].set()",
+        "        if path in self._by_path and not self._by_path:\n"
+        "            self._by_path[path].set()",
+        ("*/watch-*/dropped", "*/watch-*/410"),
+    ),
+    Mutant(
+        "an object that changed wakes nothing",
+        "watch/wakeups.py",
+        "        elif owners := owners_of(metadata):",
+        "        elif (owners := owners_of(metadata)) and not owners:",
+        ("steady/services.p/deleted", "steady/deployments.p/deleted"),
+    ),
+    Mutant(
+        "a conflict ends the pass for good",
+        "watch/loops.py",
+        "BACKOFF_MOST: Final = 60.0",
+        "BACKOFF_MOST: Final = 60000.0",
+        ("create/api/away-300s",),
+    ),
+)
+"""Each as it would be written by mistake."""
