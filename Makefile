@@ -79,6 +79,7 @@ format: venv ## format the code and apply automatic fixes
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 docs: venv reference ## build the documentation site into .site
+	$(BIN)/python -m tests.documentation.diagrams
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 docs-check: docs ## look at the documentation site in Chromium, at two widths (needs chromium)
