@@ -8,8 +8,8 @@ IMAGE ?= localhost/cnpg-plugin-operator:dev
 PYTEST_ARGS ?=
 # What `make demo` shows: sample or backup.
 DEMO ?= sample
-# Processes of `make test`, each with a cluster of its own.
-WORKERS ?= 4
+# Processes of `make test`: all but one with a cluster of their own.
+WORKERS ?= 5
 LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
 
 .DEFAULT_GOAL := help

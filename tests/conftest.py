@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 
 import pytest
 from hypothesis import settings
-from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.cluster import Cluster
 from tests.cluster.errors import ClusterError
 from tests.support import wait
+from tests.support.distribution import Distribution, distribute, starts_no_cluster
 from tests.support.e2e import preparation, whole_run
 from tests.support.e2e.api import Api
 from tests.support.e2e.installation import install_operator
@@ -29,7 +29,6 @@ from tests.support.e2e.operator import Operator
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"
 ORDER = ("unit", "integration", "e2e", "matrix", "upgrades")
-INTEGRATION = "tests/integration/"
 TESTS = Path(__file__).parent
 PREPARING = pytest.StashKey[subprocess.Popen[bytes]]()
 """The process that starts the cluster early."""
@@ -53,21 +52,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         whole_run.end()
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Assigns modules to the processes of `pytest -n` in their order, each to a free one.
-
-    Modules that use a bare API server stay together: the last of them starts the operator.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        return INTEGRATION if module.startswith(INTEGRATION) else module
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
-    """Keep the order of the tests; xdist would begin with the largest modules."""
-    config.option.loadscopereorder = False
-    return Scheduling(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Distribution:
+    """Let processes that wait for a cluster leave the processors to unit tests."""
+    return distribute(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -109,8 +96,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Beside others, start this process's cluster while unit tests run: they take a minute, and
     clusters start one after the other.
     """
-    if wait.BESIDE_OTHERS and any(level(item) != "unit" for item in session.items):
-        session.config.stash[PREPARING] = preparation.begin(own_cluster())
+    levels = {level(item) for item in session.items}
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+    alone = "unit" in levels and starts_no_cluster(f"gw{WORKER}", workers)
+    if wait.BESIDE_OTHERS and levels - {"unit"} and not alone:
+        session.config.stash[PREPARING] = preparation.begin(own_cluster(), f"gw{WORKER}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

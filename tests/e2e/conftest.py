@@ -24,10 +24,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Run long modules first, and last those that evaluate the run, if it is complete."""
     here = Path(__file__).parent
 
-    def place(item: pytest.Item) -> tuple[int, bool]:
+    def place(item: pytest.Item) -> tuple[int, bool, bool]:
         if item.path.parent != here:
-            return -1, False
-        return STATES.index(state(item)), bool(item.get_closest_marker("looks_back"))
+            return -1, False, False
+        looks_back, long = map(item.get_closest_marker, ("looks_back", "long"))
+        return STATES.index(state(item)), looks_back is not None, long is None
 
     items.sort(key=place)
     if {path.stem for path in here.glob("test_*.py")} - {item.path.stem for item in items}:

@@ -21,7 +21,7 @@ from tests.support.e2e.plugins import Plugins
 from tests.support.e2e.remains import marked
 from tests.support.resources import Manifest
 
-pytestmark = pytest.mark.cnpg("untouched")
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 NAME = "barman-cloud"
 PLUGIN_NAME = "barman-cloud.cloudnative-pg.io"

@@ -23,7 +23,7 @@ from tests.support.e2e.plugins import Plugins, collection
 from tests.support.promtool import read_query
 from tests.support.resources import NAMESPACE, Manifest, plugin
 
-pytestmark = pytest.mark.cnpg("untouched")
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 READY, DRIFTED, DEAF, NEW = "diagnose-ready", "diagnose-drifted", "diagnose-deaf", "diagnose-new"
 READER, STRANGER = "diagnose-reader", "diagnose-stranger"

@@ -12,7 +12,7 @@ from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import Manifest, behaviour, plugin
 from tests.support.thorough import rows, times
 
-pytestmark = pytest.mark.cnpg("untouched")
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 LOOK: Final = 1.0
 """Inaccuracy, in seconds, of a measurement from outside."""

@@ -23,7 +23,7 @@ from tests.support.resources import (
     postgres,
 )
 
-pytestmark = pytest.mark.cnpg("untouched")
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 NAME = "first"
 DATABASE = "e2e-database"

@@ -22,7 +22,7 @@ from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import NAMESPACE, plugin
 
-pytestmark = pytest.mark.cnpg("untouched")
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 GROUP = "rbac.authorization.k8s.io"
 OLD = "e2e-old-account"

@@ -21,7 +21,7 @@ from tests.support.e2e.switching import Kind, Outcome, Switch, Switching
 from tests.support.resources import plugin
 from tests.support.tls.certificates import authority
 
-pytestmark = pytest.mark.cnpg("untouched")
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 ISSUERS, PROVIDERS, NAMES = "switch-issuers", "switch-providers", "switch-names"
 UNREAD = "switch-unread"

@@ -26,7 +26,7 @@ from tests.support.resources import (
     postgres,
 )
 
-pytestmark = pytest.mark.cnpg("untouched")
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 RECONCILES = 20
 """Reconciles of the Clusters during the take-overs, at least; the test requests two per second."""

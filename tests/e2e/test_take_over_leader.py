@@ -30,7 +30,7 @@ from tests.support.e2e.rolls import observe
 from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin, plugin_name
 from tests.support.thorough import rows
 
-pytestmark = pytest.mark.cnpg("untouched")
+pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 NAME, PREVIOUS, LEASE = "taken-leader", "led-by-hand", "822e3f5c.example.com"
 BROKEN, BROKEN_PREVIOUS, BROKEN_LEASE = "taken-badly", "well-by-hand", "923f4a6d.example.com"

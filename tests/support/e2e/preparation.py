@@ -4,13 +4,14 @@ import subprocess
 import sys
 
 from tests.cluster import Cluster
+from tests.support.e2e import whole_run
 from tests.support.e2e.installation import ROOT, image_key, provide_image
 
 
-def begin(cluster: str) -> subprocess.Popen[bytes]:
+def begin(cluster: str, worker: str) -> subprocess.Popen[bytes]:
     """Begin to prepare. What fails is tried again, and reported, where it is used."""
     return subprocess.Popen(
-        [sys.executable, "-m", __name__, cluster],
+        [sys.executable, "-m", __name__, cluster, worker],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -18,11 +19,12 @@ def begin(cluster: str) -> subprocess.Popen[bytes]:
     )
 
 
-def main(cluster: str) -> None:
+def main(cluster: str, worker: str) -> None:
     """Start the cluster; build the image unless another process does."""
     Cluster(cluster).up()
     provide_image(image_key())
+    whole_run.record_prepared(worker)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

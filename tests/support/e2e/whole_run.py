@@ -50,6 +50,16 @@ def until_finished(tests: AbstractSet[str]) -> None:
         )
 
 
+def record_prepared(worker: str) -> None:
+    """Record that the cluster of a process is up."""
+    _append("prepared", worker)
+
+
+def prepared() -> list[str]:
+    """Return the processes whose clusters are up."""
+    return _lines("prepared")
+
+
 def record_audit_log(log: Path, began: int) -> None:
     """Record an audit log of this run, and the position where the run begins in it."""
     _append("audit-logs", f"{began} {log}")
