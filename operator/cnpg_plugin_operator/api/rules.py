@@ -46,6 +46,13 @@ SIDECAR_FIELDS: Final = frozenset(
 """The fields of a container in CloudNativePG's pod. All others describe a pod, a Service or a
 certificate, and a sidecar has none of its own."""
 
+_POD_DEFAULTS: Final = {
+    field: definition.get_default(call_default_factory=True)
+    for field, definition in Spec.model_fields.items()
+    if field not in SIDECAR_FIELDS
+}
+"""All others with their defaults, which pydantic would copy for each resource."""
+
 
 def find_contradictions(spec: Spec) -> list[str]:
     """List the fields that contradict each other; the CRD has the same rules in CEL."""
@@ -111,9 +118,8 @@ def _find_foreign_to_sidecars(spec: Spec) -> list[str]:
     """
     foreign = [
         f"spec.{to_camel(field)}"
-        for field, definition in Spec.model_fields.items()
-        if field not in SIDECAR_FIELDS
-        and getattr(spec, field) != definition.get_default(call_default_factory=True)
+        for field, default in _POD_DEFAULTS.items()
+        if getattr(spec, field) != default
     ]
     meaning = "no effect in mode Sidecar, because the pod is CloudNativePG's: remove"
     found = [f"{', '.join(foreign)}: {meaning} all of them at once"] if foreign else []
