@@ -1,7 +1,7 @@
 """What the fault proxy does to one request, or to the watches of one kind.
 
-Every answer is one that an API server, or what is before it, gives. Messages contain what must not be
-printed.
+Every answer is one that an API server, or what is before it, gives. Messages contain what must not
+be printed.
 """
 
 import asyncio
