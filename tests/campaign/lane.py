@@ -100,15 +100,17 @@ class Lane:
 
         await self.until(is_gone, f"{self.namespace} is gone", within=180)
 
-    async def close(self) -> None:
-        """End the operator, and delete what the lane is made of."""
-        await self.stop()
+    async def stop(self) -> None:
+        """End what runs for the lane in this process and beside it."""
+        await self.end_operator()
         await self.proxy.stop()
+
+    async def remove(self) -> None:
+        """Delete everything that the lane is made of."""
         await self.clear()
-        for each in self.rights:
+        for each in (*self.rights, _binding(self.namespace)):
             if "namespace" not in each["metadata"]:
                 await self.admin.delete(path_of(each))
-        await self.admin.delete(path_of(_binding(self.namespace)))
 
     async def apply(self, *manifests: Object) -> None:
         """Apply objects server-side."""
@@ -142,7 +144,7 @@ class Lane:
 
         await self.until(is_ready, "the operator is ready", within=180)
 
-    async def stop(self) -> None:
+    async def end_operator(self) -> None:
         """End the operator as Kubernetes does."""
         if self._process is not None and self._process.returncode is None:
             self._process.terminate()

@@ -41,9 +41,11 @@ _OTHERS: Final = frozenset(
         "kubectl.kubernetes.io/last-applied-configuration",
         "cert-manager.io/private-key-name",
         "example.com/made-by",
+        # When the operator rolled CloudNativePG: the next roll waits for that, in any case.
+        "cnpgplugin.dev/sidecars-rolled-at",
     }
 )
-"""Keys that others write."""
+"""Keys that others write, or that stay."""
 _ASSIGNED: Final = frozenset({"clusterIP", "clusterIPs", "nodePort", "revision", "renewalTime"})
 
 State = dict[str, Any]

@@ -93,7 +93,7 @@ class Track:
 
     async def use(self, source: Path) -> None:
         """Let the operator run from other code."""
-        await self.lane.stop()
+        await self.lane.end_operator()
         self.lane.source = source
 
     async def record(self, workload: Workload, plan: Plan) -> Recording:
@@ -121,7 +121,7 @@ class Track:
             seconds = time.monotonic() - begun - self.pace.silence
             state = await snapshot(self.lane.admin, self.lane.namespace)
             calls = [(c.position, c.verb, c.resource) for c in self.lane.calls]
-        leftovers = await self._clean_up()
+        leftovers = await self._clean_up(plan.workload)
         if leftovers:
             raise AssertionError(f"{plan.workload.name}, undisturbed: {leftovers}")
         return state, calls, seen, round(seconds, 1)
@@ -167,7 +167,7 @@ class Track:
         rolls = range(recording.rolls, recording.rolls + plan.rolls + 1)
         found += seen.faults(may_interrupt=may_interrupt, rolls=rolls)
         if not found:
-            found += await self._clean_up()
+            found += await self._clean_up(plan.workload)
 
     async def _settle(self, plan: Plan, judge: Callable[[], object]) -> None:
         """Wait for the end state, and for a silence after it."""
@@ -212,7 +212,7 @@ class Track:
     async def _resources(self) -> list[Object]:
         return await self.lane.admin.list(self.lane.path("cnpgplugins", PLUGINS))
 
-    async def _clean_up(self) -> list[str]:
+    async def _clean_up(self, workload: Workload) -> list[str]:
         """Delete all resources; give what is left of them."""
         for each in await self._resources():
             path = f"{self.lane.path('cnpgplugins', PLUGINS)}/{each['metadata']['name']}"
@@ -221,6 +221,10 @@ class Track:
 
         async def is_clean() -> bool:
             nonlocal left
+            if resources := await self._resources():
+                left = [f"{each['metadata']['name']} is not deleted" for each in resources]
+                return False
+            await workload.undo(self.lane)
             after = await snapshot(self.lane.admin, self.lane.namespace)
             left = [*judge_leftovers(self._empty, after), *_changed(self._empty, after)]
             return not left
@@ -238,7 +242,7 @@ class Track:
             if not self.lane.runs:
                 await self.lane.start()
             return
-        await self.lane.stop()
+        await self.lane.end_operator()
         await self.lane.build()
         self._empty = await snapshot(self.lane.admin, self.lane.namespace)
         self._is_fit = True

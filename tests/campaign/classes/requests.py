@@ -25,7 +25,7 @@ from tests.support.e2e.api import PLUGINS
 
 WRITTEN: Final = (
     *("create", "delete", "image", "port", "create-own", "sidecar", "mode", "provider"),
-    *("create-broken", "two"),
+    *("create-broken", "two", "renewal", "renewal-own", "take-over"),
 )
 """Workloads whose every write is disturbed."""
 
