@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.campaign.admin import Object
 from tests.campaign.lane import Lane
-from tests.campaign.observer import observing
+from tests.campaign.observer import call, observing
 from tests.campaign.oracle import (
     Seen,
     State,
@@ -162,6 +162,8 @@ class Track:
             except TimeoutError as error:
                 found.append(str(error))
                 found += unmasked(recording, state)
+            calls = {name: await call(self.lane, name) for name in sorted(seen.announced)}
+            found += [f"{name} fails in the end: {why}" for name, why in calls.items() if why]
             found += judge_requests(self.lane.calls, recording.requests)
         may_interrupt = plan.workload.interrupts or plan.interrupts
         rolls = range(recording.rolls, recording.rolls + plan.rolls + 1)

@@ -1,0 +1,58 @@
+"""The enumeration of plans from recordings: every class has plans, and each has its own name."""
+
+from collections import Counter
+
+import pytest
+
+from tests.campaign.classes import CLASSES
+from tests.campaign.lane import CNPG
+from tests.campaign.mutants import MUTANTS
+from tests.campaign.plans import Plan, Recording
+from tests.campaign.workloads import WORKLOADS
+
+CALLS = [
+    ("patch-services-p-1", "patch", "services"),
+    ("get-cnpgplugins-p-1", "get", "cnpgplugins"),
+    ("list-pods-1", "list", "pods"),
+    ("watch-pods-1", "watch", "pods"),
+]
+OWN = {"app.kubernetes.io/managed-by": "us"}
+STATE = {
+    "services/p": {"labels": OWN, "spec": {"ports": [{"port": 1}]}},
+    "secrets/foreign": {"labels": {}, "data": ["tls.crt"]},
+    f"deployments/{CNPG}": {"labels": {"a": "b"}, "spec": {"replicas": 1}},
+}
+RECORDINGS = {name: Recording(name, STATE, [], CALLS, 4, 0) for name in WORKLOADS}
+
+
+@pytest.fixture(scope="module")
+def plans() -> list[Plan]:
+    return [plan for build in CLASSES.values() for plan in build(RECORDINGS)]
+
+
+def test_each_class_has_plans_under_its_name() -> None:
+    for group, build in CLASSES.items():
+        assert {plan.group for plan in build(RECORDINGS)} == {group}
+        assert not list(build({}))
+
+
+def test_a_name_is_that_of_one_plan(plans: list[Plan]) -> None:
+    names = Counter(plan.name for plan in plans)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_every_write_meets_every_fault_before_and_after(plans: list[Plan]) -> None:
+    at = [plan.what for plan in plans if plan.name.startswith("create/patch-services-p-1/")]
+    assert len(at) == 9 * 2 + 2
+    assert {"patch-services-p-1/409-after", "patch-services-p-1/kill-before"} <= set(at)
+
+
+def test_only_children_are_mutated_for_good(plans: list[Plan]) -> None:
+    mutated = {plan.what.partition("/")[0] for plan in plans if plan.group == "mutation"}
+    assert mutated == {"services.p", f"deployments.{CNPG}", "cnpgplugins.p"}
+
+
+def test_each_mutant_names_workloads_that_there_are() -> None:
+    for mutant in MUTANTS:
+        for pattern in mutant.plans:
+            assert pattern.partition("/")[0] in {*WORKLOADS, "*"}
