@@ -23,7 +23,7 @@ from tests.cluster import Cluster
 from tests.cluster.progress import heartbeat, say
 from tests.demo.installing import ROOT
 from tests.soak import judgement
-from tests.soak.disturbing import Disturber, start, stream
+from tests.soak.disturbing import Disturber, clear, start, stream
 from tests.soak.judgement import HOUR, TABLE, Sample
 from tests.soak.plan import CALLED, PLUGINS, USED
 from tests.soak.sampling import Sampler, read_log
@@ -62,19 +62,21 @@ def _installed(arguments: argparse.Namespace) -> Iterator[tuple[Cluster, Fleet]]
     """Provide the cluster with operator, plugins and fleet; remove it, or what is in it."""
     cluster = Cluster(arguments.name)
     cluster.up()
-    api, fleet, plugins = Api(cluster), Fleet(cluster), Plugins(cluster)
-    # What a killed run has left.
+    api, fleet = Api(cluster), Fleet(cluster)
+    # What a killed run has left would keep the operator from becoming ready.
     fleet.remove()
     install_operator(cluster, leaderElection=ELECTION)
-    plugins.remove_all()
+    clear(cluster, fleet)
     try:
         with cnpg.with_room(api):
-            start(cluster)
-            with heartbeat(f"creating {arguments.clusters} Clusters"):
-                fleet.ensure(arguments.clusters, plugins.reported(USED))
-            yield cluster, fleet
-            fleet.remove()
-            plugins.remove_all()
+            try:
+                start(cluster)
+                with heartbeat(f"creating {arguments.clusters} Clusters"):
+                    fleet.ensure(arguments.clusters, Plugins(cluster).reported(USED))
+                yield cluster, fleet
+            finally:
+                if arguments.keep:
+                    clear(cluster, fleet)
     finally:
         if arguments.keep:
             install_operator(cluster)

@@ -27,8 +27,6 @@ from tests.support.tls.certificates import authority
 
 PATIENCE: Final = 240.0
 """Seconds until plugins are Ready again, on a busy machine."""
-LOOKING: Final = 3.0
-"""Seconds between two looks at all Clusters and plugins."""
 REPLACED: Final = 5
 """Clusters at a time."""
 CHAINS: Final = (("CertManager", "cnpg-plugins"), ("SelfManaged", "cnpg-plugins-selfmanaged"))
@@ -39,25 +37,36 @@ API_SERVER: Final = "kube-apiserver"
 def start(cluster: Cluster) -> None:
     """Create all plugins, with the Secrets that their users provide, and await them."""
     issuer = authority("issuer-of-soak", authority("root-of-soak"))
-    provided = [each for each in PLUGINS if each.kind.provider == "Secrets"]
-    items: list[dict[str, Any]] = []
-    for each in provided:
-        items.append(secret(f"{each.name}-theirs", server_pair(issuer, each.name).secret, TLS))
-        items.append(secret(f"{each.name}-ours", client_pair(issuer).secret, TLS))
-    items += [build(each) for each in PLUGINS]
+    items = [build(each) for each in PLUGINS]
+    for each in PLUGINS:
+        pairs = {"server": server_pair(issuer, each.name), "client": client_pair(issuer)}
+        items += [secret(name, pairs[role].secret, TLS) for role, name in _secrets(each).items()]
     listing = {"apiVersion": "v1", "kind": "List", "items": items}
     with heartbeat(f"starting {len(PLUGINS)} plugins"):
         cluster.kubectl("apply", "--namespace", NAMESPACE, "-f", "-", input=json.dumps(listing))
         Plugins(cluster).await_ready(len(PLUGINS))
 
 
+def clear(cluster: Cluster, fleet: Fleet) -> None:
+    """Remove all of it."""
+    fleet.remove()
+    Plugins(cluster).remove_all()
+    provided = [name for each in PLUGINS for name in _secrets(each).values()]
+    cluster.kubectl("delete", "secrets", "--namespace", NAMESPACE, "--ignore-not-found", *provided)
+
+
 def build(plugin: Soaked) -> dict[str, object]:
     """Build the resource of a plugin."""
     spec: dict[str, Any] = {"resources": SMALLEST, **plugin.kind.spec}
-    if plugin.kind.provider == "Secrets":
-        secrets = {"server": f"{plugin.name}-theirs", "client": f"{plugin.name}-ours"}
+    if secrets := _secrets(plugin):
         spec["tls"] = {"provider": "Secrets", "secrets": secrets}
     return manifest(plugin.name, **spec)
+
+
+def _secrets(plugin: Soaked) -> dict[str, str]:
+    """Name the Secrets that its user provides."""
+    provides = plugin.kind.provider == "Secrets"
+    return {role: f"{plugin.name}-{role}" for role in ("server", "client")} if provides else {}
 
 
 @dataclass
@@ -107,15 +116,11 @@ class Disturber:
     def _until_ready(self) -> None:
         wait.until(
             "all plugins are Ready",
-            self._look,
+            lambda: not self.missing(),
             within=PATIENCE,
             explain=lambda: ", ".join(self.missing()),
-            pause=LOOKING,
+            pause=1,
         )
-
-    def _look(self) -> bool:
-        self.fleet.heal(self._api)
-        return not self.missing()
 
     def missing(self) -> list[str]:
         """The plugins that are not Ready."""
@@ -171,14 +176,17 @@ class Disturber:
 
 def stream(fleet: Fleet, rate: float, stopped: threading.Event) -> None:
     """Update the fleet's statuses, and go on after a time without the API server."""
+    api = Api(fleet.cluster)
     while not stopped.is_set():
         try:
             fleet.stream(rate, _STREAM_SECONDS, stop=stopped)
+            fleet.heal(api)
         except (*FAILURES, HTTPException):
             stopped.wait(1)
+    api.close()
 
 
-_STREAM_SECONDS: Final = 60.0
+_STREAM_SECONDS: Final = 10.0
 _RESOURCES: Final = collection("CNPGPlugin")
 
 

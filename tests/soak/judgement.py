@@ -163,11 +163,11 @@ def judge_rates(
     log: Sequence[tuple[str, str]],
 ) -> None:
     """Judge what the operator did: its writes by their subject, its log by level and message."""
-    events = [subject for subject in writes if subject.startswith("events/")]
+    kinds = [subject.partition("/")[0] for subject in writes]
     loud = [message for level, message in log if level in ("warning", "error", "critical")]
     sheet.put("requests", requests / hours)
-    sheet.put("writes", len(writes) / hours, _counted(each.split("/")[0] for each in writes))
-    sheet.put("Events", len(events) / hours)
+    sheet.put("writes", len(writes) / hours, _counted(kinds))
+    sheet.put("Events", kinds.count("events") / hours)
     sheet.put("log lines", len(log) / hours)
     sheet.put("warnings and errors", len(loud) / hours)
     common = Counter(f"{level}: {message[:90]}" for level, message in log).most_common(8)

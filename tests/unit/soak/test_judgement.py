@@ -135,7 +135,7 @@ def test_a_plugin_that_is_late_is_named() -> None:
 @pytest.mark.parametrize(("number", "ok"), [(1200, True), (1300, False)])
 def test_rates_are_those_of_an_hour(number: int, ok: object) -> None:
     log = [("info", "renewed"), ("warning", "late")] * number
-    writes = ["events/a", "services/b"] * number
+    writes = ["events", "services/b"] * number
     judge_rates(sheet := Sheet(TABLE), 2.0, requests=50, writes=writes, log=log)
 
     found = figures(sheet)
