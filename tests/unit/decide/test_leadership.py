@@ -199,6 +199,8 @@ class Pod:
     """One process of one pod; a restart is another process with the same identity."""
 
     candidate: Candidate
+    ahead: float = 0.0
+    """By how much its clock is ahead of the test's."""
     is_paused: bool = False
     waits_for: "Request | None" = None
 
@@ -209,7 +211,6 @@ class Request:
 
     pod: Pod | None
     written: Record | None
-    began: float
     creates: bool = False
     answer: Record | None = None
     is_done: bool = False
@@ -242,6 +243,7 @@ class Server:
         request.answer, request.is_done = self.record, True
 
 
+HOUR: Final = 3600.0
 PAUSES: Final = (0.1, 0.3, 0.7, 1.0, 2.0, 2.5, 4.0, 8.0, 11.0, 15.0, 60.0)
 INTERFERENCE: Final = (
     None,
@@ -255,12 +257,13 @@ INTERFERENCE: Final = (
 class History:
     """Up to three pods, a Lease that anyone may change, and requests that are late or lost.
 
-    There is one clock: the times in a Lease are only counted, as if clocks jumped all the time.
+    The clocks of pods are up to an hour apart. The times in a Lease are only counted, as if the
+    clocks that write them jumped all the time.
     """
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.now, self.written = 100.0, 0
+        self.now, self.written = 2 * HOUR, 0
         self.server = Server()
         self.requests: list[Request] = []
         self.pods = {n: self.start(n) for n in range(random.randint(1, 3))}
@@ -278,7 +281,10 @@ class History:
         )
 
     def start(self, number: int) -> Pod:
-        return Pod(Candidate(f"pod-{number}", TIMES))
+        return Pod(Candidate(f"pod-{number}", TIMES), self.random.choice((0.0, HOUR, -HOUR)))
+
+    def clock(self, pod: Pod) -> float:
+        return self.now + pod.ahead
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
@@ -287,11 +293,12 @@ class History:
 
     def leaders(self) -> list[Pod]:
         """Those whose last request may still be on its way."""
-        since = self.now - TIMES.lease + 1e-6
         return [
             pod
             for pod in self.pods.values()
-            if (pod.candidate.renewed or since) > since and pod.candidate.claimed is None
+            if pod.candidate.renewed is not None
+            and pod.candidate.claimed is None
+            and pod.candidate.renewed > self.clock(pod) - TIMES.lease + 1e-6
         ]
 
     def any_pod(self) -> Pod | None:
@@ -346,17 +353,17 @@ class History:
         if not pod.candidate.is_informed:
             self.send(pod, None)
             return
-        action = decide_step(pod.candidate, self.now).action
+        action = decide_step(pod.candidate, self.clock(pod)).action
         if action is Action.STOP:
             self.pods = {number: each for number, each in self.pods.items() if each is not pod}
         elif action is not Action.WAIT:
-            pod.candidate = begin(pod.candidate, self.now)
+            pod.candidate = begin(pod.candidate, self.clock(pod))
             self.written += 1
             written = write_record(pod.candidate, str(self.written))
             self.send(pod, written, creates=action is Action.CREATE)
 
     def send(self, pod: Pod, written: Record | None, *, creates: bool = False) -> None:
-        pod.waits_for = Request(pod, written, self.now, creates)
+        pod.waits_for = Request(pod, written, creates)
         self.requests.append(pod.waits_for)
 
     def deliver(self, request: Request) -> None:
@@ -366,10 +373,10 @@ class History:
             return
         pod.waits_for = None
         if request.written is None:
-            pod.candidate = see(pod.candidate, request.answer, self.now)
+            pod.candidate = see(pod.candidate, request.answer, self.clock(pod))
         elif request.succeeded:
             assert request.answer is not None
-            pod.candidate = win(pod.candidate, request.answer, self.now)
+            pod.candidate = win(pod.candidate, request.answer, self.clock(pod))
         else:
             self.send(pod, None)
 
@@ -383,7 +390,7 @@ class History:
         if record is not None and record.holder == pod.candidate.identity:
             self.written += 1
             released = write_release(record, str(self.written))
-            self.requests.append(Request(None, released, self.now))
+            self.requests.append(Request(None, released))
 
     def report(self) -> None:
         """A watch shows the Lease, perhaps late; a leader reads it again instead."""
@@ -392,7 +399,7 @@ class History:
             return
         shown = self.random.choice([*self.server.past[-3:], self.server.record])
         if pod.candidate.renewed is None:
-            pod.candidate = see(pod.candidate, shown, self.now)
+            pod.candidate = see(pod.candidate, shown, self.clock(pod))
         elif pod.waits_for is None:
             self.send(pod, None)
 
