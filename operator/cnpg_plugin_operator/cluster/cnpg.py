@@ -211,7 +211,8 @@ def _stuck(deployment: Object, pods: tuple[CNPGPod, ...], *, settled: bool) -> s
         return f"Deployment {deployment['metadata']['name']} is paused"
     if settled:
         return ""
-    trouble = describe_cnpg_trouble(each.pod for each in pods)
+    namespace = deployment["metadata"].get("namespace", "")
+    trouble = describe_cnpg_trouble(namespace, (each.pod for each in pods))
     if trouble:
         return trouble
     for condition in (deployment.get("status") or {}).get("conditions") or []:

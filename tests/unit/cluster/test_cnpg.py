@@ -336,7 +336,8 @@ STUCK = [
             {"name": "manager", "restartCount": 3,
              "state": {"waiting": {"reason": "CrashLoopBackOff"}},
              "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]},
-        "pod cnpg-5d9c-abcde: container manager keeps exiting (OOMKilled)",
+        "pod cnpg-5d9c-abcde: container manager keeps exiting (OOMKilled), see kubectl logs "
+        "cnpg-5d9c-abcde -n cnpg-system -c manager --previous",
         id="the new pod keeps exiting",
     ),
     pytest.param(

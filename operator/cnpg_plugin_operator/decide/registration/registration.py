@@ -56,13 +56,14 @@ def _describe_proxy(given: RegistrationInput) -> str:
 
 
 def _down(given: RegistrationInput) -> Verdict | None:
-    """CloudNativePG does not run; a rollout in progress does not count."""
+    """CloudNativePG does not run; a rollout in progress does not count, unless it is stuck."""
     cnpg = given.cnpg
-    if cnpg.available or cnpg.rolling:
+    if cnpg.available or (cnpg.rolling and not cnpg.stuck):
         return None
+    trouble = f": {cnpg.stuck}" if cnpg.stuck else ""
     return no(
         Reason.CNPG_UNAVAILABLE,
-        f"Deployment {cnpg.deployment} of CloudNativePG has no available replica.",
+        f"Deployment {cnpg.deployment} of CloudNativePG has no available replica{trouble}.",
     )
 
 

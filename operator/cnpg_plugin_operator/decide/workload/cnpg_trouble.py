@@ -10,7 +10,7 @@ from cnpg_plugin_operator.decide.workload.workload import (
 )
 
 
-def describe_cnpg_trouble(pods: Iterable[PodFacts]) -> str:
+def describe_cnpg_trouble(namespace: str, pods: Iterable[PodFacts]) -> str:
     """Describe why CloudNativePG's newest pod cannot start; empty if all pods are fine.
 
     A rollout that is merely slow is not reported.
@@ -21,7 +21,9 @@ def describe_cnpg_trouble(pods: Iterable[PodFacts]) -> str:
             return f"pod {describe_unschedulable(pod)}"
         for container in pod.containers:
             if trouble := _describe_container(container):
-                return f"pod {pod.name}: {trouble}"
+                log = f"kubectl logs {pod.name} -n {namespace} -c {container.name} --previous"
+                see = f", see {log}" if container.exit_code is not None else ""
+                return f"pod {pod.name}: {trouble}{see}"
     return ""
 
 

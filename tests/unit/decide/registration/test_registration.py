@@ -101,6 +101,15 @@ ROWS = [
         id="CloudNativePG has no available replica",
     ),
     pytest.param(
+        {"cnpg": cnpg(available=False, rolling=True), "registered_revision": "r1"}, Status.TRUE,
+        Reason.REGISTERED, id="CloudNativePG's only pod is being replaced",
+    ),
+    pytest.param(
+        {"cnpg": cnpg(available=False, rolling=True, stuck="pod cnpg-0: container manager keeps "
+                      "exiting (Error)"), "registered_revision": "r1"},
+        Status.FALSE, Reason.CNPG_UNAVAILABLE, id="CloudNativePG's only pod keeps exiting",
+    ),
+    pytest.param(
         {"cnpg": cnpg(leader=None)}, Status.UNKNOWN, Reason.CNPG_UNAVAILABLE,
         id="CloudNativePG's Lease has no holder",
     ),
