@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cnpg_plugin_operator import errors
+from cnpg_plugin_operator.api.screen import fold
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.kubectl.access import Done, Kubectl
@@ -252,5 +253,5 @@ def _print(text: str) -> None:
 
 def _tell(text: str) -> None:
     """Say something that is not the result."""
-    if text:
-        sys.stderr.write(f"{text.rstrip()}\n")
+    for line in text.rstrip().splitlines():
+        sys.stderr.write(f"{fold(line)}\n")
