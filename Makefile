@@ -15,7 +15,7 @@ LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-down test unit integration e2e thorough histories matrix upgrades campaign soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
+.PHONY: help demo demo-down test unit integration e2e thorough problems histories matrix upgrades campaign soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,10 @@ e2e: venv peers ## test the installed operator with CNPG, cert-manager and a plu
 
 thorough: venv peers ## run the e2e tests with all rows of their tables (hours)
 	CNPGP_THOROUGH=1 $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
+
+problems: venv peers ## reproduce, name and remedy each known problem, and write its page (half an hour)
+	CNPGP_THOROUGH=1 $(BIN)/pytest tests/e2e/test_known_problems.py $(PYTEST_ARGS)
+	$(BIN)/python -m tests.documentation
 
 histories: venv ## try 2,000 random histories of users, faults and crashes in memory (an hour)
 	CNPGP_THOROUGH=1 $(BIN)/pytest tests/unit/histories -n 2 $(PYTEST_ARGS)

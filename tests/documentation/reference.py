@@ -23,10 +23,13 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.__main__ import COMMANDS
 from cnpg_plugin_operator.settings import _FIELDS, FLAGS, PREFIX, Settings
 from cnpg_plugin_operator.telemetry import Metrics
+from tests.problems import results
+from tests.problems.rows import ROWS, Row
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "charts" / "cnpg-plugin-operator"
 PAGES: Final = ROOT / "docs" / "reference"
+PROBLEMS: Final = ROOT / "docs" / "operate" / "known-problems.md"
 BEGIN, END = "<!-- --8<-- [start:values] -->\n", "<!-- --8<-- [end:values] -->\n"
 """Marks of the table of values in the chart's README, which the site includes."""
 
@@ -44,6 +47,7 @@ def build() -> Mapping[Path, str]:
         PAGES / "environment.md": _environment(),
         PAGES / "command-line.md": _command_line(),
         PAGES / "names.md": _names(),
+        PROBLEMS: _problems(),
         readme: _fill(readme.read_text(), _values()),
     }
 
@@ -283,3 +287,45 @@ def _documented_constants(module: ModuleType) -> Iterator[tuple[str, str]]:
         value = getattr(module, before.target.id)
         if isinstance(value, str) and isinstance(after, ast.Expr):
             yield value, str(ast.literal_eval(after.value))
+
+
+# The known problems
+
+QUOTED: Final = 160
+"""The characters that are shown of a message."""
+
+
+def _problems() -> str:
+    recorded = results.read()
+    rows = [
+        (
+            _prose(row.problem),
+            f"{_prose(row.reproduced)} ({_prose(row.source)})",
+            _message(row, recorded.get(row.name, results.Result()).message),
+            _code(row.commands[0]) if row.commands else _prose(row.remedy),
+            "yes" if row.automatic else "no",
+        )
+        for row in ROWS
+    ]
+    about = (
+        "You find the problem behind a message, and its remedy. Each was reproduced on a real "
+        "cluster (`make problems`), where the message and the command come from: replace the names "
+        "in them by yours. *Automatic* means that the operator ends the problem, or the harm that "
+        "it does, without you; it does so within seconds, so that only "
+        "[`diagnose`](commands.md#diagnose) shows some of these. "
+        "`kubectl cnpg-plugin status NAME` and `diagnose NAME` name each problem on one screen."
+    )
+    sources = (
+        "The numbers after § are ranks in our survey of what users report: C cloudnative-pg, H its "
+        "charts, B plugin-barman-cloud, D Dalibo's and O Opera's cnpg-plugin-pgbackrest.\n"
+    )
+    header = ("problem", "reproduced by", "message", "remedy", "automatic?")
+    return _page("Known problems", about, _table(header, rows), sources)
+
+
+def _message(row: Row, said: str) -> str:
+    """What names the problem: a condition with its runbook, or `diagnose`."""
+    shown = _prose(said if len(said) <= QUOTED else f"{said[:QUOTED].rstrip()} …")
+    if not row.condition:
+        return f"`diagnose`: {shown}"
+    return f"`{row.condition}`, [{row.reason}](../runbooks.md#{row.reason.lower()}): {shown}"
