@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar, get_args
 
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
 from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
 from cnpg_plugin_operator.decide.acceptance.issuer_grants import ANY
+from cnpg_plugin_operator.decide.acceptance.labels import CNPG_DOMAIN
 from cnpg_plugin_operator.decide.leadership import LeaseTimes
 from cnpg_plugin_operator.decide.registration.restart import Pace
 from cnpg_plugin_operator.desired.protection import Pods
@@ -25,6 +27,7 @@ PREFIX: Final = "CNPGP_"
 FLAGS: Final[Mapping[str, str]] = {
     "NAMESPACES": "namespaces in which CloudNativePG runs, separated by commas",
     "DEFAULT_TLS_PROVIDER": "spec.tls.provider of plugins that name none",
+    "DEFAULT_LABELS": "labels of every object of a plugin: key=value,…",
     "DEFAULT_RESTART_POLICY": "spec.cnpg.restartPolicy of plugins that name none",
     "RESTART_SETTLE": "how long a restart waits after the last plugin became ready",
     "RESTART_SETTLE_MAX": "how long a restart waits for other plugins at most",
@@ -73,6 +76,8 @@ class Settings:
     with such rights, and for all."""
     tls_provider: Provider = Provider.CERT_MANAGER
     """For resources that name none. Never `SECRETS`, because only a resource can name them."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of every object of a plugin; a resource's own labels win."""
     restart_policy: RestartPolicy = RestartPolicy.IF_NEEDED
     """For resources that name none."""
     pace: Pace = Pace()
@@ -148,6 +153,18 @@ def _read_pods(text: str) -> Pods:
     return Pods(namespace, {key: value for key, _, value in pairs})
 
 
+def _read_labels(text: str) -> dict[str, str]:
+    labels = {}
+    for pair in _read_list(text):
+        key, _, value = pair.partition("=")
+        if not _LABEL.fullmatch(pair):
+            raise ValueError(f"lists key=value; {pair!r} is no label")
+        if f".{key.partition('/')[0]}".endswith((f".{CNPG_DOMAIN}", f".{names.resource.GROUP}")):
+            raise ValueError(f"must not contain {key}, which decides whose plugin an object is")
+        labels[key] = value
+    return labels
+
+
 def _read_lease(text: str) -> tuple[str, str]:
     namespace, _, name = text.partition("/")
     if not namespace or not name or "/" in name:
@@ -182,10 +199,15 @@ def _one_of(*choices: Choice) -> Callable[[str], Choice]:
 
 _ISSUER: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*\.[a-z0-9][-a-z0-9.]*/[a-z0-9][-a-z0-9.]*")
 
+_LABEL: Final = re.compile(
+    r"([a-z0-9][-a-z0-9.]*/)?{0}=({0})?".format(r"[A-Za-z0-9]([-\w.]{,61}[A-Za-z0-9])?"), re.ASCII
+)
+
 _FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "NAMESPACES": ("namespaces", _read_namespaces),
     "CLUSTER_NAMESPACES": ("cluster_namespaces", _read_list),
     "DEFAULT_TLS_PROVIDER": ("tls_provider", _one_of(Provider.CERT_MANAGER, Provider.SELF_MANAGED)),
+    "DEFAULT_LABELS": ("labels", _read_labels),
     "DEFAULT_RESTART_POLICY": ("restart_policy", _one_of(*RestartPolicy)),
     "RESTART_SETTLE": ("pace.settle", parse_duration),
     "RESTART_SETTLE_MAX": ("pace.settle_max", parse_duration),

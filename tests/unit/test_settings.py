@@ -95,6 +95,12 @@ def test_every_variable_has_a_flag_and_every_flag_a_variable() -> None:
         pytest.param(
             "CNPGP_ALLOWED_ISSUERS", "company-ca", "Kind.group/name", id="an issuer's name"
         ),
+        pytest.param("CNPGP_DEFAULT_LABELS", "team", "key=value", id="a label without value"),
+        pytest.param("CNPGP_DEFAULT_LABELS", "a=b,-=c", "'-=c' is no label", id="no label"),
+        pytest.param("CNPGP_DEFAULT_LABELS", "cnpg.io/pluginName=a", "must not", id="CNPG's label"),
+        pytest.param(
+            "CNPGP_DEFAULT_LABELS", "cnpgplugin.dev/name=a", "must not", id="the operator's label"
+        ),
         pytest.param("CNPGP_OPERATOR_PODS", "app=a", "namespace/label", id="pods of no namespace"),
         pytest.param("CNPGP_OPERATOR_PODS", "operators/", "namespace/label", id="all pods"),
         pytest.param("CNPGP_LEASE", "plugins", "namespace/name", id="a Lease of no namespace"),

@@ -59,11 +59,17 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* The operator's own pods, as the operator reads them: namespace/label=value,… */}}
 {{- define "cnpg-plugin-operator.ownPods" -}}
-{{- $labels := list }}
-{{- range $key, $value := include "cnpg-plugin-operator.selectorLabels" . | fromYaml }}
-{{- $labels = append $labels (printf "%s=%s" $key $value) }}
+{{- $labels := include "cnpg-plugin-operator.selectorLabels" . | fromYaml }}
+{{- printf "%s/%s" (include "cnpg-plugin-operator.namespace" .) (include "cnpg-plugin-operator.pairs" $labels) }}
 {{- end }}
-{{- printf "%s/%s" (include "cnpg-plugin-operator.namespace" .) (join "," $labels) }}
+
+{{/* A map as label=value,… */}}
+{{- define "cnpg-plugin-operator.pairs" -}}
+{{- $pairs := list }}
+{{- range $key, $value := . }}
+{{- $pairs = append $pairs (printf "%s=%s" $key $value) }}
+{{- end }}
+{{- join "," $pairs }}
 {{- end }}
 
 {{/* Labels of every object. */}}

@@ -8,8 +8,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -43,6 +44,8 @@ class Plugin(Resource):
     spec: Spec
     provider: Provider
     """Who issues its certificates: from the spec, else from the operator's settings."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The operator's default labels for the objects of plugins."""
 
     @property
     def plugin_name(self) -> str:
@@ -193,13 +196,15 @@ def names_sidecar(spec: object) -> bool:
 
 
 def parse_plugin(
-    body: Mapping[str, Any], default_provider: Provider = Provider.CERT_MANAGER
+    body: Mapping[str, Any],
+    default_provider: Provider = Provider.CERT_MANAGER,
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> Plugin:
     """Parse a resource as the API server returned it.
 
-    `default_provider` applies where the spec names none; an issuer is always cert-manager's. Raises
-    `InvalidSpecError` with the fields that cannot be parsed, and nothing else, whatever the spec
-    contains.
+    `default_provider` applies where the spec names none; an issuer is always cert-manager's.
+    `labels` are the operator's defaults. Raises `InvalidSpecError` with the fields that cannot be
+    parsed, and nothing else, whatever the spec contains.
     """
     raw = body.get("spec") or {}
     if not is_within(raw, depth=DEPTH_LIMIT, size=SIZE_LIMIT):
@@ -219,7 +224,7 @@ def parse_plugin(
         raise InvalidSpecError("; ".join(contradictions))
     chosen = Provider.CERT_MANAGER if spec.tls.issuer_ref else default_provider
     provider = spec.tls.provider or chosen
-    return Plugin(**asdict(parse_resource(body)), spec=spec, provider=provider)
+    return Plugin(**asdict(parse_resource(body)), spec=spec, provider=provider, labels=labels)
 
 
 def _describe(error: ValidationError) -> str:

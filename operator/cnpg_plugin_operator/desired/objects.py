@@ -34,7 +34,7 @@ def child_labels(plugin: Plugin) -> dict[str, str]:
 def complete_labels(plugin: Plugin, labels: Mapping[str, str]) -> dict[str, str]:
     """Complete a user's labels with the operator's, of which users choose only the name."""
     own = child_labels(plugin)
-    return {names.labels.NAME: own.pop(names.labels.NAME), **labels, **own}
+    return {**plugin.labels, names.labels.NAME: own.pop(names.labels.NAME), **labels, **own}
 
 
 def build_child(

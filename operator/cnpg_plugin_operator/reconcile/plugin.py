@@ -131,7 +131,8 @@ class PluginReconciler:
                 await self._make(RemoveFinalizer(resource))
             return Outcome(Requeue(FALLBACK_RETRY), body, resource)
         try:
-            plugin = parse_plugin(body, self._env.settings.tls_provider)
+            settings = self._env.settings
+            plugin = parse_plugin(body, settings.tls_provider, settings.labels)
         except errors.InvalidSpecError as error:
             self._declare_nothing(read_leaving(body))
             return _refuse(body, resource, no(Reason.INVALID_SPEC, f"{error}."))

@@ -38,7 +38,11 @@ EVERYTHING: dict[str, Any] = {
     "replicaCount": 2,
     "leaderElection": {"leaseDuration": "1m", "renewDeadline": "40s", "retryPeriod": "5s"},
     "cnpg": {"namespaces": ["cnpg-system", "databases"]},
-    "defaults": {"tlsProvider": "SelfManaged", "restartPolicy": "Never"},
+    "defaults": {
+        "tlsProvider": "SelfManaged",
+        "labels": {"example.com/team": "databases", "cost-centre": "17"},
+        "restartPolicy": "Never",
+    },
     "restart": {"settle": "1s", "settleMax": "2s", "cooldown": "1h30m"},
     "clusterRefresh": {"allowed": True},
     "takeOver": {"allowed": False},

@@ -47,12 +47,14 @@ def test_the_operator_starts_with_every_rendered_configuration(
 def test_a_flag_in_extra_args_wins_over_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = start_rendered(monkeypatch, EVERYTHING)
     assert settings.log_level == "warning"
+    assert settings.labels == {"example.com/team": "databases", "cost-centre": "17"}
     assert settings.pace.cooldown == timedelta(hours=2)
     assert settings.pace.settle == timedelta(seconds=1), "what no flag names is as the value says"
 
 
 FLAG_VALUES: dict[str, str] = {
     "DEFAULT_TLS_PROVIDER": "SelfManaged",
+    "DEFAULT_LABELS": "team=databases",
     "DEFAULT_RESTART_POLICY": "Always",
     "RESTART_SETTLE": "3s",
     "RESTART_SETTLE_MAX": "4s",

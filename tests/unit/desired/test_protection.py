@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator import names
+from cnpg_plugin_operator.api.plugin import parse_plugin
 from cnpg_plugin_operator.desired.drift import first_difference
+from cnpg_plugin_operator.desired.objects import child_labels
 from cnpg_plugin_operator.desired.protection import Pods, build_protection
 from cnpg_plugin_operator.desired.service import build_service
 from cnpg_plugin_operator.desired.workload import build_deployment
-from tests.support.unit.builders import plugin
+from tests.support.unit.builders import plugin, resource
 
 OPERATOR = Pods("operators", {"app": "operator"})
 CNPG = {"matchLabels": {"app": "cnpg"}}
@@ -130,3 +132,13 @@ def test_users_choose_labels_but_not_those_that_the_operator_selects_by() -> Non
         "team": "a",
     }
     assert built["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"] == "pods"
+
+
+def test_the_operators_default_labels_are_on_every_object_and_a_users_win() -> None:
+    asked = resource(podLabels={"team": "b"})
+    defaults = {"team": "a", names.labels.NAME: "all", names.labels.PLUGIN: "other"}
+    built = build_deployment(parse_plugin(asked, labels=defaults))
+    own = {**child_labels(plugin()), "team": "a"}
+
+    assert built["metadata"]["labels"] == own
+    assert built["spec"]["template"]["metadata"]["labels"] == {**own, "team": "b"}
