@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.cluster.errors import ClusterError
 from tests.cluster.machine import go_program
 from tests.cluster.paths import PEERS, SAMPLE_PLUGIN, cache_directory
-from tests.cluster.progress import heartbeat, lock_file
+from tests.cluster.progress import heartbeat, lock_file, say
 
 CNPG_VERSIONS = (
     "1.24.0",
@@ -45,6 +45,9 @@ BARMAN_CLOUD_MODULE = "github.com/cloudnative-pg/plugin-barman-cloud"
 _OF_MACHINERY_0_6 = (
     ("pkg/log/flags.go", "ConfigureLogging()", "ConfigureLogging(...ConfigureOption)"),
 )
+ESTIMATES = {"kube": 240, "coredns": 130, "etcd": 60, "pause": 5, "sample-plugin": 15}
+"""Seconds of a build on two cores, by program; the length of the others' differs little."""
+OTHER_ESTIMATE = 110
 _HALF = ".half"
 _KUBE_VERSION = "k8s.io/component-base/version"
 
@@ -171,9 +174,16 @@ def build(programs: Iterable[Program]) -> None:
     with lock.open("w") as handle:
         lock_file(handle.fileno(), "the build of another run")
         _remove_halves()
+        minutes = sum(map(estimate, missing)) / 60
+        say(f"building {len(missing)} programs, once: about {minutes:.0f} minutes on two cores")
         for number, program in enumerate(missing, start=1):
             if not program.directory.exists():
                 _build_one(program, f"building {program.name} ({number}/{len(missing)})")
+
+
+def estimate(program: Program) -> float:
+    """Say how many seconds a build takes, about."""
+    return ESTIMATES.get(program.name, OTHER_ESTIMATE)
 
 
 def _remove_halves() -> None:
@@ -188,7 +198,7 @@ def _build_one(program: Program, label: str) -> None:
     go = go_program()
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags=-s -w {program.ldflags}"]
     flags += [f"-tags={program.tags}"] if program.tags else []
-    with tempfile.TemporaryDirectory() as work, heartbeat(label):
+    with tempfile.TemporaryDirectory() as work, heartbeat(label, estimate(program)):
         if program.extended:
             flags.append(f"-modfile={_extend(program, go, Path(work))}")
         argv = [go, "build", *flags, "-o", str(partial / program.name), program.package]

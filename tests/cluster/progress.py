@@ -31,15 +31,27 @@ def lock_file(descriptor: int, holder: str) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
+def compare(seconds: float, estimate: float) -> str:
+    """Say how long something has taken, beside its estimate if there is one."""
+    if not estimate:
+        return f"{seconds:.0f} s so far"
+    if seconds > estimate:
+        return f"{seconds:.0f} s, longer than the usual {estimate:.0f} s"
+    return f"{seconds:.0f} s of about {estimate:.0f} s"
+
+
 @contextmanager
-def heartbeat(message: str) -> Iterator[None]:
-    """Print message now and every few seconds until the block ends, then how long it took."""
+def heartbeat(message: str, estimate: float = 0.0) -> Iterator[None]:
+    """Print message now and every few seconds until the block ends, then how long it took.
+
+    `estimate` is the seconds that it takes, about, on two cores.
+    """
     begun = time.monotonic()
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(_HEARTBEAT_SECONDS):
-            say(f"{message}: {time.monotonic() - begun:.0f} s so far")
+            say(f"{message}: {compare(time.monotonic() - begun, estimate)}")
 
     say(message)
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
