@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.names import SHARED
+from tests.support.e2e.installation import image_key, provide_image
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins
 from tests.support.resources import IMAGE_VERSION, NAMESPACE, plugin_name, service
@@ -21,6 +22,10 @@ def handshake(operator: Operator, *arguments: str) -> subprocess.CompletedProces
         *("cnpg-plugin-operator", "handshake", *arguments),
     )
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_image_has_at_most_200_megabytes_unpacked() -> None:
+    assert provide_image(image_key()).stat().st_size <= 200_000_000
 
 
 def test_the_handshake_command_prints_the_verdict_as_json(

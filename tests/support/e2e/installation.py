@@ -64,6 +64,7 @@ _INPUTS: Final = (
     "Dockerfile",
     "LICENSE",
     "README.md",
+    "config/image/root_file_system.py",
     "hatch_build.py",
     "pyproject.toml",
     "requirements-build.lock",
