@@ -12,6 +12,9 @@ DEMO ?= sample
 WORKERS ?= 5
 LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
 
+# Many processes import the same modules: each is compiled once, also where the environment says no.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import yaml
 from hypothesis import settings
 
 from tests.cluster import Cluster
@@ -32,6 +33,9 @@ ORDER = ("unit", "integration", "e2e", "matrix", "upgrades")
 TESTS = Path(__file__).parent
 PREPARING = pytest.StashKey[subprocess.Popen[bytes]]()
 """The process that starts the cluster early."""
+
+# libyaml parses ten times as fast as Python; the tests read the CRD and rendered charts often.
+yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc,assignment]
 
 # A busy machine is no fault of the code. In CI the examples are always the same, so that the result
 # depends on the change and not on luck; everywhere else, each run tries others.
