@@ -6,9 +6,10 @@ What real server-side apply does is tested against a real API server.
 
 import base64
 import json
+import marshal
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
@@ -84,7 +85,7 @@ class FakeCluster(Client):
         found = self.objects.get((kind.kind, namespace if kind.namespaced else None, name))
         if found is None:
             raise errors.NotFoundError(f"{kind.kind} {name}")
-        return well_formed(_copy(found))
+        return as_answered(found)
 
     async def list(
         self,
@@ -116,8 +117,11 @@ class FakeCluster(Client):
 
     def all_of(self, kind: Kind) -> tuple[dict[str, Any], ...]:
         """Give all objects of a kind."""
-        found = (body for (name, *_), body in self.objects.items() if name == kind.kind)
-        return tuple(well_formed(_copy(body)) for body in found)
+        return tuple(map(as_answered, self.stored(kind)))
+
+    def stored(self, kind: Kind) -> tuple[dict[str, Any], ...]:
+        """Give all objects of a kind themselves, to be only read."""
+        return tuple(body for (name, *_), body in self.objects.items() if name == kind.kind)
 
     async def served(self, api_version: str) -> frozenset[str]:
         """Serve cert-manager unless its kinds are missing."""
@@ -309,9 +313,17 @@ def _merge_json(live: dict[str, Any], patch: Mapping[str, Any]) -> None:
             live[key] = _copy(value)
 
 
+def as_answered(stored: dict[str, Any]) -> dict[str, Any]:
+    """Give a stored object as the operator's client does."""
+    return well_formed(_copy(stored))
+
+
 def _copy(value: JSON) -> JSON:
     """Copy JSON as a request does: of any depth, and fast."""
-    copied: JSON = json.loads(json.dumps(value))
+    try:
+        copied: JSON = marshal.loads(marshal.dumps(cast("Any", value)))
+    except ValueError:  # too deep for it, or not only built-in types
+        copied = json.loads(json.dumps(value))
     return copied
 
 

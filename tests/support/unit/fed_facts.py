@@ -10,7 +10,7 @@ from cnpg_plugin_operator.cluster.watched import WatchedClient
 from cnpg_plugin_operator.watch.facts import FactStore, ObjectKey, Table
 from cnpg_plugin_operator.watch.kinds import OWN
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore, Shown
-from tests.support.unit.fake_cluster import FakeCluster, selects
+from tests.support.unit.fake_cluster import FakeCluster, as_answered, selects
 
 
 class Feed:
@@ -21,32 +21,36 @@ class Feed:
 
     def __init__(self, client: FakeCluster) -> None:
         self._client = client
-        self._fed: dict[tuple[Kind, str | None], dict[ObjectKey, bytes]] = {}
+        self._fed: dict[tuple[Kind, str | None], dict[ObjectKey, tuple[bytes, bool]]] = {}
 
     def fill(
         self, table: Table[Any], namespace: str | None = None, labels: str | None = None
     ) -> None:
         """Take all objects as they are."""
         before, now, changed = self._fed.get((table.kind, namespace), {}), {}, []
-        for body in self._client.all_of(table.kind):
-            metadata = body["metadata"]
-            if namespace in (None, metadata.get("namespace")) and selects(labels, body):
-                key = metadata["namespace"], metadata["name"]
-                now[key] = _summarize(body)
-                if not now[key] or now[key] != before.get(key) or table.get(key) is None:
-                    changed.append(body)
+        for stored in self._client.stored(table.kind):
+            metadata = stored["metadata"]
+            if namespace not in (None, metadata.get("namespace")):
+                continue
+            key = metadata["namespace"], metadata["name"]
+            text, (known, chosen) = _summarize(stored), before.get(key, (b"", False))
+            if not text or text != known or (chosen and table.get(key) is None):
+                body = as_answered(stored)
+                chosen = selects(labels, body)
+                changed += [body] * chosen
+            now[key] = text, chosen
         self._fed[table.kind, namespace] = now
         table.rewind()
         for body in changed:
             table.take(body)
         table.rewind()
-        table.end(set(now), 0)
+        table.end({key for key, (_, chosen) in now.items() if chosen}, 0)
 
 
-def _summarize(body: Mapping[str, Any]) -> bytes:
+def _summarize(body: dict[str, Any]) -> bytes:
     """Give what differs where a body does; nothing for one that is too deep to tell."""
     try:
-        return marshal.dumps(dict(body))
+        return marshal.dumps(body)
     except ValueError:
         return b""
 
