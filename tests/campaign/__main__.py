@@ -14,13 +14,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
+from zlib import crc32
 
 from tests.campaign.admin import Admin
 from tests.campaign.classes import CLASSES
 from tests.campaign.classes.undisturbed import undisturbed
 from tests.campaign.lane import Lane
 from tests.campaign.mutants import MUTANTS, Mutant
-from tests.campaign.plans import Plan, Recording
+from tests.campaign.plans import Plan, Recording, spread
 from tests.campaign.runner import VIOLATED, Pace, Report, Track
 from tests.campaign.workloads import WORKLOADS
 from tests.cluster import Cluster
@@ -32,6 +33,9 @@ from tests.support.e2e.installation import (
     provide_image,
     stop_operator,
 )
+
+USUAL: Final = 900
+"""Plans of a run of two hours on two cores."""
 
 DIRECTORY: Final = ROOT / ".campaign"
 _GATED: Final = frozenset({"sidecar", "mode", "steady"})
@@ -47,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     option = parser.add_argument
     option("--only", nargs="+", metavar="PLAN", help="plans or classes by name; * is a wildcard")
     option("--workloads", nargs="+", choices=WORKLOADS, metavar="WORKLOAD", help="of these only")
-    option("--sample", type=int, metavar="N", help="run N plans, spread over all that are chosen")
+    option("--sample", type=int, metavar="N", help=f"how many plans, of all classes ({USUAL})")
     option("--list", action="store_true", help="list the plans, of recorded workloads, and end")
     option("--again", action="store_true", help="run also what has a result")
     option("--lanes", type=int, default=10, help="plans side by side (default: 10)")
@@ -84,14 +88,15 @@ class Campaign:
 
     def chosen(self) -> list[Plan]:
         """The plans that the command line names."""
-        known = {name: self.recordings[name] for name in self._workloads()}
-        plans = [plan for build in CLASSES.values() for plan in build(known)]
+        plans = self._plans()
         if self.options.only:
             plans = [each for each in plans if _is_named(each, self.options.only)]
-        if (count := self.options.sample) and count < len(plans):
-            step = len(plans) / count
-            plans = [plans[int(index * step)] for index in range(count)]
-        return plans
+        count = self.options.sample or (len(plans) if self.options.only else USUAL)
+        return spread(plans, count)
+
+    def _plans(self) -> list[Plan]:
+        known = {name: self.recordings[name] for name in self._workloads()}
+        return [plan for build in CLASSES.values() for plan in build(known)]
 
     async def run(self) -> bool:
         """Record what is not recorded, then run the plans; say whether none was violated."""
@@ -116,14 +121,16 @@ class Campaign:
             left -= 1
             report.take(result, left)
 
-        await _share(tracks, [each for each in todo if not each.alone], run_plan)
+        # Mixed, so that lanes do not all do the same, and a run that is ended has seen all classes.
+        mixed = sorted(todo, key=lambda plan: crc32(plan.name.encode()))
+        await _share(tracks, [each for each in mixed if not each.alone], run_plan)
         await _share(tracks[:1], [each for each in todo if each.alone], run_plan)
         print(report.table(), flush=True)
         return report.is_clean and not self.unrecorded
 
     async def _run_mutants(self, tracks: list[Track]) -> bool:
         """Run each mutant until one of its plans is violated; say whether all were found."""
-        plans, found = self.chosen(), {each.name: "survived" for each in MUTANTS}
+        plans, found = self._plans(), {each.name: "survived" for each in MUTANTS}
 
         async def run_mutant(track: Track, mutant: Mutant) -> None:
             await track.use(mutant.build(track.lane.directory / "operator"))

@@ -75,10 +75,10 @@ async def _events(lane: Lane, seen: Seen) -> None:
 async def _services(lane: Lane, seen: Seen) -> None:
     """Call each plugin when it is announced."""
     async for kind, body in lane.admin.watch(lane.path("services")):
-        name = _announced(body)
-        if kind == "DELETED" or name is None:
-            seen.announced -= {name or ""}
-        elif name not in seen.announced:
+        name = (body["metadata"].get("labels") or {}).get(LABEL)
+        if kind == "DELETED" or "deletionTimestamp" in body["metadata"]:
+            seen.announced.discard(name)
+        elif name is not None and name not in seen.announced:
             seen.announced.add(name)
             failure = await call(lane, name)
             if failure is not None and await _is_still(lane, body):
@@ -90,11 +90,6 @@ async def _is_still(lane: Lane, body: Object) -> bool:
     now = await lane.admin.find(f"{lane.path('services')}/{body['metadata']['name']}")
     version = "resourceVersion"
     return now is not None and now["metadata"][version] == body["metadata"][version]
-
-
-def _announced(body: Object) -> str | None:
-    name: str | None = (body["metadata"].get("labels") or {}).get(LABEL)
-    return None if "deletionTimestamp" in body["metadata"] else name
 
 
 async def _probe(lane: Lane, seen: Seen) -> None:

@@ -90,3 +90,15 @@ Recordings = Mapping[str, Recording]
 
 Enumerate = Callable[[Recordings], Iterator[Plan]]
 """Gives the plans of a class, of the workloads that were recorded."""
+
+
+def spread(plans: Sequence[Plan], count: int) -> list[Plan]:
+    """Choose so many plans: small classes whole, as many of each other one, evenly spaced."""
+    groups: dict[str, list[Plan]] = {}
+    for plan in plans:
+        groups.setdefault(plan.group, []).append(plan)
+    chosen: list[Plan] = []
+    for left, group in enumerate(sorted(groups.values(), key=len), start=-len(groups)):
+        share = min(len(group), (count - len(chosen)) // -left)
+        chosen += [group[index * len(group) // share] for index in range(share)]
+    return sorted(chosen, key=plans.index)

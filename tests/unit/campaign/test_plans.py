@@ -7,7 +7,7 @@ import pytest
 from tests.campaign.classes import CLASSES
 from tests.campaign.lane import CNPG
 from tests.campaign.mutants import MUTANTS
-from tests.campaign.plans import Plan, Recording
+from tests.campaign.plans import Plan, Recording, spread
 from tests.campaign.workloads import WORKLOADS
 
 CALLS = [
@@ -56,3 +56,16 @@ def test_each_mutant_names_workloads_that_there_are() -> None:
     for mutant in MUTANTS:
         for pattern in mutant.plans:
             assert pattern.partition("/")[0] in {*WORKLOADS, "*"}
+
+
+@pytest.mark.parametrize("count", [1, 20, 100, 10_000])
+def test_a_sample_has_small_classes_whole_and_shares_of_others(
+    plans: list[Plan], count: int
+) -> None:
+    chosen = spread(plans, count)
+    assert len(chosen) == min(count, len(plans))
+    assert len({plan.name for plan in chosen}) == len(chosen)
+    sizes = Counter(plan.group for plan in plans)
+    found = Counter(plan.group for plan in chosen)
+    whole = [group for group in sizes if found[group] == sizes[group]]
+    assert all(found[group] + 1 >= max(found.values()) for group in sizes if group not in whole)
