@@ -93,6 +93,8 @@ def provide_image(key: str) -> Path:
     Concurrent runs share the image's tag, so only one of them builds at a time.
     """
     archive = cache_directory() / "images" / f"operator-{key}.tar"
+    if archive.exists():  # It is complete, and needs no wait for another one that is being built.
+        return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
     with (archive.parent / "operator.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
