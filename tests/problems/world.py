@@ -14,7 +14,7 @@ from tests.problems.results import Result
 from tests.problems.rows import Row
 from tests.support import wait
 from tests.support.e2e.operator import Operator
-from tests.support.e2e.plugins import Plugins
+from tests.support.e2e.plugins import Plugins, is_ready
 from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
 
 COLUMNS: Final = 100
@@ -102,7 +102,7 @@ class World:
             "diagnose": lambda: self.operator.from_outside("diagnose", self.name, flag),
             "diagnose in the pod": lambda: self.operator.diagnose(self.name, flag),
         }
-        ready = self.plugins.condition(self.name, "Ready", self.row.namespace)["status"] == "True"
+        ready = is_ready(self.plugins.plugin(self.name, self.row.namespace))
         # At the same time: the operator may be paused, and a pod that is paused is restarted soon.
         with ThreadPoolExecutor(max_workers=len(asked)) as beside:
             answers = {what: beside.submit(ask) for what, ask in asked.items()}

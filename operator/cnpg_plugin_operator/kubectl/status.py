@@ -132,8 +132,11 @@ def _certificate(pair: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def is_as_wanted(told: Report) -> bool:
-    """Whether nothing is wrong: a suspended plugin is as its user wants it."""
-    return bool(told["ready"] == Status.TRUE or told["suspended"])
+    """Whether nothing is wrong, and the operator has seen the last change.
+
+    A suspended plugin is as its user wants it.
+    """
+    return bool((told["ready"] == Status.TRUE and told["upToDate"]) or told["suspended"])
 
 
 def write_all(found: Iterable[Report], style: Style) -> str:

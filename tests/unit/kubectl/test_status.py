@@ -72,6 +72,14 @@ async def test_each_state_is_told(
     assert {key: told[key] for key in facts} == facts
 
 
+async def test_a_change_that_the_operator_has_not_seen_is_not_as_wanted() -> None:
+    stage = await ready()
+    stage.client.the(kinds.PLUGIN, "hello")["metadata"]["generation"] += 1
+    told = tell(stage)
+    assert (told["ready"], told["upToDate"], is_as_wanted(told)) == ("True", False, False)
+    assert "has not seen the last change" in write_one(told, PLAIN)
+
+
 async def test_certificates_clusters_and_cloudnativepg_are_told() -> None:
     stage = await ready()
     use(stage.client, *"abcdefg")
