@@ -60,6 +60,7 @@ IN_ITS_NAMESPACE = [
     "list events",
     "watch events",
     "create events",
+    "patch events",
     "list leases.coordination.k8s.io",
     f"get leases.coordination.k8s.io/{names.cnpg.LEASE}",
     f"watch leases.coordination.k8s.io/{names.cnpg.LEASE}",
@@ -89,7 +90,7 @@ NOT_IN_ITS_NAMESPACE = [
     "update pods",
     # Only where OLM owns CloudNativePG (cnpg.olm).
     "delete pods",
-    "patch events",
+    "delete events",
     "list replicasets.apps",
     "update cnpgplugins.cnpgplugin.dev",
     "update cnpgplugins.cnpgplugin.dev --subresource=status",

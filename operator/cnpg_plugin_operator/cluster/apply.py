@@ -218,35 +218,46 @@ class Writer:
     async def event(
         self, plugin: Resource, *, warning: bool, reason: str, message: str, now: datetime
     ) -> None:
-        """Write an Event on the resource."""
-        stamp = format_time(now)
-        await self._client.create(
-            kinds.EVENT,
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {
-                    "generateName": f"{plugin.name}.",
-                    "namespace": plugin.namespace,
-                },
-                "involvedObject": {
-                    "apiVersion": names.resource.API_VERSION,
-                    "kind": names.resource.KIND,
-                    "name": plugin.name,
-                    "namespace": plugin.namespace,
-                    "uid": plugin.uid,
-                },
-                "type": "Warning" if warning else "Normal",
-                "reason": reason,
-                "message": printable(message),
-                "source": {"component": names.resource.OPERATOR},
-                "reportingComponent": names.resource.OPERATOR,
-                "action": "Reconcile",
-                "firstTimestamp": stamp,
-                "lastTimestamp": stamp,
-                "count": 1,
+        """Write an Event on the resource, or count it in the one that already says the same.
+
+        The name is that of the cause, so the series survives the operator. The API server drops an
+        Event an hour after it was last written.
+        """
+        kind, message = "Warning" if warning else "Normal", printable(message)
+        stamp, cause = format_time(now), digest([plugin.uid, kind, reason, message])
+        name = f"{plugin.name}.{cause}"
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": plugin.namespace},
+            "involvedObject": {
+                "apiVersion": names.resource.API_VERSION,
+                "kind": names.resource.KIND,
+                "name": plugin.name,
+                "namespace": plugin.namespace,
+                "uid": plugin.uid,
             },
-        )
+            "type": kind,
+            "reason": reason,
+            "message": message,
+            "source": {"component": names.resource.OPERATOR},
+            "reportingComponent": names.resource.OPERATOR,
+            "action": "Reconcile",
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+        }
+        try:
+            await self._client.create(kinds.EVENT, event)
+        except errors.ConflictError:
+            await self._count_event(name, plugin.namespace, stamp)
+
+    async def _count_event(self, name: str, namespace: str, stamp: str) -> None:
+        """Count one more occurrence of what an Event says."""
+        fields = f"metadata.name={name}"
+        for known in await self._client.list(kinds.EVENT, namespace, fields=fields):
+            more = {"count": int(known.get("count") or 1) + 1, "lastTimestamp": stamp}
+            await self._client.merge_patch(kinds.EVENT, name, namespace, more)
 
 
 def _identity(desired: Object) -> tuple[Key, str]:

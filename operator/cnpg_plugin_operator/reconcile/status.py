@@ -42,6 +42,9 @@ from cnpg_plugin_operator.reconcile.writes import RecordEvent, ReportStatus
 
 logger = logging.getLogger(__name__)
 
+RENEWED: Final = "CertificatesRenewed"
+"""Reason of the Event about certificates that end later than before."""
+
 SKEW: Final = "VersionSkew"
 """Reason of the Event about versions that are known not to work together."""
 
@@ -135,7 +138,7 @@ class Reporter:
         """What each resource's metrics were set from: removing series reads those of all others."""
 
     async def report(self, body: Mapping[str, Any], resource: Resource, report: Report) -> None:
-        """Write the status if it changed, and an Event on a transition to or from a problem."""
+        """Write the status if it changed, and an Event where Ready turns or has a new problem."""
         previous = read_status(body)
         now = self._env.clock()
         status = build_status(previous, report, generation=resource.generation, now=now)
@@ -147,23 +150,29 @@ class Reporter:
         await progress.make(ReportStatus(resource, status))
         self._reported[resource.namespace, resource.name] = now
         ready = summarize(report.verdicts)
-        before = _ready_before(previous)
-        # A status that changes only in numbers, as with each Cluster, is nothing to read.
-        said = find_condition(previous, Type.READY).get("message") == ready.message
-        logger.log(
-            logging.DEBUG if said and before == (ready.status, ready.reason) else logging.INFO,
-            "%s: %s",
-            ready.reason,
-            ready.message,
-            extra={**log_reference(resource), "ready": ready.status},
-        )
-        trouble = ready.status is Status.FALSE and before != (Status.FALSE, ready.reason)
-        recovered = ready.is_true and before[0] == Status.FALSE
+        before = find_condition(previous, Type.READY)
+        _log_change(resource, before, ready, report.verdicts.get(Type.SUSPENDED))
+        trouble = ready.status is Status.FALSE
+        turned = ready.status != before.get("status", Status.UNKNOWN)
+        told = turned or (trouble and ready.reason != before.get("reason"))
+        await self._tell_of_renewal(resource, previous, status)
         await self._warn_of_end(resource, previous, report)
         await self._warn_of_skew(resource, previous, status)
         # Outside the managed namespaces only the status may be written.
-        if (trouble or recovered) and self._env.reader.manages(resource.namespace):
+        if told and self._env.reader.manages(resource.namespace):
             await progress.make(RecordEvent(resource, ready.reason, ready.message, warning=trouble))
+
+    async def _tell_of_renewal(
+        self, resource: Resource, previous: Mapping[str, Any], status: Mapping[str, Any]
+    ) -> None:
+        """Tell once that certificates were renewed, and until when they work."""
+        before, after = _ends(previous), _ends(status)
+        renewed = [role for role, end in after.items() if before.get(role, end) < end]
+        if renewed:
+            message = " ".join(
+                f"The {role} certificate works until {after[role]}." for role in renewed
+            )
+            await Progress(self._env).make(RecordEvent(resource, RENEWED, message))
 
     async def _warn_of_end(
         self, resource: Resource, previous: Mapping[str, Any], report: Report
@@ -214,9 +223,25 @@ class Reporter:
         self._env.metrics.forget(namespace, name)
 
 
-def _ready_before(status: Mapping[str, Any]) -> tuple[str, str]:
-    ready = find_condition(status, Type.READY)
-    return str(ready.get("status", "")), str(ready.get("reason", ""))
+def _log_change(
+    resource: Resource, before: Mapping[str, Any], ready: Verdict, suspended: Verdict | None
+) -> None:
+    """Log what Ready says now; details that change nothing of it are for those who debug."""
+    same = before.get("reason") == ready.reason and before.get("message") == ready.message
+    told = suspended or ready
+    logger.log(
+        logging.DEBUG if same and suspended is None else logging.INFO,
+        "%s: %s",
+        told.reason,
+        told.message,
+        extra={**log_reference(resource), "ready": ready.status},
+    )
+
+
+def _ends(status: Mapping[str, Any]) -> dict[str, str]:
+    """When each certificate ends, as the status writes times: the later, the greater."""
+    found = status.get("certificates") or {}
+    return {role: str(each["notAfter"]) for role, each in found.items() if each.get("notAfter")}
 
 
 def log_reference(resource: Resource) -> dict[str, str]:

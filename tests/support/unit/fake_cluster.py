@@ -43,7 +43,7 @@ class FakeCluster(Client):
         """Number of the write that fails, before or after it (`fail_after`)."""
         self.fail_after = False
         self.events: list[dict[str, Any]] = []
-        """Events that were written."""
+        """The operator's own Events, each once."""
         self.clock: Callable[[], datetime] | None = None
         """The clock for the times of writes, if there is one."""
         self.watch: Callable[[], None] = _look_away
@@ -97,9 +97,10 @@ class FakeCluster(Client):
         confirmed: bool = False,
     ) -> list[dict[str, Any]]:
         self._check(kind)
+        own = (fields or "").startswith("metadata.name=") and kind is kinds.EVENT
         return [
             body
-            for body in self.all_of(kind)
+            for body in (self.events if own else self.all_of(kind))
             if namespace in (None, body["metadata"].get("namespace"))
             and selects(labels, body)
             and _has_name(fields, body)
@@ -170,10 +171,10 @@ class FakeCluster(Client):
         return _copy(live)
 
     async def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
-        name = body["metadata"].get("name") or body.get("reason", "")
+        name = body["metadata"]["name"] if kind is kinds.SECRET else body["reason"]
         self._fail(before=True)
-        if kind is kinds.SECRET and self._key(kind, body["metadata"]) in self.objects:
-            raise errors.ConflictError(f"Secret {name} exists")
+        if self._key(kind, body["metadata"]) in self.objects or self._find_event(kind, body):
+            raise errors.ConflictError(f"{kind.kind} {name} exists")
         self.writes.append(f"{kind.kind} {name}")
         if kind is kinds.SECRET:
             created = self.put(kind, body)
@@ -188,6 +189,10 @@ class FakeCluster(Client):
     ) -> dict[str, Any]:
         self._check(kind)
         self._fail(before=True)
+        if event := self._find_event(kind, {"metadata": {"name": name}}):
+            self.writes.append(f"patch {kind.kind} {event['reason']}")
+            event.update(patch)
+            return event
         live = self.objects.get((kind.kind, namespace, name))
         if live is None:
             raise errors.NotFoundError(f"{kind.kind} {name}")
@@ -218,6 +223,12 @@ class FakeCluster(Client):
             self._finish(key)
         else:
             self._fail(before=False)
+
+    def _find_event(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Find an Event of the operator's by the name of a body."""
+        name = body["metadata"]["name"]
+        own = self.events if kind is kinds.EVENT else []
+        return next((each for each in own if each["metadata"]["name"] == name), None)
 
     def _merge(self, live: dict[str, Any], body: Mapping[str, Any]) -> None:
         """Replace the fields of the body; labels and annotations of others stay."""

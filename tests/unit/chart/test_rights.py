@@ -161,7 +161,7 @@ def test_kinds_that_the_operator_does_not_create_may_not_be_created_or_deleted()
         ("", "serviceaccounts", KEPT),
         ("", "secrets", KEPT),
         ("", "pods", LOOKED_AT | {"patch"}),
-        ("", "events", {"list", "watch", "create"}),
+        ("", "events", {"list", "watch", "create", "patch"}),
         ("cert-manager.io", "certificates", KEPT),
         ("cert-manager.io", "issuers", KEPT),
         ("policy", "poddisruptionbudgets", KEPT),

@@ -176,7 +176,8 @@ async def test_a_request_renews_each_pair_once_and_nothing_else(
     assert changed(before, stage.leaves()) == {"hello-server-tls", client}
     assert secrets_written(stage) == sorted([f"Secret {client}", "Secret hello-server-tls"])
     others = [w for w in stage.client.writes if not w.startswith("Secret")]
-    assert others == ["patch Pod hello-1", "CNPGPlugin hello/status"]
+    told = "Event CertificatesRenewed"
+    assert others == ["patch Pod hello-1", "CNPGPlugin hello/status", told]
     assert stage.kubelet.started == ["hello"]
 
 
