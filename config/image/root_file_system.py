@@ -18,9 +18,9 @@ from struct import iter_unpack, unpack_from
 
 UNUSED = re.compile(
     r"^(__pycache__|test|idlelib|tkinter|turtledemo|ensurepip|lib2to3|pydoc_data|site-packages"
-    r"|dist-packages|config-\d.*|_test.*\.so|_ctypes_test\..*|_xxtestfuzz\..*|xx.*\.so)$"
+    r"|dist-packages|config-\d.*|_tkinter\..*|_test.*\.so|_ctypes_test\..*|_xxtestfuzz\..*|xx.*\.so)$"
 )
-"""What the operator does not use of Python's library: tests, editors, installers."""
+"""What the operator does not use of Python's library: tests, editors, installers, windows."""
 LOADED_BY_NAME = ("libgcc_s.so.1",)
 """The C library loads it when a thread is cancelled, and no file says so."""
 CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
@@ -94,9 +94,10 @@ class RootFileSystem:
         self.copy(program, f"{prefix}/bin/{name}")
         (self.target / prefix / "bin" / "python3").symlink_to(name)
         library = self.source / prefix / "lib" / name
-        for file in _files(library):
+        files = list(_files(library))
+        for file in files:
             self.copy(file, str(file.relative_to(self.source)))
-        return [self._resolve(program), *library.rglob("lib-dynload/*.so")]
+        return [self._resolve(program), *(file for file in files if file.suffix == ".so")]
 
     def _has(self, path: str) -> bool:
         return (self.source / path).exists()

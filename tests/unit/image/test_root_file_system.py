@@ -1,5 +1,6 @@
 """The image contains Python and what it loads, and neither a shell nor anything that installs."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def made(tmp_path: Path) -> Path:
     for name, text in FILES.items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(text)
+    # The official image has this module, but not the libraries that it needs.
+    shutil.copy(str(_rust.__file__), source / LIBRARY / "lib-dynload" / "_tkinter.so")
     (source / "lib").symlink_to("/usr/lib")
     (source / FOLDER / "libgcc_s.so.1").symlink_to("/lib/x86_64-linux-gnu/libgcc_s-2.so")
     root = RootFileSystem(source, target)
