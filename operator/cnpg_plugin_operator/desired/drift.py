@@ -69,7 +69,7 @@ class Difference:
 
 def find_differences(wanted: Any, live: Any, path: str = "") -> Iterator[Difference]:  # noqa: ANN401
     """Find the wanted fields that the live value lacks, in the order of the wanted value."""
-    if _is_empty(wanted) and _is_empty(live):
+    if wanted == live or (_is_empty(wanted) and _is_empty(live)):
         return
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
         if _field(path) in _WHOLE_MAPS and not live.keys() <= wanted.keys():
@@ -114,8 +114,6 @@ def _is_empty(value: object) -> bool:
 
 def _same_scalar(wanted: object, live: object, path: str) -> bool:
     """Compare scalars as the API server normalizes them: it returns a CPU of `1000m` as `1`."""
-    if wanted == live:
-        return True
     if _QUANTITIES.isdisjoint(path.split(".")[-2:]):
         return False
     first, second = read_quantity(wanted), read_quantity(live)
