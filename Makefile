@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo demo-down test unit integration e2e thorough problems histories matrix upgrades campaign soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
+.PHONY: help compiled demo demo-down test unit integration e2e thorough problems histories matrix upgrades campaign soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,7 +29,7 @@ demo: ## show the product, or a backup and a restore (DEMO=backup), on a cluster
 demo-down: ## remove the cluster of `make demo`
 	$(PYTHON) -m tests.demo --down
 
-test: lint peers ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
+test: compiled lint peers ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
 	$(BIN)/pytest -n $(WORKERS) --durations=40 --durations-min=1 $(PYTEST_ARGS)
 
 unit: venv ## run the tests that need no cluster
@@ -78,6 +78,11 @@ peers: ## build the cluster's programs and images into the cache (once, 10 to 15
 
 image: ## build the operator's image
 	$(PYTHON) -m tests.cluster build-image . $(IMAGE) --build-arg BASE=localhost/python:3.13
+
+# Beside mypy, which uses one processor: pytest's processes collect the tests at the same moment, and
+# each would rewrite all assertions. Whatever fails here fails there again.
+compiled: venv
+	@$(BIN)/pytest --collect-only -qq >/dev/null 2>&1 &
 
 lint: venv ## check style, formatting, types and layering
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
