@@ -9,6 +9,8 @@ to the fault proxy. It has no Lease: `test_leadership` is about that.
 import asyncio
 import base64
 import contextlib
+import functools
+import json
 import os
 import ssl
 import sys
@@ -248,8 +250,7 @@ class Lane:
             "metadata": {"name": "cnpg-webhook-cert", "namespace": self.namespace},
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
-        kinds = ("ServiceAccount", "ConfigMap", "Deployment")
-        own = [each for each in manifest_objects() if each["kind"] in kinds]
+        own = json.loads(_manifest())
         for each in own:
             each["metadata"]["namespace"] = self.namespace
             if each["kind"] == "Deployment":
@@ -270,6 +271,13 @@ class Lane:
                     target = f"{path}/{each['metadata']['name']}"
                     with contextlib.suppress(Exception):
                         await self.admin.patch(target, change, JSON_PATCH)
+
+
+@functools.cache
+def _manifest() -> str:
+    """What CloudNativePG is in a namespace, as JSON: reading its manifest takes seconds."""
+    kinds = ("ServiceAccount", "ConfigMap", "Deployment")
+    return json.dumps([each for each in manifest_objects() if each["kind"] in kinds])
 
 
 def _binding(namespace: str) -> Object:

@@ -31,6 +31,8 @@ async def observing(lane: Lane) -> AsyncIterator[Seen]:
     """Observe until the end."""
     seen = Seen()
     before = await _pods_template(lane)
+    services = await lane.admin.list(lane.path("services"))
+    seen.announced = {name for name in map(_announced, services) if name is not None}
     follow = (_conditions, _events, _services, _probe)
     tasks = [asyncio.create_task(_forever(each, lane, seen)) for each in follow]
     try:
@@ -75,14 +77,20 @@ async def _events(lane: Lane, seen: Seen) -> None:
 async def _services(lane: Lane, seen: Seen) -> None:
     """Call each plugin when it is announced."""
     async for kind, body in lane.admin.watch(lane.path("services")):
-        name = (body["metadata"].get("labels") or {}).get(LABEL)
+        name = _announced(body)
         if kind == "DELETED" or "deletionTimestamp" in body["metadata"]:
-            seen.announced.discard(name)
+            seen.announced.discard(name or "")
         elif name is not None and name not in seen.announced:
             seen.announced.add(name)
             failure = await call(lane, name)
             if failure is not None and await _is_still(lane, body):
                 seen.unproven.append(f"{name}: {failure}")
+
+
+def _announced(body: Object) -> str | None:
+    """The plugin that CloudNativePG sees in a Service."""
+    name: str | None = (body["metadata"].get("labels") or {}).get(LABEL)
+    return name
 
 
 async def _is_still(lane: Lane, body: Object) -> bool:

@@ -33,6 +33,7 @@ def without(role: Object, index: int, verb: str) -> Disturb:
         [live] = (each for each in lane.rights if each["kind"] == role["kind"])
         rules = copy.deepcopy(live["rules"])
         rules[index]["verbs"].remove(verb)
+        rules = [rule for rule in rules if rule["verbs"]]
         path, reached = path_of(live), asyncio.Event()
         await lane.admin.patch(path, _rules(rules), JSON_PATCH)
         try:
