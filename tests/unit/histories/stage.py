@@ -9,12 +9,16 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
+from tests.support.tls.certificates import authority
 from tests.support.unit.builders import resource
 from tests.unit.reconcile.hosting import HostingStage
 from tests.unit.reconcile.stage import FakeHandshaker
 from tests.unit.reconcile.world import NAMESPACE
 
 PLUGINS: Final = ("a", "b", "c")
+
+ISSUER: Final = "theirs"
+"""An issuer of cert-manager that a user has created."""
 
 MOST_WRITES: Final = 40
 """Of one visit: a pass of the plugin, and the passes that follow from it."""
@@ -58,6 +62,11 @@ class HistoryStage(HostingStage):
         self.owed = timedelta(0)
         """By how much the clock was set back."""
         self._made = 0
+        self.world.authorities[ISSUER] = authority("their issuer", authority("their root"))
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        self.client.put(
+            kinds.ISSUER, {"metadata": {"name": ISSUER, "namespace": NAMESPACE}, "status": ready}
+        )
 
     def create(self, name: str = "a", **spec: Any) -> None:
         """Create a resource, as a new one has another uid than its predecessor."""
@@ -148,9 +157,13 @@ class HistoryStage(HostingStage):
                     await self.end(kind, other, space)
         for name in self.kept():
             spec = self.client.the(kinds.PLUGIN, name)["spec"]
+            is_sidecar = spec.get("mode") == "Sidecar"
+            for field in ("port", "replicas", "tls") if is_sidecar else ():
+                spec.pop(field, None)
             policy = {**spec.get("cnpg", {}), "restartPolicy": "IfNeeded"}
             right = {"pluginName": f"{name}.example.org", "image": spec["image"].split()[0]}
-            service = {} if name != self.kept()[0] else spec.get("service", {})
+            may_rename = name == self.kept()[0] and not is_sidecar
+            service = spec.get("service", {}) if may_rename else {}
             self.edit(name, suspend=False, cnpg=policy, service=service, **right)
         self.clock.pass_by(self.owed.total_seconds())
         self.reconciler = self.operator()

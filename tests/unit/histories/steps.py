@@ -16,7 +16,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from tests.support.unit.cnpg_pods import identified
-from tests.unit.histories.stage import PLUGINS, HistoryStage
+from tests.unit.histories.stage import ISSUER, PLUGINS, HistoryStage
 from tests.unit.reconcile.world import NAMESPACE
 
 Act = Callable[..., Awaitable[None]]
@@ -44,7 +44,11 @@ EDITS: Final[tuple[dict[str, Any], ...]] = (
     {"pluginName": "a.example.org"},
     {"image": "not an image"},
     {"tls": {"provider": "SelfManaged", "issuerScope": "Plugin"}},
+    {"tls": {"provider": "CertManager", "issuerScope": "Plugin"}},
+    {"tls": {"provider": "CertManager", "issuerRef": {"name": ISSUER}}},
 )
+TO_AN_ISSUER: Final = len(EDITS) - 1
+"""Another issuer, which nothing trusts yet."""
 ANSWERS: Final = (
     HandshakeOutcome(Reason.UNREACHABLE, "there is no route"),
     HandshakeOutcome(Reason.NO_ANSWER, "silence"),
@@ -117,6 +121,12 @@ async def renew(stage: HistoryStage, name: str) -> None:
         stage.ask_to_renew(name=name)
 
 
+async def renew_authority(stage: HistoryStage, secret: str) -> None:
+    """Request a new authority of the operator's own."""
+    if stage.find(kinds.SECRET, secret):
+        stage.ask_to_renew(kinds.SECRET, secret)
+
+
 async def use(stage: HistoryStage, name: str) -> None:
     """Create a Cluster that uses a plugin."""
     if ("Cluster", "app", f"db-{name}") not in stage.client.objects:
@@ -173,6 +183,17 @@ async def no_rival(stage: HistoryStage, name: str) -> None:
     """Delete that Service."""
     if stage.find(kinds.SERVICE, f"rival-of-{name}"):
         await stage.end(kinds.SERVICE, f"rival-of-{name}")
+
+
+async def reissue(stage: HistoryStage, secret: str) -> None:
+    """Let cert-manager renew a certificate, as it does when its time has come."""
+    stage.world.renew(secret)
+
+
+async def slow_down(stage: HistoryStage, lag: int, grace: int) -> None:
+    """Let the kubelet be as late with changed files, and pods end as slowly."""
+    stage.kubelet.lag = timedelta(seconds=lag)
+    stage.kubelet.grace = timedelta(seconds=grace)
 
 
 async def reapply_cnpg(stage: HistoryStage) -> None:
@@ -250,9 +271,9 @@ async def jump(stage: HistoryStage, seconds: int) -> None:
 ACTS: Final[dict[str, Act]] = {
     act.__name__: act
     for act in (
-        create, edit, delete, renew, use, abandon, remove, damage, rival, no_rival, reapply_cnpg,
-        restart_cnpg, scale_cnpg, fail, kill, lose_kind, regain_kinds, delay_watches, answer,
-        recover, crash, jump,
+        create, edit, delete, renew, renew_authority, use, abandon, remove, damage, rival, no_rival,
+        reissue, slow_down, reapply_cnpg, restart_cnpg, scale_cnpg, fail, kill, lose_kind,
+        regain_kinds, delay_watches, answer, recover, crash, jump,
     )
 }  # fmt: skip
 
@@ -264,6 +285,10 @@ def _choice(*options: Any) -> strategies.SearchStrategy[Any]:
     return strategies.sampled_from(options)
 
 
+def _each(*suffixes: str) -> list[str]:
+    return [name + suffix for name in PLUGINS for suffix in suffixes]
+
+
 def _number(options: tuple[Any, ...]) -> strategies.SearchStrategy[int]:
     return strategies.integers(0, len(options) - 1)
 
@@ -273,6 +298,11 @@ GIVEN: Final[dict[str, tuple[strategies.SearchStrategy[Any], ...]]] = {
     "edit": (_NAME, _number(EDITS)),
     "delete": (_NAME,),
     "renew": (_NAME,),
+    "renew_authority": (
+        _choice(names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE, *_each("-plugin-ca")),
+    ),
+    "reissue": (_choice(names.children.CHAIN_INTERMEDIATE, *_each("-server-tls", "-client-tls")),),
+    "slow_down": (_choice(0, 30, 90), _choice(0, 0, 20)),
     "use": (_NAME,),
     "abandon": (_NAME,),
     "remove": (_NAME, _choice(*CHILDREN), _choice(*SECRETS)),
@@ -322,7 +352,10 @@ HISTORIES: Final = strategies.tuples(
 ).map(lambda parts: [*parts[0], *parts[1]])
 """Anything may happen."""
 
-_CALM_ACTS: Final = ("edit", "edit", "renew", "fail", "kill", "jump", "delay_watches")
+_CALM_ACTS: Final = (
+    *("edit", "edit", "edit", "renew", "renew_authority", "reissue"),
+    *("fail", "kill", "jump", "delay_watches", "slow_down", "slow_down"),
+)
 
 CALM_HISTORIES: Final = strategies.lists(
     strategies.sampled_from(_CALM_ACTS).flatmap(

@@ -81,6 +81,13 @@ class World:
             if any(annotations.get(key) != value for key, value in marks.items()):
                 self._issue(name, body["spec"], live, marks)
 
+    def renew(self, name: str) -> None:
+        """Let cert-manager issue a certificate again, an authority with another key."""
+        secret = self.client.objects.get(("Secret", NAMESPACE, name))
+        if secret is not None and ("Certificate", NAMESPACE, name) in self.client.objects:
+            self.authorities.pop(name, None)
+            secret["metadata"].get("annotations", {}).pop("cert-manager.io/issuer-name", None)
+
     def _issue(
         self, name: str, spec: Mapping[str, Any], live: dict[str, Any] | None, marks: dict[str, str]
     ) -> None:
