@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help compiled demo demo-down test unit integration e2e thorough problems histories matrix upgrades campaign soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
+.PHONY: help compiled demo demo-down test unit integration e2e thorough problems histories matrix upgrades alerts campaign soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -63,6 +63,8 @@ soak: venv peers ## leave the operator running for two hours among disturbances,
 
 campaign: venv peers ## disturb the operator in every way, on its own cluster (hours; resumes)
 	$(BIN)/python -m tests.campaign $(CAMPAIGN_ARGS)
+alerts: venv ## let a real Prometheus scrape plugins in each state, and see which alerts fire (minutes)
+	$(BIN)/pytest tests/alerts $(PYTEST_ARGS)
 
 bench: venv ## measure the operator against its budgets, on its own cluster
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

@@ -151,6 +151,13 @@ PROMTOOL = Program(
     # Rules need no service discovery, and with it the clients of a dozen clouds.
     tags="remove_all_sd",
 )
+PROMETHEUS = Program(
+    "prometheus",
+    PEERS / "prometheus",
+    "github.com/prometheus/prometheus/cmd/prometheus",
+    # Without its pages, for which it would need npm; the tests ask its API.
+    tags="remove_all_sd",
+)
 NODE_PROGRAMS = (ETCD, COREDNS, HELM, PAUSE)
 
 

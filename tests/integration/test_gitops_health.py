@@ -9,12 +9,14 @@ import json
 import re
 import subprocess
 import textwrap
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import (
     FINAL,
     SUMMED_UP,
@@ -28,8 +30,8 @@ from cnpg_plugin_operator.api.conditions import (
 from cnpg_plugin_operator.cluster import kinds
 from tests.cluster.builds import Program, build
 from tests.support.unit.builders import NOW, resource
-from tests.unit.reconcile import states
-from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile import readings
+from tests.unit.reconcile.readings import READINGS, Reading
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT: Final = ROOT / "config" / "argocd" / "health.lua"
@@ -73,36 +75,16 @@ def kstatus() -> Iterator[Health]:
         yield library
 
 
-@pytest.mark.parametrize(
-    ("make", "argo", "says", "others"),
-    [
-        (states.newborn, "Progressing", "has not seen the last change yet", "InProgress"),
-        (states.progressing, "Progressing", "Issuing: ", "InProgress"),
-        (states.ready, "Healthy", "Ready: ", "Current"),
-        (states.suspended, "Suspended", "spec.suspend is set", "Current"),
-        (states.in_use, "Progressing", "InUse: ", "Terminating"),
-        (states.refused, "Degraded", "InvalidSpec: ", "Failed"),
-        (states.another, "Degraded", "IdentityMismatch: ", "Failed"),
-        (states.restarting, "Progressing", "RestartPending: ", "InProgress"),
-        (states.waiting, "Suspended", "AwaitingApproval: ", "InProgress"),
-        (states.quarantined, "Degraded", "CrashLoop: ", "InProgress"),
-    ],
-    ids=lambda value: value.__name__ if callable(value) else "",
-)
+@pytest.mark.parametrize("reading", READINGS, ids=str)
 async def test_each_state_that_the_operator_reports(
-    health: Health,
-    kstatus: Health,
-    make: Callable[[], Coroutine[Any, Any, Stage]],
-    argo: str,
-    says: str,
-    others: str,
+    health: Health, kstatus: Health, reading: Reading
 ) -> None:
-    stage = await make()
+    stage = await reading.make()
     body = stage.client.the(kinds.PLUGIN, "hello")
     body.setdefault("status", {"observedGeneration": -1})  # the default of the resource type
     found = health(body)
-    assert (found["status"], kstatus(body)["status"]) == (argo, others)
-    assert says in found["message"]
+    assert (found["status"], kstatus(body)["status"]) == (reading.argo, reading.kstatus)
+    assert reading.says in found["message"]
 
 
 def reported(status: str, reason: str, **more: Any) -> dict[str, Any]:
@@ -180,7 +162,44 @@ def test_what_cannot_be_parsed_is_progress_and_no_error(
     assert health({**resource(), "spec": spec, "status": status})["status"] == "Progressing"
 
 
+PAGE: Final = (ROOT / "docs" / "install" / "gitops.md").read_text()
+EXAMPLES: Final = [
+    document
+    for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    for document in yaml.safe_load_all(block)
+]
+FLUX: Final = ("HelmRelease", "Kustomization")
+
+
+def test_a_cluster_comes_after_the_plugin_that_it_names() -> None:
+    waves = {
+        each["kind"]: each["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]
+        for each in EXAMPLES
+        if each.get("kind") in ("CNPGPlugin", "Cluster")
+    }
+    assert waves == {"CNPGPlugin": "1", "Cluster": "2"}
+
+
+def test_argo_cd_ignores_what_the_operator_writes_to_cloudnativepgs_deployment() -> None:
+    [spec] = [each["spec"] for each in EXAMPLES if "ignoreDifferences" in each.get("spec", {})]
+    [ignored] = spec["ignoreDifferences"]
+    assert (ignored["group"], ignored["kind"]) == ("apps", "Deployment")
+    managers = {names.managers.RESTART, names.managers.SIDECARS}
+    assert set(ignored["managedFieldsManagers"]) == managers
+
+
+def test_flux_creates_databases_after_the_plugins_that_they_name() -> None:
+    flux = {
+        each["metadata"]["name"]: each for each in EXAMPLES if "flux" in str(each.get("apiVersion"))
+    }
+    assert flux["databases"]["spec"]["dependsOn"] == [{"name": "plugins"}]
+    assert flux["plugins"]["spec"]["wait"] is True, "and so until the plugins are Ready"
+
+
 def test_the_documentation_shows_this_script() -> None:
-    page = (ROOT / "docs" / "install" / "gitops.md").read_text()
-    [shown] = re.findall(r"health\.cnpgplugin\.dev_CNPGPlugin: \|\n(.*?)```", page, re.DOTALL)
+    [shown] = re.findall(r"health\.cnpgplugin\.dev_CNPGPlugin: \|\n(.*?)```", PAGE, re.DOTALL)
     assert textwrap.dedent(shown).strip() == SCRIPT.read_text().strip()
+
+
+def test_the_documentation_has_the_table_of_states() -> None:
+    assert readings.page() in PAGE

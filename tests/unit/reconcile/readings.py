@@ -1,0 +1,93 @@
+"""States of a plugin, as the operator's passes make them, and what each tool makes of them."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tests.unit.reconcile import states
+from tests.unit.reconcile.stage import Stage
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One state, and what the tools make of it."""
+
+    make: Callable[[], Coroutine[Any, Any, Stage]]
+    title: str
+    argo: str
+    says: str
+    """What Argo CD shows."""
+    kstatus: str
+    alerts: tuple[str, ...] = ()
+    """The alerts that fire where this lasts, without their prefix."""
+
+    @property
+    def name(self) -> str:
+        """A plugin that is in this state."""
+        return self.make.__name__.replace("_", "-")
+
+    def __str__(self) -> str:
+        return self.make.__name__
+
+
+READINGS: Final = (
+    Reading(
+        states.newborn,
+        "new, not seen yet",
+        "Progressing",
+        "has not seen the last change yet",
+        "InProgress",
+    ),
+    Reading(
+        states.progressing,
+        "in progress",
+        "Progressing",
+        "Issuing: ",
+        "InProgress",
+        alerts=("NotProgressing",),
+    ),
+    Reading(states.ready, "Ready", "Healthy", "Ready: ", "Current"),
+    Reading(states.suspended, "suspended", "Suspended", "spec.suspend is set", "Current"),
+    Reading(states.in_use, "being deleted, and in use", "Progressing", "InUse: ", "Terminating"),
+    Reading(
+        states.refused,
+        "a spec that is refused",
+        "Degraded",
+        "InvalidSpec: ",
+        "Failed",
+        alerts=("NotReady",),
+    ),
+    Reading(
+        states.another,
+        "a plugin that is another one",
+        "Degraded",
+        "IdentityMismatch: ",
+        "Failed",
+        alerts=("HandshakeFailing", "NotReady"),
+    ),
+    Reading(
+        states.restarting,
+        "waits for a restart",
+        "Progressing",
+        "RestartPending: ",
+        "InProgress",
+        alerts=("NotProgressing",),
+    ),
+    Reading(states.waiting, "waits for approval", "Suspended", "AwaitingApproval: ", "InProgress"),
+    Reading(
+        states.quarantined,
+        "a sidecar in quarantine",
+        "Degraded",
+        "CrashLoop: ",
+        "InProgress",
+        alerts=("NotReady", "SidecarQuarantined"),
+    ),
+)
+
+
+def page() -> str:
+    """The table of the documentation."""
+    columns = ("state", "Argo CD", "kstatus (Flux, Helm 4)", "alerts")
+    rows = [(r.title, r.argo, r.kstatus, ", ".join(r.alerts) or "none") for r in READINGS]
+    lines = (columns, ("---",) * len(columns), *rows)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
