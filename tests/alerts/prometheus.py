@@ -38,11 +38,17 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Evaluate an expression now."""
+        return self.ask("query", query=expression)
+
+    def query_range(self, expression: str, start: float, end: float) -> list[dict[str, Any]]:
+        """Evaluate an expression at each second from one time to another."""
+        return self.ask("query_range", query=expression, start=start, end=end, step=1)
+
+    def ask(self, path: str, **parameters: object) -> list[dict[str, Any]]:
+        """Send a request to its API; return the series of the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         try:
-            connection.request(
-                "GET", f"/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-            )
+            connection.request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
             response = connection.getresponse()
             text = response.read()
         finally:

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from cnpg_plugin_operator.telemetry import Readiness, build_application
+from tests.alerts.dashboard import PICTURE, draw, read_panels
 from tests.alerts.prometheus import Prometheus, Target, running
 from tests.alerts.scaling import seconds, speed_up
 from tests.support import wait
@@ -122,6 +123,12 @@ def until(prometheus: Prometheus, expected: set[tuple[str, str]]) -> None:
 def test_exactly_the_alerts_of_each_state_fire(prometheus: Prometheus) -> None:
     """Also after the time of all others: what is still pending is waited for."""
     until(prometheus, EXPECTED)
+
+
+def test_the_dashboard_can_be_looked_at(prometheus: Prometheus) -> None:
+    """The documentation shows this picture."""
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_bytes(asyncio.run(draw(read_panels(prometheus))))
 
 
 def test_suspending_a_plugin_resolves_its_alerts(

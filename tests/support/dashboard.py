@@ -14,7 +14,7 @@ def panels() -> dict[str, list[str]]:
     """The queries of each panel by its title."""
     board = json.loads((FILES / "dashboard.json").read_text())
     return {
-        panel["title"]: [_fill(target["expr"]) for target in panel["targets"]]
+        panel["title"]: [fill(target["expr"]) for target in panel["targets"]]
         for panel in board["panels"]
     }
 
@@ -25,7 +25,8 @@ def alerts() -> dict[str, str]:
     return {each.get("alert") or each["record"]: each["expr"] for each in rules}
 
 
-def _fill(query: str) -> str:
+def fill(query: str) -> str:
+    """Put what a user chooses in Grafana into a query."""
     for variable, value in VARIABLES.items():
         query = query.replace(variable, value)
     return query
