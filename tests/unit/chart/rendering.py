@@ -37,21 +37,27 @@ def render_text(
     kubernetes: str = "1.34.0",
 ) -> str:
     """Render the chart with values over its defaults and REPOSITORY; raises RenderError."""
+    return _helm(["template", release, str(chart), "--kube-version", kubernetes], values)
+
+
+def lint(values: Values | None = None) -> str:
+    """Have Helm judge the chart with values; raises RenderError with what it finds."""
+    return _helm(["lint", str(CHART), "--strict"], values)
+
+
+def _helm(arguments: list[str], values: Values | None) -> str:
     given = dict(values or {})
     given["image"] = {"repository": REPOSITORY, **given.get("image", {})}
     # JSON is YAML; no other source of values, and no kubeconfig, is used.
     done = subprocess.run(
-        [
-            *(builds.find(builds.HELM), "template", release, str(chart)),
-            *("--namespace", NAMESPACE, "--kube-version", kubernetes, "--values", "-"),
-        ],
+        [builds.find(builds.HELM), *arguments, "--namespace", NAMESPACE, "--values", "-"],
         input=json.dumps(given),
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
-        raise RenderError(done.stderr)
+        raise RenderError(f"{done.stdout}{done.stderr}")
     return done.stdout
 
 

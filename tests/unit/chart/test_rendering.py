@@ -19,6 +19,7 @@ from tests.unit.chart.rendering import (
     Values,
     container,
     environment,
+    lint,
     of_kind,
     one,
     parse,
@@ -159,6 +160,11 @@ MATRIX: dict[str, Values] = {
 def objects(request: pytest.FixtureRequest) -> list[Manifest]:
     values: Values = request.param
     return render(values)
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["the defaults", "everything"])
+def test_helm_finds_nothing_to_improve(values: Values) -> None:
+    assert "0 chart(s) failed" in lint(values)
 
 
 def test_no_two_objects_have_the_same_name(objects: list[Manifest]) -> None:
