@@ -8,6 +8,8 @@ IMAGE ?= localhost/cnpg-plugin-operator:dev
 PYTEST_ARGS ?=
 # What `make demo` shows: sample or backup.
 DEMO ?= sample
+# With KUBECONFIG, `make demo` uses that cluster and the image IMAGE; YES=1 agrees to what it installs.
+DEMO_ARGS = $(if $(filter file,$(origin IMAGE)),,--image $(IMAGE)) $(if $(YES),--yes)
 # Processes of `make test`: all but one with a cluster of their own.
 WORKERS ?= 5
 LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
@@ -24,10 +26,10 @@ help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: ## show the product, or a backup and a restore (DEMO=backup), on a cluster; keeps running
-	$(PYTHON) -m tests.demo --show $(DEMO)
+	$(PYTHON) -m tests.demo --show $(DEMO) $(DEMO_ARGS)
 
-demo-down: ## remove the cluster of `make demo`
-	$(PYTHON) -m tests.demo --down
+demo-down: ## remove the cluster of `make demo`, or what it installed in the one of KUBECONFIG
+	$(PYTHON) -m tests.demo --down $(if $(YES),--yes)
 
 test: compiled lint peers ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
 	$(BIN)/pytest -n $(WORKERS) --durations=40 --durations-min=1 $(PYTEST_ARGS)

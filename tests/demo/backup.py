@@ -30,11 +30,13 @@ def show(cluster: Cluster) -> str:
     cluster.kubectl("rollout", "status", "deployment/s3", "--timeout=2m")
     story.follow_plugin(cluster, PLUGIN, _kustomized(cluster, FILES))
     example = FILES / "example"
+    story.provide_volume(cluster, DATABASE)
     story.follow_database(cluster, DATABASE, _kustomized(cluster, example), PLUGIN_NAME)
     create = f"create table if not exists t as select generate_series(1, {ROWS}) as n"
     _sql(cluster, DATABASE, create)
     _follow_backup(cluster, example / "backup.yaml")
     restored = from_here((example / "restored.yaml").read_text())
+    story.provide_volume(cluster, RESTORED)
     story.follow_database(cluster, RESTORED, restored, PLUGIN_NAME)
     count = "select count(*) from t"
     rows = {name: _sql(cluster, name, count) for name in (DATABASE, RESTORED)}

@@ -1,14 +1,15 @@
 """What kubectl shows when the demo runs into a timeout."""
 
-from tests.cluster import Cluster, ClusterError
+from tests.cluster import ClusterError
 from tests.demo import installing
+from tests.demo.watching import Kubectl
 
 LOG_LINES = 20
 MOST_LINES = 30
 """Of each command; the newest lines are the last."""
 
 
-def explain_plugin(cluster: Cluster, namespace: str, name: str) -> str:
+def explain_plugin(cluster: Kubectl, namespace: str, name: str) -> str:
     """Collect everything between the resource and the plugin's own log."""
     where = ["--namespace", namespace]
     pods = ["--selector", f"cnpgplugin.dev/name={name}", "--prefix", f"--tail={LOG_LINES}"]
@@ -23,7 +24,7 @@ def explain_plugin(cluster: Cluster, namespace: str, name: str) -> str:
     )
 
 
-def explain_database(cluster: Cluster, namespace: str) -> str:
+def explain_database(cluster: Kubectl, namespace: str) -> str:
     """Collect the Cluster, its pods, and the log of CloudNativePG."""
     where = ["--namespace", namespace]
     manager = ["--namespace", installing.CNPG_NAMESPACE, "deployment/cnpg-controller-manager"]
@@ -35,7 +36,7 @@ def explain_database(cluster: Cluster, namespace: str) -> str:
     )
 
 
-def _gather(cluster: Cluster, *commands: tuple[str, ...]) -> str:
+def _gather(cluster: Kubectl, *commands: tuple[str, ...]) -> str:
     """Collect the output of these kubectl commands, errors included."""
     parts = []
     for command in commands:

@@ -8,7 +8,7 @@ from tests.cluster import Cluster
 from tests.cluster.progress import heartbeat, say
 from tests.demo import installing
 from tests.demo.diagnosis import explain_database, explain_plugin
-from tests.demo.watching import Object, conditions, is_true, watch
+from tests.demo.watching import Kubectl, Object, conditions, is_true, watch
 
 MANIFESTS = Path(__file__).parent / "manifests"
 PLUGIN, PLUGIN_NAMESPACE = "sample", installing.CNPG_NAMESPACE
@@ -31,7 +31,7 @@ def show_plugin(cluster: Cluster) -> Object:
     return follow_plugin(cluster, PLUGIN, (MANIFESTS / "plugin.yaml").read_text())
 
 
-def follow_plugin(cluster: Cluster, name: str, manifest: str) -> Object:
+def follow_plugin(cluster: Kubectl, name: str, manifest: str) -> Object:
     """Apply a plugin and follow its conditions until it is Ready."""
     say(f"applying CNPGPlugin {PLUGIN_NAMESPACE}/{name}: its conditions as they change")
     known: dict[str, tuple[str, str]] = {}
@@ -66,8 +66,15 @@ def show_database(cluster: Cluster) -> Object:
     if not _exists(cluster, DATABASE):
         with heartbeat(f"loading {POSTGRES_IMAGE}"):
             cluster.load_image(POSTGRES_IMAGE)
+    provide_volume(cluster, DATABASE)
     manifest = (MANIFESTS / "database.yaml").read_text()
     return follow_database(cluster, DATABASE, manifest, PLUGIN_NAME)
+
+
+def provide_volume(cluster: Cluster, database: str) -> None:
+    """Create the volume of a database, unless the database exists."""
+    if not _exists(cluster, database):
+        cluster.add_volume(database)
 
 
 def _exists(cluster: Cluster, database: str) -> bool:
@@ -75,10 +82,8 @@ def _exists(cluster: Cluster, database: str) -> bool:
     return bool(cluster.kubectl("get", DATABASE_KIND, database, *where))
 
 
-def follow_database(cluster: Cluster, name: str, manifest: str, plugin_name: str) -> Object:
+def follow_database(cluster: Kubectl, name: str, manifest: str, plugin_name: str) -> Object:
     """Start a PostgreSQL that uses a plugin and follow it until it is healthy."""
-    if not _exists(cluster, name):
-        cluster.add_volume(name)
     say(f"applying CNPG Cluster {DATABASE_NAMESPACE}/{name}: PostgreSQL 17 with the plugin")
     phase = ""
     with watch(cluster, DATABASE_KIND, DATABASE_NAMESPACE, name) as database:

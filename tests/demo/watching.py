@@ -7,15 +7,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from tests.cluster import Cluster
+from typing import Any, Protocol
 
 Object = dict[str, Any]
 
 
+class Kubectl(Protocol):
+    """A cluster as far as kubectl needs one."""
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
+        """Run kubectl; return its output, or raise `ClusterError`."""
+        ...
+
+    def kubectl_argv(self, *arguments: str) -> list[str]:
+        """Build the command line of kubectl."""
+        ...
+
+
 @contextmanager
-def watch(cluster: Cluster, kind: str, namespace: str, name: str) -> Iterator["Watch"]:
+def watch(cluster: Kubectl, kind: str, namespace: str, name: str) -> Iterator["Watch"]:
     """Follow one object, which need not exist yet, until the block ends."""
     arguments = ["get", kind, "--namespace", namespace, f"--field-selector=metadata.name={name}"]
     argv = cluster.kubectl_argv(*arguments, "--watch", "--output=json")
