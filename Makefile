@@ -12,6 +12,8 @@ DEMO ?= sample
 DEMO_ARGS = $(if $(filter file,$(origin IMAGE)),,--image $(IMAGE)) $(if $(YES),--yes)
 # Processes of `make test`: all but one with a cluster of their own.
 WORKERS ?= 5
+# Where the image of `make release` will be pushed to; its manifest names it.
+REPOSITORY ?= registry.example.com/cnpg-plugin-operator
 LOCK := uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url
 
 # Many processes import the same modules: each is compiled once, also where the environment says no.
@@ -20,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help compiled demo demo-down test unit-fast unit integration e2e thorough problems histories matrix upgrades alerts campaign soak bench cluster cluster-down peers image lint format lock venv docs docs-check docs-serve reference
+.PHONY: help compiled demo demo-down test unit-fast unit integration e2e thorough problems histories matrix upgrades alerts campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -91,8 +93,19 @@ image: ## build the operator's image
 compiled: venv
 	@$(BIN)/pytest --collect-only -qq >/dev/null 2>&1 &
 
-lint: venv ## check style, formatting, types and layering
+lint: venv ## check style, formatting, types, layering and the licenses of what the image contains
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/python -m config.release.licenses
+
+release: venv ## build everything that a release consists of into dist (VERSION=0.2.0; root)
+	$(BIN)/python -m config.release $(VERSION) --repository $(REPOSITORY)
+
+release-check: venv ## build the release twice, compare both, and install it (root, a real cluster)
+	$(BIN)/python -m pip install --progress-bar off --require-hashes -r requirements-release.lock
+	$(BIN)/pytest tests/release $(PYTEST_ARGS)
+
+audit: ## look the locked packages up among known vulnerabilities (needs uv and its service)
+	uvx pip-audit==2.10.1 --disable-pip --require-hashes -r requirements.lock -r requirements-build.lock
 
 format: venv ## format the code and apply automatic fixes
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -114,6 +127,7 @@ lock: ## resolve the dependencies and lock them by hash (needs uv)
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
 	$(LOCK) --group build --constraints requirements-dev.lock --output-file requirements-build.lock
+	$(LOCK) --group release --constraints requirements-dev.lock --output-file requirements-release.lock
 
 venv: $(STAMP) ## create the virtual environment of the tests from the lock
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,9 @@ def write_layer(target: Path, files: dict[str, Path]) -> None:
                 layer.addfile(entry, content)
 
 
-def write_image(target: Path, tag: str, layer: Path, config: ImageConfig) -> None:
+def write_image(
+    target: Path, tag: str, layer: Path, config: ImageConfig, *, architecture: str = "amd64"
+) -> None:
     """Write an OCI archive with one layer and one tag."""
     root = _file_blob(layer)
     settings = {
@@ -77,7 +80,7 @@ def write_image(target: Path, tag: str, layer: Path, config: ImageConfig) -> Non
     }
     described = _text_blob(
         {
-            "architecture": "amd64",
+            "architecture": architecture,
             "os": "linux",
             "config": {key: value for key, value in settings.items() if value},
             "rootfs": {"type": "layers", "diff_ids": [root.digest]},
@@ -95,6 +98,32 @@ def write_image(target: Path, tag: str, layer: Path, config: ImageConfig) -> Non
         },
         f"{_MEDIA}.manifest.v1+json",
     )
+    _write_archive(target, tag, manifest, (root, described))
+
+
+def write_layout(target: Path, tag: str, layout: Path, *, architecture: str) -> None:
+    """Write the OCI archive of the only image in a layout, as one of this architecture.
+
+    Equal images become equal archives, whenever their layouts were written.
+    """
+
+    def blob(digest: str) -> Path:
+        return layout / "blobs" / digest.replace(":", "/")
+
+    [only] = json.loads((layout / "index.json").read_bytes())["manifests"]
+    manifest = json.loads(blob(only["digest"]).read_bytes())
+    config = json.loads(blob(manifest["config"]["digest"]).read_bytes())
+    described = _text_blob(
+        {**config, "architecture": architecture}, manifest["config"]["mediaType"]
+    )
+    layers = [
+        Blob(each["digest"], each["size"], blob(each["digest"])) for each in manifest["layers"]
+    ]
+    changed = {**manifest, "config": described.descriptor()}
+    _write_archive(target, tag, _text_blob(changed, only["mediaType"]), (*layers, described))
+
+
+def _write_archive(target: Path, tag: str, manifest: Blob, blobs: Sequence[Blob]) -> None:
     names = {"org.opencontainers.image.ref.name": tag, "io.containerd.image.name": tag}
     index = {
         "schemaVersion": 2,
@@ -103,7 +132,7 @@ def write_image(target: Path, tag: str, layer: Path, config: ImageConfig) -> Non
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
         _add(archive, "index.json", json.dumps(index).encode())
-        for blob in (root, described, manifest):
+        for blob in (*blobs, manifest):
             _add(archive, f"blobs/sha256/{blob.digest.partition(':')[2]}", blob.content)
 
 

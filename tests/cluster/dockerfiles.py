@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
@@ -77,7 +77,9 @@ def _volumes(work: Path) -> list[str]:
     return [part for mount in mounts for part in ("--volume", mount)]
 
 
-def build_image(context: Path, tag: str, build_args: Mapping[str, str]) -> None:
+def build_image(
+    context: Path, tag: str, build_args: Mapping[str, str], options: Sequence[str] = ()
+) -> None:
     """Build context's Dockerfile as tag, in buildah's storage on this machine."""
     install_debian_packages()
     if PYTHON_IMAGE in build_args.values():
@@ -86,9 +88,9 @@ def build_image(context: Path, tag: str, build_args: Mapping[str, str]) -> None:
         part for name, value in build_args.items() for part in ("--build-arg", f"{name}={value}")
     ]
     with tempfile.TemporaryDirectory() as work, heartbeat(f"building image {tag}"):
-        options = ["--isolation", "chroot", "--layers", *_volumes(Path(work)), *arguments]
+        usual = ["--isolation", "chroot", "--layers", *_volumes(Path(work)), *arguments]
         done = subprocess.run(
-            ["buildah", "bud", *options, "--tag", tag, str(context)],
+            ["buildah", "bud", *usual, *options, "--tag", tag, str(context)],
             capture_output=True,
             text=True,
             check=False,

@@ -12,7 +12,12 @@ from tests.support.e2e.installation import _INPUTS
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
+LOCKS = [
+    "requirements.lock",
+    "requirements-build.lock",
+    "requirements-dev.lock",
+    "requirements-release.lock",
+]
 
 
 def locked(lock: str) -> dict[str, str]:
@@ -50,7 +55,7 @@ def test_the_image_is_built_only_from_locked_packages() -> None:
     installing = [
         line for line in (ROOT / "Makefile").read_text().splitlines() if " pip install " in line
     ]
-    assert len(installing) == 2
+    assert len(installing) == 3
     for line in installing:
         assert "--require-hashes" in line or "--no-deps --no-build-isolation" in line
 
