@@ -213,8 +213,14 @@ async def test_a_secret_that_only_has_the_label_stays(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("side", ["before", "after"])
-@pytest.mark.parametrize("write", range(16))
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize(
+    ("provider", "write"),
+    [
+        (each, n)
+        for each, writes in (("CertManager", 14), ("SelfManaged", 7))
+        for n in range(writes)
+    ],
+)
 async def test_a_crash_around_any_write_of_a_deletion_leaves_nothing(
     provider: str, write: int, side: str
 ) -> None:
@@ -230,6 +236,7 @@ async def test_a_crash_around_any_write_of_a_deletion_leaves_nothing(
             stage.reconciler = stage.operator()
     left = {key for key in stage.client.objects.keys() - before if key[0] not in ("Pod", "Event")}
 
+    assert stage.client.fail_at is None, "the deletion has fewer writes"
     assert chain(stage) == set()
     assert ("CNPGPlugin", NAMESPACE, "hello") not in left
     assert not [key for key in left if key[0] in ("Issuer", "Certificate", "Secret", "Service")]
