@@ -132,17 +132,20 @@ async def test_a_plugin_that_is_not_proven_takes_nothing_over(service: str) -> N
 
 
 # A crash before the next write leaves the same state.
-@pytest.mark.parametrize("write", range(24))
-@pytest.mark.parametrize("service", [BESIDE, IN_PLACE])
+@pytest.mark.parametrize(
+    ("service", "write"),
+    [(each, n) for each, writes in ((BESIDE, 18), (IN_PLACE, 20)) for n in range(writes)],
+)
 async def test_a_crash_after_any_write_does_not_change_the_result(service: str, write: int) -> None:
     stage, cnpg = begin(service)
     stage.client.fail_at, stage.client.fail_after = write, True
-    for _ in range(26):
+    for _ in range(20):
         await stage.settle(passes=1)
         if stage.client.fail_at is None:
             stage.reconciler = stage.operator()
     await stage.settle(passes=3)
 
+    assert stage.client.fail_at is None, "there are fewer writes"
     assert stage.condition() == ("True", "Ready")
     assert cnpg.entry == "hello"
     assert left(stage) == LEFT | ({("Service", "previous")} if service == BESIDE else set())
@@ -239,8 +242,10 @@ async def test_the_previous_leader_comes_back_if_the_plugin_does_not_serve(servi
     assert (replicas(stage, "previous"), replicas(stage, "hello")) == (0, 1)
 
 
-@pytest.mark.parametrize("broken", [False, True], ids=["serving", "broken"])
-@pytest.mark.parametrize("write", range(10, 26))
+@pytest.mark.parametrize(
+    ("broken", "write"),
+    [(each, n) for each, writes in ((False, 20), (True, 21)) for n in range(10, writes)],
+)
 async def test_a_crash_after_any_write_of_a_scaling_does_not_change_the_result(
     write: int, *, broken: bool
 ) -> None:
@@ -253,6 +258,7 @@ async def test_a_crash_after_any_write_of_a_scaling_does_not_change_the_result(
             stage.reconciler = stage.operator()
 
     wanted = ("False", "TakeOverFailed") if broken else ("True", "Ready")
+    assert stage.client.fail_at is None, "there are fewer writes"
     assert stage.condition() == wanted
     assert (replicas(stage, "previous"), replicas(stage, "hello")) == ((1, 0) if broken else (0, 1))
     assert cnpg.entry == (BESIDE if broken else "hello")
