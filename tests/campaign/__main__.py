@@ -138,6 +138,8 @@ class Campaign:
         async def run_mutant(track: Track, mutant: Mutant) -> None:
             await track.use(mutant.build(track.lane.directory / "operator"))
             named = [plan for plan in plans if _is_named(plan, mutant.plans)]
+            if not named:
+                found[mutant.name] = "survived: none of its plans is among those of the workloads"
             for plan in spread(named, TRIES):
                 result = await track.run(plan, self.recordings[plan.workload.name])
                 if result.result == VIOLATED:
@@ -148,7 +150,7 @@ class Campaign:
         await _share(tracks, MUTANTS, run_mutant)
         rows = [f"| {name} | {how[:160]} |" for name, how in found.items()]
         print("\n".join(["| mutant | found by |", "|---|---|", *rows]), flush=True)
-        return "survived" not in found.values()
+        return not any(how.startswith("survived") for how in found.values())
 
     def _wanted(self) -> Iterable[str]:
         """The workloads that have to be recorded."""

@@ -55,14 +55,11 @@ MUTANTS: Final = (
         ("steady/services.p/added.selector",),
     ),
     Mutant(
-        "a Service stays a NodePort",
-        "desired/drift.py",
-        "    for key, value in wanted.items():\n"
-        '            yield from find_differences(value, live.get(key), f"{path}.{key}")',
-        "    for key, value in wanted.items():\n"
-        '            if key != "type":\n'
-        '                yield from find_differences(value, live.get(key), f"{path}.{key}")',
-        ("steady/services.p/added.type", "steady/services.p/spec.type"),
+        "a Service keeps addresses from others",
+        "desired/surplus.py",
+        '            "externalIPs",\n',
+        "",
+        ("steady/services.p/added.addresses",),
     ),
     Mutant(
         "a paused Deployment stays so",
@@ -76,7 +73,7 @@ MUTANTS: Final = (
         "watch/wakeups.py",
         "    for shown in (change.before, change.after):",
         "    for shown in (change.after,):",
-        ("steady/*/labels.cnpgplugin.dev/name.removed", "steady/services.p/deleted"),
+        ("steady/certificates.p-*/deleted", "steady/certificates.p-*managed-by.removed"),
     ),
     Mutant(
         "a write that always fails is not reported",
@@ -107,15 +104,6 @@ MUTANTS: Final = (
         "        if self._in_cluster:\n            return False",
         ("create/token/rotated", "image/token/rotated"),
     ),
-    Mutant(
-        "a single wrong 404 ends the loop",
-        "cluster/snapshot.py",
-        "        if body is None and await self._client.list(\n"
-        "            kinds.PLUGIN, namespace, fields",
-        "        if body is None and namespace is None and await self._client.list(\n"
-        "            kinds.PLUGIN, namespace, fields",
-        ("*/get-cnpgplugins-p-*/404",),
-    ),
     # Others.
     Mutant(
         "the label comes before the handshake",
@@ -132,18 +120,18 @@ MUTANTS: Final = (
         ("create/write-services/403-always", "create/write-deployments/500-always"),
     ),
     Mutant(
-        "failures do not back off",
-        "watch/loops.py",
-        "BACKOFF_FIRST: Final = 1.0",
-        "BACKOFF_FIRST: Final = 0.001",
-        ("create/write-services/500-always", "create/write-deployments/500-always"),
+        "a Service publishes pods that are not ready",
+        "desired/service.py",
+        '"publishNotReadyAddresses": announcement is None and plugin.spec.replicas == 1',
+        '"publishNotReadyAddresses": True',
+        ("create/patch-services-p-2/409-after",),
     ),
     Mutant(
-        "an unchanged status is written again",
-        "reconcile/status.py",
-        '        if status == own_part(body.get("status")):\n            return\n',
-        "",
-        ("steady/services.p/added.selector",),
+        "what others changed is not looked at",
+        "desired/drift.py",
+        "    return first_difference(desired, live)\n\n\ndef first",
+        "    return None\n\n\ndef first",
+        ("steady/services.p/spec.ports.0.port", "steady/services.p/spec.selector.*"),
     ),
     Mutant(
         "what differs is not applied again",
@@ -189,11 +177,11 @@ MUTANTS: Final = (
         ("steady/services.p/deleted", "steady/deployments.p/deleted"),
     ),
     Mutant(
-        "a conflict ends the pass for good",
+        "a pass that failed is hardly repeated",
         "watch/loops.py",
         "BACKOFF_MOST: Final = 60.0",
         "BACKOFF_MOST: Final = 60000.0",
-        ("create/api/away-300s",),
+        ("create/api/away-60s", "create/api/away-300s"),
     ),
 )
 """Each as it would be written by mistake."""
