@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, example, given, settings
 
 from tests.support.thorough import times
 from tests.unit.histories.stage import PLUGINS, HistoryStage
-from tests.unit.histories.steps import CALM_HISTORIES, SPECS, TO_AN_ISSUER, Step
+from tests.unit.histories.steps import SPECS, TO_AN_ISSUER, Step
+from tests.unit.histories.telling import CALM_HISTORIES
 
 
 @settings(

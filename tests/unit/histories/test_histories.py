@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, example, given, settings
 from cnpg_plugin_operator.cluster import kinds
 from tests.support.thorough import times
 from tests.unit.histories.stage import MOST_ROLLS, PRIVATE, HistoryStage
-from tests.unit.histories.steps import HISTORIES, Step
+from tests.unit.histories.steps import Step
+from tests.unit.histories.telling import HISTORIES
 
 Specs = dict[str, dict[str, Any]]
 
