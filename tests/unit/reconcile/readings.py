@@ -7,6 +7,8 @@ from typing import Any, Final
 from tests.unit.reconcile import states
 from tests.unit.reconcile.stage import Stage
 
+ENDS: Final = {"Current": "succeeds", "Failed": "fails"}
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -20,6 +22,11 @@ class Reading:
     kstatus: str
     alerts: tuple[str, ...] = ()
     """The alerts that fire where this lasts, without their prefix."""
+
+    @property
+    def helm(self) -> str:
+        """What `helm upgrade --wait` of Helm 4 does."""
+        return ENDS.get(self.kstatus, "waits")
 
     @property
     def name(self) -> str:
@@ -87,7 +94,7 @@ READINGS: Final = (
 
 def page() -> str:
     """The table of the documentation."""
-    columns = ("state", "Argo CD", "kstatus (Flux, Helm 4)", "alerts")
-    rows = [(r.title, r.argo, r.kstatus, ", ".join(r.alerts) or "none") for r in READINGS]
+    columns = ("state", "Argo CD", "kstatus (Flux)", "Helm 4 `--wait`", "alerts")
+    rows = [(r.title, r.argo, r.kstatus, r.helm, ", ".join(r.alerts) or "none") for r in READINGS]
     lines = (columns, ("---",) * len(columns), *rows)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
