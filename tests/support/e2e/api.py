@@ -88,9 +88,11 @@ class Api:
         """Create an object in a collection."""
         return _checked(*self._request("POST", path, body, "application/json"))
 
-    def apply(self, path: str, body: Mapping[str, Any], manager: str, *, force: bool) -> Object:
-        """Apply an object server-side."""
-        query = urlencode({"fieldManager": manager, "force": str(force).lower()})
+    def apply(
+        self, path: str, body: Mapping[str, Any], manager: str, *, force: bool, **options: str
+    ) -> Object:
+        """Apply an object server-side; options are parameters of the request."""
+        query = urlencode({"fieldManager": manager, "force": str(force).lower(), **options})
         return _checked(
             *self._request("PATCH", f"{path}?{query}", body, "application/apply-patch+yaml")
         )

@@ -1,0 +1,63 @@
+"""The API server accepts what the chart renders: a dry run, server-side, with strict fields.
+
+Stronger than a comparison with schemas: defaults, validation and admission are the real ones. Only
+the kinds of the Prometheus operator are left out, which the test cluster does not serve.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster import Cluster
+from tests.support.e2e.api import CORE, Api
+from tests.unit.chart.rendering import NAMESPACE, render
+from tests.unit.chart.test_rendering import MATRIX
+
+RENDERED = (
+    "the defaults",
+    "everything switched on",
+    "several operators",
+    "no rights beyond single namespaces",
+    "plugins, one of them a sidecar",
+)
+"""The value sets that together render every template, and each branch that adds fields."""
+NOT_SERVED = "monitoring.coreos.com"
+NAMESPACES = (NAMESPACE, "databases", "grafana", "app", "one", "two")
+"""Those of the values, which the cluster lacks."""
+
+
+@pytest.fixture(scope="module")
+def api(cluster: Cluster) -> Iterator[Api]:
+    own = Api(cluster)
+    for name in NAMESPACES:
+        own.apply(f"{CORE}/namespaces/{name}", _namespace(name), "tests", force=True)
+    yield own
+    for name in NAMESPACES:
+        own.delete(f"{CORE}/namespaces/{name}")
+    own.close()
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def path_of(body: dict[str, Any]) -> str:
+    """The URL of an object."""
+    version, kind, metadata = body["apiVersion"], body["kind"].lower(), body["metadata"]
+    root = "api" if "/" not in version else "apis"
+    plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
+    cluster_wide = kind.startswith(("clusterrole", "customresource"))
+    where = "" if cluster_wide else f"/namespaces/{metadata.get('namespace', NAMESPACE)}"
+    return f"/{root}/{version}{where}/{plural}/{metadata['name']}"
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_the_api_server_accepts_every_object(api: Api, name: str) -> None:
+    for body in render(MATRIX[name]):
+        if not body["apiVersion"].startswith(NOT_SERVED):
+            options = {"fieldValidation": "Strict"}
+            # Admission looks for the account of a pod.
+            options |= {} if body["kind"] == "ServiceAccount" else {"dryRun": "All"}
+            accepted = api.apply(path_of(body), body, "tests", force=True, **options)
+            assert accepted["metadata"]["name"] == body["metadata"]["name"]
