@@ -70,11 +70,13 @@ soak: venv peers ## leave the operator running for two hours among disturbances,
 
 campaign: venv peers ## disturb the operator in every way, on its own cluster (hours; resumes)
 	$(BIN)/python -m tests.campaign $(CAMPAIGN_ARGS)
+
 alerts: venv ## let a real Prometheus scrape plugins in each state, and see which alerts fire (minutes)
 	$(BIN)/pytest tests/alerts $(PYTEST_ARGS)
 
 helm-4: venv peers ## let Helm 4 wait for plugins in each state (Go builds it once, minutes)
 	$(BIN)/pytest tests/helm $(PYTEST_ARGS)
+
 dev: venv ## run the operator from this checkout on a cluster, again after every change
 	$(BIN)/python -m tests.dev $(DEV_ARGS)
 
