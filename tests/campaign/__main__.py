@@ -127,7 +127,10 @@ class Campaign:
         # Mixed, so that lanes do not all do the same, and a run that is ended has seen all classes.
         mixed = sorted(todo, key=lambda plan: crc32(plan.name.encode()))
         await _share(tracks, [each for each in mixed if not each.alone], run_plan)
-        await _share(tracks[:1], [each for each in todo if each.alone], run_plan)
+        if alone := [each for each in todo if each.alone]:
+            for track in tracks[1:]:
+                await track.lane.leave()
+            await _share(tracks[:1], alone, run_plan)
         print(report.table(), flush=True)
         return report.is_clean and not self.unrecorded
 

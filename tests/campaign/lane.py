@@ -107,6 +107,12 @@ class Lane:
         await self.end_operator()
         await self.proxy.stop()
 
+    async def leave(self) -> None:
+        """Leave the cluster to another lane; what this one has left might block that."""
+        if self.rights:
+            await self.end_operator()
+            await self.clear()
+
     async def remove(self) -> None:
         """Delete everything that the lane is made of."""
         await self.clear()
