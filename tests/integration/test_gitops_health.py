@@ -1,9 +1,10 @@
-"""Argo CD, Helm 4 and Flux read each state of a plugin as they should.
+"""Argo CD, kubectl, Helm 4 and Flux read each state of a plugin as they should.
 
 Argo CD's health check runs in Argo CD's own interpreter, with the libraries that Argo CD gives it;
-Helm 4 and Flux use the library kstatus.
+Helm 4 and Flux use the library kstatus. Helm 4 itself runs in `tests/alerts`.
 """
 
+import asyncio
 import contextlib
 import json
 import re
@@ -27,14 +28,18 @@ from cnpg_plugin_operator.api.conditions import (
     merge,
     yes,
 )
-from cnpg_plugin_operator.cluster import kinds
+from tests.cluster import Cluster
 from tests.cluster.builds import Program, build
+from tests.support.e2e import live_states
+from tests.support.e2e.api import Api, Object
+from tests.support.e2e.plugins import collection
 from tests.support.unit.builders import NOW, resource
 from tests.unit.reconcile import readings
 from tests.unit.reconcile.readings import READINGS, Reading
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT: Final = ROOT / "config" / "argocd" / "health.lua"
+NAMESPACE: Final = "e2e-readings"
 JUDGE: Final = Program("health", ROOT / "tests" / "plugins" / "health")
 
 Health = Callable[[Any], dict[str, str]]
@@ -75,16 +80,44 @@ def kstatus() -> Iterator[Health]:
         yield library
 
 
+@pytest.fixture(scope="module")
+def live(cluster: Cluster, api: Api) -> Iterator[dict[str, Object]]:
+    """A resource in each state, as the API server shows it."""
+    found = {}
+    with live_states.namespace(cluster, api, NAMESPACE):
+        for reading in READINGS:
+            body = asyncio.run(live_states.build(reading))
+            made = live_states.manifest(reading, body, NAMESPACE)
+            api.create(collection("CNPGPlugin", NAMESPACE), made)
+            found[reading.name] = live_states.report(api, reading, body, NAMESPACE)
+        yield found
+
+
 @pytest.mark.parametrize("reading", READINGS, ids=str)
-async def test_each_state_that_the_operator_reports(
-    health: Health, kstatus: Health, reading: Reading
+def test_each_state_that_the_operator_reports(
+    cluster: Cluster,
+    live: dict[str, Object],
+    health: Health,
+    kstatus: Health,
+    reading: Reading,
 ) -> None:
-    stage = await reading.make()
-    body = stage.client.the(kinds.PLUGIN, "hello")
-    body.setdefault("status", {"observedGeneration": -1})  # the default of the resource type
+    body = live[reading.name]
     found = health(body)
     assert (found["status"], kstatus(body)["status"]) == (reading.argo, reading.kstatus)
     assert reading.says in found["message"]
+    ends = tuple(ends_waiting(cluster, reading.name, each) for each in ("Ready", "Stalled"))
+    assert ends == (reading.ready, reading.stalled)
+
+
+def ends_waiting(cluster: Cluster, name: str, condition: str) -> bool:
+    """Whether `kubectl wait` for a condition ends now."""
+    argv = cluster.kubectl_argv(
+        *("wait", f"cnpgplugin/{name}", f"--namespace={NAMESPACE}"),
+        *(f"--for=condition={condition}", "--timeout=0s"),
+    )
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0 or "condition not met" in done.stderr, done.stderr
+    return done.returncode == 0
 
 
 def reported(status: str, reason: str, **more: Any) -> dict[str, Any]:
@@ -171,13 +204,12 @@ EXAMPLES: Final = [
 FLUX: Final = ("HelmRelease", "Kustomization")
 
 
-def test_a_cluster_comes_after_the_plugin_that_it_names() -> None:
-    waves = {
-        each["kind"]: each["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]
-        for each in EXAMPLES
-        if each.get("kind") in ("CNPGPlugin", "Cluster")
-    }
-    assert waves == {"CNPGPlugin": "1", "Cluster": "2"}
+def test_the_plain_manifests_of_the_documentation_can_be_applied(cluster: Cluster) -> None:
+    plain = [each for each in EXAMPLES if each.get("kind") in ("CNPGPlugin", "Cluster")]
+    waves = [each["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] for each in plain]
+    assert waves == ["1", "2"], "a Cluster comes after the plugin that it names"
+    for each in plain:
+        cluster.kubectl("apply", "--dry-run=server", "-f", "-", input=json.dumps(each))
 
 
 def test_argo_cd_ignores_what_the_operator_writes_to_cloudnativepgs_deployment() -> None:

@@ -20,6 +20,10 @@ class Reading:
     says: str
     """What Argo CD shows."""
     kstatus: str
+    ready: bool = False
+    """Whether `kubectl wait --for=condition=Ready` ends."""
+    stalled: bool = False
+    """Whether `kubectl wait --for=condition=Stalled` ends."""
     alerts: tuple[str, ...] = ()
     """The alerts that fire where this lasts, without their prefix."""
 
@@ -27,6 +31,12 @@ class Reading:
     def helm(self) -> str:
         """What `helm upgrade --wait` of Helm 4 does."""
         return ENDS.get(self.kstatus, "waits")
+
+    @property
+    def waited(self) -> str:
+        """The conditions for which `kubectl wait` ends."""
+        found = {"`Ready`": self.ready, "`Stalled`": self.stalled}
+        return ", ".join(name for name, ends in found.items() if ends) or "neither"
 
     @property
     def name(self) -> str:
@@ -53,8 +63,10 @@ READINGS: Final = (
         "InProgress",
         alerts=("NotProgressing",),
     ),
-    Reading(states.ready, "Ready", "Healthy", "Ready: ", "Current"),
-    Reading(states.suspended, "suspended", "Suspended", "spec.suspend is set", "Current"),
+    Reading(states.ready, "Ready", "Healthy", "Ready: ", "Current", ready=True),
+    Reading(
+        states.suspended, "suspended", "Suspended", "spec.suspend is set", "Current", ready=True
+    ),
     Reading(states.in_use, "being deleted, and in use", "Progressing", "InUse: ", "Terminating"),
     Reading(
         states.refused,
@@ -62,6 +74,7 @@ READINGS: Final = (
         "Degraded",
         "InvalidSpec: ",
         "Failed",
+        stalled=True,
         alerts=("NotReady",),
     ),
     Reading(
@@ -70,6 +83,7 @@ READINGS: Final = (
         "Degraded",
         "IdentityMismatch: ",
         "Failed",
+        stalled=True,
         alerts=("HandshakeFailing", "NotReady"),
     ),
     Reading(
@@ -94,7 +108,10 @@ READINGS: Final = (
 
 def page() -> str:
     """The table of the documentation."""
-    columns = ("state", "Argo CD", "kstatus (Flux)", "Helm 4 `--wait`", "alerts")
-    rows = [(r.title, r.argo, r.kstatus, r.helm, ", ".join(r.alerts) or "none") for r in READINGS]
+    columns = ("state", "Argo CD", "kstatus (Flux)", "Helm 4 `--wait`", "`kubectl wait`", "alerts")
+    rows = [
+        (r.title, r.argo, r.kstatus, r.helm, r.waited, ", ".join(r.alerts) or "none")
+        for r in READINGS
+    ]
     lines = (columns, ("---",) * len(columns), *rows)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
