@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help compiled demo demo-down test unit-fast unit integration e2e thorough problems histories matrix upgrades dev alerts helm-4 campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
+.PHONY: help compiled demo demo-down test unit-fast unit integration e2e thorough problems histories matrix upgrades quick-start dev alerts helm-4 campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -76,6 +76,8 @@ alerts: venv ## let a real Prometheus scrape plugins in each state, and see whic
 
 helm-4: venv peers ## let Helm 4 wait for plugins in each state (Go builds it once, minutes)
 	$(BIN)/pytest tests/helm $(PYTEST_ARGS)
+quick-start: venv peers ## run the README's commands on clusters without this project's add-ons
+	$(BIN)/pytest tests/quick_start $(PYTEST_ARGS)
 
 dev: venv ## run the operator from this checkout on a cluster, again after every change
 	$(BIN)/python -m tests.dev $(DEV_ARGS)
