@@ -76,6 +76,7 @@ alerts: venv ## let a real Prometheus scrape plugins in each state, and see whic
 
 helm-4: venv peers ## let Helm 4 wait for plugins in each state (Go builds it once, minutes)
 	$(BIN)/pytest tests/helm $(PYTEST_ARGS)
+
 quick-start: venv peers ## run the README's commands on clusters without this project's add-ons
 	$(BIN)/pytest tests/quick_start $(PYTEST_ARGS)
 

@@ -29,7 +29,17 @@ from tests.support.e2e.operator import Operator
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"
-ORDER = ("unit", "integration", "e2e", "matrix", "upgrades", "quick_start", "helm", "alerts", "release")
+ORDER = (
+    "unit",
+    "integration",
+    "e2e",
+    "matrix",
+    "upgrades",
+    "quick_start",
+    "helm",
+    "alerts",
+    "release",
+)
 TESTS = Path(__file__).parent
 PREPARING = pytest.StashKey[subprocess.Popen[bytes]]()
 """The process that starts the cluster early."""
