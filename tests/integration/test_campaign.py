@@ -109,7 +109,7 @@ async def disturb(lane: Lane) -> list[str]:
 
         async def is_calm() -> bool:
             ready = sum(map(is_ready, await lane.admin.list(path)))
-            last = max(call.at for call in lane.calls if call.writes)
+            last = max((call.at for call in lane.calls if call.writes), default=time.monotonic())
             return ready == len(names) and time.monotonic() - last > SILENCE
 
         await lane.until(is_calm, "all are Ready, then silence", within=120 * PATIENCE)

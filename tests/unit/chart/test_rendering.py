@@ -315,6 +315,7 @@ def test_the_settings_reach_the_operator_by_default() -> None:
     assert environment(render()) == {
         "CNPGP_NAMESPACES": "cnpg-system",
         "CNPGP_DEFAULT_TLS_PROVIDER": "CertManager",
+        "CNPGP_DEFAULT_LABELS": "",
         "CNPGP_DEFAULT_RESTART_POLICY": "IfNeeded",
         "CNPGP_RESTART_SETTLE": "10s",
         "CNPGP_RESTART_SETTLE_MAX": "60s",
@@ -349,6 +350,7 @@ def test_the_settings_reach_the_operator_when_changed() -> None:
     assert environment(rendered) == {
         "CNPGP_NAMESPACES": "cnpg-system,databases",
         "CNPGP_DEFAULT_TLS_PROVIDER": "SelfManaged",
+        "CNPGP_DEFAULT_LABELS": "cost-centre=17,example.com/team=databases",
         "CNPGP_DEFAULT_RESTART_POLICY": "Never",
         "CNPGP_RESTART_SETTLE": "1s",
         "CNPGP_RESTART_SETTLE_MAX": "2s",

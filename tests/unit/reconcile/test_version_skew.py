@@ -67,7 +67,7 @@ async def test_diagnose_and_status_tell_both_versions(version: str, *, told: boo
     shown = lines(await diagnose(stage))
     [versions] = [line for line in shown if line.startswith("Versions")]
     assert f"{BARMAN} 1.0.0 with CloudNativePG {version}" in versions
-    assert (SKEW in versions) is told
+    assert any(SKEW in line for line in shown) is told
     [clusters] = [line for line in shown if line.startswith("Clusters")]
     assert clusters.endswith("5 Clusters use the plugin (app/a, app/b, app/c and 2 more)")
 
