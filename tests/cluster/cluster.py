@@ -82,6 +82,7 @@ class Cluster:
             known = ", ".join(builds.CNPG_VERSIONS)
             raise ClusterError(f"CloudNativePG {cnpg} is not among the versions to build: {known}")
         machine.require_rights()
+        machine.allow_many_clusters()
         machine.install_debian_packages()
         version = cnpg if addons else None
         builds.build([builds.kubernetes(kubernetes), *builds.NODE_PROGRAMS])

