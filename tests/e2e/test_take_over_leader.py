@@ -2,31 +2,34 @@
 
 No pod serves between two leaders. That must not take longer than what users know: the rollout of
 the previous Deployment with strategy Recreate. Both are measured on the same machine, one after the
-other, with four calls a second.
+other, with four calls a second, beside a database that CloudNativePG reconciles every second.
 """
 
-import json
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.cluster.builds import BARMAN_CLOUD as BARMAN_CLOUD_PROGRAM
-from tests.cluster.images import BARMAN_CLOUD as BARMAN_CLOUD_IMAGE
-from tests.cluster.images import from_here
+from tests.cluster.paths import MANIFESTS
 from tests.support import wait
-from tests.support.e2e.installation import ALLOWED_ROLE, BARMAN_CLOUD, load_once
-from tests.support.e2e.operator import Operator
+from tests.support.e2e.backups import NAME as BARMAN_CLOUD_SERVICE
+from tests.support.e2e.backups import PLUGIN_NAME, SOURCE, Backups, built_here
+from tests.support.e2e.installation import ALLOWED_ROLE, BARMAN_CLOUD
+from tests.support.e2e.phases import Phases
 from tests.support.e2e.plugins import Plugins
-from tests.support.e2e.previous import leader, lease_role
+from tests.support.e2e.previous import (
+    CHART_NAME,
+    barman_cloud,
+    barman_cloud_of_its_chart,
+    leader,
+    lease_role,
+)
 from tests.support.e2e.probe import Calls, Probe
 from tests.support.e2e.probe_calls import PLUGIN
-from tests.support.e2e.remains import marked
-from tests.support.e2e.rolls import observe
+from tests.support.e2e.rolls import observe, observe_databases
 from tests.support.resources import NAMESPACE, Manifest, behaviour, plugin, plugin_name
 from tests.support.thorough import rows
 
@@ -34,7 +37,6 @@ pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 NAME, PREVIOUS, LEASE = "taken-leader", "led-by-hand", "822e3f5c.example.com"
 BROKEN, BROKEN_PREVIOUS, BROKEN_LEASE = "taken-badly", "well-by-hand", "923f4a6d.example.com"
-PUBLISHED_IMAGE = "ghcr.io/cloudnative-pg/plugin-barman-cloud-testing:main"
 
 MARGIN = 10.0 if wait.BESIDE_OTHERS else 1.0
 """Seconds by which two measurements of the same thing differ. Beside other clusters, pods wait for
@@ -67,10 +69,15 @@ class Led:
     name: str
     """Name of the resource that takes over."""
     previous: str
-    """Name of the previous Service and Deployment."""
-    plugin_name: str
+    """Name of the previous Deployment."""
     binding: str
     """Name of the previous RoleBinding."""
+    plugin_name: str = PLUGIN_NAME
+    database: str = SOURCE
+    """Name of the Cluster that uses it, if one does."""
+    service: str = BARMAN_CLOUD_SERVICE
+    """Name of the plugin's own Service."""
+    manifest: Callable[[], list[Manifest]] = barman_cloud
 
     def __str__(self) -> str:
         return self.previous
@@ -81,34 +88,63 @@ class Led:
         return f"{PLUGIN}{self.plugin_name}"
 
 
-SAMPLE = Led(NAME, PREVIOUS, plugin_name(NAME), PREVIOUS)
-PUBLISHED = Led(
-    "barman-cloud-taken",
-    "barman-cloud",
-    "barman-cloud.cloudnative-pg.io",
-    "barman-plugin-leader-election-rolebinding",
+SAMPLE = Led(
+    NAME,
+    PREVIOUS,
+    PREVIOUS,
+    plugin_name=plugin_name(NAME),
+    database="",
+    service=PREVIOUS,
+    manifest=lambda: [lease_role(ALLOWED_ROLE), *leader(PREVIOUS, NAME, LEASE)],
 )
+PUBLISHED = Led("barman-cloud-taken", "barman-cloud", "barman-plugin-leader-election-rolebinding")
 """plugin-barman-cloud 0.14.0, from its own manifest."""
+CHARTED = Led(
+    "barman-cloud-moved",
+    CHART_NAME,
+    f"{CHART_NAME}-leader-election-rolebinding",
+    service="barman-cloud-moved",
+    manifest=barman_cloud_of_its_chart,
+)
+"""The same with the names of its chart; Helm owns the Service, so the plugin gets another one."""
 
 
 @contextmanager
-def published(operator: Operator) -> Iterator[Manifest]:
-    """Install the published plugin by its manifest; give the resource that takes it over."""
-    cluster = operator.cluster
-    load_once(cluster, BARMAN_CLOUD_IMAGE.tag, BARMAN_CLOUD_IMAGE.archive.name)
-    text = BARMAN_CLOUD_PROGRAM.asset("manifest.yaml").read_text()
-    text = text.replace(PUBLISHED_IMAGE, BARMAN_CLOUD_IMAGE.tag)
-    roles = (BARMAN_CLOUD / "roles.yaml").read_text()
-    objects = [*yaml.safe_load_all(text), *yaml.safe_load_all(roles)]
-    installed = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*map(marked, objects)]})
-    cluster.kubectl("apply", "-n", NAMESPACE, "-f", "-", input=installed)
-    resource = yaml.safe_load(from_here((BARMAN_CLOUD / "plugin.yaml").read_text()))
-    resource["metadata"] = {"name": PUBLISHED.name, "namespace": NAMESPACE}
-    resource["spec"]["service"] = {"name": PUBLISHED.previous}
-    resource["spec"]["takeOver"] = {"serviceName": PUBLISHED.previous}
-    yield resource
-    flags = ("--ignore-not-found", "--timeout=120s", "-n", NAMESPACE)
-    cluster.kubectl("delete", *flags, "-f", "-", input=installed)
+def published(plugins: Plugins, led: Led) -> Iterator[Manifest]:
+    """Install the published plugin, and a database that uses it; give the resource."""
+    installed, used = Backups(plugins), Backups(plugins)
+    files = built_here(used.cluster.kubectl("kustomize", str(BARMAN_CLOUD)))
+    [resource] = [each for each in files if each["kind"] == "CNPGPlugin"]
+    resource["metadata"]["name"] = led.name
+    resource["spec"]["service"] = {"name": led.service}
+    resource["spec"]["takeOver"] = {"serviceName": BARMAN_CLOUD_SERVICE}
+    try:
+        installed.apply([*led.manifest(), *(each for each in files if each is not resource)])
+        until_rolled_out(plugins, led.previous)
+        used.cluster.add_volume(led.database)
+        used.apply_file(MANIFESTS / "s3.yaml")
+        used.apply_directory(BARMAN_CLOUD / "example")
+        used.until_healthy(led.database)
+        yield resource
+        used.until_healthy(led.database)
+        used.until_archived(led.database)
+    finally:
+        used.delete()
+        used.cluster.kubectl("delete", "pv", led.database, "--timeout=300s")
+        plugins.clean_up()
+        installed.delete()
+
+
+@dataclass
+class Seen:
+    """What was seen during a rollout or a take-over."""
+
+    calls: Calls
+    error: float
+    """Seconds of the longest error phase of the Cluster."""
+
+    def __str__(self) -> str:
+        return f"{self.calls}\n  the Cluster's longest error phase: {self.error:.2f} s"
 
 
 @dataclass
@@ -116,34 +152,41 @@ class Measured:
     """The calls during both."""
 
     led: Led
-    rollout: Calls
-    take_over: Calls
+    rollout: Seen
+    take_over: Seen
     rolled: bool
+    """Whether CloudNativePG was rolled."""
+    databases: list[dict[str, int]]
+    """The databases' pods and their restarts, before and after."""
+    reports: list[dict[str, str]]
+    """What the Cluster reported about plugins, at each change."""
 
 
-@pytest.fixture(scope="module", params=rows((SAMPLE, PUBLISHED), (SAMPLE,)), ids=str)
+@pytest.fixture(scope="module", params=rows((SAMPLE, PUBLISHED, CHARTED), (SAMPLE,)), ids=str)
 def measured(
     request: pytest.FixtureRequest,
-    operator: Operator,
     module_plugins: Plugins,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Measured]:
     plugins, led = module_plugins, request.param
     directory = tmp_path_factory.mktemp("probe")
-    with ExitStack() as installed:
-        if led is PUBLISHED:
-            resource = installed.enter_context(published(operator))
-            installed.callback(plugins.clean_up)
-        else:
-            plugins.apply(lease_role(ALLOWED_ROLE), *leader(PREVIOUS, NAME, LEASE))
-            resource = taking(NAME, PREVIOUS, LEASE)
-        yield measure(plugins, led, resource, directory)
+    if led is not SAMPLE:
+        with published(plugins, led) as resource:
+            yield measure(plugins, led, resource, directory)
+        return
+    plugins.apply(*led.manifest())
+    yield measure(plugins, led, taking(NAME, PREVIOUS, LEASE), directory)
 
 
 def measure(plugins: Plugins, led: Led, resource: Manifest, directory: Path) -> Measured:
+    """Roll the previous Deployment out, then take it over, while the Cluster is reconciled."""
+    api, cluster = plugins.api, plugins.operator.cluster
     until_rolled_out(plugins, led.previous)
-    before = observe(plugins.api)
-    with Probe(plugins.operator.cluster, directory, [led.called]) as probe:
+    before, databases = observe(api), [observe_databases(api, led.database)]
+    with (
+        Phases(cluster, api, list(filter(None, [led.database]))) as phases,
+        Probe(cluster, directory, [led.called]) as probe,
+    ):
         began = probe.until_answered(led.called)
         plugins.kubectl("rollout", "restart", f"deployment/{led.previous}", "-n", NAMESPACE)
         until_rolled_out(plugins, led.previous)
@@ -151,21 +194,34 @@ def measure(plugins: Plugins, led: Led, resource: Manifest, directory: Path) -> 
         plugins.apply(resource)
         plugins.until_ready(led.name, within=120)
         ended = probe.until_answered(led.called, calls=20)
-        found = Measured(
-            led,
-            probe.calls(led.called, began, between),
-            probe.calls(led.called, between, ended),
-            observe(plugins.api) != before,
-        )
-    print(f"Recreate: {found.rollout}\ntake-over: {found.take_over}")
-    return found
+
+        def see(since: float, until: float) -> Seen:
+            calls = probe.calls(led.called, since, until)
+            return Seen(calls, phases.longest_error(led.database, since, until))
+
+        rollout, take_over = see(began, between), see(between, ended)
+        reports = phases.reports(led.database)
+    print(f"Recreate: {rollout}\ntake-over: {take_over}")
+    databases.append(observe_databases(api, led.database))
+    print(f"database pods and their restarts, before and after: {databases}")
+    return Measured(led, rollout, take_over, observe(api) != before, databases, reports)
 
 
 def test_it_takes_no_longer_than_the_previous_deployments_own_rollout(measured: Measured) -> None:
-    assert measured.rollout.failed, "a rollout with strategy Recreate has an outage"
-    limit = measured.rollout.longest_outage + MARGIN
-    assert measured.take_over.longest_outage <= limit, str(measured.take_over)
+    rollout, take_over = measured.rollout.calls, measured.take_over.calls
+    assert rollout.failed, "a rollout with strategy Recreate has an outage"
+    assert take_over.longest_outage <= rollout.longest_outage + MARGIN, str(take_over)
     assert not measured.rolled
+
+
+def test_a_database_is_in_an_error_phase_no_longer_and_no_pod_of_it_is_rolled(
+    measured: Measured,
+) -> None:
+    assert measured.take_over.error <= measured.rollout.error + MARGIN
+    assert bool(measured.reports) == bool(measured.led.database)
+    assert all(measured.led.plugin_name in report for report in measured.reports)
+    before, after = measured.databases
+    assert after == before
 
 
 def test_the_previous_deployment_is_scaled_to_zero_and_left(

@@ -89,6 +89,19 @@ class Phases:
         """The error phases among them."""
         return [phase for phase in self.of(cluster) if phase.is_error]
 
+    def longest_error(self, cluster: str, since: float, until: float) -> float:
+        """Seconds of the longest time between two moments in which the phase was an error."""
+        longest, began = 0.0, None
+        for phase in [*self.of(cluster), Phase(until, "", "")]:
+            at = min(max(phase.at, since), until)
+            if began is not None:
+                longest = max(longest, at - began)
+            if not phase.is_error:
+                began = None
+            elif began is None:
+                began = at
+        return longest
+
     def reports(self, cluster: str) -> list[dict[str, str]]:
         """What a Cluster reported about plugins, name → version, at each change so far."""
         statuses = (change.object.get("status") or {} for change in self._recorder.of(cluster))

@@ -1,10 +1,14 @@
 """An installation of a plugin as users have it: its manifest, with names of its own."""
 
+import json
 from copy import deepcopy
 from typing import Any, Final
 
 import yaml
 
+from tests.cluster.builds import BARMAN_CLOUD
+from tests.cluster.images import BARMAN_CLOUD as BARMAN_CLOUD_IMAGE
+from tests.cluster.images import BARMAN_CLOUD_SIDECAR
 from tests.support.e2e.installation import ROOT
 from tests.support.resources import NAMESPACE, Manifest, plugin_name
 
@@ -82,3 +86,38 @@ def lease_role(name: str) -> Manifest:
         "metadata": metadata,
         "rules": [rule],
     }
+
+
+PUBLISHED_IMAGE: Final = "ghcr.io/cloudnative-pg/plugin-barman-cloud-testing:main"
+CHART_RELEASE: Final = "backups"
+CHART_NAME: Final = f"{CHART_RELEASE}-plugin-barman-cloud"
+"""The name of the Deployment, and the beginning of other names."""
+
+
+def barman_cloud() -> list[Manifest]:
+    """Build plugin-barman-cloud's own manifest, with the images that were built here."""
+    text = BARMAN_CLOUD.asset("manifest.yaml").read_text()
+    manifests = list(yaml.safe_load_all(text.replace(PUBLISHED_IMAGE, BARMAN_CLOUD_IMAGE.tag)))
+    secret = next(m for m in manifests if m["kind"] == "Secret")
+    secret["data"] = {}
+    secret["stringData"] = {"SIDECAR_IMAGE": BARMAN_CLOUD_SIDECAR.tag}
+    return manifests
+
+
+def barman_cloud_of_its_chart() -> list[Manifest]:
+    """Build the same as the plugin's chart does: names and labels depend on the release."""
+    text = json.dumps(barman_cloud())
+    for old, new in (
+        ('"app": "barman-cloud"', f'"app.kubernetes.io/instance": "{CHART_RELEASE}"'),
+        ('"selfsigned-issuer"', f'"{CHART_NAME}-selfsigned-issuer"'),
+        ('"barman-plugin-leader', f'"{CHART_NAME}-leader'),
+    ):
+        text = text.replace(old, new)
+    manifests: list[Manifest] = json.loads(text)
+    for manifest in manifests:
+        metadata = manifest["metadata"]
+        metadata.setdefault("labels", {})["app.kubernetes.io/managed-by"] = "Helm"
+        metadata.setdefault("annotations", {})["meta.helm.sh/release-name"] = CHART_RELEASE
+        if manifest["kind"] == "Deployment":
+            metadata["name"] = CHART_NAME
+    return manifests
