@@ -210,7 +210,7 @@ async def test_a_lease_that_is_not_renewed_is_taken_after_its_duration(arena: Ar
 
 async def test_a_leader_that_gets_no_answer_stops_before_another_one_leads(arena: Arena) -> None:
     first, second = await arena.add("a_1"), await arena.add("b_2")
-    await until(lambda: arena.api.holder)
+    await until(lambda: first.elector.leading.is_set() or second.elector.leading.is_set())
     leader, other = (first, second) if first.elector.leading.is_set() else (second, first)
     arena.api.cut.add(leader.identity)
     assert "renewed" in await leader.lost()
