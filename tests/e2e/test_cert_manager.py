@@ -55,6 +55,8 @@ def test_a_new_plugin_reports_that_cert_manager_is_missing(module_plugins: Plugi
 def test_a_working_plugin_keeps_working_without_cert_manager(
     operator: Operator, shared: Plugins
 ) -> None:
+    # For some seconds the operator does not know that the kinds are gone: a write fails.
+    shared.until_ready(SHARED)
     before = shared.plugin(SHARED)
     operator.api.patch(
         f"{collection('CNPGPlugin')}/{SHARED}",
