@@ -159,6 +159,11 @@ PROMETHEUS = Program(
     # Without its pages, for which it would need npm; the tests ask its API.
     tags="remove_all_sd",
 )
+KUBE_ROUTER = Program(
+    "kube-router",
+    PEERS / "kube-router",
+    "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+)
 NODE_PROGRAMS = (ETCD, COREDNS, HELM, PAUSE)
 
 

@@ -10,7 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import addons, api, builds, dockerfiles, images, machine, network, node, storage
+from tests.cluster import (
+    addons,
+    api,
+    builds,
+    dockerfiles,
+    firewall,
+    images,
+    machine,
+    network,
+    node,
+    storage,
+)
 from tests.cluster.cgroups import create as create_cgroups
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import DEFAULT_NAME, Layout, cache_directory
@@ -184,6 +195,13 @@ class Cluster:
         """Create an empty PersistentVolume of the default storage class for one claim."""
         self._require_existence()
         storage.add_volume(self.layout, self.kubectl, name, size)
+
+    @contextmanager
+    def enforcing_network_policies(self) -> Iterator[None]:
+        """Enforce NetworkPolicies meanwhile; the network admits every packet otherwise."""
+        self._require_existence()
+        with firewall.enforcing(self.layout):
+            yield
 
     def stop_component(self, name: str, *, kill: bool = False) -> None:
         """End a component (`status` lists them) until `start_component` or `up`."""

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.errors import ClusterError
@@ -75,9 +76,9 @@ def _is_there(need: str) -> bool:
     return Path(need).exists() if need.startswith("/") else shutil.which(need) is not None
 
 
-def install_debian_packages() -> None:
+def install_debian_packages(needed: Mapping[str, str] = DEBIAN_PACKAGES) -> None:
     """Install missing packages; no effect if none is missing."""
-    lacking = sorted(package for need, package in DEBIAN_PACKAGES.items() if not _is_there(need))
+    lacking = sorted(package for need, package in needed.items() if not _is_there(need))
     if not lacking:
         return
     if shutil.which("apt-get") is None:

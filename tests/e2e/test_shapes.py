@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -21,6 +22,7 @@ from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import LABEL, Plugins
 from tests.support.e2e.previous import lease_role
 from tests.support.e2e.remains import marked
+from tests.support.e2e.stranger import can_connect, start_stranger
 from tests.support.resources import (
     IMAGE_VERSION,
     NAMESPACE,
@@ -88,6 +90,23 @@ class Shape:
         """Name of that Cluster."""
         return f"user-of-{self.name}"
 
+    def check(self, plugins: Plugins) -> None:
+        """Check what is special about it, once it is registered."""
+
+
+class Guarded(Shape):
+    """The network enforces its NetworkPolicy."""
+
+    def check(self, plugins: Plugins) -> None:
+        """CloudNativePG and the operator have reached it; a pod of another namespace does not."""
+        reaches = partial(can_connect, plugins, self.name)
+        wait.until("the further port is open", lambda: reaches(8080), within=WITHIN, pause=1)
+        wait.until("the plugin's is closed", lambda: not reaches(9090), within=WITHIN, pause=1)
+        plugins.patch(self.name, networkPolicy=None)
+        wait.until("it is open without the policy", lambda: reaches(9090), within=WITHIN, pause=1)
+        plugins.patch(self.name, networkPolicy={"enabled": True})
+        wait.until("it is closed again", lambda: not reaches(9090), within=WITHIN, pause=1)
+
 
 class Published(Shape):
     """plugin-barman-cloud, from the files that users apply."""
@@ -133,6 +152,15 @@ RIVAL = plugin(
     pluginName=plugin_name("shape-rivalled"),
     service={"name": "shape-rivalled"},
 )
+GUARDED = Guarded(
+    "shape-guarded",
+    "a NetworkPolicy that is enforced",
+    {
+        "networkPolicy": {"enabled": True},
+        "env": behaviour("shape-guarded", SAMPLE_LISTEN=":8080"),
+        "extraPorts": [{"name": "http", "port": 8080, "servicePort": 8080}],
+    },
+)
 SHAPES = (
     Shape(
         "shape-flags", "flags of its own", {"serverArguments": "None", "args": ["plugin", *FLAGS]}
@@ -169,6 +197,7 @@ SHAPES = (
     Shape(
         "shape-rivalled", "another resource wants its names", {}, (RIVAL,), "shape-rivalled-rival"
     ),
+    GUARDED,
     Published(
         "barman-cloud",
         "plugin-barman-cloud 0.14.0 with two replicas",
@@ -232,6 +261,7 @@ class Lives:
 
     def registered(self, shape: Shape) -> None:
         self._until_reported(shape, shape.versions[0])
+        shape.check(self.plugins)
 
     def upgrade(self, shape: Shape) -> None:
         self.plugins.patch(shape.name, **shape.upgrade)
@@ -286,6 +316,14 @@ def barman_cloud(operator: Operator) -> Iterator[None]:
     operator.cluster.kubectl("delete", *flags, "-f", "-", input=listing)
 
 
+@pytest.fixture(scope="module")
+def enforcing(operator: Operator, module_plugins: Plugins) -> Iterator[None]:
+    """A network that enforces NetworkPolicies, and a pod that none of them admits."""
+    with operator.cluster.enforcing_network_policies():
+        start_stranger(module_plugins)
+        yield
+
+
 ROWS = rows(SHAPES, (ONE_DIRECTORY,))
 
 
@@ -294,6 +332,8 @@ def lives(request: pytest.FixtureRequest, module_plugins: Plugins) -> Lives:
     """All shapes, all steps."""
     if any(isinstance(shape, Published) for shape in ROWS):
         request.getfixturevalue("barman_cloud")
+    if GUARDED in ROWS:
+        request.getfixturevalue("enforcing")
     found = Lives(module_plugins, list(ROWS))
     found.step("resource", found.apply, found.accepted)
     found.step("Ready", lambda _: None, found.ready)
