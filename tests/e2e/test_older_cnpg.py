@@ -11,6 +11,9 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.cluster.errors import ClusterError
+from tests.problems import results
+from tests.problems.rows import ROWS
+from tests.problems.world import World
 from tests.support import wait
 from tests.support.e2e.api import Api
 from tests.support.e2e.installation import VALUES, image_key, install_chart, install_operator
@@ -27,6 +30,7 @@ from tests.support.resources import (
     postgres,
     service,
 )
+from tests.support.thorough import THOROUGH
 
 pytestmark = pytest.mark.cnpg("old")
 
@@ -106,19 +110,25 @@ def test_a_cluster_uses_a_changed_port_after_exactly_one_restart(
     assert rolls(old_plugins) == before + 1
 
 
-def test_restart_policy_never_reports_the_need_and_restarts_nothing(old_plugins: Plugins) -> None:
+def test_restart_policy_never_reports_the_need_and_restarts_nothing(
+    old_operator: Operator, old_plugins: Plugins
+) -> None:
     name = "left-alone"
+    row = next(each for each in ROWS if each.name == name)
+    world = World(old_operator, old_plugins, row)
     old_plugins.apply(plugin(name, cnpg={"restartPolicy": "Never"}))
     old_plugins.until_ready(name)
     before = rolls(old_plugins)
     old_plugins.patch(name, port=9443)
-    found = old_plugins.until_condition(name, "Registered", "RestartForbidden", within=30)
-    assert f"kubectl rollout restart deployment {CNPG}" in found["message"]
-    old_plugins.never("CloudNativePG was changed", lambda: rolls(old_plugins) != before, of=name)
-
-    # The advice of the message works.
-    old_plugins.kubectl("rollout", "restart", f"deployment/{CNPG}", "--namespace", "cnpg-system")
-    old_plugins.until_ready(name, within=2 * MINUTE)
+    with results.recorded(row, kept=THOROUGH) as result:
+        result.message = world.until_named()
+        world.look(result)
+        changed = "CloudNativePG was changed"
+        old_plugins.never(changed, lambda: rolls(old_plugins) != before, of=name)
+        # The advice of the message works.
+        assert row.remedy in result.message
+        world.run(row.remedy)
+        result.lines["status once it is remedied"] = world.until_over()
     assert rolls(old_plugins) == before + 1
 
 

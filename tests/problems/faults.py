@@ -11,15 +11,17 @@ from typing import Final
 
 from tests.problems.world import World
 from tests.support import wait
+from tests.support.e2e.api import RBAC
 from tests.support.e2e.cnpg_install import restore_cnpg
 from tests.support.e2e.damage import LAMPS, absent_webhook, refusing_lamps, second_service
 from tests.support.e2e.installation import ALLOWED_ROLE
 from tests.support.e2e.issuers import ca_issuer, client_pair, secret, server_pair
 from tests.support.e2e.plugins import collection
 from tests.support.e2e.previous import lease_role
-from tests.support.e2e.remains import marked
-from tests.support.e2e.sidecars import MINUTE, scaled_to_nothing, until_rolled
+from tests.support.e2e.remains import marked, temporary_namespace
+from tests.support.e2e.sidecars import MINUTE, PATH, scaled_to_nothing, until_rolled
 from tests.support.resources import (
+    IMAGE,
     NAMESPACE,
     NEWER_IMAGE,
     NEWER_IMAGE_VERSION,
@@ -41,6 +43,16 @@ Fault = Callable[[World], Iterator[None]]
 # CloudNativePG
 
 
+def misplaced(world: World) -> Iterator[None]:
+    with temporary_namespace(world.operator.cluster, world.row.namespace):
+        world.apply()
+        yield
+        world.plugins.delete("CNPGPlugin", world.name, world.row.namespace)
+        namespace = world.row.namespace
+        world.plugins.until_gone("CNPGPlugin", world.name, within=30, namespace=namespace)
+    world.plugins.apply(plugin(world.name))
+
+
 def unwatched(world: World) -> Iterator[None]:
     world.start()
     world.plugins.kubectl("set", "env", *CNPG, "WATCH_NAMESPACE=default")
@@ -52,10 +64,36 @@ def unwatched(world: World) -> Iterator[None]:
         until_rolled(world.plugins)
 
 
+def proxied(world: World) -> Iterator[None]:
+    world.start()
+    world.use()
+    proxy = ("HTTPS_PROXY=http://10.0.0.1:9", "NO_PROXY=10.0.0.0/8")
+    world.plugins.kubectl("set", "env", *CNPG, *proxy)
+    try:
+        yield
+        world.plugins.until_ready(world.name, within=2 * MINUTE)
+    finally:
+        world.plugins.kubectl("set", "env", *CNPG, "HTTPS_PROXY-", "NO_PROXY-")
+        until_rolled(world.plugins)
+
+
 def asleep(world: World) -> Iterator[None]:
     world.start()
     with scaled_to_nothing(world.plugins):
         yield
+
+
+def unpermitted(world: World) -> Iterator[None]:
+    world.start()
+    api, path = world.plugins.api, f"{RBAC}/clusterroles/cnpg-manager"
+    rules = api.get(path)["rules"]
+    api.patch(path, {"rules": [r for r in rules if "secrets" not in r.get("resources", ())]})
+    try:
+        label = "--selector=app.kubernetes.io/name=cloudnative-pg"
+        world.plugins.kubectl("delete", "pods", label, *WHERE)
+        yield
+    finally:
+        restore_cnpg(world.operator.cluster)
 
 
 def skewed(world: World) -> Iterator[None]:
@@ -142,6 +180,16 @@ def misnamed(world: World) -> Iterator[None]:
     world.apply(tls={"provider": "Secrets", "secrets": {"server": server, "client": client}})
     yield
     world.plugins.apply(secret(server, server_pair(root, world.name).secret))
+
+
+def renewed(world: World) -> Iterator[None]:
+    world.start(tls={"provider": "SelfManaged"})
+    world.use()
+    before = _certificate(world)
+    with world.unseen():
+        world.run(f"kubectl cnpg-plugin renew {world.name} -n {NAMESPACE}")
+        yield
+    wait.until("the certificate is new", lambda: _certificate(world) != before, within=MINUTE)
 
 
 def _certificate(world: World) -> str:
@@ -235,7 +283,22 @@ def unapproved(world: World) -> Iterator[None]:
     world.until_used(NEWER_IMAGE_VERSION)
 
 
+def upgraded(world: World) -> Iterator[None]:
+    world.start()
+    world.use()
+    with world.unseen():
+        world.plugins.patch(world.name, image=NEWER_IMAGE)
+        yield
+    world.until_used(NEWER_IMAGE_VERSION)
+
+
 # The handshake
+
+
+def impostor(world: World) -> Iterator[None]:
+    world.apply(env=[{"name": "SAMPLE_NAME", "value": "other.example.com"}])
+    yield
+    world.plugins.patch(world.name, env=behaviour(world.name))
 
 
 def fenced(world: World) -> Iterator[None]:
@@ -274,6 +337,13 @@ def scaled(world: World) -> Iterator[None]:
         yield
 
 
+def paused(world: World) -> Iterator[None]:
+    world.start()
+    with world.unseen():
+        world.plugins.kubectl("rollout", "pause", f"deployment/{world.name}", *WHERE)
+        yield
+
+
 def webhooked(world: World) -> Iterator[None]:
     world.start()
     hook = json.dumps(marked(absent_webhook(f"e2e-{world.name}", world.name)))
@@ -295,7 +365,23 @@ def used(world: World) -> Iterator[None]:
     yield
 
 
+def lingering(world: World) -> Iterator[None]:
+    world.start()
+    with scaled_to_nothing(world.plugins):
+        with world.unseen():
+            world.plugins.delete("CNPGPlugin", world.name)
+            yield
+        world.plugins.until_gone("CNPGPlugin", world.name, within=MINUTE)
+
+
 # Sidecars
+
+
+def intruding(world: World) -> Iterator[None]:
+    world.apply(mode="Sidecar", env=behaviour(world.name, SAMPLE_LISTEN=":8080"))
+    yield
+    until_rolled(world.plugins)
+    world.plugins.patch(world.name, env=behaviour(world.name))
 
 
 def volumeless(world: World) -> Iterator[None]:
@@ -321,3 +407,24 @@ def stalled(world: World) -> Iterator[None]:
         world.plugins.until_ready(world.name, within=2 * MINUTE)
     finally:
         restore_cnpg(world.operator.cluster)
+
+
+def replaced(world: World) -> Iterator[None]:
+    original = world.plugins.api.get(PATH)
+    kept = ("name", "namespace", "labels", "annotations")
+    metadata = {key: original["metadata"].get(key) for key in kept}
+    body = json.dumps({**original, "metadata": metadata})
+    world.start(mode="Sidecar")
+    with world.unseen():
+        world.plugins.kubectl("replace", "-f", "-", input=body)
+        yield
+
+
+def moving(world: World) -> Iterator[None]:
+    world.start()
+    world.use()
+    with world.unseen():
+        world.plugins.patch(world.name, mode="Sidecar")
+        yield
+    world.plugins.until_ready(world.name, within=2 * MINUTE)
+    world.plugins.patch(world.name, mode="Standalone", image=IMAGE)

@@ -40,6 +40,8 @@ class Row:
     automatic: bool = False
     """Whether the operator ends the problem, or the harm that it does, without a person."""
     namespace: str = "cnpg-system"
+    test: str = ""
+    """The end-to-end test that reproduces it, where `test_known_problems` does not."""
     succeeds: bool = False
     """Whether the plugin is Ready while the problem exists, and the command so exits with 0."""
 
@@ -54,14 +56,33 @@ class Row:
 
 ROWS: Final = (
     # CloudNativePG
+    Row("misplaced", "The plugin is in a namespace without CNPG",
+        "§1: B#554, C PR#11149", "a resource in another namespace",
+        ACCEPTED, "CNPGNotFound", r"it runs in cnpg-system: create the resource there",
+        "create the resource there", namespace="e2e-without-cnpg"),
     Row("unwatched", "CNPG does not watch its own namespace",
         "§1: H PR#833", "`WATCH_NAMESPACE=default` in CNPG's Deployment",
         ACCEPTED, "CNPGNotWatching", r"add cnpg-system to WATCH_NAMESPACE",
         f"kubectl set env {CNPG} WATCH_NAMESPACE=default,cnpg-system"),
+    Row("proxied", "CNPG calls plugins through an HTTP proxy",
+        "§7: C#9230, C PR#10921, B#1051", "`HTTPS_PROXY` in CNPG's Deployment",
+        REGISTERED, "Registered", r"through the proxy of HTTPS_PROXY.*kubectl set env",
+        f"kubectl set env {CNPG} NO_PROXY=10.0.0.0/8,{{name}}.cnpg-system.svc", succeeds=True),
+    Row("left-alone", "An old CNPG keeps its connection until it restarts, which is forbidden",
+        "§2: C#7024, in CNPG 1.24.0 to 1.24.3, 1.25.0 and 1.25.1",
+        "another port with CNPG 1.25.0 and `restartPolicy: Never`; else the operator restarts CNPG",
+        REGISTERED, "RestartForbidden", r"cnpg\.restartPolicy is Never: kubectl rollout restart",
+        "kubectl rollout restart deployment cnpg-controller-manager -n cnpg-system",
+        test="test_older_cnpg.py::"
+        "test_restart_policy_never_reports_the_need_and_restarts_nothing"),
     Row("asleep", "CNPG does not run", "§13: H#939",
         "CNPG's Deployment is scaled to zero",
         REGISTERED, "CNPGUnavailable", r"has no available replica",
         f"kubectl scale {CNPG} --replicas=1"),
+    Row("unpermitted", "CNPG keeps exiting, for its roles are those of another version",
+        "§13: H#939, C#7887", "CNPG's ClusterRole without `secrets`, and another pod",
+        REGISTERED, "CNPGUnavailable", r"container manager keeps exiting .*kubectl logs",
+        "apply the manifest, or the chart, of CNPG's version"),
     Row("skewed", "The plugin's version does not work with CNPG's",
         "version skew: O#80, O#154, D#115, B PR#1025", "a plugin that says it is opera's 0.5.0",
         REGISTERED, "Registered", r"restores fail: .* Use version 0\.6\.0 or newer",
@@ -92,6 +113,10 @@ ROWS: Final = (
         "§9: C#9218, H#842", "own Secrets, whose certificate names another Service",
         CERTIFIED, "NameNotCovered", r"misnamed",
         "issue the certificate with the name in the message"),
+    Row("renewed", "Renewed certificates are rejected until the plugin has loaded them",
+        "§2: C#7024, C#7947, B#678", "`kubectl cnpg-plugin renew`, while a Cluster uses the plugin",
+        "", "", r"would apply Secret \S*renewed-\S+: issue a",
+        "renews, waits for the pods, and only then changes what CNPG presents", automatic=True),
     Row("bereft", "A Secret with certificates was deleted",
         "§1.3: CNPG forgets a working plugin", "`kubectl delete secret`",
         "", "", r"would create Secret \S*bereft-trust",
@@ -133,7 +158,15 @@ ROWS: Final = (
         "§3: B#598, D PR#142", "another image, with `upgradePolicy: Manual`",
         AVAILABLE, "AwaitingApproval", r"kubectl annotate cnpgplugin unapproved",
         "kubectl cnpg-plugin approve {name} -n cnpg-system"),
+    Row("upgraded", "Clusters show the previous version after an upgrade",
+        "§3: C#8755, B#584", "another image, while a Cluster uses the plugin",
+        "", "", r"would apply Deployment \S*upgraded: .*image",
+        "touches the Service, so that CNPG reads the version again", automatic=True),
     # The handshake
+    Row("impostor", "The plugin answers under another name", "§4: B#655",
+        "an image with another plugin",
+        SHAKEN, "IdentityMismatch", r"other\.example\.com",
+        "correct the image or the name"),
     Row("fenced", "The network drops connections to the plugin", "§8: B#424, H#101",
         "a packet filter before the plugin's port",
         SHAKEN, "Unreachable", r"fenced\.cnpg-system\.svc",
@@ -150,6 +183,10 @@ ROWS: Final = (
     Row("scaled", "Another party scales the plugin to zero", "found in tests", "`kubectl scale`",
         "", "", r"would apply Deployment \S*scaled: spec\.replicas 0 → 1",
         "restores the replicas", automatic=True),
+    Row("paused", "Another party pauses the plugin's Deployment", "found in tests",
+        "`kubectl rollout pause`",
+        "", "", r"would apply Deployment \S*paused: .*spec\.paused",
+        "resumes it", automatic=True),
     Row("webhooked", "The API server refuses the operator's write", "found in tests",
         "an admission webhook without a server",
         AVAILABLE, "ClusterError", r"failed calling webhook",
@@ -159,7 +196,15 @@ ROWS: Final = (
         "§6, order rule: an absent plugin stops Clusters", "`kubectl delete cnpgplugin`",
         ACCEPTED, "InUse", r"default/e2e-used",
         "kubectl delete cluster e2e-{name} -n default"),
+    Row("lingering", "CNPG's finalizer blocks the deletion of the Service",
+        "§10: C#10535, C PR#10940", "deletion while CNPG does not run",
+        "", "", r"would patch Service \S*lingering: remove CloudNativePG's finalizer",
+        "removes the finalizer where no CNPG does", automatic=True),
     # Sidecars
+    Row("intruding", "A sidecar keeps CNPG from starting",
+        "found in tests: a sidecar on port 8080", "a sidecar that listens on 8080",
+        AVAILABLE, "CNPGBlocked", r"beside it",
+        "removes the sidecar, so that CNPG starts", automatic=True),
     Row("volumeless", "A sidecar's volume cannot be mounted", "found in tests",
         "a volume of a ConfigMap that is missing",
         AVAILABLE, "MountFailed", r'configmap "volumeless-settings" not found',
@@ -172,5 +217,13 @@ ROWS: Final = (
         "`kubectl rollout pause`",
         AVAILABLE, "SidecarPending", r"is paused",
         f"kubectl rollout resume {CNPG}"),
+    Row("replaced", "CNPG's Deployment is replaced, and loses its sidecars",
+        "§2.4: Argo CD `Replace=true`, `kubectl replace`", "`kubectl replace`",
+        "", "", r"Sidecar +not in the Deployment",
+        "adds them again", automatic=True),
+    Row("moving", "A plugin that is used changes its mode", "found in tests",
+        "`mode: Sidecar`, and back",
+        "", "", r"Available +Unknown SidecarPending",
+        "moves it without a gap", automatic=True),
 )  # fmt: skip
 """Every problem, in the order of the documentation."""
