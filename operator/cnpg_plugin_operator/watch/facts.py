@@ -54,6 +54,8 @@ class Table(Generic[Value]):
         """The version of each object, and what counts of it."""
         self._gone: dict[ObjectKey, int] = {}
         """The versions of deletions since the last list: what is older is no longer true."""
+        self._own: dict[ObjectKey, frozenset[int]] = {}
+        """The versions that this operator wrote, until a watch shows a later one."""
         self._leaving: set[ObjectKey] = set()
         """The objects whose deletion was requested: whether they are still there is not known."""
         self._newest = 0
@@ -76,11 +78,22 @@ class Table(Generic[Value]):
         """Whether it is known that there is no such object."""
         return self.error is None and key not in self._entries and key not in self._leaving
 
-    def take(self, body: Mapping[str, Any], *, deleted: bool = False) -> None:
-        """Learn how an object is, or that it is gone."""
+    def take(
+        self, body: Mapping[str, Any], *, deleted: bool = False, written: bool = False
+    ) -> None:
+        """Learn how an object is, or that it is gone; `written` by this operator, or shown.
+
+        The answer to a write contains what others have written just before it, which the pass that
+        wrote did not know. A watch shows that later, as an older version: then it is told as well.
+        """
         key, version = (body["metadata"]["namespace"], body["metadata"]["name"]), _version(body)
         known, before = self._entries.get(key, (self._gone.get(key, 0), None))
+        own = self._own.pop(key, frozenset())
+        if left := own | {version} if written else {each for each in own if each > version}:
+            self._own[key] = frozenset(left)
         if known and version <= known:
+            if own and version < known and version not in own and before is not None:
+                self.notify(Change(key, None, before))
             return
         self._newest = max(self._newest, version)
         self._leaving.discard(key)
@@ -103,7 +116,7 @@ class Table(Generic[Value]):
     def refresh(self, body: Mapping[str, Any]) -> None:
         """Learn how a known object is; an unknown one may have been deleted since."""
         if (body["metadata"]["namespace"], body["metadata"]["name"]) in self._entries:
-            self.take(body)
+            self.take(body, written=True)
 
     def begin(self) -> "Listing[Value]":
         """Begin to take a list, page by page."""

@@ -108,12 +108,13 @@ class Loops:
                 if key not in self._loops or not is_watching():
                     self.wake(key)
 
-    def wake(self, key: Key) -> None:
+    def wake(self, key: Key, *, by_others: bool = False) -> None:
         """Run a pass of this key soon; start its loop if there is none.
 
-        What a pass writes wakes others, not the pass itself: it knows what it wrote.
+        What a pass writes wakes others, not the pass itself: it knows what it wrote. But the answer
+        to a write also contains what others have written before it.
         """
-        if _running.get() == key:
+        if _running.get() == key and not by_others:
             return
         loop = self._loops.get(key)
         if loop is None:

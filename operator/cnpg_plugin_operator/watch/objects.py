@@ -123,10 +123,14 @@ class ObjectStore:
             return None
         return [each.share() for each in table.values() if _matches(each.metadata, wanted)]
 
-    def take(self, kind: Kind, body: Body, *, deleted: bool = False) -> None:
-        """Learn how an object is, or that it is gone."""
+    def see(self, kind: Kind, body: Body, *, deleted: bool = False) -> None:
+        """Learn from a watch how an object is, or that it is gone."""
+        self.table(kind, body["metadata"]["namespace"]).take(body, deleted=deleted)
+
+    def take(self, kind: Kind, body: Body) -> None:
+        """Learn how an object is since a write of this operator."""
         if kind in MANAGED:
-            self.table(kind, body["metadata"]["namespace"]).take(body, deleted=deleted)
+            self.table(kind, body["metadata"]["namespace"]).take(body, written=True)
         else:
             self._facts.wrote(kind, body)
 

@@ -66,13 +66,13 @@ class Wakeups:
         if kind == PLUGIN:
             self._facts.plugins.take(body, deleted=deleted)
         else:
-            self._objects.take(kind, body, deleted=deleted)
+            self._objects.see(kind, body, deleted=deleted)
 
     def _take_plugin(self, change: Change[dict[str, Any]]) -> None:
         """Wake a resource, its namespace, and those that it may collide with, as it matters."""
         namespace, before, after = change.key[0], change.before, change.after
         if self._concerns_itself(change):
-            self._loops.wake(change.key)
+            self._loops.wake(change.key, by_others=True)
         if after is None:
             self._facts.expected.pop(change.key, None)
         if namespace not in self._namespaces:

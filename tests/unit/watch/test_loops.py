@@ -170,6 +170,20 @@ async def test_no_pass_begins_before_its_facts_are_known() -> None:
     assert recorder.passes == [KEY, OTHER]
 
 
+async def test_a_change_by_others_during_a_pass_is_followed_by_one_more() -> None:
+    recorder = Recorder()
+
+    async def reconcile(key: Key) -> Requeue:
+        if not recorder.passes:
+            subject.wake(key, by_others=True)
+        return await recorder.reconcile(key)
+
+    subject = Loops(reconcile, Metrics())
+    subject.wake(KEY)
+    await recorder.until(lambda: recorder.has_run(2))
+    await subject.stop()
+
+
 async def test_a_resource_is_reconciled_again_without_an_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

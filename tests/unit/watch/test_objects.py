@@ -76,13 +76,27 @@ def test_what_it_gives_may_be_changed() -> None:
 
 def test_an_older_version_is_not_taken_even_after_a_deletion() -> None:
     watched = Watched(SERVICE)
-    watched.store.take(SERVICE, body(version=5))
-    watched.store.take(SERVICE, body(version=4, spec={"old": True}))
+    watched.store.see(SERVICE, body(version=5))
+    watched.store.see(SERVICE, body(version=4, spec={"old": True}))
     assert watched.store.find(SERVICE, HERE, "hello") == body(version=5)
-    watched.store.take(SERVICE, body(version=7), deleted=True)
-    watched.store.take(SERVICE, body(version=6))
+    watched.store.see(SERVICE, body(version=7), deleted=True)
+    watched.store.see(SERVICE, body(version=6))
     assert watched.store.find(SERVICE, HERE, "hello") is None
     assert watched.told == ["hello", "hello"]
+
+
+def test_what_others_wrote_just_before_an_own_write_is_told() -> None:
+    watched = Watched(SERVICE)
+    watched.store.see(SERVICE, body(version=1))
+    watched.store.take(SERVICE, body(version=3, spec={"by": "both"}))
+    watched.store.take(SERVICE, body(version=4, spec={"by": "both"}))
+    assert watched.told == ["hello", "hello"]
+    watched.store.see(SERVICE, body(version=2, spec={"by": "others"}))
+    assert watched.told == ["hello"] * 3
+    watched.store.see(SERVICE, body(version=3, spec={"by": "both"}))
+    watched.store.see(SERVICE, body(version=4, spec={"by": "both"}))
+    assert watched.told == ["hello"] * 3
+    assert watched.store.find(SERVICE, HERE, "hello") == body(version=4, spec={"by": "both"})
 
 
 def test_what_is_being_deleted_is_not_known_until_its_watch_tells() -> None:

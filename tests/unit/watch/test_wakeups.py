@@ -45,9 +45,13 @@ class Loops:
 
     def __init__(self) -> None:
         self.woken: list[str] = []
+        self.by_others: list[str] = []
+        """Which of them may be running: the change is none of their own."""
 
-    def wake(self, key: Key) -> None:
+    def wake(self, key: Key, *, by_others: bool = False) -> None:
         self.woken.append("/".join(key))
+        if by_others:
+            self.by_others.append(self.woken[-1])
 
 
 class Told:
@@ -61,6 +65,7 @@ class Told:
         for (namespace, name), spec in SPECS.items():
             self.take(PLUGIN, resource(name, namespace, spec))
         self.loops.woken.clear()
+        self.loops.by_others.clear()
 
     def take(self, kind: Kind, body: dict[str, Any], *, deleted: bool = False) -> None:
         self.subject.take(kind, body, deleted=deleted)
@@ -192,6 +197,15 @@ def test_a_status_that_its_own_pass_wrote_wakes_only_its_namespace() -> None:
     assert told.woken() == ["cnpg-system"]
     told.facts.wrote(PLUGIN, resource("hello", version=2, status=status))
     assert told.woken() == []
+
+
+def test_a_deletion_that_the_answer_to_a_write_shows_wakes_the_pass_that_wrote() -> None:
+    told, status = Told(), {"conditions": [READY], "observedGeneration": 1}
+    told.facts.expect("cnpg-system", "hello", status)
+    deleting = {"deletionTimestamp": "2026-11-27T09:47:54Z"}
+    answer = resource("hello", version=3, status=status, metadata=deleting)
+    told.facts.wrote(PLUGIN, answer)
+    assert told.loops.by_others == ["cnpg-system/hello"]
 
 
 def test_a_finalizer_that_is_lost_wakes_its_resource() -> None:
