@@ -81,7 +81,7 @@ def is_within(value: object, *, depth: int, size: int) -> bool:
             # Most values are texts, and asking for a Mapping takes ten times as long as for these.
             if isinstance(each, str):
                 left -= len(each) + 2
-            elif isinstance(each, dict):
+            elif isinstance(each, (dict, Mapping)):
                 deeper += each.values()
                 left -= sum(map(len, map(str, each))) + 4 * len(each) + 4
             else:

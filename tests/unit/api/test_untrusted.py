@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ def test_every_text_becomes_printable_and_short(text: str) -> None:
         ("x" * 90, True),
         ("x" * 101, False),
         ({"k" * 101: 1}, False),
+        (MappingProxyType({"a": ["x" * 101]}), False),
         (list(range(30)), False),
     ],
 )
