@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar, get_args
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Provider, RestartPolicy
+from cnpg_plugin_operator.cluster.scope import Scope
 from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
 from cnpg_plugin_operator.decide.acceptance.issuer_grants import ANY
 from cnpg_plugin_operator.decide.acceptance.labels import CNPG_DOMAIN
@@ -103,6 +104,11 @@ class Settings:
     """`KUBECONFIG`; without it the pod's service account is used."""
     context: str | None = None
     """A context of the kubeconfig; None: the current one."""
+
+    @property
+    def scope(self) -> Scope:
+        """Where this operator looks."""
+        return Scope(self.namespaces, self.cluster_namespaces)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:

@@ -6,7 +6,10 @@ copied. Documents for programs must not pass here.
 
 import re
 import textwrap
+from collections.abc import Iterable
 from typing import Final
+
+from cnpg_plugin_operator.api.untrusted import printable
 
 WIDTH: Final = 100
 """Columns; a pod does not know the width of the terminal behind `kubectl exec`."""
@@ -32,3 +35,8 @@ def fold(line: str, hanging: int = 4) -> str:
         break_on_hyphens=False,
     )
     return "\n".join(folded).replace(_GLUE, " ")
+
+
+def show(lines: Iterable[str], hanging: int = 4) -> str:
+    """Write lines that may contain anything, each printable and folded."""
+    return "\n".join(fold(printable(line), hanging) for line in lines)

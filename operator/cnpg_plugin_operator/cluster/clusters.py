@@ -15,6 +15,7 @@ from cnpg_plugin_operator.api.times import read_time
 from cnpg_plugin_operator.api.untrusted import objects
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Client
+from cnpg_plugin_operator.cluster.scope import Places
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, PluginStatusFacts, plugins_of
 
 HEALTHY_PHASE: Final = "Cluster in healthy state"
@@ -117,16 +118,13 @@ def read_clusters(
 
 
 async def list_clusters(
-    client: Client, namespaces: Iterable[str], plugin_name: str, name: str
+    client: Client, places: Places, plugin_name: str, name: str
 ) -> tuple[ClusterFacts, ...]:
-    """List the Clusters of some namespaces, or of all if there are none, that use a plugin.
-
-    Empty where CloudNativePG's kinds are not served.
-    """
+    """List the Clusters that use a plugin; empty where CloudNativePG's kinds are not served."""
     found: list[ClusterFacts] = []
     try:
-        for namespace in tuple(namespaces) or (None,):
-            async for page in client.pages(kinds.CLUSTER, namespace):
+        for place in places:
+            async for page in client.pages(kinds.CLUSTER, place):
                 found += read_clusters(map(project_cluster, page.bodies), plugin_name, name)
     except errors.KindMissingError:
         return ()

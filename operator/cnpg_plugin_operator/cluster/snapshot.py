@@ -39,6 +39,7 @@ from cnpg_plugin_operator.cluster.plugins import (
     find_rivals,
 )
 from cnpg_plugin_operator.cluster.private_secrets import bound, read_private_secrets
+from cnpg_plugin_operator.cluster.scope import Scope
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.cluster.take_over import Others, read_previous
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets, find_named
@@ -94,14 +95,12 @@ class ClusterReader:
         self,
         client: Client,
         facts: Facts,
-        namespaces: tuple[str, ...],
+        scope: Scope,
         clock: Callable[[], datetime],
         grant_prefix: str = "",
-        cluster_namespaces: tuple[str, ...] = (),
     ) -> None:
         self.clock, self._client, self._facts = clock, client, facts
-        self._namespaces, self._grant_prefix = namespaces, grant_prefix
-        self._cluster_namespaces, self._wide = cluster_namespaces, not cluster_namespaces
+        self._scope, self._grant_prefix = scope, grant_prefix
 
     async def resource(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Give the `CNPGPlugin` as its watch knows it, or read it; None where it is gone."""
@@ -128,14 +127,14 @@ class ClusterReader:
 
     def keys(self) -> list[tuple[str, ...]]:
         """Name the managed namespaces, and the resources in them. Raises as `siblings` does."""
-        found: list[tuple[str, ...]] = [(namespace,) for namespace in self._namespaces]
-        for namespace in self._namespaces:
+        found: list[tuple[str, ...]] = [(namespace,) for namespace in self._scope.namespaces]
+        for namespace in self._scope.namespaces:
             found += [(namespace, body["metadata"]["name"]) for body in self.siblings(namespace)]
         return found
 
     def manages(self, namespace: str) -> bool:
         """Whether this operator has rights in the namespace."""
-        return namespace in self._namespaces
+        return namespace in self._scope.namespaces
 
     async def snapshot(
         self,
@@ -192,7 +191,7 @@ class ClusterReader:
             services=find_selecting(plugin, services.result()),
             rivals=find_rivals(plugin, siblings),
             cert_manager=served_here,
-            issuer=await read_issuer(self._client, plugin, wide=self._wide)
+            issuer=await read_issuer(self._client, plugin, wide=self._scope.is_wide)
             if served_here
             else None,
             private=await self.private(plugin, siblings, cnpg),
@@ -212,7 +211,7 @@ class ClusterReader:
         named = bound({name for _, name in find_named(plugin)})
         own = {facts.deployment for facts in cnpg}
         return await read_private_secrets(
-            self._client, plugin, named, siblings, own, wide=self._wide
+            self._client, plugin, named, siblings, own, wide=self._scope.is_wide
         )
 
     async def chain_parts(
@@ -231,8 +230,8 @@ class ClusterReader:
 
     async def cnpg_namespaces(self) -> tuple[str, ...]:
         """Return the managed namespaces in which CloudNativePG runs."""
-        found = await asyncio.gather(*map(self.cnpg, self._namespaces))
-        return tuple(each for each, here in zip(self._namespaces, found, strict=True) if here)
+        found = await asyncio.gather(*map(self.cnpg, self._scope.namespaces))
+        return tuple(each for each, here in zip(self._scope.namespaces, found, strict=True) if here)
 
     async def cnpg(self, namespace: str, reference: str = "") -> tuple[CNPGFacts, ...]:
         """Read the CloudNativePG operators of a namespace, each with its leader."""
@@ -267,7 +266,7 @@ class ClusterReader:
         """
         known = self.clusters(plugin)
         return known or await list_clusters(
-            self._client, self._cluster_namespaces, plugin.plugin_name, plugin.name
+            self._client, self._scope.clusters, plugin.plugin_name, plugin.name
         )
 
     async def leases(self, namespace: str) -> tuple[LeaseFacts, ...]:

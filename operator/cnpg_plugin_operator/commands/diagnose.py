@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.conditions import Verdict
-from cnpg_plugin_operator.api.screen import fold
+from cnpg_plugin_operator.api.screen import show
 from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client
 from cnpg_plugin_operator.cluster.facts import Facts
@@ -37,7 +37,6 @@ from cnpg_plugin_operator.reconcile.environment import Handshaker as Shaker
 from cnpg_plugin_operator.settings import Settings, read_settings
 from cnpg_plugin_operator.telemetry import Metrics
 from cnpg_plugin_operator.watch.feeds import list_once
-from cnpg_plugin_operator.watch.kinds import Scope
 
 AS_WANTED: Final = 0
 NOT_AS_WANTED: Final = 1
@@ -84,8 +83,7 @@ async def diagnose(settings: Settings, arguments: argparse.Namespace) -> int:
     client = await Client.connect(settings.kubeconfig, settings.context, reads_only=True)
     real = None if arguments.no_handshake else Handshaker()
     try:
-        scope = Scope(settings.namespaces, settings.cluster_namespaces)
-        facts = await list_once(client, scope)
+        facts = await list_once(client, settings.scope)
         diagnosing = compose(settings, client, facts, real, lambda: datetime.now(UTC))
         found = [await diagnosing.diagnose(namespace, arguments.names) for namespace in asked]
     finally:
@@ -109,14 +107,7 @@ def compose(
     clock: Callable[[], datetime],
 ) -> Diagnosing:
     """Put together passes that write nothing; without `real`, no plugin is called."""
-    reader = ClusterReader(
-        client,
-        facts,
-        settings.namespaces,
-        clock,
-        settings.grant_prefix,
-        settings.cluster_namespaces,
-    )
+    reader = ClusterReader(client, facts, settings.scope, clock, settings.grant_prefix)
     recorder = Recorder()
     in_cluster = settings.kubeconfig is None
     handshaker = CautiousHandshaker(recorder, real, in_cluster=in_cluster)
@@ -179,8 +170,7 @@ def _verdict_json(verdict: Verdict | None) -> dict[str, str] | None:
 
 def render_text(found: Iterable[NamespaceDiagnosis]) -> str:
     """Write what was found for people, on a screen."""
-    lines = (line for each in found for line in _namespace_lines(each))
-    return "\n".join(fold(printable(line), hanging=6) for line in lines)
+    return show((line for each in found for line in _namespace_lines(each)), hanging=6)
 
 
 def _namespace_lines(found: NamespaceDiagnosis) -> Iterator[str]:

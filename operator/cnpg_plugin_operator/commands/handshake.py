@@ -14,8 +14,7 @@ from pathlib import Path
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.durations import parse_duration
-from cnpg_plugin_operator.api.screen import fold
-from cnpg_plugin_operator.api.untrusted import printable
+from cnpg_plugin_operator.api.screen import show
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
@@ -156,4 +155,4 @@ def _render_text(endpoint: Endpoint, outcome: HandshakeOutcome, duration: float)
             f"plugin        {outcome.identity.name} {outcome.identity.version}",
             f"capabilities  {', '.join(outcome.identity.capabilities) or '(none)'}",
         ]
-    return "\n".join(fold(printable(line)) for line in lines)
+    return show(lines)

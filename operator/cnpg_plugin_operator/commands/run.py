@@ -39,7 +39,6 @@ from cnpg_plugin_operator.watch import signals
 from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.feeds import Feeds, count_followed
 from cnpg_plugin_operator.watch.handlers import Watches
-from cnpg_plugin_operator.watch.kinds import Scope
 from cnpg_plugin_operator.watch.leadership import Elector
 from cnpg_plugin_operator.watch.loops import WORKERS, Loops
 from cnpg_plugin_operator.watch.objects import ObjectStore
@@ -182,20 +181,12 @@ async def lead(
     metrics, readiness = observer.metrics, observer.readiness
     readiness.lose("not every watched kind has been listed yet")
     readiness.is_standby = False
-    scope = Scope(settings.namespaces, settings.cluster_namespaces)
-    followed = count_followed(scope) + signals.count(settings.namespaces)
+    followed = count_followed(settings.scope) + signals.count(settings.namespaces)
     client = await WatchedClient.connect(settings.kubeconfig, watches=followed, fence=fence)
     client.measure = metrics.requests.count
     facts = FactStore()
     client.watched = objects = ObjectStore(facts)
-    reader = ClusterReader(
-        client,
-        facts,
-        settings.namespaces,
-        utc_now,
-        settings.grant_prefix,
-        settings.cluster_namespaces,
-    )
+    reader = ClusterReader(client, facts, settings.scope, utc_now, settings.grant_prefix)
     slots = Slots(WORKERS)
     env = build_environment(settings, client, facts, reader, slots, metrics)
     reconciler = Reconciler(env)
@@ -210,7 +201,7 @@ async def lead(
     for namespace in settings.namespaces:
         loops.wake((namespace,))
     wakeups = Wakeups(loops, facts, objects, settings.namespaces)
-    feeds = Feeds(client, facts, objects, scope, readiness)
+    feeds = Feeds(client, facts, objects, settings.scope, readiness)
     waking = signals.build_signals(client, settings.namespaces, readiness, wakeups.take_lease)
     following = (*feeds.running(), *(each.run() for each in waking))
     running = (loops.pick_up(reader.keys, lambda: not readiness.lack), *following)
@@ -218,7 +209,7 @@ async def lead(
     observer.observe(loops, (*feeds.watches, *waking))
     try:
         logger.info("started", extra={"namespaces": ",".join(settings.namespaces)})
-        watches = Watches(wakeups, scope, client.serves_now, readiness, feeds, stop)
+        watches = Watches(wakeups, settings.scope, client.serves_now, readiness, feeds, stop)
         watching = keep_watching(watches.run, readiness, stop)
         for failure in await run_until_one_ends(watching, beside=beside):
             raise failure

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.plugin import names_sidecar, parse_plugin
-from cnpg_plugin_operator.api.screen import fold
+from cnpg_plugin_operator.api.screen import show
 from cnpg_plugin_operator.api.untrusted import mapping, objects, printable
 from cnpg_plugin_operator.kubectl.access import Done, Kubectl
 from cnpg_plugin_operator.kubectl.resources import OperatorDeployment, Scope, find_operator
@@ -133,7 +133,7 @@ def write_plan(plan: Mapping[str, Any]) -> str:
         lines.append(f"{each['namespace']}/{each['name']}: {each['reason']}: {each['message']}")
     if not plan["plugins"]:
         lines.append("No plugin waits for a restart of CloudNativePG.")
-    return "\n".join(fold(printable(line)) for line in lines) + "\n"
+    return show(lines) + "\n"
 
 
 def read_json(done: Done) -> dict[str, Any]:

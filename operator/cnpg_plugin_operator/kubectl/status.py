@@ -18,7 +18,7 @@ from cnpg_plugin_operator.api.conditions import (
     Verdict,
     read_verdict,
 )
-from cnpg_plugin_operator.api.screen import fold
+from cnpg_plugin_operator.api.screen import fold, show
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import display_time, read_time
 from cnpg_plugin_operator.api.untrusted import mapping, printable
@@ -178,7 +178,7 @@ def write_one(told: Report, style: Style) -> str:
         "",
         *_condition_lines(told, style),
         "",
-        *(fold(printable(line), hanging=20) for line in _fact_lines(told)),
+        show(_fact_lines(told), hanging=20),
     ]
     return "\n".join(lines) + "\n"
 

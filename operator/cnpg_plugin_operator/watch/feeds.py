@@ -19,9 +19,10 @@ from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_events import FIELDS
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.scope import ALL_NAMESPACES, Places, Scope
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch.facts import FactStore, Table
-from cnpg_plugin_operator.watch.kinds import MANAGED, OWN, Places, Scope
+from cnpg_plugin_operator.watch.kinds import MANAGED, OWN
 from cnpg_plugin_operator.watch.loops import spread
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore
 from cnpg_plugin_operator.watch.supervision import end
@@ -33,8 +34,6 @@ LIST_AGAIN: Final = (540.0, 660.0)
 
 NOT_SERVED: Final = 10.0
 """Seconds until the next look for a kind that is not served: CloudNativePG may come later."""
-
-EVERYWHERE: Final[Places] = (None,)
 
 LONGEST_PAUSE: Final = 10.0
 """Seconds between two tries at most: passes wait for the first lists."""
@@ -48,7 +47,7 @@ REOPENING: Final = (0.1, 0.4)
 
 
 async def take_list(
-    client: Client, table: Table[Any], places: Places = EVERYWHERE, *selectors: str | None
+    client: Client, table: Table[Any], places: Places = ALL_NAMESPACES, *selectors: str | None
 ) -> str:
     """Take a list page by page, so that no more than one page is in memory; give its version.
 
@@ -197,19 +196,6 @@ class FollowingFeed(Feed):
             await asyncio.sleep(spread(*REOPENING))
 
 
-class ClusterFeed(FollowingFeed):
-    """Keeps Clusters."""
-
-    def __init__(
-        self,
-        client: Client,
-        facts: FactStore,
-        readiness: Readiness,
-        places: Places = EVERYWHERE,
-    ) -> None:
-        super().__init__(client, facts, facts.fleet, readiness, places)
-
-
 class EventFeed(FollowingFeed):
     """Keeps CloudNativePG's Events on Services; passes read them while it cannot."""
 
@@ -237,11 +223,7 @@ class PluginFeed(Feed):
     """Lists resources when kopf's watch of them has begun, and now and then."""
 
     def __init__(
-        self,
-        client: Client,
-        facts: FactStore,
-        readiness: Readiness,
-        places: Places = EVERYWHERE,
+        self, client: Client, facts: FactStore, readiness: Readiness, places: Places
     ) -> None:
         super().__init__(client, facts, facts.plugins, readiness, places)
         self.interrupted = asyncio.Event()
@@ -311,7 +293,7 @@ class Feeds:
         readiness: Readiness,
     ) -> None:
         self._objects = objects
-        self._clusters = ClusterFeed(client, facts, readiness, scope.clusters)
+        self._clusters = FollowingFeed(client, facts, facts.fleet, readiness, scope.clusters)
         self._plugins = PluginFeed(client, facts, readiness, scope.resources)
         self._events = [EventFeed(client, facts, readiness, each) for each in scope.namespaces]
         self._listed = [

@@ -24,6 +24,7 @@ from kopf._cogs.structs.references import Insights
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.scope import Scope
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch import kinds
 from cnpg_plugin_operator.watch.feeds import Feeds
@@ -45,7 +46,7 @@ class Watches:
     """All watches, run by a kopf operator."""
 
     wakeups: Wakeups
-    scope: kinds.Scope
+    scope: Scope
     read_plurals: kinds.ReadPlurals
     readiness: Readiness
     feeds: Feeds
@@ -120,7 +121,7 @@ class Watches:
         self.wakeups.take(kind, event["object"], deleted=event["type"] == "DELETED")
 
     def _as_resource(self, kind: Kind) -> kopf.Resource:
-        everywhere = kind in kinds.EVERYWHERE and self.scope.resources == (None,)
+        everywhere = kind in kinds.EVERYWHERE and self.scope.is_wide
         return kopf.Resource(*_key(kind), namespaced=not everywhere)
 
 

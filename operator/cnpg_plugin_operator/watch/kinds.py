@@ -7,7 +7,6 @@ their own (`feeds`).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from cnpg_plugin_operator import errors
@@ -22,6 +21,7 @@ from cnpg_plugin_operator.cluster.kinds import (
     SERVICE,
     Kind,
 )
+from cnpg_plugin_operator.cluster.scope import Scope
 
 EVERYWHERE: Final = (PLUGIN,)
 """Watched in all namespaces, if the scope allows it: a resource in a wrong one gets a status that
@@ -40,30 +40,6 @@ ALL: Final = (*EVERYWHERE, *MANAGED)
 
 OPTIONAL: Final = frozenset({PLUGIN, CERTIFICATE, ISSUER})
 """Watched while they are served; every API server serves all others."""
-
-Places = tuple[str | None, ...]
-"""Namespaces; None alone for all of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """Where an operator looks."""
-
-    namespaces: tuple[str, ...]
-    """The managed ones."""
-    cluster_namespaces: tuple[str, ...] = ()
-    """Those of the Clusters; empty for all, and for an operator with cluster-wide rights."""
-
-    @property
-    def resources(self) -> Places:
-        """Where resources are looked for."""
-        return self.namespaces if self.cluster_namespaces else (None,)
-
-    @property
-    def clusters(self) -> Places:
-        """Where Clusters are looked for."""
-        return self.cluster_namespaces or (None,)
-
 
 ReadPlurals = Callable[[str], Awaitable[frozenset[str]]]
 """Reads which kinds of an API group are served, by their plurals."""

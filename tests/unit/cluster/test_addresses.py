@@ -19,6 +19,7 @@ from cnpg_plugin_operator.cluster.addresses import field_selector, is_name, labe
 from cnpg_plugin_operator.cluster.cert_manager import read_issuer
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.cnpg_pods import list_pods
+from cnpg_plugin_operator.cluster.scope import Scope
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.watch.facts import FactStore
 from tests.support.unit.builders import plugin, resource
@@ -148,7 +149,7 @@ async def test_a_resource_stored_before_the_rules_reads_no_other_object(
     asked: tuple[Client, list[str]], name: str
 ) -> None:
     client, targets = asked
-    reader = ClusterReader(client, FactStore(), ("here",), lambda: datetime.now(UTC))
+    reader = ClusterReader(client, FactStore(), Scope(("here",)), lambda: datetime.now(UTC))
     assert await reader.cnpg("here", name) == ()
     issued = plugin(tls={"issuerRef": {"name": "mine"}})
     issuer = issued.spec.tls.issuer_ref

@@ -10,6 +10,7 @@ from cnpg_plugin_operator.api.deletion import read_leaving
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.client import Page
 from cnpg_plugin_operator.cluster.kinds import Kind
+from cnpg_plugin_operator.cluster.scope import Scope
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.watch.facts import FactStore
 from tests.support.unit.builders import NOW, plugin, resource
@@ -53,9 +54,8 @@ def reader() -> ClusterReader:
     for namespace in ("app", "unknown"):
         metadata = {"name": "db", "namespace": namespace}
         client.put(kinds.CLUSTER, {"metadata": metadata, "spec": use})
-    return ClusterReader(
-        client, facts, ("cnpg-system",), lambda: NOW, cluster_namespaces=("cnpg-system", "app")
-    )
+    scope = Scope(("cnpg-system",), ("cnpg-system", "app"))
+    return ClusterReader(client, facts, scope, lambda: NOW)
 
 
 @pytest.mark.parametrize(

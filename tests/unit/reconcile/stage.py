@@ -15,6 +15,7 @@ from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
 from cnpg_plugin_operator.cluster.namespace import Namespaces
 from cnpg_plugin_operator.cluster.removal import Remover
+from cnpg_plugin_operator.cluster.scope import Scope
 from cnpg_plugin_operator.cluster.sidecars import Sidecars
 from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
@@ -94,7 +95,9 @@ class Stage:
         facts = self.facts = FedFacts(self.client)
         if isinstance(self.client, WatchedFake):
             self.client.watched = FedObjects(self.client, facts)
-        reader = ClusterReader(self.client, facts, (NAMESPACE,), self.clock, self.grant_prefix)
+        reader = ClusterReader(
+            self.client, facts, Scope((NAMESPACE,)), self.clock, self.grant_prefix
+        )
         guard = WriteGuard(clock=lambda: self.clock().timestamp())
         binds = bool(self.grants.cluster_roles)
         remover = Remover(self.client, reader, binds_cluster_roles=binds)

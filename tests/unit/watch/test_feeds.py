@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import pytest
@@ -10,18 +11,18 @@ import pytest
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster.client import Page
 from cnpg_plugin_operator.cluster.kinds import CLUSTER, ISSUER, PLUGIN, SERVICE, Kind
+from cnpg_plugin_operator.cluster.scope import ALL_NAMESPACES, Places, Scope
 from cnpg_plugin_operator.telemetry import Readiness
 from cnpg_plugin_operator.watch import feeds
 from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.feeds import (
-    ClusterFeed,
     EventFeed,
     Feed,
     Feeds,
+    FollowingFeed,
     ObjectFeed,
     PluginFeed,
 )
-from cnpg_plugin_operator.watch.kinds import Scope
 from cnpg_plugin_operator.watch.objects import OWN_LABEL, ObjectStore
 
 SELECTED = "involvedObject.kind=Service,source=cloudnative-pg-plugin"
@@ -140,15 +141,21 @@ async def run(make: Callable[[Any, FactStore, Readiness], Feed]) -> AsyncIterato
         await asyncio.gather(running.task, return_exceptions=True)
 
 
+def follow_clusters(
+    client: Any, facts: FactStore, readiness: Readiness, places: Places
+) -> FollowingFeed:
+    return FollowingFeed(client, facts, facts.fleet, readiness, places)
+
+
 @pytest.fixture
 async def clusters() -> AsyncIterator[Running]:
-    async for running in run(ClusterFeed):
+    async for running in run(partial(follow_clusters, places=ALL_NAMESPACES)):
         yield running
 
 
 @pytest.fixture
 async def plugins() -> AsyncIterator[Running]:
-    async for running in run(PluginFeed):
+    async for running in run(partial(PluginFeed, places=ALL_NAMESPACES)):
         yield running
 
 
@@ -176,10 +183,7 @@ async def test_clusters_are_watched_from_where_their_list_ends(clusters: Running
 
 @pytest.fixture
 async def scattered() -> AsyncIterator[Running]:
-    def make(client: Any, facts: FactStore, readiness: Readiness) -> Feed:
-        return ClusterFeed(client, facts, readiness, ("app", "shop"))
-
-    async for running in run(make):
+    async for running in run(partial(follow_clusters, places=("app", "shop"))):
         yield running
 
 

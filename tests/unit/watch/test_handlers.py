@@ -11,13 +11,14 @@ import pytest
 
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster.kinds import CERTIFICATE, ISSUER, PLUGIN, POD, SECRET, Kind
+from cnpg_plugin_operator.cluster.scope import Scope
 from cnpg_plugin_operator.reconcile.shared import Key
 from cnpg_plugin_operator.reconcile.stages import Requeue
 from cnpg_plugin_operator.telemetry import Metrics, Readiness
 from cnpg_plugin_operator.watch import handlers, session, supervision
 from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.handlers import Watches
-from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN, Scope
+from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED, OPTIONAL, OWN
 from cnpg_plugin_operator.watch.loops import Loops
 from cnpg_plugin_operator.watch.objects import ObjectStore
 from cnpg_plugin_operator.watch.supervision import keep_watching
