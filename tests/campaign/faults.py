@@ -48,15 +48,12 @@ def refusal(code: int) -> web.Response:
     return web.json_response(status, status=code, headers=headers)
 
 
-@dataclass
-class OneRequest(Disturber):
+class AtRequest(Disturber):
     """Disturbs one request, before the API server has got it or after it has done it."""
 
     position: str
-    what: str
-    """A status code, `reset` or `timeout`."""
-    after: bool = False
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    after: bool
+    reached: asyncio.Event
 
     async def answer(self, call: Call, request: web.Request, forward: Forward) -> Answer | None:
         if call.position != self.position or self.reached.is_set():
@@ -64,6 +61,24 @@ class OneRequest(Disturber):
         if self.after:
             await forward()
         self.reached.set()
+        return await self.strike()
+
+    async def strike(self) -> Answer:
+        """Give the answer. Raises `CutError` for none."""
+        raise NotImplementedError
+
+
+@dataclass
+class OneRequest(AtRequest):
+    """Answers one request with a failure."""
+
+    position: str
+    what: str
+    """A status code, `reset` or `timeout`."""
+    after: bool = False
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def strike(self) -> Answer:
         return await fail(self.what)
 
 
@@ -93,7 +108,7 @@ class EveryWrite(Disturber):
 
 
 @dataclass
-class Killing(Disturber):
+class Killing(AtRequest):
     """Kills the operator before the API server has got a request, or before the answer arrives."""
 
     position: str
@@ -101,12 +116,7 @@ class Killing(Disturber):
     kill: Callable[[], None]
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def answer(self, call: Call, request: web.Request, forward: Forward) -> Answer | None:
-        if call.position != self.position or self.reached.is_set():
-            return None
-        if self.after:
-            await forward()
-        self.reached.set()
+    async def strike(self) -> Answer:
         self.kill()
         raise CutError
 

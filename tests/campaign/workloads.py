@@ -8,7 +8,7 @@ from tests.campaign.admin import Object
 from tests.campaign.lane import Lane, path_of
 from tests.support.e2e.api import APPS, CERT_MANAGER, PLUGINS
 from tests.support.e2e.previous import installation
-from tests.support.e2e.renewal import REQUEST, timestamp
+from tests.support.e2e.renewal import REQUEST, renewing, timestamp
 from tests.support.resources import NEWER_IMAGE, behaviour, plugin
 
 Act = Callable[[Lane], Awaitable[None]]
@@ -77,16 +77,7 @@ async def renew(lane: Lane) -> None:
     for role in ("server", "client"):
         path = f"{lane.path('certificates', CERT_MANAGER)}/{NAME}-{role}-tls"
         found = await lane.admin.get(path)
-        others = [c for c in found["status"]["conditions"] if c["type"] != "Issuing"]
-        issuing = {
-            "type": "Issuing",
-            "status": "True",
-            "reason": "ManuallyTriggered",
-            "message": "Certificate re-issuance manually triggered",
-            "lastTransitionTime": timestamp(),
-            "observedGeneration": found["metadata"]["generation"],
-        }
-        await lane.admin.patch(f"{path}/status", {"status": {"conditions": [*others, issuing]}})
+        await lane.admin.patch(f"{path}/status", {"status": {"conditions": renewing(found)}})
 
 
 async def renew_own(lane: Lane) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.support import wait
 from tests.support.e2e.announced import Peers
-from tests.support.e2e.api import Api, ApiError
+from tests.support.e2e.api import Api, ApiError, Object
 from tests.support.e2e.plugins import collection
 
 REQUEST: Final = "cnpgplugin.dev/renew-requested-at"
@@ -21,6 +21,20 @@ Contents = dict[str, str]
 def timestamp() -> str:
     """The time as `date -u +%FT%TZ` writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def renewing(certificate: Object) -> list[Object]:
+    """Give the conditions by which cert-manager issues a Certificate now: `cmctl renew`."""
+    others = [c for c in certificate["status"]["conditions"] if c["type"] != "Issuing"]
+    issuing = {
+        "type": "Issuing",
+        "status": "True",
+        "reason": "ManuallyTriggered",
+        "message": "Certificate re-issuance manually triggered",
+        "lastTransitionTime": timestamp(),
+        "observedGeneration": certificate["metadata"]["generation"],
+    }
+    return [*others, issuing]
 
 
 @dataclass(frozen=True)
@@ -67,18 +81,9 @@ class Renewals:
 
         def ask() -> bool:
             found = self.api.get(path)
-            others = [c for c in found["status"]["conditions"] if c["type"] != "Issuing"]
-            issuing = {
-                "type": "Issuing",
-                "status": "True",
-                "reason": "ManuallyTriggered",
-                "message": "Certificate re-issuance manually triggered",
-                "lastTransitionTime": timestamp(),
-                "observedGeneration": found["metadata"]["generation"],
-            }
             change = {
                 "metadata": {"resourceVersion": found["metadata"]["resourceVersion"]},
-                "status": {"conditions": [*others, issuing]},
+                "status": {"conditions": renewing(found)},
             }
             try:
                 self.api.patch(f"{path}/status", change)
