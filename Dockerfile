@@ -47,7 +47,8 @@ RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/operator
 ARG TARGETARCH
 WORKDIR /src
 COPY requirements.lock ./
-RUN case "${TARGETARCH}" in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; *) exit 1 ;; esac \
+RUN case "${TARGETARCH}" in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; \
+        *) echo "TARGETARCH=${TARGETARCH} is neither amd64 nor arm64" >&2; exit 1 ;; esac \
     && version="$(python3 -c 'import sys; print("%d%d" % sys.version_info[:2])')" \
     && platforms="$(for minor in $(seq 41 -1 17); do echo "--platform manylinux_2_${minor}_${machine}"; done)" \
     && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements.lock \

@@ -13,6 +13,7 @@ from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.api.untrusted import printable
 from cnpg_plugin_operator.cluster import kinds
+from cnpg_plugin_operator.cluster.addresses import field_selector
 from cnpg_plugin_operator.cluster.client import Client
 from cnpg_plugin_operator.cluster.facts import Facts
 from cnpg_plugin_operator.cluster.secrets import Secret
@@ -254,7 +255,7 @@ class Writer:
 
     async def _count_event(self, name: str, namespace: str, stamp: str) -> None:
         """Count one more occurrence of what an Event says."""
-        fields = f"metadata.name={name}"
+        fields = field_selector({"metadata.name": name})
         for known in await self._client.list(kinds.EVENT, namespace, fields=fields):
             more = {"count": int(known.get("count") or 1) + 1, "lastTimestamp": stamp}
             await self._client.merge_patch(kinds.EVENT, name, namespace, more)

@@ -212,10 +212,10 @@ def is_claim(candidate: Candidate) -> bool:
 
 def win(candidate: Candidate, record: Record, answered: float) -> Candidate:
     """Have the Lease since the start of an attempt that succeeded; `record` is the answer."""
-    claimed = candidate.claimed if is_claim(candidate) else None
-    if is_claim(candidate) and candidate.record is None:
-        claimed = answered + candidate.times.lease
-    began = candidate.attempted
+    claimed, began = None, candidate.attempted
+    if is_claim(candidate):
+        creates = candidate.record is None
+        claimed = answered + candidate.times.lease if creates else candidate.claimed
     return replace(
         candidate, is_informed=True, record=record, due=began, renewed=began, claimed=claimed
     )

@@ -138,7 +138,7 @@ class Table(Generic[Value]):
 
     def rewind(self) -> None:
         """Take every version from now on: the cluster was restored from a backup."""
-        self._newest, self._gone = 0, {}
+        self._newest, self._gone, self._own = 0, {}, {}
         self._entries = {key: (0, value) for key, (_, value) in self._entries.items()}
 
     def _notice(self, key: ObjectKey, before: Value | None, after: Value | None) -> None:
