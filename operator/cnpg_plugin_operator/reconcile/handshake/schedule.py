@@ -12,11 +12,12 @@ from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, ye
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 
 RETRY_FIRST: Final = timedelta(milliseconds=250)
-"""Pause after the first failure: kube-proxy and DNS may lag behind a pod that just became ready, by
-more than the second for which a handshake tries to connect."""
+"""Pause after each of the first failures."""
 
-UNREACHABLE_GRACE: Final = 3
-"""Consecutive failures to connect that are attributed to that lag: 250 ms, 500 ms, 1 s."""
+GRACE: Final = 6
+"""Consecutive failures to connect that are attributed to kube-proxy and DNS, which may lag behind a
+pod that just became ready: kube-proxy changes its rules once a second. A refused connection costs
+little, so the pause does not grow meanwhile."""
 
 RETRY_MOST: Final = timedelta(seconds=15)
 """Longest pause between repeated failures."""
@@ -42,7 +43,7 @@ class Proof:
         """When the handshake has to be repeated."""
         if self.outcome.succeeded:
             return self.at + interval
-        return self.at + min(RETRY_FIRST * (1 << (self.failures - 1)), RETRY_MOST)
+        return self.at + min(RETRY_FIRST * (1 << max(self.failures - GRACE, 0)), RETRY_MOST)
 
     def verdict(self) -> Verdict:
         """Judge the handshake.
@@ -52,7 +53,7 @@ class Proof:
         outcome = self.outcome
         if outcome.succeeded:
             return yes(outcome.reason, outcome.message)
-        if outcome.reason is Reason.UNREACHABLE and self.failures <= UNREACHABLE_GRACE:
+        if outcome.reason is Reason.UNREACHABLE and self.failures <= GRACE:
             return unknown(outcome.reason, outcome.message)
         return no(outcome.reason, outcome.message)
 
@@ -85,7 +86,7 @@ class Proofs:
         again = before is not None and before.fingerprint == fingerprint
         failures = 0 if outcome.succeeded else 1 + (before.failures if before and again else 0)
         # 2 ** 16 times the first pause is far beyond the longest one.
-        proof = Proof(fingerprint, outcome, behind, now, min(failures, 16))
+        proof = Proof(fingerprint, outcome, behind, now, min(failures, GRACE + 16))
         self._proofs[key] = proof
         return proof
 
