@@ -1,12 +1,15 @@
 """The measured plugins: deployed by the operator, and by hand as the baseline."""
 
 import json
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from tests.bench.figures import BenchError
 from tests.cluster import Cluster
+from tests.cluster.network import call_inside
 from tests.cluster.progress import heartbeat
 from tests.demo.diagnosis import explain_plugin
 from tests.demo.installing import CNPG_NAMESPACE, ROOT
@@ -18,6 +21,8 @@ STATIC_SECRETS = ("hello-server-tls", "hello-client-tls")
 CHAIN_ISSUER = "issuer/cnpg-plugins"
 IMAGE = "localhost/sample-plugin:0.1.0"
 PATIENCE = 120.0
+PAUSE = 0.02
+"""Seconds between two tries to connect."""
 PATIENCE_EACH = 15.0
 """Seconds more for each plugin, on a busy machine."""
 SMALLEST: Final = {
@@ -52,6 +57,17 @@ def manifest(name: str, **spec: object) -> dict[str, object]:
 def name_of(place: int) -> str:
     """Name one of many plugins, counted from 0."""
     return f"plugin-{place + 1:03}"
+
+
+def _await_connection(address: tuple[str, int]) -> bool:
+    """Connect as soon as kube-proxy lets; say whether that was not at once."""
+    end, refused = time.monotonic() + PATIENCE, False
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(address, timeout=1):
+            return refused
+        refused = True
+        time.sleep(PAUSE)
+    raise BenchError(f"{address} refuses connections")
 
 
 class Plugins:
@@ -100,14 +116,21 @@ class Plugins:
         """Seconds from `kubectl apply` of a CNPGPlugin to Ready."""
         return self._time("cnpgplugins.cnpgplugin.dev", name, "Ready", lambda: self.apply(name))
 
-    def time_static(self) -> float:
-        """Seconds from `kubectl apply` of the manifests to a Deployment that is Available."""
-        return self._time(
+    def time_static(self) -> tuple[float, float]:
+        """Seconds from `kubectl apply` of the manifests to a Deployment that is Available, and to a
+        Service that can be called.
+        """
+        available = self._time(
             "deployments.apps",
             STATIC_NAME,
             "Available",
             lambda: self._kubectl("apply", "-f", str(STATIC)),
         )
+        begun = time.monotonic()
+        spec = json.loads(self._kubectl("get", "service", STATIC_NAME, "--output=json"))["spec"]
+        address = (spec["clusterIP"], spec["ports"][0]["port"])
+        was_lagging = call_inside(self._cluster.layout.netns, lambda: _await_connection(address))
+        return available, available + (time.monotonic() - begun if was_lagging else 0.0)
 
     def _time(self, kind: str, name: str, condition: str, apply: Callable[[], object]) -> float:
         with watch(self._cluster, kind, CNPG_NAMESPACE, name) as followed:
