@@ -1,7 +1,7 @@
 """Two operators: whatever happens to the one that leads, no two write, and soon one leads again.
 
-The API server's audit log is the witness: it names the pod of each request. What needs a clock that
-jumps, or a request that is late, is tested without a cluster (`unit/decide`, `unit/watch`).
+The API server's audit log is the witness: it names the pod of each request. What needs a request
+that is late is tested without a cluster (`unit/decide`, `unit/watch`).
 """
 
 import json
@@ -9,7 +9,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -17,12 +17,13 @@ import pytest
 from tests.cluster.cgroups import signal_pod
 from tests.cluster.network import inside
 from tests.support import wait
+from tests.support.e2e import moved_clock
 from tests.support.e2e.api import CORE, Object
 from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE, image_key, install_chart
 from tests.support.e2e.operator import LEASE, WRITING, Operator
 from tests.support.e2e.plugins import Plugins
 from tests.support.resources import behaviour, plugin
-from tests.support.thorough import rows
+from tests.support.thorough import THOROUGH, rows
 
 pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.usefixtures("leaving_cnpg_as_found")]
 
@@ -36,6 +37,7 @@ ELECTION: Final = {
     "retryPeriod": f"{RETRY}s",
 }
 HAND_OVER: Final = 2.0
+HOUR: Final = 3600
 POD: Final = "authentication.kubernetes.io/pod-name"
 
 
@@ -141,7 +143,11 @@ def _read(entry: dict[str, Any]) -> Write:
 def two(operator: Operator) -> Iterator[Operator]:
     """The operator with a standby and a short Lease, which it creates."""
     operator.api.delete(LEASE)
-    install_chart(operator.cluster, image_key(), replicaCount=2, leaderElection=ELECTION)
+    values: dict[str, object] = {"replicaCount": 2, "leaderElection": ELECTION}
+    if THOROUGH:
+        moved_clock.create_library(operator.api)
+        values |= moved_clock.values()
+    install_chart(operator.cluster, image_key(), **values)
     yield operator
     install_chart(operator.cluster, image_key())
 
@@ -239,6 +245,32 @@ def delete_the_lease(both: Two, pod: Object) -> Iterator[None]:
     assert both.leader() == pod["metadata"]["name"]
 
 
+def move_clock_ahead(both: Two, pod: Object) -> Iterator[None]:
+    """Its holder goes on: how long a Lease lasts is measured with a clock that nothing moves."""
+    move_clock(both, pod, HOUR)
+    yield
+    move_clock(both, pod, 0)
+
+
+def move_clock_back(both: Two, pod: Object) -> Iterator[None]:
+    """Meanwhile the plugin's certificates are not valid yet, and so its Deployment stays."""
+    move_clock(both, pod, -HOUR)
+    move_clock(both, pod, 0)
+    yield
+
+
+def move_clock(both: Two, pod: Object, seconds: int) -> None:
+    """Let a pod's clock be so far ahead, and wait until it renews the Lease by that."""
+    moved_clock.move(both.operator.cluster, pod["metadata"]["uid"], seconds)
+
+    def look() -> bool:
+        renewed = datetime.fromisoformat(both.operator.api.get(LEASE)["spec"]["renewTime"])
+        return abs((renewed - datetime.now(UTC)).total_seconds() - seconds) < 60
+
+    wait.until(f"the Lease is renewed by a clock of {seconds:+d} s", look, within=30)
+    assert both.leader() == pod["metadata"]["name"]
+
+
 DISTURBANCES: Final[tuple[Disturbance, ...]] = (
     stop_briefly,
     stop_for_a_minute,
@@ -246,7 +278,11 @@ DISTURBANCES: Final[tuple[Disturbance, ...]] = (
     cut_off,
     take_as_a_stranger,
     delete_the_lease,
+    move_clock_ahead,
+    move_clock_back,
 )
+_KEPT: Final = (delete_the_lease, move_clock_ahead, move_clock_back)
+"""After these the leader goes on."""
 
 
 @pytest.mark.parametrize("disturb", rows(DISTURBANCES, (stop_briefly,)))
@@ -259,8 +295,8 @@ def test_a_leader_that_fails_is_replaced_and_writes_nothing_more(
     disturbed = disturb(both, both.pods()[leader])
     next(disturbed)
     change(plugins, value)
-    # After a stranger, both are equally fast; a deleted Lease stays with its holder.
-    if disturb not in (take_as_a_stranger, delete_the_lease):
+    # After a stranger, both are equally fast.
+    if disturb not in (take_as_a_stranger, *_KEPT):
         both.until_another_leads(leader, within=SECONDS + 5)
     until_applied(plugins, value)
     next(disturbed, None)
