@@ -80,7 +80,8 @@ def test_a_release_is_complete(release: Release) -> None:
         for suffix in (".tar", ".cdx.json", ".spdx.json")
     ]
     parts += [f"{python}-{VERSION}.tar.gz", f"{python}-{VERSION}-py3-none-any.whl"]
-    parts += [f"{NAME}-{VERSION}.tgz", "crd.yaml", "install.yaml", "RELEASE_NOTES.md", "SHA256SUMS"]
+    parts += [f"{NAME}-{VERSION}.tgz", f"{NAME}-{VERSION}-olm-bundle.tgz"]
+    parts += ["crd.yaml", "install.yaml", "RELEASE_NOTES.md", "SHA256SUMS"]
     assert sorted(path.name for path in release.output.iterdir()) == sorted(parts)
     subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=release.output, check=True)
 
