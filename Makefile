@@ -76,7 +76,7 @@ campaign: venv peers ## disturb the operator in every way, on its own cluster (h
 alerts: venv ## let a real Prometheus scrape plugins in each state, and see which alerts fire (minutes)
 	$(BIN)/pytest tests/alerts $(PYTEST_ARGS)
 
-helm-4: venv peers ## let Helm 4 wait for plugins in each state (Go builds it once, minutes)
+helm-4: venv peers ## let Helm 4 render, install and wait, and compare it with Helm 3 (Go builds it once, minutes)
 	$(BIN)/pytest tests/helm $(PYTEST_ARGS)
 
 quick-start: venv peers ## run the README's commands on clusters without this project's add-ons

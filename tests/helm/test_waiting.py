@@ -6,8 +6,6 @@ stay as they are.
 
 import asyncio
 import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +13,8 @@ from typing import Final
 
 import pytest
 
-from tests.cluster import Cluster, builds
+from tests.cluster import Cluster
+from tests.helm import helm_4
 from tests.support.e2e import live_states
 from tests.support.e2e.api import Api
 from tests.support.e2e.installation import apply_crd, stop_operator
@@ -47,28 +46,14 @@ def test_helm_4_waits_as_the_state_says(
     (templates / "plugin.yaml").write_text(json.dumps(manifest))
     release = ("upgrade", "--install", reading.name, str(tmp_path), f"--namespace={NAMESPACE}")
 
-    installed = helm(cluster, *release)
+    installed = helm_4.run(cluster, *release)
     assert installed.returncode == 0, installed.stderr
     live_states.report(stopped, reading, body, NAMESPACE)
     begun = time.monotonic()
-    done = helm(cluster, *release, "--wait", f"--timeout={TIMEOUT}s")
+    done = helm_4.run(cluster, *release, "--wait", f"--timeout={TIMEOUT}s")
     took = time.monotonic() - begun
 
     expired = "context deadline exceeded" in done.stderr
     ends = "succeeds" if done.returncode == 0 else "waits" if expired else "fails"
     assert ends == reading.helm, done.stderr
     assert expired == (took >= TIMEOUT), "what ends at once is not waited for"
-
-
-def helm(cluster: Cluster, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run Helm 4 in the cluster's network."""
-    argv = [builds.find(builds.HELM_4), f"--kubeconfig={cluster.kubeconfig}", *arguments]
-    environment = {**os.environ, "KUBECACHEDIR": str(cluster.layout.discovery)}
-    return subprocess.run(
-        cluster.in_namespace(argv),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        env=environment,
-    )

@@ -4,14 +4,15 @@ Stronger than a comparison with schemas: defaults, validation and admission are 
 the kinds of the Prometheus operator are left out, which the test cluster does not serve.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.cluster import Cluster
 from tests.support.e2e.api import CORE, Api
-from tests.unit.chart.rendering import NAMESPACE, render
+from tests.unit.chart.rendering import NAMESPACE, Manifest, render
 from tests.unit.chart.test_rendering import MATRIX
 
 RENDERED = (
@@ -30,12 +31,19 @@ NAMESPACES = (NAMESPACE, "databases", "grafana", "app", "one", "two")
 @pytest.fixture(scope="module")
 def api(cluster: Cluster) -> Iterator[Api]:
     own = Api(cluster)
-    for name in NAMESPACES:
-        own.apply(f"{CORE}/namespaces/{name}", _namespace(name), "tests", force=True)
-    yield own
-    for name in NAMESPACES:
-        own.delete(f"{CORE}/namespaces/{name}")
+    with namespaces(own, NAMESPACES):
+        yield own
     own.close()
+
+
+@contextmanager
+def namespaces(api: Api, names: Collection[str]) -> Iterator[None]:
+    """Create the namespaces of the values, and delete them at the end."""
+    for name in names:
+        api.apply(f"{CORE}/namespaces/{name}", _namespace(name), "tests", force=True)
+    yield
+    for name in names:
+        api.delete(f"{CORE}/namespaces/{name}")
 
 
 def _namespace(name: str) -> dict[str, Any]:
@@ -54,7 +62,12 @@ def path_of(body: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("name", RENDERED)
 def test_the_api_server_accepts_every_object(api: Api, name: str) -> None:
-    for body in render(MATRIX[name]):
+    try_to_apply(api, render(MATRIX[name]))
+
+
+def try_to_apply(api: Api, objects: list[Manifest]) -> None:
+    """Have the API server judge every object that it serves."""
+    for body in objects:
         if not body["apiVersion"].startswith(NOT_SERVED):
             options = {"fieldValidation": "Strict"}
             # Admission looks for the account of a pod.

@@ -1,11 +1,13 @@
 """Rules are sped up in all their times and in nothing else; what is tested with them was run."""
 
 import ast
+from pathlib import Path
 
-from tests.alerts import results
+from tests.alerts import scaling
 from tests.alerts.scaling import seconds, speed_up
+from tests.support import outcomes
 
-TESTS = results.RESULTS.with_name("test_states.py")
+ALERTS = Path(scaling.__file__).parent
 
 
 def test_every_time_is_divided_and_nothing_else_changes() -> None:
@@ -37,7 +39,7 @@ def test_the_time_of_an_alert_is_read_in_seconds() -> None:
 
 
 def test_every_test_was_run_and_passed() -> None:
-    tree = ast.parse(TESTS.read_text())
+    tree = ast.parse((ALERTS / "test_states.py").read_text())
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     tests = [name for name in functions if name.startswith("test_")]
-    assert results.read() == dict.fromkeys(tests, "passed")
+    assert outcomes.read(ALERTS) == dict.fromkeys(tests, "passed")

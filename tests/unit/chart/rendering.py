@@ -35,22 +35,23 @@ def render_text(
     chart: Path = CHART,
     release: str = RELEASE,
     kubernetes: str = "1.34.0",
+    helm: builds.Program = builds.HELM,
 ) -> str:
     """Render the chart with values over its defaults and REPOSITORY; raises RenderError."""
-    return _helm(["template", release, str(chart), "--kube-version", kubernetes], values)
+    return _helm(helm, ["template", release, str(chart), "--kube-version", kubernetes], values)
 
 
-def lint(values: Values | None = None) -> str:
+def lint(values: Values | None = None, *, helm: builds.Program = builds.HELM) -> str:
     """Have Helm judge the chart with values; raises RenderError with what it finds."""
-    return _helm(["lint", str(CHART), "--strict"], values)
+    return _helm(helm, ["lint", str(CHART), "--strict"], values)
 
 
-def _helm(arguments: list[str], values: Values | None) -> str:
+def _helm(helm: builds.Program, arguments: list[str], values: Values | None) -> str:
     given = dict(values or {})
     given["image"] = {"repository": REPOSITORY, **given.get("image", {})}
     # JSON is YAML; no other source of values, and no kubeconfig, is used.
     done = subprocess.run(
-        [builds.find(builds.HELM), *arguments, "--namespace", NAMESPACE, "--values", "-"],
+        [builds.find(helm), *arguments, "--namespace", NAMESPACE, "--values", "-"],
         input=json.dumps(given),
         capture_output=True,
         text=True,
