@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from config.release import images, packages, sbom
-from config.release.checkout import NAME, ROOT, Release, ReleaseError, check_out
+from config.release.checkout import ARCHITECTURES, NAME, ROOT, Release, ReleaseError, check_out
 from tests.cluster.errors import ClusterError
 from tests.cluster.progress import say
 
@@ -24,7 +24,7 @@ def build(version: str, repository: str, output: Path) -> Release:
         packages.write_manifests(release)
         packages.write_olm_bundle(release)
         packages.write_notes(release)
-        for architecture in images.ARCHITECTURES:
+        for architecture in ARCHITECTURES:
             images.build_image(release, architecture, work)
             _write_contents(release, architecture)
         packages.write_checksums(release)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "cnpg-plugin-operator"
+ARCHITECTURES = ("amd64", "arm64")
 
 
 class ReleaseError(Exception):

@@ -14,7 +14,6 @@ from tests.cluster.archives import ImageConfig, write_image, write_layout
 from tests.cluster.images import PYTHON_IMAGE
 from tests.cluster.machine import install_debian_packages
 
-ARCHITECTURES = ("amd64", "arm64")
 SUITE = "trixie"
 PACKAGES = "base-files,ca-certificates,libstdc++6,python3"
 """What the image's own root file system is chosen from (config/image)."""

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from config.olm import bundle
-from config.release.checkout import NAME, Release, ReleaseError, run
+from config.release.checkout import ARCHITECTURES, NAME, Release, ReleaseError, run
 from tests.cluster import builds
 
 SIGNING_KEY = "CNPGP_SIGNING_KEY"
@@ -33,9 +33,14 @@ def build_python_packages(release: Release) -> None:
 
 
 def package_chart(release: Release, work: Path) -> None:
-    """Package the chart as Helm does, but with the commit's time instead of today's."""
-    helm = builds.find(builds.HELM)
-    run([helm, "package", str(release.chart), "--destination", str(work)])
+    """Package the chart as Helm does, but with the commit's time instead of today's.
+
+    It names the image of this release; the chart of a checkout names none.
+    """
+    helm, chart = builds.find(builds.HELM), work / NAME
+    shutil.copytree(release.chart, chart)
+    _name_image(release, chart)
+    run([helm, "package", str(chart), "--destination", str(work)])
     name = f"{NAME}-{release.version}.tgz"
     target = release.output / name
     with tarfile.open(work / name) as packed:
@@ -43,7 +48,24 @@ def package_chart(release: Release, work: Path) -> None:
         _write_archive(release, target, {path: file.read() for path, file in members if file})
     key = os.environ.get(SIGNING_KEY)
     if key:
-        _sign_chart(release, target, key)
+        _sign_chart(chart, target, key)
+
+
+def _name_image(release: Release, chart: Path) -> None:
+    """Make the release's image the default, and tell Artifact Hub about it."""
+    values = chart / "values.yaml"
+    before, empty, after = values.read_text().partition('\n  repository: ""\n')
+    if not empty:
+        raise ReleaseError(f"{values.name} of the chart has no empty image.repository")
+    values.write_text(f'{before}\n  repository: "{release.repository}"\n{after}')
+    metadata = yaml.safe_load((chart / "Chart.yaml").read_text())
+    image = {
+        "name": NAME,
+        "image": f"{release.repository}:{release.version}",
+        "platforms": [f"linux/{each}" for each in ARCHITECTURES],
+    }
+    metadata["annotations"]["artifacthub.io/images"] = yaml.safe_dump([image], sort_keys=False)
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(metadata, sort_keys=False))
 
 
 def _write_archive(release: Release, target: Path, files: Mapping[str, bytes]) -> None:
@@ -59,16 +81,15 @@ def _write_archive(release: Release, target: Path, files: Mapping[str, bytes]) -
             archive.addfile(entry, BytesIO(content))
 
 
-def _sign_chart(release: Release, chart: Path, key: str) -> None:
+def _sign_chart(chart: Path, package: Path, key: str) -> None:
     """Write the provenance file that `helm verify` reads. It contains when it was signed."""
-    statement = (
-        release.chart / "Chart.yaml"
-    ).read_text() + f"\n...\nfiles:\n  {chart.name}: sha256:{_digest(chart)}\n"
+    sums = f"\n...\nfiles:\n  {package.name}: sha256:{_digest(package)}\n"
+    statement = (chart / "Chart.yaml").read_text() + sums
     signed = run(
         ["gpg", "--batch", "--local-user", key, "--digest-algo", "SHA512", "--clearsign"],
         text=statement,
     )
-    chart.with_name(f"{chart.name}.prov").write_text(signed)
+    package.with_name(f"{package.name}.prov").write_text(signed)
 
 
 def write_manifests(release: Release) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from spdx_tools.spdx.parser.parse_anything import parse_file
@@ -21,7 +22,7 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 
 from config.release import images, packages
 from config.release.__main__ import build
-from config.release.checkout import NAME, ROOT, Release
+from config.release.checkout import ARCHITECTURES, NAME, ROOT, Release
 from config.release.compare import differences
 from tests.cluster import Cluster, builds
 from tests.support.e2e.api import Api
@@ -36,7 +37,7 @@ MACHINES: Final = {"amd64": 62, "arm64": 183}
 """What the header of a program says."""
 SIGNER: Final = "Release <release@example.com>"
 
-each_architecture = pytest.mark.parametrize("architecture", images.ARCHITECTURES)
+each_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +77,7 @@ def test_a_release_is_complete(release: Release) -> None:
     python = NAME.replace("-", "_")
     parts = [
         f"{image}-{architecture}{suffix}"
-        for architecture in images.ARCHITECTURES
+        for architecture in ARCHITECTURES
         for suffix in (".tar", ".cdx.json", ".spdx.json")
     ]
     parts += [f"{python}-{VERSION}.tar.gz", f"{python}-{VERSION}-py3-none-any.whl"]
@@ -135,6 +136,18 @@ def test_operator_framework_finds_nothing_wrong_with_the_bundle(
     judge = builds.find(builds.Program("olm", ROOT / "tests" / "plugins" / "olm"))
     done = subprocess.run([judge, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == ""
+
+
+def test_the_chart_names_the_image_of_its_release(release: Release) -> None:
+    with tarfile.open(release.output / f"{NAME}-{VERSION}.tgz") as chart:
+        values, metadata = (
+            yaml.safe_load(content.read())
+            for name in ("values.yaml", "Chart.yaml")
+            if (content := chart.extractfile(f"{NAME}/{name}"))
+        )
+    assert values["image"]["repository"] == REPOSITORY
+    [image] = yaml.safe_load(metadata["annotations"]["artifacthub.io/images"])
+    assert image["image"] == f"{REPOSITORY}:{VERSION}"
 
 
 def test_helm_verifies_a_signed_chart(

@@ -139,7 +139,7 @@ annotations:
 {{/* The operator's image, by digest if one is set. */}}
 {{- define "cnpg-plugin-operator.image" -}}
 {{- if not .Values.image.repository }}
-{{- fail "image.repository is empty: set it to where you pushed the operator's image, for example --set image.repository=registry.example.com/cnpg-plugin-operator (no image is published yet; the README explains how to build it)" }}
+{{- fail "image.repository is empty: set it to where you pushed the operator's image, for example --set image.repository=registry.example.com/cnpg-plugin-operator (docs/install/index.md explains how to build it)" }}
 {{- end }}
 {{- $registry := default .Values.image.registry (.Values.global).imageRegistry }}
 {{- $image := .Values.image.repository }}
