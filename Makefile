@@ -117,7 +117,7 @@ release-check: venv ## build the release twice, compare both, and install it (ro
 	$(BIN)/pytest tests/release $(PYTEST_ARGS)
 
 audit: ## look the locked packages up among known vulnerabilities (needs uv and its service)
-	uvx pip-audit==2.10.1 --disable-pip --require-hashes -r requirements.lock -r requirements-build.lock
+	uvx pip-audit==2.10.1 --strict --disable-pip --require-hashes -r requirements.lock -r requirements-build.lock
 
 format: venv ## format the code and apply automatic fixes
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -112,9 +112,16 @@ def test_make_targets_exist(page: Path) -> None:
 def test_workflows_check_and_build_by_make_targets() -> None:
     workflows = ROOT / ".github" / "workflows"
     steps = re.findall(r"run: (.+)", (workflows / "checks.yaml").read_text())
-    assert {"make lint", "make unit"} <= {*steps} <= {f"make {target}" for target in TARGETS}
+    checks = {"make lint", "make audit", "make unit"}
+    assert checks <= {*steps} <= {f"make {target}" for target in TARGETS}
     called = re.findall(r"\bmake ([a-z0-9-]+)", (workflows / "release.yaml").read_text())
     assert called == ["release"]
+
+
+def test_an_audit_without_an_answer_fails() -> None:
+    recipe = re.search(r"^audit:.*\n\t(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe
+    assert "--strict" in recipe[1]
 
 
 def test_updates_keep_together_what_has_to_fit() -> None:
