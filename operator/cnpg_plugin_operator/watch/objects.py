@@ -87,9 +87,13 @@ class ObjectStore:
         """Give the table of a kind in a namespace."""
         found = self._tables.get((kind, namespace))
         if found is None:
-            found = self._tables[kind, namespace] = Table(kind, _Projection(kind))
+            found = self._tables[kind, namespace] = Table(kind, partial(self.project, kind))
             found.notify = partial(self._tell, kind)
         return found
+
+    def project(self, kind: Kind, body: Body) -> Shown:
+        """Keep what counts of an object."""
+        return project_object(kind, body)
 
     def find(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any] | None:
         """Give an object; None where it is not known."""
@@ -148,24 +152,19 @@ class ObjectStore:
         self.notify(kind, change)
 
 
-@dataclass(frozen=True, slots=True)
-class _Projection:
-    """Keeps what counts of the objects of one kind."""
-
-    kind: Kind
-
-    def __call__(self, body: Body) -> Shown:
-        body = well_formed({**body, "metadata": dict(body["metadata"])})
-        metadata = body["metadata"]
-        counts = COUNTS.get(self.kind, _everything)(body)
-        kept = {key: value for key, value in metadata.items() if key not in UNUSED}
-        annotations = metadata.get("annotations") or {}
-        kept["annotations"] = {k: text for k, text in annotations.items() if k != _REVISION}
-        text = json.dumps([kept, counts], sort_keys=True, default=str)
-        if "managedFields" in metadata:
-            metadata["managedFields"] = list(map(_slim, metadata["managedFields"]))
-        public, pair = drop_keys(body) if self.kind == SECRET else (body, None)
-        return Shown(hashlib.sha256(text.encode()).digest(), kept, json.dumps(public), pair)
+def project_object(kind: Kind, body: Body) -> Shown:
+    """Keep what counts of an object."""
+    body = well_formed({**body, "metadata": dict(body["metadata"])})
+    metadata = body["metadata"]
+    counts = COUNTS.get(kind, _everything)(body)
+    kept = {key: value for key, value in metadata.items() if key not in UNUSED}
+    annotations = metadata.get("annotations") or {}
+    kept["annotations"] = {k: text for k, text in annotations.items() if k != _REVISION}
+    text = json.dumps([kept, counts], sort_keys=True, default=str)
+    if "managedFields" in metadata:
+        metadata["managedFields"] = list(map(_slim, metadata["managedFields"]))
+    public, pair = drop_keys(body) if kind == SECRET else (body, None)
+    return Shown(hashlib.sha256(text.encode()).digest(), kept, json.dumps(public), pair)
 
 
 def _slim(entry: Mapping[str, Any]) -> dict[str, Any]:
