@@ -1,7 +1,7 @@
 """Argo CD, kubectl, Helm 4 and Flux read each state of a plugin as they should.
 
 Argo CD's health check runs in Argo CD's own interpreter, with the libraries that Argo CD gives it;
-Helm 4 and Flux use the library kstatus. Helm 4 itself runs in `tests/alerts`.
+Helm 4 and Flux use the library kstatus. Helm 4 itself runs in `tests/helm`.
 """
 
 import asyncio
@@ -34,7 +34,6 @@ from tests.support.e2e import live_states
 from tests.support.e2e.api import Api, Object
 from tests.support.e2e.plugins import collection
 from tests.support.unit.builders import NOW, resource
-from tests.unit.reconcile import readings
 from tests.unit.reconcile.readings import READINGS, Reading
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,7 +230,3 @@ def test_flux_creates_databases_after_the_plugins_that_they_name() -> None:
 def test_the_documentation_shows_this_script() -> None:
     [shown] = re.findall(r"health\.cnpgplugin\.dev_CNPGPlugin: \|\n(.*?)```", PAGE, re.DOTALL)
     assert textwrap.dedent(shown).strip() == SCRIPT.read_text().strip()
-
-
-def test_the_documentation_has_the_table_of_states() -> None:
-    assert readings.page() in PAGE

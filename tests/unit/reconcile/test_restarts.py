@@ -8,6 +8,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile.states import let_olm_own_cnpg
 
 
 def deployment(stage: Stage) -> dict[str, Any]:
@@ -118,13 +119,6 @@ async def test_the_record_of_one_resource_counts_for_its_namespace() -> None:
     assert rolls(stage) == before, "the time between two restarts counts for both"
     assert stage.condition("Registered", "other") == ("Unknown", "RestartPending")
     assert json.dumps(last_restart(stage)["revisions"]).count("r") >= 1
-
-
-def let_olm_own_cnpg(stage: Stage) -> None:
-    labels = {"app": "cnpg"}
-    deployment(stage)["spec"]["selector"] = {"matchLabels": labels}
-    deployment(stage)["metadata"]["labels"]["olm.owner"] = "cloudnative-pg.v1.30.0"
-    stage.client.the(kinds.POD, "cnpg-0")["metadata"]["labels"] = labels
 
 
 async def test_a_forbidden_pod_deletion_under_olm_reports_the_missing_right() -> None:

@@ -1,6 +1,5 @@
 """Passes with the user's own Secrets: they are evaluated and trusted, and never written."""
 
-import base64
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -8,14 +7,12 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.certificates.trust import OVERLAP
 from tests.support.tls.certificates import CLIENT, SERVER, Pair, authority, issue, self_signed
 from tests.unit.reconcile.stage import Stage
+from tests.unit.reconcile.states import SECRETS, USER_SECRETS, bring
 from tests.unit.reconcile.world import NAMESPACE
 
-SECRETS = {"server": "my-server", "client": "my-client"}
-USER_SECRETS = {"provider": "Secrets", "secrets": SECRETS}
 NAME = ("hello",)
 DAY = timedelta(days=1)
 
@@ -32,18 +29,6 @@ def stage() -> Stage:
     made = Stage()
     made.client.missing = {"Issuer", "Certificate", "ClusterIssuer"}
     return made
-
-
-def bring(
-    stage: Stage, name: str, data: dict[str, bytes] | Pair, labels: dict[str, str] | None = None
-) -> None:
-    """Create or change a Secret, as the user does."""
-    content = data.secret if isinstance(data, Pair) else data
-    encoded = {key: base64.b64encode(value).decode() for key, value in content.items()}
-    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels or {}}
-    live = stage.client.objects.get(("Secret", NAMESPACE, name))
-    kept = live["metadata"] if live else metadata
-    stage.client.put(kinds.SECRET, {"metadata": kept, "data": encoded})
 
 
 def touched(stage: Stage) -> list[str]:
