@@ -1,6 +1,5 @@
 """What a test of a known problem works with: the plugin, and the commands that a user runs."""
 
-import math
 import re
 import shlex
 from collections.abc import Iterator
@@ -16,10 +15,7 @@ from tests.support import wait
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, is_ready
 from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
-
-COLUMNS: Final = 100
-LINES: Final = 40
-"""A screen."""
+from tests.support.screen import lines_of
 
 NAMED_WITHIN: Final = 240.0
 OVER_WITHIN: Final = 180.0
@@ -116,7 +112,7 @@ class World:
             lines = [line for line in unfold(done[what].stdout) if re.search(self.row.says, line)]
             assert lines, told
             result.message = result.message or lines[0]
-        result.lines = {what: screen_lines(each) for what, each in done.items()}
+        result.lines = {what: lines_of(each.stdout + each.stderr) for what, each in done.items()}
 
     def run(self, command: str) -> None:
         """Run what the documentation says, word for word."""
@@ -140,18 +136,7 @@ class World:
         self.plugins.until_ready(self.name, within=OVER_WITHIN)
         done = self.operator.from_outside("status", self.name, "--namespace=cnpg-system")
         assert done.returncode == 0, done.stdout + done.stderr
-        return screen_lines(done)
-
-
-def screen_lines(done: Done) -> int:
-    """Count the lines of a screen that an answer takes; fail if it does not fit."""
-    lines = (done.stdout + done.stderr).splitlines()
-    # A command stays in one piece, so that it can be copied.
-    wide = [line for line in lines if len(line) > COLUMNS and "kubectl " not in line]
-    assert not wide, wide
-    count = sum(max(1, math.ceil(len(line) / COLUMNS)) for line in lines)
-    assert count <= LINES, f"{count} lines:\n{done.stdout}{done.stderr}"
-    return count
+        return lines_of(done.stdout + done.stderr)
 
 
 def unfold(text: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from cnpg_plugin_operator.api.conditions import SUMMED_UP, Reason
 from tests.problems import faults, results
 from tests.problems.rows import ROWS, Row
-from tests.problems.world import LINES
+from tests.support.screen import LINES
 
 RECORDED = results.read()
 EACH = pytest.mark.parametrize("row", ROWS, ids=str)
