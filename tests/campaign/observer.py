@@ -32,7 +32,7 @@ async def observing(lane: Lane) -> AsyncIterator[Seen]:
     seen = Seen()
     before = await _pods_template(lane)
     services = await lane.admin.list(lane.path("services"))
-    seen.announced = {name for name in map(_announced, services) if name is not None}
+    seen.services = {each["metadata"]["name"]: name for each in services if (name := _name(each))}
     follow = (_conditions, _events, _services, _probe)
     tasks = [asyncio.create_task(_forever(each, lane, seen)) for each in follow]
     try:
@@ -77,19 +77,20 @@ async def _events(lane: Lane, seen: Seen) -> None:
 async def _services(lane: Lane, seen: Seen) -> None:
     """Call each plugin when it is announced."""
     async for kind, body in lane.admin.watch(lane.path("services")):
-        name = _announced(body)
-        if kind == "DELETED" or "deletionTimestamp" in body["metadata"]:
-            seen.announced.discard(name or "")
-        elif name is not None and name not in seen.announced:
-            seen.announced.add(name)
-            failure = await call(lane, name)
-            if failure is not None and await _is_still(lane, body):
-                seen.unproven.append(f"{name}: {failure}")
+        name, service = _name(body), body["metadata"]["name"]
+        if kind == "DELETED" or "deletionTimestamp" in body["metadata"] or not name:
+            seen.services.pop(service, None)
+            continue
+        is_new = name not in seen.announced
+        seen.services[service] = name
+        failure = await call(lane, name) if is_new else None
+        if failure is not None and await _is_still(lane, body):
+            seen.unproven.append(f"{name}: {failure}")
 
 
-def _announced(body: Object) -> str | None:
-    """The plugin that CloudNativePG sees in a Service."""
-    name: str | None = (body["metadata"].get("labels") or {}).get(LABEL)
+def _name(service: Object) -> str:
+    """The plugin that CloudNativePG sees in a Service, or nothing."""
+    name: str = (service["metadata"].get("labels") or {}).get(LABEL, "")
     return name
 
 

@@ -115,8 +115,8 @@ class Seen:
 
     messages: set[str] = field(default_factory=set)
     """Of conditions and Events."""
-    announced: set[str] = field(default_factory=set)
-    """Plugins whose Service had CloudNativePG's label."""
+    services: dict[str, str] = field(default_factory=dict)
+    """The Services that have CloudNativePG's label, and the plugin that each announces."""
     unproven: list[str] = field(default_factory=list)
     """Announced plugins that did not answer at that moment, and why."""
     failed: list[str] = field(default_factory=list)
@@ -125,6 +125,11 @@ class Seen:
     """How many calls of the probe there were."""
     rolls: int = 0
     """How often CloudNativePG's pods were replaced."""
+
+    @property
+    def announced(self) -> set[str]:
+        """The plugins that CloudNativePG sees."""
+        return set(self.services.values())
 
     def faults(self, *, may_interrupt: bool, rolls: range) -> Iterator[str]:
         """Say what must not have happened."""

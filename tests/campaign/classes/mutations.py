@@ -16,7 +16,8 @@ from tests.support.resources import NEWER_IMAGE, behaviour
 
 ODD: Final = "mutated"
 
-_OURS: Final = "app.kubernetes.io/managed-by"
+_MADE: Final = ("app.kubernetes.io/managed-by", "cnpg-plugin-operator")
+"""The label of what the operator made. What the chart made is not in its hands."""
 _NOT_OURS: Final = ("cert-manager.io/", "controller.cert-manager.io/")
 """Prefixes of keys that cert-manager writes again, or not."""
 _HOLDING: Final = 8.0
@@ -117,8 +118,7 @@ def _children(recording: Recording) -> Iterator[tuple[str, str, Object]]:
     """Give what the operator made: kind, name, and what it is."""
     for key, body in recording.state.items():
         plural, name = key.split("/", 1)
-        is_made = body.get("labels", {}).get(_OURS) or body.get("ownerReferences")
-        if "#" not in name and is_made and plural != "cnpgplugins" and CNPG not in name:
+        if "#" not in name and _MADE in body.get("labels", {}).items():
             yield plural, name, body
 
 

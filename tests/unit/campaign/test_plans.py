@@ -16,7 +16,7 @@ CALLS = [
     ("list-pods-1", "list", "pods"),
     ("watch-pods-1", "watch", "pods"),
 ]
-OWN = {"app.kubernetes.io/managed-by": "us"}
+OWN = {"app.kubernetes.io/managed-by": "cnpg-plugin-operator"}
 STATE = {
     "services/p": {"labels": OWN, "spec": {"ports": [{"port": 1}]}},
     "secrets/foreign": {"labels": {}, "data": ["tls.crt"]},
