@@ -20,6 +20,8 @@ from tests.support.e2e.api import APPS, PLUGINS, ApiError
 from tests.support.e2e.probe_calls import NOT_READ, PLUGIN, Caller
 
 LABEL: Final = "cnpg.io/pluginName"
+RETIRED: Final = ".taken-over"
+"""What a take-over adds to the name that the previous Service announces."""
 Follow = Callable[[Lane, Seen], Coroutine[Any, Any, None]]
 
 INTERVAL: Final = 1.0
@@ -89,9 +91,9 @@ async def _services(lane: Lane, seen: Seen) -> None:
 
 
 def _name(service: Object) -> str:
-    """The plugin that CloudNativePG sees in a Service, or nothing."""
+    """The plugin that CloudNativePG sees in a Service and some Cluster may name, or nothing."""
     name: str = (service["metadata"].get("labels") or {}).get(LABEL, "")
-    return name
+    return "" if name.endswith(RETIRED) else name
 
 
 async def _is_still(lane: Lane, body: Object) -> bool:
