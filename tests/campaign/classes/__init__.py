@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from tests.campaign.classes import cluster_wide, mutations, requests, surroundings
+from tests.campaign.classes import cluster_wide, misoperations, mutations, requests, surroundings
 from tests.campaign.plans import Enumerate
 
 CLASSES: Final[Mapping[str, Enumerate]] = {
@@ -22,6 +22,6 @@ CLASSES: Final[Mapping[str, Enumerate]] = {
     "crds": cluster_wide.crds,
     "node": cluster_wide.node,
     "mutation": mutations.mutations,
-    "misoperation": mutations.misoperations,
+    "misoperation": misoperations.misoperations,
 }
 """In the order in which they run."""

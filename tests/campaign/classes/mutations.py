@@ -1,4 +1,4 @@
-"""Classes in which others change what the operator made, and users what they do not mean."""
+"""The class in which others change what the operator made, and CloudNativePG's Deployment."""
 
 import asyncio
 import base64
@@ -11,8 +11,7 @@ from tests.campaign.lane import CNPG, Lane
 from tests.campaign.oracle import KINDS
 from tests.campaign.plans import Disturb, Plan, Recording, Recordings
 from tests.campaign.workloads import NAME
-from tests.support.e2e.api import PLUGINS, ApiError
-from tests.support.resources import NEWER_IMAGE, behaviour
+from tests.support.e2e.api import ApiError
 
 ODD: Final = "mutated"
 
@@ -20,7 +19,25 @@ _MADE: Final = ("app.kubernetes.io/managed-by", "cnpg-plugin-operator")
 """The label of what the operator made. What the chart made is not in its hands."""
 _NOT_OURS: Final = ("cert-manager.io/", "controller.cert-manager.io/")
 """Prefixes of keys that cert-manager writes again, or not."""
-_HOLDING: Final = 8.0
+_OTHERS: Final = frozenset(
+    {
+        "defaultMode",
+        "dnsPolicy",
+        "imagePullPolicy",
+        "progressDeadlineSeconds",
+        "restartPolicy",
+        "revisionHistoryLimit",
+        "schedulerName",
+        "serviceAccount",
+        "successThreshold",
+        "terminationGracePeriodSeconds",
+        "terminationMessagePath",
+        "timeoutSeconds",
+    }
+)
+"""Fields of a Deployment that the operator leaves to the API server: whoever changes one keeps it,
+as with server-side apply."""
+HOLDING: Final = 8.0
 """Seconds for which a change lasts that is taken back."""
 
 _STATUS: Final[tuple[tuple[str, str, Any], ...]] = (
@@ -93,20 +110,21 @@ def changes(body: Object) -> Iterator[tuple[str, Change]]:
         for key in body.get(field, {}):
             if not key.startswith(_NOT_OURS):
                 pointer = _pointer("metadata", field, key)
-                yield f"{field}.{key}.changed", [_replace(pointer, ODD)]
+                yield f"{field}.{key}.changed", [replace(pointer, ODD)]
                 yield f"{field}.{key}.removed", [_remove(pointer)]
     for field in ("ownerReferences", "finalizers"):
         if body.get(field):
             yield f"{field}.removed", [_remove(_pointer("metadata", field))]
     for path, value in _leaves(body.get("spec"), ("spec",)):
-        yield ".".join(map(str, path)), [_replace(_pointer(*path), _odd(value))]
+        yield ".".join(map(str, path)), [replace(_pointer(*path), _odd(value))]
     garbage = base64.b64encode(b"mutated").decode()
     for key in body.get("data", ()):
-        yield f"data.{key}.changed", [_replace(_pointer("data", key), garbage)]
+        yield f"data.{key}.changed", [replace(_pointer("data", key), garbage)]
         yield f"data.{key}.removed", [_remove(_pointer("data", key))]
 
 
-def _replace(pointer: str, value: Any) -> dict[str, Any]:
+def replace(pointer: str, value: Any) -> dict[str, Any]:
+    """Build one step of a JSON patch."""
     return {"op": "replace", "path": pointer, "value": value}
 
 
@@ -191,7 +209,8 @@ def mutations(recordings: Recordings) -> Iterator[Plan]:
 def _disturbances(plural: str, name: str, body: Object) -> Iterator[tuple[str, Disturb]]:
     """Give everything that is done to a child, and what it is called."""
     for what, change in changes(body):
-        yield what, patched(plural, name, change)
+        if plural != "deployments" or what.rpartition(".")[2] not in _OTHERS:
+            yield what, patched(plural, name, change)
     for kind, what, added in _ADDED:
         if kind == plural:
             yield f"added.{what}", patched(plural, name, added)
@@ -231,7 +250,7 @@ def for_a_while(plural: str, name: str, change: Change) -> Disturb:
         async with patched(plural, name, change)(lane) as event:
             yield event
         if event.is_set():
-            await asyncio.sleep(_HOLDING)
+            await asyncio.sleep(HOLDING)
             await lane.admin.patch(path, back, JSON_PATCH)
 
     return disturb
@@ -249,125 +268,3 @@ def _inverse(change: Change, body: Object) -> Change:
 
     restoring = {"remove": "add", "replace": "replace"}
     return [{**each, "op": restoring[each["op"]], "value": value(each["path"])} for each in change]
-
-
-MISOPERATIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("image-older", {"image": "localhost/no-such-image:1"}),
-    ("image-newer", {"image": NEWER_IMAGE}),
-    ("imagePullPolicy", {"imagePullPolicy": "Never"}),
-    ("imagePullSecrets", {"imagePullSecrets": [{"name": "no-such-secret"}]}),
-    ("command-missing", {"command": ["/no/such/program"]}),
-    ("args-unknown", {"args": ["no-such-command"]}),
-    ("args-none", {"args": []}),
-    ("serverArguments", {"serverArguments": "None"}),
-    ("port", {"port": 65535}),
-    ("extraPorts", {"extraPorts": [{"name": "odd", "port": 1}]}),
-    ("env-name", {"env": behaviour("another")}),
-    ("env-crash", {"env": behaviour(NAME, SAMPLE_MISBEHAVE="crash")}),
-    ("env-hang", {"env": behaviour(NAME, SAMPLE_MISBEHAVE="hang")}),
-    ("env-no-listen", {"env": behaviour(NAME, SAMPLE_MISBEHAVE="no-listen")}),
-    ("env-restless", {"env": behaviour(NAME, SAMPLE_MISBEHAVE="restless")}),
-    ("envFrom", {"envFrom": [{"configMapRef": {"name": "no-such-map"}}]}),
-    ("resources-much", {"resources": {"requests": {"cpu": "1000", "memory": "1Pi"}}}),
-    ("resources-little", {"resources": {"limits": {"memory": "1Mi"}}}),
-    ("volumes", {"volumes": [{"name": "odd", "configMap": {"name": "no-such-map"}}]}),
-    ("probes", {"probes": {"readiness": {"tcpSocket": {"port": 1}}}}),
-    ("probes-liveness", {"probes": {"liveness": {"tcpSocket": {"port": 1}}}}),
-    ("securityContext", {"securityContext": {"runAsUser": 1}}),
-    ("podSecurityContext", {"podSecurityContext": {"fsGroup": 4294967295}}),
-    ("affinity", {"affinity": {"nodeAffinity": {}}}),
-    ("nodeSelector", {"nodeSelector": {"example.com/no": "node"}}),
-    ("tolerations", {"tolerations": [{"operator": "Exists"}]}),
-    (
-        "topologySpreadConstraints",
-        {
-            "topologySpreadConstraints": [
-                {"maxSkew": 1, "topologyKey": "no", "whenUnsatisfiable": "DoNotSchedule"}
-            ]
-        },
-    ),
-    ("priorityClassName", {"priorityClassName": "no-such-class"}),
-    ("podLabels", {"podLabels": {"example.com/odd": ""}}),
-    ("podAnnotations", {"podAnnotations": {"example.com/odd": "\u202e"}}),
-    ("deploymentLabels", {"deploymentLabels": {"example.com/odd": "x"}}),
-    ("replicas-none", {"replicas": 0}),
-    ("replicas-three", {"replicas": 3}),
-    ("strategy", {"strategy": {"type": "RollingUpdate"}}),
-    ("minReadySeconds", {"minReadySeconds": 300}),
-    ("progressDeadlineSeconds", {"progressDeadlineSeconds": 1}),
-    ("podDisruptionBudget", {"podDisruptionBudget": {"minAvailable": 0}}),
-    ("networkPolicy", {"networkPolicy": {"enabled": True}}),
-    ("podTemplate", {"podTemplate": {"spec": {"hostAliases": []}}}),
-    ("podTemplate-refused", {"podTemplate": {"spec": {"hostNetwork": True}}}),
-    ("serviceAccount-created", {"serviceAccount": {"create": True, "name": "odd"}}),
-    ("serviceAccount-refused", {"serviceAccount": {"create": False, "name": "cnpg-manager"}}),
-    ("clusterRoles", {"clusterRoles": ["cluster-admin"]}),
-    ("roles", {"roles": ["no-such-role"]}),
-    ("service-name", {"service": {"name": "odd"}}),
-    ("service-name-taken", {"service": {"name": "cnpg-webhook-service"}}),
-    ("service-labels", {"service": {"labels": {"example.com/odd": "x"}}}),
-    ("service-annotations", {"service": {"annotations": {"example.com/odd": "\u202e"}}}),
-    ("service-families", {"service": {"ipFamilies": ["IPv6"]}}),
-    ("service-policy", {"service": {"ipFamilyPolicy": "RequireDualStack"}}),
-    ("tls-provider", {"tls": {"provider": "SelfManaged"}}),
-    ("tls-secrets", {"tls": {"provider": "Secrets", "secrets": {"server": "x", "client": "y"}}}),
-    ("tls-issuer", {"tls": {"issuerRef": {"name": "no-such-issuer"}}}),
-    ("tls-scope", {"tls": {"issuerScope": "Plugin"}}),
-    ("tls-duration", {"tls": {"duration": "1h", "renewBefore": "20m"}}),
-    ("tls-key", {"tls": {"privateKey": {"algorithm": "RSA", "size": 4096}}}),
-    ("tls-names", {"tls": {"dnsNames": ["odd.example.com"]}}),
-    ("tls-serverName", {"tls": {"serverName": "odd.example.com"}}),
-    ("tls-files", {"tls": {"files": {"server": {"directory": "/odd"}}}}),
-    ("tls-trust", {"tls": {"clientTrust": "Root"}}),
-    ("tls-reload", {"tls": {"reload": "Restart"}}),
-    ("cnpg-deployment", {"cnpg": {"deploymentName": "no-such-deployment"}}),
-    ("cnpg-restart-never", {"cnpg": {"restartPolicy": "Never"}}),
-    ("cnpg-restart-always", {"cnpg": {"restartPolicy": "Always"}}),
-    ("cnpg-refresh", {"cnpg": {"clusterRefresh": "Annotate"}}),
-    ("upgradePolicy", {"upgradePolicy": "Manual"}),
-    ("handshake-timeout", {"handshake": {"timeout": "1ms"}}),
-    ("handshake-interval", {"handshake": {"interval": "1s"}}),
-    ("deletionPolicy-delete", {"deletionPolicy": "Delete"}),
-    ("deletionPolicy-orphan", {"deletionPolicy": "Orphan"}),
-    ("takeOver", {"takeOver": {"serviceName": "no-such-service"}}),
-    ("suspend", {"suspend": True}),
-    ("mode", {"mode": "Sidecar"}),
-)
-"""What a user may set by mistake and take back: its name, and the fields. A unit test compares them
-with the CRD."""
-
-_MAY_ROLL: Final = {"mode": 4, "cnpg-restart-always": 4}
-"""How often CloudNativePG may be rolled because of it."""
-
-
-def set_for_a_while(fields: dict[str, Any]) -> Disturb:
-    """Set fields of the resource, and take that back some seconds later."""
-
-    @asynccontextmanager
-    async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        event = asyncio.Event()
-        path = f"{lane.path('cnpgplugins', PLUGINS)}/{NAME}"
-        before = (await lane.admin.get(path))["spec"]
-        with suppress(ApiError):
-            await lane.admin.patch(path, {"spec": fields})
-            event.set()
-        yield event
-        await asyncio.sleep(_HOLDING)
-        await lane.admin.patch(path, [_replace("/spec", before)], JSON_PATCH)
-
-    return disturb
-
-
-def misoperations(recordings: Recordings) -> Iterator[Plan]:
-    """Every field: set, take back, compare with never set."""
-    if (recording := recordings.get("steady")) is None:
-        return
-    for name, fields in MISOPERATIONS:
-        yield Plan(
-            "misoperation",
-            recording.about,
-            f"spec/{name}",
-            set_for_a_while(fields),
-            interrupts=True,
-            rolls=_MAY_ROLL.get(name, 0),
-        )

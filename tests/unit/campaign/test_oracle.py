@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from tests.campaign.calls import Call
-from tests.campaign.classes.mutations import MISOPERATIONS, changes
+from tests.campaign.classes.misoperations import MISOPERATIONS
+from tests.campaign.classes.mutations import changes
 from tests.campaign.mutants import MUTANTS, Mutant
 from tests.campaign.oracle import Seen, differences, judge_leftovers, judge_requests, normalize
 from tests.campaign.plans import Recording

@@ -20,6 +20,7 @@ OWN = {"app.kubernetes.io/managed-by": "cnpg-plugin-operator"}
 STATE = {
     "services/p": {"labels": OWN, "spec": {"ports": [{"port": 1}]}},
     "secrets/foreign": {"labels": {}, "data": ["tls.crt"]},
+    "deployments/p": {"labels": OWN, "spec": {"replicas": 1, "template": {"dnsPolicy": "Default"}}},
     f"deployments/{CNPG}": {"labels": {"a": "b"}, "spec": {"replicas": 1}},
 }
 RECORDINGS = {name: Recording(name, STATE, [], CALLS, 4, 0) for name in WORKLOADS}
@@ -49,7 +50,13 @@ def test_every_write_meets_every_fault_before_and_after(plans: list[Plan]) -> No
 
 def test_only_children_are_mutated_for_good(plans: list[Plan]) -> None:
     mutated = {plan.what.partition("/")[0] for plan in plans if plan.group == "mutation"}
-    assert mutated == {"services.p", f"deployments.{CNPG}", "cnpgplugins.p"}
+    assert mutated == {"services.p", "deployments.p", f"deployments.{CNPG}", "cnpgplugins.p"}
+
+
+def test_what_the_operator_leaves_to_the_api_server_is_not_mutated(plans: list[Plan]) -> None:
+    fields = {plan.what.partition("/")[2] for plan in plans if "deployments.p/" in plan.what}
+    assert "spec.replicas" in fields
+    assert "spec.template.dnsPolicy" not in fields
 
 
 def test_each_mutant_names_workloads_that_there_are() -> None:
