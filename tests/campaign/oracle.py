@@ -43,6 +43,9 @@ _OTHERS: Final = frozenset(
         "example.com/made-by",
         # When the operator rolled CloudNativePG: the next roll waits for that, in any case.
         "cnpgplugin.dev/sidecars-rolled-at",
+        # That another certificate or endpoint was announced once.
+        "cnpgplugin.dev/changed-at",
+        "cnpgplugin.dev/replaces",
     }
 )
 """Keys that others write, or that stay."""
