@@ -57,8 +57,8 @@ problems: venv peers ## reproduce, name and remedy each known problem, and write
 		$(PYTEST_ARGS)
 	$(BIN)/python -m tests.documentation
 
-histories: venv ## try 2,000 random histories of users, faults and crashes in memory (an hour)
-	CNPGP_THOROUGH=1 $(BIN)/pytest tests/unit/histories -n 2 $(PYTEST_ARGS)
+histories: venv ## try 2,000 random histories in memory, and all examples of property tests (an hour)
+	CNPGP_THOROUGH=1 $(BIN)/pytest tests/unit -m hypothesis -n 2 $(PYTEST_ARGS)
 
 matrix: venv ## run the same tests on every version of CNPG and Kubernetes, and write docs/versions.md (hours)
 	$(BIN)/pytest tests/matrix $(PYTEST_ARGS)

@@ -26,6 +26,7 @@ from tests.support.e2e import preparation, whole_run
 from tests.support.e2e.api import Api
 from tests.support.e2e.installation import install_operator
 from tests.support.e2e.operator import Operator
+from tests.support.thorough import examples
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 CLUSTER = os.environ.get("CNPGP_TEST_CLUSTER") or "test"
@@ -49,8 +50,8 @@ yaml.SafeLoader = yaml.CSafeLoader  # type: ignore[misc,assignment]
 
 # A busy machine is no fault of the code. In CI the examples are always the same, so that the result
 # depends on the change and not on luck; everywhere else, each run tries others.
-settings.register_profile("explore", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+settings.register_profile("explore", deadline=None, max_examples=examples(100))
+settings.register_profile("ci", settings.get_profile("explore"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "explore")
 
 

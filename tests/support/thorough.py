@@ -1,6 +1,6 @@
-"""Long tables of the end-to-end tests: a sample in every run, all rows with `make thorough`.
+"""What usual runs take a sample of: long tables, and the examples of property tests.
 
-The same for costly property tests: some of their examples in CI, all of them elsewhere.
+`make thorough` and `make histories` try all rows and all examples.
 """
 
 import os
@@ -9,9 +9,6 @@ from typing import Final, TypeVar
 
 THOROUGH: Final = bool(os.environ.get("CNPGP_THOROUGH"))
 """Whether this run is thorough (`make thorough`)."""
-
-CI: Final = bool(os.environ.get("CI")) and not THOROUGH
-"""Whether this run checks a change in CI: examples are then few and always the same."""
 
 Row = TypeVar("Row")
 
@@ -29,5 +26,5 @@ def times(thorough: int, usual: int) -> int:
 
 
 def examples(number: int) -> int:
-    """Return how many examples to try: a quarter in CI."""
-    return number // 4 if CI else number
+    """Return how many examples to try: a quarter in usual runs."""
+    return times(thorough=number, usual=number // 4)

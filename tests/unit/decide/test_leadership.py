@@ -24,6 +24,7 @@ from cnpg_plugin_operator.decide.leadership import (
     write_record,
     write_release,
 )
+from tests.support.thorough import examples
 
 ME, OTHER = "me_1", "other_2"
 TIMES = LeaseTimes()
@@ -421,7 +422,7 @@ class History:
             assert len(self.leaders()) <= 1
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=examples(1_000))
 @given(st.integers(0, 2**64))
 def test_no_two_ever_write_and_one_leads_in_the_end(seed: int) -> None:
     history = History(Random(seed))

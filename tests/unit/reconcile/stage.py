@@ -157,6 +157,14 @@ class Stage:
             await self.visit(name)
             self.turn(seconds)
 
+    async def crash(self, passes: int, seconds: float = 1) -> None:
+        """Settle; the operator ends where a write fails (`fail_at`), and another one goes on."""
+        for _ in range(passes):
+            armed = self.client.fail_at is not None
+            await self.settle(passes=1, seconds=seconds)
+            if armed and self.client.fail_at is None:
+                self.reconciler = self.operator()
+
     def turn(self, seconds: float = 1) -> None:
         """Let the world act while time passes."""
         self.world.issue()

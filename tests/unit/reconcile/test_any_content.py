@@ -14,6 +14,7 @@ from cnpg_plugin_operator.api.untrusted import TEXT_LIMIT
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
+from tests.support.thorough import examples
 from tests.support.unit.fake_cluster import FakeCluster
 from tests.unit.reconcile.anything import JSON, TEXTS, as_deep_as_the_operator, as_text, replace
 from tests.unit.reconcile.hosting import CNPG, HostingStage
@@ -144,7 +145,7 @@ QUICK = settings(
 )
 
 
-@settings(QUICK, max_examples=500)
+@settings(QUICK, max_examples=examples(500))
 @given(MODES, st.sampled_from(SPECS), JSON, st.sampled_from(["change", "delete"]))
 def test_any_spec_ends_in_a_status(mode: str, path: tuple[str, ...], value: Any, what: str) -> None:
     stage = restored(mode)
@@ -156,7 +157,7 @@ def test_any_spec_ends_in_a_status(mode: str, path: tuple[str, ...], value: Any,
     check(stage)
 
 
-@settings(QUICK, max_examples=400)
+@settings(QUICK, max_examples=examples(400))
 @given(MODES, st.sampled_from(STATUSES), JSON, st.sampled_from(["change", "delete"]))
 def test_any_previous_status_is_replaced(
     mode: str, path: tuple[str | int, ...], value: Any, what: str
@@ -169,7 +170,7 @@ def test_any_previous_status_is_replaced(
     check(stage)
 
 
-@settings(QUICK, max_examples=200)
+@settings(QUICK, max_examples=examples(200))
 @given(MODES, st.sampled_from([*SPECS, *STATUSES]), JSON)
 def test_any_content_of_another_resource_leaves_this_one_ready(
     mode: str, path: tuple[str | int, ...], value: Any
@@ -193,7 +194,7 @@ ANNOTATIONS = [
 ]
 
 
-@settings(QUICK, max_examples=300)
+@settings(QUICK, max_examples=examples(300))
 @example("Sidecar", 0, "template", names.annotations.SIDECARS, {"1" * 4000: "a revision"})
 @given(
     MODES,
@@ -248,7 +249,7 @@ CONTENTS: tuple[tuple[str, tuple[str | int, ...]], ...] = (
 )
 
 
-@settings(QUICK, max_examples=350)
+@settings(QUICK, max_examples=examples(350))
 @given(MODES, st.sampled_from(CONTENTS), st.integers(0, 10_000), JSON)
 def test_any_content_of_other_objects_ends_in_a_status(
     mode: str, place: tuple[str, tuple[str | int, ...]], which: int, value: Any
@@ -263,7 +264,7 @@ def test_any_content_of_other_objects_ends_in_a_status(
     check(stage)
 
 
-@settings(QUICK, max_examples=150)
+@settings(QUICK, max_examples=examples(150))
 @given(
     st.sampled_from(list(Reason)),
     TEXTS,
@@ -322,7 +323,7 @@ class Refusing:
         delattr(self._client, self._verb)
 
 
-@settings(QUICK, max_examples=250)
+@settings(QUICK, max_examples=examples(250))
 @given(
     MODES,
     st.sampled_from(["get", "list", "apply", "create", "merge_patch", "delete"]),

@@ -72,10 +72,7 @@ async def test_an_operator_that_dies_around_any_write_of_a_restart_rolls_cnpg_on
     before = rolls(stage)
     stage.client.writes.clear()
     stage.client.fail_at, stage.client.fail_after = write, side == "after"
-    for _ in range(3):
-        await stage.settle(passes=1)
-        if stage.client.fail_at is None:
-            stage.reconciler = stage.operator()
+    await stage.crash(3)
     roll(stage)
     for _ in range(3):
         await stage.settle()

@@ -393,10 +393,7 @@ async def test_no_private_key_leaves_its_secret(
 async def test_a_crash_after_any_write_does_not_change_the_result(stage: Stage, write: int) -> None:
     stage.create(tls=OWN)
     stage.client.fail_at, stage.client.fail_after = write, True
-    for _ in range(6):
-        await stage.settle(passes=1)
-        if stage.client.fail_at is None:
-            stage.reconciler = stage.operator()
+    await stage.crash(6)
     await stage.settle(passes=2)
 
     assert stage.client.fail_at is None, "there are fewer writes"

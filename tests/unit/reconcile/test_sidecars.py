@@ -162,10 +162,7 @@ async def test_an_operator_that_dies_around_any_write_of_a_deletion_rolls_cloudn
     stage.delete()
     stage.client.writes.clear()
     stage.client.fail_at, stage.client.fail_after = write, side == "after"
-    for _ in range(30):
-        await stage.settle(passes=1)
-        if stage.client.fail_at is None:
-            stage.reconciler = stage.operator()
+    await stage.crash(30)
     await stage.pass_by(60)
 
     assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects

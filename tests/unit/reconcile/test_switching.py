@@ -269,10 +269,7 @@ async def test_a_crash_after_any_write_of_a_switch_does_not_change_the_result(
     previous = stage.announced
     stage.client.fail_at, stage.client.fail_after = len(stage.client.writes) + write, True
     switch(stage, after)
-    for _ in range(8):
-        await stage.settle(passes=1)
-        if stage.client.fail_at is None:
-            stage.reconciler = stage.operator()
+    await stage.crash(8)
     await stage.settle(passes=3)
 
     chain = (names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE)

@@ -139,10 +139,7 @@ async def test_a_plugin_that_is_not_proven_takes_nothing_over(service: str) -> N
 async def test_a_crash_after_any_write_does_not_change_the_result(service: str, write: int) -> None:
     stage, cnpg = begin(service)
     stage.client.fail_at, stage.client.fail_after = write, True
-    for _ in range(20):
-        await stage.settle(passes=1)
-        if stage.client.fail_at is None:
-            stage.reconciler = stage.operator()
+    await stage.crash(20)
     await stage.settle(passes=3)
 
     assert stage.client.fail_at is None, "there are fewer writes"
@@ -252,10 +249,7 @@ async def test_a_crash_after_any_write_of_a_scaling_does_not_change_the_result(
     stage, cnpg, leading = begin_leading(BESIDE)
     leading.broken = broken
     stage.client.fail_at, stage.client.fail_after = write, True
-    for _ in range(40):
-        await stage.settle(passes=1, seconds=3)
-        if stage.client.fail_at is None:
-            stage.reconciler = stage.operator()
+    await stage.crash(40, seconds=3)
 
     wanted = ("False", "TakeOverFailed") if broken else ("True", "Ready")
     assert stage.client.fail_at is None, "there are fewer writes"

@@ -23,6 +23,7 @@ from cnpg_plugin_operator.decide.sidecar.sidecar_set import (
     compose,
 )
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
+from tests.support.thorough import examples
 from tests.support.unit.builders import NOW, resource
 from tests.support.unit.cnpg_pods import GATE, PLACE, deployed, template
 from tests.support.unit.server_side_apply import apply_part
@@ -185,7 +186,7 @@ def play(world: World, steps: list[tuple[Any, ...]]) -> World:
     return world
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(HISTORIES)
 def test_no_history_makes_the_set_flap_or_changes_an_unchanged_sidecar(
     steps: list[tuple[Any, ...]],
@@ -197,7 +198,7 @@ def test_no_history_makes_the_set_flap_or_changes_an_unchanged_sidecar(
     assert world.live == before
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(HISTORIES)
 def test_after_any_history_the_last_deletion_leaves_nothing(
     steps: list[tuple[Any, ...]],
@@ -210,7 +211,7 @@ def test_after_any_history_the_last_deletion_leaves_nothing(
     assert world.live == template()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(HISTORIES)
 def test_after_any_history_a_new_spec_is_placed(steps: list[tuple[Any, ...]]) -> None:
     world = play(World(), steps)
@@ -220,7 +221,7 @@ def test_after_any_history_a_new_spec_is_placed(steps: list[tuple[Any, ...]]) ->
     assert read_sidecars(world.live).get("a") is not None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.sampled_from([1, 60, 3600]), min_size=6, max_size=30))
 def test_a_party_that_always_removes_a_sidecar_sees_it_three_times(pauses: list[int]) -> None:
     world, seen = World(), 0
