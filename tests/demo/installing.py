@@ -1,10 +1,12 @@
 """Builds the operator's image from this checkout and installs the chart with it."""
 
+import json
 import subprocess
 from pathlib import Path
 
 from tests.cluster import Cluster, ClusterError, dockerfiles
-from tests.cluster.progress import heartbeat
+from tests.cluster.progress import heartbeat, say, wait_until
+from tests.demo.watching import Kubectl
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "cnpg-plugin-operator"
@@ -18,6 +20,10 @@ IMAGE_ANNOTATION = "cnpgplugin.dev/image"
 """On the operator's pod. The tag stays the same, so this annotation rolls out a new build."""
 
 CNPG_NAMESPACE = "cnpg-system"
+
+FIRST_LEASE = 15
+"""The chart's `leaderElection.leaseDuration` in seconds."""
+LEADING_SECONDS = 60.0
 
 
 def install_operator(cluster: Cluster, *values_files: Path) -> None:
@@ -43,15 +49,35 @@ def install_operator(cluster: Cluster, *values_files: Path) -> None:
         )
 
 
+def await_leader(cluster: Kubectl) -> None:
+    """Wait until the operator leads: before that it reports nothing about any plugin."""
+    if not _leads(cluster):
+        reason = "to be sure that no other one still writes"
+        say(f"waiting until the operator leads ({FIRST_LEASE} s at its first start, {reason})")
+        wait_until("the operator to lead", lambda: _leads(cluster), timeout=LEADING_SECONDS)
+
+
+def _leads(cluster: Kubectl) -> bool:
+    """Whether a running pod of the operator holds the Lease, not only claims it."""
+    where = ("--namespace", NAMESPACE, "--ignore-not-found", "--output=json")
+    lease = json.loads(cluster.kubectl("get", "lease", RELEASE, *where) or "{}").get("spec", {})
+    holder = str(lease.get("holderIdentity") or "").partition("_")[0]
+    return bool(lease.get("acquireTime")) and holder in _pods(cluster)
+
+
 def operator_pod(cluster: Cluster) -> str:
     """Find the name of the operator's pod."""
-    where = ["--namespace", NAMESPACE, "--selector", f"app.kubernetes.io/instance={RELEASE}"]
-    names = cluster.kubectl(
-        "get", "pods", *where, "--field-selector=status.phase=Running", "--output=name"
-    ).split()
+    names = _pods(cluster)
     if len(names) != 1:
         raise ClusterError(f"expected one pod of the operator, found {len(names)}")
-    return names[0].removeprefix("pod/")
+    return names[0]
+
+
+def _pods(cluster: Kubectl) -> list[str]:
+    where = ("--namespace", NAMESPACE, "--selector", f"app.kubernetes.io/instance={RELEASE}")
+    running = ("--field-selector=status.phase=Running", "--output=name")
+    found = cluster.kubectl("get", "pods", *where, *running).split()
+    return [name.removeprefix("pod/") for name in found]
 
 
 def _built_image() -> str:

@@ -17,6 +17,9 @@ DATABASE, DATABASE_NAMESPACE = "sample-db", "default"
 DATABASE_KIND = "clusters.postgresql.cnpg.io"
 POSTGRES_IMAGE = "localhost/postgresql:17"
 
+REPEATING = ("Reconciling", "Stalled")
+"""They tell tools whether it is worth waiting for Ready, and are removed without a message."""
+
 HEALTHY = "Cluster in healthy state"
 PLUGIN_SECONDS = 180.0
 DATABASE_SECONDS = 300.0
@@ -33,6 +36,7 @@ def show_plugin(cluster: Cluster) -> Object:
 
 def follow_plugin(cluster: Kubectl, name: str, manifest: str) -> Object:
     """Apply a plugin and follow its conditions until it is Ready."""
+    installing.await_leader(cluster)
     say(f"applying CNPGPlugin {PLUGIN_NAMESPACE}/{name}: its conditions as they change")
     known: dict[str, tuple[str, str]] = {}
     with watch(cluster, "cnpgplugins.cnpgplugin.dev", PLUGIN_NAMESPACE, name) as plugin:
@@ -50,9 +54,10 @@ def follow_plugin(cluster: Kubectl, name: str, manifest: str) -> Object:
 
 
 def _show_turn(known: dict[str, tuple[str, str]], condition: Object, elapsed: float) -> None:
-    """Print a condition if it changed; skip conditions that were never reported."""
+    """Print a condition if it changed; skip what was never reported, and what repeats Ready."""
     kind, now = condition["type"], (condition["status"], condition["reason"])
     silent = condition["reason"] == "NotYetReported" and kind not in known
+    silent = silent or kind in REPEATING
     if silent or known.get(kind) == now:
         return
     known[kind] = now

@@ -162,12 +162,15 @@ with open(os.environ["SAID"], "a") as said:
 ready = {{"type": "Ready", "status": "True", "reason": "Ready", "message": "It answers."}}
 plugin = {{"metadata": {{}}, "status": {{"conditions": [ready]}}}}
 used = {{"name": "{existing.PLUGIN_NAME}", "version": "0.14.0"}}
+lease = {{"holderIdentity": "operator-1_uid", "acquireTime": "2026-01-01T00:00:00Z"}}
 database = {{"metadata": {{}}, "status": {{"phase": "Cluster in healthy state",
     "readyInstances": 1, "pluginStatus": [used]}}}}
 answers = {{
     "config": "kind-here",
     "version": json.dumps({{"serverVersion": {{"gitVersion": "v1.34.3"}}}}),
     "get storageclass": json.dumps({{"items": [{json.dumps(DEFAULT)}]}}),
+    "get pods": "pod/operator-1",
+    "get lease": json.dumps({{"spec": lease}}),
     "get cnpgplugins.cnpgplugin.dev": json.dumps(plugin, indent=4),
     "get clusters.postgresql.cnpg.io": json.dumps(database, indent=4),
     "kustomize": "image: {existing.PUBLISHED}plugin-barman-cloud:v0.14.0",
