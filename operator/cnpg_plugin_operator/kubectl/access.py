@@ -1,6 +1,7 @@
 """Reads and annotates objects, and runs commands in pods, through the program `kubectl`.
 
-A refusal names the verb and the resource that the user lacks. Only annotations are ever written.
+A refusal names the verb and the resource that the user lacks. Only annotations are ever written,
+and the conditions by which cert-manager is asked for a certificate.
 """
 
 import json
@@ -80,9 +81,15 @@ class Kubectl:
 
     def annotate(self, kind: Kind, name: str, namespace: str, key: str, value: str) -> None:
         """Set one annotation of an object. Raises as `get` does."""
-        resource = f"{kind.plural}.{kind.api_version.partition('/')[0]}"
-        where = ["annotate", resource, name, f"--namespace={namespace}", "--overwrite"]
+        where = ["annotate", _resource(kind), name, f"--namespace={namespace}", "--overwrite"]
         self._checked([*where, f"{key}={value}"])
+
+    def patch_status(
+        self, kind: Kind, name: str, namespace: str, change: Mapping[str, Any]
+    ) -> None:
+        """Merge a change into an object's status. Raises as `get` does."""
+        where = ["patch", _resource(kind), name, f"--namespace={namespace}", "--subresource=status"]
+        self._checked([*where, "--type=merge", f"--patch={json.dumps(change)}"])
 
     def execute(self, namespace: str, target: str, container: str, command: Iterable[str]) -> Done:
         """Run a command in a pod; return what it says, whatever its status.
@@ -119,6 +126,10 @@ class Kubectl:
         except OSError as error:
             raise errors.UnavailableError(f"cannot run {argv[0]}: {error.strerror}") from error
         return Done(done.returncode, done.stdout, done.stderr)
+
+
+def _resource(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.api_version.partition('/')[0]}"
 
 
 def translate(said: str) -> errors.ClusterError:

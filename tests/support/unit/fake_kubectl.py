@@ -11,7 +11,7 @@ from tests.support.unit.fake_cluster import FakeCluster, selects
 
 
 class FakeKubectl(Kubectl):
-    """Reads and annotates the objects of a fake cluster."""
+    """Reads and changes the objects of a fake cluster."""
 
     def __init__(self, cluster: FakeCluster, *, answer: Done | None = None) -> None:
         super().__init__(["kubectl-of-no-test"])
@@ -51,6 +51,12 @@ class FakeKubectl(Kubectl):
     def annotate(self, kind: Kind, name: str, namespace: str, key: str, value: str) -> None:
         metadata = self.cluster.the(kind, name, namespace)["metadata"]
         metadata.setdefault("annotations", {})[key] = value
+
+    def patch_status(self, kind: Kind, name: str, namespace: str, change: Any) -> None:
+        live = self.cluster.the(kind, name, namespace)
+        given = change["metadata"]["resourceVersion"]
+        assert given == live["metadata"]["resourceVersion"], "it has changed meanwhile"
+        live.setdefault("status", {}).update(change["status"])
 
     def execute(self, namespace: str, target: str, container: str, command: Any) -> Done:
         self.ran.append((namespace, target, container, *command))

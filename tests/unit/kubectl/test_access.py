@@ -105,12 +105,21 @@ def test_a_list_is_one_request_with_the_users_connection(tmp_path: Path) -> None
     ]
 
 
-def test_an_annotation_is_the_only_write(tmp_path: Path) -> None:
+def test_an_annotation_is_one_request(tmp_path: Path) -> None:
     asked = Scripted(tmp_path)
     asked.kubectl.annotate(kinds.PLUGIN, "hello", "ns", "key", "value")
     assert asked.words[2:] == [
         *("annotate", "cnpgplugins.cnpgplugin.dev", "hello"),
         *("--namespace=ns", "--overwrite", "key=value"),
+    ]
+
+
+def test_a_status_is_merged_and_nothing_else_written(tmp_path: Path) -> None:
+    asked = Scripted(tmp_path)
+    asked.kubectl.patch_status(kinds.CERTIFICATE, "hello", "ns", {"status": {"a": 1}})
+    assert asked.words[2:] == [
+        *("patch", "certificates.cert-manager.io", "hello", "--namespace=ns"),
+        *("--subresource=status", "--type=merge", '--patch={"status": {"a": 1}}'),
     ]
 
 

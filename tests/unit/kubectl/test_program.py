@@ -123,9 +123,52 @@ def test_renew_asks_for_new_certificates(terminal: Terminal) -> None:
     terminal.cluster.put(kinds.PLUGIN, with_status("hello", ready=True))
     status, out, _ = terminal("renew", "hello")
     assert status == 0
-    assert "Asked for new certificates of cnpg-system/hello" in out
+    assert "Asked the operator for new certificates of cnpg-system/hello" in out
     annotations = terminal.cluster.the(kinds.PLUGIN, "hello")["metadata"]["annotations"]
     assert set(annotations) == {names.annotations.RENEW}
+
+
+ISSUED = {"type": "Ready", "status": "True"}
+SLOW = {"type": "Issuing", "status": "False", "reason": "Failed"}
+
+
+def certificate(name: str, plugin: str) -> dict[str, Any]:
+    """A Certificate of cert-manager."""
+    labels = {names.labels.NAME: plugin}
+    metadata = {"name": name, "namespace": "cnpg-system", "labels": labels, "generation": 3}
+    return {"metadata": metadata, "status": {"conditions": [ISSUED, SLOW], "revision": 1}}
+
+
+@pytest.mark.parametrize("tls", [{}, {"provider": "CertManager"}], ids=["default", "named"])
+def test_what_cert_manager_issues_it_is_asked_to_renew(
+    terminal: Terminal, tls: dict[str, str]
+) -> None:
+    terminal.cluster.put(kinds.PLUGIN, with_status("hello", ready=True, tls=tls))
+    for name, plugin in {"server": "hello", "client": "hello", "other": "other"}.items():
+        terminal.cluster.put(kinds.CERTIFICATE, certificate(name, plugin))
+
+    status, out, _ = terminal("renew", "hello")
+    assert status == 0
+    assert "Asked cert-manager for new certificates of cnpg-system/hello" in out
+    for name in ("server", "client"):
+        state = terminal.cluster.the(kinds.CERTIFICATE, name)["status"]
+        kept, issuing = state["conditions"]
+        assert (kept, state["revision"]) == (ISSUED, 1)
+        assert (issuing["type"], issuing["status"]) == ("Issuing", "True")
+        assert issuing["observedGeneration"] == 3
+    untouched = terminal.cluster.the(kinds.CERTIFICATE, "other")["status"]["conditions"]
+    assert untouched == [ISSUED, SLOW]
+    assert "annotations" not in terminal.cluster.the(kinds.PLUGIN, "hello")["metadata"]
+
+
+@pytest.mark.parametrize("provider", [None, "SelfManaged"])
+def test_without_cert_manager_the_operator_is_asked(
+    terminal: Terminal, provider: str | None
+) -> None:
+    terminal.cluster.missing.add("Certificate")
+    tls = {"provider": provider} if provider else {}
+    terminal.cluster.put(kinds.PLUGIN, with_status("hello", ready=True, tls=tls))
+    assert "Asked the operator" in terminal("renew", "hello")[1]
 
 
 @pytest.mark.parametrize(
