@@ -83,8 +83,12 @@ class Writer:
         return written
 
     async def restore_marks(self, live: Secret, marks: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Restore labels, owner and uid of a Secret but keep its key; return it as it is now."""
-        namespace, uid = live.metadata["namespace"], marks["annotations"][names.annotations.UID]
+        """Restore labels, owner and uid of a Secret but keep its key; return it as it is now.
+
+        What plugins share has neither owner nor uid.
+        """
+        namespace = live.metadata["namespace"]
+        uid = marks.get("annotations", {}).get(names.annotations.UID, "")
         key = (kinds.SECRET.kind, namespace, live.name)
         self._guard.admit(key, uid, "metadata", live.body)
         patch = {"metadata": {**marks, "resourceVersion": live.metadata["resourceVersion"]}}

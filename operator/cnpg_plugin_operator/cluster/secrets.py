@@ -134,6 +134,12 @@ def find_lost_marks(desired: Object, live: Secret) -> dict[str, Any] | None:
     return {**marks, "ownerReferences": kept or None}
 
 
+def find_lost_labels(desired: Object, live: Secret) -> dict[str, Any] | None:
+    """Find what restores the labels of a Secret without an owner; None where it has them."""
+    marks = {"labels": desired["metadata"]["labels"]}
+    return marks if first_difference(marks, live.metadata) is not None else None
+
+
 def find_cert_manager_marks(secret: Secret) -> dict[str, Any] | None:
     """Find what removes cert-manager's marks from a Secret; None where it has none."""
     marks = {

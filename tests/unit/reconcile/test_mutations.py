@@ -98,6 +98,28 @@ async def test_edits_by_others_are_reverted_with_few_writes(
     assert stage.client.writes == []
 
 
+@pytest.mark.parametrize("name", [names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE])
+@pytest.mark.parametrize("key", [names.labels.CHAIN, names.labels.MANAGED_BY])
+@pytest.mark.parametrize("value", [None, "mutated"])
+async def test_a_shared_authority_gets_a_lost_label_back_and_keeps_its_key(
+    name: str, key: str, value: str | None
+) -> None:
+    stage = Stage()
+    stage.create(tls={"provider": "SelfManaged"})
+    await stage.settle(passes=20)
+    before = deepcopy(stage.client.the(kinds.SECRET, name))
+    stage.client.writes.clear()
+
+    mutate(stage.client.the(kinds.SECRET, name), {"metadata": {"labels": {key: value}}})
+    await stage.settle(passes=6)
+
+    after = stage.client.the(kinds.SECRET, name)
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    assert after["data"] == before["data"]
+    assert stage.client.writes == [f"patch Secret {name}"]
+    assert stage.condition() == ("True", "Ready")
+
+
 async def test_keys_that_others_add_are_kept(stage: Stage) -> None:
     mutate(stage.client.the(SERVICE, "hello"), annotations(**{"example.com__ours": "kept"}))
     await stage.settle(passes=3)

@@ -21,9 +21,13 @@ from cnpg_plugin_operator.pki.reading import read_pair
 
 
 def is_shared(secret: Secret) -> bool:
-    """Whether a Secret is a part of the chain: its labels say so."""
+    """Whether a Secret is a part of the chain.
+
+    One of its labels is enough: others may change one, and every plugin of the namespace depends
+    on it.
+    """
     managed = secret.labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR
-    return managed and names.labels.CHAIN in secret.labels
+    return managed or names.labels.CHAIN in secret.labels
 
 
 def read_shared_authority(name: str, secret: Secret | None) -> AuthorityFacts:

@@ -16,7 +16,7 @@ from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.ownership import is_managed, owner_of
-from cnpg_plugin_operator.cluster.secrets import Secret, read
+from cnpg_plugin_operator.cluster.secrets import Secret, find_lost_labels, read
 from cnpg_plugin_operator.decide.certificates.chain import (
     ALL_CHAINS,
     CHAINS,
@@ -38,7 +38,7 @@ from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.failures import log_failure
 from cnpg_plugin_operator.reconcile.shared import Chains, Wants
 from cnpg_plugin_operator.reconcile.stages import Failure, Progress
-from cnpg_plugin_operator.reconcile.writes import Apply, WriteSecret, delete
+from cnpg_plugin_operator.reconcile.writes import Apply, RestoreMarks, WriteSecret, delete
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ class _Keeping:
     async def _keep(
         self, name: str, decide: Decide, issue: Callable[[Secret | None], IssuedPair]
     ) -> tuple[Secret | None, AuthorityFacts]:
-        """Issue one authority where that is due."""
+        """Issue one authority where that is due, and restore labels that it has lost."""
         progress = self.progress
         secret = await progress.env.reader.secret(self.namespace, name, keys=True)
         facts = read_shared_authority(name, secret)
@@ -213,5 +213,9 @@ class _Keeping:
             secret = read(progress.live[write.target] or body)
             facts = read_shared_authority(name, secret)
             due = decide(facts, self.now)
+        elif secret is not None and facts.pair.owner is None:
+            desired = build_shared_authority(self.namespace, name, {})
+            if (marks := find_lost_labels(desired, secret)) is not None:
+                await progress.make(RestoreMarks(secret, marks))
         progress.looks += [due.again] if due.again is not None else []
         return secret, facts
