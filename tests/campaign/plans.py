@@ -20,6 +20,10 @@ Disturb = Callable[[Lane], AbstractAsyncContextManager[asyncio.Event]]
 disturbance has happened."""
 
 
+class RefusedError(Exception):
+    """The API server refuses the disturbance: nothing has happened."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A workload, and what disturbs it."""

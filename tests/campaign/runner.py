@@ -22,12 +22,14 @@ from tests.campaign.oracle import (
     judge_requests,
     snapshot,
 )
-from tests.campaign.plans import Plan, Recording
+from tests.campaign.plans import Plan, Recording, RefusedError
 from tests.campaign.workloads import Workload
 from tests.support.e2e.api import PLUGINS
 from tests.support.e2e.plugins import is_ready
 
-PASSED, VIOLATED, UNREACHED = "passed", "violated", "unreached"
+PASSED, VIOLATED = "passed", "violated"
+REFUSED, UNREACHED = "refused", "unreached"
+"""Nothing was disturbed: the API server did not allow it, or there was no such request."""
 
 REACHED_WITHIN: Final = 90.0
 """Seconds in which a disturbance has to happen."""
@@ -79,6 +81,9 @@ class Track:
         result = Result(plan.name, plan.group, PASSED)
         try:
             await self._perform(plan, recording, result)
+        except RefusedError:
+            result.result = REFUSED
+            result.violations += await self._clean_up(plan.workload)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this plan's result
             result.violations.append(f"{type(error).__name__}: {error}")
             if not isinstance(error, TimeoutError):
@@ -305,12 +310,12 @@ class Report:
 
     def table(self) -> str:
         """How many plans of each class have which result."""
-        rows = [["class", "plans", "passed", "violated", "unreached", "not run"]]
+        rows = [["class", "plans", PASSED, VIOLATED, REFUSED, UNREACHED, "not run"]]
         groups = dict.fromkeys(plan.group for plan in self._plans)
         for group in (*groups, "all"):
             plans = [p for p in self._plans if group in (p.group, "all")]
             found = [self.results[p.name].result for p in plans if p.name in self.results]
-            counts = [found.count(each) for each in (PASSED, VIOLATED, UNREACHED)]
+            counts = [found.count(each) for each in (PASSED, VIOLATED, REFUSED, UNREACHED)]
             numbers = (len(plans), *counts, len(plans) - len(found))
             rows.append([group, *map(str, numbers)])
         return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from tests.campaign.admin import JSON_PATCH
 from tests.campaign.classes.mutations import HOLDING, replace
 from tests.campaign.lane import Lane
-from tests.campaign.plans import Disturb, Plan, Recordings
+from tests.campaign.plans import Disturb, Plan, Recordings, RefusedError
 from tests.campaign.workloads import NAME
 from tests.support.e2e.api import PLUGINS, ApiError
 from tests.support.resources import NEWER_IMAGE, behaviour
@@ -107,13 +107,15 @@ def set_for_a_while(fields: dict[str, Any]) -> Disturb:
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        event = asyncio.Event()
+        reached = asyncio.Event()
         path = f"{lane.path('cnpgplugins', PLUGINS)}/{NAME}"
         before = (await lane.admin.get(path))["spec"]
-        with suppress(ApiError):
+        try:
             await lane.admin.patch(path, {"spec": fields})
-            event.set()
-        yield event
+        except ApiError as error:
+            raise RefusedError(str(error)) from error
+        reached.set()
+        yield reached
         await asyncio.sleep(HOLDING)
         await lane.admin.patch(path, [replace("/spec", before)], JSON_PATCH)
 

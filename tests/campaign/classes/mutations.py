@@ -3,13 +3,13 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from tests.campaign.admin import JSON_PATCH, MERGE, Object
 from tests.campaign.lane import CNPG, Lane
 from tests.campaign.oracle import KINDS
-from tests.campaign.plans import Disturb, Plan, Recording, Recordings
+from tests.campaign.plans import Disturb, Plan, Recording, Recordings, RefusedError
 from tests.campaign.workloads import NAME
 from tests.support.e2e.api import ApiError
 
@@ -147,21 +147,26 @@ async def _happened() -> AsyncIterator[asyncio.Event]:
     yield event
 
 
+async def _patch(lane: Lane, path: str, change: Change | dict[str, Any], kind: str) -> Object:
+    try:
+        return await lane.admin.patch(path, change, kind)
+    except ApiError as error:
+        raise RefusedError(str(error)) from error
+
+
 def patched(plural: str, name: str, change: Change | dict[str, Any]) -> Disturb:
-    """Change an object; one that the API server refuses has not happened."""
+    """Change an object. Raises `RefusedError` where the API server refuses or ignores that."""
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        event = asyncio.Event()
-        path = f"{lane.path(plural, KINDS[plural])}/{name}"
-        with suppress(ApiError):
-            before = await lane.admin.get(path)
-            kind = JSON_PATCH if isinstance(change, list) else MERGE
-            after = await lane.admin.patch(path, change, kind)
-            version = "resourceVersion"
-            if before["metadata"][version] != after["metadata"][version]:
-                event.set()
-        yield event
+        path, version = f"{lane.path(plural, KINDS[plural])}/{name}", "resourceVersion"
+        kind = JSON_PATCH if isinstance(change, list) else MERGE
+        before = await lane.admin.get(path)
+        after = await _patch(lane, path, change, kind)
+        if before["metadata"][version] == after["metadata"][version]:
+            raise RefusedError(f"{path} stays as it was")
+        async with _happened() as event:
+            yield event
 
     return disturb
 
@@ -184,11 +189,9 @@ def restated(plural: str, name: str, field: str, value: Any) -> Disturb:
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
         path = f"{lane.path(plural, KINDS[plural])}/{name}/status"
-        event = asyncio.Event()
-        with suppress(ApiError):
-            await lane.admin.patch(path, {"status": {field: value}})
-            event.set()
-        yield event
+        await _patch(lane, path, {"status": {field: value}}, MERGE)
+        async with _happened() as event:
+            yield event
 
     return disturb
 
@@ -249,9 +252,8 @@ def for_a_while(plural: str, name: str, change: Change) -> Disturb:
         back = _inverse(change, await lane.admin.get(path))
         async with patched(plural, name, change)(lane) as event:
             yield event
-        if event.is_set():
-            await asyncio.sleep(HOLDING)
-            await lane.admin.patch(path, back, JSON_PATCH)
+        await asyncio.sleep(HOLDING)
+        await lane.admin.patch(path, back, JSON_PATCH)
 
     return disturb
 
