@@ -48,7 +48,7 @@ class Feed:
         table.end({key for key, (_, chosen) in now.items() if chosen}, 0)
 
 
-def _summarize(body: Mapping[str, Any]) -> bytes:
+def _summarize(body: Any) -> bytes:
     """Give what differs where a body does; nothing for one that is too deep to tell."""
     try:
         # Later versions also tell apart what is referred to more than once.
