@@ -142,13 +142,11 @@ def own_cluster() -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster(pytestconfig: pytest.Config) -> Cluster:
+def cluster() -> Cluster:
     """The running cluster. If it cannot start, nothing is skipped: the run ends with the reason."""
     found = Cluster(own_cluster())
-    if PREPARING in pytestconfig.stash:
-        pytestconfig.stash[PREPARING].wait()  # If it failed, `up` fails again, and says why.
     try:
-        found.up()
+        found.up()  # It may be starting already. If that failed, this fails again, and says why.
     except ClusterError as error:
         give_up(f"the test cluster does not start: {error}")
     return found

@@ -1,8 +1,9 @@
 """Which process of `pytest -n` runs which module.
 
 Unit tests need a processor; tests with a cluster mostly wait for it. So both run at the same time:
-the last process starts no cluster and runs unit tests, in which the others help until their
-clusters are up. It must not matter to a module where it runs, or after which one.
+the last process starts no cluster and runs unit tests. The others wait for their clusters: if they
+helped meanwhile, the clusters would be up later. With only one or two processes, all run unit tests
+until their clusters are up. It must not matter to a module where it runs, or after which one.
 """
 
 from typing import Final
@@ -58,7 +59,7 @@ class Distribution(LoadScopeScheduling):  # type: ignore[misc]
             return units[-1] if units else None
         if others and not units:
             return others[0]
-        if len(others) > 1 and worker in whole_run.prepared():
+        if len(others) > 1 and (self.numnodes >= FEWEST or worker in whole_run.prepared()):
             return others[0]
         return units[0] if units else None
 

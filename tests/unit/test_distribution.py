@@ -92,11 +92,22 @@ def test_each_test_runs_once(
     assert all(process.shutting_down for process in run.processes if process.ended)
 
 
-def test_a_process_runs_unit_tests_until_its_cluster_is_up(prepared: list[str]) -> None:
+def test_with_few_processes_each_runs_unit_tests_until_its_cluster_is_up(
+    prepared: list[str],
+) -> None:
+    run = Run(2, ALL)
+    first = run.processes[0]
+    for _ in range(4):
+        run.step(first)
+    prepared.append("gw0")
+    while first.can_run():
+        run.step(first)
+    assert first.ended == UNITS[:3] + UNITS[6:9] + BARE + CLUSTER + UNITS[9:] + LAST
+
+
+def test_beside_a_process_for_unit_tests_the_others_wait_for_their_clusters() -> None:
     run = Run(3, ALL)
     first = run.processes[0]
-    run.step(first)
-    prepared.append("gw0")
     while first.can_run():
         run.step(first)
     assert first.ended == UNITS[:3] + BARE + CLUSTER + UNITS[9:] + LAST

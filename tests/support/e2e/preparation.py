@@ -22,8 +22,8 @@ def begin(cluster: str, worker: str) -> subprocess.Popen[bytes]:
 def main(cluster: str, worker: str) -> None:
     """Start the cluster; build the image unless another process does."""
     Cluster(cluster).up()
-    provide_image(image_key())
     whole_run.record_prepared(worker)
+    provide_image(image_key())
 
 
 if __name__ == "__main__":
