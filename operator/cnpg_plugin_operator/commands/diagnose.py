@@ -157,6 +157,7 @@ def _plugin_json(plugin: PluginDiagnosis) -> dict[str, Any]:
             }
             for each in plugin.conditions
         ],
+        "runbook": plugin.runbook,
         "writes": [asdict(write) for write in plugin.writes],
         "then": plugin.then,
         "error": plugin.error,
@@ -186,6 +187,8 @@ def _namespace_lines(found: NamespaceDiagnosis) -> Iterator[str]:
             yield f"  {what:<14} {state}"
         for condition in plugin.conditions:
             yield from _condition_lines(condition)
+        if plugin.runbook:
+            yield f"  runbook: {plugin.runbook}"
         yield from _ending_lines(plugin.writes, plugin.error)
         if plugin.then:
             yield f"  then: {plugin.then}"

@@ -20,5 +20,8 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 OPERATOR: Final = "cnpg-plugin-operator"
 """This program: the value of `app.kubernetes.io/managed-by` and the reporter of Events."""
 
+RUNBOOKS: Final = f"https://{GROUP}/runbooks/"
+"""The page of the documentation with a section for each reason."""
+
 FINALIZER: Final = f"{GROUP}/finalizer"
 """Keeps a deleted resource until its Service is withdrawn, so that the operator sees it."""

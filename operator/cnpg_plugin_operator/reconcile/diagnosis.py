@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cnpg_plugin_operator import errors
+from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import SUMMED_UP, Type, Verdict, read_verdict
 from cnpg_plugin_operator.api.status import read_status
 from cnpg_plugin_operator.api.times import display_time
@@ -74,6 +74,13 @@ class PluginDiagnosis:
         """Whether all conditions are True and nothing is to be written."""
         done = [each.verdict is not None and each.verdict.is_true for each in self.conditions]
         return bool(done) and all(done) and not (self.writes or self.then or self.error)
+
+    @property
+    def runbook(self) -> str:
+        """The address that explains the first condition that is not True; empty if all are."""
+        verdicts = (each.verdict for each in self.conditions)
+        reasons = (each.reason for each in verdicts if each is not None and not each.is_true)
+        return next((f"{names.resource.RUNBOOKS}#{reason.lower()}" for reason in reasons), "")
 
 
 @dataclass(frozen=True, slots=True)

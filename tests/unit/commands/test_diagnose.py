@@ -61,6 +61,7 @@ async def test_a_ready_plugin_is_as_wanted(ready: Stage) -> None:
     assert told.count("nothing to write") == 2
     assert not any("the status says" in line for line in told)
     assert any("version 1.30.0" in line for line in told)
+    assert not any("runbook" in line for line in told)
 
 
 async def test_a_new_resource_is_told_up_to_where_others_have_to_act() -> None:
@@ -74,6 +75,7 @@ async def test_a_new_resource_is_told_up_to_where_others_have_to_act() -> None:
     assert f"would create Certificate {NAMESPACE}/hello-server-tls" in " ".join(told)
     assert not any("create Deployment" in line for line in told)
     assert any(line.startswith("CertificatesReady  Unknown Issuing") for line in told)
+    assert "runbook: https://cnpgplugin.dev/runbooks/#issuing" in told
 
 
 async def test_a_new_resource_with_own_certificates_is_told_up_to_its_chain() -> None:
@@ -250,6 +252,7 @@ async def test_the_json_has_what_programs_need(ready: Stage) -> None:
             "changes": ["spec.replicas 3 → 1"],
         }
     ]
+    assert plugin["runbook"] == "https://cnpgplugin.dev/runbooks/#rolloutinprogress"
     assert plugin["conditions"][0]["decided"]["reason"] == "Accepted"
     assert plugin["conditions"][0]["reported"]["status"] == "True"
 
