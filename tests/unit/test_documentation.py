@@ -124,6 +124,13 @@ def test_an_audit_without_an_answer_fails() -> None:
     assert "--strict" in recipe[1]
 
 
+def test_the_comparison_has_an_answer_or_a_reason_in_every_row() -> None:
+    page = (ROOT / "docs" / "project" / "features.md").read_text()
+    rows = re.findall(r"^\| (?!feature |---)(.+) \|$", page, re.MULTILINE)
+    assert len(rows) >= 45
+    assert not [row for row in rows if row.rpartition(" | ")[2] in {"", "–", "?"}]
+
+
 def test_updates_keep_together_what_has_to_fit() -> None:
     rules = json.loads((ROOT / ".github" / "renovate.json").read_text())["packageRules"]
     [together] = [
