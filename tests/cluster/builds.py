@@ -130,6 +130,9 @@ ETCD = Program("etcd", PEERS / "etcd", "go.etcd.io/etcd/server/v3")
 COREDNS = Program("coredns", PEERS / "coredns", "github.com/coredns/coredns")
 HELM = Program("helm", PEERS / "helm", "helm.sh/helm/v3/cmd/helm")
 HELM_4 = Program("helm4", PEERS / "helm-4", "helm.sh/helm/v4/cmd/helm")
+ACTIONLINT = Program(
+    "actionlint", PEERS / "actionlint", "github.com/rhysd/actionlint/cmd/actionlint"
+)
 PAUSE = Program("pause", PEERS / "pause")
 CERT_MANAGER = Program(
     "cert-manager",

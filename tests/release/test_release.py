@@ -150,6 +150,14 @@ def test_the_chart_names_the_image_of_its_release(release: Release) -> None:
     assert image["image"] == f"{REPOSITORY}:{VERSION}"
 
 
+@pytest.mark.parametrize("name", ["checks", "release"])
+def test_a_workflow_is_valid(name: str) -> None:
+    judge = builds.find(builds.ACTIONLINT)
+    workflow = str(ROOT / ".github" / "workflows" / f"{name}.yaml")
+    done = subprocess.run([judge, workflow], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_helm_verifies_a_signed_chart(
     release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
