@@ -23,7 +23,9 @@ def test_the_changelog_begins_with_what_is_unreleased_and_then_this_version() ->
     assert headings == list(dict.fromkeys(headings))
 
 
-@pytest.mark.parametrize("page", ["docs/install/index.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/install/index.md", "docs/install/air-gap.md", "docs/quick-start.md"]
+)
 def test_commands_that_build_or_install_name_this_version(page: str) -> None:
     text = (ROOT / page).read_text()
-    assert set(re.findall(r"(?:operator:|image\.tag=)(\d[\w.]*)", text)) == {VERSION}
+    assert set(re.findall(r"(?:operator[:-]|image\.tag=)(\d[\w.]*)", text)) == {VERSION}
