@@ -17,6 +17,7 @@ from cnpg_plugin_operator.cluster import observe
 from cnpg_plugin_operator.decide.facts.cnpg import CNPGFacts
 from cnpg_plugin_operator.decide.facts.version_skew import read_skew
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll
+from cnpg_plugin_operator.decide.sidecar.sidecar_set import SidecarSet
 from cnpg_plugin_operator.decide.workload.upgrade import describe_users
 from cnpg_plugin_operator.errors import UnforeseeableError
 from cnpg_plugin_operator.pki.reading import read_pair
@@ -232,11 +233,18 @@ def _describe_decision(view: CNPGView, needing: list[str]) -> str:
     if view.restart is not None:
         who = f" for {', '.join(sorted(needing))}" if needing else ""
         found.append(f"restart: {view.restart.action}{who} ({view.restart.reason})")
-    if view.rollout is not None and view.sidecars is not None and view.sidecars.members:
+    sidecars = _name_sidecars(view.sidecars) if view.sidecars is not None else []
+    if view.rollout is not None and sidecars:
         action = "no change" if view.rollout.action is Roll.NOTHING else view.rollout.action
         why = f" ({view.rollout.reason})" if view.rollout.reason else ""
-        found.append(f"sidecars {', '.join(sorted(view.sidecars.members))}: {action}{why}")
+        found.append(f"sidecars {', '.join(sidecars)}: {action}{why}")
     return "; ".join(found) or "no restart is needed"
+
+
+def _name_sidecars(found: SidecarSet) -> list[str]:
+    """Name the plugins that are sidecars, should be, or leave; others are members, too."""
+    there = {name for name, member in found.members.items() if member.wanted or member.applied}
+    return sorted(there | found.changed)
 
 
 def _describe_run(outcome: Outcome) -> list[Observation]:

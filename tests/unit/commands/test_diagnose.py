@@ -197,6 +197,17 @@ async def test_sidecars_are_judged_as_the_namespace_does() -> None:
     assert done.is_as_wanted, render_text([done])
 
 
+async def test_only_sidecars_are_called_sidecars() -> None:
+    stage = HostingStage()
+    stage.create()
+    stage.create("beside", pluginName="beside.example.org", mode="Standalone")
+    found = await diagnose(stage)
+
+    told = [line for line in lines(found) if line.startswith("sidecars ")]
+    assert told
+    assert all(line.startswith("sidecars hello: ") for line in told)
+
+
 async def test_a_suspension_is_told_as_what_comes_first(ready: Stage) -> None:
     ready.edit(suspend=True, image="example.org/hello:2")
     found = await diagnose(ready)
