@@ -18,6 +18,8 @@ import yaml
 from tests.cluster import Cluster
 from tests.cluster.addons import cnpg_manifest
 from tests.cluster.cluster import DEFAULT_CNPG
+from tests.cluster.errors import ClusterError
+from tests.support import wait
 from tests.support.resources import NAMESPACE
 
 _CHART: Final = Path(__file__).parent / "charts" / "cloudnative-pg"
@@ -56,8 +58,19 @@ def restore_cnpg(cluster: Cluster) -> None:
     live = json.loads(cluster.kubectl("get", name, *_WHERE, "--output=json"))
     number = (live["metadata"].get("annotations") or {}).get(_ROLLOUT)
     deployment["metadata"]["annotations"] = {_ROLLOUT: number} if number else {}
-    cluster.kubectl("replace", "--validate=false", "-f", "-", input=json.dumps(deployment))
+    wait.until("the Deployment is replaced", lambda: _replace(cluster, deployment), within=30)
     cluster.kubectl("rollout", "status", name, *_WHERE, "--timeout=300s")
+
+
+def _replace(cluster: Cluster, deployment: Mapping[str, Any]) -> bool:
+    """Replace it; False where a controller wrote its status at the same moment."""
+    try:
+        cluster.kubectl("replace", "--validate=false", "-f", "-", input=json.dumps(deployment))
+    except ClusterError as error:
+        if "(Conflict)" not in str(error):
+            raise
+        return False
+    return True
 
 
 @contextmanager
