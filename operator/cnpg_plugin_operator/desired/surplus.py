@@ -2,7 +2,8 @@
 
 A server-side apply takes over a field that it sets, but cannot remove one that it does not set. A
 child's labels and annotations with the prefixes of CloudNativePG and of this operator must be
-exactly as wanted, because CloudNativePG acts on them. All other keys belong to their managers.
+exactly as wanted, because CloudNativePG acts on them. Nor may a second container listen at the
+plugin's port. All other keys belong to their managers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -53,9 +54,16 @@ class Surplus:
 def find_surplus(desired: Object, live: Mapping[str, Any]) -> Surplus | None:
     """Find what must be removed from a live object, or None."""
     metadata, spec = dict(_keys(desired, live)), dict(_fields(desired, live))
-    template = dict(_keys(_template(desired), _template(live)))
+    wanted, found = _template(desired), _template(live)
+    template: dict[str, Any] = {}
+    if keys := dict(_keys(wanted, found)):
+        template["metadata"] = keys
+    # What another state of the resource has left is removed by its apply.
+    if _digest(desired) == _digest(live):
+        containers = _without_rivals(wanted, found)
+        template |= {"spec": {"containers": containers}} if containers is not None else {}
     if template:
-        spec["template"] = {"metadata": template}
+        spec["template"] = template
     if not metadata and not spec:
         return None
     if desired["kind"] == "Service" and spec:
@@ -93,6 +101,44 @@ def _fields(desired: Object, live: Mapping[str, Any]) -> Iterator[tuple[str, Any
             yield "ports", wanted["ports"]
 
 
+def _without_rivals(
+    wanted: Mapping[str, Any], found: Mapping[str, Any]
+) -> list[Mapping[str, Any]] | None:
+    """List the containers without what would keep the wanted ones from running, or None.
+
+    An apply adds the wanted container beside one that was renamed, and both would listen at the
+    same port; it adds the wanted port beside one with another number, and the API server refuses
+    two of one name.
+    """
+    own = {each["name"]: each for each in (wanted.get("spec") or {}).get("containers") or ()}
+    live = (found.get("spec") or {}).get("containers") or []
+    ports = {port["containerPort"] for each in own.values() for port in each.get("ports") or ()}
+    kept: list[Mapping[str, Any]] = []
+    for each in live:
+        if each["name"] in own:
+            kept.append(_without_rival_ports(own[each["name"]], each))
+        elif ports.isdisjoint(port["containerPort"] for port in each.get("ports") or ()):
+            kept.append(each)
+    if kept == live:
+        return None
+    names_kept = {each["name"] for each in kept}
+    return kept + [each for name, each in own.items() if name not in names_kept]
+
+
+def _without_rival_ports(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give a container without ports that have the name of a wanted one, and another number."""
+    ports = wanted.get("ports") or ()
+    numbers = {port["name"]: port["containerPort"] for port in ports if "name" in port}
+    found = live.get("ports") or []
+    ports = [p for p in found if numbers.get(p.get("name", "")) in (None, p["containerPort"])]
+    return live if ports == found else {**live, "ports": ports}
+
+
+def _digest(body: Mapping[str, Any]) -> str | None:
+    found: str | None = (body["metadata"].get("annotations") or {}).get(names.annotations.DESIRED)
+    return found
+
+
 def _template(body: Mapping[str, Any]) -> Mapping[str, Any]:
     found: Mapping[str, Any] = (body.get("spec") or {}).get("template") or {}
     return found
@@ -105,5 +151,6 @@ def _first(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     field = next(iter(spec))
     if field != "template":
         return f"spec.{field}"
-    section, keys = next(iter(spec["template"]["metadata"].items()))
-    return f"spec.template.metadata.{section}.{next(iter(keys))}"
+    for section, keys in spec["template"].get("metadata", {}).items():
+        return f"spec.template.metadata.{section}.{next(iter(keys))}"
+    return "spec.template.spec.containers"

@@ -22,19 +22,26 @@ async def stage() -> Stage:
     return ready
 
 
-def mutate(body: dict[str, Any], change: dict[str, Any]) -> None:
-    """Change an object as another program would: None removes."""
+def mutate(body: Any, change: dict[Any, Any]) -> None:
+    """Change an object as another program would: None removes, a number is a place in a list."""
     for key, value in change.items():
         if value is None:
             body.pop(key, None)
         elif isinstance(value, dict):
-            mutate(body.setdefault(key, {}), value)
+            mutate(body[key] if isinstance(key, int) else body.setdefault(key, {}), value)
         else:
             body[key] = value
 
 
 def annotations(**values: str) -> dict[str, Any]:
     return {"metadata": {"annotations": {k.replace("__", "/"): v for k, v in values.items()}}}
+
+
+def in_container(*path: str | int, **values: Any) -> dict[str, Any]:
+    change: dict[Any, Any] = values
+    for part in reversed(("spec", "template", "spec", "containers", 0, *path)):
+        change = {part: change}
+    return change
 
 
 SERVICE, DEPLOYMENT = kinds.SERVICE, kinds.DEPLOYMENT
@@ -61,6 +68,9 @@ MUTATIONS = [
      {"metadata": {"labels": dict.fromkeys((names.labels.MANAGED_BY, names.labels.PLUGIN))}}),
     ("a Service without its labels", SERVICE,
      {"metadata": {"labels": dict.fromkeys((names.labels.MANAGED_BY, names.labels.PLUGIN))}}),
+    ("another port of the container", DEPLOYMENT, in_container("ports", 0, containerPort=9191)),
+    ("another name of the port", DEPLOYMENT, in_container("ports", 0, name="mutated")),
+    ("another name of the container", DEPLOYMENT, in_container(name="mutated")),
     ("a Service without its owner", SERVICE, {"metadata": {"ownerReferences": []}}),
     ("a Deployment without its owner", DEPLOYMENT, {"metadata": {"ownerReferences": []}}),
 ]  # fmt: skip
