@@ -43,9 +43,10 @@ _OTHERS: Final = frozenset(
         "example.com/made-by",
         # When the operator rolled CloudNativePG: the next roll waits for that, in any case.
         "cnpgplugin.dev/sidecars-rolled-at",
-        # That another certificate or endpoint was announced once.
+        # That another certificate or endpoint was announced, or trusted, once.
         "cnpgplugin.dev/changed-at",
         "cnpgplugin.dev/replaces",
+        "cnpgplugin.dev/trust-changed-at",
     }
 )
 """Keys that others write, or that stay."""

@@ -31,6 +31,10 @@ WRITTEN: Final = (
 
 READ: Final = ("restart", "create", "delete")
 WATCHED: Final = ("create", "image", "delete")
+STILL: Final = frozenset(
+    {"clusters", "networkpolicies", "poddisruptionbudgets", "rolebindings", "serviceaccounts"}
+)
+"""Kinds of which nothing changes in those workloads: no event of theirs can be disturbed."""
 AWAY: Final = (60, 300)
 """Seconds."""
 
@@ -134,7 +138,7 @@ def watches(recordings: Recordings) -> Iterator[Plan]:
         {resource for _, verb, resource in watching.calls if verb == "watch"} if watching else ()
     )
     for recording in _of(recordings, WATCHED):
-        for resource in sorted(kinds):
+        for resource in sorted(set(kinds) - STILL):
             for name, kind in WATCH_FAULTS.items():
                 disturb = watched(resource, kind)
                 what = f"watch-{resource}/{name}"
