@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -19,24 +20,17 @@ _MADE: Final = ("app.kubernetes.io/managed-by", "cnpg-plugin-operator")
 """The label of what the operator made. What the chart made is not in its hands."""
 _NOT_OURS: Final = ("cert-manager.io/", "controller.cert-manager.io/")
 """Prefixes of keys that cert-manager writes again, or not."""
-_OTHERS: Final = frozenset(
-    {
-        "defaultMode",
-        "dnsPolicy",
-        "imagePullPolicy",
-        "progressDeadlineSeconds",
-        "restartPolicy",
-        "revisionHistoryLimit",
-        "schedulerName",
-        "serviceAccount",
-        "successThreshold",
-        "terminationGracePeriodSeconds",
-        "terminationMessagePath",
-        "timeoutSeconds",
-    }
-)
-"""Fields of a Deployment that the operator leaves to the API server: whoever changes one keeps it,
-as with server-side apply."""
+_KEPT: Final = {
+    "deployments": re.compile(
+        r"\b(defaultMode|dnsPolicy|imagePullPolicy|progressDeadlineSeconds|restartPolicy|"
+        r"revisionHistoryLimit|schedulerName|serviceAccount|successThreshold|timeoutSeconds|"
+        r"terminationGracePeriodSeconds|terminationMessagePath|mountPath|env\.\d+\.name)$"
+    ),
+    "services": re.compile(r"\bports\.\d+\.name$"),
+}
+"""Fields that keep a change of others: those that the operator leaves to the API server, and keys
+of lists, under which others have elements of their own. A port keeps its name, by which nodes find
+its endpoints."""
 HOLDING: Final = 8.0
 """Seconds for which a change lasts that is taken back."""
 
@@ -212,7 +206,7 @@ def mutations(recordings: Recordings) -> Iterator[Plan]:
 def _disturbances(plural: str, name: str, body: Object) -> Iterator[tuple[str, Disturb]]:
     """Give everything that is done to a child, and what it is called."""
     for what, change in changes(body):
-        if plural != "deployments" or what.rpartition(".")[2] not in _OTHERS:
+        if plural not in _KEPT or not _KEPT[plural].search(what):
             yield what, patched(plural, name, change)
     for kind, what, added in _ADDED:
         if kind == plural:
