@@ -17,6 +17,14 @@ from tests.cluster.paths import MANIFESTS, Layout
 Kubectl = Callable[..., str]
 
 CNPG_DEPLOYMENT = "/apis/apps/v1/namespaces/cnpg-system/deployments/cnpg-controller-manager"
+_PROBED = """\
+          httpGet:
+            path: /readyz
+            port: 9443
+            scheme: HTTPS
+"""
+_STARTUP = f"          failureThreshold: 6\n{_PROBED}          periodSeconds: 5\n"
+_READINESS = f"        readinessProbe:\n{_PROBED}"
 _CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/certificates.cert-manager.io"
 
 
@@ -32,13 +40,23 @@ def cert_manager_is_served(layout: Layout) -> bool:
 
 
 def cnpg_manifest(version: str) -> str:
-    """Read CloudNativePG's published manifest and replace the image by the one built here."""
+    """Read CloudNativePG's published manifest and replace the image by the one built here.
+
+    Its pods are probed every second, for as long as before: kubelet probes a new pod for the first
+    time after a whole period, and the tests start many.
+    """
     text = builds.cnpg(version).asset("install.yaml").read_text()
     published = f"ghcr.io/cloudnative-pg/cloudnative-pg:{version}"
     if published not in text:
         raise ClusterError(f"CloudNativePG {version}'s manifest has no image {published}")
     local = text.replace(published, cnpg_image(version).tag)
-    return local.replace("imagePullPolicy: Always", "imagePullPolicy: IfNotPresent")
+    local = local.replace("imagePullPolicy: Always", "imagePullPolicy: IfNotPresent")
+    every_second = f"          failureThreshold: 30\n{_PROBED}          periodSeconds: 1\n"
+    if _STARTUP in local:
+        return local.replace(_STARTUP, every_second)
+    if _READINESS not in local:
+        raise ClusterError(f"CloudNativePG {version}'s manifest has other probes")
+    return local.replace(_READINESS, f"        readinessProbe:\n{every_second}")
 
 
 def apply_cnpg(kubectl: Kubectl, version: str) -> None:

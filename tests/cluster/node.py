@@ -211,6 +211,9 @@ def _kubelet(layout: Layout) -> dict[str, Any]:
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "nodeStatusUpdateFrequency": "5s",
+        # CloudNativePG, which the tests start often, needs a second of a processor to start, and
+        # its manifest allows it a tenth of one.
+        "cpuCFSQuota": False,
         # How soon a changed Secret reaches a running pod; the default is a minute.
         "syncFrequency": "10s",
     }

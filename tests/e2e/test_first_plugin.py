@@ -45,7 +45,9 @@ def database(operator: Operator, ready: Plugins) -> Iterator[Plugins]:
     """A PostgreSQL that names the plugin."""
     load_once(operator.cluster, POSTGRES_IMAGE, POSTGRES.archive.name)
     operator.cluster.add_volume(DATABASE)
-    ready.apply(postgres(DATABASE, plugin_name(NAME)))
+    # kubelet probes a new pod for the first time after a whole period, usually ten seconds.
+    every_second = {"startup": {"periodSeconds": 1}}
+    ready.apply(postgres(DATABASE, plugin_name(NAME), probes=every_second))
     yield ready
     ready.clean_up()
     operator.cluster.kubectl("delete", "pv", DATABASE, "--timeout=300s")
