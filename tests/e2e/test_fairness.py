@@ -48,7 +48,7 @@ NEIGHBOURS: Final[list[tuple[str, Callable[[], list[Manifest]]]]] = [
     ("talkative", lambda: talkative(4)),
     ("silent", lambda: silent(8)),
     ("flood", lambda: flood(200)),
-    ("all of them", lambda: [*large_keys(2), *talkative(2), *silent(5), *flood(40)]),
+    ("all of them", lambda: [*large_keys(1), *talkative(1), *silent(5), *flood(20)]),
 ]
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.cnpg("sidecars")
 
 NAME, CLUSTER = "wanderer", "e2e-wanderer"
 MOVES = times(20, 2)
-SLOWNESS = times(30, 5) / 10
+SLOWNESS = times(30, 3) / 10
 """Seconds; with three, a pass takes half a minute."""
 
 MOVED_WITHIN = 60 + 220 * SLOWNESS

@@ -38,7 +38,7 @@ CLUSTER = (os.environ.get("CNPGP_TEST_CLUSTER") or "test") + "-old"
 VERSION = "1.25.0"
 CNPG = "cnpg-controller-manager"
 MINUTE = 60.0
-RESTART = {**VALUES["restart"], "settle": "10s"}
+SETTLE = {**VALUES["restart"], "settle": "10s"}
 """The chart's own settle time: a change that is reverted within it costs no restart."""
 
 
@@ -49,7 +49,7 @@ def old_operator() -> Iterator[Operator]:
     try:
         cluster.down()  # Leftovers of a killed run.
         cluster.up(VERSION)
-        install_operator(cluster, restart=RESTART)
+        install_operator(cluster)
     except ClusterError as error:
         pytest.fail(f"no cluster with CloudNativePG {VERSION}: {error}")
     api = Api(cluster)
@@ -171,18 +171,17 @@ def test_a_newer_image_costs_at_most_one_restart_and_clusters_show_it(
     )
 
 
-@pytest.fixture
-def nudging(old_operator: Operator) -> Iterator[None]:
-    """The operator may annotate Clusters during a test."""
+@pytest.fixture(scope="module")
+def patient(old_operator: Operator) -> None:
+    """For the last tests of the module, the operator settles, and may annotate Clusters."""
     install_chart(
-        old_operator.cluster, image_key(), restart=RESTART, clusterRefresh={"allowed": True}
+        old_operator.cluster, image_key(), restart=SETTLE, clusterRefresh={"allowed": True}
     )
-    yield
-    install_chart(old_operator.cluster, image_key(), restart=RESTART)
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_cluster_is_nudged_once_for_a_newer_image_and_shows_it(
-    nudging: None, old_operator: Operator, old_plugins: Plugins
+    old_operator: Operator, old_plugins: Plugins
 ) -> None:
     name, cluster = "nudging", "e2e-nudged"
     old_plugins.apply(plugin(name, cnpg={"clusterRefresh": "Annotate"}), user(cluster, name))
@@ -213,6 +212,7 @@ def test_a_cluster_is_nudged_once_for_a_newer_image_and_shows_it(
     assert writes.count(Request("patch", "clusters", cluster)) == 1
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_temporary_second_service_costs_nothing(
     old_operator: Operator, old_plugins: Plugins
 ) -> None:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cnpg("rolled"), pytest.mark.usefixtures("patient")]
 RESTARTED_AT = "cnpgplugin.dev/restarted-at"
 TWENTY = 20
 MINUTES = 60.0
-VERSIONS = 5
+VERSIONS = 3
 """How many versions a plugin reports before the rolls are counted."""
 
 
