@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help compiled demo demo-down test unit-fast unit integration e2e thorough problems histories matrix upgrades quick-start dev alerts helm-4 campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
+.PHONY: help compiled demo demo-down test unit unit-all integration e2e thorough problems histories matrix upgrades quick-start dev alerts helm-4 campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,10 +36,10 @@ demo-down: ## remove the cluster of `make demo`, or what it installed in the one
 test: compiled lint peers ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
 	$(BIN)/pytest -n $(WORKERS) --durations=40 --durations-min=1 $(PYTEST_ARGS)
 
-unit-fast: venv ## run the tests of decisions, wanted objects and readings: after each change
-	$(BIN)/pytest tests/unit/api tests/unit/decide tests/unit/desired tests/unit/cluster -n 2 -m "not hypothesis" $(PYTEST_ARGS)
+unit: venv ## run the fast tests that need no cluster: after each change (15 seconds)
+	$(BIN)/pytest tests/unit --fast -n 2 $(PYTEST_ARGS)
 
-unit: venv ## run the tests that need no cluster
+unit-all: venv ## run all tests that need no cluster (minutes)
 	$(BIN)/pytest tests/unit $(PYTEST_ARGS)
 
 integration: venv peers ## run the tests against a real API server
