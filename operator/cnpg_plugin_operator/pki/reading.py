@@ -97,12 +97,8 @@ def read_certificates(data: bytes) -> tuple[CertificateFacts, ...]:
     return tuple(facts for facts in found if facts is not None)
 
 
-@lru_cache(maxsize=256)
 def read_certificate(encoded: bytes) -> CertificateFacts | None:
-    """Read one certificate in DER; None where that is impossible.
-
-    Cached, because every pass reads the same few certificates.
-    """
+    """Read one certificate in DER; None where that is impossible."""
     try:
         return _facts(encoded)
     except _UnreadableError:
@@ -136,8 +132,11 @@ def _read_chain(data: bytes) -> tuple[CertificateFacts, ...]:
     return tuple(chain)
 
 
+@lru_cache(maxsize=256)
 def _facts(encoded: bytes) -> CertificateFacts:
     """Read the public part of one certificate.
+
+    Cached, because every pass reads the same few certificates.
 
     `cryptography` is stricter than Go in places (encodings, extensions) and decodes lazily, so any
     of these lines may fail. Its message about a certificate is not secret.
@@ -231,6 +230,7 @@ def _key_matches(leaf: bytes, key: bytes) -> bool:
     return _public_key(leaf) in (None, public)
 
 
+@lru_cache(maxsize=256)
 def _public_key(encoded: bytes) -> bytes | None:
     """Return a certificate's public key, encoded; None where its algorithm is unknown."""
     try:
