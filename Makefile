@@ -79,7 +79,7 @@ alerts: venv ## let a real Prometheus scrape plugins in each state, and see whic
 helm-4: venv peers ## let Helm 4 render, install and wait, and compare it with Helm 3 (Go builds it once, minutes)
 	$(BIN)/pytest tests/helm $(PYTEST_ARGS)
 
-quick-start: venv peers ## run the README's commands on clusters without this project's add-ons
+quick-start: venv peers ## run the README's commands, and the demo, on clusters without this project's add-ons
 	$(BIN)/pytest tests/quick_start $(PYTEST_ARGS)
 
 dev: venv ## run the operator from this checkout on a cluster, again after every change

@@ -1,4 +1,5 @@
 """The README's commands, as a new user types them, on a cluster without this project's add-ons.
+So is `make demo`, which leads through them.
 
 They are read from the page. Only what a user replaces is replaced: the operator's image, and the
 addresses of what this machine has built instead of pulling it. Storage and an object store are what
@@ -9,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +21,7 @@ from tests.cluster import Cluster, addons, images
 from tests.cluster.cluster import DEFAULT_CNPG
 from tests.cluster.paths import MANIFESTS
 from tests.conftest import CLUSTER
+from tests.demo import existing
 from tests.support.e2e.installation import IMAGE, ROOT, image_key, provide_image
 from tests.support.resources import NAMESPACE
 
@@ -67,18 +70,29 @@ class User:
         mine = f"--set image.repository={repository} --set image.tag={tag}"
         assert PLACEHOLDER in block or "helm" not in block
         block = re.sub(r"https://\S+/cnpg-[\d.]+\.yaml", "cnpg.yaml", block)
-        environment = {"PATH": f"{self._home / 'bin'}:/usr/bin:/bin", "HOME": str(self._home)}
-        script = block.replace(PLACEHOLDER, mine)
+        self._runs(["bash", "-e"], self._home, block.replace(PLACEHOLDER, mine))
+
+    def demonstrates(self, *options: str) -> str:
+        """Run the demo on the cluster of KUBECONFIG, and agree; return what it prints."""
+        return self._runs([sys.executable, "-m", "tests.demo", "--yes", *options], ROOT)
+
+    def _runs(self, argv: list[str], directory: Path, script: str = "") -> str:
         done = subprocess.run(
-            ["bash", "-e"],
+            argv,
             input=script,
-            cwd=self._home,
-            env=environment,
+            cwd=directory,
+            env={
+                "PATH": f"{self._home / 'bin'}:/usr/bin:/bin",
+                "HOME": str(self._home),
+                "KUBECONFIG": str(self._cluster.kubeconfig),
+            },
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+        said = f"{done.stderr}{done.stdout}"
+        assert done.returncode == 0, f"{argv}\n{script}\n{said}"
+        return said
 
     def must_have(self) -> None:
         """A Ready plugin, and a database that CloudNativePG runs with it."""
@@ -117,3 +131,17 @@ def test_three_suffice_with_cloudnativepg_and_cert_manager(
     user = User(cluster, tmp_path)
     user.types(USUAL)
     user.must_have()
+
+
+def test_the_demo_leads_through_it_and_takes_it_back(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.up(addons=False)
+    user = User(cluster, tmp_path)
+    cluster.add_volume(existing.DATABASE)
+    mirror = f"--mirror={images.from_here(existing.PUBLISHED)}"
+    said = user.demonstrates(f"--image={IMAGE}", mirror, f"--cnpg={tmp_path / 'cnpg.yaml'}")
+    words = "This installs:", "waiting until the operator leads", "CloudNativePG reports the plugin"
+    assert [each for each in words if each not in said] == []
+    user.demonstrates("--down")
+    left = cluster.kubectl("get", "cnpgplugins,clusters.postgresql.cnpg.io", "-A", "-o", "name")
+    assert not left
+    assert not cluster.helm("list", "--all-namespaces", "--short")
