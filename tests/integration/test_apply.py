@@ -115,6 +115,26 @@ RICH: dict[str, Any] = {
 }
 
 
+ZEROS: dict[str, Any] = {
+    # Some are the same as no value, some get the default, and some are kept.
+    "minReadySeconds": 0,
+    "probes": {
+        "readiness": {
+            "tcpSocket": {"port": 9090},
+            "initialDelaySeconds": 0,
+            "timeoutSeconds": 0,
+            "periodSeconds": 0,
+            "successThreshold": 0,
+            "failureThreshold": 0,
+        },
+    },
+    "tolerations": [
+        {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
+    ],
+    "podTemplate": {"spec": {"terminationGracePeriodSeconds": 0}},
+}
+
+
 @pytest.fixture(scope="module")
 def resource(cluster: Cluster, api: Api) -> Iterator[Object]:
     """An owner for the children; its namespace is not managed by the operator."""
@@ -168,7 +188,7 @@ def children(described: Plugin) -> list[Object]:
     ]
 
 
-@pytest.mark.parametrize("spec", [{}, RICH], ids=["shortest", "rich"])
+@pytest.mark.parametrize("spec", [{}, RICH, ZEROS], ids=["shortest", "rich", "zeros"])
 def test_a_just_applied_object_equals_the_desired_one(
     run: Run, api: Api, resource: Object, spec: dict[str, Any]
 ) -> None:

@@ -40,6 +40,19 @@ _QUANTITIES: Final = frozenset({"divisor", "limits", "requests", "sizeLimit"})
 """Fields with a quantity, or a map of quantities."""
 
 
+_ZEROS: Final[Mapping[str, int | None]] = {
+    "failureThreshold": 3,
+    "hostPort": None,
+    "initialDelaySeconds": None,
+    "minReadySeconds": None,
+    "periodSeconds": 10,
+    "successThreshold": 1,
+    "timeoutSeconds": 1,
+}
+"""Numbers of the API for which 0 means absent, and what the API server shows then. It keeps all
+other zeros."""
+
+
 def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
     """Return the first field in which the live object differs from the desired one, or None.
 
@@ -114,6 +127,8 @@ def _is_empty(value: object) -> bool:
 
 def _same_scalar(wanted: object, live: object, path: str) -> bool:
     """Compare scalars as the API server normalizes them: it returns a CPU of `1000m` as `1`."""
+    if wanted == 0 and _field(path) in _ZEROS:
+        return live == _ZEROS[_field(path)]
     if _QUANTITIES.isdisjoint(path.split(".")[-2:]):
         return False
     first, second = read_quantity(wanted), read_quantity(live)

@@ -21,6 +21,11 @@ def live(desired: dict[str, Any], **spec: Any) -> dict[str, Any]:
         pytest.param({"a": 1}, {"a": 1, "b": 2}, id="a default was added"),
         pytest.param({"v": "", "l": [], "o": {}}, {}, id="empty values were dropped"),
         pytest.param({"readOnly": False}, {}, id="a false was dropped"),
+        pytest.param({"minReadySeconds": 0}, {}, id="a zero that means absent was dropped"),
+        pytest.param(
+            {"probe": {"periodSeconds": 0}}, {"probe": {"periodSeconds": 10}},
+            id="a zero that means absent got the default",
+        ),
         pytest.param(
             {"env": [{"name": "A", "value": "1"}]},
             {"env": [{"name": "X"}, {"name": "A", "value": "1"}]},
@@ -42,6 +47,11 @@ def test_a_change_by_the_api_server_is_no_drift(
     [
         pytest.param({"a": 1}, {"a": 2}, ".spec.a", id="a value was changed"),
         pytest.param({"a": {"b": 1}}, {}, ".spec.a", id="a field was removed"),
+        pytest.param({"replicas": 0}, {}, ".spec.replicas", id="a zero was removed"),
+        pytest.param(
+            {"minReadySeconds": 0}, {"minReadySeconds": 9}, ".spec.minReadySeconds",
+            id="a zero that means absent was changed",
+        ),
         pytest.param({"l": ["a", "b"]}, {"l": ["b", "a"]}, ".spec.l[0]", id="the order"),
         pytest.param({"l": ["a", "b"]}, {"l": ["a"]}, ".spec.l", id="an element is gone"),
         pytest.param(
