@@ -23,7 +23,8 @@ def live(desired: dict[str, Any], **spec: Any) -> dict[str, Any]:
         pytest.param({"readOnly": False}, {}, id="a false was dropped"),
         pytest.param({"minReadySeconds": 0}, {}, id="a zero that means absent was dropped"),
         pytest.param(
-            {"probe": {"periodSeconds": 0}}, {"probe": {"periodSeconds": 10}},
+            {"probe": {"periodSeconds": 0}},
+            {"probe": {"periodSeconds": 10}},
             id="a zero that means absent got the default",
         ),
         pytest.param(
