@@ -104,6 +104,24 @@ MUTANTS: Final = (
         "        if self._in_cluster:\n            return False",
         ("create/token/rotated", "image/token/rotated"),
     ),
+    # What later ones found.
+    Mutant(
+        "an authority that has lost a label is foreign",
+        "reconcile/certificates/authorities.py",
+        "    return managed or names.labels.CHAIN in secret.labels",
+        "    return managed and names.labels.CHAIN in secret.labels",
+        (
+            "steady-own/secrets.cnpg-plugins-selfmanaged*/labels*removed",
+            "steady-own/secrets.cnpg-plugins-selfmanaged*/labels*managed-by.changed",
+        ),
+    ),
+    Mutant(
+        "two ports of a container get one name",
+        "desired/surplus.py",
+        "    return live if ports == found else",
+        "    return live if ports != found else",
+        ("steady/deployments.p/spec.template.spec.containers.0.ports.0.containerPort",),
+    ),
     # Others.
     Mutant(
         "the label comes before the handshake",
