@@ -304,12 +304,21 @@ async def test_if_needed_does_not_restart_cloudnativepg_1_30(stage: Stage) -> No
     assert stage.restarted == {}
 
 
+@pytest.fixture(scope="module")
+def reference() -> Stage:
+    """A plugin that no crash disturbed."""
+    undisturbed = Stage()
+    undisturbed.create()
+    asyncio.run(undisturbed.settle())
+    return undisturbed
+
+
 @pytest.mark.parametrize("side", ["before", "after"])
 @pytest.mark.parametrize("write", range(14))
-async def test_a_crash_around_any_write_does_not_change_the_result(write: int, side: str) -> None:
-    reference, crashed = Stage(), Stage()
-    reference.create()
-    await reference.settle()
+async def test_a_crash_around_any_write_does_not_change_the_result(
+    reference: Stage, write: int, side: str
+) -> None:
+    crashed = Stage()
     crashed.create()
     crashed.client.fail_at, crashed.client.fail_after = write, side == "after"
     for _ in range(14):
