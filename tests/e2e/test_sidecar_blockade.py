@@ -104,7 +104,7 @@ WAYS = (
         acting(SAMPLE_MISBEHAVE="no-listen"), condition="HandshakeSucceeded"),
     Way("way-policy", ("PodsRefused",), "not here, says the test", around=with_policy),
 )  # fmt: skip
-SAMPLE = tuple(way for way in WAYS if way.name == "way-port-8080")
+SAMPLE = tuple(way for way in WAYS if way.name == "way-quota")
 
 
 @pytest.fixture(scope="module")
