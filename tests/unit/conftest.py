@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.thorough import THOROUGH
+
 HERE: Final = Path(__file__).parent
 
 SLOW: Final = frozenset(
@@ -34,7 +36,7 @@ SLOW: Final = frozenset(
 """The folders and modules that take more than a second of a processor, or run Helm."""
 
 MOST: Final = 4.0
-"""Seconds of a processor that any other module may take, on a machine that is busy otherwise."""
+"""Seconds of a processor that any other module may take in usual runs, on a busy machine."""
 
 BEGAN: Final = pytest.StashKey[dict[Path, float]]()
 """The processor time that was used before each module."""
@@ -74,6 +76,6 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Fail the test with which a module has taken too long."""
     result = yield
     took = used() - item.config.stash[BEGAN][item.path]
-    if took > MOST and not is_slow(item.path):
+    if took > MOST and not (THOROUGH or is_slow(item.path)):
         pytest.fail(f"{item.path.name} takes {took:.1f} s: shorten it, or add it to SLOW", False)
     return result
