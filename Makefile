@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help compiled demo demo-down test unit unit-all integration e2e thorough problems histories matrix upgrades quick-start dev alerts helm-4 campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
+.PHONY: help compiled starting demo demo-down test unit unit-all integration e2e thorough problems histories matrix upgrades quick-start dev alerts helm-4 campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,7 +33,7 @@ demo: ## show the product, or a backup and a restore (DEMO=backup), on a cluster
 demo-down: ## remove the cluster of `make demo`, or what it installed in the one of KUBECONFIG
 	$(PYTHON) -m tests.demo --down $(if $(YES),--yes)
 
-test: compiled lint peers ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
+test: compiled peers starting lint ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
 	$(BIN)/pytest -n $(WORKERS) --durations=40 --durations-min=1 $(PYTEST_ARGS)
 
 unit: venv ## run the fast tests that need no cluster: after each change (15 seconds)
@@ -104,6 +104,11 @@ image: ## build the operator's image
 # each would rewrite all assertions. Whatever fails here fails there again.
 compiled: venv
 	@$(BIN)/pytest --collect-only -qq >/dev/null 2>&1 &
+
+# Likewise: the tests' clusters start one after the other, so the first one begins early. Where it
+# cannot start, the tests say why.
+starting: peers
+	@$(PYTHON) -m tests.cluster --name $(or $(CNPGP_TEST_CLUSTER),test) up >/dev/null 2>&1 &
 
 lint: venv ## check style, formatting, types, layering and the licenses of what the image contains
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
