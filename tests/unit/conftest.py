@@ -20,7 +20,7 @@ SLOW: Final = frozenset(
         *("chart", "commands", "handshake", "histories", "release"),
         *("api/test_untrusted.py", "cluster/test_addresses.py", "cluster/test_client.py"),
         *("decide/sidecar/test_gate.py", "decide/sidecar/test_sidecar_set_histories.py"),
-        *("kubectl/test_status.py", "pki/test_issuing.py"),
+        *("kubectl/test_screens.py", "kubectl/test_status.py", "pki/test_issuing.py"),
         *("test_documentation.py", "watch/test_handlers.py", "watch/test_leadership.py"),
         *(
             f"reconcile/test_{name}.py"
