@@ -6,7 +6,7 @@
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +106,9 @@ class Cluster:
                 say(f"cluster {self.name} is from before this machine's last boot: recreating it")
                 remove_cluster(self.layout)
                 self.layout.state.mkdir(parents=True)
-            with _one_at_a_time():
+            # A cluster that runs already does not wait for those that start.
+            running = self.status().state == "running"
+            with nullcontext() if running else _one_at_a_time():
                 Startup(self.layout, self.kubectl, version, kubernetes).run()
         say(f"cluster {self.name} is up")
 
