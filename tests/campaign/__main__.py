@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--patience", type=float, default=1, help="factor of all deadlines on a busy machine")
     option("--minutes", type=float, default=0, help="begin no plan after this time")
     option("--name", default=os.environ.get("CNPGP_TEST_CLUSTER", "campaign"), help="which cluster")
-    option("--mutants", action="store_true", help="run the operator's mutants, not the plans")
+    option("--mutants", action="store_true", help="run the operator's mutants, or those named")
     option("--keep", action="store_true", help="keep the lanes")
     return parser
 
@@ -136,7 +136,9 @@ class Campaign:
 
     async def _run_mutants(self, tracks: list[Track]) -> bool:
         """Run each mutant until one of its plans is violated; say whether all were found."""
-        plans, found = self._plans(), {each.name: "survived" for each in MUTANTS}
+        plans, only = self._plans(), self.options.only or ["*"]
+        mutants = [m for m in MUTANTS if any(fnmatch.fnmatchcase(m.name, each) for each in only)]
+        found = {each.name: "survived" for each in mutants}
 
         async def run_mutant(track: Track, mutant: Mutant) -> None:
             await track.use(mutant.build(track.lane.directory / "operator"))
@@ -150,7 +152,7 @@ class Campaign:
                     break
             print(f"{mutant.name}: {found[mutant.name]}", flush=True)
 
-        await _share(tracks, MUTANTS, run_mutant)
+        await _share(tracks, mutants, run_mutant)
         rows = [f"| {name} | {how[:160]} |" for name, how in found.items()]
         print("\n".join(["| mutant | found by |", "|---|---|", *rows]), flush=True)
         return not any(how.startswith("survived") for how in found.values())
