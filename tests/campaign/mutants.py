@@ -170,7 +170,7 @@ MUTANTS: Final = (
         "reconcile/deletion.py",
         "    await progress.make(*delete(await remover.find_unowned(leaving)))\n",
         "",
-        ("delete/*", "steady/services.p/ownerReferences.removed"),
+        ("delete/*/ownerReferences.removed",),
     ),
     Mutant(
         "the finalizer goes first",

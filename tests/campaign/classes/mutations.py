@@ -31,6 +31,8 @@ _KEPT: Final = {
 """Fields that keep a change of others: those that the operator leaves to the API server, and keys
 of lists, under which others have elements of their own. A port keeps its name, by which nodes find
 its endpoints."""
+_MARKS: Final = ("ownerReferences", "labels", "annotations")
+"""By which a deletion finds what there is."""
 HOLDING: Final = 8.0
 """Seconds for which a change lasts that is taken back."""
 
@@ -201,6 +203,16 @@ def mutations(recordings: Recordings) -> Iterator[Plan]:
                 yield _mutation(recording, f"cnpgplugins.{NAME}/{what}", disturb)
     if (recording := recordings.get("steady")) is not None:
         yield from _of_cnpg(recording)
+        if (deleted := recordings.get("delete")) is not None:
+            yield from _while_deleting(deleted, recording)
+
+
+def _while_deleting(deleted: Recording, before: Recording) -> Iterator[Plan]:
+    """A child loses a mark just before its plugin is deleted."""
+    for plural, name, body in _children(before):
+        for what, change in changes(body):
+            if what.startswith(_MARKS) and what.endswith("removed"):
+                yield _mutation(deleted, f"{plural}.{name}/{what}", patched(plural, name, change))
 
 
 def _disturbances(plural: str, name: str, body: Object) -> Iterator[tuple[str, Disturb]]:
