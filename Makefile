@@ -37,7 +37,7 @@ test: compiled peers starting lint ## run all checks: lint, unit, integration an
 	$(BIN)/pytest -n $(WORKERS) --durations=40 --durations-min=1 $(PYTEST_ARGS)
 
 unit: venv ## run the fast tests that need no cluster: after each change (15 seconds)
-	$(BIN)/pytest tests/unit --fast -n 2 $(PYTEST_ARGS)
+	$(BIN)/pytest tests/unit --fast -n 2 --durations=5 --durations-min=1 $(PYTEST_ARGS)
 
 unit-all: venv ## run all tests that need no cluster (minutes)
 	$(BIN)/pytest tests/unit $(PYTEST_ARGS)

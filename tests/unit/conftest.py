@@ -1,17 +1,13 @@
 """Tells fast unit tests from slow ones: `--fast` (`make unit`) leaves the slow ones out.
 
-Every other module has to be fast, or it fails. It must not measure by the clock: a busy machine is
-no fault of a test.
+`make unit` names the tests that take longest at its end, so that a module that has become slow is
+noticed, and listed here.
 """
 
-import resource
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-
-from tests.support.thorough import THOROUGH
 
 HERE: Final = Path(__file__).parent
 
@@ -35,12 +31,6 @@ SLOW: Final = frozenset(
 )
 """The folders and modules that take more than a second of a processor, or run Helm."""
 
-MOST: Final = 4.0
-"""Seconds of a processor that any other module may take in usual runs, on a busy machine."""
-
-BEGAN: Final = pytest.StashKey[dict[Path, float]]()
-"""The processor time that was used before each module."""
-
 
 def is_slow(path: Path) -> bool:
     """Whether a folder or a module is left out of `make unit`."""
@@ -56,26 +46,3 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not even import what is left out."""
     return True if config.getoption("fast") and is_slow(collection_path) else None
-
-
-def used() -> float:
-    """Return the processor time of this process and of those that it started."""
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Remember when the module began."""
-    item.config.stash.setdefault(BEGAN, {}).setdefault(item.path, used())
-    return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Fail the test with which a module has taken too long."""
-    result = yield
-    took = used() - item.config.stash[BEGAN][item.path]
-    if took > MOST and not (THOROUGH or is_slow(item.path)):
-        pytest.fail(f"{item.path.name} takes {took:.1f} s: shorten it, or add it to SLOW", False)
-    return result
