@@ -61,9 +61,11 @@ def _read(prometheus: Prometheus, panel: Panel, begin: float, end: float) -> Pan
         start = end if target.get("instant") else begin
         answer = prometheus.query_range(fill(target["expr"]), start, end)
         series += [_curve(found, target.get("legendFormat") or "") for found in answer]
+    defaults = panel["fieldConfig"]["defaults"]
     return {
         **{key: panel[key] for key in ("title", "type", "gridPos")},
-        "unit": panel["fieldConfig"]["defaults"].get("unit"),
+        "unit": defaults.get("unit"),
+        "steps": defaults.get("thresholds", {}).get("steps", []),
         "range": [begin, end],
         "series": series,
     }
