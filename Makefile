@@ -73,7 +73,7 @@ soak: venv peers ## leave the operator running for two hours among disturbances,
 campaign: venv peers ## disturb the operator in every way, on its own cluster (hours; resumes)
 	$(BIN)/python -m tests.campaign $(CAMPAIGN_ARGS)
 
-alerts: venv ## let a real Prometheus scrape plugins in each state, and see which alerts fire (minutes)
+alerts: venv peers ## let a real Prometheus scrape plugins in each state, then a cluster in trouble (half an hour)
 	$(BIN)/pytest tests/alerts $(PYTEST_ARGS)
 
 helm-4: venv peers ## let Helm 4 render, install and wait, and compare it with Helm 3 (Go builds it once, minutes)

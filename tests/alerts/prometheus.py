@@ -1,15 +1,21 @@
-"""A real Prometheus on this machine, which scrapes as the chart's monitors ask."""
+"""A real Prometheus on this machine, or in a cluster's network, which scrapes as the chart's
+monitors ask.
+"""
 
 import http.client
 import json
+import socket
 import subprocess
+import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from tests.cluster import builds
+from tests.cluster import Cluster, builds
+from tests.cluster.network import call_inside
 from tests.support import wait
 
 EVERY: Final = {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"}
@@ -29,12 +35,25 @@ JOB: Final[dict[str, Any]] = {
 Target = Mapping[str, Any]
 """An address, and labels."""
 
+Alert = tuple[str, str]
+"""Its name without the prefix, and that of its plugin."""
+
+Reach = Callable[[Callable[[], None]], None]
+"""Connects where Prometheus runs."""
+
 
 class Prometheus:
-    """Asks a running Prometheus."""
+    """Asks a running Prometheus, and tells it whom to scrape."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, directory: Path, port: int, reach: Reach) -> None:
+        self._targets = directory / "targets.json"
+        self._port, self._reach = port, reach
+
+    def scrape(self, targets: Sequence[Target]) -> None:
+        """Scrape these from now on."""
+        unfinished = self._targets.with_suffix(".partial")
+        unfinished.write_text(json.dumps(targets))
+        unfinished.replace(self._targets)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Evaluate an expression now."""
@@ -48,6 +67,7 @@ class Prometheus:
         """Send a request to its API; return the series of the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         try:
+            self._reach(connection.connect)
             connection.request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
             response = connection.getresponse()
             text = response.read()
@@ -60,12 +80,14 @@ class Prometheus:
         found: list[dict[str, Any]] = answer["data"]["result"]
         return found
 
-    def firing(self, state: str = "firing") -> set[tuple[str, str]]:
+    def firing(self, state: str = "firing") -> set[Alert]:
         """The alerts that fire, with the names of their plugins."""
-        return {
-            (each["metric"]["alertname"].removeprefix("CNPGPlugin"), each["metric"].get("name", ""))
-            for each in self.query(f'ALERTS{{alertstate="{state}"}}')
-        }
+        return _alerts(self.query(f'ALERTS{{alertstate="{state}"}}'))
+
+    def fired(self, since: float) -> set[Alert]:
+        """The alerts that fire, or did at any moment since a time (`time.monotonic`)."""
+        window = f"{max(1, round(time.monotonic() - since))}s"
+        return _alerts(self.query(f'last_over_time(ALERTS{{alertstate="firing"}}[{window}])'))
 
     def answers(self) -> bool:
         """Whether it has started."""
@@ -75,30 +97,56 @@ class Prometheus:
             return False
 
 
+def _alerts(found: Sequence[Mapping[str, Any]]) -> set[Alert]:
+    labels = [each["metric"] for each in found]
+    return {(e["alertname"].removeprefix("CNPGPlugin"), e.get("name", "")) for e in labels}
+
+
 @contextmanager
 def running(
-    directory: Path, port: int, rules: Sequence[Mapping[str, Any]], targets: Sequence[Target]
+    directory: Path,
+    rules: Sequence[Mapping[str, Any]],
+    targets: Sequence[Target] = (),
+    *,
+    cluster: Cluster | None = None,
 ) -> Iterator[Prometheus]:
-    """Start Prometheus with these rules."""
+    """Start Prometheus with these rules, in a cluster's network if there is one."""
     (directory / "rules.yml").write_text(json.dumps({"groups": [{"name": "x", "rules": [*rules]}]}))
+    found_by = [{"files": ["targets.json"], "refresh_interval": "1s"}]
     config = {
         "global": EVERY,
         "rule_files": ["rules.yml"],
-        "scrape_configs": [{**JOB, "static_configs": [*targets]}],
+        "scrape_configs": [{**JOB, "file_sd_configs": found_by}],
     }
     (directory / "prometheus.yml").write_text(json.dumps(config))
+    port = _free_port()
     argv = [
         builds.find(builds.PROMETHEUS),
         f"--config.file={directory / 'prometheus.yml'}",
         f"--storage.tsdb.path={directory / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
+    reach: Reach = partial(call_inside, cluster.layout.netns) if cluster else _call
+    found = Prometheus(directory, port, reach)
+    found.scrape(targets)
     with (directory / "log").open("w") as log:
-        process = subprocess.Popen(argv, stdout=log, stderr=log)
+        started = cluster.in_namespace(argv) if cluster else argv
+        process = subprocess.Popen(started, stdout=log, stderr=log)
         try:
-            found = Prometheus(port)
             wait.until("Prometheus answers", found.answers, within=180)
             yield found
         finally:
             process.terminate()
             process.wait()
+
+
+def _call(action: Callable[[], None]) -> None:
+    action()
+
+
+def _free_port() -> int:
+    """A port that is free on this machine; in a cluster's network few are taken."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port

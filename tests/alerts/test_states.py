@@ -5,7 +5,6 @@ up. Promtool's tests say what fires at which minute; here names, labels and valu
 """
 
 import asyncio
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,11 +96,8 @@ def operators() -> Iterator[Operators]:
 def prometheus(
     operators: Operators, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     directory: Path = tmp_path_factory.mktemp("prometheus")
-    with running(directory, port, RULES, operators.targets) as found:
+    with running(directory, RULES, operators.targets) as found:
         yield found
 
 

@@ -1,15 +1,13 @@
 """Edits of a plugin's objects are reverted or reported within a minute, with few writes."""
 
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
 
 from tests.support import wait
 from tests.support.e2e.api import PLUGINS
+from tests.support.e2e.damage import rival
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, collection, is_ready
 from tests.support.resources import NAMESPACE, plugin
@@ -102,26 +100,6 @@ def test_simultaneous_edits_are_reverted_within_a_minute(mutated: Plugins) -> No
     assert max(n for write, n in objects.items() if "services" in write) <= 20, writes
     assert sum(objects.values()) <= 60, writes
     mutated.until_ready(ISSUED, OWN)
-
-
-@contextmanager
-def rival(plugins: Plugins, name: str) -> Iterator[None]:
-    """A writer that adds its key to a Service's selector again whenever it is removed."""
-    stop = threading.Event()
-    path = f"{collection('Service')}/{name}"
-
-    def write() -> None:
-        while not stop.wait(0.2):
-            if "app" not in plugins.api.get(path)["spec"]["selector"]:
-                plugins.api.patch(path, {"spec": {"selector": {"app": "rival"}}})
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.mark.timeout(300)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from tests.support.e2e.plugins import LABEL, Plugins
+from tests.support.e2e.meanwhile import meanwhile
+from tests.support.e2e.plugins import LABEL, Plugins, collection
 from tests.support.e2e.remains import marked
 from tests.support.resources import NAMESPACE, Manifest, plugin_name, service
 
@@ -43,6 +44,19 @@ def refusing_lamps(plugins: Plugins, name: str) -> Iterator[None]:
         yield
     finally:
         plugins.kubectl("delete", "--ignore-not-found", "-f", "-", input=body)
+
+
+@contextmanager
+def rival(plugins: Plugins, name: str) -> Iterator[None]:
+    """A writer that adds its key to a Service's selector again whenever it is removed."""
+    path = f"{collection('Service')}/{name}"
+
+    def write() -> None:
+        if "app" not in plugins.api.get(path)["spec"]["selector"]:
+            plugins.api.patch(path, {"spec": {"selector": {"app": "rival"}}})
+
+    with meanwhile(write, every=0.2):
+        yield
 
 
 def absent_webhook(name: str, *plugins: str) -> dict[str, Any]:
