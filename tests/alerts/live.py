@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from tests.alerts.prometheus import Alert, Prometheus, Target, running
 from tests.alerts.scaling import seconds, speed_up
 from tests.support import wait
@@ -14,7 +16,7 @@ from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE
 from tests.support.e2e.meanwhile import meanwhile
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins
-from tests.unit.chart.rendering import one, render
+from tests.unit.chart.rendering import CHART, one, render
 
 FACTOR: Final = 10
 """Plugins and the operator keep their own times: what is too short for an alert here is far from
@@ -27,16 +29,17 @@ VALUES: Final = {
     "metrics": {"prometheusRule": {"enabled": True}},
     "namespaceOverride": OPERATOR_NAMESPACE,
 }
-CHART: Final = one(render(VALUES), "PrometheusRule")["spec"]["groups"][0]["rules"]
-RULES: Final = speed_up(CHART, FACTOR)
-AFTER: Final[Mapping[str, str]] = {
-    rule["alert"].removeprefix("CNPGPlugin"): rule["for"] for rule in CHART if "alert" in rule
+ALERTS: Final[Mapping[str, dict[str, Any]]] = {
+    rule["alert"].removeprefix("CNPGPlugin"): rule
+    for rule in yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    if "alert" in rule
 }
+"""As the chart has them, without a run of Helm."""
+
+AFTER: Final = {alert: str(rule["for"]) for alert, rule in ALERTS.items()}
 """How long each alert waits for its cause to last, with the chart's times."""
 
-TIMES: Final[Mapping[str, float]] = {
-    rule["alert"].removeprefix("CNPGPlugin"): seconds(rule) for rule in RULES if "alert" in rule
-}
+TIMES: Final = {alert: seconds(speed_up([rule], FACTOR)[0]) for alert, rule in ALERTS.items()}
 
 _PODS: Final = f"{CORE}/namespaces/{OPERATOR_NAMESPACE}/pods"
 
@@ -95,7 +98,9 @@ class World:
 def watched(operator: Operator, directory: Path) -> Iterator[World]:
     """Let a Prometheus follow the operator's pods from now on, ready or not, as monitors do."""
     plugins = Plugins(operator)
-    with running(directory, RULES, cluster=operator.cluster) as prometheus:
+    (group,) = one(render(VALUES), "PrometheusRule")["spec"]["groups"]
+    rules = speed_up(group["rules"], FACTOR)
+    with running(directory, rules, cluster=operator.cluster) as prometheus:
         follow = _Following(operator.api, prometheus)
         with meanwhile(follow, every=0.5):
             yield World(operator, plugins, prometheus)
