@@ -185,7 +185,7 @@ MUTANTS: Final = (
         "        if path in self._by_path:\n            self._by_path[path].set()",
         "        if path in self._by_path and not self._by_path:\n"
         "            self._by_path[path].set()",
-        ("image/watch-pods/dropped", "image/watch-pods/410", "image/watch-deployments/dropped"),
+        ("steady/watch-*/lost-deletion",),
     ),
     Mutant(
         "an object that changed wakes nothing",

@@ -12,6 +12,7 @@ from tests.campaign.faults import (
     WATCH_FAULTS,
     WRITE_FAULTS,
     Away,
+    Dropped,
     EveryWrite,
     Killing,
     OneRequest,
@@ -19,8 +20,10 @@ from tests.campaign.faults import (
     Rotated,
 )
 from tests.campaign.lane import Lane
+from tests.campaign.oracle import KINDS
 from tests.campaign.plans import Disturb, Plan, Recording, Recordings
 from tests.campaign.proxy import Disturber
+from tests.campaign.workloads import NAME
 from tests.support.e2e.api import PLUGINS
 
 WRITTEN: Final = (
@@ -31,6 +34,13 @@ WRITTEN: Final = (
 
 READ: Final = ("restart", "create", "delete")
 WATCHED: Final = ("create", "image", "delete")
+LOSABLE: Final = (
+    ("services", NAME),
+    ("deployments", NAME),
+    ("certificates", f"{NAME}-server-tls"),
+    ("secrets", f"{NAME}-trust"),
+)
+"""Children whose deletion is not shown: of which kind, and their names."""
 STILL: Final = frozenset(
     {"clusters", "networkpolicies", "poddisruptionbudgets", "rolebindings", "serviceaccounts"}
 )
@@ -143,6 +153,25 @@ def watches(recordings: Recordings) -> Iterator[Plan]:
                 disturb = watched(resource, kind)
                 what = f"watch-{resource}/{name}"
                 yield Plan("watch", recording.about, what, disturb, within=240)
+
+    if (steady := recordings.get("steady")) is not None:
+        for resource, name in LOSABLE:
+            what, disturb = f"watch-{resource}/lost-deletion", lost(resource, name)
+            yield Plan("watch", steady.about, what, disturb, interrupts=True, within=240)
+
+
+def lost(resource: str, name: str) -> Disturb:
+    """Delete an object, and lose the event that says so."""
+
+    @asynccontextmanager
+    async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
+        fault = Dropped(resource)
+        async with disturbing(lane, fault):
+            await lane.admin.delete(f"{lane.path(resource, KINDS[resource])}/{name}")
+            yield fault.reached
+            await asyncio.sleep(5)
+
+    return disturb
 
 
 def away(seconds: int) -> Disturb:
