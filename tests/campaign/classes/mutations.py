@@ -212,7 +212,25 @@ def _while_deleting(deleted: Recording, before: Recording) -> Iterator[Plan]:
     for plural, name, body in _children(before):
         for what, change in changes(body):
             if what.startswith(_MARKS) and what.endswith("removed"):
-                yield _mutation(deleted, f"{plural}.{name}/{what}", patched(plural, name, change))
+                disturb = patched_and_deleted(plural, name, change)
+                yield _mutation(deleted, f"{plural}.{name}/{what}", disturb)
+
+
+def patched_and_deleted(plural: str, name: str, change: Change) -> Disturb:
+    """Change an object and delete its plugin, so fast that nothing is restored in between."""
+
+    @asynccontextmanager
+    async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
+        child = f"{lane.path(plural, KINDS[plural])}/{name}"
+        plugin = f"{lane.path('cnpgplugins', KINDS['cnpgplugins'])}/{NAME}"
+        await asyncio.gather(
+            _patch(lane, child, change, JSON_PATCH),
+            lane.admin.delete(plugin),
+        )
+        async with _happened() as event:
+            yield event
+
+    return disturb
 
 
 def _disturbances(plural: str, name: str, body: Object) -> Iterator[tuple[str, Disturb]]:
