@@ -6,6 +6,7 @@ be printed.
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -141,10 +142,15 @@ class Rotated(Disturber):
 
     stale: str
     reached: asyncio.Event = field(default_factory=asyncio.Event)
+    first: float = 0.0
+    last: float = 0.0
+    """When the token was refused first and last, in monotonic seconds."""
 
     async def answer(self, call: Call, request: web.Request, forward: Forward) -> Answer | None:
         if request.headers.get("Authorization") != f"Bearer {self.stale}":
             return None
+        self.last = time.monotonic()
+        self.first = self.first or self.last
         self.reached.set()
         return refusal(401)
 
