@@ -208,25 +208,23 @@ def mutations(recordings: Recordings) -> Iterator[Plan]:
 
 
 def _while_deleting(deleted: Recording, before: Recording) -> Iterator[Plan]:
-    """A child loses a mark just before its plugin is deleted."""
+    """A child loses a mark while its plugin is deleted."""
     for plural, name, body in _children(before):
         for what, change in changes(body):
             if what.startswith(_MARKS) and what.endswith("removed"):
-                disturb = patched_and_deleted(plural, name, change)
+                disturb = deleted_and_patched(plural, name, change)
                 yield _mutation(deleted, f"{plural}.{name}/{what}", disturb)
 
 
-def patched_and_deleted(plural: str, name: str, change: Change) -> Disturb:
-    """Change an object and delete its plugin, so fast that nothing is restored in between."""
+def deleted_and_patched(plural: str, name: str, change: Change) -> Disturb:
+    """Delete a plugin, and change an object before the operator has come to that."""
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
         child = f"{lane.path(plural, KINDS[plural])}/{name}"
         plugin = f"{lane.path('cnpgplugins', KINDS['cnpgplugins'])}/{NAME}"
-        await asyncio.gather(
-            _patch(lane, child, change, JSON_PATCH),
-            lane.admin.delete(plugin),
-        )
+        await lane.admin.delete(plugin)
+        await _patch(lane, child, change, JSON_PATCH)
         async with _happened() as event:
             yield event
 
