@@ -147,7 +147,8 @@ class Rotated(Disturber):
     """When the token was refused first and last, in monotonic seconds."""
 
     async def answer(self, call: Call, request: web.Request, forward: Forward) -> Answer | None:
-        if request.headers.get("Authorization") != f"Bearer {self.stale}":
+        _, _, token = request.headers.get("Authorization", "").partition(" ")
+        if token != self.stale:  # Clients write the scheme in capitals, or not (RFC 9110).
             return None
         self.last = time.monotonic()
         self.first = self.first or self.last
