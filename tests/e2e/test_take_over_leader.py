@@ -18,7 +18,6 @@ from tests.support import wait
 from tests.support.e2e.backups import NAME as BARMAN_CLOUD_SERVICE
 from tests.support.e2e.backups import PLUGIN_NAME, SOURCE, Backups, built_here
 from tests.support.e2e.installation import ALLOWED_ROLE, BARMAN_CLOUD
-from tests.support.e2e.operator import Operator
 from tests.support.e2e.phases import Phases
 from tests.support.e2e.plugins import Plugins
 from tests.support.e2e.previous import (
@@ -96,7 +95,7 @@ SAMPLE = Led(
     plugin_name=plugin_name(NAME),
     database="",
     service=PREVIOUS,
-    manifest=lambda: leader(PREVIOUS, NAME, LEASE),
+    manifest=lambda: [lease_role(ALLOWED_ROLE), *leader(PREVIOUS, NAME, LEASE)],
 )
 PUBLISHED = Led("barman-cloud-taken", "barman-cloud", "barman-plugin-leader-election-rolebinding")
 """plugin-barman-cloud 0.14.0, from its own manifest."""
@@ -163,24 +162,9 @@ class Measured:
     """What the Cluster reported about plugins, at each change."""
 
 
-@pytest.fixture(scope="module")
-def failing(operator: Operator) -> Iterator[Plugins]:
-    """A take-over whose plugin does not serve as the leader, and the Role that all of them name.
-
-    It takes a minute to tell, so it has begun before the others are measured.
-    """
-    own = Plugins(operator)
-    own.apply(lease_role(ALLOWED_ROLE), *leader(BROKEN_PREVIOUS, BROKEN, BROKEN_LEASE))
-    until_rolled_out(own, BROKEN_PREVIOUS)
-    own.apply(taking(BROKEN, BROKEN_PREVIOUS, BROKEN_LEASE, SAMPLE_MISBEHAVE="no-listen"))
-    yield own
-    own.clean_up()
-
-
 @pytest.fixture(scope="module", params=rows((SAMPLE, PUBLISHED, CHARTED), (SAMPLE,)), ids=str)
 def measured(
     request: pytest.FixtureRequest,
-    failing: Plugins,
     module_plugins: Plugins,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Measured]:
@@ -250,16 +234,19 @@ def test_the_previous_deployment_is_scaled_to_zero_and_left(
         assert {"kind": kind, "namespace": NAMESPACE, "name": name} in left
 
 
-def test_a_plugin_that_does_not_serve_as_the_leader_gives_way(failing: Plugins) -> None:
-    failing.until_condition(BROKEN, "Available", "TakeOverFailed", within=180)
+def test_a_plugin_that_does_not_serve_as_the_leader_gives_way(plugins: Plugins) -> None:
+    plugins.apply(lease_role(ALLOWED_ROLE), *leader(BROKEN_PREVIOUS, BROKEN, BROKEN_LEASE))
+    until_rolled_out(plugins, BROKEN_PREVIOUS)
+    plugins.apply(taking(BROKEN, BROKEN_PREVIOUS, BROKEN_LEASE, SAMPLE_MISBEHAVE="no-listen"))
+    plugins.until_condition(BROKEN, "Available", "TakeOverFailed", within=180)
 
     def served() -> bool:
-        live = failing.get("Deployment", BROKEN_PREVIOUS)
-        own = failing.get("Deployment", BROKEN)
+        live = plugins.get("Deployment", BROKEN_PREVIOUS)
+        own = plugins.get("Deployment", BROKEN)
         return bool(live["status"].get("availableReplicas") and own["spec"]["replicas"] == 0)
 
     wait.until("the previous one serves again", served, within=90)
-    service = failing.get("Service", BROKEN_PREVIOUS)
+    service = plugins.get("Service", BROKEN_PREVIOUS)
     assert service["spec"]["selector"] == {"app": BROKEN_PREVIOUS}
 
 
