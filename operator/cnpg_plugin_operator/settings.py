@@ -56,6 +56,8 @@ FLAGS: Final[Mapping[str, str]] = {
     "LOG_LEVEL": "debug, info, warning or error",
     "LOG_FORMAT": "json or text",
     "HTTP_ADDRESS": "[host]:port of /healthz, /readyz and /metrics",
+    "METRICS_ADDRESS": "[host]:port of /metrics alone, over TLS, for users who may get this URL",
+    "METRICS_CERTIFICATE": "directory with tls.crt and tls.key for that port",
 }
 """Every variable, without its prefix, and what it sets: `run` has a flag for each."""
 
@@ -100,6 +102,10 @@ class Settings:
     log_format: LogFormat = "json"
     http_address: tuple[str, int] = ("", 8080)
     """Host, empty for all, and port: serves /healthz, /readyz and /metrics."""
+    metrics_address: tuple[str, int] | None = None
+    """Serves /metrics instead, over TLS, to users who may get this URL; None where it does not."""
+    metrics_certificate: str = ""
+    """Directory with `tls.crt` and `tls.key` for that address."""
     kubeconfig: str | None = None
     """`KUBECONFIG`; without it the pod's service account is used."""
     context: str | None = None
@@ -240,5 +246,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "LOG_LEVEL": ("log_level", _one_of(*get_args(LogLevel))),
     "LOG_FORMAT": ("log_format", _one_of(*get_args(LogFormat))),
     "HTTP_ADDRESS": ("http_address", _read_address),
+    "METRICS_ADDRESS": ("metrics_address", _read_address),
+    "METRICS_CERTIFICATE": ("metrics_certificate", str),
 }
 """Every variable: the field that it sets, and how it is read."""

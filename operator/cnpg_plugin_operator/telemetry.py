@@ -1,10 +1,9 @@
-"""What the operator reports about itself: metrics, health endpoints, log lines.
+"""What the operator reports about itself: metrics, health, log lines. `endpoints` serves them.
 
 Names follow controller-runtime where it has one, so that existing dashboards work. Nothing here
 decides anything, and nothing here may read a Secret.
 """
 
-import asyncio
 import json
 import logging
 import platform
@@ -14,9 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -250,39 +247,6 @@ class Readiness:
     def lose(self, why: str, watcher: str = "") -> None:
         """Record that something is not watched."""
         self._lacks[watcher] = why
-
-
-def build_application(
-    metrics: Metrics, readiness: Readiness, find_fault: Callable[[], str] = str
-) -> web.Application:
-    """Build the HTTP application of /healthz, /readyz and /metrics.
-
-    `find_fault` says what only a restart repairs, empty if nothing.
-    """
-    metrics.watching.set_function(lambda: float(not readiness.lack and not readiness.is_standby))
-    metrics.tasks.set_function(lambda: float(len(asyncio.all_tasks())))
-
-    async def healthz(_: web.Request) -> web.Response:
-        """Any answer proves that the event loop runs; the rest is what `find_fault` finds."""
-        fault = find_fault()
-        return web.Response(status=500 if fault else 200, text=f"{fault or 'ok'}\n")
-
-    async def readyz(_: web.Request) -> web.Response:
-        """Ready once every watched kind was listed."""
-        if not readiness.lack:
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text=f"{readiness.lack}\n")
-
-    async def expose(_: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
-
-    application = web.Application()
-    application.router.add_get("/healthz", healthz)
-    application.router.add_get("/readyz", readyz)
-    application.router.add_get("/metrics", expose)
-    return application
 
 
 class JSONFormatter(logging.Formatter):

@@ -14,7 +14,8 @@ from typing import Any, Final
 import pytest
 from aiohttp import web
 
-from cnpg_plugin_operator.telemetry import Readiness, build_application
+from cnpg_plugin_operator.endpoints.application import build_application
+from cnpg_plugin_operator.telemetry import Readiness
 from tests.alerts.dashboard import PICTURE, draw, read_panels
 from tests.alerts.prometheus import Prometheus, Target, running
 from tests.alerts.scaling import seconds, speed_up

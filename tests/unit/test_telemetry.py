@@ -6,12 +6,12 @@ import logging
 import pytest
 
 from cnpg_plugin_operator.api.untrusted import TEXT_LIMIT
+from cnpg_plugin_operator.endpoints.application import build_application
 from cnpg_plugin_operator.telemetry import (
     JSONFormatter,
     Metrics,
     Readiness,
     TextFormatter,
-    build_application,
 )
 
 EVIL = "\x1b[31mred\r\nsecond\u2028third" + "x" * 50_000

@@ -209,8 +209,8 @@ class Client(Connection):
         )
 
     async def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object that only this program names, such as an Event."""
-        return await self._request("post", kind, body["metadata"]["namespace"], body=body)
+        """Create an object that only this program names, such as an Event, or a review."""
+        return await self._request("post", kind, body["metadata"].get("namespace"), body=body)
 
     async def replace(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
         """Replace an object, unless its resourceVersion is another one: `ConflictError`."""

@@ -61,6 +61,12 @@ ISSUER: Final = Kind("cert-manager.io/v1", "Issuer", "issuers")
 CLUSTER_ISSUER: Final = Kind(
     "cert-manager.io/v1", "ClusterIssuer", "clusterissuers", namespaced=False
 )
+TOKEN_REVIEW: Final = Kind(
+    "authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False
+)
+SUBJECT_ACCESS_REVIEW: Final = Kind(
+    "authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
+)
 CLUSTER: Final = Kind(f"{names.cnpg.GROUP}/v1", "Cluster", "clusters")
 
 POD_DISRUPTION_BUDGET: Final = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")

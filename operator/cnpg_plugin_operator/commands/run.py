@@ -13,8 +13,6 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from aiohttp import web
-
 from cnpg_plugin_operator.cluster.apply import Writer
 from cnpg_plugin_operator.cluster.client import RECURSION_LIMIT, Client
 from cnpg_plugin_operator.cluster.cnpg_restart import Restarter
@@ -27,14 +25,15 @@ from cnpg_plugin_operator.cluster.snapshot import ClusterReader
 from cnpg_plugin_operator.cluster.watched import WatchedClient
 from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.leadership import Candidate
-from cnpg_plugin_operator.errors import LeadershipLostError, SettingsError
+from cnpg_plugin_operator.endpoints.serving import serve
+from cnpg_plugin_operator.errors import LeadershipLostError
 from cnpg_plugin_operator.handshake.handshaker import PATIENCE, Handshaker
 from cnpg_plugin_operator.reconcile.applying import ClusterApplier
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.reconciler import Reconciler
 from cnpg_plugin_operator.reconcile.workers import Slots
 from cnpg_plugin_operator.settings import FLAGS, PREFIX, Settings, read_settings
-from cnpg_plugin_operator.telemetry import Metrics, Readiness, build_application, configure_logging
+from cnpg_plugin_operator.telemetry import Metrics, Readiness, configure_logging
 from cnpg_plugin_operator.watch import signals
 from cnpg_plugin_operator.watch.facts import FactStore
 from cnpg_plugin_operator.watch.feeds import Feeds, count_followed
@@ -105,21 +104,17 @@ async def run(settings: Settings) -> None:
     configure_logging(settings.log_level, as_json=settings.log_format == "json")
     metrics, readiness, stop = Metrics(), Readiness(), asyncio.Event()
     observer = Observer(metrics, readiness)
-    application = build_application(metrics, readiness, observer.find_fault)
-    runner = web.AppRunner(application, access_log=None)
     observing = asyncio.create_task(observer.run())
     try:
-        await runner.setup()
-        await _listen(runner, *settings.http_address)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        if settings.lease is None:
-            metrics.leader.set(1)
-            await lead(settings, observer, stop, None)
-        else:
-            await take_part(settings, *settings.lease, observer, stop)
+        async with serve(settings, metrics, readiness, observer.find_fault):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            if settings.lease is None:
+                metrics.leader.set(1)
+                await lead(settings, observer, stop, None)
+            else:
+                await take_part(settings, *settings.lease, observer, stop)
     finally:
         await end([observing])
-        await runner.cleanup()
 
 
 async def take_part(
@@ -218,13 +213,6 @@ async def lead(
         await end(beside)
         await loops.stop()
         await client.close()
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
-    try:
-        await web.TCPSite(runner, host or None, port).start()
-    except OSError as error:
-        raise SettingsError(f"CNPGP_HTTP_ADDRESS {host}:{port}: {error.strerror}") from error
 
 
 def utc_now() -> datetime:

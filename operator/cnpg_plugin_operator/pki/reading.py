@@ -253,7 +253,7 @@ def _public_part(key: bytes) -> bytes:
             _check_rsa(loaded.private_numbers())
         return loaded.public_key().public_bytes(_DER, _SPKI)
     except TypeError:
-        problem = f"{TLS_KEY} is encrypted: CloudNativePG has no password for it"
+        problem = f"{TLS_KEY} is encrypted: its reader has no password for it"
     except Exception:  # noqa: BLE001 - content of any kind, errors of many kinds
         problem = f"{TLS_KEY} contains an unreadable private key"
     raise _UnreadableError(problem)

@@ -73,6 +73,7 @@ FLAG_VALUES: dict[str, str] = {
     "LOG_LEVEL": "debug",
     "LOG_FORMAT": "text",
     "HTTP_ADDRESS": ":9090",
+    "METRICS_ADDRESS": ":9443",
 }
 """A value of its own for each flag that does not take any text."""
 
