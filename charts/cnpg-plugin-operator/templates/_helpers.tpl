@@ -99,7 +99,12 @@ dnsPolicy: {{ . }}
 dnsConfig:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.extraVolumes }}
+{{- $volumes := .Values.extraVolumes }}
+{{- if .Values.metrics.secure.enabled }}
+{{- $secret := dict "secretName" (include "cnpg-plugin-operator.metricsSecret" .) }}
+{{- $volumes = append $volumes (dict "name" "metrics-certificate" "secret" $secret) }}
+{{- end }}
+{{- with $volumes }}
 volumes:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -217,10 +222,57 @@ builds the same name. */}}
 {{- end }}
 {{- end }}
 
-{{/* Endpoint of a ServiceMonitor or PodMonitor. */}}
+{{/* Name of the Secret with the certificate of /metrics. */}}
+{{- define "cnpg-plugin-operator.metricsSecret" -}}
+{{- with .Values.metrics.secure }}
+{{- if eq (empty .secretName) (empty .issuerRef.name) }}
+{{- fail "metrics.secure.enabled needs a certificate: set either metrics.secure.secretName or metrics.secure.issuerRef.name" }}
+{{- end }}
+{{- default (printf "%s-metrics-tls" (include "cnpg-plugin-operator.fullname" $)) .secretName }}
+{{- end }}
+{{- end }}
+
+{{/* Name of the Service by which the certificate of /metrics is verified. */}}
+{{- define "cnpg-plugin-operator.metricsServerName" -}}
+{{- printf "%s.%s.svc" (include "cnpg-plugin-operator.fullname" .) (include "cnpg-plugin-operator.namespace" .) }}
+{{- end }}
+
+{{/* Name of the port that serves /metrics. */}}
+{{- define "cnpg-plugin-operator.metricsPort" -}}
+{{- .Values.metrics.secure.enabled | ternary "https" "http" }}
+{{- end }}
+
+{{/* How a monitor reaches /metrics where it is served over TLS. */}}
+{{- define "cnpg-plugin-operator.secureEndpoint" -}}
+scheme: https
+tlsConfig:
+  serverName: {{ include "cnpg-plugin-operator.metricsServerName" .root }}
+  ca:
+    secret:
+      name: {{ include "cnpg-plugin-operator.metricsSecret" .root }}
+      key: ca.crt
+{{- with .root.Values.metrics.secure.tokenSecret }}
+{{- if .name }}
+authorization:
+  credentials:
+    name: {{ .name }}
+    key: {{ .key }}
+{{- else if eq $.kind "PodMonitor" }}
+{{- fail "metrics.podMonitor.enabled with metrics.secure.enabled needs metrics.secure.tokenSecret.name: a PodMonitor cannot have Prometheus use its own token" }}
+{{- else }}
+bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Endpoint of a `monitor` of a `kind`, ServiceMonitor or PodMonitor. */}}
 {{- define "cnpg-plugin-operator.metricsEndpoint" -}}
-port: http
+port: {{ include "cnpg-plugin-operator.metricsPort" .root }}
 path: /metrics
+{{- if .root.Values.metrics.secure.enabled }}
+{{ include "cnpg-plugin-operator.secureEndpoint" . }}
+{{- end }}
+{{- with .monitor }}
 {{- with .interval }}
 interval: {{ . }}
 {{- end }}
@@ -237,5 +289,6 @@ relabelings:
 {{- with .metricRelabelings }}
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -595,3 +595,11 @@ def test_the_notes_recommend_the_label_of_pod_security(chart_with_notes: Path) -
     assert f"kubectl label namespace databases other {label}" in notes
     assert "wait cnpgplugin/my-plugin --for=condition=Ready" in notes
     assert "databases, other" in notes
+
+
+def test_the_notes_say_how_prometheus_may_read_secured_metrics(chart_with_notes: Path) -> None:
+    secure = {"enabled": True, "secretName": "metrics-tls"}
+    notes = read_notes(chart_with_notes, {"metrics": {"secure": secure}})
+    role = f"--clusterrole={NAMESPACE}:{FULLNAME}-metrics-reader"
+    assert f"{role} --serviceaccount=monitoring:prometheus" in notes
+    assert "metrics-reader" not in read_notes(chart_with_notes, {})
