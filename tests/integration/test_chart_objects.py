@@ -19,6 +19,7 @@ RENDERED = (
     "the defaults",
     "everything switched on",
     "several operators",
+    "metrics only for some",
     "no rights beyond single namespaces",
     "plugins, one of them a sidecar",
 )

@@ -141,6 +141,18 @@ MATRIX: dict[str, Values] = {
         "metrics": {"service": {"enabled": False}, "podMonitor": {"enabled": True}}
     },
     "a network policy for everybody": {"networkPolicy": {"enabled": True}},
+    "metrics only for some": {
+        "metrics": {
+            "secure": {
+                "enabled": True,
+                "issuerRef": {"name": "company"},
+                "tokenSecret": {"name": "prometheus"},
+            },
+            "serviceMonitor": {"enabled": True},
+            "podMonitor": {"enabled": True},
+        },
+        "networkPolicy": {"enabled": True},
+    },
     "no rights beyond single namespaces": {
         "rbac": {"clusterWide": False, "clusterNamespaces": ["app"]},
         "clusterRefresh": {"allowed": True},
@@ -189,7 +201,8 @@ def test_every_object_has_the_recommended_labels(objects: list[Manifest]) -> Non
 def test_every_pod_satisfies_the_restricted_level(objects: list[Manifest]) -> None:
     operator = one(objects, "Deployment")["spec"]["template"]["spec"]
     for pod in (operator, *(item["spec"] for item in of_kind(objects, "Pod"))):
-        assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert all(volume.keys() == {"name", "secret"} for volume in pod.get("volumes", []))
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["securityContext"].get("runAsUser", 1) != 0
