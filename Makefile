@@ -33,7 +33,7 @@ demo: ## show the product, or a backup and a restore (DEMO=backup), on a cluster
 demo-down: ## remove the cluster of `make demo`, or what it installed in the one of KUBECONFIG
 	$(PYTHON) -m tests.demo --down $(if $(YES),--yes)
 
-test: compiled peers starting lint ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
+test: peers starting compiled lint ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
 	$(BIN)/pytest -n $(WORKERS) --durations=40 --durations-min=1 $(PYTEST_ARGS)
 
 unit: venv ## run the fast tests that need no cluster: after each change (15 seconds)
@@ -105,10 +105,13 @@ image: ## build the operator's image
 compiled: venv
 	@$(BIN)/pytest --collect-only -qq >/dev/null 2>&1 &
 
-# Likewise: the tests' clusters start one after the other, so the first one begins early. Where it
-# cannot start, the tests say why.
+# Likewise: the tests' clusters start one after the other, beside what needs one processor. Of more
+# than two processes, the last one has no cluster. Where one cannot start, the tests say why.
 starting: peers
-	@$(PYTHON) -m tests.cluster --name $(or $(CNPGP_TEST_CLUSTER),test) up >/dev/null 2>&1 &
+	@name=$(or $(CNPGP_TEST_CLUSTER),test); last=$$(($(WORKERS) - 1 - ($(WORKERS) > 2))); \
+	for suffix in '' $$(seq --format=-%.0f $$last); do \
+		$(PYTHON) -m tests.cluster --name $$name$$suffix up; \
+	done >/dev/null 2>&1 &
 
 lint: venv ## check style, formatting, types, layering and the licenses of what the image contains
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
