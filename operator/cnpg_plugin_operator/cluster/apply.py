@@ -19,7 +19,7 @@ from cnpg_plugin_operator.cluster.facts import Facts
 from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.cluster.write_guard import Key, WriteGuard
 from cnpg_plugin_operator.desired.drift import find_drift
-from cnpg_plugin_operator.desired.objects import Object, digest
+from cnpg_plugin_operator.desired.objects import Object, digest, read_stamp
 from cnpg_plugin_operator.desired.surplus import find_surplus
 
 
@@ -269,7 +269,7 @@ def _identity(desired: Object) -> tuple[Key, str]:
     """Return the key of an object, and the digest of its desired state."""
     metadata = desired["metadata"]
     key = (desired["kind"], metadata.get("namespace", ""), metadata["name"])
-    return key, (metadata.get("annotations") or {}).get(names.annotations.DESIRED, "")
+    return key, read_stamp(desired)
 
 
 def _must_drop_rolling_update(desired: Object, live: Mapping[str, Any]) -> bool:

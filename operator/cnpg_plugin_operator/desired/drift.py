@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.objects import Object, read_stamp
 from cnpg_plugin_operator.desired.quantities import read_quantity
 
 _LIST_KEYS: Final = ("mountPath", "containerPort", "name", "port", "uid", "path", "key")
@@ -60,8 +60,7 @@ def find_drift(desired: Object, live: Mapping[str, Any] | None) -> str | None:
     """
     if live is None:
         return "missing"
-    applied = (live["metadata"].get("annotations") or {}).get(names.annotations.DESIRED)
-    if applied != desired["metadata"]["annotations"][names.annotations.DESIRED]:
+    if read_stamp(live) != read_stamp(desired):
         return f"metadata.annotations.{names.annotations.DESIRED}"
     return first_difference(desired, live)
 

@@ -75,3 +75,9 @@ def stamp(body: Object) -> Object:
     """
     body["metadata"]["annotations"][names.annotations.DESIRED] = digest(body)
     return body
+
+
+def read_stamp(body: Mapping[str, Any]) -> str:
+    """Return the digest that `stamp` recorded on an object; empty where there is none."""
+    annotations = body["metadata"].get("annotations") or {}
+    return str(annotations.get(names.annotations.DESIRED, ""))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.objects import Object, read_stamp
 
 RECORDS: Final = frozenset({names.annotations.DISTURBED})
 """Keys with our prefixes that another manager of this operator owns on a child."""
@@ -59,9 +59,9 @@ def find_surplus(desired: Object, live: Mapping[str, Any]) -> Surplus | None:
     if keys := dict(_keys(wanted, found)):
         template["metadata"] = keys
     # What another state of the resource has left is removed by its apply.
-    if _digest(desired) == _digest(live):
-        containers = _without_rivals(wanted, found)
-        template |= {"spec": {"containers": containers}} if containers is not None else {}
+    unchanged = read_stamp(desired) == read_stamp(live)
+    if unchanged and (containers := _without_rivals(wanted, found)) is not None:
+        template["spec"] = {"containers": containers}
     if template:
         spec["template"] = template
     if not metadata and not spec:
@@ -132,11 +132,6 @@ def _without_rival_ports(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> 
     found = live.get("ports") or []
     ports = [p for p in found if numbers.get(p.get("name", "")) in (None, p["containerPort"])]
     return live if ports == found else {**live, "ports": ports}
-
-
-def _digest(body: Mapping[str, Any]) -> str | None:
-    found: str | None = (body["metadata"].get("annotations") or {}).get(names.annotations.DESIRED)
-    return found
 
 
 def _template(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ from cnpg_plugin_operator.decide.facts.plugin import (
     Material,
 )
 from cnpg_plugin_operator.desired.drift import find_differences
-from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.objects import Object, read_stamp
 from cnpg_plugin_operator.desired.surplus import find_surplus
 from cnpg_plugin_operator.errors import UnforeseeableError
 from cnpg_plugin_operator.reconcile import writes
@@ -113,7 +113,7 @@ def find_changes(body: Object, live: Mapping[str, Any] | None) -> Iterator[str]:
             yield path if secret else f"{path} {_show(each.live)} → {_show(each.wanted)}"
     if found > MOST_CHANGES:
         yield f"and {found - MOST_CHANGES} more"
-    if not found and surplus is None and _digest(body) != _digest(live):
+    if not found and surplus is None and read_stamp(body) != read_stamp(live):
         yield "remove fields that are no longer wanted"
 
 
@@ -133,10 +133,6 @@ def _merge(live: Any, wanted: Any) -> Any:  # noqa: ANN401 - JSON of any shape
     if not isinstance(live, dict) or not isinstance(wanted, dict):
         return wanted
     return {**live, **{key: _merge(live.get(key), value) for key, value in wanted.items()}}
-
-
-def _digest(body: Mapping[str, Any]) -> object:
-    return (body["metadata"].get("annotations") or {}).get(names.annotations.DESIRED)
 
 
 def _show(value: object) -> str:

@@ -17,6 +17,7 @@ from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import UpgradePolicy
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
+from cnpg_plugin_operator.desired.objects import read_stamp
 
 TOKEN_DIGITS: Final = 8
 """Enough of a digest to distinguish one change from the next."""
@@ -47,14 +48,14 @@ class UpgradeInput:
     @property
     def token(self) -> str:
         """What the user approves: this change and no other."""
-        return _digest(self.wanted)[:TOKEN_DIGITS]
+        return read_stamp(self.wanted)[:TOKEN_DIGITS]
 
     @property
     def changes(self) -> bool:
         """Whether a Deployment that Clusters depend on differs from what was applied."""
         if self.live is None or not self.published or not self.clusters:
             return False
-        return _digest(self.live) != _digest(self.wanted)
+        return read_stamp(self.live) != read_stamp(self.wanted)
 
 
 def decide_upgrade(given: UpgradeInput) -> Verdict | None:
@@ -101,11 +102,6 @@ def describe_users(clusters: Sequence[ClusterFacts]) -> str:
     use = "1 Cluster uses" if number == 1 else f"{number} Clusters use"
     named = f" ({list_names(clusters)})" if clusters else ""
     return f"{use} the plugin{named}"
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    annotations = body["metadata"].get("annotations") or {}
-    return str(annotations.get(names.annotations.DESIRED, ""))
 
 
 def _image(body: Mapping[str, Any]) -> str:
