@@ -3,7 +3,6 @@
 A function has the cause there at its `yield`; what is after it remedies it.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from tests.support.e2e.api import RBAC
 from tests.support.e2e.damage import absent_webhook, rival
 from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE
 from tests.support.e2e.issuers import TLS, client_pair, secret
-from tests.support.e2e.remains import marked
+from tests.support.e2e.remains import present
 from tests.support.e2e.rolls import CNPG
 from tests.support.e2e.sidecars import PATH, WHERE, sidecar, until_rolled
 from tests.support.resources import IMAGE, NAMESPACE, Manifest, behaviour, plugin
@@ -84,13 +83,9 @@ def reverted(world: World) -> Iterator[None]:
 
 
 def hooked(world: World) -> Iterator[None]:
-    hook = json.dumps(marked(absent_webhook("e2e-hooked", *HOOKED)))
-    world.plugins.kubectl("apply", "-f", "-", input=hook)
-    try:
+    with present(world.operator.cluster, absent_webhook("e2e-hooked", *HOOKED)):
         world.plugins.apply(*map(plugin, HOOKED))
         yield
-    finally:
-        world.plugins.kubectl("delete", "--ignore-not-found", "-f", "-", input=hook)
 
 
 def slow(world: World) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.cluster.errors import ClusterError
+from tests.cluster.errors import fails
 from tests.support import wait
 from tests.support.e2e.api import Object
 from tests.support.e2e.cnpg_install import installed_by_helm, manifest_objects
@@ -129,13 +129,8 @@ def replace(plugins: Plugins) -> None:
 
 def is_admitted(plugins: Plugins, cluster: Manifest) -> bool:
     """Whether CloudNativePG's webhook answers: its endpoints follow a new pod with a delay."""
-    try:
-        plugins.kubectl("apply", "--dry-run=server", "-f", "-", input=json.dumps(cluster))
-    except ClusterError as error:
-        if "failed calling webhook" not in str(error):
-            raise
-        return False
-    return True
+    applying, body = ("apply", "--dry-run=server", "-f", "-"), json.dumps(cluster)
+    return not fails("failed calling webhook", lambda: plugins.kubectl(*applying, input=body))
 
 
 def test_cloudnativepg_restarts_by_itself_while_the_operator_is_down(

@@ -18,7 +18,7 @@ from tests.support.e2e.installation import ALLOWED_ROLE
 from tests.support.e2e.issuers import ca_issuer, client_pair, secret, server_pair
 from tests.support.e2e.plugins import collection
 from tests.support.e2e.previous import lease_role
-from tests.support.e2e.remains import marked, temporary_namespace
+from tests.support.e2e.remains import present, temporary_namespace
 from tests.support.e2e.sidecars import MINUTE, PATH, scaled_to_nothing, until_rolled
 from tests.support.resources import (
     IMAGE,
@@ -346,13 +346,10 @@ def paused(world: World) -> Iterator[None]:
 
 def webhooked(world: World) -> Iterator[None]:
     world.start()
-    hook = json.dumps(marked(absent_webhook(f"e2e-{world.name}", world.name)))
-    world.plugins.kubectl("apply", "-f", "-", input=hook)
-    try:
+    hook = absent_webhook(f"e2e-{world.name}", world.name)
+    with present(world.plugins.operator.cluster, hook):
         world.plugins.patch(world.name, podAnnotations={"example.com/changed": "true"})
         yield
-    finally:
-        world.plugins.kubectl("delete", "--ignore-not-found", "-f", "-", input=hook)
 
 
 # Deletion

@@ -18,7 +18,7 @@ import yaml
 from tests.cluster import Cluster
 from tests.cluster.addons import cnpg_manifest
 from tests.cluster.cluster import DEFAULT_CNPG
-from tests.cluster.errors import ClusterError
+from tests.cluster.errors import fails
 from tests.support import wait
 from tests.support.resources import NAMESPACE
 
@@ -64,13 +64,9 @@ def restore_cnpg(cluster: Cluster) -> None:
 
 def _replace(cluster: Cluster, deployment: Mapping[str, Any]) -> bool:
     """Replace it; False where a controller wrote its status at the same moment."""
-    try:
-        cluster.kubectl("replace", "--validate=false", "-f", "-", input=json.dumps(deployment))
-    except ClusterError as error:
-        if "(Conflict)" not in str(error):
-            raise
-        return False
-    return True
+    replacing = ("replace", "--validate=false", "-f", "-")
+    body = json.dumps(deployment)
+    return not fails("(Conflict)", lambda: cluster.kubectl(*replacing, input=body))
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """What others do to a plugin: Services of its name, quotas, webhooks without a server."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from tests.support.e2e.meanwhile import meanwhile
 from tests.support.e2e.plugins import LABEL, Plugins, collection
-from tests.support.e2e.remains import marked
+from tests.support.e2e.remains import present
 from tests.support.resources import NAMESPACE, Manifest, plugin_name, service
 
 LAMP: Final = "example.com/lamp"
@@ -38,12 +37,8 @@ def refusing_lamps(plugins: Plugins, name: str) -> Iterator[None]:
         "metadata": {"name": f"e2e-{name}", "namespace": NAMESPACE},
         "spec": {"hard": {f"requests.{LAMP}": "0"}},
     }
-    body = json.dumps(marked(quota))
-    plugins.kubectl("apply", "-f", "-", input=body)
-    try:
+    with present(plugins.operator.cluster, quota):
         yield
-    finally:
-        plugins.kubectl("delete", "--ignore-not-found", "-f", "-", input=body)
 
 
 @contextmanager

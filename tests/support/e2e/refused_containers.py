@@ -1,6 +1,5 @@
 """Makes the API server refuse objects with a certain container, like an administrator's policy."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -8,7 +7,7 @@ from typing import Any, Final
 from tests.support import wait
 from tests.support.e2e.api import APPS, CORE, Api, ApiError
 from tests.support.e2e.plugins import Plugins
-from tests.support.e2e.remains import marked
+from tests.support.e2e.remains import present
 from tests.support.resources import NAMESPACE
 
 _API: Final = "admissionregistration.k8s.io/v1"
@@ -19,14 +18,9 @@ _POD: Final = {"containers": [{"name": "main", "image": "localhost/none:1"}]}
 @contextmanager
 def refusing_containers(plugins: Plugins, container: str, *, within: str) -> Iterator[None]:
     """Refuse `pods` or `deployments` with such an init container, until the end."""
-    manifests = [marked(each) for each in _policy(container, within)]
-    body = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
-    try:
-        plugins.kubectl("apply", "-f", "-", input=body)
+    with present(plugins.operator.cluster, *_policy(container, within)):
         wait.until("it is refused", lambda: _is_refused(plugins.api, container, within), within=30)
         yield
-    finally:
-        plugins.kubectl("delete", "--ignore-not-found", "-f", "-", input=body)
 
 
 def _policy(container: str, resource: str) -> list[dict[str, Any]]:

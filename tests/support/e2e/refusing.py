@@ -4,16 +4,15 @@ A watch reports a write when the next one may already be in progress. A refused 
 an operator that is killed then has died between that write and the one before it.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.cluster.errors import ClusterError
+from tests.cluster.errors import fails
 from tests.support import wait
 from tests.support.e2e.operator import Operator
-from tests.support.e2e.remains import marked
+from tests.support.e2e.remains import present
 from tests.support.resources import NAMESPACE
 
 _NAME: Final = "e2e-refusing"
@@ -36,14 +35,9 @@ class Write:
 @contextmanager
 def refused(operator: Operator, write: Write) -> Iterator[None]:
     """Refuse a write of the operator, until the end."""
-    manifests = [marked(each) for each in _policy(operator.account, write)]
-    body = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
-    try:
-        operator.cluster.kubectl("apply", "-f", "-", input=body)
+    with present(operator.cluster, *_policy(operator.account, write)):
         wait.until("the API server refuses", lambda: _is_enforced(operator), within=30)
         yield
-    finally:
-        operator.cluster.kubectl("delete", "--ignore-not-found", "-f", "-", input=body)
 
 
 def until_refused(operator: Operator, write: Write, since: int, *, within: float) -> None:
@@ -67,13 +61,8 @@ def _is_enforced(operator: Operator) -> bool:
     check.
     """
     flags = ("--namespace", NAMESPACE, "--dry-run=server", f"--as={operator.account}")
-    try:
-        operator.cluster.kubectl("create", "service", "clusterip", _CANARY, "--tcp=80", *flags)
-    except ClusterError as error:
-        if _NAME not in str(error):
-            raise
-        return True
-    return False
+    creating = ("create", "service", "clusterip", _CANARY, "--tcp=80", *flags)
+    return fails(_NAME, lambda: operator.cluster.kubectl(*creating))
 
 
 def _policy(account: str, write: Write) -> list[dict[str, Any]]:

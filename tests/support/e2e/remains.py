@@ -35,6 +35,18 @@ def marked(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
 
 
+@contextmanager
+def present(cluster: Cluster, *manifests: dict[str, Any]) -> Iterator[None]:
+    """Objects that exist until the end, unless the test deletes them."""
+    listing = {"apiVersion": "v1", "kind": "List", "items": [marked(each) for each in manifests]}
+    body = json.dumps(listing)
+    try:
+        cluster.kubectl("apply", "-f", "-", input=body)
+        yield
+    finally:
+        cluster.kubectl("delete", "--ignore-not-found", "-f", "-", input=body)
+
+
 def remove_leftovers(cluster: Cluster) -> None:
     """Delete the leftovers of an earlier run; Clusters before the plugins that they use."""
     ours = f"--selector={MARK}={MAKER}"
