@@ -11,8 +11,7 @@ import yaml
 from tests.alerts.prometheus import Alert, Prometheus, Target, running
 from tests.alerts.scaling import seconds, speed_up
 from tests.support import wait
-from tests.support.e2e.api import CORE, Api
-from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE
+from tests.support.e2e.installation import OPERATOR_NAMESPACE
 from tests.support.e2e.meanwhile import meanwhile
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins
@@ -40,8 +39,6 @@ AFTER: Final = {alert: str(rule["for"]) for alert, rule in ALERTS.items()}
 """How long each alert waits for its cause to last, with the chart's times."""
 
 TIMES: Final = {alert: seconds(speed_up([rule], FACTOR)[0]) for alert, rule in ALERTS.items()}
-
-_PODS: Final = f"{CORE}/namespaces/{OPERATOR_NAMESPACE}/pods"
 
 
 @dataclass
@@ -101,7 +98,7 @@ def watched(operator: Operator, directory: Path) -> Iterator[World]:
     (group,) = one(render(VALUES), "PrometheusRule")["spec"]["groups"]
     rules = speed_up(group["rules"], FACTOR)
     with running(directory, rules, cluster=operator.cluster) as prometheus:
-        follow = _Following(operator.api, prometheus)
+        follow = _Following(operator, prometheus)
         with meanwhile(follow, every=0.5):
             yield World(operator, plugins, prometheus)
     plugins.clean_up()
@@ -110,13 +107,12 @@ def watched(operator: Operator, directory: Path) -> Iterator[World]:
 class _Following:
     """Tells Prometheus the addresses of the operator's pods, whenever they change."""
 
-    def __init__(self, api: Api, prometheus: Prometheus) -> None:
-        self._api, self._prometheus = api, prometheus
+    def __init__(self, operator: Operator, prometheus: Prometheus) -> None:
+        self._operator, self._prometheus = operator, prometheus
         self._told: list[str] = []
 
     def __call__(self) -> None:
-        pods = self._api.list(_PODS, labelSelector=f"app.kubernetes.io/name={RELEASE}")
-        found = sorted(address for pod in pods if (address := _address(pod)))
+        found = sorted(address for pod in self._operator.pods() if (address := _address(pod)))
         if found != self._told:
             self._prometheus.scrape([_target(address) for address in found])
             self._told = found

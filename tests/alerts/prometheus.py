@@ -4,7 +4,6 @@ monitors ask.
 
 import http.client
 import json
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -17,6 +16,7 @@ from typing import Any, Final
 from tests.cluster import Cluster, builds
 from tests.cluster.network import call_inside
 from tests.support import wait
+from tests.support.loopback import HOST, free_port
 
 EVERY: Final = {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"}
 JOB: Final[dict[str, Any]] = {
@@ -65,7 +65,7 @@ class Prometheus:
 
     def ask(self, path: str, **parameters: object) -> list[dict[str, Any]]:
         """Send a request to its API; return the series of the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=10)
         try:
             self._reach(connection.connect)
             connection.request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
@@ -119,12 +119,13 @@ def running(
         "scrape_configs": [{**JOB, "file_sd_configs": found_by}],
     }
     (directory / "prometheus.yml").write_text(json.dumps(config))
-    port = _free_port()
+    # In a cluster's network few ports are taken.
+    port = free_port()
     argv = [
         builds.find(builds.PROMETHEUS),
         f"--config.file={directory / 'prometheus.yml'}",
         f"--storage.tsdb.path={directory / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.listen-address={HOST}:{port}",
     ]
     reach: Reach = partial(call_inside, cluster.layout.netns) if cluster else _call
     found = Prometheus(directory, port, reach)
@@ -142,11 +143,3 @@ def running(
 
 def _call(action: Callable[[], None]) -> None:
     action()
-
-
-def _free_port() -> int:
-    """A port that is free on this machine; in a cluster's network few are taken."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port

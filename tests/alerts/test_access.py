@@ -55,9 +55,7 @@ class Secured:
 
     def pods(self) -> list[Object]:
         """The operators."""
-        path = f"{CORE}/namespaces/{OPERATOR_NAMESPACE}/pods"
-        found = self.operator.api.list(path, labelSelector=f"app.kubernetes.io/name={RELEASE}")
-        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return [pod for pod in self.operator.pods() if "deletionTimestamp" not in pod["metadata"]]
 
     def connect(self, pod: Object) -> ssl.SSLSocket:
         """Connect as Prometheus does, which verifies the certificate."""

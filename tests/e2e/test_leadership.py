@@ -18,9 +18,9 @@ from tests.cluster.cgroups import signal_pod
 from tests.cluster.network import inside
 from tests.support import wait
 from tests.support.e2e import moved_clock
-from tests.support.e2e.api import CORE, Object
-from tests.support.e2e.installation import OPERATOR_NAMESPACE, RELEASE, image_key, install_chart
-from tests.support.e2e.operator import LEASE, WRITING, Operator
+from tests.support.e2e.api import Object
+from tests.support.e2e.installation import OPERATOR_NAMESPACE, image_key, install_chart
+from tests.support.e2e.operator import LEASE, WRITING, Operator, is_ready
 from tests.support.e2e.plugins import Plugins
 from tests.support.resources import behaviour, plugin
 from tests.support.thorough import THOROUGH, rows
@@ -62,16 +62,7 @@ class Two:
         self.since = operator.audit.mark()
 
     def pods(self) -> dict[str, Object]:
-        path = f"{CORE}/namespaces/{OPERATOR_NAMESPACE}/pods"
-        found = self.operator.api.list(path, labelSelector=f"app.kubernetes.io/name={RELEASE}")
-        return {
-            pod["metadata"]["name"]: pod
-            for pod in found
-            if any(
-                each["type"] == "Ready" and each["status"] == "True"
-                for each in pod["status"].get("conditions", ())
-            )
-        }
+        return {pod["metadata"]["name"]: pod for pod in filter(is_ready, self.operator.pods())}
 
     def leader(self) -> str:
         """The pod that leads; empty if none does."""

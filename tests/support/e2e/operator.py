@@ -90,6 +90,12 @@ def _is_own(target: Mapping[str, str]) -> bool:
     return target.get("namespace") == OPERATOR_NAMESPACE
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether a pod is ready."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
 class Operator:
     """The Helm release under test."""
 
@@ -102,17 +108,17 @@ class Operator:
         self.api = api
         self.audit = Audit(cluster.audit_log, ACCOUNT)
 
+    def pods(self) -> list[Object]:
+        """Its pods, in whatever state."""
+        path = f"{CORE}/namespaces/{self.namespace}/pods"
+        return self.api.list(path, labelSelector=f"app.kubernetes.io/name={RELEASE}")
+
     def pod(self) -> Object:
         """Its pod: the one that is ready."""
-        path = f"{CORE}/namespaces/{self.namespace}/pods"
 
         def ready() -> Object | None:
-            for pod in self.api.list(path, labelSelector=f"app.kubernetes.io/name={RELEASE}"):
-                conditions = pod.get("status", {}).get("conditions", [])
-                is_ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-                if is_ready and "deletionTimestamp" not in pod["metadata"]:
-                    return pod
-            return None
+            found = filter(is_ready, self.pods())
+            return next((pod for pod in found if "deletionTimestamp" not in pod["metadata"]), None)
 
         return wait.until("the operator's pod is ready", ready, within=60, explain=self.log_tail)
 

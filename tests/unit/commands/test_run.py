@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -17,22 +16,8 @@ import pytest
 from aiohttp import web
 
 from tests.support import wait
+from tests.support.loopback import free_port, write_kubeconfig
 from tests.support.unit.lease_api import LeaseAPI
-
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: test
-contexts: [{name: test, context: {cluster: test, user: test}}]
-clusters: [{name: test, cluster: {server: "http://127.0.0.1:%d"}}]
-users: [{name: test, user: {token: none}}]
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Empty(BaseHTTPRequestHandler):
@@ -50,12 +35,10 @@ class Process:
 
     def __init__(self, directory: Path, api: int = 0, **variables: str) -> None:
         self.api, self.http = api or free_port(), free_port()
-        kubeconfig = directory / "kubeconfig"
-        kubeconfig.write_text(KUBECONFIG % self.api)
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(sys.path),
-            "KUBECONFIG": str(kubeconfig),
+            "KUBECONFIG": str(write_kubeconfig(directory, self.api)),
             "CNPGP_HTTP_ADDRESS": f"127.0.0.1:{self.http}",
             **variables,
         }

@@ -17,25 +17,11 @@ from cnpg_plugin_operator.endpoints.serving import serve
 from cnpg_plugin_operator.errors import SettingsError
 from cnpg_plugin_operator.settings import Settings
 from cnpg_plugin_operator.telemetry import Metrics, Readiness
+from tests.support.loopback import HOST, free_port, write_kubeconfig
 from tests.support.tls.certificates import Pair, authority, issue
 
-HOST = "127.0.0.1"
 READER = {"username": "prometheus", "uid": "1", "groups": ["a"], "extra": {"pod": ["p"]}}
 USERS = {"good": READER, "weak": {"username": "visitor", "groups": []}}
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: test
-contexts: [{name: test, context: {cluster: test, user: test}}]
-clusters: [{name: test, cluster: {server: "http://127.0.0.1:%d"}}]
-users: [{name: test, user: {token: own}}]
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 class ReviewAPI:
@@ -84,13 +70,11 @@ class Served:
         self.api_runner = web.AppRunner(self.api.build(), access_log=None)
         self.api_port = port
         write(directory, self.issue())
-        kubeconfig = directory / "kubeconfig"
-        kubeconfig.write_text(KUBECONFIG % port)
         self.settings = Settings(
             http_address=(HOST, self.plain),
             metrics_address=(HOST, self.secure),
             metrics_certificate=str(directory),
-            kubeconfig=str(kubeconfig),
+            kubeconfig=str(write_kubeconfig(directory, port)),
         )
 
     def issue(self) -> Pair:
