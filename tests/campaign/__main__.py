@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 from zlib import crc32
@@ -137,7 +137,7 @@ class Campaign:
     async def _run_mutants(self, tracks: list[Track]) -> bool:
         """Run each mutant until one of its plans is violated; say whether all were found."""
         plans, only = self._plans(), self.options.only or ["*"]
-        mutants = [m for m in MUTANTS if any(fnmatch.fnmatchcase(m.name, each) for each in only)]
+        mutants = [each for each in MUTANTS if _fits(each.name, only)]
         found = {each.name: "survived" for each in mutants}
 
         async def run_mutant(track: Track, mutant: Mutant) -> None:
@@ -215,8 +215,12 @@ async def _share(
             group.create_task(pull(track))
 
 
-def _is_named(plan: Plan, names: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(plan.name, each) or plan.group == each for each in names)
+def _is_named(plan: Plan, names: Collection[str]) -> bool:
+    return plan.group in names or _fits(plan.name, names)
+
+
+def _fits(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, each) for each in patterns)
 
 
 def main(words: Sequence[str] | None = None) -> int:

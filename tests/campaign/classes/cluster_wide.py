@@ -25,11 +25,11 @@ COMPONENTS: Final = (
 """Programs of the node, each killed and started again."""
 
 
-async def _until_gone(lane: Lane, crd: str) -> None:
+async def _until_gone(lane: Lane, path: str, *, within: float = 120) -> None:
     async def is_gone() -> bool:
-        return await lane.admin.find(f"{_CRDS}/{crd}") is None
+        return await lane.admin.find(path) is None
 
-    await lane.until(is_gone, f"{crd} is gone", within=120)
+    await lane.until(is_gone, f"{path} is gone", within=within)
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def without_cert_manager(lane: Lane) -> AsyncIterator[asyncio.Event]:
     for name in removed:
         await lane.admin.delete(f"{_CRDS}/{name}")
     for name in removed:
-        await _until_gone(lane, name)
+        await _until_gone(lane, f"{_CRDS}/{name}")
     reached.set()
     yield reached
     await asyncio.sleep(_AWAY)
@@ -56,7 +56,7 @@ async def without_crd(lane: Lane) -> AsyncIterator[asyncio.Event]:
     reached = asyncio.Event()
     name = "cnpgplugins.cnpgplugin.dev"
     await lane.admin.delete(f"{_CRDS}/{name}")
-    await _until_gone(lane, name)
+    await _until_gone(lane, f"{_CRDS}/{name}")
     reached.set()
     yield reached
     await asyncio.sleep(_AWAY)
@@ -89,12 +89,8 @@ async def without_namespace(lane: Lane) -> AsyncIterator[asyncio.Event]:
     reached = asyncio.Event()
     path = f"{CORE}/namespaces/{lane.namespace}"
     await lane.admin.delete(path)
-
-    async def is_gone() -> bool:
-        return await lane.admin.find(path) is None
-
     with suppress(TimeoutError):
-        await lane.until(is_gone, "the namespace is gone by itself", within=20)
+        await _until_gone(lane, path, within=20)
     await lane.clear()
     reached.set()
     yield reached

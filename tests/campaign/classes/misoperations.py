@@ -6,11 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from tests.campaign.admin import JSON_PATCH
-from tests.campaign.classes.mutations import HOLDING, replace
+from tests.campaign.classes.mutations import HOLDING, child, happened, patch, replace
 from tests.campaign.lane import Lane
-from tests.campaign.plans import Disturb, Plan, Recordings, RefusedError
+from tests.campaign.plans import Disturb, Plan, Recordings
 from tests.campaign.workloads import NAME
-from tests.support.e2e.api import PLUGINS, ApiError
 from tests.support.resources import NEWER_IMAGE, behaviour
 
 MISOPERATIONS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
@@ -107,15 +106,11 @@ def set_for_a_while(fields: dict[str, Any]) -> Disturb:
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        reached = asyncio.Event()
-        path = f"{lane.path('cnpgplugins', PLUGINS)}/{NAME}"
+        path = child(lane, "cnpgplugins", NAME)
         before = (await lane.admin.get(path))["spec"]
-        try:
-            await lane.admin.patch(path, {"spec": fields})
-        except ApiError as error:
-            raise RefusedError(str(error)) from error
-        reached.set()
-        yield reached
+        await patch(lane, path, {"spec": fields})
+        async with happened() as event:
+            yield event
         await asyncio.sleep(HOLDING)
         await lane.admin.patch(path, [replace("/spec", before)], JSON_PATCH)
 

@@ -137,13 +137,22 @@ def _children(recording: Recording) -> Iterator[tuple[str, str, Object]]:
 
 
 @asynccontextmanager
-async def _happened() -> AsyncIterator[asyncio.Event]:
+async def happened() -> AsyncIterator[asyncio.Event]:
+    """Say that the disturbance has happened."""
     event = asyncio.Event()
     event.set()
     yield event
 
 
-async def _patch(lane: Lane, path: str, change: Change | dict[str, Any], kind: str) -> Object:
+def child(lane: Lane, plural: str, name: str) -> str:
+    """The path of one object of a lane."""
+    return f"{lane.path(plural, KINDS[plural])}/{name}"
+
+
+async def patch(
+    lane: Lane, path: str, change: Change | dict[str, Any], kind: str = MERGE
+) -> Object:
+    """Patch an object. Raises `RefusedError` where the API server refuses that."""
     try:
         return await lane.admin.patch(path, change, kind)
     except ApiError as error:
@@ -155,13 +164,13 @@ def patched(plural: str, name: str, change: Change | dict[str, Any]) -> Disturb:
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        path, version = f"{lane.path(plural, KINDS[plural])}/{name}", "resourceVersion"
+        path, version = child(lane, plural, name), "resourceVersion"
         kind = JSON_PATCH if isinstance(change, list) else MERGE
         before = await lane.admin.get(path)
-        after = await _patch(lane, path, change, kind)
+        after = await patch(lane, path, change, kind)
         if before["metadata"][version] == after["metadata"][version]:
             raise RefusedError(f"{path} stays as it was")
-        async with _happened() as event:
+        async with happened() as event:
             yield event
 
     return disturb
@@ -172,8 +181,8 @@ def removed(plural: str, name: str) -> Disturb:
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        await lane.admin.delete(f"{lane.path(plural, KINDS[plural])}/{name}")
-        async with _happened() as event:
+        await lane.admin.delete(child(lane, plural, name))
+        async with happened() as event:
             yield event
 
     return disturb
@@ -184,9 +193,9 @@ def restated(plural: str, name: str, field: str, value: Any) -> Disturb:
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        path = f"{lane.path(plural, KINDS[plural])}/{name}/status"
-        await _patch(lane, path, {"status": {field: value}}, MERGE)
-        async with _happened() as event:
+        path = f"{child(lane, plural, name)}/status"
+        await patch(lane, path, {"status": {field: value}})
+        async with happened() as event:
             yield event
 
     return disturb
@@ -221,11 +230,9 @@ def deleted_and_patched(plural: str, name: str, change: Change) -> Disturb:
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        child = f"{lane.path(plural, KINDS[plural])}/{name}"
-        plugin = f"{lane.path('cnpgplugins', KINDS['cnpgplugins'])}/{NAME}"
-        await lane.admin.delete(plugin)
-        await _patch(lane, child, change, JSON_PATCH)
-        async with _happened() as event:
+        await lane.admin.delete(child(lane, "cnpgplugins", NAME))
+        await patch(lane, child(lane, plural, name), change, JSON_PATCH)
+        async with happened() as event:
             yield event
 
     return disturb
@@ -270,7 +277,7 @@ def for_a_while(plural: str, name: str, change: Change) -> Disturb:
 
     @asynccontextmanager
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
-        path = f"{lane.path(plural, KINDS[plural])}/{name}"
+        path = child(lane, plural, name)
         back = _inverse(change, await lane.admin.get(path))
         async with patched(plural, name, change)(lane) as event:
             yield event

@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.campaign.admin import Object
 from tests.campaign.calls import WRITES
+from tests.campaign.classes.mutations import child
 from tests.campaign.faults import (
     READ_FAULTS,
     WATCH_FAULTS,
@@ -20,7 +21,6 @@ from tests.campaign.faults import (
     Rotated,
 )
 from tests.campaign.lane import Lane
-from tests.campaign.oracle import KINDS
 from tests.campaign.plans import Disturb, Plan, Recording, Recordings
 from tests.campaign.proxy import Disturber
 from tests.campaign.workloads import NAME
@@ -170,7 +170,7 @@ def lost(resource: str, name: str) -> Disturb:
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
         fault = Dropped(resource)
         async with disturbing(lane, fault):
-            await lane.admin.delete(f"{lane.path(resource, KINDS[resource])}/{name}")
+            await lane.admin.delete(child(lane, resource, name))
             yield fault.reached
             await asyncio.sleep(5)
 
