@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import Cluster
 from tests.cluster.paths import MANIFESTS
 from tests.support import wait
 from tests.support.e2e.backups import NAME as BARMAN_CLOUD_SERVICE
@@ -178,6 +179,12 @@ def measured(
     yield measure(plugins, led, taking(NAME, PREVIOUS, LEASE), directory)
 
 
+def probing(cluster: Cluster, directory: Path, led: Led) -> Probe:
+    """Call it as CloudNativePG does."""
+    directory.mkdir()
+    return Probe(cluster, directory, [led.called])
+
+
 def measure(plugins: Plugins, led: Led, resource: Manifest, directory: Path) -> Measured:
     """Roll the previous Deployment out, then take it over, while the Cluster is reconciled."""
     api, cluster = plugins.api, plugins.operator.cluster
@@ -185,21 +192,24 @@ def measure(plugins: Plugins, led: Led, resource: Manifest, directory: Path) -> 
     before, databases = observe(api), [observe_databases(api, led.database)]
     with (
         Phases(cluster, api, list(filter(None, [led.database]))) as phases,
-        Probe(cluster, directory, [led.called]) as probe,
+        probing(cluster, directory / "rollout", led) as first,
     ):
-        began = probe.until_answered(led.called)
+        began = first.until_answered(led.called)
         plugins.kubectl("rollout", "restart", f"deployment/{led.previous}", "-n", NAMESPACE)
         until_rolled_out(plugins, led.previous)
-        between = probe.until_answered(led.called)
-        plugins.apply(resource)
-        plugins.until_ready(led.name, within=120)
-        ended = probe.until_answered(led.called, calls=20)
+        between = first.until_answered(led.called)
+        # Calls of the rollout may hang for half a minute, and a probe has only five under way.
+        with probing(cluster, directory / "take-over", led) as second:
+            begun = second.until_answered(led.called)
+            plugins.apply(resource)
+            plugins.until_ready(led.name, within=120)
+            ended = second.until_answered(led.called, calls=20)
 
-        def see(since: float, until: float) -> Seen:
-            calls = probe.calls(led.called, since, until)
-            return Seen(calls, phases.longest_error(led.database, since, until))
+            def see(probe: Probe, since: float, until: float) -> Seen:
+                calls = probe.calls(led.called, since, until)
+                return Seen(calls, phases.longest_error(led.database, since, until))
 
-        rollout, take_over = see(began, between), see(between, ended)
+            rollout, take_over = see(first, began, between), see(second, begun, ended)
         reports = phases.reports(led.database)
     print(f"Recreate: {rollout}\ntake-over: {take_over}")
     databases.append(observe_databases(api, led.database))
