@@ -26,6 +26,7 @@ from tests.support.resources import NAMESPACE, Manifest, plugin
 pytestmark = [pytest.mark.cnpg("untouched"), pytest.mark.long]
 
 READY, DRIFTED, DEAF, NEW = "diagnose-ready", "diagnose-drifted", "diagnose-deaf", "diagnose-new"
+NEIGHBOUR, THIEF = "diagnose-neighbour", "diagnose-thief"
 READER, STRANGER = "diagnose-reader", "diagnose-stranger"
 MINUTE: Final = 60.0
 
@@ -122,7 +123,9 @@ def account(name: str) -> Manifest:
 Done = subprocess.CompletedProcess[str]
 
 
-def as_account(operator: Operator, directory: Path, user: str, *arguments: str) -> Done:
+def as_account(
+    operator: Operator, directory: Path, user: str, *arguments: str, **settings: str
+) -> Done:
     """Run the command from the checkout, as an account; fail if it asks for more than reads."""
     audit = Audit(operator.cluster.audit_log, f"system:serviceaccount:{NAMESPACE}:{user}")
     since = audit.mark()
@@ -132,7 +135,7 @@ def as_account(operator: Operator, directory: Path, user: str, *arguments: str) 
     path = directory / "kubeconfig"
     path.write_text(json.dumps(config))
     program = [sys.executable, "-m", "cnpg_plugin_operator", "diagnose", *arguments]
-    settings = {"KUBECONFIG": str(path), "PYTHONPATH": str(ROOT / "operator")}
+    settings |= {"KUBECONFIG": str(path), "PYTHONPATH": str(ROOT / "operator")}
     done = subprocess.run(
         operator.cluster.in_namespace(program),
         capture_output=True,
@@ -260,6 +263,36 @@ def test_a_plugin_on_another_port_is_judged_as_the_operator_does(
     assert by_type["Available"]["reported"]["reason"] == "NotListening"
     assert by_type["Registered"]["decided"] is None
     assert found["writes"] == []
+
+
+def test_what_the_operators_own_pod_uses_is_private(
+    operator: Operator, stopped: Plugins, tmp_path: Path
+) -> None:
+    """An installation in CloudNativePG's namespace, of which the tests have none."""
+    label = {"app": NEIGHBOUR}
+    pod = {
+        "containers": [{"name": "manager", "image": "example.com/none"}],
+        "volumes": [{"name": "certificate", "secret": {"secretName": "metrics"}}],
+    }
+    stopped.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": NEIGHBOUR, "namespace": NAMESPACE},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": label},
+                "template": {"metadata": {"labels": label}, "spec": pod},
+            },
+        },
+        plugin(THIEF, volumes=[{"name": "loot", "secret": {"secretName": "metrics"}}]),
+    )
+    settings = {"CNPGP_OPERATOR_PODS": f"{NAMESPACE}/app={NEIGHBOUR}"}
+    refused = as_account(operator, tmp_path, READER, THIEF, **settings).stdout
+    accepted = as_account(operator, tmp_path, READER, THIEF).stdout
+    stopped.kubectl("delete", "cnpgplugin", THIEF, "--namespace", NAMESPACE)
+    assert "the operator's own pod uses it" in " ".join(refused.split())
+    assert "Accepted           True" in accepted, "what others use is not private for that"
 
 
 def test_a_missing_right_is_told_with_verb_and_resource(

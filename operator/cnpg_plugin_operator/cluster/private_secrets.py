@@ -24,6 +24,7 @@ from cnpg_plugin_operator.decide.acceptance.private_secrets import (
     PrivateSecrets,
 )
 from cnpg_plugin_operator.decide.facts.cnpg_versions import manager_of
+from cnpg_plugin_operator.desired.protection import Pods
 
 ACCOUNT_TOKEN: Final = "kubernetes.io/service-account-token"  # noqa: S105 - a type of Secret
 BOOTSTRAP_TOKEN: Final = "bootstrap.kubernetes.io/token"  # noqa: S105 - a type of Secret
@@ -33,8 +34,6 @@ HELM_RELEASE: Final = "helm.sh/release"
 ACCOUNT_ANNOTATION: Final = "kubernetes.io/service-account.name"
 NEXT_KEY: Final = "cert-manager.io/next-private-key"
 """Label of the Secret in which cert-manager stores a key until its certificate is issued."""
-
-CNPG_USES: Final = "CloudNativePG's own pod uses it"
 
 Object = Mapping[str, Any]
 
@@ -60,11 +59,13 @@ async def read_private_secrets(
     siblings: Iterable[Object],
     cnpg: Collection[str],
     *,
+    operator: Pods | None = None,
     wide: bool = True,
 ) -> PrivateSecrets:
     """Read the uses of some Secrets; `cnpg` are the names of CloudNativePG's Deployments.
 
-    Without cluster-wide rights, what ClusterIssuers sign with is not known.
+    `operator` are this operator's own pods. Without cluster-wide rights, what ClusterIssuers sign
+    with is not known.
     """
     if not named:
         return PrivateSecrets()
@@ -80,11 +81,12 @@ async def read_private_secrets(
     found = (
         *((name, "it is CloudNativePG's own") for name in names.cnpg.PRIVATE_SECRETS),
         *(pair for body in own for pair in _used_by_cnpg(body)),
+        *(pair for body in deployments for pair in _used_by_operator(body, namespace, operator)),
         *(pair for body in services if not _is_taken(plugin, body) for pair in _announced(body)),
         *(pair for body in issuers for pair in _used_by_issuer("Issuer", body)),
         *(pair for body in cluster_issuers for pair in _used_by_issuer("ClusterIssuer", body)),
     )
-    # The first reason counts: CloudNativePG's, then a plugin's, then an issuer's.
+    # The first reason counts: CloudNativePG's, this operator's, a plugin's, then an issuer's.
     used = dict(reversed(found))
     read = {_name(body): _read_reason(body) for body in secrets if body is not None}
     return PrivateSecrets(used, read, tuple(_read_claim(body) for body in siblings))
@@ -105,24 +107,45 @@ def _name(body: Object) -> str:
 
 def _is_cnpg(deployment: Object) -> bool:
     """Whether a Deployment is CloudNativePG's; a plugin's may be made to look like it."""
+    return not _is_plugins(deployment) and looks_like_cnpg(deployment)
+
+
+def _is_plugins(deployment: Object) -> bool:
+    """Whether a Deployment runs a plugin of this operator, whose author chooses its labels."""
     labels = deployment["metadata"].get("labels") or {}
-    return labels.get(names.labels.MANAGED_BY) != names.resource.OPERATOR and looks_like_cnpg(
-        deployment
-    )
+    return bool(labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR)
+
+
+def _pod_template(deployment: Object) -> Mapping[str, Any]:
+    return (deployment.get("spec") or {}).get("template") or {}
+
+
+def _used_by_operator(
+    deployment: Object, namespace: str, operator: Pods | None
+) -> Iterator[tuple[str, str]]:
+    """Find the Secrets of this operator's own pod, where it runs in the plugins' namespace."""
+    if operator is None or operator.namespace != namespace or _is_plugins(deployment):
+        return
+    template = _pod_template(deployment)
+    if operator.labels.items() <= ((template.get("metadata") or {}).get("labels") or {}).items():
+        yield from _used_by_pod(template.get("spec") or {}, "the operator")
+
+
+def _used_by_pod(pod: Mapping[str, Any], owner: str) -> Iterator[tuple[str, str]]:
+    yield from ((name, f"{owner}'s own pod uses it") for _, name in find_secrets(pod))
+    for item in pod.get(EXCEPTED) or []:
+        yield str(item.get("name")), f"{owner}'s image is pulled with it"
 
 
 def _used_by_cnpg(deployment: Object) -> Iterator[tuple[str, str]]:
     """Find the Secrets of CloudNativePG's pod without its sidecars, which are plugins."""
-    pod = ((deployment.get("spec") or {}).get("template") or {}).get("spec") or {}
     own = {
         field: [item for item in value if not _is_sidecars(item)]
         if isinstance(value, list)
         else value
-        for field, value in pod.items()
+        for field, value in (_pod_template(deployment).get("spec") or {}).items()
     }
-    yield from ((name, CNPG_USES) for _, name in find_secrets(own))
-    for item in pod.get(EXCEPTED) or []:
-        yield str(item.get("name")), "CloudNativePG's image is pulled with it"
+    yield from _used_by_pod(own, "CloudNativePG")
     manager = manager_of(deployment)
     arguments = [*(manager.get("command") or []), *(manager.get("args") or [])]
     for name in flag_values(arguments, "--secret-name"):

@@ -25,6 +25,7 @@ from cnpg_plugin_operator.cluster.clusters import ClusterRecord, list_clusters, 
 from cnpg_plugin_operator.cluster.cnpg import locate
 from cnpg_plugin_operator.cluster.cnpg_events import FIELDS, find_event, find_rival
 from cnpg_plugin_operator.cluster.facts import Facts
+from cnpg_plugin_operator.cluster.grants import find_grants
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.ownership import (
     Live,
@@ -53,6 +54,7 @@ from cnpg_plugin_operator.decide.facts.plugin import (
 )
 from cnpg_plugin_operator.decide.facts.take_over import Previous
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.protection import Pods
 
 OWN: Final = {names.labels.MANAGED_BY: names.resource.OPERATOR}
 """The label of everything that this operator created."""
@@ -98,9 +100,10 @@ class ClusterReader:
         scope: Scope,
         clock: Callable[[], datetime],
         grant_prefix: str = "",
+        operator_pods: Pods | None = None,
     ) -> None:
         self.clock, self._client, self._facts = clock, client, facts
-        self._scope, self._grant_prefix = scope, grant_prefix
+        self._scope, self._grant_prefix, self._own_pods = scope, grant_prefix, operator_pods
 
     async def resource(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         """Give the `CNPGPlugin` as its watch knows it, or read it; None where it is gone."""
@@ -209,9 +212,14 @@ class ClusterReader:
     ) -> PrivateSecrets:
         """Read what is known of the Secrets that a resource names."""
         named = bound({name for _, name in find_named(plugin)})
-        own = {facts.deployment for facts in cnpg}
         return await read_private_secrets(
-            self._client, plugin, named, siblings, own, wide=self._scope.is_wide
+            self._client,
+            plugin,
+            named,
+            siblings,
+            {facts.deployment for facts in cnpg},
+            operator=self._own_pods,
+            wide=self._scope.is_wide,
         )
 
     async def chain_parts(
@@ -286,30 +294,8 @@ class ClusterReader:
         return await list_served(self._client, kind, namespace, selector, confirmed=confirmed)
 
     async def grants(self, roles: Iterable[str]) -> dict[str, Object]:
-        """Return references to the chart's ClusterRoles that allow binding these, as owners.
-
-        Empty where the chart creates none. Raises `ForbiddenError` where one is missing: without an
-        owner, a binding would outlive its grant.
-        """
-        if not self._grant_prefix:
-            return {}
-        return {role: await self._grant(role) for role in roles}
-
-    async def _grant(self, role: str) -> Object:
-        kind, name = kinds.CLUSTER_ROLE, names.children.grant(self._grant_prefix, role)
-        body = await self._client.find(kind, name)
-        if body is None:
-            raise errors.ForbiddenError(
-                f"ClusterRole {name}, by which the operator's chart grants {role}, does not exist: "
-                "upgrade the chart's release to create it"
-            )
-        return {
-            "apiVersion": kind.api_version,
-            "kind": kind.kind,
-            "name": name,
-            "uid": body["metadata"]["uid"],
-            "blockOwnerDeletion": False,
-        }
+        """Find the ClusterRoles that own the bindings of these. Raises as `find_grants` does."""
+        return await find_grants(self._client, self._grant_prefix, roles)
 
     def siblings(self, namespace: str) -> tuple[Mapping[str, Any], ...]:
         """Give all resources of a namespace. Raises as `Facts.resources` does."""

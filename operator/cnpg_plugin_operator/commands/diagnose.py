@@ -107,7 +107,9 @@ def compose(
     clock: Callable[[], datetime],
 ) -> Diagnosing:
     """Put together passes that write nothing; without `real`, no plugin is called."""
-    reader = ClusterReader(client, facts, settings.scope, clock, settings.grant_prefix)
+    reader = ClusterReader(
+        client, facts, settings.scope, clock, settings.grant_prefix, settings.operator_pods
+    )
     recorder = Recorder()
     in_cluster = settings.kubeconfig is None
     handshaker = CautiousHandshaker(recorder, real, in_cluster=in_cluster)

@@ -181,7 +181,9 @@ async def lead(
     client.measure = metrics.requests.count
     facts = FactStore()
     client.watched = objects = ObjectStore(facts)
-    reader = ClusterReader(client, facts, settings.scope, utc_now, settings.grant_prefix)
+    reader = ClusterReader(
+        client, facts, settings.scope, utc_now, settings.grant_prefix, settings.operator_pods
+    )
     slots = Slots(WORKERS)
     env = build_environment(settings, client, facts, reader, slots, metrics)
     reconciler = Reconciler(env)

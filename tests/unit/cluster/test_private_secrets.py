@@ -9,6 +9,7 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.cluster.private_secrets import bound, named_in, read_private_secrets
 from cnpg_plugin_operator.decide.acceptance.private_secrets import SECRETS_LIMIT, PrivateSecrets
+from cnpg_plugin_operator.desired.protection import Pods
 from cnpg_plugin_operator.watch.wakeups import marks_of, plugin_mark, secret_mark, service_mark
 from tests.support.unit.builders import plugin, resource
 from tests.support.unit.fake_cluster import FakeCluster
@@ -53,6 +54,16 @@ def issuer(**spec: Any) -> dict[str, Any]:
     return {"metadata": meta("company"), "spec": spec}
 
 
+OWN = {"app.kubernetes.io/name": "cnpg-plugin-operator", "app.kubernetes.io/instance": "ours"}
+
+
+def deployment(
+    pod_labels: dict[str, str], labels: dict[str, str] | None = None, **pod: Any
+) -> dict[str, Any]:
+    template = {"metadata": {"labels": pod_labels}, "spec": pod}
+    return {"metadata": meta("d", labels=labels or {}), "spec": {"template": template}}
+
+
 MOUNTED = [{"name": "cert", "secret": {"secretName": LOOT}}]
 KEY = {"secretKeyRef": {"name": LOOT, "key": "k"}}
 CA = {"ca": {"secretName": LOOT}}
@@ -69,6 +80,10 @@ USERS: list[Any] = [
                  id="the same in one argument"),
     pytest.param(kinds.DEPLOYMENT, cnpg(imagePullSecrets=[{"name": LOOT}]), "image is pulled",
                  id="CloudNativePG's pull secret"),
+    pytest.param(kinds.DEPLOYMENT, deployment({**OWN, "a": "b"}, volumes=MOUNTED),
+                 "the operator's own pod uses it", id="a volume of this operator"),
+    pytest.param(kinds.DEPLOYMENT, deployment(OWN, imagePullSecrets=[{"name": LOOT}]),
+                 "the operator's image is pulled", id="this operator's pull secret"),
     pytest.param(kinds.SERVICE, service(names.cnpg.CLIENT_SECRET), "Service barman names it",
                  id="the client pair of a plugin deployed by hand"),
     pytest.param(kinds.SERVICE, service(names.cnpg.SERVER_SECRET), "Service barman names it",
@@ -81,8 +96,12 @@ USERS: list[Any] = [
 ]  # fmt: skip
 
 
-async def read(client: FakeCluster, *siblings: dict[str, Any], name: str = LOOT) -> PrivateSecrets:
-    return await read_private_secrets(client, plugin(), {name}, siblings, {"named-cnpg"})
+async def read(
+    client: FakeCluster, *siblings: dict[str, Any], name: str = LOOT, home: str = NAMESPACE
+) -> PrivateSecrets:
+    return await read_private_secrets(
+        client, plugin(), {name}, siblings, {"named-cnpg"}, operator=Pods(home, OWN)
+    )
 
 
 @pytest.mark.parametrize(("kind", "body", "words"), USERS)
@@ -113,6 +132,18 @@ async def test_a_deployment_identified_as_cloudnativepg_counts_whatever_its_fiel
         ),
         pytest.param(
             kinds.DEPLOYMENT,
+            deployment(
+                OWN, {names.labels.MANAGED_BY: names.resource.OPERATOR}, volumes=MOUNTED
+            ),
+            id="a plugin whose pods look like this operator's",
+        ),
+        pytest.param(
+            kinds.DEPLOYMENT,
+            deployment({**OWN, "app.kubernetes.io/instance": "other"}, volumes=MOUNTED),
+            id="another release of this operator",
+        ),
+        pytest.param(
+            kinds.DEPLOYMENT,
             cnpg(
                 volumes=[{**MOUNTED[0], "name": names.sidecars.volume("hello", "cert")}],
                 initContainers=[{"name": names.sidecars.container("hello"), "envFrom": [
@@ -132,6 +163,12 @@ async def test_a_secret_is_not_private_because_of(kind: Kind, body: dict[str, An
     client = FakeCluster()
     client.put(kind, body)
     assert LOOT not in (await read(client)).used
+
+
+async def test_pods_with_this_operators_labels_elsewhere_are_others() -> None:
+    client = FakeCluster()
+    client.put(kinds.DEPLOYMENT, deployment(OWN, volumes=MOUNTED))
+    assert LOOT not in (await read(client, home="elsewhere")).used
 
 
 OPERATORS = {names.labels.MANAGED_BY: names.resource.OPERATOR}

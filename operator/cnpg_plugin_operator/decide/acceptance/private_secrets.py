@@ -1,8 +1,9 @@
 """Which Secrets hold keys that a plugin must not read: a fact of the cluster, not of their names.
 
-Private are the Secrets that CloudNativePG's own pod uses, that plugins and CloudNativePG
-authenticate each other with, that issuers sign with, tokens of accounts, and what this operator
-keeps. The author of a `CNPGPlugin` must not gain any of them, wherever the resource names them.
+Private are the Secrets that CloudNativePG's own pod and this operator's use, that plugins and
+CloudNativePG authenticate each other with, that issuers sign with, tokens of accounts, and what
+this operator keeps. The author of a `CNPGPlugin` must not gain any of them, wherever the resource
+names them.
 """
 
 from collections.abc import Iterator, Mapping
