@@ -21,8 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
-.PHONY: help compiled starting demo demo-down test unit unit-all integration e2e thorough problems histories matrix upgrades quick-start dev alerts helm-4 campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
+.PHONY: help prepared compiled starting demo demo-down test unit unit-all integration e2e thorough problems histories matrix upgrades quick-start dev alerts helm-4 campaign soak bench cluster cluster-down peers image lint format lock audit release release-check venv docs docs-check docs-serve reference
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,7 +32,8 @@ demo: ## show the product, or a backup and a restore (DEMO=backup), on a cluster
 demo-down: ## remove the cluster of `make demo`, or what it installed in the one of KUBECONFIG
 	$(PYTHON) -m tests.demo --down $(if $(YES),--yes)
 
-test: peers starting compiled lint ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
+test: ## run all checks: lint, unit, integration and e2e tests (root, a real cluster)
+	@$(MAKE) --no-print-directory --jobs=2 prepared
 	$(BIN)/pytest -n $(WORKERS) --durations=40 --durations-min=1 $(PYTEST_ARGS)
 
 unit: venv ## run the fast tests that need no cluster: after each change (15 seconds)
@@ -99,6 +99,9 @@ peers: ## build the cluster's programs and images into the cache (once, 10 to 15
 
 image: ## build the operator's image
 	$(PYTHON) -m tests.cluster build-image . $(IMAGE) --build-arg BASE=localhost/python:3.13
+
+# Two at once: while Go compiles, packages are downloaded and the style is checked.
+prepared: starting compiled lint
 
 # Beside mypy, which uses one processor: pytest's processes collect the tests at the same moment, and
 # each would rewrite all assertions. Whatever fails here fails there again.
