@@ -11,11 +11,11 @@ import yaml
 from tests.alerts.prometheus import Alert, Prometheus, Target, running
 from tests.alerts.scaling import seconds, speed_up
 from tests.support import wait
+from tests.support.chart.rendering import CHART, one, render
 from tests.support.e2e.installation import OPERATOR_NAMESPACE
 from tests.support.e2e.meanwhile import meanwhile
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins
-from tests.unit.chart.rendering import CHART, one, render
 
 FACTOR: Final = 10
 """Plugins and the operator keep their own times: what is too short for an alert here is far from

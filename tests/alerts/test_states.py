@@ -20,11 +20,11 @@ from tests.alerts.dashboard import PICTURE, draw, read_panels
 from tests.alerts.prometheus import Prometheus, Target, running
 from tests.alerts.scaling import seconds, speed_up
 from tests.support import wait
+from tests.support.chart.rendering import NAMESPACE, one, render
 from tests.support.dashboard import panels
 from tests.support.promtool import read_query
-from tests.unit.chart.rendering import NAMESPACE, one, render
-from tests.unit.reconcile.readings import READINGS
-from tests.unit.reconcile.stage import Stage
+from tests.support.unit.stage.readings import READINGS
+from tests.support.unit.stage.stage import Stage
 
 GROUPS: Final = one(render({"metrics": {"prometheusRule": {"enabled": True}}}), "PrometheusRule")
 RULES: Final = speed_up(GROUPS["spec"]["groups"][0]["rules"])

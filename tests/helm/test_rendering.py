@@ -6,10 +6,8 @@ from typing import Final
 import pytest
 
 from tests.cluster import Cluster, builds
-from tests.helm.value_sets import VALUE_SETS
 from tests.integration.test_chart_objects import namespaces, try_to_apply
-from tests.support.e2e.api import Api
-from tests.unit.chart.rendering import (
+from tests.support.chart.rendering import (
     NAMESPACE,
     Manifest,
     RenderError,
@@ -18,6 +16,8 @@ from tests.unit.chart.rendering import (
     parse,
     render_text,
 )
+from tests.support.chart.value_sets import VALUE_SETS
+from tests.support.e2e.api import Api
 from tests.unit.chart.test_values_schema import REFUSED
 
 THERE: Final = {"cnpg-system", "default"}

@@ -18,7 +18,7 @@ from tests.helm import helm_4
 from tests.support.e2e import live_states
 from tests.support.e2e.api import Api
 from tests.support.e2e.installation import apply_crd, stop_operator
-from tests.unit.reconcile.readings import READINGS, Reading
+from tests.support.unit.stage.readings import READINGS, Reading
 
 NAMESPACE: Final = "e2e-helm"
 TIMEOUT: Final = 10

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.chart.rendering import NAMESPACE, one, render
 from tests.support.dashboard import panels
 from tests.support.promtool import check_queries, check_rules, run_test
-from tests.unit.chart.rendering import NAMESPACE, one, render
 
 ENABLED = {"metrics": {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}}
 RULES = one(render(ENABLED), "PrometheusRule")["spec"]["groups"][0]["rules"]

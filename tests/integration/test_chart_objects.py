@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster
+from tests.support.chart.rendering import NAMESPACE, Manifest, render
+from tests.support.chart.value_sets import MATRIX
 from tests.support.e2e.api import CORE, Api
-from tests.unit.chart.rendering import NAMESPACE, Manifest, render
-from tests.unit.chart.test_rendering import MATRIX
 
 RENDERED = (
     "the defaults",

@@ -34,7 +34,7 @@ from tests.support.e2e import live_states
 from tests.support.e2e.api import Api, Object
 from tests.support.e2e.plugins import collection
 from tests.support.unit.builders import NOW, resource
-from tests.unit.reconcile.readings import READINGS, Reading
+from tests.support.unit.stage.readings import READINGS, Reading
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT: Final = ROOT / "config" / "argocd" / "health.lua"

@@ -14,7 +14,7 @@ from tests.support.e2e.api import Api, Object
 from tests.support.e2e.plugins import collection
 from tests.support.e2e.remains import temporary_namespace
 from tests.support.resources import Manifest
-from tests.unit.reconcile.readings import READINGS, Reading
+from tests.support.unit.stage.readings import READINGS, Reading
 
 
 @contextmanager

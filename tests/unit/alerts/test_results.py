@@ -8,7 +8,7 @@ import pytest
 from tests.alerts import causes, everyday
 from tests.alerts.live import AFTER
 from tests.support import outcomes
-from tests.unit.chart.rendering import ROOT
+from tests.support.chart.rendering import ROOT
 
 FOLDER = ROOT / "tests" / "alerts"
 PAGE = ROOT / "docs" / "operate" / "monitoring.md"

@@ -12,7 +12,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.durations import parse_duration
 from cnpg_plugin_operator.api.spec import Spec
 from cnpg_plugin_operator.handshake.identity import SERVICES
-from tests.unit.chart.rendering import (
+from tests.support.chart.rendering import (
     CHART,
     CRD,
     Manifest,

@@ -17,7 +17,7 @@ from cnpg_plugin_operator.api.rules import SIDECAR_FIELDS
 from cnpg_plugin_operator.api.spec import TLS, Spec
 from cnpg_plugin_operator.api.status import SECTIONS
 from cnpg_plugin_operator.api.untrusted import Flag, Many, Named, Number, Section, Shape, Text
-from tests.unit.chart.rendering import CRD
+from tests.support.chart.rendering import CRD
 
 Schema = dict[str, Any]
 

@@ -1,9 +1,8 @@
 """Helm 4 was tried with every set of values; `make helm-4` records a new one."""
 
-from pathlib import Path
-
-from tests.helm import value_sets
 from tests.support import outcomes
+from tests.support.chart.rendering import ROOT
+from tests.support.chart.value_sets import VALUE_SETS
 
 ONCE_FOR_EACH = (
     "test_helm_4_renders_what_helm_3_renders[{}]",
@@ -14,7 +13,7 @@ ONCE_FOR_EACH = (
 
 
 def test_helm_4_rendered_every_set_of_values() -> None:
-    recorded = outcomes.read(Path(value_sets.__file__).parent)
-    expected = {test.format(name) for test in ONCE_FOR_EACH for name in value_sets.VALUE_SETS}
+    recorded = outcomes.read(ROOT / "tests" / "helm")
+    expected = {test.format(name) for test in ONCE_FOR_EACH for name in VALUE_SETS}
     assert expected <= recorded.keys()
     assert set(recorded.values()) == {"passed"}

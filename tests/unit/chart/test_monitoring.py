@@ -4,10 +4,10 @@ import json
 import re
 
 from cnpg_plugin_operator.telemetry import Metrics
+from tests.support.chart.rendering import ROOT, Manifest, of_kind, one, render
+from tests.support.chart.value_sets import EVERYTHING
 from tests.support.dashboard import alerts, panels
 from tests.support.promtool import read_query
-from tests.unit.chart.rendering import ROOT, Manifest, of_kind, one, render
-from tests.unit.chart.test_rendering import EVERYTHING
 
 
 def rules(rendered: list[Manifest]) -> dict[str, Manifest]:

@@ -9,8 +9,7 @@ from cnpg_plugin_operator.__main__ import main
 from cnpg_plugin_operator.api.plugin import parse_plugin
 from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.commands import handshake
-from tests.support.unit.builders import resource
-from tests.unit.chart.rendering import (
+from tests.support.chart.rendering import (
     FULLNAME,
     Manifest,
     RenderError,
@@ -20,6 +19,7 @@ from tests.unit.chart.rendering import (
     render,
     render_text,
 )
+from tests.support.unit.builders import resource
 
 HELLO: dict[str, Any] = {"pluginName": "hello.example.org", "image": "example.org/hello:1"}
 TEST = f"{FULLNAME}-test"

@@ -8,7 +8,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.watch.kinds import EVERYWHERE, MANAGED
-from tests.unit.chart.rendering import (
+from tests.support.chart.rendering import (
     CHART,
     FULLNAME,
     NAMESPACE,
@@ -20,7 +20,7 @@ from tests.unit.chart.rendering import (
     one,
     render,
 )
-from tests.unit.chart.test_rendering import MATRIX
+from tests.support.chart.value_sets import MATRIX
 
 Rule = dict[str, Any]
 WRITING = {"create", "update", "patch", "delete", "deletecollection"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.settings import read_settings
-from tests.unit.chart.rendering import (
+from tests.support.chart.rendering import (
     FULLNAME,
     NAMESPACE,
     Manifest,

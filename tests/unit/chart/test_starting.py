@@ -8,8 +8,8 @@ import pytest
 from cnpg_plugin_operator.__main__ import main
 from cnpg_plugin_operator.commands import run
 from cnpg_plugin_operator.settings import FLAGS, Settings
-from tests.unit.chart.rendering import Values, container, environment, render
-from tests.unit.chart.test_rendering import EVERYTHING, MATRIX
+from tests.support.chart.rendering import Values, container, environment, render
+from tests.support.chart.value_sets import EVERYTHING, MATRIX
 
 
 def start(

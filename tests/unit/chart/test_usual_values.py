@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.chart.rendering import (
+from tests.support.chart.rendering import (
     NAMESPACE,
     Manifest,
     container,

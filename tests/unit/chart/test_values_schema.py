@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.chart.rendering import CHART, RenderError, Values, render_text
+from tests.support.chart.rendering import CHART, RenderError, Values, render_text
 
 REFUSED: dict[str, tuple[Values, str]] = {
     "an unknown top-level value": ({"replicas": 3}, "replicas"),

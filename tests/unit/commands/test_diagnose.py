@@ -13,9 +13,9 @@ from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from cnpg_plugin_operator.reconcile.diagnosis import NamespaceDiagnosis
 from cnpg_plugin_operator.settings import Settings
 from tests.support.unit.fed_facts import FedFacts
-from tests.unit.reconcile.hosting import HostingStage
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.hosting import HostingStage
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 UNREACHABLE = HandshakeOutcome(Reason.UNREACHABLE, "no route to host")
 

@@ -10,7 +10,7 @@ from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.commands.migrate import read_migration
 from tests.support.unit.fake_cluster import FakeCluster
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.world import NAMESPACE
 
 ROOT = Path(__file__).resolve().parents[3]
 KINDS = {

@@ -11,9 +11,9 @@ from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Material
 from tests.support.tls.certificates import authority
 from tests.support.unit.builders import resource
-from tests.unit.reconcile.hosting import HostingStage
-from tests.unit.reconcile.stage import FakeHandshaker
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.hosting import HostingStage
+from tests.support.unit.stage.stage import FakeHandshaker
+from tests.support.unit.stage.world import NAMESPACE
 
 PLUGINS: Final = ("a", "b", "c")
 

@@ -14,8 +14,8 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from tests.support.unit.cnpg_pods import identified
+from tests.support.unit.stage.world import NAMESPACE
 from tests.unit.histories.stage import ISSUER, HistoryStage
-from tests.unit.reconcile.world import NAMESPACE
 
 Act = Callable[..., Awaitable[None]]
 

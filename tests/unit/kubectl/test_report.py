@@ -15,7 +15,7 @@ from cnpg_plugin_operator.kubectl.access import Done
 from cnpg_plugin_operator.kubectl.program import run
 from cnpg_plugin_operator.kubectl.redaction import redact_object, redact_secret, redact_text
 from tests.support.unit.fake_kubectl import FakeKubectl, install_operator
-from tests.unit.reconcile.stage import Stage
+from tests.support.unit.stage.stage import Stage
 
 SWORDFISH = "swordfish"
 PEM = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----"

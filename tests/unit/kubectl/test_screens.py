@@ -18,8 +18,8 @@ from cnpg_plugin_operator.kubectl.status import (
 )
 from tests.support.screen import LINES, lines_of
 from tests.support.unit.fake_kubectl import FakeKubectl
+from tests.support.unit.stage.readings import READINGS, Reading
 from tests.unit.commands.test_diagnose import diagnose
-from tests.unit.reconcile.readings import READINGS, Reading
 
 TERMINAL = 24
 """Lines of a terminal as it opens."""

@@ -17,8 +17,8 @@ from cnpg_plugin_operator.kubectl.status import (
 )
 from tests.support.unit.builders import resource
 from tests.support.unit.fake_kubectl import FakeKubectl
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.states import (
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.states import (
     another,
     in_use,
     newborn,

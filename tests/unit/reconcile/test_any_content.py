@@ -16,10 +16,10 @@ from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.desired.sidecars import read_sidecars
 from tests.support.thorough import examples
 from tests.support.unit.fake_cluster import FakeCluster
+from tests.support.unit.stage.hosting import CNPG, HostingStage
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 from tests.unit.reconcile.anything import JSON, TEXTS, as_deep_as_the_operator, as_text, replace
-from tests.unit.reconcile.hosting import CNPG, HostingStage
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
 
 Key = tuple[str, str | None, str]
 PASSES = 3

@@ -8,11 +8,11 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.certificates.chain import CHAINS
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.states import USER_SECRETS, bring
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.states import USER_SECRETS, bring
+from tests.support.unit.stage.world import NAMESPACE
 from tests.unit.reconcile.test_failures import WORDS, failing
 from tests.unit.reconcile.test_user_secrets import SELF_CLIENT, SELF_SERVER
-from tests.unit.reconcile.world import NAMESPACE
 
 PROVIDERS = ["CertManager", "SelfManaged"]
 PARTS = frozenset[str]().union(*CHAINS.values())

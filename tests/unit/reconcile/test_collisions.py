@@ -11,8 +11,8 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from tests.support.unit.builders import plugin
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 SCOPED = {"tls": {"issuerScope": "Plugin"}}
 DIGEST = plugin("first", **SCOPED).client_secret.split("-")[1]

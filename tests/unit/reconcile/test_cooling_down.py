@@ -3,7 +3,7 @@
 import pytest
 
 from cnpg_plugin_operator.decide.registration.restart import Pace
-from tests.unit.reconcile.hosting import HostingStage
+from tests.support.unit.stage.hosting import HostingStage
 
 BAD = "example.org/bad:1"
 

@@ -6,9 +6,9 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
-from tests.unit.reconcile.hosting import CNPG, HostingStage
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.hosting import CNPG, HostingStage
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 PROVIDERS = [
     {},

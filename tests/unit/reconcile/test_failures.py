@@ -9,9 +9,9 @@ from cnpg_plugin_operator.api.conditions import SUMMED_UP, Type
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.reconcile.failures import REPORT_AFTER
 from tests.support.unit.fake_cluster import FakeCluster
-from tests.unit.reconcile.hosting import CNPG, HostingStage
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.hosting import CNPG, HostingStage
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 WORDS = "Deployment cnpg-system/hello: the API server's own words"
 

@@ -8,7 +8,7 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.certificates.reload import RELOAD_DEADLINE
-from tests.unit.reconcile.stage import Stage
+from tests.support.unit.stage.stage import Stage
 
 OWN = {"provider": "SelfManaged"}
 SOON = RELOAD_DEADLINE.total_seconds() - 10

@@ -7,8 +7,8 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.cluster import kinds
-from tests.unit.reconcile.hosting import MISSING, HostingStage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.hosting import MISSING, HostingStage
+from tests.support.unit.stage.world import NAMESPACE
 
 PLUGIN = "hello.example.org"
 BAD = "example.org/bad:1"

@@ -9,7 +9,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.kinds import Kind
 from cnpg_plugin_operator.reconcile.workers import Lane
-from tests.unit.reconcile.stage import Stage
+from tests.support.unit.stage.stage import Stage
 
 
 @pytest.fixture

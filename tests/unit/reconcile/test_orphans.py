@@ -8,7 +8,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Type
 from cnpg_plugin_operator.cluster import kinds
 from tests.support.unit.builders import resource
-from tests.unit.reconcile.stage import Stage
+from tests.support.unit.stage.stage import Stage
 
 ROLES: dict[str, Any] = {"clusterRoles": ["viewer"]}
 ORPHAN = {"deletionPolicy": "Orphan"}

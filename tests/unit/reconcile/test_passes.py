@@ -9,8 +9,8 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from cnpg_plugin_operator.reconcile.environment import REGISTRATION
 from tests.support.unit.builders import resource
-from tests.unit.reconcile.stage import OPERATOR_PODS, Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.stage import OPERATOR_PODS, Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 
 @pytest.fixture

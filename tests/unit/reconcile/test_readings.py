@@ -7,8 +7,8 @@ Argo CD's health check, kstatus and `kubectl wait` are tried in `tests/integrati
 from pathlib import Path
 
 from tests.support import outcomes
-from tests.unit.reconcile import readings
-from tests.unit.reconcile.readings import READINGS
+from tests.support.unit.stage import readings
+from tests.support.unit.stage.readings import READINGS
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "install" / "gitops.md"

@@ -7,8 +7,8 @@ import pytest
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.states import let_olm_own_cnpg
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.states import let_olm_own_cnpg
 
 
 def deployment(stage: Stage) -> dict[str, Any]:

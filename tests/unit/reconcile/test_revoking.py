@@ -8,8 +8,8 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.acceptance.acceptance import Grants
 from cnpg_plugin_operator.reconcile.failures import REPORT_AFTER
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 GRANTS = "chart-allows-"
 ROLES: dict[str, Any] = {"clusterRoles": ["viewer"], "roles": ["reader"]}

@@ -11,8 +11,8 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.certificates.renewal import PROPAGATION
 from cnpg_plugin_operator.decide.certificates.trust import OVERLAP
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 OWN = {"provider": "SelfManaged"}
 ALONE = {**OWN, "issuerScope": "Plugin"}

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from cnpg_plugin_operator.cluster import kinds
-from tests.unit.reconcile.hosting import HostingStage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.hosting import HostingStage
+from tests.support.unit.stage.world import NAMESPACE
 
 
 def put_secret(stage: HostingStage, name: str, kind: str = "Opaque") -> None:

@@ -8,9 +8,9 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from tests.support.unit.cnpg_pods import deployment
+from tests.support.unit.stage.hosting import HostingStage
+from tests.support.unit.stage.world import NAMESPACE
 from tests.unit.reconcile.anything import as_deep_as_the_operator
-from tests.unit.reconcile.hosting import HostingStage
-from tests.unit.reconcile.world import NAMESPACE
 
 BAD = "example.org/hello:bad"
 

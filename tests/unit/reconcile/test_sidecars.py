@@ -8,8 +8,8 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from tests.support.unit.builders import resource
 from tests.support.unit.cnpg_pods import deployment
-from tests.unit.reconcile.hosting import CNPG, MISSING, HostingStage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.hosting import CNPG, MISSING, HostingStage
+from tests.support.unit.stage.world import NAMESPACE
 
 TRIO = ("a", "b", "c")
 SIDES = pytest.mark.parametrize("side", ["before", "after"])

@@ -8,7 +8,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome
-from tests.unit.reconcile.stage import Stage
+from tests.support.unit.stage.stage import Stage
 
 LEASE = "822e3f5c.cnpg.io"
 

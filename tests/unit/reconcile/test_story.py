@@ -8,8 +8,8 @@ import pytest
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.states import ready, use
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.states import ready, use
 
 HALF_AN_HOUR = 1800.0
 ANOTHER = HandshakeOutcome(Reason.IDENTITY_MISMATCH, "It is another one.")

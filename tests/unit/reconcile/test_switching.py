@@ -10,8 +10,8 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.certificates.trust import OVERLAP
 from tests.support.tls.certificates import CLIENT, authority, issue
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 CERT_MANAGER: dict[str, Any] = {"provider": "CertManager"}
 OWN: dict[str, Any] = {"provider": "SelfManaged"}

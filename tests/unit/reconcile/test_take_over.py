@@ -8,9 +8,9 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
-from tests.unit.reconcile.previous import PLUGIN, CloudNativePG, LeaderOnly, install
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.previous import PLUGIN, CloudNativePG, LeaderOnly, install
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 BESIDE, IN_PLACE = "previous", "hello"
 """The previous Service, while the plugin's own is called `hello`."""

@@ -9,9 +9,9 @@ import pytest
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.decide.certificates.trust import OVERLAP
 from tests.support.tls.certificates import CLIENT, SERVER, Pair, authority, issue, self_signed
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.states import SECRETS, USER_SECRETS, bring
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.states import SECRETS, USER_SECRETS, bring
+from tests.support.unit.stage.world import NAMESPACE
 
 NAME = ("hello",)
 DAY = timedelta(days=1)

@@ -8,10 +8,10 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.version_skew import read_skew
 from cnpg_plugin_operator.kubectl.output import Style
 from cnpg_plugin_operator.kubectl.status import report, write_all, write_one
+from tests.support.unit.stage.hosting import HostingStage
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.states import use
 from tests.unit.commands.test_diagnose import diagnose, lines
-from tests.unit.reconcile.hosting import HostingStage
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.states import use
 
 BARMAN = "barman-cloud.cloudnative-pg.io"
 SKEW = "#11319"

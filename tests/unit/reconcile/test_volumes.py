@@ -3,8 +3,8 @@
 import pytest
 
 from cnpg_plugin_operator.cluster import kinds
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 WORDS = 'MountVolume.SetUp failed for volume "data" : configmap "settings" not found'
 

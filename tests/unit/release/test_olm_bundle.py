@@ -10,7 +10,7 @@ import yaml
 from config.olm.bundle import NAMESPACE
 from config.release.checkout import ROOT, Release
 from config.release.packages import write_olm_bundle
-from tests.unit.chart.rendering import CRD, REPOSITORY, of_kind, one, render
+from tests.support.chart.rendering import CRD, REPOSITORY, of_kind, one, render
 
 VERSION: Final = "1.0"
 CSV: Final = "manifests/cnpg-plugin-operator.clusterserviceversion.yaml"

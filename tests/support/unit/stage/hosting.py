@@ -13,8 +13,8 @@ from cnpg_plugin_operator.decide.registration.restart import Pace
 from cnpg_plugin_operator.decide.sidecar.gate import encode_verdicts
 from cnpg_plugin_operator.desired.sidecars import Gate, read_sidecars
 from tests.support.unit.cnpg_pods import GATE, deployment, identified
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE, World
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE, World
 
 CNPG = "cnpg-controller-manager"
 LABELS = {names.labels.NAME: names.cnpg.APP}

@@ -20,7 +20,7 @@ from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Identity, Material
 from tests.support.unit.fake_cluster import FakeCluster
-from tests.unit.reconcile.world import NAMESPACE, Clock
+from tests.support.unit.stage.world import NAMESPACE, Clock
 
 Files = tuple[bytes, bytes]
 """The server's `tls.crt`, and the certificates of trusted clients."""

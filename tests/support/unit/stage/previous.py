@@ -10,9 +10,9 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
 from cnpg_plugin_operator.reconcile.context import STILL_ROUTED
 from tests.support.tls.certificates import CLIENT, self_signed
-from tests.unit.reconcile.kubelet import Pod
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.kubelet import Pod
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 PLUGIN = "hello.example.org"
 SELECTOR = {"app": "previous"}

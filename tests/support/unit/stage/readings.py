@@ -4,8 +4,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.unit.reconcile import states
-from tests.unit.reconcile.stage import Stage
+from tests.support.unit.stage import states
+from tests.support.unit.stage.stage import Stage
 
 ENDS: Final = {"Current": "succeeds", "Failed": "fails"}
 

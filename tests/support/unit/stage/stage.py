@@ -35,8 +35,8 @@ from cnpg_plugin_operator.telemetry import Metrics
 from tests.support.unit.builders import resource
 from tests.support.unit.fake_cluster import FakeCluster
 from tests.support.unit.fed_facts import FedFacts, FedObjects, WatchedFake
-from tests.unit.reconcile.kubelet import Kubelet
-from tests.unit.reconcile.world import NAMESPACE, Clock, World
+from tests.support.unit.stage.kubelet import Kubelet
+from tests.support.unit.stage.world import NAMESPACE, Clock, World
 
 MOST_WAKES = 8
 """Maximum consecutive passes of the namespace before the world acts."""

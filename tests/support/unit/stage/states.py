@@ -10,9 +10,9 @@ from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome
 from tests.support.tls.certificates import CLIENT, Pair, authority, issue
 from tests.support.unit.fake_cluster import FakeCluster
-from tests.unit.reconcile.hosting import HostingStage
-from tests.unit.reconcile.stage import Stage
-from tests.unit.reconcile.world import NAMESPACE
+from tests.support.unit.stage.hosting import HostingStage
+from tests.support.unit.stage.stage import Stage
+from tests.support.unit.stage.world import NAMESPACE
 
 SECRETS: Final = {"server": "my-server", "client": "my-client"}
 USER_SECRETS: Final = {"provider": "Secrets", "secrets": SECRETS}
