@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final, TypeVar
 from zlib import crc32
 
@@ -22,7 +23,8 @@ from tests.campaign.classes.undisturbed import undisturbed
 from tests.campaign.lane import Lane
 from tests.campaign.mutants import MUTANTS, Mutant
 from tests.campaign.plans import Plan, Recording, spread
-from tests.campaign.runner import VIOLATED, Pace, Report, Track
+from tests.campaign.results import FOUND, MUTANT, SURVIVED, VIOLATED, Report, Result, read, record
+from tests.campaign.runner import Pace, Track
 from tests.campaign.workloads import WORKLOADS
 from tests.cluster import Cluster
 from tests.support.e2e.installation import (
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--patience", type=float, default=1, help="factor of all deadlines on a busy machine")
     option("--minutes", type=float, default=0, help="begin no plan after this time")
     option("--name", default=os.environ.get("CNPGP_TEST_CLUSTER", "campaign"), help="which cluster")
+    option("--record", action="store_true", help="put the results so far into the record, and end")
     option("--mutants", action="store_true", help="run the operator's mutants, or those named")
     option("--keep", action="store_true", help="keep the lanes")
     return parser
@@ -72,7 +75,8 @@ class Campaign:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.work = DIRECTORY / image_key()
+        self.operator = image_key()
+        self.work = DIRECTORY / self.operator
         self.work.mkdir(parents=True, exist_ok=True)
         self.cluster = Cluster(options.name)
         self.pace = Pace(options.silence, options.patience)
@@ -112,7 +116,7 @@ class Campaign:
 
     async def _run_plans(self, tracks: list[Track]) -> bool:
         plans = self.chosen()
-        report = Report(self.work / "results.jsonl", plans)
+        report = Report(self.results, plans, self._recorded())
         todo = report.todo(again=self.options.again or bool(self.options.only))
         left = len(todo)
 
@@ -121,6 +125,7 @@ class Campaign:
             if time.monotonic() > self._end:
                 return
             result = await track.run(plan, self.recordings[plan.workload.name])
+            result.operator = self.operator
             left -= 1
             report.take(result, left)
 
@@ -132,30 +137,45 @@ class Campaign:
                 await track.lane.leave()
             await _share(tracks[:1], alone, run_plan)
         print(report.table(), flush=True)
+        self.keep()
         return report.is_clean and not self.unrecorded
+
+    @property
+    def results(self) -> Path:
+        """Where each result is kept as soon as it is there."""
+        return self.work / "results.jsonl"
+
+    def keep(self) -> None:
+        """Put the results so far into the record."""
+        record(read(self.results).values())
+
+    def _recorded(self) -> dict[str, Result]:
+        """What the record has of these sources of the operator."""
+        return {name: each for name, each in read().items() if each.operator == self.operator}
 
     async def _run_mutants(self, tracks: list[Track]) -> bool:
         """Run each mutant until one of its plans is violated; say whether all were found."""
         plans, only = self._plans(), self.options.only or ["*"]
         mutants = [each for each in MUTANTS if _fits(each.name, only)]
-        found = {each.name: "survived" for each in mutants}
+        found: list[Result] = []
 
         async def run_mutant(track: Track, mutant: Mutant) -> None:
+            result = Result(mutant.name, MUTANT, SURVIVED, operator=self.operator)
             await track.use(mutant.build(track.lane.directory / "operator"))
             named = [plan for plan in plans if _is_named(plan, mutant.plans)]
-            if not named:
-                found[mutant.name] = "survived: none of its plans is among those of the workloads"
             for plan in spread(named, TRIES):
-                result = await track.run(plan, self.recordings[plan.workload.name])
-                if result.result == VIOLATED:
-                    found[mutant.name] = f"{plan.name}: {result.violations[0]}"
+                tried = await track.run(plan, self.recordings[plan.workload.name])
+                result.seconds += tried.seconds
+                if tried.result == VIOLATED:
+                    result.result = FOUND
+                    result.violations = [f"{plan.name}: {tried.violations[0]}"]
                     break
-            print(f"{mutant.name}: {found[mutant.name]}", flush=True)
+            found.append(result)
+            print(f"{result.result:9} {mutant.name}{_why(result, tried=bool(named))}", flush=True)
 
         await _share(tracks, mutants, run_mutant)
-        rows = [f"| {name} | {how[:160]} |" for name, how in found.items()]
-        print("\n".join(["| mutant | found by |", "|---|---|", *rows]), flush=True)
-        return not any(how.startswith("survived") for how in found.values())
+        record(found)
+        return all(each.result == FOUND for each in found)
 
     def _wanted(self) -> Iterable[str]:
         """The workloads that have to be recorded."""
@@ -223,6 +243,13 @@ def _fits(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, each) for each in patterns)
 
 
+def _why(mutant: Result, *, tried: bool) -> str:
+    """By which plan a mutant was found, or why it was not tried."""
+    if mutant.violations:
+        return f", by {mutant.violations[0]}"
+    return "" if tried else ": none of its plans is among those of the workloads"
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run; exit 1 if a plan was violated."""
     options = _parser().parse_args(words)
@@ -230,6 +257,9 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.list:
         for plan in campaign.chosen():
             print(f"{plan.group:12} {plan.name}")
+        return 0
+    if options.record:
+        campaign.keep()
         return 0
     campaign.prepare()
     campaign.cluster.enter_network()

@@ -4,9 +4,9 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -23,13 +23,10 @@ from tests.campaign.oracle import (
     snapshot,
 )
 from tests.campaign.plans import Plan, Recording, RefusedError
+from tests.campaign.results import PASSED, REFUSED, UNREACHED, VIOLATED, Result
 from tests.campaign.workloads import Workload
 from tests.support.e2e.api import PLUGINS
 from tests.support.e2e.plugins import is_ready
-
-PASSED, VIOLATED = "passed", "violated"
-REFUSED, UNREACHED = "refused", "unreached"
-"""Nothing was disturbed: the API server did not allow it, or there was no such request."""
 
 REACHED_WITHIN: Final = 90.0
 """Seconds in which a disturbance has to happen."""
@@ -39,22 +36,6 @@ GONE_WITHIN: Final = 120.0
 
 CALM: Final = 2.0
 """Seconds without a write before a disturbance begins."""
-
-
-@dataclass
-class Result:
-    """The line of a plan in the table."""
-
-    plan: str
-    group: str
-    result: str
-    violations: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    when: str = ""
-
-    def line(self) -> str:
-        """As it is kept."""
-        return json.dumps(asdict(self))
 
 
 @dataclass
@@ -275,54 +256,3 @@ def unmasked(recording: Recording, state: State) -> list[str]:
 def _changed(before: State, after: State) -> list[str]:
     """What others own, and was changed."""
     return [each for each in differences(before, after) if each.partition(":")[0].count("/") > 1]
-
-
-class Report:
-    """The results so far: one line each, kept, and shown as they come."""
-
-    def __init__(self, file: Path, plans: Sequence[Plan]) -> None:
-        self._file, self._plans = file, plans
-        self.results: dict[str, Result] = {}
-        if file.exists():
-            for line in file.read_text().splitlines():
-                known = Result(**json.loads(line))
-                self.results[known.plan] = known
-        self._begun, self._ran = time.monotonic(), 0
-
-    def todo(self, *, again: bool) -> list[Plan]:
-        """The plans without a result; all of them if they are to run again."""
-        return [each for each in self._plans if again or each.name not in self.results]
-
-    def take(self, result: Result, left: int) -> None:
-        """Keep a result, and say how far it is."""
-        self.results[result.plan] = result
-        with self._file.open("a") as file:
-            file.write(result.line() + "\n")
-        self._ran += 1
-        each = (time.monotonic() - self._begun) / self._ran
-        print(
-            f"{result.result:9} {result.plan} ({result.seconds:.0f} s); {left} left, "
-            f"{left * each / 60:.0f} min",
-            flush=True,
-        )
-        for violation in result.violations:
-            print(f"          {violation}", flush=True)
-
-    def table(self) -> str:
-        """How many plans of each class have which result."""
-        rows = [["class", "plans", PASSED, VIOLATED, REFUSED, UNREACHED, "not run"]]
-        groups = dict.fromkeys(plan.group for plan in self._plans)
-        for group in (*groups, "all"):
-            plans = [p for p in self._plans if group in (p.group, "all")]
-            found = [self.results[p.name].result for p in plans if p.name in self.results]
-            counts = [found.count(each) for each in (PASSED, VIOLATED, REFUSED, UNREACHED)]
-            numbers = (len(plans), *counts, len(plans) - len(found))
-            rows.append([group, *map(str, numbers)])
-        return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether no plan was violated."""
-        return not any(
-            self.results[p.name].result == VIOLATED for p in self._plans if p.name in self.results
-        )

@@ -23,6 +23,8 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.__main__ import COMMANDS
 from cnpg_plugin_operator.settings import _FIELDS, FLAGS, PREFIX, Settings
 from cnpg_plugin_operator.telemetry import Metrics
+from tests.campaign.page import page
+from tests.campaign.results import read
 from tests.problems import results
 from tests.problems.rows import ROWS, Row
 
@@ -30,6 +32,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 CHART: Final = ROOT / "charts" / "cnpg-plugin-operator"
 PAGES: Final = ROOT / "docs" / "reference"
 PROBLEMS: Final = ROOT / "docs" / "operate" / "known-problems.md"
+CAMPAIGN: Final = ROOT / "docs" / "project" / "campaign.md"
 BEGIN, END = "<!-- --8<-- [start:values] -->\n", "<!-- --8<-- [end:values] -->\n"
 """Marks of the table of values in the chart's README, which the site includes."""
 
@@ -48,6 +51,7 @@ def build() -> Mapping[Path, str]:
         PAGES / "command-line.md": _command_line(),
         PAGES / "names.md": _names(),
         PROBLEMS: _problems(),
+        CAMPAIGN: page(read().values()),
         readme: _fill(readme.read_text(), _values()),
     }
 
