@@ -33,8 +33,7 @@ async def observing(lane: Lane) -> AsyncIterator[Seen]:
     """Observe until the end."""
     seen = Seen()
     before = await _pods_template(lane)
-    services = await lane.admin.list(lane.path("services"))
-    seen.services = {each["metadata"]["name"]: name for each in services if (name := _name(each))}
+    seen.services = await announced(lane)
     follow = (_conditions, _events, _services, _probe)
     tasks = [asyncio.create_task(_forever(each, lane, seen)) for each in follow]
     try:
@@ -47,6 +46,12 @@ async def observing(lane: Lane) -> AsyncIterator[Seen]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def announced(lane: Lane) -> dict[str, str]:
+    """The plugins that are announced, by their Services."""
+    services = await lane.admin.list(lane.path("services"))
+    return {each["metadata"]["name"]: name for each in services if (name := _name(each))}
 
 
 async def _forever(follow: Follow, lane: Lane, seen: Seen) -> None:

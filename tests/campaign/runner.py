@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.campaign.admin import Object
 from tests.campaign.lane import Lane
-from tests.campaign.observer import call, observing
+from tests.campaign.observer import announced, call, observing
 from tests.campaign.oracle import (
     Seen,
     State,
@@ -120,6 +120,8 @@ class Track:
         if await self._resources():
             await self._until(self._all_ready, "everything is ready before the plan", 120)
             await self._until(lambda: self._is_silent(CALM), "calm before the plan", 60)
+        # The workload itself may have announced one: kube-proxy needs a moment then.
+        await self._until(self._all_answer, "what is announced answers before the plan", 60)
         self.lane.proxy.begin()
         async with observing(self.lane) as seen:
             yield seen
@@ -183,6 +185,10 @@ class Track:
 
     async def _all_ready(self) -> bool:
         return all(map(is_ready, await self._resources()))
+
+    async def _all_answer(self) -> bool:
+        names = set((await announced(self.lane)).values())
+        return not any([await call(self.lane, name) for name in names])
 
     async def _is_silent(self, seconds: float) -> bool:
         last = max((call.at for call in self.lane.calls if call.writes), default=0.0)
