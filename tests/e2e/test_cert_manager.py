@@ -11,6 +11,7 @@ from tests.cluster import Cluster
 from tests.cluster.builds import CERT_MANAGER
 from tests.e2e.names import SHARED
 from tests.support import wait
+from tests.support.crds import until_established
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import plugin
@@ -24,7 +25,7 @@ CRDS = ("-f", str(CERT_MANAGER.asset("crds")))
 
 def install(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "--force-conflicts", *CRDS)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=300s", *CRDS)
+    until_established(cluster, *CRDS)
     cluster.start_component("cert-manager")
 
 

@@ -12,12 +12,12 @@ from tests.cluster.errors import ClusterError
 from tests.integration.data.resource import (
     CRD,
     GROUP_PATH,
-    Kubectl,
     Manifest,
     installed,
     to_text,
 )
 from tests.support import wait
+from tests.support.crds import Kubectl
 
 STORED = "crd-tests-stored"
 SHOWN = "crd-tests-shown"

@@ -11,11 +11,11 @@ from tests.cluster.errors import ClusterError
 from tests.integration.data.resource import (
     PUBLISHED,
     SAMPLES,
-    Kubectl,
     installed,
     manifest,
     to_text,
 )
+from tests.support.crds import Kubectl
 
 DATA = Path(__file__).parent / "data"
 EVERY_SAMPLE = pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tests.cluster.errors import ClusterError
+from tests.support.crds import Kubectl, until_established
 
 ROOT = Path(__file__).resolve().parents[3]
 CRD = ROOT / "crds" / "cnpgplugin.dev_cnpgplugins.yaml"
@@ -19,13 +20,6 @@ GROUP_PATH = "/openapi/v3/apis/cnpgplugin.dev/v1beta1"
 """Where the API server describes the kind."""
 
 Manifest = dict[str, Any]
-
-
-class Kubectl(Protocol):
-    """The part of a cluster that these tests use."""
-
-    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002
-        """Run kubectl; return its output, or raise ClusterError with its message."""
 
 
 def manifest(case: Mapping[str, Any]) -> Manifest:
@@ -67,7 +61,7 @@ def installed(cluster: Kubectl) -> Iterator[Kubectl]:
     was_there = _exists(cluster)
     flags = ("--server-side", "--force-conflicts", f"--field-manager={MANAGER}")
     cluster.kubectl("apply", *flags, "-f", str(CRD))
-    cluster.kubectl("wait", f"crd/{CRD_NAME}", "--for=condition=Established", "--timeout=300s")
+    until_established(cluster, f"crd/{CRD_NAME}")
     attempts = iter(range(100))
     while not is_published(cluster):
         assert next(attempts, None) is not None, "the API server does not describe CNPGPlugin"

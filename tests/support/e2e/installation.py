@@ -22,6 +22,7 @@ from tests.cluster.dockerfiles import build_image
 from tests.cluster.errors import ClusterError
 from tests.cluster.images import PYTHON, PYTHON_IMAGE
 from tests.cluster.paths import cache_directory
+from tests.support.crds import until_established
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 CHART: Final = ROOT / "charts" / "cnpg-plugin-operator"
@@ -140,8 +141,7 @@ def apply_crd(cluster: Cluster) -> None:
     drop_other_versions(cluster)
     flags = ("--server-side", "--force-conflicts", "--field-manager=tests")
     cluster.kubectl("apply", *flags, "-f", "-", input=json.dumps(crd))
-    name = crd["metadata"]["name"]
-    cluster.kubectl("wait", f"crd/{name}", "--for=condition=Established", "--timeout=300s")
+    until_established(cluster, f"crd/{crd['metadata']['name']}")
 
 
 def drop_other_versions(cluster: Cluster) -> None:
