@@ -101,7 +101,7 @@ def is_managed(body: Mapping[str, Any]) -> bool:
     metadata = body["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     managed = labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR
-    return managed or names.annotations.DESIRED in annotations
+    return managed or names.labels.CHAIN in labels or names.annotations.DESIRED in annotations
 
 
 def owner_of(body: Mapping[str, Any]) -> str:

@@ -4,19 +4,23 @@ Nothing is deleted by name alone: labels or owners show that it belongs to this 
 uid that it is still the same object.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.ownership import is_orphaned, is_own, is_owned
+from cnpg_plugin_operator.cluster.ownership import is_managed, is_orphaned, is_own, is_owned
 from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader
 from cnpg_plugin_operator.cluster.take_over import Scaled, read_scaled
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.desired.workload import DEFAULT_ACCOUNT, proves_account, without_account
+
+_PARTS: Final = {each.kind: each for each in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)}
+"""The kinds of which a chain has parts."""
 
 Found = tuple[kinds.Kind, dict[str, Any]]
 """An object that may be deleted, and its kind."""
@@ -51,14 +55,19 @@ class Remover:
         ]
         return found + await self.find_cluster_bindings(plugin, wanted)
 
-    async def find_chains(self, namespace: str, unused: Collection[str]) -> list[Found]:
-        """Find the parts of a namespace's chains with these names."""
+    async def find_parts(self, namespace: str, parts: Collection[tuple[str, str]]) -> list[Found]:
+        """Find the parts of a namespace's chains, by kind and name, that this operator created.
+
+        A part that has lost a label has no owner either: no list and no garbage collector finds it.
+        """
+        known = [(_PARTS[kind], name) for kind, name in parts]
+        bodies = await asyncio.gather(
+            *(self._reader.find(kind, name, namespace) for kind, name in known)
+        )
         return [
             (kind, body)
-            # Certificates first, or cert-manager would issue the Secrets again.
-            for kind in (kinds.CERTIFICATE, kinds.ISSUER, kinds.SECRET)
-            for body in await self._reader.chain_parts(kind, namespace, confirmed=True)
-            if body["metadata"]["name"] in unused
+            for (kind, _), body in zip(known, bodies, strict=True)
+            if body is not None and is_managed(body)
         ]
 
     async def delete(

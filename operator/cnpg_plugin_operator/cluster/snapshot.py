@@ -222,12 +222,17 @@ class ClusterReader:
             wide=self._scope.is_wide,
         )
 
-    async def chain_parts(
-        self, kind: Kind, namespace: str, *, confirmed: bool = False
-    ) -> list[dict[str, Any]]:
+    async def chain_parts(self, kind: Kind, namespace: str) -> list[dict[str, Any]]:
         """Read the parts of one kind of the chains that the plugins of a namespace share."""
         selector = label_selector(OWN, names.labels.CHAIN)
-        return await list_served(self._client, kind, namespace, selector, confirmed=confirmed)
+        return await list_served(self._client, kind, namespace, selector)
+
+    async def find(self, kind: Kind, name: str, namespace: str | None) -> dict[str, Any] | None:
+        """Read an object; None also where its kind is not served."""
+        try:
+            return await self._client.find(kind, name, namespace)
+        except errors.KindMissingError:
+            return None
 
     async def has_orphans(self, namespace: str) -> bool:
         """Whether a deleted resource left a plugin running in the namespace."""
@@ -311,14 +316,9 @@ class ClusterReader:
         return [body for body in found if is_own(plugin, body)]
 
     async def live(self, body: Object) -> dict[str, Any] | None:
-        """Read the live object for a desired one; None also where its kind is not served."""
+        """Read the live object for a desired one, as `find` does."""
         metadata = body["metadata"]
-        try:
-            return await self._client.find(
-                kinds.kind_of(body), metadata["name"], metadata.get("namespace")
-            )
-        except errors.KindMissingError:
-            return None
+        return await self.find(kinds.kind_of(body), metadata["name"], metadata.get("namespace"))
 
     async def _live(self, bodies: list[Object]) -> Live:
         found = await asyncio.gather(*(self.live(body) for body in bodies))

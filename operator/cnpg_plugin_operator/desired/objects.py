@@ -45,23 +45,24 @@ def build_child(
     *,
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
+    stamped: bool = True,
     **fields: object,
 ) -> Object:
-    """Build a namespaced child with its owner."""
-    child = stamp(
-        {
-            "apiVersion": api_version,
-            "kind": kind,
-            "metadata": {
-                "name": name,
-                "namespace": plugin.namespace,
-                "labels": complete_labels(plugin, labels or {}),
-                "annotations": dict(annotations or {}),
-                "ownerReferences": plugin.owner_references,
-            },
-            **fields,
-        }
-    )
+    """Build a namespaced child with its owner, and with a stamp if it is ever compared."""
+    child: Object = {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": plugin.namespace,
+            "labels": complete_labels(plugin, labels or {}),
+            "annotations": dict(annotations or {}),
+            "ownerReferences": plugin.owner_references,
+        },
+        **fields,
+    }
+    if stamped:
+        stamp(child)
     # Not part of the digest, because the owner reference is, and means the same.
     child["metadata"]["annotations"][names.annotations.UID] = plugin.uid
     return child

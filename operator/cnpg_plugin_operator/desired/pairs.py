@@ -13,10 +13,20 @@ TYPE: Final = "kubernetes.io/tls"
 
 
 def build_pair(plugin: Plugin, name: str, data: Mapping[str, bytes]) -> Object:
-    """Build a Secret that belongs to the plugin and is deleted with it."""
+    """Build a Secret that belongs to the plugin and is deleted with it.
+
+    It has no stamp: a pair is judged by its certificate, and a digest of the key is nobody's.
+    """
     issuer = {names.annotations.CERT_MANAGER_ISSUER: names.resource.OPERATOR}
     return build_child(
-        plugin, "v1", "Secret", name, annotations=issuer, type=TYPE, data=_encode(data)
+        plugin,
+        "v1",
+        "Secret",
+        name,
+        annotations=issuer,
+        stamped=False,
+        type=TYPE,
+        data=_encode(data),
     )
 
 

@@ -15,7 +15,7 @@ from tests.unit.reconcile.test_failures import WORDS, failing
 from tests.unit.reconcile.test_user_secrets import SELF_CLIENT, SELF_SERVER
 
 PROVIDERS = ["CertManager", "SelfManaged"]
-PARTS = frozenset[str]().union(*CHAINS.values())
+PARTS = {part for parts in CHAINS.values() for part in parts}
 
 
 @pytest.fixture
@@ -25,11 +25,7 @@ def stage() -> Stage:
 
 def chain(stage: Stage) -> set[str]:
     """The parts of all chains; Secrets of cert-manager's Certificates are theirs."""
-    return {
-        f"{kind} {name}"
-        for kind, _, name in stage.client.objects
-        if name in PARTS and kind in ("Issuer", "Certificate", "Secret")
-    }
+    return {f"{kind} {name}" for kind, _, name in stage.client.objects if (kind, name) in PARTS}
 
 
 async def ready(stage: Stage, *plugins: str, **tls: Any) -> None:
@@ -82,8 +78,8 @@ async def test_a_refused_resource_makes_none(stage: Stage) -> None:
 async def test_what_is_missing_is_said_until_the_namespace_has_issued_it(stage: Stage) -> None:
     await ready(stage, provider="SelfManaged")
     stage.create("other", tls={"provider": "SelfManaged"})
-    for name in CHAINS[Provider.SELF_MANAGED]:
-        del stage.client.objects["Secret", NAMESPACE, name]
+    for kind, name in CHAINS[Provider.SELF_MANAGED]:
+        del stage.client.objects[kind, NAMESPACE, name]
     await stage.run_pass((NAMESPACE, "other"))
     said = stage.condition("CertificatesReady", "other")
     await stage.settle("other", passes=5)
@@ -199,7 +195,37 @@ async def test_the_chain_of_before_stays_while_another_plugin_becomes_ready(stag
     await ready(stage, "other")
 
     assert stage.condition("Registered")[0] == "Unknown"
-    assert {f"Secret {name}" for name in CHAINS[Provider.SELF_MANAGED]} <= chain(stage)
+    assert {f"{kind} {name}" for kind, name in CHAINS[Provider.SELF_MANAGED]} <= chain(stage)
+
+
+@pytest.mark.parametrize("label", [names.labels.MANAGED_BY, names.labels.CHAIN])
+@pytest.mark.parametrize(
+    ("provider", "part"),
+    [(provider, part) for provider, parts in CHAINS.items() for part in parts],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value),
+)
+async def test_a_part_that_has_lost_a_label_goes_too(
+    stage: Stage, provider: Provider, part: tuple[str, str], label: str
+) -> None:
+    """It has no owner, so the garbage collector would leave it for ever."""
+    await ready(stage, provider=provider)
+    kind, name = part
+    del stage.client.objects[kind, NAMESPACE, name]["metadata"]["labels"][label]
+    stage.delete()
+    await stage.settle(passes=4)
+
+    assert chain(stage) == set()
+    assert ("CNPGPlugin", NAMESPACE, "hello") not in stage.client.objects
+
+
+async def test_a_part_of_another_owner_stays(stage: Stage) -> None:
+    await ready(stage)
+    issuer = stage.client.objects["Issuer", NAMESPACE, names.children.CHAIN_ROOT]
+    issuer["metadata"] = {"name": names.children.CHAIN_ROOT, "namespace": NAMESPACE, "uid": "x"}
+    stage.delete()
+    await stage.settle(passes=4)
+
+    assert chain(stage) == {f"Issuer {names.children.CHAIN_ROOT}"}
 
 
 async def test_a_secret_that_only_has_the_label_stays(stage: Stage) -> None:

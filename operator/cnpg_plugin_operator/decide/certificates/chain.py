@@ -23,17 +23,25 @@ from cnpg_plugin_operator.decide.certificates.renewal import (
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.desired.certificates import INTERMEDIATE_LIFETIME, ROOT_LIFETIME
 
-CHAINS: Final[Mapping[Provider, frozenset[str]]] = {
-    Provider.CERT_MANAGER: frozenset(
-        {
-            names.children.CHAIN_SELF_SIGNED,
-            names.children.CHAIN_ROOT,
-            names.children.CHAIN_INTERMEDIATE,
-        }
+CHAINS: Final[Mapping[Provider, tuple[tuple[str, str], ...]]] = {
+    Provider.CERT_MANAGER: (
+        ("Certificate", names.children.CHAIN_INTERMEDIATE),
+        ("Certificate", names.children.CHAIN_ROOT),
+        ("Issuer", names.children.CHAIN_INTERMEDIATE),
+        ("Issuer", names.children.CHAIN_ROOT),
+        ("Issuer", names.children.CHAIN_SELF_SIGNED),
+        ("Secret", names.children.CHAIN_INTERMEDIATE),
+        ("Secret", names.children.CHAIN_ROOT),
     ),
-    Provider.SELF_MANAGED: frozenset({names.children.OWN_ROOT, names.children.OWN_INTERMEDIATE}),
+    Provider.SELF_MANAGED: (
+        ("Secret", names.children.OWN_INTERMEDIATE),
+        ("Secret", names.children.OWN_ROOT),
+    ),
 }
-"""The names of the parts of each chain."""
+"""The parts of each chain, by kind and name, in the order of their deletion.
+
+Certificates first, or cert-manager would issue the Secrets again.
+"""
 
 ALL_CHAINS: Final = frozenset(CHAINS)
 

@@ -170,8 +170,8 @@ class _Keeping:
         if not unused:
             return unused
         env = self.progress.env
-        parts = frozenset[str]().union(*(CHAINS[provider] for provider in unused))
-        found = await env.remover.find_chains(self.namespace, parts)
+        parts = [part for provider in sorted(unused) for part in CHAINS[provider]]
+        found = await env.remover.find_parts(self.namespace, parts)
         if found and await env.reader.has_orphans(self.namespace):
             return frozenset()
         await self.progress.make(*delete(found))
