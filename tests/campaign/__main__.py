@@ -129,8 +129,10 @@ class Campaign:
             left -= 1
             report.take(result, left)
 
-        # Mixed, so that lanes do not all do the same, and a run that is ended has seen all classes.
-        mixed = sorted(todo, key=lambda plan: crc32(plan.name.encode()))
+        # What was never tried first. Mixed, so that lanes do not all do the same, and a run that is
+        # ended has seen all classes.
+        tried = read().keys()
+        mixed = sorted(todo, key=lambda plan: (plan.name in tried, crc32(plan.name.encode())))
         await _share(tracks, [each for each in mixed if not each.alone], run_plan)
         if alone := [each for each in todo if each.alone]:
             for track in tracks[1:]:

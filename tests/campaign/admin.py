@@ -85,10 +85,14 @@ class Admin:
                 raise
 
     async def watch(self, path: str) -> AsyncIterator[tuple[str, Object]]:
-        """Give each state of the objects of a collection, from now on and for ever."""
+        """Give each state of the objects of a collection, from now on and for ever.
+
+        Raises `ApiError` where the API server refuses to watch it.
+        """
         limit = aiohttp.ClientTimeout(total=None)
         while True:
             async with self.session.get(f"{SERVER}{path}?watch=1", timeout=limit) as answer:
+                await _demand_success(answer)
                 while line := await answer.content.readuntil(b"\n"):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
@@ -102,8 +106,12 @@ class Admin:
         headers = {"Content-Type": content_type}
         url = f"{SERVER}{path}"
         async with self.session.request(method, url, data=data, headers=headers) as answer:
-            text = await answer.read()
-            if answer.status >= 400:
-                raise ApiError(answer.status, text.decode(errors="replace")[:2000])
-            found: Object = json.loads(text)
+            await _demand_success(answer)
+            found: Object = json.loads(await answer.read())
             return found
+
+
+async def _demand_success(answer: aiohttp.ClientResponse) -> None:
+    if answer.status >= 400:
+        text = await answer.read()
+        raise ApiError(answer.status, text.decode(errors="replace")[:2000])

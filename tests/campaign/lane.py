@@ -129,8 +129,8 @@ class Lane:
         """Apply CloudNativePG, or what is missing of it."""
         await self.apply(*self._cnpg())
 
-    async def start(self) -> None:
-        """Start the operator, and wait until it watches."""
+    async def start(self, within: float = 180) -> None:
+        """Start the operator, and wait until it watches, for so many seconds at most."""
         argv = (sys.executable, "-m", "cnpg_plugin_operator", "run")
         resolv = str(self.cluster.layout.resolv_conf)
         account = str(self.directory)
@@ -150,7 +150,7 @@ class Lane:
                 raise TimeoutError(f"the operator ended at its start; see {self.log}")
             return await self.is_ready()
 
-        await self.until(is_ready, "the operator is ready", within=180)
+        await self.until(is_ready, "the operator is ready", within=within)
 
     async def end_operator(self) -> None:
         """End the operator as Kubernetes does."""

@@ -38,6 +38,10 @@ class Plan:
     """Whether calls of the plugin may fail because of the disturbance itself."""
     rolls: int = 0
     """How often CloudNativePG may be rolled beside the rolls of the undisturbed run."""
+    recounts: bool = False
+    """Whether CloudNativePG's Deployment is another one then, which counts its rolls anew."""
+    may_leave: tuple[str, ...] = ()
+    """Paths in the state that may differ because of the disturbance."""
     alone: bool = False
     """Whether it disturbs the whole cluster, and so runs while no other plan does."""
     within: float = 150.0

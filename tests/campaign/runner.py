@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -143,18 +143,19 @@ class Track:
             async def is_as_expected() -> bool:
                 nonlocal state
                 state = await snapshot(self.lane.admin, self.lane.namespace)
-                return not unmasked(recording, state)
+                return not unmasked(recording, state, plan.may_leave)
 
             try:
                 await self._settle(plan, is_as_expected)
             except TimeoutError as error:
                 found.append(str(error))
-                found += unmasked(recording, state)
+                found += unmasked(recording, state, plan.may_leave)
             calls = {name: await call(self.lane, name) for name in sorted(seen.announced)}
             found += [f"{name} fails in the end: {why}" for name, why in calls.items() if why]
             found += judge_requests(self.lane.calls, recording.requests)
         may_interrupt = plan.workload.interrupts or plan.interrupts
-        rolls = range(recording.rolls, recording.rolls + plan.rolls + 1)
+        fewest = 0 if plan.recounts else recording.rolls
+        rolls = range(fewest, recording.rolls + plan.rolls + 1)
         found += seen.faults(may_interrupt=may_interrupt, rolls=rolls)
         if not found:
             found += await self._clean_up(plan.workload)
@@ -253,10 +254,10 @@ class Track:
         file.write_text("\n".join(parts))
 
 
-def unmasked(recording: Recording, state: State) -> list[str]:
-    """Where a state differs from that of the undisturbed run, which always has the same paths."""
-    found = differences(recording.state, state)
-    return [each for each in found if not each.startswith(tuple(f"{m}:" for m in recording.mask))]
+def unmasked(recording: Recording, state: State, may_leave: Sequence[str] = ()) -> list[str]:
+    """Where a state differs from that of the undisturbed run, and neither always nor allowedly."""
+    ignored = tuple(f"{each}:" for each in (*recording.mask, *may_leave))
+    return [each for each in differences(recording.state, state) if not each.startswith(ignored)]
 
 
 def _changed(before: State, after: State) -> list[str]:

@@ -69,7 +69,8 @@ async def delete(lane: Lane) -> None:
 async def restart(lane: Lane) -> None:
     """End the operator, and start it again."""
     await lane.end_operator()
-    await lane.start()
+    # A plan may keep the API server away for five minutes meanwhile.
+    await lane.start(within=420)
 
 
 async def renew(lane: Lane) -> None:

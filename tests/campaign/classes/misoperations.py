@@ -101,6 +101,10 @@ _MAY_ROLL: Final = {"mode": 4, "cnpg-restart-always": 4}
 """How often CloudNativePG may be rolled because of it."""
 
 
+_MAY_LEAVE: Final = {"service-name": (f"/services/{NAME}/annotations/cnpgplugin.dev/touched",)}
+"""CloudNativePG may have read the other Service last, and the operator then touches its own."""
+
+
 def set_for_a_while(fields: dict[str, Any]) -> Disturb:
     """Set fields of the resource, and take that back some seconds later."""
 
@@ -129,4 +133,5 @@ def misoperations(recordings: Recordings) -> Iterator[Plan]:
             set_for_a_while(fields),
             interrupts=True,
             rolls=_MAY_ROLL.get(name, 0),
+            may_leave=_MAY_LEAVE.get(name, ()),
         )

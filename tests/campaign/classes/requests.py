@@ -229,12 +229,16 @@ def _is_said(resource: Object) -> bool:
     return any(c["type"] == "Ready" and "campaign" in c["message"] for c in found)
 
 
+_REFUSALS: Final = (("403", "404", "409", "500"), ("403", "409", "500"))
+"""The answers to every write, and to every deletion: what is not found is deleted."""
+
+
 def refusals(recordings: Recordings) -> Iterator[Plan]:
     """Every write of one kind fails until the status says so."""
     for recording in _of(recordings, ("create", "create-own", "image", "delete")):
         written = {resource for _, verb, resource in recording.calls if verb in WRITES}
         for resource in sorted(written - {"events", "cnpgplugins/status"}):
-            for code in ("403", "404", "409", "500"):
+            for code in _REFUSALS[recording.workload == "delete"]:
                 what = f"write-{resource.replace('/', '.')}/{code}-always"
                 disturb = refused(resource, code)
                 yield Plan("refusal", recording.about, what, disturb, within=240)

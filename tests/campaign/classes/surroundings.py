@@ -173,5 +173,12 @@ def cnpg(recordings: Recordings) -> Iterator[Plan]:
     ways = {"recreated": recreated, "scaled": scaled, "replaced": replaced, "lease-deleted": bereft}
     for recording in _of(recordings, "create", "image", "delete", "steady", "sidecar", "mode"):
         for name, disturb in ways.items():
-            # The number of rolls belongs to the Deployment, and begins again with another one.
-            yield Plan("cnpg", recording.about, f"cnpg/{name}", disturb, rolls=2, within=300)
+            yield Plan(
+                "cnpg",
+                recording.about,
+                f"cnpg/{name}",
+                disturb,
+                rolls=2,
+                recounts=name == "recreated",
+                within=300,
+            )
