@@ -24,6 +24,10 @@ class RefusedError(Exception):
     """The API server refuses the disturbance: nothing has happened."""
 
 
+class UnpreparedError(TimeoutError):
+    """The plan could not begin, because of what happened before it."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A workload, and what disturbs it."""

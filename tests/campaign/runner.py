@@ -22,7 +22,7 @@ from tests.campaign.oracle import (
     judge_requests,
     snapshot,
 )
-from tests.campaign.plans import Plan, Recording, RefusedError
+from tests.campaign.plans import Plan, Recording, RefusedError, UnpreparedError
 from tests.campaign.results import PASSED, REFUSED, UNREACHED, VIOLATED, Result
 from tests.campaign.workloads import Workload
 from tests.support.e2e.api import PLUGINS
@@ -61,7 +61,11 @@ class Track:
         begun = time.monotonic()
         result = Result(plan.name, plan.group, PASSED)
         try:
-            await self._perform(plan, recording, result)
+            try:
+                await self._perform(plan, recording, result)
+            except UnpreparedError:
+                self._is_fit = False
+                await self._perform(plan, recording, result)
         except RefusedError:
             result.result = REFUSED
             result.violations += await self._clean_up(plan.workload)
@@ -115,6 +119,15 @@ class Track:
     @asynccontextmanager
     async def _running(self, plan: Plan) -> AsyncIterator[Seen]:
         """Provide a lane with what the workload needs, and observe it."""
+        try:
+            await self._prepare(plan)
+        except TimeoutError as error:
+            raise UnpreparedError(str(error)) from error
+        self.lane.proxy.begin()
+        async with observing(self.lane) as seen:
+            yield seen
+
+    async def _prepare(self, plan: Plan) -> None:
         await self._make_fit()
         await plan.workload.prepare(self.lane)
         if await self._resources():
@@ -122,9 +135,6 @@ class Track:
             await self._until(lambda: self._is_silent(CALM), "calm before the plan", 60)
         # The workload itself may have announced one: kube-proxy needs a moment then.
         await self._until(self._all_answer, "what is announced answers before the plan", 60)
-        self.lane.proxy.begin()
-        async with observing(self.lane) as seen:
-            yield seen
 
     async def _perform(self, plan: Plan, recording: Recording, result: Result) -> None:
         found = result.violations

@@ -184,15 +184,16 @@ def away(seconds: int) -> Disturb:
     async def disturb(lane: Lane) -> AsyncIterator[asyncio.Event]:
         reached = asyncio.Event()
 
-        async def wait() -> None:
-            await asyncio.sleep(seconds)
-            reached.set()
+        async def be_away() -> None:
+            async with disturbing(lane, Away()):
+                lane.proxy.cut()
+                reached.set()
+                await asyncio.sleep(seconds)
 
-        async with disturbing(lane, Away()):
-            lane.proxy.cut()
-            waiting = asyncio.create_task(wait())
+        # It comes back by itself: a user's act may wait for that.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(be_away())
             yield reached
-            await waiting
 
     return disturb
 
