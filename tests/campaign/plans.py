@@ -42,6 +42,8 @@ class Plan:
     """Whether calls of the plugin may fail because of the disturbance itself."""
     rolls: int = 0
     """How often CloudNativePG may be rolled beside the rolls of the undisturbed run."""
+    requests: int = 0
+    """How many requests the disturbance explains, beside the usual bound."""
     recounts: bool = False
     """Whether CloudNativePG's Deployment is another one then, which counts its rolls anew."""
     may_leave: tuple[str, ...] = ()

@@ -162,7 +162,7 @@ class Track:
                 found += unmasked(recording, state, plan.may_leave)
             calls = {name: await call(self.lane, name) for name in sorted(seen.announced)}
             found += [f"{name} fails in the end: {why}" for name, why in calls.items() if why]
-            found += judge_requests(self.lane.calls, recording.requests)
+            found += judge_requests(self.lane.calls, recording.requests, plan.requests)
         may_interrupt = plan.workload.interrupts or plan.interrupts
         fewest = 0 if plan.recounts else recording.rolls
         rolls = range(fewest, recording.rolls + plan.rolls + 1)

@@ -198,12 +198,19 @@ def away(seconds: int) -> Disturb:
     return disturb
 
 
+_RETRIES: Final = 6.0
+"""Requests a second in which about fifteen watches try again, each nine times a minute at most and
+twice where a connection has just ended, and passes likewise."""
+
+
 def aways(recordings: Recordings) -> Iterator[Plan]:
     """The API server is away for a minute, and for five."""
     for recording in _of(recordings, ("create", "image", "delete", "steady", "restart")):
         for seconds in AWAY:
+            what = f"api/away-{seconds}s"
+            again = round(_RETRIES * seconds)
             disturb = away(seconds)
-            yield Plan("api-away", recording.about, f"api/away-{seconds}s", disturb, within=240)
+            yield Plan("api-away", recording.about, what, disturb, requests=again, within=240)
 
 
 def refused(resource: str, code: str) -> Disturb:
