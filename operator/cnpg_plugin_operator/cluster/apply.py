@@ -82,8 +82,10 @@ class Writer:
         self._guard.record(key, "")
         return written
 
-    async def restore_marks(self, live: Secret, marks: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Restore labels, owner and uid of a Secret but keep its key; return it as it is now.
+    async def restore_marks(
+        self, live: Secret, marks: Mapping[str, Any], data: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        """Restore metadata and certificates of a Secret but keep its key; return it as it is now.
 
         What plugins share has neither owner nor uid.
         """
@@ -91,7 +93,8 @@ class Writer:
         uid = marks.get("annotations", {}).get(names.annotations.UID, "")
         key = (kinds.SECRET.kind, namespace, live.name)
         self._guard.admit(key, uid, "metadata", live.body)
-        patch = {"metadata": {**marks, "resourceVersion": live.metadata["resourceVersion"]}}
+        version = live.metadata["resourceVersion"]
+        patch: Object = {"metadata": {**marks, "resourceVersion": version}, "data": dict(data)}
         restored = await self._client.merge_patch(kinds.SECRET, live.name, namespace, patch)
         self._guard.record(key, uid)
         return restored

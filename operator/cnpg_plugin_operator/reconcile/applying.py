@@ -90,8 +90,8 @@ class ClusterApplier:
                 known = read(live) if live is not None else None
                 body = await issue_pair(write, self.aside)
                 return Applied(await self.writer.write_secret(body, known))
-            case writes.RestoreMarks(known, marks):
-                return Applied(await self.writer.restore_marks(known, marks))
+            case writes.RestoreMarks(known, marks, data):
+                return Applied(await self.writer.restore_marks(known, marks, data))
             case writes.TakeOver(known, marks):
                 return Applied(await self.writer.take_over(known, marks))
 

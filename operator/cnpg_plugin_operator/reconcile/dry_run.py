@@ -84,8 +84,8 @@ class Recorder:
             case writes.IssuePair():
                 verb = "create" if live is None else "apply"
                 after = foresee(await issue_pair(write, lambda _: nullcontext()), live)
-            case writes.RestoreMarks(known, marks):
-                after = _merge(dict(known.body), {"metadata": dict(marks)})
+            case writes.RestoreMarks(known, marks, data):
+                after = _merge(dict(known.body), {"metadata": dict(marks), "data": dict(data)})
             case writes.Delete():
                 verb = "delete"
             case writes.RecordEvent():

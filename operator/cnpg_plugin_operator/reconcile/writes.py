@@ -109,9 +109,11 @@ class _OfSecret(_Placed):
 
 @dataclass(frozen=True, slots=True)
 class RestoreMarks(_OfSecret):
-    """Restore labels, owner and uid of a Secret."""
+    """Restore labels, owner and uid of a Secret, and certificates in it."""
 
-    purpose: ClassVar[str] = "restore its labels, owner and uid"
+    data: Mapping[str, str] = field(default_factory=dict)
+    """What is merged into its data: certificates, in Base64."""
+    purpose: ClassVar[str] = "restore what others removed from it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,24 @@ async def test_a_damaged_secret_is_issued_again(
     stage.kubelet.complain()
 
 
+@pytest.mark.parametrize("lost", [None, b"garbage"], ids=["removed", "garbage"])
+async def test_a_root_that_is_no_longer_in_its_own_trust_is_added_again(
+    stage: Stage, lost: bytes | None
+) -> None:
+    before = await settled(stage)
+    root = stage.client.the(kinds.SECRET, names.children.OWN_ROOT)
+    trusted = dict(root["data"])
+    del root["data"]["ca.crt"]
+    if lost is not None:
+        root["data"]["ca.crt"] = base64.b64encode(lost).decode()
+    stage.client.put(kinds.SECRET, root)
+    await stage.settle(passes=4)
+
+    assert stage.client.the(kinds.SECRET, names.children.OWN_ROOT)["data"] == trusted
+    assert stage.leaves() == before, "no certificate is issued again"
+    assert len(secrets_written(stage)) == 1
+
+
 @pytest.mark.parametrize("secret", ["hello-server-tls", "hello-trust", "client", *sorted(SHARED)])
 async def test_a_deleted_secret_is_issued_again(stage: Stage, secret: str) -> None:
     await settled(stage)

@@ -86,6 +86,15 @@ class AuthorityFacts:
         return self.pair.owner is None and self.pair.leaf is not None and self.can_sign
 
 
+def lacks_itself(root: AuthorityFacts) -> bool:
+    """Whether a root is not among the certificates that its own Secret says to trust.
+
+    Without them, intermediates would be issued that nobody trusts.
+    """
+    known = {each.fingerprint for each in root.pair.authorities}
+    return root.pair.leaf is not None and root.pair.leaf.fingerprint not in known
+
+
 @dataclass(frozen=True, slots=True)
 class Due:
     """Whether an authority has to be issued."""

@@ -4,6 +4,7 @@ The namespace's pass keeps the shared ones; a plugin's pass reads them, and keep
 intermediate of its own.
 """
 
+import base64
 from datetime import datetime
 
 from cnpg_plugin_operator import errors, names
@@ -17,7 +18,7 @@ from cnpg_plugin_operator.pki.issuing import (
     issue_intermediate,
     read_authority,
 )
-from cnpg_plugin_operator.pki.reading import read_pair
+from cnpg_plugin_operator.pki.reading import read_certificates, read_pair
 
 
 def is_shared(secret: Secret) -> bool:
@@ -36,6 +37,13 @@ def read_shared_authority(name: str, secret: Secret | None) -> AuthorityFacts:
     written_at = secret.written_at if secret is not None else None
     data = secret.data if secret is not None else None
     return describe_authority(read_pair(name, data, owner=owner, written_at=written_at), secret)
+
+
+def restore_trust(root: Secret) -> dict[str, str]:
+    """Give the `ca.crt` of a root that has lost itself from it: itself, and what is left there."""
+    left = root.data.get("ca.crt", b"")
+    kept = left if read_certificates(left) else b""
+    return {"ca.crt": base64.b64encode(root.data["tls.crt"] + kept).decode()}
 
 
 def describe_authority(pair: PairFacts, secret: Secret | None) -> AuthorityFacts:

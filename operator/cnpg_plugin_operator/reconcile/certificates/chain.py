@@ -25,6 +25,7 @@ from cnpg_plugin_operator.decide.certificates.chain import (
     decide_intermediate,
     decide_root,
     find_chains,
+    lacks_itself,
 )
 from cnpg_plugin_operator.desired.certificates import ROOT_LIFETIME, authority_subject, build_chain
 from cnpg_plugin_operator.desired.objects import Object
@@ -33,6 +34,7 @@ from cnpg_plugin_operator.pki.issuing import IssuedPair, issue_root
 from cnpg_plugin_operator.reconcile.certificates.authorities import (
     issue_below,
     read_shared_authority,
+    restore_trust,
 )
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.failures import log_failure
@@ -198,6 +200,14 @@ class _Keeping:
             previous=previous.data.get("tls.crt", b"") if previous is not None else b"",
         )
 
+    async def _restore(self, secret: Secret, facts: AuthorityFacts) -> None:
+        """Restore what others have removed from an authority that stays."""
+        marks = find_lost_labels(build_shared_authority(self.namespace, secret.name, {}), secret)
+        is_lacking = secret.name == names.children.OWN_ROOT and lacks_itself(facts)
+        data = restore_trust(secret) if is_lacking else {}
+        if marks or data:
+            await self.progress.make(RestoreMarks(secret, marks or {}, data))
+
     async def _keep(
         self, name: str, decide: Decide, issue: Callable[[Secret | None], IssuedPair]
     ) -> tuple[Secret | None, AuthorityFacts]:
@@ -214,8 +224,6 @@ class _Keeping:
             facts = read_shared_authority(name, secret)
             due = decide(facts, self.now)
         elif secret is not None and facts.pair.owner is None:
-            desired = build_shared_authority(self.namespace, name, {})
-            if (marks := find_lost_labels(desired, secret)) is not None:
-                await progress.make(RestoreMarks(secret, marks))
+            await self._restore(secret, facts)
         progress.looks += [due.again] if due.again is not None else []
         return secret, facts
