@@ -115,8 +115,9 @@ class Campaign:
             return await self._run_plans(tracks)
 
     async def _run_plans(self, tracks: list[Track]) -> bool:
-        plans = self.chosen()
-        report = Report(self.results, plans, self._recorded())
+        plans, recorded = self.chosen(), read()
+        known = {n: each for n, each in recorded.items() if each.operator == self.operator}
+        report = Report(self.results, plans, known)
         todo = report.todo(again=self.options.again or bool(self.options.only))
         left = len(todo)
 
@@ -131,8 +132,7 @@ class Campaign:
 
         # What was never tried first. Mixed, so that lanes do not all do the same, and a run that is
         # ended has seen all classes.
-        tried = read().keys()
-        mixed = sorted(todo, key=lambda plan: (plan.name in tried, crc32(plan.name.encode())))
+        mixed = sorted(todo, key=lambda plan: (plan.name in recorded, crc32(plan.name.encode())))
         await _share(tracks, [each for each in mixed if not each.alone], run_plan)
         if alone := [each for each in todo if each.alone]:
             for track in tracks[1:]:
@@ -150,10 +150,6 @@ class Campaign:
     def keep(self) -> None:
         """Put the results so far into the record."""
         record(read(self.results).values())
-
-    def _recorded(self) -> dict[str, Result]:
-        """What the record has of these sources of the operator."""
-        return {name: each for name, each in read().items() if each.operator == self.operator}
 
     async def _run_mutants(self, tracks: list[Track]) -> bool:
         """Run each mutant until one of its plans is violated; say whether all were found."""

@@ -45,7 +45,7 @@ class Plan:
     requests: int = 0
     """How many requests the disturbance explains, beside the usual bound."""
     recounts: bool = False
-    """Whether CloudNativePG's Deployment is another one then, which counts its rolls anew."""
+    """Whether CloudNativePG's Deployment is another one then, whose count of rolls begins again."""
     may_leave: tuple[str, ...] = ()
     """Paths in the state that may differ because of the disturbance."""
     alone: bool = False

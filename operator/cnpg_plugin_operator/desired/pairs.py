@@ -15,7 +15,7 @@ TYPE: Final = "kubernetes.io/tls"
 def build_pair(plugin: Plugin, name: str, data: Mapping[str, bytes]) -> Object:
     """Build a Secret that belongs to the plugin and is deleted with it.
 
-    It has no stamp: a pair is judged by its certificate, and a digest of the key is nobody's.
+    It has no stamp: a pair is judged by its certificate, and a digest of the key has no use.
     """
     issuer = {names.annotations.CERT_MANAGER_ISSUER: names.resource.OPERATOR}
     return build_child(
@@ -26,7 +26,7 @@ def build_pair(plugin: Plugin, name: str, data: Mapping[str, bytes]) -> Object:
         annotations=issuer,
         stamped=False,
         type=TYPE,
-        data=_encode(data),
+        data=encode(data),
     )
 
 
@@ -41,9 +41,10 @@ def build_shared_authority(namespace: str, name: str, data: Mapping[str, bytes])
         "kind": "Secret",
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "type": TYPE,
-        "data": _encode(data),
+        "data": encode(data),
     }
 
 
-def _encode(data: Mapping[str, bytes]) -> dict[str, str]:
+def encode(data: Mapping[str, bytes]) -> dict[str, str]:
+    """Write the data of a Secret as the API does, in Base64."""
     return {key: base64.b64encode(value).decode() for key, value in data.items()}

@@ -100,7 +100,6 @@ with the CRD."""
 _MAY_ROLL: Final = {"mode": 4, "cnpg-restart-always": 4}
 """How often CloudNativePG may be rolled because of it."""
 
-
 _MAY_LEAVE: Final = {"service-name": (f"/services/{NAME}/annotations/cnpgplugin.dev/touched",)}
 """CloudNativePG may have read the other Service last, and the operator then touches its own."""
 

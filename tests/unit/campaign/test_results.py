@@ -6,9 +6,11 @@ import pytest
 
 from tests.campaign import results
 from tests.campaign.classes import CLASSES
+from tests.campaign.classes.undisturbed import undisturbed
 from tests.campaign.mutants import MUTANTS
 from tests.campaign.page import ABOUT, page
 from tests.campaign.results import FOUND, MUTANT, PASSED, VIOLATED, Report, Result, read, record
+from tests.campaign.workloads import WORKLOADS
 
 PLAN = Result("create/a/409-after", "api-write", PASSED, seconds=40.0, operator="one")
 
@@ -45,8 +47,12 @@ def test_a_later_result_replaces_an_earlier_one(file: Path) -> None:
 
 
 def test_what_is_recorded_does_not_run_again(tmp_path: Path) -> None:
-    report = Report(tmp_path / "none.jsonl", [], {PLAN.plan: PLAN})
-    assert report.results == {PLAN.plan: PLAN}
+    plans = [undisturbed(WORKLOADS[name]) for name in ("create", "image")]
+    known = Result(plans[0].name, plans[0].group, PASSED)
+    report = Report(tmp_path / "none.jsonl", plans, {known.plan: known})
+    assert report.results == {known.plan: known}
+    assert report.todo(again=False) == plans[1:]
+    assert report.todo(again=True) == plans
 
 
 def test_the_page_counts_by_class_and_names_who_found_a_mutant() -> None:

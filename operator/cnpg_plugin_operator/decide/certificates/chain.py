@@ -89,7 +89,7 @@ class AuthorityFacts:
 def lacks_itself(root: AuthorityFacts) -> bool:
     """Whether a root is not among the certificates that its own Secret says to trust.
 
-    Without them, intermediates would be issued that nobody trusts.
+    Without them, the next intermediate would be one that no side trusts.
     """
     known = {each.fingerprint for each in root.pair.authorities}
     return root.pair.leaf is not None and root.pair.leaf.fingerprint not in known

@@ -4,7 +4,6 @@ The namespace's pass keeps the shared ones; a plugin's pass reads them, and keep
 intermediate of its own.
 """
 
-import base64
 from datetime import datetime
 
 from cnpg_plugin_operator import errors, names
@@ -12,13 +11,19 @@ from cnpg_plugin_operator.cluster.secrets import Secret
 from cnpg_plugin_operator.decide.certificates.chain import AuthorityFacts
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
 from cnpg_plugin_operator.desired.certificates import INTERMEDIATE_LIFETIME
+from cnpg_plugin_operator.desired.pairs import encode
 from cnpg_plugin_operator.pki.issuing import (
     Authority,
     IssuedPair,
     issue_intermediate,
     read_authority,
 )
-from cnpg_plugin_operator.pki.reading import read_certificates, read_pair
+from cnpg_plugin_operator.pki.reading import (
+    AUTHORITIES,
+    TLS_CERTIFICATE,
+    read_certificates,
+    read_pair,
+)
 
 
 def is_shared(secret: Secret) -> bool:
@@ -41,9 +46,9 @@ def read_shared_authority(name: str, secret: Secret | None) -> AuthorityFacts:
 
 def restore_trust(root: Secret) -> dict[str, str]:
     """Give the `ca.crt` of a root that has lost itself from it: itself, and what is left there."""
-    left = root.data.get("ca.crt", b"")
+    left = root.data.get(AUTHORITIES, b"")
     kept = left if read_certificates(left) else b""
-    return {"ca.crt": base64.b64encode(root.data["tls.crt"] + kept).decode()}
+    return encode({AUTHORITIES: root.data[TLS_CERTIFICATE] + kept})
 
 
 def describe_authority(pair: PairFacts, secret: Secret | None) -> AuthorityFacts:
