@@ -135,7 +135,7 @@ def test_a_default_has_the_name_of_its_provider() -> None:
     st.sampled_from([{}, OWN, ALONE, {**OWN, **ALONE}, MINE]),
 )
 def test_names_of_two_parts_never_collide(name: str, tls: dict[str, Any]) -> None:
-    subject = plugin(name, tls=tls)
+    subject = plugin(name, pluginName="hello.example.org", tls=tls)
     parts = secrets_of(subject)
 
     assert len(parts) == len(set(parts))
