@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.cluster import Cluster
 from tests.support import wait
 from tests.support.e2e.api import Recorder
 from tests.support.e2e.operator import Operator
@@ -14,6 +15,10 @@ pytestmark = pytest.mark.cnpg("untouched")
 
 PROTECTED, FREE, MISPLACED = "protected", "unprotected", "misplaced-and-deleted"
 USER = "e2e-user-of-both"
+OWN = {"provider": "SelfManaged"}
+"""cert-manager needs the garbage collector itself."""
+GARBAGE_COLLECTOR = "kube-controller-manager"
+"""It is a part of this program."""
 CHILDREN = (
     ("Deployment", "{}"),
     ("Certificate", "{}-server-tls"),
@@ -74,6 +79,34 @@ def test_the_service_is_deleted_before_the_plugin_stops_answering(
         service = wait.until("the Service's end was seen", lambda: gone(services), within=5)
         deployment = wait.until("the Deployment's end", lambda: gone(deployments), within=5)
     assert service < deployment
+
+
+def test_a_resource_that_comes_back_does_not_need_the_garbage_collector(
+    cluster: Cluster, plugins: Plugins
+) -> None:
+    """It never looks at what it has missed while the API server was away (Kubernetes 1.34)."""
+    name = "comes-back"
+    plugins.apply(plugin(name, tls=OWN))
+    plugins.until_ready(name)
+    cluster.stop_component(GARBAGE_COLLECTOR)
+    try:
+        plugins.remove(name)
+        plugins.apply(plugin(name, tls=OWN))
+        uid = plugins.plugin(name)["metadata"]["uid"]
+
+        def owners() -> list[str]:
+            found = plugins.find("Deployment", name) or {"metadata": {}}
+            return [owner["uid"] for owner in found["metadata"].get("ownerReferences", [])]
+
+        wait.until(
+            "the Deployment is that of the present resource",
+            lambda: owners() == [uid],
+            within=30,
+            explain=lambda: plugins.explain(name),
+        )
+    finally:
+        cluster.start_component(GARBAGE_COLLECTOR)
+    plugins.until_ready(name)
 
 
 def test_a_killed_operator_resumes_creation_and_deletion(

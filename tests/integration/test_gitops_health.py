@@ -25,9 +25,9 @@ from cnpg_plugin_operator.api.conditions import (
     Status,
     Type,
     Verdict,
-    merge,
     yes,
 )
+from cnpg_plugin_operator.api.status import merge
 from tests.cluster import Cluster
 from tests.cluster.builds import Program, build
 from tests.support.e2e import live_states

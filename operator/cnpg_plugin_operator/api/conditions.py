@@ -4,13 +4,11 @@ Reasons are API: removing or renaming one is a breaking change. Each is explaine
 and has a section in docs/runbooks.md.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from cnpg_plugin_operator.api.times import format_time
 from cnpg_plugin_operator.api.untrusted import mapping, printable
 
 
@@ -316,53 +314,3 @@ def read_verdict(status: Mapping[str, Any], kind: Type) -> Verdict | None:
         )
     except ValueError:
         return None
-
-
-def merge(
-    previous: Iterable[Mapping[str, Any]],
-    verdicts: Mapping[Type, Verdict],
-    *,
-    generation: int,
-    now: datetime,
-    kept: Collection[Type] = (),
-) -> Sequence[dict[str, Any]]:
-    """Write the verdicts as the list of conditions: `Ready`, and after it those that have cause.
-
-    `lastTransitionTime` changes only with the status, as the API conventions require. A type
-    without a verdict is `Unknown`, so every type that `Ready` sums up is present from the first
-    pass. The conditions in `kept` were not evaluated: they stay unchanged, including their
-    generation.
-    """
-    before = {condition.get("type"): condition for condition in previous}
-    complete = {kind: verdicts.get(kind, NOT_YET_REPORTED) for kind in SUMMED_UP}
-    complete[Type.READY] = ready = summarize(verdicts)
-    if Type.SUSPENDED in verdicts:
-        complete[Type.SUSPENDED] = verdicts[Type.SUSPENDED]
-    elif ready.status is Status.UNKNOWN:
-        complete[Type.RECONCILING] = yes(ready.reason, ready.message)
-    elif not ready.is_true and ready.reason in FINAL:
-        complete[Type.STALLED] = yes(ready.reason, ready.message)
-    stamp = format_time(now)
-    return [
-        {
-            "type": kind.value,
-            "status": verdict.status.value,
-            "reason": verdict.reason.value,
-            "message": verdict.message,
-            "observedGeneration": _seen_at(before.get(kind.value), generation, kept=kind in kept),
-            "lastTransitionTime": _since(before.get(kind.value), verdict, stamp),
-        }
-        for kind, verdict in complete.items()
-    ]
-
-
-def _seen_at(before: Mapping[str, Any] | None, generation: int, *, kept: bool) -> int:
-    """Return the generation that a condition describes."""
-    return int((before or {}).get("observedGeneration", generation)) if kept else generation
-
-
-def _since(before: Mapping[str, Any] | None, verdict: Verdict, stamp: str) -> str:
-    """Return the time of the last transition, which is now if the status changed."""
-    if before is not None and before.get("status") == verdict.status.value:
-        return str(before.get("lastTransitionTime", stamp))
-    return stamp

@@ -1,11 +1,20 @@
 """The status of a `CNPGPlugin`: facts beside conditions. It changes only when they change."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from cnpg_plugin_operator.api.conditions import Type, Verdict, merge
+from cnpg_plugin_operator.api.conditions import (
+    FINAL,
+    NOT_YET_REPORTED,
+    SUMMED_UP,
+    Status,
+    Type,
+    Verdict,
+    summarize,
+    yes,
+)
 from cnpg_plugin_operator.api.times import format_time, read_time
 from cnpg_plugin_operator.api.untrusted import Flag, Many, Named, Number, Section, Text, mapping
 
@@ -280,3 +289,53 @@ def read_left(status: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
     """Read what was left of a previous installation from a status (as `read_status` gives it)."""
     found = mapping(status.get("takeOver")).get("objects") or ()
     return tuple((e.get("kind", ""), e.get("namespace", ""), e.get("name", "")) for e in found)
+
+
+def merge(
+    previous: Iterable[Mapping[str, Any]],
+    verdicts: Mapping[Type, Verdict],
+    *,
+    generation: int,
+    now: datetime,
+    kept: Collection[Type] = (),
+) -> Sequence[dict[str, Any]]:
+    """Write the verdicts as the list of conditions: `Ready`, and after it those that have cause.
+
+    `lastTransitionTime` changes only with the status, as the API conventions require. A type
+    without a verdict is `Unknown`, so every type that `Ready` sums up is present from the first
+    pass. The conditions in `kept` were not evaluated: they stay unchanged, including their
+    generation.
+    """
+    before = {condition.get("type"): condition for condition in previous}
+    complete = {kind: verdicts.get(kind, NOT_YET_REPORTED) for kind in SUMMED_UP}
+    complete[Type.READY] = ready = summarize(verdicts)
+    if Type.SUSPENDED in verdicts:
+        complete[Type.SUSPENDED] = verdicts[Type.SUSPENDED]
+    elif ready.status is Status.UNKNOWN:
+        complete[Type.RECONCILING] = yes(ready.reason, ready.message)
+    elif not ready.is_true and ready.reason in FINAL:
+        complete[Type.STALLED] = yes(ready.reason, ready.message)
+    stamp = format_time(now)
+    return [
+        {
+            "type": kind.value,
+            "status": verdict.status.value,
+            "reason": verdict.reason.value,
+            "message": verdict.message,
+            "observedGeneration": _seen_at(before.get(kind.value), generation, kept=kind in kept),
+            "lastTransitionTime": _since(before.get(kind.value), verdict, stamp),
+        }
+        for kind, verdict in complete.items()
+    ]
+
+
+def _seen_at(before: Mapping[str, Any] | None, generation: int, *, kept: bool) -> int:
+    """Return the generation that a condition describes."""
+    return int((before or {}).get("observedGeneration", generation)) if kept else generation
+
+
+def _since(before: Mapping[str, Any] | None, verdict: Verdict, stamp: str) -> str:
+    """Return the time of the last transition, which is now if the status changed."""
+    if before is not None and before.get("status") == verdict.status.value:
+        return str(before.get("lastTransitionTime", stamp))
+    return stamp

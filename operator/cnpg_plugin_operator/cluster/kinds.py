@@ -84,6 +84,9 @@ CHILDREN: Final = (
 )
 """Kinds of children that are pruned when the spec no longer requests them."""
 
+CHILD: Final = {kind.kind: kind for kind in CHILDREN}
+"""The kinds of children, by the name of their kind."""
+
 _BY_NAME: Final = {
     (kind.api_version, kind.kind): kind
     for kind in (*CHILDREN, CLUSTER_ROLE_BINDING, SECRET, PLUGIN)

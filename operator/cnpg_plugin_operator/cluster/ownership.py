@@ -38,6 +38,8 @@ def _describe(plugin: Plugin, kind: str, body: Mapping[str, Any]) -> ForeignObje
         owner=owner_of(body),
         uid=str(metadata.get("uid", "")),
         published=kind == "Service" and label == plugin.spec.plugin_name,
+        remnant=is_remnant(plugin, body),
+        deleting=bool(metadata.get("deletionTimestamp")),
     )
 
 
@@ -76,6 +78,35 @@ def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
     left = is_orphaned(body) and metadata.get("namespace") == plugin.namespace
     return labels.get(names.labels.PLUGIN) == plugin.name and (
         left or labels.get(names.labels.NAMESPACE) == plugin.namespace
+    )
+
+
+def is_remnant(plugin: Resource, body: Mapping[str, Any]) -> bool:
+    """Whether an earlier resource of the same name owned an object.
+
+    A namespace has one resource of a name, so that owner is gone. Kubernetes deletes what it owned,
+    unless the resource came back while the garbage collector's watch was interrupted (seen with
+    1.34): it takes the new resource for a change of the old one, and never looks again.
+    """
+    metadata = body["metadata"]
+    owners = [
+        str(reference.get("uid"))
+        for reference in metadata.get("ownerReferences") or []
+        if _names(plugin, reference)
+    ]
+    return (
+        metadata.get("namespace") == plugin.namespace
+        and bool(owners)
+        and (plugin.uid not in owners)
+    )
+
+
+def _names(plugin: Resource, reference: Mapping[str, Any]) -> bool:
+    group, _, _ = str(reference.get("apiVersion")).partition("/")
+    return (group, reference.get("kind"), reference.get("name")) == (
+        names.resource.GROUP,
+        names.resource.KIND,
+        plugin.name,
     )
 
 

@@ -13,7 +13,13 @@ from cnpg_plugin_operator.api.plugin import Plugin, Resource
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.cluster.addresses import label_selector
 from cnpg_plugin_operator.cluster.client import Client
-from cnpg_plugin_operator.cluster.ownership import is_managed, is_orphaned, is_own, is_owned
+from cnpg_plugin_operator.cluster.ownership import (
+    is_managed,
+    is_orphaned,
+    is_own,
+    is_owned,
+    is_remnant,
+)
 from cnpg_plugin_operator.cluster.snapshot import OWN, ClusterReader
 from cnpg_plugin_operator.cluster.take_over import Scaled, read_scaled
 from cnpg_plugin_operator.desired.objects import Object
@@ -46,14 +52,25 @@ class Remover:
             (kind, body)
             for kind in kinds.CHILDREN
             for body in await self._reader.children(kind, plugin, confirmed=False)
-            if is_own(plugin, body) and (kind.kind, body["metadata"]["name"]) not in wanted
+            if (kind.kind, body["metadata"]["name"]) not in wanted
         ]
+        remnants = [each for each in found if is_remnant(plugin, each[1])]
+        found = [each for each in found if is_own(plugin, each[1])]
+        found += remnants if remnants and await self.is_current(plugin) else []
         found += [
             (kinds.SECRET, body)
             for body in await self._reader.children(kinds.SECRET, plugin)
             if body["metadata"]["name"] not in secrets
         ]
         return found + await self.find_cluster_bindings(plugin, wanted)
+
+    async def is_current(self, plugin: Plugin) -> bool:
+        """Whether the API server has this very resource: what is known may be an earlier one.
+
+        What belongs to the present resource would look like a remnant then.
+        """
+        live = await self._client.find(kinds.PLUGIN, plugin.name, plugin.namespace)
+        return live is not None and live["metadata"]["uid"] == plugin.uid
 
     async def find_parts(self, namespace: str, parts: Collection[tuple[str, str]]) -> list[Found]:
         """Find the parts of a namespace's chains, by kind and name, that this operator created.

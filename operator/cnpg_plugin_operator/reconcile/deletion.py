@@ -23,6 +23,7 @@ from cnpg_plugin_operator.decide.facts.cnpg_versions import (
 )
 from cnpg_plugin_operator.decide.registration.cluster_reports import list_names
 from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.pruning import delete
 from cnpg_plugin_operator.reconcile.shared import CNPGView
 from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.take_over import restore_scale
@@ -30,7 +31,6 @@ from cnpg_plugin_operator.reconcile.writes import (
     Orphan,
     RecordWithdrawal,
     StripFinalizer,
-    delete,
 )
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from cnpg_plugin_operator import errors
 from cnpg_plugin_operator.api.plugin import Resource
 from cnpg_plugin_operator.reconcile.environment import Environment
+from cnpg_plugin_operator.reconcile.pruning import delete
 from cnpg_plugin_operator.reconcile.stages import Progress
-from cnpg_plugin_operator.reconcile.writes import RevokeAccount, Write, delete
+from cnpg_plugin_operator.reconcile.writes import RevokeAccount, Write
 
 logger = logging.getLogger(__name__)
 

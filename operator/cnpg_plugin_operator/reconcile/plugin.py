@@ -40,13 +40,13 @@ from cnpg_plugin_operator.reconcile.failures import (
 )
 from cnpg_plugin_operator.reconcile.grants import Revoking
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
-from cnpg_plugin_operator.reconcile.pruning import Pruning
+from cnpg_plugin_operator.reconcile.pruning import Pruning, delete
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Shared, Wants
 from cnpg_plugin_operator.reconcile.sidecar.sidecar import SidecarPass
 from cnpg_plugin_operator.reconcile.stages import Failure, Progress, Requeue
 from cnpg_plugin_operator.reconcile.standalone import Pass
 from cnpg_plugin_operator.reconcile.status import Reporter, log_reference, suspend
-from cnpg_plugin_operator.reconcile.writes import AddFinalizer, RemoveFinalizer, Write, delete
+from cnpg_plugin_operator.reconcile.writes import AddFinalizer, RemoveFinalizer, Write
 
 logger = logging.getLogger(__name__)
 

@@ -1,13 +1,40 @@
 """Deletes objects that are no longer desired, once nothing uses them any more."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from cnpg_plugin_operator.api.plugin import Plugin
+from cnpg_plugin_operator.cluster.kinds import CHILD, Kind
+from cnpg_plugin_operator.decide.facts.plugin import ForeignObject
 from cnpg_plugin_operator.desired.objects import Object
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
-from cnpg_plugin_operator.reconcile.writes import delete
+from cnpg_plugin_operator.reconcile.writes import Delete
+
+
+def delete(found: Iterable[tuple[Kind, Mapping[str, Any]]]) -> tuple[Delete, ...]:
+    """Plan to delete these objects, in their order; what is being deleted is left out."""
+    return tuple(
+        Delete(kind, metadata.get("namespace") or "", metadata["name"], metadata["uid"])
+        for kind, metadata in ((kind, body["metadata"]) for kind, body in found)
+        if not metadata.get("deletionTimestamp")
+    )
+
+
+async def plan_remnants(
+    env: Environment, plugin: Plugin, found: Iterable[ForeignObject], now: datetime
+) -> Plan:
+    """Plan to delete what an earlier resource of the same name has left in the way.
+
+    The next pass is due at once: the end of another's object wakes nobody.
+    """
+    remnants = [each for each in found if each.remnant and not each.deleting]
+    if not remnants or not await env.remover.is_current(plugin):
+        return NOTHING
+    writes = (Delete(CHILD[each.kind], plugin.namespace, each.name, each.uid) for each in remnants)
+    return Plan(writes=tuple(writes), looks=(now,))
 
 
 @dataclass(slots=True)

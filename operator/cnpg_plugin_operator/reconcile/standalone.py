@@ -47,7 +47,7 @@ from cnpg_plugin_operator.reconcile.handshake.handshake import (
     shake_hands,
 )
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proofs
-from cnpg_plugin_operator.reconcile.pruning import Pruning
+from cnpg_plugin_operator.reconcile.pruning import Pruning, plan_remnants
 from cnpg_plugin_operator.reconcile.registration.registration import (
     announcing,
     await_pods,
@@ -229,7 +229,10 @@ class Pass:
                 operator_pods=self.env.settings.operator_pods,
             )
         )
-        return Plan(verdict, plan_rivals(self.context))
+        remnants = await plan_remnants(self.env, self.plugin, seen.foreign, self.now)
+        return replace(
+            remnants, verdict=verdict, writes=(*remnants.writes, *plan_rivals(self.context))
+        )
 
     @property
     def _certified(self) -> Certified:

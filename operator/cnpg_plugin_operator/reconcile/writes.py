@@ -4,7 +4,7 @@ Nothing here reads, writes or decides. `applying` makes each of them, and `dry_r
 instead.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -337,15 +337,6 @@ OfResource = AddFinalizer | RemoveFinalizer | ReportStatus | Record | RecordEven
 OfOthers = Apply | Delete | Orphan | PatchPrevious | RefreshPod | RevokeAccount
 Write = OfOthers | OfSecret | OfResource | ForCNPG
 """Everything that a plan can ask for."""
-
-
-def delete(found: Iterable[tuple[kinds.Kind, Mapping[str, Any]]]) -> tuple[Delete, ...]:
-    """Plan to delete these objects, in their order; what is being deleted is left out."""
-    return tuple(
-        Delete(kind, metadata.get("namespace") or "", metadata["name"], metadata["uid"])
-        for kind, metadata in ((kind, body["metadata"]) for kind, body in found)
-        if not metadata.get("deletionTimestamp")
-    )
 
 
 def _place_of(kind: str, metadata: Mapping[str, Any]) -> Place:

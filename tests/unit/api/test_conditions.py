@@ -10,12 +10,12 @@ from cnpg_plugin_operator.api.conditions import (
     Status,
     Type,
     Verdict,
-    merge,
     no,
     summarize,
     unknown,
     yes,
 )
+from cnpg_plugin_operator.api.status import merge
 from tests.support.unit.builders import NOW
 
 ALL_TRUE = {kind: yes(Reason.ACCEPTED, "fine") for kind in SUMMED_UP}

@@ -104,12 +104,15 @@ class HistoryStage(HostingStage):
         del self.client.writes[before:]
 
     async def collect(self) -> None:
-        """Delete what belongs to no living object any more, as Kubernetes does."""
-        uids = {body["metadata"]["uid"] for body in self.client.objects.values()}
+        """Delete what belongs to no living object any more, as Kubernetes does in its worst hour.
+
+        It takes a resource that came back while it did not look for the one that it knew.
+        """
+        living = {(kind, name) for kind, _, name in self.client.objects}
         for (kind, namespace, name), body in list(self.client.objects.items()):
             owners = body["metadata"].get("ownerReferences") or []
-            owned = [owner["uid"] for owner in owners if "uid" in owner]
-            if owned and not uids.intersection(owned) and not body["metadata"].get("finalizers"):
+            owned = {(owner["kind"], owner["name"]) for owner in owners if "uid" in owner}
+            if owned and living.isdisjoint(owned) and not body["metadata"].get("finalizers"):
                 self.client.objects.pop((kind, namespace, name))
 
     async def round(self, seconds: float = 1) -> float:

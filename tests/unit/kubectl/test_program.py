@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from cnpg_plugin_operator import errors, names
-from cnpg_plugin_operator.api.conditions import Reason, merge, unknown, yes
+from cnpg_plugin_operator.api.conditions import Reason, unknown, yes
 from cnpg_plugin_operator.api.conditions import Type as ConditionType
+from cnpg_plugin_operator.api.status import merge
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.commands import diagnose as diagnose_command
 from cnpg_plugin_operator.decide.workload.upgrade import await_approval

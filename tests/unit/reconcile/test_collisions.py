@@ -56,6 +56,64 @@ async def test_the_second_resource_is_refused_and_names_the_first(
             assert stage.client.objects[key] == body, key
 
 
+def leave(stage: Stage, kind: kinds.Kind, name: str) -> dict[str, Any]:
+    """Put an object of an earlier resource hello there, which Kubernetes does not delete."""
+    owner = {
+        "apiVersion": names.resource.API_VERSION,
+        "kind": names.resource.KIND,
+        "name": "hello",
+        "uid": "of-the-earlier-one",
+    }
+    labels = {
+        names.labels.MANAGED_BY: names.resource.OPERATOR,
+        names.labels.PLUGIN: "hello",
+    }
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels, "ownerReferences": [owner]}
+    return stage.client.put(kind, {"metadata": {**metadata, "uid": "left"}, "spec": {}})
+
+
+@pytest.mark.parametrize("kind", [kinds.DEPLOYMENT, kinds.SERVICE, kinds.CERTIFICATE])
+async def test_what_an_earlier_resource_of_the_name_left_is_replaced(kind: kinds.Kind) -> None:
+    stage = Stage()
+    name = "hello-server-tls" if kind is kinds.CERTIFICATE else "hello"
+    leave(stage, kind, name)
+    stage.create()
+    await stage.settle()
+
+    assert stage.condition() == ("True", "Ready")
+    uid = stage.client.the(kinds.PLUGIN, "hello")["metadata"]["uid"]
+    [owner] = stage.client.the(kind, name)["metadata"]["ownerReferences"]
+    assert owner["uid"] == uid
+
+
+async def test_what_nothing_needs_any_more_of_an_earlier_resource_is_pruned() -> None:
+    stage = Stage()
+    leave(stage, kinds.POD_DISRUPTION_BUDGET, "hello")
+    stage.create()
+    await stage.settle()
+
+    assert stage.condition() == ("True", "Ready")
+    assert (kinds.POD_DISRUPTION_BUDGET.kind, NAMESPACE, "hello") not in stage.client.objects
+
+
+async def test_an_operator_that_knows_the_earlier_resource_only_deletes_nothing_of_the_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage()
+    stage.create()
+    await stage.settle()
+    known = deepcopy(stage.client.the(kinds.PLUGIN, "hello"))
+    known["metadata"]["uid"] = "of-the-earlier-one"
+    before = deepcopy(stage.client.objects)
+
+    monkeypatch.setattr(stage.facts, "resources", lambda _namespace: (known,))
+    await stage.settle(passes=3)
+
+    for kind in kinds.CHILDREN:
+        if (key := (kind.kind, NAMESPACE, "hello")) in before:
+            assert stage.client.objects[key]["metadata"]["uid"] == before[key]["metadata"]["uid"]
+
+
 CHAIN = names.children.CHAIN_INTERMEDIATE
 
 

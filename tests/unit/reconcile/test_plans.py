@@ -23,6 +23,7 @@ from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
 from cnpg_plugin_operator.reconcile.environment import Applied, Environment
 from cnpg_plugin_operator.reconcile.handshake.handshake import Handshakes, Proven, plan_handshake
 from cnpg_plugin_operator.reconcile.handshake.schedule import Proof
+from cnpg_plugin_operator.reconcile.pruning import delete
 from cnpg_plugin_operator.reconcile.registration.registration import plan_registration
 from cnpg_plugin_operator.reconcile.shared import CNPGView
 from cnpg_plugin_operator.reconcile.stages import Plan, Progress, walk
@@ -34,7 +35,6 @@ from cnpg_plugin_operator.reconcile.writes import (
     RecordEvent,
     RefreshPod,
     Write,
-    delete,
 )
 from tests.support.unit.builders import (
     NOW,

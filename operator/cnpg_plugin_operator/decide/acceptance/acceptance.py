@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cnpg_plugin_operator import names
-from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, yes
+from cnpg_plugin_operator.api.conditions import Reason, Verdict, no, unknown, yes
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.spec import ClusterRefresh
 from cnpg_plugin_operator.api.untrusted import mapping
@@ -125,7 +125,7 @@ def _rival(given: AcceptanceInput) -> Verdict | None:
 def _foreign_object(given: AcceptanceInput) -> Verdict | None:
     """Another owner has an object that this resource needs; the operator never adopts objects."""
     taken = ("Service", given.plugin.previous_service)
-    found = [each for each in given.foreign if (each.kind, each.name) != taken]
+    found = [e for e in given.foreign if (e.kind, e.name) != taken and not e.remnant]
     if not found:
         return None
     other, namespace = found[0], given.plugin.namespace
@@ -140,6 +140,19 @@ def _foreign_object(given: AcceptanceInput) -> Verdict | None:
         Reason.NAME_CONFLICT,
         f"{other.kind} {namespace}/{other.name} belongs to {other.owner}: {action}.",
     )
+
+
+def _remnant(given: AcceptanceInput) -> Verdict | None:
+    """An earlier resource of the same name has left an object; the pass deletes it."""
+    plugin = given.plugin
+    for each in given.foreign:
+        if each.remnant:
+            return unknown(
+                Reason.NAME_CONFLICT,
+                f"{each.kind} {plugin.namespace}/{each.name} is left of a deleted CNPGPlugin "
+                f"{plugin.name}: the operator deletes it, then continues.",
+            )
+    return None
 
 
 def _impossible_take_over(given: AcceptanceInput) -> Verdict | None:
@@ -293,6 +306,7 @@ CHECKS: Final = (
     _rival,
     _impossible_take_over,
     _foreign_object,
+    _remnant,
     _ungranted,
     _private_secret,
     _ungranted_certificate,

@@ -254,3 +254,6 @@ class ForeignObject:
     uid: str = ""
     published: bool = False
     """Whether it is a Service that CloudNativePG would register for this plugin's name."""
+    remnant: bool = False
+    """Whether its owner was an earlier resource of the same name, which is gone."""
+    deleting: bool = False

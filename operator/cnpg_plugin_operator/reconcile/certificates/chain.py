@@ -38,9 +38,10 @@ from cnpg_plugin_operator.reconcile.certificates.authorities import (
 )
 from cnpg_plugin_operator.reconcile.environment import Environment
 from cnpg_plugin_operator.reconcile.failures import log_failure
+from cnpg_plugin_operator.reconcile.pruning import delete
 from cnpg_plugin_operator.reconcile.shared import Chains, Wants
 from cnpg_plugin_operator.reconcile.stages import Failure, Progress
-from cnpg_plugin_operator.reconcile.writes import Apply, RestoreMarks, WriteSecret, delete
+from cnpg_plugin_operator.reconcile.writes import Apply, RestoreMarks, WriteSecret
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from cnpg_plugin_operator.decide.sidecar.mode_change import (
     Visibility,
     decide_visibility,
 )
+from cnpg_plugin_operator.reconcile.pruning import delete
 from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.writes import (
     HideService,
@@ -21,7 +22,6 @@ from cnpg_plugin_operator.reconcile.writes import (
     ShowService,
     StripFinalizer,
     Write,
-    delete,
 )
 
 

@@ -39,7 +39,7 @@ from cnpg_plugin_operator.decide.sidecar.registration import (
 from cnpg_plugin_operator.decide.sidecar.rollout import Roll, Rollout
 from cnpg_plugin_operator.decide.sidecar.sidecar import SidecarInput, decide_sidecar
 from cnpg_plugin_operator.reconcile.environment import Environment
-from cnpg_plugin_operator.reconcile.pruning import Pruning
+from cnpg_plugin_operator.reconcile.pruning import Pruning, plan_remnants
 from cnpg_plugin_operator.reconcile.registration.registration import await_restart
 from cnpg_plugin_operator.reconcile.shared import CNPGView, Wants
 from cnpg_plugin_operator.reconcile.sidecar.candidates import judge_by
@@ -136,7 +136,9 @@ class SidecarPass:
 
     async def _accept(self) -> Plan:
         settings = self.env.settings
-        return Plan(decide_acceptance(judge_by(self.plugin, self.view, self._seen, settings)))
+        given = judge_by(self.plugin, self.view, self._seen, settings)
+        remnants = await plan_remnants(self.env, self.plugin, given.foreign, self.now)
+        return replace(remnants, verdict=decide_acceptance(given))
 
     async def _certify(self) -> Plan:
         message = "A unix socket in CloudNativePG's own pod needs none."

@@ -70,6 +70,20 @@ def test_an_obstacle_in_the_namespace_is_reported(
     assert words in verdict.message
 
 
+def test_what_an_earlier_resource_of_the_name_left_is_awaited() -> None:
+    left = ForeignObject("Deployment", "hello", "CNPGPlugin hello", remnant=True)
+    verdict = decide_acceptance(given(plugin(), foreign=(left,)))
+    assert (verdict.status, verdict.reason) == (Status.UNKNOWN, Reason.NAME_CONFLICT)
+    assert verdict.message == (
+        "Deployment cnpg-system/hello is left of a deleted CNPGPlugin hello: the operator deletes "
+        "it, then continues."
+    )
+
+    other = ForeignObject("Service", "hello", "Helm")
+    verdict = decide_acceptance(given(plugin(), foreign=(left, other)))
+    assert "belongs to Helm" in verdict.message
+
+
 @pytest.mark.parametrize(
     ("mode", "first_mode"),
     [("Standalone", ""), ("Sidecar", "set spec.mode to Standalone for now, and ")],
