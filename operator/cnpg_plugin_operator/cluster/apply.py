@@ -87,10 +87,10 @@ class Writer:
     ) -> Mapping[str, Any]:
         """Restore metadata and certificates of a Secret but keep its key; return it as it is now.
 
-        What plugins share has neither owner nor uid.
+        What plugins share, and what cert-manager gets, has neither owner nor uid.
         """
         namespace = live.metadata["namespace"]
-        uid = marks.get("annotations", {}).get(names.annotations.UID, "")
+        uid = marks.get("annotations", {}).get(names.annotations.UID) or ""
         key = (kinds.SECRET.kind, namespace, live.name)
         self._guard.admit(key, uid, "metadata", live.body)
         version = live.metadata["resourceVersion"]

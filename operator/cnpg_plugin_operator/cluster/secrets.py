@@ -134,6 +134,23 @@ def find_lost_marks(desired: Object, live: Secret) -> dict[str, Any] | None:
     return {**marks, "ownerReferences": kept or None}
 
 
+def find_given_marks(plugin: Plugin, desired: Object, live: Secret) -> dict[str, Any] | None:
+    """Find what gives a Secret to cert-manager; None where the operator does not keep it.
+
+    `desired` is what the operator would keep. The two labels stay by which everything belongs to a
+    resource: a Certificate asks for them, too.
+    """
+    if not (is_owned(plugin, live.body) or has_uid(plugin, live.body)):
+        return None
+    shared = (names.labels.MANAGED_BY, names.labels.PLUGIN)
+    owners = live.metadata.get("ownerReferences") or []
+    return {
+        "labels": {key: None for key in desired["metadata"]["labels"] if key not in shared},
+        "annotations": {names.annotations.UID: None},
+        "ownerReferences": [owner for owner in owners if owner["uid"] != plugin.uid] or None,
+    }
+
+
 def find_lost_labels(desired: Object, live: Secret) -> dict[str, Any] | None:
     """Find what restores the labels of a Secret without an owner; None where it has them."""
     marks = {"labels": desired["metadata"]["labels"]}

@@ -94,6 +94,8 @@ class ClusterApplier:
                 return Applied(await self.writer.restore_marks(known, marks, data))
             case writes.TakeOver(known, marks):
                 return Applied(await self.writer.take_over(known, marks))
+            case writes.GiveBack(known, marks):
+                return Applied(await self.writer.restore_marks(known, marks, {}))
 
     async def _apply_for_cnpg(self, write: writes.ForCNPG) -> None:
         """Make a write that CloudNativePG reads."""

@@ -124,6 +124,13 @@ class TakeOver(_OfSecret):
 
 
 @dataclass(frozen=True, slots=True)
+class GiveBack(_OfSecret):
+    """Give a Secret that is in use to cert-manager."""
+
+    purpose: ClassVar[str] = "give it to cert-manager, whose Certificate names it"
+
+
+@dataclass(frozen=True, slots=True)
 class Delete(_Named):
     """Delete an object, unless another one has its name by now."""
 
@@ -324,7 +331,7 @@ class ApplySidecars(_OfCNPG):
     purpose: ClassVar[str] = "apply the set of sidecars, which rolls CloudNativePG"
 
 
-OfSecret = WriteSecret | IssuePair | RestoreMarks | TakeOver
+OfSecret = WriteSecret | IssuePair | RestoreMarks | TakeOver | GiveBack
 """Changes of a Secret with a key."""
 
 OfService = RecordRivals | StripFinalizer | HideService | ShowService | RecordSeen

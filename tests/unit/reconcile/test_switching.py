@@ -111,6 +111,18 @@ async def test_no_call_fails(
     assert stage.kubelet.started == ["hello"]
 
 
+async def test_a_secret_that_went_to_the_operator_and_back_looks_as_before(stage: Stage) -> None:
+    await ready(stage, CERT_MANAGER)
+    for tls in (OWN, CERT_MANAGER):
+        switch(stage, tls)
+        await wait(stage)
+        metadata = stage.client.the(kinds.SECRET, "hello-server-tls")["metadata"]
+        owned, labels = bool(metadata.get("ownerReferences")), set(metadata["labels"])
+        assert owned == (names.annotations.UID in metadata["annotations"]) == (tls is OWN)
+        assert (names.labels.NAME in labels) == (tls is OWN)
+        assert labels >= {names.labels.MANAGED_BY, names.labels.PLUGIN}
+
+
 @pytest.mark.parametrize(
     ("before", "after"), [row[1:3] for row in SWITCHES], ids=[row[0] for row in SWITCHES]
 )

@@ -5,6 +5,7 @@ from datetime import datetime
 from cnpg_plugin_operator.api.conditions import Verdict
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster.cert_manager import read_requests
+from cnpg_plugin_operator.cluster.secrets import find_given_marks
 from cnpg_plugin_operator.decide.certificates.cert_manager import decide_issuing
 from cnpg_plugin_operator.decide.facts.cert_manager import IssuingFacts
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts
@@ -15,9 +16,10 @@ from cnpg_plugin_operator.desired.certificates import (
     server_names,
 )
 from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.pairs import build_pair
 from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
-from cnpg_plugin_operator.reconcile.writes import Apply
+from cnpg_plugin_operator.reconcile.writes import Apply, GiveBack
 
 
 class CertManaged:
@@ -50,9 +52,10 @@ class CertManaged:
         """Plan the pair of the plugin."""
         if not context.seen.cert_manager:
             return NOTHING
-        domain = context.env.settings.cluster_domain
-        dns_names = server_names(context.plugin, domain, context.announced_name)
-        return Plan(writes=(Apply(build_server_certificate(context.plugin, dns_names)),))
+        domain, plugin = context.env.settings.cluster_domain, context.plugin
+        dns_names = server_names(plugin, domain, context.announced_name)
+        applied = Apply(build_server_certificate(plugin, dns_names))
+        return Plan(writes=(applied, *_give_back(context, plugin.server_secret)))
 
     def read(self, context: Context, name: str) -> PairFacts:
         """Read one of the pairs."""
@@ -75,3 +78,13 @@ class CertManaged:
         """Return when cert-manager will renew the pairs."""
         times = {r.name: r.renewal_time for r in read_requests(context.plugin, context.live)}
         return times.get(server.secret), times.get(client.secret)
+
+
+def _give_back(context: Context, name: str) -> tuple[GiveBack, ...]:
+    """Give a Secret to cert-manager that the operator has kept for provider SelfManaged."""
+    secret = context.secrets.get(name)
+    if secret is None:
+        return ()
+    kept = build_pair(context.plugin, name, {})
+    marks = find_given_marks(context.plugin, kept, secret)
+    return (GiveBack(secret, marks),) if marks is not None else ()
