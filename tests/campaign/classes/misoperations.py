@@ -100,7 +100,8 @@ with the CRD."""
 _MAY_ROLL: Final = {"mode": 4, "cnpg-restart-always": 4}
 """How often CloudNativePG may be rolled because of it."""
 
-_MAY_LEAVE: Final = {"service-name": (f"/services/{NAME}/annotations/cnpgplugin.dev/touched",)}
+_TOUCHED: Final = (f"/services/{NAME}/annotations/cnpgplugin.dev/touched",)
+_MAY_LEAVE: Final = {"service-name": _TOUCHED, "service-name-taken": _TOUCHED}
 """CloudNativePG may have read the other Service last, and the operator then touches its own."""
 
 
