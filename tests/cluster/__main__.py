@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.cluster import builds, dockerfiles, images, machine
+from tests.cluster import builds, dockerfiles, images, libraries, machine
 from tests.cluster.cluster import DEFAULT_CNPG, DEFAULT_KUBERNETES, Cluster
 from tests.cluster.errors import ClusterError
 from tests.cluster.paths import DEFAULT_NAME, NAME_VARIABLE
@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", parents=[named], help="show the state of the cluster")
     status.add_argument("-o", "--output", choices=("text", "json"), default="text")
     commands.add_parser("build", help="build every program and image the cluster needs")
+    commands.add_parser("align", help="let the programs use the same versions of libraries again")
 
     load = commands.add_parser("load-image", parents=[named], help="load an image on the node")
     load.add_argument("image", help="an OCI archive, or the name of an image built on this machine")
@@ -93,10 +94,19 @@ def _build_arguments(pairs: Sequence[str]) -> dict[str, str]:
 def _build_everything() -> None:
     """Build what the tests need. Debian's packages are downloaded while Go compiles."""
     machine.install_debian_packages()
-    kubernetes = builds.kubernetes(DEFAULT_KUBERNETES)
+    programs = (
+        builds.kubernetes(DEFAULT_KUBERNETES),
+        *builds.NODE_PROGRAMS,
+        builds.CERT_MANAGER,
+        builds.PROMTOOL,
+        builds.cnpg(DEFAULT_CNPG),
+        *map(builds.sample_plugin, builds.SAMPLE_VERSIONS),
+        builds.BARMAN_CLOUD,
+        builds.S3,
+    )
     with ThreadPoolExecutor(max_workers=1) as beside:
         of_packages = beside.map(images.DebianImage.make, (images.PYTHON, images.POSTGRES))
-        builds.build([kubernetes, *builds.NODE_PROGRAMS, builds.CERT_MANAGER, builds.PROMTOOL])
+        builds.build(programs)
         for image in (*images.always_loaded(DEFAULT_CNPG), *images.BACKUP):
             image.make()
         list(of_packages)
@@ -107,6 +117,8 @@ def _make(options: argparse.Namespace) -> None:
     match options.command:
         case "build":
             _build_everything()
+        case "align":
+            libraries.align_all()
         case "build-image":
             arguments = _build_arguments(options.build_arg)
             dockerfiles.build_image(options.context, options.tag, arguments)

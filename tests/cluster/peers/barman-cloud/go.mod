@@ -121,3 +121,17 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.0 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+replace golang.org/x/sys => golang.org/x/sys v0.46.0
+
+replace k8s.io/api => k8s.io/api v0.36.2
+
+replace k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.36.2
+
+replace k8s.io/apimachinery => k8s.io/apimachinery v0.36.2
+
+replace k8s.io/client-go => k8s.io/client-go v0.36.2
+
+replace k8s.io/streaming => k8s.io/streaming v0.36.2
+
+replace k8s.io/utils => k8s.io/utils v0.0.0-20260626114624-be93311217bd
