@@ -94,7 +94,7 @@ cluster: ## start a real cluster on this machine, or its missing parts
 cluster-down: ## remove the cluster completely
 	$(PYTHON) -m tests.cluster down
 
-peers: ## build the cluster's programs and images into the cache (once, 10 to 15 minutes)
+peers: ## build the cluster's programs and images into the cache (once, about 10 minutes)
 	$(PYTHON) -m tests.cluster build
 
 image: ## build the operator's image

@@ -1,6 +1,7 @@
 """The command line: `python3 -m tests.soak`."""
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -183,6 +184,8 @@ def _measure(arguments: argparse.Namespace) -> int:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run; exit 1 if a budget is missed, or the soak could not be run to its end."""
+    # Ended by either signal, it leaves neither the probe nor the cluster running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     return _measure(_parser().parse_args(words))
 
 

@@ -116,11 +116,18 @@ class Disturber:
     def _until_ready(self) -> None:
         wait.until(
             "all plugins are Ready",
-            lambda: not self.missing(),
+            lambda: not self._awaited(),
             within=PATIENCE,
-            explain=lambda: ", ".join(self.missing()),
+            explain=lambda: ", ".join(self._awaited()),
             pause=1,
         )
+
+    def _awaited(self) -> list[str]:
+        """What is not as it should be; an API server that starts again refuses lists at first."""
+        try:
+            return self.missing()
+        except (*FAILURES, HTTPException) as error:
+            return [str(error)]
 
     def missing(self) -> list[str]:
         """The plugins that are not Ready."""

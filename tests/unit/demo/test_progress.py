@@ -21,4 +21,4 @@ def test_progress_is_told_beside_the_estimate(seconds: float, estimate: float, s
 def test_the_first_start_takes_as_long_as_the_readme_says() -> None:
     programs = [builds.kubernetes("1.34.3"), *builds.NODE_PROGRAMS, builds.CERT_MANAGER]
     programs += [builds.cnpg("1.30.0"), *map(builds.sample_plugin, builds.SAMPLE_VERSIONS)]
-    assert 10 * 60 <= sum(map(builds.estimate, programs)) <= 15 * 60
+    assert 8 * 60 <= sum(map(builds.estimate, programs)) <= 12 * 60
