@@ -65,6 +65,7 @@ def at(body: Manifest, path: str) -> Any:
 
 
 PORTS = [{"name": "grpc", "port": 9090, "targetPort": 1234, "protocol": "TCP"}]
+RENUMBERED = [{"name": "grpc", "port": 9091, "targetPort": 9090, "protocol": "TCP"}]
 CONTAINERS = [{"name": "plugin", "image": "localhost/sample-plugin:0.2.0"}]
 
 
@@ -72,6 +73,9 @@ CONTAINERS = [{"name": "plugin", "image": "localhost/sample-plugin:0.2.0"}]
     ("kind", "edit", "path"),
     [
         pytest.param("Service", {"spec": {"ports": PORTS}}, "spec/ports/0/targetPort", id="port"),
+        pytest.param(
+            "Service", {"spec": {"ports": RENUMBERED}}, "spec/ports/0/port", id="number of the port"
+        ),
         pytest.param(
             "Service",
             {"metadata": {"labels": {"cnpg.io/pluginName": "other.example.com"}}},

@@ -6,7 +6,7 @@ exactly as wanted, because CloudNativePG acts on them. Nor may a second containe
 plugin's port. All other keys belong to their managers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,13 +53,13 @@ class Surplus:
 
 def find_surplus(desired: Object, live: Mapping[str, Any]) -> Surplus | None:
     """Find what must be removed from a live object, or None."""
-    metadata, spec = dict(_keys(desired, live)), dict(_fields(desired, live))
+    # What another state of the resource has left is removed by its apply.
+    unchanged = read_stamp(desired) == read_stamp(live)
+    metadata, spec = dict(_keys(desired, live)), dict(_fields(desired, live, unchanged=unchanged))
     wanted, found = _template(desired), _template(live)
     template: dict[str, Any] = {}
     if keys := dict(_keys(wanted, found)):
         template["metadata"] = keys
-    # What another state of the resource has left is removed by its apply.
-    unchanged = read_stamp(desired) == read_stamp(live)
     if unchanged and (containers := _without_rivals(wanted, found)) is not None:
         template["spec"] = {"containers": containers}
     if template:
@@ -88,8 +88,14 @@ def _keys(desired: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[tuple
             yield section, gone
 
 
-def _fields(desired: Object, live: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Find fields of the spec that must be absent, and ports that differ from the wanted ones."""
+def _fields(
+    desired: Object, live: Mapping[str, Any], *, unchanged: bool
+) -> Iterator[tuple[str, Any]]:
+    """Find fields of the spec that must be absent, and ports that differ from the wanted ones.
+
+    An apply adds the wanted port beside one with another number, and the API server refuses two of
+    one name.
+    """
     wanted, found = desired.get("spec") or {}, live.get("spec") or {}
     for field in sorted(ABSENT.get(desired["kind"], ())):
         if found.get(field) and field not in wanted:
@@ -97,8 +103,14 @@ def _fields(desired: Object, live: Mapping[str, Any]) -> Iterator[tuple[str, Any
     if desired["kind"] == "Service":
         ports = found.get("ports") or []
         foreign = any(not _ABSENT_FROM_PORTS.isdisjoint(port) for port in ports)
-        if foreign or len(ports) > len(wanted["ports"]):
+        renumbered = unchanged and not _numbers(ports) <= _numbers(wanted["ports"])
+        if foreign or renumbered or len(ports) > len(wanted["ports"]):
             yield "ports", wanted["ports"]
+
+
+def _numbers(ports: Iterable[Mapping[str, Any]]) -> set[tuple[int, str]]:
+    """Give the keys by which the API server tells ports apart."""
+    return {(port["port"], port.get("protocol", "TCP")) for port in ports}
 
 
 def _without_rivals(
