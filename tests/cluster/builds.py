@@ -213,7 +213,8 @@ def build(programs: Iterable[Program]) -> None:
         minutes = sum(map(estimate, missing)) / 60
         say(f"building {len(missing)} programs, once: about {minutes:.0f} minutes on two cores")
         labels = {each: f"{n}/{len(missing)}" for n, each in enumerate(missing, start=1)}
-        lanes = [[p for p in missing if (p.name == "kube") is first] for first in (True, False)]
+        kubernetes = [program for program in missing if program.name == "kube"]
+        lanes = (kubernetes, [program for program in missing if program not in kubernetes])
         with ThreadPoolExecutor(max_workers=len(lanes)) as executor:
             list(executor.map(lambda lane: _build_lane(lane, labels), lanes))
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster import builds
+from tests.cluster.cluster import DEFAULT_CNPG
 from tests.cluster.machine import go_program
 from tests.cluster.progress import say
 
-LEADER: Final = builds.cnpg("1.30.0")
+LEADER: Final = builds.cnpg(DEFAULT_CNPG)
 """It keeps the versions of its release."""
 
 FOLLOWERS: Final = (

@@ -138,10 +138,11 @@ def judge_calls(sheet: Sheet, calls: Iterable[Call], disturbed: Sequence[Disturb
     faults = [call for call in failed if not any(each.allows(call) for each in disturbed)]
     sheet.put("calls", len(made))
     sheet.put("failed calls", len(failed), _counted(call.reason for call in failed))
-    reasons = _counted(call.reason for call in faults)
-    sheet.put("failed calls that nothing allows", len(faults), reasons)
+    reasons = [call.reason for call in faults]
+    sheet.put("failed calls that nothing allows", len(faults), _counted(reasons))
     # Those of the rarest reasons first: they tell most, and not all are listed.
-    faults.sort(key=lambda call: sum(call.reason == each.reason for each in faults))
+    numbers = Counter(reasons)
+    faults.sort(key=lambda call: numbers[call.reason])
     begun = min((call.t for call in made), default=0.0)
     sheet.lines.extend(
         f"+{call.t - begun:.0f} s {call.service}: {call.reason}: {call.message}"

@@ -89,25 +89,17 @@ def is_remnant(plugin: Resource, body: Mapping[str, Any]) -> bool:
     1.34): it takes the new resource for a change of the old one, and never looks again.
     """
     metadata = body["metadata"]
-    owners = [
-        str(reference.get("uid"))
-        for reference in metadata.get("ownerReferences") or []
-        if _names(plugin, reference)
-    ]
-    return (
-        metadata.get("namespace") == plugin.namespace
-        and bool(owners)
-        and (plugin.uid not in owners)
-    )
+    references = metadata.get("ownerReferences") or []
+    namesakes = any(_is_namesake(plugin, reference) for reference in references)
+    here = metadata.get("namespace") == plugin.namespace
+    return here and namesakes and not is_owned(plugin, body)
 
 
-def _names(plugin: Resource, reference: Mapping[str, Any]) -> bool:
-    group, _, _ = str(reference.get("apiVersion")).partition("/")
-    return (group, reference.get("kind"), reference.get("name")) == (
-        names.resource.GROUP,
-        names.resource.KIND,
-        plugin.name,
-    )
+def _is_namesake(plugin: Resource, owner: Mapping[str, Any]) -> bool:
+    """Whether an owner is a resource of this name, this one or an earlier one."""
+    group, _, _ = str(owner.get("apiVersion")).partition("/")
+    wanted = (names.resource.GROUP, names.resource.KIND, plugin.name)
+    return (group, owner.get("kind"), owner.get("name")) == wanted
 
 
 def is_orphaned(body: Mapping[str, Any]) -> bool:

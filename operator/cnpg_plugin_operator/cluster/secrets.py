@@ -12,7 +12,7 @@ from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned, owner_of
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts, Trust
 from cnpg_plugin_operator.desired.drift import first_difference
-from cnpg_plugin_operator.desired.objects import Object
+from cnpg_plugin_operator.desired.objects import Object, complete_labels
 from cnpg_plugin_operator.pki.reading import (
     AUTHORITIES,
     TLS_CERTIFICATE,
@@ -134,18 +134,17 @@ def find_lost_marks(desired: Object, live: Secret) -> dict[str, Any] | None:
     return {**marks, "ownerReferences": kept or None}
 
 
-def find_given_marks(plugin: Plugin, desired: Object, live: Secret) -> dict[str, Any] | None:
+def find_given_marks(plugin: Plugin, live: Secret) -> dict[str, Any] | None:
     """Find what gives a Secret to cert-manager; None where the operator does not keep it.
 
-    `desired` is what the operator would keep. The two labels stay by which everything belongs to a
-    resource: a Certificate asks for them, too.
+    The two labels stay by which everything belongs to a resource: a Certificate asks for them, too.
     """
     if not (is_owned(plugin, live.body) or has_uid(plugin, live.body)):
         return None
     shared = (names.labels.MANAGED_BY, names.labels.PLUGIN)
     owners = live.metadata.get("ownerReferences") or []
     return {
-        "labels": {key: None for key in desired["metadata"]["labels"] if key not in shared},
+        "labels": {key: None for key in complete_labels(plugin, {}) if key not in shared},
         "annotations": {names.annotations.UID: None},
         "ownerReferences": [owner for owner in owners if owner["uid"] != plugin.uid] or None,
     }

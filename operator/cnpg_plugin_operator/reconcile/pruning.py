@@ -28,7 +28,7 @@ async def plan_remnants(
 ) -> Plan:
     """Plan to delete what an earlier resource of the same name has left in the way.
 
-    The next pass is due at once: the end of another's object wakes nobody.
+    The next pass is due at once: the end of another's object wakes none.
     """
     remnants = [each for each in found if each.remnant and not each.deleting]
     if not remnants or not await env.remover.is_current(plugin):

@@ -16,7 +16,6 @@ from cnpg_plugin_operator.desired.certificates import (
     server_names,
 )
 from cnpg_plugin_operator.desired.objects import Object
-from cnpg_plugin_operator.desired.pairs import build_pair
 from cnpg_plugin_operator.reconcile.context import Context
 from cnpg_plugin_operator.reconcile.stages import NOTHING, Plan
 from cnpg_plugin_operator.reconcile.writes import Apply, GiveBack
@@ -85,6 +84,5 @@ def _give_back(context: Context, name: str) -> tuple[GiveBack, ...]:
     secret = context.secrets.get(name)
     if secret is None:
         return ()
-    kept = build_pair(context.plugin, name, {})
-    marks = find_given_marks(context.plugin, kept, secret)
+    marks = find_given_marks(context.plugin, secret)
     return (GiveBack(secret, marks),) if marks is not None else ()
