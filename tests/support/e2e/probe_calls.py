@@ -23,6 +23,7 @@ from typing import Any, Final, TextIO
 
 import aiohttp
 
+from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 
@@ -115,6 +116,8 @@ class Caller:
                     break
                 overtaken.append(f"{outcome.reason}: {outcome.message}")
             ok, reason, message = outcome.succeeded, str(outcome.reason), outcome.message
+            if outcome.reason is Reason.UNREACHABLE:
+                message = f"{message} {await describe_route(endpoint.host)}"
         except NotAnnouncedError as error:
             ok, reason, message = False, NOT_ANNOUNCED, str(error)
         except (aiohttp.ClientError, OSError) as error:
@@ -181,6 +184,22 @@ class Caller:
             answer.raise_for_status()
             body: dict[str, Any] = await answer.json()
             return body
+
+
+async def describe_route(address: str) -> str:
+    """Describe where the node has sent unanswered connections to a Service.
+
+    With "No route to host" it is the address of a pod that is gone, or no pod at all; which one
+    tells a mistake in the EndpointSlices from one in kube-proxy's rules.
+    """
+    argv = ("conntrack", "-L", "-p", "tcp", "--state", "SYN_SENT", "--orig-dst", address)
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    output, _ = await process.communicate()
+    # Each line names the source and the destination of both directions: a reply comes from the pod.
+    targets = sorted({line.split(" src=")[-1].split()[0] for line in output.decode().splitlines()})
+    return f"The node has sent unanswered connections to: {', '.join(targets) or 'no address'}."
 
 
 def is_torn(message: str) -> bool:
