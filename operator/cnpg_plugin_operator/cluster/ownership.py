@@ -69,7 +69,7 @@ def is_own(plugin: Resource, body: Mapping[str, Any]) -> bool:
     Labels are not enough, because an earlier resource may have had the same name. The uid is, in
     the owner reference or in the annotation; and so is the mark of an orphan.
     """
-    if is_owned(plugin, body) or has_uid(plugin, body):
+    if has_uid(plugin, body):
         return True
     metadata = body["metadata"]
     labels = metadata.get("labels") or {}
@@ -114,9 +114,9 @@ def is_owned(plugin: Resource, body: Mapping[str, Any]) -> bool:
 
 
 def has_uid(plugin: Resource, body: Mapping[str, Any]) -> bool:
-    """Whether an object has the uid of this resource."""
+    """Whether an object has the uid of this resource, in an owner reference or the annotation."""
     annotations = body["metadata"].get("annotations") or {}
-    return bool(annotations.get(names.annotations.UID) == plugin.uid)
+    return is_owned(plugin, body) or bool(annotations.get(names.annotations.UID) == plugin.uid)
 
 
 def is_managed(body: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.api.times import read_recorded_time, read_time
 from cnpg_plugin_operator.cluster import kinds, observe
-from cnpg_plugin_operator.cluster.ownership import has_uid, is_owned, owner_of
+from cnpg_plugin_operator.cluster.ownership import has_uid, owner_of
 from cnpg_plugin_operator.decide.facts.plugin import PairFacts, Trust
 from cnpg_plugin_operator.desired.drift import first_difference
 from cnpg_plugin_operator.desired.objects import Object, complete_labels
@@ -104,7 +104,7 @@ def belongs_to(plugin: Plugin, secret: Secret) -> bool:
     labels, body = secret.labels, secret.body
     managed = labels.get(names.labels.MANAGED_BY) == names.resource.OPERATOR
     labelled = managed and labels.get(names.labels.PLUGIN) == plugin.name
-    return labelled or is_owned(plugin, body) or has_uid(plugin, body)
+    return labelled or has_uid(plugin, body)
 
 
 def read_trust(secret: Secret | None, now: datetime) -> Trust | None:
@@ -139,7 +139,7 @@ def find_given_marks(plugin: Plugin, live: Secret) -> dict[str, Any] | None:
 
     The two labels stay by which everything belongs to a resource: a Certificate asks for them, too.
     """
-    if not (is_owned(plugin, live.body) or has_uid(plugin, live.body)):
+    if not has_uid(plugin, live.body):
         return None
     shared = (names.labels.MANAGED_BY, names.labels.PLUGIN)
     owners = live.metadata.get("ownerReferences") or []
