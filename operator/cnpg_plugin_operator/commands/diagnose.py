@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Say what the operator sees, decides and would write, and why; nothing is written. "
         "It reads with the rights of the kubeconfig in KUBECONFIG or of the pod's account, and "
         "takes the operator's settings from the environment, as `run` does. "
-        "Exit status 0: all plugins are Ready and nothing is to be written; 1: something is not "
-        "as wanted; 2: the arguments are wrong, or something could not be read."
+        "Exit status 0: all plugins are Ready or suspended and nothing is to be written; 1: "
+        "something is not as wanted; 2: the arguments are wrong, or something could not be read."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="of a CNPGPlugin; all by default")
     parser.add_argument("-n", "--namespace", help="of the plugins; else all managed namespaces")

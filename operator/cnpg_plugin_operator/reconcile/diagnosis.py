@@ -69,10 +69,16 @@ class PluginDiagnosis:
     """What could not be read, or empty."""
     next_look: float | None = None
     """Seconds until the next pass, should nothing wake it."""
+    suspended: bool = False
 
     @property
     def is_as_wanted(self) -> bool:
-        """Whether all conditions are True and nothing is to be written."""
+        """Whether all conditions are True and nothing is to be written.
+
+        A suspended plugin is as its user wants it, as for `kubectl cnpg-plugin status`.
+        """
+        if self.suspended:
+            return not self.error
         done = [each.verdict is not None and each.verdict.is_true for each in self.conditions]
         return bool(done) and all(done) and not (self.writes or self.then or self.error)
 
@@ -171,15 +177,20 @@ class Diagnosing:
             then,
             problem,
             outcome.requeue.after,
+            _is_suspended(outcome),
         )
+
+
+def _is_suspended(outcome: Outcome) -> bool:
+    return outcome.run is not None and outcome.run.plugin.spec.suspend
 
 
 def _explain(outcome: Outcome) -> tuple[str, str]:
     """Say what ended a pass: what has to come first, or what could not be read."""
     failure = outcome.failure
     if failure is None:
-        suspended = outcome.run is not None and outcome.run.plugin.spec.suspend
-        return ("unset spec.suspend: the operator changes nothing" if suspended else ""), ""
+        changes_nothing = "unset spec.suspend: the operator changes nothing"
+        return (changes_nothing if _is_suspended(outcome) else ""), ""
     if isinstance(failure.error, UnforeseeableError):
         return f"{failure.error}", ""
     if isinstance(failure.error, errors.OperatorError):

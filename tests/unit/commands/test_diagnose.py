@@ -214,6 +214,7 @@ async def test_a_suspension_is_told_as_what_comes_first(ready: Stage) -> None:
 
     assert "then: unset spec.suspend: the operator changes nothing" in lines(found)
     assert found.writes == ()
+    assert found.is_as_wanted, "A suspended plugin is as its user wants it."
 
 
 async def test_only_named_plugins_are_told(ready: Stage) -> None:
