@@ -24,6 +24,13 @@ SERVICE_NETWORK = "10.96.0.0/16"
 FIRST_SERVICE_ADDRESS = "10.96.0.1"
 CLUSTER_DOMAIN = "cluster.local"
 
+UNANSWERED_SECONDS = 5
+"""How long the node keeps in mind where it sent a connection that was not answered; Linux' default
+is 120. If the pod is gone, a new connection from the same port is sent there as well, because
+kube-proxy removes no entries of TCP: "No route to host", beside a healthy pod. CloudNativePG opens
+too few connections to meet this; the tests open hundreds a minute, and Linux begins at another port
+every ten seconds."""
+
 _CLONE_NEWNET = 0x40000000
 
 Result = TypeVar("Result")
@@ -51,6 +58,9 @@ def create_network(layout: Layout) -> None:
     # kube-proxy rewrites packets to Services on their way to a route, so a route must exist.
     _run(*enter, "ip", "route", "replace", "default", "via", NODE_ADDRESS, "dev", NODE_INTERFACE)
     _run(*enter, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    _run(*enter, "conntrack", "--count")  # It loads the module, so that the setting exists.
+    setting = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_syn_sent"
+    _run(*enter, "sh", "-c", f"echo {UNANSWERED_SECONDS} > {setting}")
 
 
 def delete_network(layout: Layout) -> None:
