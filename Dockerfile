@@ -111,7 +111,6 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_MMAP_THRESHOLD_=65536 \
     MALLOC_TRIM_THRESHOLD_=65536 \
     LANG=C.UTF-8 \
-    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     PATH=/opt/operator/bin:/usr/local/bin:/usr/bin
 
 # Numeric, because the kubelet cannot verify runAsNonRoot for a user name.

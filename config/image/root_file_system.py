@@ -1,9 +1,10 @@
 """Makes the image's root file system: Python, what it loads, and what both say of themselves.
 
 A base image has a shell, a package manager and a hundred megabytes that the operator never uses.
-From such a file system this copies the interpreter, its library, the certificates, and the shared
-libraries that any of it or of the operator's packages names. Each Debian package that a copied file
-belongs to keeps its license and its entry of dpkg, where scanners look for it.
+From such a file system this copies the interpreter, its library, and the shared libraries that any
+of it or of the operator's packages names. Each Debian package that a copied file belongs to keeps
+its license and its entry of dpkg, where scanners look for it. There are no certificate authorities:
+Kubernetes gives the operator that of the API server, and the others are in Secrets.
 
 It runs in the first stage of the Dockerfile with the standard library only. It must not run
 anything of the file system that it reads, which may be of another platform.
@@ -23,7 +24,6 @@ UNUSED = re.compile(
 """What the operator does not use of Python's library: tests, editors, installers, windows."""
 LOADED_BY_NAME = ("libgcc_s.so.1",)
 """The C library loads it when a thread is cancelled, and no file says so."""
-CERTIFICATES = "etc/ssl/certs/ca-certificates.crt"
 _DYNAMIC, _LOADER, _NEEDED = 6, 3, 1
 
 
@@ -127,7 +127,7 @@ class RootFileSystem:
         raise SystemExit(f"{self.source} lacks {name}")
 
     def copy_settings(self) -> None:
-        """Write what programs expect of any system: links, users, certificates, its name."""
+        """Write what programs expect of any system: links, users, its name."""
         for name in ("bin", "lib", "lib64"):
             (self.target / "usr" / name).mkdir(parents=True, exist_ok=True)
             (self.target / name).symlink_to(f"usr/{name}")
@@ -142,11 +142,6 @@ class RootFileSystem:
             f"root:x:0:0:root:/:/sbin/nologin\nnonroot:x:{user}:nonroot:/:/sbin/nologin\n"
         )
         (etc / "group").write_text("root:x:0:\nnonroot:x:65532:\n")
-        authorities = sorted((self.source / "usr/share/ca-certificates").rglob("*.crt"))
-        self.copied.update(str(file.relative_to(self.source)) for file in authorities)
-        bundle = self.target / CERTIFICATES
-        bundle.parent.mkdir(parents=True)
-        bundle.write_bytes(b"".join(file.read_bytes() for file in authorities))
 
     def copy_package_entries(self) -> None:
         """Copy license and dpkg's entry of every package of which a file was copied."""

@@ -15,7 +15,7 @@ from tests.cluster.images import PYTHON_IMAGE
 from tests.cluster.machine import install_debian_packages
 
 SUITE = "trixie"
-PACKAGES = "base-files,ca-certificates,libstdc++6,python3"
+PACKAGES = "base-files,libstdc++6,python3"
 """What the image's own root file system is chosen from (config/image)."""
 RECORD = """
 database=$1/var/lib/dpkg
