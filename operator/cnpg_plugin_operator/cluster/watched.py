@@ -123,13 +123,18 @@ class WatchedClient(Client):
         """Apply server-side, and know the result.
 
         An object that a watch lacks is created only after a read: others may have been faster.
+        Where the kind is no longer served, the next pass looks at once for what is.
         """
         namespace, name = body["metadata"].get("namespace"), body["metadata"]["name"]
-        if self.watched.lacks(kind, namespace, name):
-            await self._refuse_existing(kind, name, namespace)
-        written = await super().apply(
-            kind, body, manager=manager, subresource=subresource, force=force, dry_run=dry_run
-        )
+        try:
+            if self.watched.lacks(kind, namespace, name):
+                await self._refuse_existing(kind, name, namespace)
+            written = await super().apply(
+                kind, body, manager=manager, subresource=subresource, force=force, dry_run=dry_run
+            )
+        except errors.KindMissingError:
+            self._served = {k: v for k, v in self._served.items() if k != kind.api_version}
+            raise
         if not dry_run:
             self.watched.take(kind, written)
         return written

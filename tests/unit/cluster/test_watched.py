@@ -151,3 +151,17 @@ async def test_passes_share_what_is_served(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(watched, "SERVED", 0.0)
     await asyncio.gather(*(client.served(CERTIFICATE.api_version) for _ in range(2)))
     assert len(client.reads) == 4
+
+
+async def test_a_kind_that_is_gone_is_noticed_at_once() -> None:
+    client = Client()
+    assert "certificates" in await client.served(CERTIFICATE.api_version)
+    client.missing.add("Certificate")
+    certificate = {
+        "apiVersion": CERTIFICATE.api_version,
+        "kind": "Certificate",
+        "metadata": {"name": "hello", "namespace": HERE},
+    }
+    with pytest.raises(errors.KindMissingError):
+        await client.apply(CERTIFICATE, certificate, manager="tests")
+    assert "certificates" not in await client.served(CERTIFICATE.api_version)
