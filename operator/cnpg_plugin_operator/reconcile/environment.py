@@ -89,7 +89,8 @@ ON_ITS_WAY: Final = frozenset(
 """Reasons that every new plugin goes through; no user has to act on them."""
 
 PROGRESS: Final = 10.0
-"""Seconds for which such progress is not reported again: most plugins become Ready sooner."""
+"""Seconds for which such progress is not reported again, and for which any progress may be left to
+the next pass: most plugins become Ready sooner."""
 
 FALLBACK_RETRY: Final = 10.0
 """Seconds until a resource that is not Ready is requeued, unless its reason has another interval.

@@ -24,9 +24,6 @@ from cnpg_plugin_operator.decide.registration.announcement import as_verified
 from cnpg_plugin_operator.reconcile.deletion import leave_running, tear_down
 from cnpg_plugin_operator.reconcile.environment import (
     FALLBACK_RETRY,
-    IN_PASSING,
-    ON_ITS_WAY,
-    PASSING,
     RETRY,
     Environment,
 )
@@ -218,8 +215,7 @@ class PluginReconciler:
         known = status.get("observedGeneration") == plugin.generation
         if ready.status is not Status.UNKNOWN or not known or plugin.spec.suspend:
             return False
-        quiet = self._reporter.quiet_for(plugin, now) if ready.reason in ON_ITS_WAY else 0.0
-        return quiet > 0 or after <= PASSING.get(ready.reason, IN_PASSING)
+        return self._reporter.may_leave(plugin, ready.reason, after, now)
 
     def _declare(self, plugin: Plugin, run: Pass | SidecarPass) -> None:
         """Declare to the namespace's pass what the plugin wants, and whether it waits for that."""

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cnpg_plugin_operator.api.conditions import (
@@ -36,7 +36,13 @@ from cnpg_plugin_operator.decide.facts.take_over import Previous
 from cnpg_plugin_operator.decide.facts.version_skew import read_skew
 from cnpg_plugin_operator.decide.registration.cluster_reports import find_outdated
 from cnpg_plugin_operator.reconcile.certificates.certificates import Certified
-from cnpg_plugin_operator.reconcile.environment import PROGRESS, Environment
+from cnpg_plugin_operator.reconcile.environment import (
+    IN_PASSING,
+    ON_ITS_WAY,
+    PASSING,
+    PROGRESS,
+    Environment,
+)
 from cnpg_plugin_operator.reconcile.stages import Progress
 from cnpg_plugin_operator.reconcile.writes import RecordEvent, ReportStatus
 
@@ -134,6 +140,8 @@ class Reporter:
         self._env = env
         self._reported: dict[tuple[str, str], datetime] = {}
         """When each status was last written, to limit reports of mere progress."""
+        self._left: dict[tuple[str, str], datetime] = {}
+        """Since when reports about a resource have been left to the next pass."""
         self._measured: dict[tuple[str, str], object] = {}
         """What each resource's metrics were set from: removing series reads those of all others."""
 
@@ -141,6 +149,7 @@ class Reporter:
         """Write the status if it changed, and an Event where Ready turns or has a new problem."""
         previous = read_status(body)
         now = self._env.clock()
+        self._left.pop((resource.namespace, resource.name), None)
         status = build_status(previous, report, generation=resource.generation, now=now)
         # The sidecar's record is the namespace's.
         self._measure(resource, report, {"sidecar": previous.get("sidecar"), **status})
@@ -211,16 +220,29 @@ class Reporter:
         if said:
             metrics.info.labels(*labels, said.get("name", ""), said.get("version", "")).set(1)
 
-    def quiet_for(self, resource: Resource, now: datetime) -> float:
-        """Seconds for which mere progress is not worth another write of the status."""
-        last = self._reported.get((resource.namespace, resource.name))
-        return PROGRESS - (now - last).total_seconds() if last is not None else 0.0
+    def may_leave(self, resource: Resource, reason: Reason, after: float, now: datetime) -> bool:
+        """Whether progress may be left to the next pass, which follows `after` so many seconds.
+
+        Only for a while: passes may follow soon again and again.
+        """
+        key = (resource.namespace, resource.name)
+        told = self._reported.get(key)
+        if reason in ON_ITS_WAY and told is not None and _is_recent(told, now):
+            return True
+        first = self._left.setdefault(key, now)
+        return after <= PASSING.get(reason, IN_PASSING) and _is_recent(first, now)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop what is known of a resource that is gone, and its metrics."""
         self._reported.pop((namespace, name), None)
+        self._left.pop((namespace, name), None)
         self._measured.pop((namespace, name), None)
         self._env.metrics.forget(namespace, name)
+
+
+def _is_recent(moment: datetime, now: datetime) -> bool:
+    """Whether a moment is less than `PROGRESS` ago; one in the future is not, the clock was set."""
+    return timedelta(0) <= now - moment < timedelta(seconds=PROGRESS)
 
 
 def _log_change(

@@ -31,6 +31,7 @@ async def undisturbed(specs: Specs) -> dict[str, Any]:
 @example([Step("create", ("a", 0), 2), Step("edit", ("a", 9), 2), Step("restart_cnpg", (), 3)])
 @example([Step("create", ("a", 0), 2), Step("damage", ("a", 9), 0)])
 @example([Step("create", ("a", 2), 2), Step("answer", ("a", 1), 0), Step("restart_cnpg", (), 3)])
+@example([Step("create", ("a", 0), 2), Step("edit", ("a", 2), 0)])
 async def test_every_history_ends_as_if_nothing_had_happened(history: list[Step]) -> None:
     stage = HistoryStage()
     for step in history:

@@ -113,6 +113,62 @@ async def test_a_crash_after_any_write_of_a_mode_change_loses_nothing(
     assert stage.state() == ("True", "Ready")
 
 
+async def test_a_plugin_that_never_answered_moves_with_one_roll() -> None:
+    """Its Service never had the label, so there was no record of who has seen it."""
+    stage = HostingStage()
+    stage.create(mode="Standalone")
+    await stage.settle(passes=2)
+    assert service(stage) is not None
+    assert not is_seen(stage)
+    stage.edit(mode="Sidecar")
+    await stage.until()
+
+    assert service(stage) is None
+    assert stage.applies == 1
+
+
+@pytest.mark.parametrize("seconds", [4, 8, 12, 16])
+async def test_a_lost_record_of_who_saw_the_service_costs_one_roll_at_most(
+    stage: HostingStage, seconds: int
+) -> None:
+    registry = Registry(stage)
+    stage.edit(mode="Sidecar")
+    await move(stage, registry, seconds)
+    if found := service(stage):
+        found["metadata"]["annotations"].pop(names.annotations.SEEN_BY, None)
+    await move(stage, registry, 60)
+
+    assert registry.lost == []
+    assert service(stage) is None
+    assert stage.state() == ("True", "Ready")
+    assert stage.applies <= 2
+
+
+async def test_a_service_that_another_client_labels_again_is_named_until_the_label_is_gone(
+    stage: HostingStage,
+) -> None:
+    registry = Registry(stage)
+    stage.edit(mode="Sidecar")
+    for _ in range(60):
+        await move(stage, registry, 1)
+        if found := service(stage):
+            found["metadata"]["labels"][names.cnpg.PLUGIN_NAME] = PLUGIN
+    # Its passes follow each other every five seconds, and the status may not stay behind.
+    assert stage.state() == ("Unknown", "AwaitingRegistration")
+    assert "still reaches the plugin through Service hello" in stage.message()
+    assert stage.applies == 2, "a second restart would not help"
+
+    for key in (names.cnpg.PLUGIN_NAME, names.cnpg.PLUGIN_DOCUMENTED):
+        stage.client.the(kinds.SERVICE, "hello")["metadata"]["labels"].pop(key, None)
+    await move(stage, registry, 10)
+    stage.template.setdefault("metadata", {})["annotations"]["kubectl.kubernetes.io/restarted"] = ""
+    stage.world.live["metadata"]["generation"] += 1
+    await move(stage, registry, 30)
+    assert stage.state() == ("True", "Ready")
+    assert service(stage) is None
+    assert registry.lost == []
+
+
 async def test_a_finalizer_that_cloudnativepg_would_never_remove_goes_with_the_service(
     stage: HostingStage,
 ) -> None:

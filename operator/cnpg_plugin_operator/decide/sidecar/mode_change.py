@@ -21,7 +21,7 @@ class Visibility(StrEnum):
     """What to do with the label of the old Service."""
 
     SHOW = "Show"
-    """CloudNativePG should find the plugin through it."""
+    """CloudNativePG should find the plugin through it, and there is no record of who has."""
     HIDE = "Hide"
     """A leader that starts with the sidecar must not find the plugin through it."""
     KEEP = "Keep"
@@ -73,15 +73,22 @@ class MovingInput:
 def decide_visibility(given: MovingInput) -> Visibility:
     """Decide whether CloudNativePG should see the Service."""
     service, pod = given.service, given.leading
+    placed = given.name in read_sidecars(given.cnpg.template)
+    if placed and not service.labelled and service.seen_by is None:
+        # A process died in between, or it never had the label: later pods cannot have seen it.
+        return Visibility.HIDE
     if not service.announced:
         return Visibility.KEEP
     wanted = Visibility.KEEP
-    if given.name not in read_sidecars(given.cnpg.template):
+    if not placed:
         wanted = Visibility.SHOW
     elif pod is not None and given.name not in pod.sidecars:
         wanted = Visibility.HIDE
     elif pod is not None and pod.gate_ended is not None and not given.proven:
         wanted = Visibility.SHOW
+    if wanted is Visibility.KEEP and service.labelled and service.seen_by is not None:
+        # Another client set the label again: the record says nothing of who has seen it since.
+        return Visibility.SHOW
     done = (wanted is Visibility.SHOW) is service.labelled
     return Visibility.KEEP if done else wanted
 
@@ -95,6 +102,13 @@ def may_leave(given: MovingInput) -> bool:
     )
 
 
+def was_restarted(given: MovingInput, revision: str) -> bool:
+    """Whether the leader was restarted because its predecessor used the Service."""
+    leader = given.cnpg.leader
+    record = leader.restarted_for.get(given.name, "") if leader is not None else ""
+    return record.startswith(f"{revision}{AGAIN}")
+
+
 def find_seen(given: MovingInput, revision: str) -> Announcement | None:
     """Find a leader that has the sidecar but uses the Service, as if it had started too early.
 
@@ -103,7 +117,7 @@ def find_seen(given: MovingInput, revision: str) -> Announcement | None:
     leader = given.cnpg.leader
     if leader is None or not given.proven or may_leave(given):
         return None
-    if leader.restarted_for.get(given.name, "").startswith(f"{revision}{AGAIN}"):
+    if was_restarted(given, revision):
         return None
     since = leader.since or leader.created
     return Announcement(f"{revision}{AGAIN}{leader.pod}", "", since, None, {})

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.plugin import Plugin
 from cnpg_plugin_operator.cluster import kinds, observe
 from cnpg_plugin_operator.cluster.ownership import is_own
@@ -50,18 +49,20 @@ async def hide_services(
 ) -> None:
     """Remove the label from the Services of plugins in CloudNativePG's next pods.
 
-    The pods are read afterwards: later pods cannot have seen the label.
+    The pods are read afterwards: later pods cannot have seen the label. They are recorded also
+    where a Service has no label and no record: it may never have had one.
     """
-    labelled = [
-        body
+    previous = [
+        (body, observe.read_previous_service(body))
         for body in services
         if observe.plugin_of(body) in coming
-        and names.cnpg.PLUGIN_NAME in (body["metadata"].get("labels") or {})
     ]
+    labelled = [body for body, service in previous if service.labelled]
+    unrecorded = [b for b, service in previous if service.labelled or service.seen_by is None]
     await progress.make(*map(HideService, labelled))
-    if labelled:
+    if unrecorded:
         pods = await progress.env.sidecars.pod_names(cnpg.namespace, cnpg.deployment)
-        await progress.make(*(RecordSeen(body, tuple(pods)) for body in labelled))
+        await progress.make(*(RecordSeen(body, tuple(pods)) for body in unrecorded))
 
 
 async def follow_move(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar
 
+from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import (
     Reason,
     Type,
@@ -28,7 +29,12 @@ from cnpg_plugin_operator.decide.facts.cnpg import Announcement, ClusterFacts
 from cnpg_plugin_operator.decide.facts.plugin import HandshakeOutcome, Identity
 from cnpg_plugin_operator.decide.registration.restart import RestartNeed
 from cnpg_plugin_operator.decide.registration.touch import TOUCH_GRACE, find_blocked
-from cnpg_plugin_operator.decide.sidecar.mode_change import MovingInput, find_seen, may_leave
+from cnpg_plugin_operator.decide.sidecar.mode_change import (
+    MovingInput,
+    find_seen,
+    may_leave,
+    was_restarted,
+)
 from cnpg_plugin_operator.decide.sidecar.registration import (
     find_forgotten,
     find_late,
@@ -211,11 +217,17 @@ class SidecarPass:
         name, service = move.service.name, self._seen.service
         if may_leave(move) and service is not None:
             return Plan(verdict, withdraw_service(service, self.now))
-        waiting = unknown(
-            Reason.AWAITING_REGISTRATION,
+        words = (
             f"CloudNativePG reaches the plugin through Service {name}, which it saw when it "
-            "started; it is restarted once to use the socket.",
+            "started; it is restarted once to use the socket."
         )
+        if was_restarted(move, self._given.revision):
+            words = (
+                f"CloudNativePG still reaches the plugin through Service {name} after a restart, "
+                f"because another client sets the label {names.cnpg.PLUGIN_NAME} on it. Stop that "
+                "client, remove the label, and restart CloudNativePG."
+            )
+        waiting = unknown(Reason.AWAITING_REGISTRATION, words)
         seen = find_seen(move, self._given.revision)
         return Plan(self._request_restart(waiting, seen) if seen is not None else waiting)
 
