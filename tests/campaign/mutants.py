@@ -93,8 +93,8 @@ MUTANTS: Final = (
     Mutant(
         "an object without its owner is foreign",
         "cluster/ownership.py",
-        "    if is_owned(plugin, body) or has_uid(plugin, body):",
-        "    if not is_owned(plugin, body):\n        return False\n    if is_owned(plugin, body):",
+        "    if has_uid(plugin, body):",
+        "    if not is_owned(plugin, body):\n        return False\n    if has_uid(plugin, body):",
         ("steady/services.p/ownerReferences.removed",),
     ),
     Mutant(

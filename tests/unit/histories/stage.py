@@ -159,15 +159,18 @@ class HistoryStage(HostingStage):
                 if (kind.kind, space, other) in self.client.objects:
                     await self.end(kind, other, space)
         for name in self.kept():
+            if self.client.the(kinds.PLUGIN, name)["spec"]["pluginName"] != f"{name}.example.org":
+                await self.end(kinds.PLUGIN, name)
+        for name in self.kept():
             spec = self.client.the(kinds.PLUGIN, name)["spec"]
             is_sidecar = spec.get("mode") == "Sidecar"
             for field in ("port", "replicas", "tls") if is_sidecar else ():
                 spec.pop(field, None)
             policy = {**spec.get("cnpg", {}), "restartPolicy": "IfNeeded"}
-            right = {"pluginName": f"{name}.example.org", "image": spec["image"].split()[0]}
             may_rename = name == self.kept()[0] and not is_sidecar
             service = spec.get("service", {}) if may_rename else {}
-            self.edit(name, suspend=False, cnpg=policy, service=service, **right)
+            image = spec["image"].split()[0]
+            self.edit(name, suspend=False, cnpg=policy, service=service, image=image)
         self.clock.pass_by(self.owed.total_seconds())
         self.reconciler = self.operator()
 

@@ -24,6 +24,8 @@ SPECS: Final[tuple[dict[str, Any], ...]] = (
     {"mode": "Standalone", "tls": {"provider": "SelfManaged"}},
     {"mode": "Sidecar", "tls": {}},
 )
+CREATED: Final[tuple[dict[str, Any], ...]] = (*SPECS, {**SPECS[0], "pluginName": "a.example.org"})
+"""What new resources ask for; several may claim a plugin's name, which cannot be changed later."""
 EDITS: Final[tuple[dict[str, Any], ...]] = (
     *SPECS,
     {"image": "example.org/hello:1"},
@@ -39,7 +41,7 @@ EDITS: Final[tuple[dict[str, Any], ...]] = (
     {"deletionPolicy": "Delete"},
     {"suspend": True},
     {"suspend": False},
-    {"pluginName": "a.example.org"},
+    {"args": []},
     {"image": "not an image"},
     {"tls": {"provider": "SelfManaged", "issuerScope": "Plugin"}},
     {"tls": {"provider": "CertManager", "issuerScope": "Plugin"}},
@@ -98,7 +100,7 @@ class Step:
 
 async def create(stage: HistoryStage, name: str, number: int) -> None:
     """Create a resource."""
-    stage.create(name, **SPECS[number])
+    stage.create(name, **CREATED[number])
 
 
 async def edit(stage: HistoryStage, name: str, number: int) -> None:

@@ -10,11 +10,11 @@ from tests.unit.histories.steps import (
     ACTS,
     ANSWERS,
     CHILDREN,
+    CREATED,
     DAMAGES,
     EDITS,
     READ,
     SECRETS,
-    SPECS,
     Step,
 )
 
@@ -35,7 +35,7 @@ def _number(options: tuple[Any, ...]) -> strategies.SearchStrategy[int]:
 
 
 GIVEN: Final[dict[str, tuple[strategies.SearchStrategy[Any], ...]]] = {
-    "create": (_NAME, _number(SPECS)),
+    "create": (_NAME, _number(CREATED)),
     "edit": (_NAME, _number(EDITS)),
     "delete": (_NAME,),
     "renew": (_NAME,),
