@@ -49,6 +49,8 @@ ALLOWED: Final = {
     Act.BLIP: UNREAD,
 }
 """Why a call may fail meanwhile. Nothing allows that one side does not trust the other."""
+CLOSED: Final = "closes the connection during the TLS handshake"
+"""What a call says of a process that ends meanwhile: without trust, it would send an alert."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Disturbed:
         rolls = act is Act.ROLL and subject is not None and subject.kind.overlaps
         allowed = frozenset() if rolls else ALLOWED.get(act, frozenset())
         meanwhile = call.t <= self.ended + GRACE and call.t + call.ms / 1000 >= self.began
-        return concerns and meanwhile and call.reason in allowed
+        reason = "NoAnswer" if CLOSED in call.message else call.reason
+        return concerns and meanwhile and reason in allowed
 
 
 class Call(Protocol):

@@ -127,8 +127,8 @@ class Peer:
         """Report that the server closed the connection during the TLS handshake."""
         return HandshakeError(
             Reason.TLS_REJECTED,
-            f"{self.where} closes the connection during the TLS handshake: it does not support "
-            "TLS 1.3, or cannot load its certificate. See the plugin's log.",
+            f"{self.where} closes the connection during the TLS handshake: it is ending, does not "
+            "support TLS 1.3, or cannot load its certificate. See the plugin's log.",
         )
 
     def misnamed(self, names: tuple[str, ...]) -> HandshakeError:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.bench.figures import Figure, Sheet
 from tests.soak.judgement import (
+    CLOSED,
     GRACE,
     TABLE,
     WARM_UP,
@@ -94,6 +95,11 @@ CALLS = {
     "too early": (failed(98, "Unreachable"), KILLED, False),
     "another plugin": (failed(105, "Unreachable", OVERLAPPING.name), KILLED, False),
     "no trust": (failed(105, "TLSRejected"), KILLED, False),
+    "a process that ended in the middle": (
+        replace(failed(105, "TLSRejected"), message=f"1.2.3.4:9090 {CLOSED}: it is ending"),
+        KILLED,
+        True,
+    ),
     "no API server": (failed(105, "NotRead", OVERLAPPING.name), AWAY, True),
     "no pod without an API server": (failed(105, "Unreachable"), AWAY, False),
     "a rollout": (failed(105, "Unreachable"), disturbed(Act.ROLL, ALONE), True),
