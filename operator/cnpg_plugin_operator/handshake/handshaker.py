@@ -1,7 +1,8 @@
 """The whole handshake as one call: what CloudNativePG would find at an endpoint, as a value.
 
-It combines the two steps, TLS and then gRPC. Only a connection that is refused at once is tried
-again within one handshake; whether and when a handshake is repeated, the reconciler decides.
+It combines the two steps, TLS and then gRPC. Only a connection that is refused at once, or that the
+plugin closes, is tried again within one handshake; whether and when a handshake is repeated, the
+reconciler decides.
 """
 
 import asyncio
@@ -26,6 +27,10 @@ second, and connections to a Service are refused until it has."""
 PAUSE: Final = 0.05
 """Seconds between two tries: a refusal costs a packet, a pass dozens of requests."""
 
+ENDED: Final = 0.5
+"""Seconds after which a plugin that closed the connection is called once more: if its process was
+ending, it is gone by then, and that is what is to be reported."""
+
 
 class Handshaker:
     """Performs handshakes; has no state."""
@@ -41,12 +46,15 @@ class Handshaker:
     ) -> HandshakeOutcome:
         """Perform one handshake within the timeout. Raises nothing but `CancelledError`."""
         where, clock = f"{endpoint.host}:{endpoint.port}", asyncio.get_running_loop().time
-        until = clock() + min(self._patience, timeout)
+        until, closed = clock() + min(self._patience, timeout), False
         while True:
             outcome = await conclude(where, timeout, partial(_shake, endpoint, material))
-            if outcome.reason is not Reason.UNREACHABLE or clock() + PAUSE >= until:
+            ended = outcome.closed and not closed
+            closed, pause = closed or ended, ENDED if ended else PAUSE
+            again = ended or outcome.reason is Reason.UNREACHABLE
+            if not again or clock() + pause >= until:
                 return outcome
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(pause)
 
 
 async def _shake(endpoint: Endpoint, material: Material, progress: Progress) -> HandshakeOutcome:

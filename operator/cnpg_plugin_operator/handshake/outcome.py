@@ -52,4 +52,4 @@ def succeed(identity: Identity, where: str, served: str = "") -> HandshakeOutcom
 
 
 def _failed(error: HandshakeError) -> HandshakeOutcome:
-    return HandshakeOutcome(error.reason, str(error), error.identity)
+    return HandshakeOutcome(error.reason, str(error), error.identity, closed=error.closed)

@@ -13,12 +13,23 @@ from cnpg_plugin_operator.errors import OperatorError
 
 
 class HandshakeError(OperatorError):
-    """A step failed: its reason, a message for a person, and what the plugin had said."""
+    """A step failed: its reason, a message for a person, and what the plugin had said.
 
-    def __init__(self, reason: Reason, message: str, identity: Identity | None = None) -> None:
+    `closed` says that the plugin closed the connection without a word, as a process does that ends.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        identity: Identity | None = None,
+        *,
+        closed: bool = False,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.identity = identity
+        self.closed = closed
 
 
 @dataclass(slots=True)

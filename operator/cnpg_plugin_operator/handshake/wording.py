@@ -129,6 +129,7 @@ class Peer:
             Reason.TLS_REJECTED,
             f"{self.where} closes the connection during the TLS handshake: it is ending, does not "
             "support TLS 1.3, or cannot load its certificate. See the plugin's log.",
+            closed=True,
         )
 
     def misnamed(self, names: tuple[str, ...]) -> HandshakeError:

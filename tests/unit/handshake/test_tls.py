@@ -12,11 +12,11 @@ import pytest
 
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
-from cnpg_plugin_operator.handshake.handshaker import PAUSE, Handshaker
+from cnpg_plugin_operator.handshake.handshaker import ENDED, PAUSE, Handshaker
 from tests.support.tls.cases import CNPG, PLUGIN, Row, a_plugin, assert_message, shake
 from tests.support.tls.cases_peers import MATRIX, STRANGER
 from tests.support.tls.certificates import ANY, self_signed
-from tests.support.tls.servers import HOST, no_server, polite, raw_server, server_context
+from tests.support.tls.servers import HOST, closing, no_server, polite, raw_server, server_context
 
 ED25519 = self_signed(key="Ed25519")
 ANYTHING = self_signed(usages=(ANY,))
@@ -142,6 +142,24 @@ async def test_a_connection_that_stays_refused_is_unreachable(
         outcome = await shake(GOOD, nobody.port, "hello.svc", patience=20 * PAUSE)
     assert outcome.reason is Reason.UNREACHABLE
     assert 1 < lookups.number <= 20
+
+
+@pytest.mark.parametrize(
+    ("addresses", "reason"),
+    [
+        pytest.param((HOST, "127.0.0.2"), Reason.UNREACHABLE, id="its process was ending"),
+        pytest.param((HOST,), Reason.TLS_REJECTED, id="it always closes"),
+    ],
+)
+async def test_a_plugin_that_closes_the_connection_is_called_once_more(
+    addresses: tuple[str, ...], reason: Reason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with raw_server(closing) as server:
+        lookups = Lookups(server.port, *addresses)
+        monkeypatch.setattr(socket, "getaddrinfo", lookups)
+        outcome = await shake(GOOD, server.port, "hello.svc", patience=ENDED + PAUSE)
+    assert outcome.reason is reason
+    assert lookups.number == 2
 
 
 async def test_any_other_failure_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:

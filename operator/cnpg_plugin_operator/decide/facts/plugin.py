@@ -157,6 +157,8 @@ class HandshakeOutcome:
     """What the plugin reported until the handshake ended."""
     served: str = ""
     """Fingerprint of the server's certificate; empty where it was not presented."""
+    closed: bool = False
+    """Whether the plugin closed the connection without a word, as a process does that ends."""
 
     @property
     def succeeded(self) -> bool:
