@@ -68,6 +68,10 @@ class UnavailableError(ClusterError):
     """The API server cannot be reached, is overloaded or did not answer in time."""
 
 
+class BusyError(UnavailableError):
+    """The API server answered that it cannot do it now: it is overloaded, or has just started."""
+
+
 class ExpiredError(UnavailableError):
     """The API server no longer knows what came after a version: the kind is to be listed again."""
 

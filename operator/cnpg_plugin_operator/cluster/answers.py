@@ -56,7 +56,8 @@ def translate(error: ApiException, target: str) -> errors.ClusterError:
         message = str(error.reason)
         if error.status == 404:  # noqa: PLR2004 - the HTTP status
             return errors.KindMissingError(f"{target}: the cluster does not serve this kind")
-    kind = _STATUS_ERRORS.get(error.status or 0, errors.UnavailableError)
+    other = errors.BusyError if error.status else errors.UnavailableError
+    kind = _STATUS_ERRORS.get(error.status or 0, other)
     if any(words in message for words in _ADMISSION):
         kind = errors.ForbiddenError
     elif _names_field(answer, message) and kind not in (errors.NotFoundError, errors.ConflictError):

@@ -19,7 +19,9 @@ from cnpg_plugin_operator.reconcile.stages import Failure
 logger = logging.getLogger(__name__)
 
 REPORT_AFTER: Final = 3
-"""Consecutive failed passes before a request that may succeed the next time is reported."""
+"""Consecutive passes with the same kind of failure before a request that may succeed the next time
+is reported. An API server that has just started refuses some requests for a second or two, as too
+many (429), not found or forbidden (1.34); and while it was away, all of them failed."""
 
 MESSAGE_LIMIT: Final = 800
 """Maximum bytes of the API server's message, so that the advice fits behind it."""
@@ -32,16 +34,18 @@ Key = tuple[str, str]
 class Failures:
     """Consecutive failures of each resource; they only decide when a failure is reported."""
 
-    _count: dict[Key, int] = field(default_factory=dict)
+    _last: dict[Key, tuple[type[Exception], int]] = field(default_factory=dict)
 
-    def record(self, key: Key) -> int:
-        """Count one more, and return their number."""
-        self._count[key] = self._count.get(key, 0) + 1
-        return self._count[key]
+    def record(self, key: Key, error: Exception) -> int:
+        """Count one more, and return the number of consecutive ones of this kind."""
+        kind, count = self._last.get(key, (None, 0))
+        count = count + 1 if kind is type(error) else 1
+        self._last[key] = (type(error), count)
+        return count
 
     def forget(self, key: Key) -> None:
         """Reset the count: a pass succeeded, or the resource is gone."""
-        self._count.pop(key, None)
+        self._last.pop(key, None)
 
 
 def judge_failure(failure: Failure, count: int) -> Verdict | None:
@@ -55,6 +59,8 @@ def judge_failure(failure: Failure, count: int) -> Verdict | None:
             return no(reason, f"{words}.")
         case errors.InvalidSpecError() | errors.RejectedError():
             return no(Reason.INVALID_SPEC, f"{words}.")
+        case errors.ClusterError() if count < REPORT_AFTER:
+            return None
         case errors.ForbiddenError():
             return no(
                 Reason.CLUSTER_ERROR,
@@ -62,8 +68,6 @@ def judge_failure(failure: Failure, count: int) -> Verdict | None:
                 "the request; the operator repeats it.",
             )
         case errors.ClusterError():
-            if count < REPORT_AFTER:
-                return None
             return no(Reason.CLUSTER_ERROR, f"{words}. The operator repeats the request.")
         case _:
             return no(

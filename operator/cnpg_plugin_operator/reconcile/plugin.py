@@ -236,7 +236,7 @@ class PluginReconciler:
     ) -> Outcome:
         """Report a pass that an error ended, with all that it did before; requeue it."""
         log_failure(failure, log_reference(resource))
-        count = self._failures.record((resource.namespace, resource.name))
+        count = self._failures.record((resource.namespace, resource.name), failure.error)
         reported = (judge_unread if reading else judge_failure)(failure, count)
         outcome = Outcome(_repeat(failure, reported), failure=failure)
         # The pass may have recorded something in the status before it failed.
@@ -291,7 +291,7 @@ class PluginReconciler:
     ) -> Outcome:
         """Report what blocks a deletion; it continues by itself once nothing does."""
         failure = Failure(Type.ACCEPTED, error)
-        count = self._failures.record((leaving.namespace, leaving.name))
+        count = self._failures.record((leaving.namespace, leaving.name), error)
         reported = judge_failure(failure, count)
         if reported is None:
             return Outcome(Requeue(FALLBACK_RETRY, error), body, leaving, failure=failure)

@@ -32,8 +32,8 @@ ANSWERS = [
     (422, POLICY, CAUSES, errors.ForbiddenError),
     (422, "injected", {}, errors.ForbiddenError),
     (500, SCHEMA, {}, errors.RejectedError),
-    (500, "failed calling webhook", {}, errors.UnavailableError),
-    (503, "overloaded", {"details": []}, errors.UnavailableError),
+    (500, "failed calling webhook", {}, errors.BusyError),
+    (503, "overloaded", {"details": []}, errors.BusyError),
 ]
 
 

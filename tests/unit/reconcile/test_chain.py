@@ -8,6 +8,7 @@ from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.spec import Provider
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.certificates.chain import CHAINS
+from cnpg_plugin_operator.reconcile.failures import REPORT_AFTER
 from tests.support.unit.stage.stage import Stage
 from tests.support.unit.stage.states import USER_SECRETS, bring
 from tests.support.unit.stage.world import NAMESPACE
@@ -116,7 +117,7 @@ async def test_a_refusal_is_told_by_those_who_need_the_chain(
     client.failing, client.error = request_refused, error
     for name in ("one", "two"):
         stage.create(name, tls={"provider": provider})
-    for _ in range(3):
+    for _ in range(REPORT_AFTER + 1):
         for name in ("one", "two", "hello"):
             await stage.settle(name, passes=1)
     refused = [stage.condition("CertificatesReady", name) for name in ("one", "two")]
@@ -137,7 +138,7 @@ async def test_a_deletion_says_why_the_chain_cannot_be_deleted(stage: Stage) -> 
     await ready(stage)
     client.failing, client.error = ("delete", "Issuer"), errors.ForbiddenError(WORDS)
     stage.delete()
-    await stage.settle(passes=3)
+    await stage.settle(passes=REPORT_AFTER + 2)
     refused, said = stage.condition("Accepted"), stage.message()
     client.failing = None
     await stage.settle(passes=3)

@@ -71,12 +71,10 @@ def statuses(stage: Stage) -> dict[str, str]:
 
 ALL_TRUE = dict.fromkeys(SUMMED_UP, "True")
 
-REFUSALS = [
-    (errors.ForbiddenError(WORDS), "ClusterError"),
-    (errors.RejectedError(WORDS), "InvalidSpec"),
-]
 FAILURES = [
+    errors.ForbiddenError(WORDS),
     errors.UnavailableError(WORDS),
+    errors.BusyError(WORDS),
     errors.ConflictError(WORDS),
     errors.NotFoundError(WORDS),
     errors.KindMissingError(WORDS),
@@ -84,17 +82,14 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(("error", "reason"), REFUSALS)
-async def test_a_refusal_fails_only_its_own_stage_and_at_once(
-    error: Exception, reason: str
-) -> None:
+async def test_a_refused_value_fails_only_its_own_stage_and_at_once() -> None:
     stage, client = await ready()
-    client.failing, client.error = ("apply", "Deployment"), error
+    client.failing, client.error = ("apply", "Deployment"), errors.RejectedError(WORDS)
     stage.edit(image="example.org/hello:2")
     registered = dict(stage.client.the(kinds.PLUGIN, "hello")["status"]["cnpg"])
     await stage.visit()
 
-    assert stage.condition("Available") == ("False", reason)
+    assert stage.condition("Available") == ("False", "InvalidSpec")
     assert WORDS in stage.message("Available")
     assert stage.message() == stage.message("Available")
     assert statuses(stage) == {**ALL_TRUE, Type.AVAILABLE: "False"}
@@ -103,7 +98,7 @@ async def test_a_refusal_fails_only_its_own_stage_and_at_once(
 
 async def test_kept_conditions_keep_their_generation() -> None:
     stage, client = await ready()
-    client.failing, client.error = ("apply", "Deployment"), errors.ForbiddenError(WORDS)
+    client.failing, client.error = ("apply", "Deployment"), errors.RejectedError(WORDS)
     stage.edit(image="example.org/hello:2")
     await stage.visit()
     found = {
@@ -146,6 +141,24 @@ async def test_a_permanent_failure_is_reported_on_a_new_resource(error: Exceptio
     assert stage.condition("Available") == ("False", "ClusterError")
     assert stage.condition("Accepted") == ("True", "Accepted")
     assert stage.condition("Registered") == ("Unknown", "NotYetReported")
+
+
+async def test_an_api_server_that_starts_again_is_not_reported() -> None:
+    """While it was away, all passes failed; then it refuses some, as forbidden (1.34)."""
+    stage, client = await ready()
+    client.failing = ("apply", "Deployment")
+    stage.edit(image="example.org/hello:2")
+    before = stage.client.the(kinds.PLUGIN, "hello")["status"]
+    for error, passes in (
+        (errors.UnavailableError, REPORT_AFTER - 1),
+        (errors.BusyError, REPORT_AFTER - 1),
+        (errors.ForbiddenError, REPORT_AFTER - 1),
+    ):
+        client.error = error(WORDS)
+        for _ in range(passes):
+            await stage.visit()
+
+    assert stage.client.the(kinds.PLUGIN, "hello")["status"] == before
 
 
 async def test_a_success_resets_the_count_of_failures() -> None:
