@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cnpg_plugin_operator import names
@@ -61,6 +61,8 @@ class HistoryStage(HostingStage):
         self.reconciler = self.operator()
         self.owed = timedelta(0)
         """By how much the clock was set back."""
+        self.reissued: dict[bool, datetime] = {}
+        """When cert-manager last renewed an authority (True), and a client's certificate."""
         self._made = 0
         self.world.authorities[ISSUER] = authority("their issuer", authority("their root"))
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}

@@ -62,6 +62,8 @@ CHILDREN: Final = (
     kinds.SERVICE_ACCOUNT,
     kinds.SECRET,
 )
+TOGETHER: Final = timedelta(minutes=1)
+"""How soon after the kubelet has updated its files a renewal still belongs to the one before."""
 SECRETS: Final = ("", "-server-tls", "-client-tls")
 READ: Final = ("Pod", "Cluster", "Event", "Issuer", "CNPGPlugin", "Service", "Secret")
 _EVERYWHERE: Final[tuple[dict[str, Any], ...]] = (
@@ -186,7 +188,18 @@ async def no_rival(stage: HistoryStage, name: str) -> None:
 
 
 async def reissue(stage: HistoryStage, secret: str) -> None:
-    """Let cert-manager renew a certificate, as it does when its time has come."""
+    """Let cert-manager renew a certificate, as it does when its time has come.
+
+    An authority and a client's certificate are not renewed together: cert-manager writes the Secret
+    that CloudNativePG reads, so nothing can hold it back (docs/concepts/certificates.md).
+    """
+    now, server = stage.clock(), secret.endswith(SECRETS[1])
+    authority = secret == names.children.CHAIN_INTERMEDIATE
+    other = None if server else stage.reissued.get(not authority)
+    if other is not None and abs(now - other) <= stage.kubelet.lag + TOGETHER:
+        return
+    if not server:
+        stage.reissued[authority] = now
     stage.world.renew(secret)
 
 
