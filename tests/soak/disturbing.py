@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any, Final
@@ -141,8 +141,19 @@ class Disturber:
         self._end_pods("app.kubernetes.io/name=cloudnative-pg")
 
     def _end_pods(self, selector: str) -> None:
-        for pod in self._api.list(collection("Pod"), labelSelector=selector):
+        found = self._api.list(collection("Pod"), labelSelector=selector)
+        for pod in found:
             self._api.delete(f"{collection('Pod')}/{pod['metadata']['name']}")
+        # A kubelet that has lost its watch, as when the API server was away, ends them much later.
+        wait.until("the pods are gone", lambda: all(map(self._is_gone, found)), within=PATIENCE)
+
+    def _is_gone(self, pod: Mapping[str, Any]) -> bool:
+        metadata = pod["metadata"]
+        try:
+            live = self._api.find(f"{collection('Pod')}/{metadata['name']}")
+        except (*FAILURES, HTTPException):
+            return False
+        return live is None or live["metadata"]["uid"] != metadata["uid"]
 
     def _roll(self, what: Disturbance) -> None:
         path = f"{_RESOURCES}/{_name(what)}"

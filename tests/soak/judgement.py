@@ -87,8 +87,7 @@ class Disturbed:
         rolls = act is Act.ROLL and subject is not None and subject.kind.overlaps
         allowed = frozenset() if rolls else ALLOWED.get(act, frozenset())
         meanwhile = call.t <= self.ended + GRACE and call.t + call.ms / 1000 >= self.began
-        reason = "NoAnswer" if CLOSED in call.message else call.reason
-        return concerns and meanwhile and reason in allowed
+        return concerns and meanwhile and reason_of(call) in allowed
 
 
 class Call(Protocol):
@@ -106,6 +105,31 @@ class Call(Protocol):
     def message(self) -> str: ...
     @property
     def ms(self) -> float: ...
+
+
+def reason_of(call: Call) -> str:
+    """Why a call failed."""
+    return "NoAnswer" if CLOSED in call.message else call.reason
+
+
+def find_faults(calls: Iterable[Call], disturbed: Sequence[Disturbed]) -> list[Call]:
+    """Find the failed calls that nothing explains.
+
+    A plugin that is away for a reason may stay away until its next answer: after the API server was
+    away, Kubernetes' EndpointSlice controller was seen to publish a new pod only 30 s later (1.34).
+    """
+    faults, away = [], set[str]()
+    for call in sorted(calls, key=lambda call: call.t):
+        absent = not call.ok and reason_of(call) in AWAY
+        explained = any(each.allows(call) for each in disturbed)
+        explained = explained or (absent and call.service in away)
+        if not call.ok and not explained:
+            faults.append(call)
+        if absent and explained:
+            away.add(call.service)
+        else:
+            away.discard(call.service)
+    return faults
 
 
 def judge_samples(sheet: Sheet, samples: Sequence[Sample]) -> None:
@@ -138,7 +162,7 @@ def judge_calls(sheet: Sheet, calls: Iterable[Call], disturbed: Sequence[Disturb
     """Judge the calls of the probe: each that failed needs a disturbance that allows it."""
     made = list(calls)
     failed = [call for call in made if not call.ok]
-    faults = [call for call in failed if not any(each.allows(call) for each in disturbed)]
+    faults = find_faults(made, disturbed)
     sheet.put("calls", len(made))
     sheet.put("failed calls", len(failed), _counted(call.reason for call in failed))
     reasons = [call.reason for call in faults]

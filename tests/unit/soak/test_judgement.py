@@ -12,6 +12,7 @@ from tests.soak.judgement import (
     WARM_UP,
     Disturbed,
     Sample,
+    find_faults,
     judge_calls,
     judge_disturbances,
     judge_rates,
@@ -128,6 +129,18 @@ def test_a_failed_call_needs_a_disturbance_that_allows_it(
     assert (found["calls"].value, found["failed calls"].value) == (2, 1)
     assert found["failed calls that nothing allows"].ok is allowed
     assert (sheet.lines == []) is allowed
+
+
+def test_a_plugin_may_stay_away_until_its_next_answer() -> None:
+    late = KILLED.ended + GRACE
+    away = [failed(late + seconds, "Unreachable") for seconds in (-1, 2, 5)]
+    answer = replace(failed(late + 8, ""), ok=True)
+    again = failed(late + 11, "Unreachable")
+    untrusted = failed(late + 5, "TLSRejected")
+
+    assert find_faults([*away, answer, again], [KILLED]) == [again]
+    assert find_faults([*away[:2], untrusted], [KILLED]) == [untrusted]
+    assert find_faults(away[1:], [KILLED]) == away[1:]
 
 
 def test_a_plugin_that_is_late_is_named() -> None:
