@@ -23,6 +23,9 @@ REPORT_AFTER: Final = 3
 is reported. An API server that has just started refuses some requests for a second or two, as too
 many (429), not found or forbidden (1.34); and while it was away, all of them failed."""
 
+REPORT_ANY_AFTER: Final = 10
+"""The same for failures of alternating kinds, all of which the API server answered."""
+
 MESSAGE_LIMIT: Final = 800
 """Maximum bytes of the API server's message, so that the advice fits behind it."""
 
@@ -34,14 +37,18 @@ Key = tuple[str, str]
 class Failures:
     """Consecutive failures of each resource; they only decide when a failure is reported."""
 
-    _last: dict[Key, tuple[type[Exception], int]] = field(default_factory=dict)
+    _last: dict[Key, tuple[type[Exception], int, int]] = field(default_factory=dict)
 
     def record(self, key: Key, error: Exception) -> int:
-        """Count one more, and return the number of consecutive ones of this kind."""
-        kind, count = self._last.get(key, (None, 0))
+        """Count one more, and return the number of consecutive ones of this kind.
+
+        Where the kinds alternate for long, it is the number of all.
+        """
+        kind, count, every = self._last.get(key, (None, 0, 0))
         count = count + 1 if kind is type(error) else 1
-        self._last[key] = (type(error), count)
-        return count
+        every = 0 if type(error) is errors.UnavailableError else every + 1
+        self._last[key] = (type(error), count, every)
+        return every if every >= REPORT_ANY_AFTER else count
 
     def forget(self, key: Key) -> None:
         """Reset the count: a pass succeeded, or the resource is gone."""

@@ -7,7 +7,7 @@ import pytest
 from cnpg_plugin_operator import errors, names
 from cnpg_plugin_operator.api.conditions import SUMMED_UP, Type
 from cnpg_plugin_operator.cluster import kinds
-from cnpg_plugin_operator.reconcile.failures import REPORT_AFTER
+from cnpg_plugin_operator.reconcile.failures import REPORT_AFTER, REPORT_ANY_AFTER
 from tests.support.unit.fake_cluster import FakeCluster
 from tests.support.unit.stage.hosting import CNPG, HostingStage
 from tests.support.unit.stage.stage import Stage
@@ -159,6 +159,18 @@ async def test_an_api_server_that_starts_again_is_not_reported() -> None:
             await stage.visit()
 
     assert stage.client.the(kinds.PLUGIN, "hello")["status"] == before
+
+
+async def test_failures_of_alternating_kinds_are_reported_in_the_end() -> None:
+    stage, client = await ready()
+    client.failing = ("apply", "Deployment")
+    stage.edit(image="example.org/hello:2")
+    for number in range(REPORT_ANY_AFTER):
+        assert stage.condition("Available") == ("True", "Available"), number
+        client.error = (errors.ConflictError, errors.NotFoundError)[number % 2](WORDS)
+        await stage.visit()
+
+    assert stage.condition("Available") == ("False", "ClusterError")
 
 
 async def test_a_success_resets_the_count_of_failures() -> None:
