@@ -65,7 +65,7 @@ class LeadershipLostError(ClusterError):
 
 
 class UnavailableError(ClusterError):
-    """The API server cannot be reached, is overloaded or did not answer in time."""
+    """The API server cannot be reached, did not answer in time, or cannot do it now."""
 
 
 class BusyError(UnavailableError):

@@ -49,8 +49,6 @@ ALLOWED: Final = {
     Act.BLIP: UNREAD,
 }
 """Why a call may fail meanwhile. Nothing allows that one side does not trust the other."""
-CLOSED: Final = "closes the connection during the TLS handshake"
-"""What a call says of a process that ends meanwhile: without trust, it would send an alert."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +103,13 @@ class Call(Protocol):
     def message(self) -> str: ...
     @property
     def ms(self) -> float: ...
+    @property
+    def closed(self) -> bool: ...
 
 
 def reason_of(call: Call) -> str:
-    """Why a call failed."""
-    return "NoAnswer" if CLOSED in call.message else call.reason
+    """Why a call failed; a process that ends closes the connection, without trust it says so."""
+    return "NoAnswer" if call.closed else call.reason
 
 
 def find_faults(calls: Iterable[Call], disturbed: Sequence[Disturbed]) -> list[Call]:

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import errno
 import hashlib
 import http
 import json
@@ -23,7 +24,6 @@ from typing import Any, Final, TextIO
 
 import aiohttp
 
-from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, Material
 from cnpg_plugin_operator.handshake.handshaker import Handshaker
 
@@ -52,6 +52,9 @@ _TORN: Final = "internal error"
 """The TLS alert of a Go server that finds no pair. cnpg-i-machinery 0.4.2 reads certificate and key
 one after the other (`getConfigForClient`): if the kubelet replaces both in between, they do not
 match, whoever renewed them. The call is made once more."""
+
+_NO_ROUTE: Final = os.strerror(errno.EHOSTUNREACH)
+"""The node has sent the connection to an address where no pod is."""
 
 _API: Final = "https://127.0.0.1:6443/api/v1"
 
@@ -87,6 +90,8 @@ class Call:
     """The errors of repeated attempts, after a change of the announcement or of mounted files
     during the call: CloudNativePG would have read that at once, a probe on a busy machine is late.
     """
+    closed: bool = False
+    """Whether the plugin closed the connection without a word, as a process does that ends."""
 
 
 class Caller:
@@ -102,6 +107,7 @@ class Caller:
         began = time.monotonic()
         trust = client = b""
         overtaken: list[str] = []
+        closed = False
         try:
             said = await self._announced(service)
             while True:
@@ -116,7 +122,8 @@ class Caller:
                     break
                 overtaken.append(f"{outcome.reason}: {outcome.message}")
             ok, reason, message = outcome.succeeded, str(outcome.reason), outcome.message
-            if outcome.reason is Reason.UNREACHABLE:
+            closed = outcome.closed
+            if _NO_ROUTE in message:
                 message = f"{message} {await describe_route(endpoint.host)}"
         except NotAnnouncedError as error:
             ok, reason, message = False, NOT_ANNOUNCED, str(error)
@@ -124,9 +131,8 @@ class Caller:
             ok, reason, message = False, NOT_READ, repr(error)
         took = round((time.monotonic() - began) * 1000, 1)
         said_so = "" if ok else message
-        found = Call(
-            began, service, ok, reason, said_so, took, digest(trust), digest(client), overtaken
-        )
+        seen = digest(trust), digest(client)
+        found = Call(began, service, ok, reason, said_so, took, *seen, overtaken, closed)
         self._output.write(json.dumps(asdict(found)) + "\n")
         self._output.flush()
 
@@ -189,8 +195,8 @@ class Caller:
 async def describe_route(address: str) -> str:
     """Describe where the node has sent unanswered connections to a Service.
 
-    With "No route to host" it is the address of a pod that is gone, or no pod at all; which one
-    tells a mistake in the EndpointSlices from one in kube-proxy's rules.
+    Whether that is the address of a pod that is gone tells a mistake in the EndpointSlices from one
+    in kube-proxy's rules.
     """
     argv = ("conntrack", "-L", "-p", "tcp", "--state", "SYN_SENT", "--orig-dst", address)
     process = await asyncio.create_subprocess_exec(

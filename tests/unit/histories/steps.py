@@ -193,12 +193,11 @@ async def reissue(stage: HistoryStage, secret: str) -> None:
     An authority and a client's certificate are not renewed together: cert-manager writes the Secret
     that CloudNativePG reads, so nothing can hold it back (docs/concepts/certificates.md).
     """
-    now, server = stage.clock(), secret.endswith(SECRETS[1])
-    authority = secret == names.children.CHAIN_INTERMEDIATE
-    other = None if server else stage.reissued.get(not authority)
-    if other is not None and abs(now - other) <= stage.kubelet.lag + TOGETHER:
-        return
-    if not server:
+    if not secret.endswith("-server-tls"):
+        now, authority = stage.clock(), secret == names.children.CHAIN_INTERMEDIATE
+        other = stage.reissued.get(not authority)
+        if other is not None and abs(now - other) <= stage.kubelet.lag + TOGETHER:
+            return
         stage.reissued[authority] = now
     stage.world.renew(secret)
 

@@ -6,7 +6,6 @@ import pytest
 
 from tests.bench.figures import Figure, Sheet
 from tests.soak.judgement import (
-    CLOSED,
     GRACE,
     TABLE,
     WARM_UP,
@@ -97,7 +96,7 @@ CALLS = {
     "another plugin": (failed(105, "Unreachable", OVERLAPPING.name), KILLED, False),
     "no trust": (failed(105, "TLSRejected"), KILLED, False),
     "a process that ended in the middle": (
-        replace(failed(105, "TLSRejected"), message=f"1.2.3.4:9090 {CLOSED}: it is ending"),
+        replace(failed(105, "TLSRejected"), closed=True),
         KILLED,
         True,
     ),
