@@ -62,6 +62,13 @@ MUTANTS: Final = (
         ("steady/services.p/added.addresses",),
     ),
     Mutant(
+        "a Service turned NodePort stays so",
+        "desired/service.py",
+        '    "type": "ClusterIP",\n',
+        "",
+        ("steady/services.p/added.type",),
+    ),
+    Mutant(
         "a paused Deployment stays so",
         "desired/surplus.py",
         '"Deployment": frozenset({"minReadySeconds", "paused"}),',
@@ -89,6 +96,20 @@ MUTANTS: Final = (
         "            failures = 0 if clock() - began > LASTING else failures + 1\n"
         "            raise RuntimeError(failures) from error",
         ("restart/api/away-60s", "create/api/away-60s"),
+    ),
+    Mutant(
+        "the operator ends where its watches end",
+        "watch/supervision.py",
+        "        except errors.ClusterError as error:",
+        "        except errors.UnavailableError as error:",
+        ("image/watch-*/refused",),
+    ),
+    Mutant(
+        "a roll of the future holds every other back",
+        "decide/registration/restart.py",
+        "    last = max((at for at in times if at <= now), default=None)",
+        "    last = max(times, default=None)",
+        ("sidecar/cnpg/rolled-in-the-future", "mode/cnpg/rolled-in-the-future"),
     ),
     Mutant(
         "an object without its owner is foreign",

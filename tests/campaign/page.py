@@ -24,7 +24,8 @@ ABOUT: Final[Mapping[str, str]] = {
     "rights": "one verb of one right is removed from the operator, and given back",
     "quota": "a quota leaves no room for objects of one kind",
     "address": "there is no address for a Service",
-    "cnpg": "CloudNativePG is recreated, replaced, scaled to nothing, or loses its Lease",
+    "cnpg": "CloudNativePG is recreated, replaced, scaled to nothing, or loses its Lease; or the "
+    "time of a recorded roll is in the future",
     "namespace": "the namespace is deleted and created again",
     "crds": "cert-manager's CRDs, or the operator's own, are removed and restored",
     "node": "the node restarts",

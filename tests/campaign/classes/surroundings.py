@@ -17,6 +17,9 @@ from tests.support.e2e.api import APPS
 _LACKING: Final = 8.0
 """Seconds for which something is missing."""
 
+_NEVER: Final = "2099-01-01T00:00:00Z"
+"""A time that no clock shows."""
+
 _OVER: Final = ("create", "image", "delete")
 """Workloads meanwhile."""
 
@@ -168,8 +171,23 @@ async def bereft(lane: Lane) -> AsyncIterator[asyncio.Event]:
     yield reached
 
 
+_ROLLED_AT: Final = {"metadata": {"annotations": {"cnpgplugin.dev/sidecars-rolled-at": _NEVER}}}
+
+
+@asynccontextmanager
+async def rolled_later(lane: Lane) -> AsyncIterator[asyncio.Event]:
+    """Record the operator's last roll of CloudNativePG in the future: its clock was ahead."""
+    reached = asyncio.Event()
+    await lane.admin.patch(f"{lane.path('deployments', APPS)}/{CNPG}", _ROLLED_AT)
+    reached.set()
+    yield reached
+
+
 def cnpg(recordings: Recordings) -> Iterator[Plan]:
-    """CloudNativePG is deleted, scaled to nothing, or replaced."""
+    """CloudNativePG is deleted, scaled to nothing, or replaced; a roll has a wrong time."""
+    for recording in _of(recordings, "sidecar", "mode"):
+        what = "cnpg/rolled-in-the-future"
+        yield Plan("cnpg", recording.about, what, rolled_later)
     ways = {"recreated": recreated, "scaled": scaled, "replaced": replaced, "lease-deleted": bereft}
     for recording in _of(recordings, "create", "image", "delete", "steady", "sidecar", "mode"):
         for name, disturb in ways.items():
