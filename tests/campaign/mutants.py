@@ -216,11 +216,11 @@ MUTANTS: Final = (
         ("steady/services.p/deleted", "steady/deployments.p/deleted"),
     ),
     Mutant(
-        "a pass that failed is hardly repeated",
+        "a pass that failed is repeated too late",
         "watch/loops.py",
         "BACKOFF_MOST: Final = 60.0",
-        "BACKOFF_MOST: Final = 60000.0",
-        ("create/api/away-60s", "create/api/away-300s"),
+        "BACKOFF_MOST: Final = 3600.0\nBACKOFF_FIRST = 600.0",
+        ("create/write-deployments/500-always",),
     ),
 )
 """Each as it would be written by mistake."""
