@@ -98,11 +98,11 @@ MUTANTS: Final = (
         ("restart/api/away-60s", "create/api/away-60s"),
     ),
     Mutant(
-        "the operator ends where its watches end",
+        "the operator ends where its kind is not served",
         "watch/supervision.py",
         "        except errors.ClusterError as error:",
         "        except errors.UnavailableError as error:",
-        ("image/watch-*/refused",),
+        ("restart/get-.apis.cnpgplugin.dev.v1beta1-*/404",),
     ),
     Mutant(
         "a roll of the future holds every other back",

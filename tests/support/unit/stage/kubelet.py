@@ -19,6 +19,7 @@ from cnpg_plugin_operator import names
 from cnpg_plugin_operator.api.conditions import Reason
 from cnpg_plugin_operator.cluster import kinds
 from cnpg_plugin_operator.decide.facts.plugin import Endpoint, HandshakeOutcome, Identity, Material
+from cnpg_plugin_operator.reconcile.context import STILL_ROUTED
 from tests.support.unit.fake_cluster import FakeCluster
 from tests.support.unit.stage.world import NAMESPACE, Clock
 
@@ -42,8 +43,14 @@ class Pod:
     refreshed: str
     files: Files
     loaded: Files
+    deleted_at: datetime | None = None
+    """When its deletion was requested."""
     ends: datetime | None = None
     """When it ends, once its deletion is requested."""
+
+    def is_routed(self, now: datetime) -> bool:
+        """Whether calls to the Service may reach it: no node is later than `STILL_ROUTED`."""
+        return self.deleted_at is None or now - self.deleted_at < STILL_ROUTED
 
 
 @dataclass
@@ -61,7 +68,7 @@ class Kubelet:
     stuck: bool = False
     """Whether servers always present their first certificate, even after a restart."""
     grace: timedelta = timedelta()
-    """How long a replaced pod still receives calls beside its successor."""
+    """How long a replaced pod takes to end; for a while it receives calls beside its successor."""
     follows: Callable[[], None] = _look_away
     """Called whenever pods were updated."""
     pods: dict[str, Pod] = field(default_factory=dict)
@@ -119,7 +126,8 @@ class Kubelet:
         self.client.put(kinds.POD, {"metadata": metadata, "status": status})
 
     def _end(self, pod: Pod) -> None:
-        pod.ends = pod.ends or self.clock() + self.grace
+        if pod.ends is None:
+            pod.deleted_at, pod.ends = self.clock(), self.clock() + self.grace
         if self.clock() >= pod.ends:
             del self.pods[pod.name], self.client.objects["Pod", NAMESPACE, pod.name]
             return
@@ -171,7 +179,8 @@ class Kubelet:
         return HandshakeOutcome(Reason.IDENTIFIED, "answered", identity, fingerprint(server))
 
     def complain(self) -> None:
-        """Fail if CloudNativePG, with the last announcement, could not call every pod."""
+        """Fail if CloudNativePG, with the last announcement, could not call every routed pod."""
+        now = self.clock()
         for (kind, _, name), body in self.client.objects.items():
             metadata = body["metadata"]
             if kind != "Service" or names.cnpg.PLUGIN_NAME not in metadata["labels"]:
@@ -184,7 +193,7 @@ class Kubelet:
             )
             server_name = announced.get(names.cnpg.SERVER_NAME, name)
             for pod in self.pods.values():
-                if pod.plugin == metadata["labels"][names.labels.PLUGIN]:
+                if pod.plugin == metadata["labels"][names.labels.PLUGIN] and pod.is_routed(now):
                     endpoint = Endpoint(pod.address, 9090, server_name, "")
                     outcome = self._shake(pod, endpoint, material)
                     assert outcome.succeeded, outcome.message
