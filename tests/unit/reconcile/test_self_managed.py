@@ -335,6 +335,25 @@ async def test_a_root_that_is_no_longer_in_its_own_trust_is_added_again(
     assert len(secrets_written(stage)) == 1
 
 
+@pytest.mark.parametrize("lost", [None, b"garbage"], ids=["removed", "garbage"])
+@pytest.mark.parametrize("secret", ["hello-server-tls", "client"])
+async def test_a_pair_that_lost_its_root_is_issued_again_without_a_failed_call(
+    stage: Stage, secret: str, lost: bytes | None
+) -> None:
+    await settled(stage)
+    name = stage.announced if secret == "client" else secret
+    pair = stage.client.the(kinds.SECRET, name)
+    trusted = pair["data"].pop("ca.crt")
+    if lost is not None:
+        pair["data"]["ca.crt"] = base64.b64encode(lost).decode()
+    stage.client.put(kinds.SECRET, pair)
+    await stage.pass_by(4 * PROPAGATION.total_seconds())
+
+    assert stage.client.the(kinds.SECRET, name)["data"]["ca.crt"] == trusted
+    assert secrets_written(stage) == [f"Secret {name}"]
+    assert stage.condition() == ("True", "Ready")
+
+
 @pytest.mark.parametrize("secret", ["hello-server-tls", "hello-trust", "client", *sorted(SHARED)])
 async def test_a_deleted_secret_is_issued_again(stage: Stage, secret: str) -> None:
     await settled(stage)

@@ -36,6 +36,8 @@ class RenewalInput:
     """Expected type of key; empty where any is fine."""
     dns_names: frozenset[str] = frozenset()
     """Names that it needs at least."""
+    roots: frozenset[str] = frozenset()
+    """Fingerprints of its authority's `ca.crt`: its own needs one of them. Empty: any will do."""
     issuer_settled: bool = True
     """Whether all sides trust the authority already."""
 
@@ -104,6 +106,11 @@ def _other_key(given: RenewalInput, leaf: CertificateFacts) -> str | None:
     return None
 
 
+def _no_root(given: RenewalInput, leaf: CertificateFacts) -> str | None:  # noqa: ARG001 - a check
+    known = {c.fingerprint for c in given.pair.authorities}
+    return "its ca.crt lacks the root" if given.roots and known.isdisjoint(given.roots) else None
+
+
 def _other_lifetime(given: RenewalInput, leaf: CertificateFacts) -> str | None:
     """The expected lifetime changed; one that its authority limits cannot be longer."""
     issuer = given.issuer
@@ -122,9 +129,10 @@ CHECKS: Final = (
     _issued_by_another,
     _other_names,
     _other_key,
+    _no_root,
     _other_lifetime,
 )
 """In order: what cannot wait first."""
 
-MAY_WAIT: Final = frozenset({_due, _requested, _other_key, _other_lifetime})
+MAY_WAIT: Final = frozenset({_due, _requested, _other_key, _no_root, _other_lifetime})
 """What waits until all sides trust a renewed authority: the certificate still works."""

@@ -127,16 +127,17 @@ def _plan_leaf(
     if pair.owner is not None:
         return NOTHING
     curve = CURVES.get(size, f"{size}")
-    settles_at = _settles_at(context, pair, usage)
+    settles_at, issuer = _settles_at(context, pair, usage), _shared(context, intermediate)
     given = RenewalInput(
         pair=pair,
-        issuer=_shared(context, intermediate).leaf,
+        issuer=issuer.leaf,
         lifetime=tls.duration,
         renew_before=tls.renew_before,
         requested_at=plugin.renew_requested_at,
         now=context.now,
         key_type=f"RSA {size}" if tls.private_key.algorithm == "RSA" else f"ECDSA {curve}",
         dns_names=frozenset(dns_names),
+        roots=frozenset(root.fingerprint for root in issuer.authorities),
         issuer_settled=settles_at is not None and context.now >= settles_at,
     )
     times = (given.requested_at, settles_at)

@@ -25,6 +25,7 @@ YEARS = 3650 * DAY
 ISSUER = certificate("sub", "root", ca=True, until=YEARS)
 RENEWED_ISSUER = replace(ISSUER, fingerprint="renewed sub")
 OTHER_ISSUER = certificate("elsewhere", ca=True, until=YEARS)
+ROOT = certificate("root", ca=True, until=YEARS)
 SHORT_ISSUER = replace(ISSUER, not_after=NOW + 30 * DAY)
 
 
@@ -60,6 +61,10 @@ FINE: list[tuple[str, dict[str, Any]]] = [
     ("with any key where none is wanted", {"key_type": "", **holding(leaf(key_type="RSA 2048"))}),
     ("without an issuer", {"issuer": None, "pair": pair(leaf())}),
     ("whose issuer is only in ca.crt", {"pair": pair(leaf(), authorities=(ISSUER,))}),
+    ("with one of its roots",
+     {"roots": frozenset({ROOT.fingerprint, "next"}), **holding(leaf(), authorities=(ROOT,))}),
+    ("without its root, of an issuer that is not trusted yet",
+     {"roots": frozenset({"root"}), **UNSETTLED}),
     ("that was issued at the time of a request", {"requested_at": NOW - DAY}),
     ("that was issued after a request", {"requested_at": NOW - 2 * DAY}),
     ("that is requested for tomorrow", {"requested_at": NOW + SECOND}),
@@ -106,6 +111,10 @@ DUE: list[tuple[str, dict[str, Any], str]] = [
     ("it lacks a name, whatever the issuer", {"dns_names": frozenset({"b"}), **UNSETTLED},
      "it lacks the name b"),
     ("another key is wanted", {"key_type": "RSA 2048"}, "its key is ECDSA P-256"),
+    ("its root was lost", {"roots": frozenset({"root"})}, "its ca.crt lacks the root"),
+    ("its ca.crt has another root",
+     {"roots": frozenset({"root"}), **holding(leaf(), authorities=(OTHER_ISSUER,))},
+     "its ca.crt lacks the root"),
     ("a shorter life is wanted", {"lifetime": 30 * DAY}, "its duration has changed"),
     ("a longer life is wanted", {"lifetime": 91 * DAY}, "its duration has changed"),
     ("the operator did not issue it", holding(leaf(lifetime=90 * DAY - BACKDATE)),
