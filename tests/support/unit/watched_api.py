@@ -24,7 +24,7 @@ class WatchedAPI:
     def __init__(self) -> None:
         self.objects: dict[str, list[dict[str, Any]]] = {}
         self.refused: dict[str, int] = {}
-        """Collections that are answered with this status."""
+        """Paths that are answered with this status."""
         self.listed: list[str] = []
         self.selectors: dict[str, str] = {}
         self._watches: dict[str, asyncio.Queue[dict[str, Any] | None]] = {}
@@ -61,11 +61,11 @@ class WatchedAPI:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = "/" + request.match_info["path"]
-        if path in DISCOVERY:
-            return web.json_response(DISCOVERY[path])
         if status := self.refused.get(path):
             refusal = {"kind": "Status", "message": f"{path} is refused", "code": status}
             return web.json_response(refusal, status=status)
+        if path in DISCOVERY:
+            return web.json_response(DISCOVERY[path])
         self.selectors[path] = request.query.get("labelSelector", "")
         if "watch" in request.query:
             return await self._watch(path, request)

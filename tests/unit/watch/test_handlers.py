@@ -235,6 +235,15 @@ async def test_a_missing_right_is_reported_at_once_and_may_be_granted_later(
     assert reported == ["WARNING"]
 
 
+async def test_watches_begin_though_the_api_server_does_not_know_its_first_group_yet(
+    api: WatchedAPI,
+) -> None:
+    api.refused["/api/v1"] = 404
+    async for running in started(api):
+        await running.until_ready()
+        assert api.watched == WATCHED
+
+
 async def test_an_ended_watch_restarts_without_interrupting_a_pass(running: Running) -> None:
     running.slow.clear()
     running.api.objects[PLUGIN.path()] = [plugin("slow")]
