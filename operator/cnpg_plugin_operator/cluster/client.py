@@ -222,15 +222,25 @@ class Client(Connection):
     ) -> None:
         """Delete an object and its dependents; a missing object is fine.
 
-        With a uid, another object that was created under the same name stays.
+        With a uid, another object that was created under the same name stays. A single wrong answer
+        leaves nothing behind: raises `UnavailableError` where a missing object is still there.
         """
         options: dict[str, Any] = {"propagationPolicy": "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         try:
             await self._request("delete", kind, namespace, name, body=options)
+        except errors.NotFoundError as error:
+            if await self._stays(kind, name, namespace, uid):
+                raise errors.UnavailableError(f"{error}, but it is still there") from error
+
+    async def _stays(self, kind: Kind, name: str, namespace: str | None, uid: str | None) -> bool:
+        """Whether an object is there, and its deletion was not requested."""
+        try:
+            metadata = (await self.get(kind, name, namespace))["metadata"]
         except errors.NotFoundError:
-            return
+            return False
+        return "deletionTimestamp" not in metadata and uid in (None, metadata["uid"])
 
     async def served(self, api_version: str) -> frozenset[str]:
         """Read the plurals of the kinds that an API group serves; empty where it does not exist."""

@@ -42,8 +42,11 @@ class Answer:
 
     status = 200
 
+    def __init__(self, **metadata: str) -> None:
+        self.metadata = {"name": "hello", "uid": "one", **metadata}
+
     async def json(self) -> dict[str, Any]:
-        return {"metadata": {"name": "hello"}}
+        return {"metadata": self.metadata}
 
 
 class Dynamic:
@@ -52,12 +55,13 @@ class Dynamic:
     def __init__(self, *answers: ApiException) -> None:
         self.answers = list(answers)
         self.asked = 0
+        self.answer = Answer()
 
     async def request(self, *_: object, **__: object) -> Answer:
         self.asked += 1
         if self.answers:
             raise self.answers.pop(0)
-        return Answer()
+        return self.answer
 
 
 def refusal(status: int, message: str = "", more: dict[str, Any] | None = None) -> ApiException:
@@ -120,6 +124,31 @@ async def test_a_token_refused_twice_is_tried_again_later(pod: Path) -> None:
     client, dynamic = await connected(refusal(401), refusal(401), in_cluster=True)
     with pytest.raises(errors.UnauthorizedError):
         await client.get(kinds.DEPLOYMENT, "hello", "ns")
+
+    assert dynamic.asked == 2
+
+
+async def test_an_object_that_is_said_to_be_missing_and_is_still_there_is_not_deleted() -> None:
+    client, dynamic = await connected(refusal(404, "issuers not found"))
+    with pytest.raises(errors.UnavailableError, match=r"issuers not found, but it is still there"):
+        await client.delete(kinds.ISSUER, "hello", "ns", uid="one")
+    dynamic.answers = [refusal(404)]
+    with pytest.raises(errors.UnavailableError):
+        await client.delete(kinds.ISSUER, "hello", "ns")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [refusal(404), Answer(uid="another"), Answer(deletionTimestamp="2026-01-01T00:00:00Z")],
+    ids=["gone", "another of the same name", "is being deleted"],
+)
+async def test_an_object_that_is_missing_counts_as_deleted(after: ApiException | Answer) -> None:
+    client, dynamic = await connected(refusal(404))
+    if isinstance(after, Answer):
+        dynamic.answer = after
+    else:
+        dynamic.answers.append(after)
+    await client.delete(kinds.ISSUER, "hello", "ns", uid="one")
 
     assert dynamic.asked == 2
 
