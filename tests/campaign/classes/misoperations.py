@@ -101,8 +101,14 @@ _MAY_ROLL: Final = {"mode": 4, "cnpg-restart-always": 4}
 """How often CloudNativePG may be rolled because of it."""
 
 _TOUCHED: Final = (f"/services/{NAME}/annotations/cnpgplugin.dev/touched",)
-_MAY_LEAVE: Final = {"service-name": _TOUCHED, "service-name-taken": _TOUCHED}
-"""CloudNativePG may have read the other Service last, and the operator then touches its own."""
+_RESTARTED: Final = (f"/deployments/{NAME}/spec/template/metadata/annotations",)
+_MAY_LEAVE: Final = {
+    "service-name": _TOUCHED,
+    "service-name-taken": _TOUCHED,
+    "tls-reload": _RESTARTED,
+}
+"""CloudNativePG may have read the other Service last, and the operator then touches its own. What
+pods were restarted for stays: without it, they would be replaced once more."""
 
 
 def set_for_a_while(fields: dict[str, Any]) -> Disturb:
