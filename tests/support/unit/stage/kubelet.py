@@ -48,6 +48,13 @@ class Pod:
     ends: datetime | None = None
     """When it ends, once its deletion is requested."""
 
+    @property
+    def port(self) -> str:
+        """Where its server listens."""
+        containers = json.loads(self.template)["spec"]["containers"]
+        numbers = (port["containerPort"] for each in containers for port in each.get("ports", ()))
+        return str(next(numbers))
+
     def is_routed(self, now: datetime) -> bool:
         """Whether calls to the Service may reach it: no node is later than `STILL_ROUTED`."""
         return self.deleted_at is None or now - self.deleted_at < STILL_ROUTED
@@ -193,7 +200,10 @@ class Kubelet:
             )
             server_name = announced.get(names.cnpg.SERVER_NAME, name)
             for pod in self.pods.values():
-                if pod.plugin == metadata["labels"][names.labels.PLUGIN] and pod.is_routed(now):
+                is_its = pod.plugin == metadata["labels"][names.labels.PLUGIN]
+                # Where the port changes, calls to a pod of before fail, whatever is announced.
+                listens = announced[names.cnpg.PLUGIN_PORT] == pod.port
+                if is_its and listens and pod.is_routed(now):
                     endpoint = Endpoint(pod.address, 9090, server_name, "")
                     outcome = self._shake(pod, endpoint, material)
                     assert outcome.succeeded, outcome.message
