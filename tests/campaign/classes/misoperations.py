@@ -102,13 +102,20 @@ _MAY_ROLL: Final = {"mode": 4, "cnpg-restart-always": 4}
 
 _TOUCHED: Final = (f"/services/{NAME}/annotations/cnpgplugin.dev/touched",)
 _RESTARTED: Final = (f"/deployments/{NAME}/spec/template/metadata/annotations",)
+_ISSUED: Final = tuple(
+    f"/secrets/{NAME}-server-tls/annotations/cert-manager.io/{key}"
+    for key in ("certificate-name", "issuer-group", "issuer-kind", "issuer-name")
+)
 _MAY_LEAVE: Final = {
     "service-name": _TOUCHED,
     "service-name-taken": _TOUCHED,
+    "tls-provider": _ISSUED,
     "tls-reload": _RESTARTED,
 }
 """CloudNativePG may have read the other Service last, and the operator then touches its own. What
-pods were restarted for stays: without it, they would be replaced once more."""
+pods were restarted for stays: without it, they would be replaced once more. From a Secret that the
+operator has taken over, and not issued yet, cert-manager's annotations are gone; cert-manager
+writes these four only when it renews."""
 
 
 def set_for_a_while(fields: dict[str, Any]) -> Disturb:
