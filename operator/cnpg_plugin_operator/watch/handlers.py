@@ -102,7 +102,7 @@ class Watches:
                 async with insights.revised:
                     # Where the API server, just started, does not find /api/v1, kopf does not know
                     # what a namespace is, and waits for ever.
-                    insights.namespaces.update(self.scope.namespaces)
+                    insights.namespaces.update(self.scope.namespaces)  # type: ignore[arg-type]
                     insights.watched_resources.clear()
                     insights.watched_resources.update(map(self._as_resource, served))
                     insights.revised.notify_all()
