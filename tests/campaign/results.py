@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.campaign.plans import Plan
+from tests.support.e2e.installation import ROOT
 
 RECORD: Final = Path(__file__).with_name("results.jsonl")
 
@@ -38,8 +39,8 @@ class Result:
     """Digest of the operator's sources."""
 
     def line(self) -> str:
-        """As it is kept."""
-        return json.dumps(asdict(self))
+        """As it is kept: the record names files as they are called in the project."""
+        return json.dumps(asdict(self)).replace(f"{ROOT}/", "")
 
 
 def read(file: Path | None = None) -> dict[str, Result]:

@@ -11,6 +11,7 @@ from tests.campaign.mutants import MUTANTS
 from tests.campaign.page import ABOUT, page
 from tests.campaign.results import FOUND, MUTANT, PASSED, VIOLATED, Report, Result, read, record
 from tests.campaign.workloads import WORKLOADS
+from tests.support.e2e.installation import ROOT
 
 PLAN = Result("create/a/409-after", "api-write", PASSED, seconds=40.0, operator="one")
 
@@ -44,6 +45,11 @@ def test_a_later_result_replaces_an_earlier_one(file: Path) -> None:
     record([PLAN, other])
     record([later])
     assert read(file) == {later.plan: later, other.plan: other}
+
+
+def test_the_record_names_files_as_the_project_does(file: Path) -> None:
+    record([Result(PLAN.plan, PLAN.group, VIOLATED, [f"see {ROOT}/.campaign/operator.log"])])
+    assert read(file)[PLAN.plan].violations == ["see .campaign/operator.log"]
 
 
 def test_what_is_recorded_does_not_run_again(tmp_path: Path) -> None:
