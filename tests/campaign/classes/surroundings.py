@@ -17,9 +17,6 @@ from tests.support.e2e.api import APPS
 _LACKING: Final = 8.0
 """Seconds for which something is missing."""
 
-_NEVER: Final = "2099-01-01T00:00:00Z"
-"""A time that no clock shows."""
-
 _OVER: Final = ("create", "image", "delete")
 """Workloads meanwhile."""
 
@@ -171,14 +168,13 @@ async def bereft(lane: Lane) -> AsyncIterator[asyncio.Event]:
     yield reached
 
 
-_ROLLED_AT: Final = {"metadata": {"annotations": {"cnpgplugin.dev/sidecars-rolled-at": _NEVER}}}
-
-
 @asynccontextmanager
 async def rolled_later(lane: Lane) -> AsyncIterator[asyncio.Event]:
     """Record the operator's last roll of CloudNativePG in the future: its clock was ahead."""
     reached = asyncio.Event()
-    await lane.admin.patch(f"{lane.path('deployments', APPS)}/{CNPG}", _ROLLED_AT)
+    record = {"cnpgplugin.dev/sidecars-rolled-at": "2099-01-01T00:00:00Z"}
+    path = f"{lane.path('deployments', APPS)}/{CNPG}"
+    await lane.admin.patch(path, {"metadata": {"annotations": record}})
     reached.set()
     yield reached
 

@@ -127,7 +127,8 @@ def _plan_leaf(
     if pair.owner is not None:
         return NOTHING
     curve = CURVES.get(size, f"{size}")
-    settles_at, issuer = _settles_at(context, pair, usage), _shared(context, intermediate)
+    settles_at = _settles_at(context, pair, usage)
+    issuer = _shared(context, intermediate)
     given = RenewalInput(
         pair=pair,
         issuer=issuer.leaf,
