@@ -181,6 +181,8 @@ def read_cnpg(
         selector=spec.get("selector") or {},
         sidecars=read_sidecars(template),
         replicas=int(spec.get("replicas", 1)),
+        min_ready_seconds=int(spec.get("minReadySeconds", 0)),
+        progress_deadline_seconds=int(spec.get("progressDeadlineSeconds", 600)),
         paused=bool(spec.get("paused")),
         stuck=_stuck(deployment, pods, settled=settled),
         refused=str(refusal.get("message") or ""),

@@ -18,6 +18,7 @@ from cnpg_plugin_operator.cluster.write_guard import WriteGuard
 from cnpg_plugin_operator.decide.acceptance.private_secrets import PrivateSecrets
 from cnpg_plugin_operator.decide.facts.cnpg import ClusterFacts, CNPGFacts
 from cnpg_plugin_operator.desired.objects import Object, digest
+from cnpg_plugin_operator.desired.sidecars import build_spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,9 @@ class Sidecars:
                     "uid": cnpg.uid,
                     "annotations": recorded,
                 },
-                "spec": {"template": template} if template else {},
+                "spec": build_spec(
+                    template, cnpg.min_ready_seconds, cnpg.progress_deadline_seconds
+                ),
             },
             manager=names.managers.SIDECARS,
             dry_run=dry_run,

@@ -1,7 +1,7 @@
 """Plugins as sidecars: their combined part of CloudNativePG's pod template.
 
 One field manager owns exactly this part, so an apply without it removes all of it and leaves the
-rest of the template unchanged. Native sidecars (Kubernetes 1.29) start before the gate, and the
+rest of the Deployment unchanged. Native sidecars (Kubernetes 1.29) start before the gate, and the
 gate ends before CloudNativePG starts.
 
 Each sidecar has its own socket directory. CloudNativePG registers every entry of its directory as a
@@ -37,6 +37,10 @@ NO_TOKEN_MOUNT: Final[Object] = {
 }
 """Hides the token that every container of the pod would get: the API server's admission plugin
 ServiceAccount does not mount it where something else is mounted."""
+
+MIN_READY_SECONDS: Final = 5
+"""How long a pod of CloudNativePG with sidecars has to be ready before Kubernetes ends the previous
+one. A sidecar that crashes whenever it is started is ready for a moment each time."""
 
 GATE_RESOURCES: Final[Object] = {"requests": {"cpu": "10m", "memory": "64Mi"}}
 
@@ -213,6 +217,20 @@ def build_template(
         pod["imagePullSecrets"] = list(pull.values())
     annotations = {names.annotations.SIDECARS: json.dumps(revisions, sort_keys=True)}
     return {"metadata": {"annotations": annotations}, "spec": pod}
+
+
+def build_spec(template: Object, min_ready_seconds: int, progress_deadline_seconds: int) -> Object:
+    """Build this operator's part of the Deployment's spec; empty where there is no sidecar.
+
+    A `minReadySeconds` that another party has set (other than 0) stays. So does none where the API
+    server would refuse one, because the deadline for progress has to be longer.
+    """
+    if not template:
+        return {}
+    free = min_ready_seconds in {0, MIN_READY_SECONDS}
+    if not free or progress_deadline_seconds <= MIN_READY_SECONDS:
+        return {"template": template}
+    return {"template": template, "minReadySeconds": MIN_READY_SECONDS}
 
 
 def _choose_gate(

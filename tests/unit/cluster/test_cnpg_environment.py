@@ -22,6 +22,7 @@ from tests.support.unit.fake_cluster import FakeCluster
 NAMESPACE = "cnpg-system"
 CONFIGURATION = "cnpg-controller-manager-config"
 KEY = names.cnpg.SOCKET_VARIABLE
+SOME_TEMPLATE = {"metadata": {"annotations": {"a": "b"}}}
 
 
 def body(**manager: Any) -> dict[str, Any]:
@@ -328,8 +329,27 @@ async def test_sidecars_are_applied_only_to_the_deployment_that_was_read() -> No
     sidecars = Sidecars(client, reader)
 
     with pytest.raises(errors.ConflictError):
-        await sidecars.apply(NAMESPACE, facts, {"metadata": {"annotations": {"a": "b"}}}, None)
+        await sidecars.apply(NAMESPACE, facts, SOME_TEMPLATE, None)
     assert client.writes == []
+
+
+@pytest.mark.parametrize(("present", "after"), [({}, 5), ({"minReadySeconds": 30}, 30)])
+async def test_the_previous_pod_ends_once_the_next_one_has_stayed_ready(
+    present: dict[str, int], after: int
+) -> None:
+    client, given = FakeCluster(), body()
+    given["spec"] |= present
+    client.put(kinds.DEPLOYMENT, given)
+    reader: Any = None
+    sidecars = Sidecars(client, reader)
+
+    await sidecars.apply(NAMESPACE, await read(given, client), SOME_TEMPLATE, None)
+    applied = client.the(kinds.DEPLOYMENT, given["metadata"]["name"])
+    assert applied["spec"]["minReadySeconds"] == after
+
+    await sidecars.apply(NAMESPACE, await read(applied, client), {}, None)
+    left = client.the(kinds.DEPLOYMENT, given["metadata"]["name"])["spec"]
+    assert left.get("minReadySeconds") == present.get("minReadySeconds")
 
 
 # Since when its leader leads

@@ -11,10 +11,12 @@ import yaml
 from cnpg_plugin_operator import names
 from cnpg_plugin_operator.desired.drift import first_difference
 from cnpg_plugin_operator.desired.sidecars import (
+    MIN_READY_SECONDS,
     Gate,
     Place,
     Sidecar,
     build_sidecar,
+    build_spec,
     build_template,
     find_template_drift,
     keep_sidecar,
@@ -208,6 +210,29 @@ def test_a_gate_that_stays_keeps_its_pull_secrets(before: Gate, after: Gate) -> 
 
     assert find_template_drift(again, live) is None
     assert again["spec"]["imagePullSecrets"] == live["spec"]["imagePullSecrets"]
+
+
+@pytest.mark.parametrize(
+    ("present", "deadline", "applied"),
+    [
+        pytest.param(0, 600, MIN_READY_SECONDS, id="none is set"),
+        pytest.param(MIN_READY_SECONDS, 600, MIN_READY_SECONDS, id="this operator has set it"),
+        pytest.param(30, 600, None, id="a user has set more"),
+        pytest.param(1, 600, None, id="a user has set less"),
+        pytest.param(0, MIN_READY_SECONDS, None, id="the API server would refuse it"),
+    ],
+)
+def test_a_pod_with_sidecars_has_to_stay_ready_for_a_moment(
+    present: int, deadline: int, applied: int | None
+) -> None:
+    spec = build_spec(part({"hello": HELLO}), present, deadline)
+
+    assert spec["template"] == part({"hello": HELLO})
+    assert spec.get("minReadySeconds") == applied
+
+
+def test_without_sidecars_nothing_of_the_deployment_is_owned() -> None:
+    assert build_spec({}, MIN_READY_SECONDS, 600) == {}
 
 
 def test_without_sidecars_the_template_is_empty() -> None:

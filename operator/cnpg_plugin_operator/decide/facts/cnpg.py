@@ -122,6 +122,8 @@ class CNPGFacts:
     sidecars: Mapping[str, str] = field(default_factory=dict)
     """The sidecars in it: resource → revision."""
     replicas: int = 1
+    min_ready_seconds: int = 0
+    progress_deadline_seconds: int = 600
 
     # Its rollout
     paused: bool = False

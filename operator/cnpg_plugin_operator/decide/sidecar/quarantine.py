@@ -177,8 +177,8 @@ def quarantine_time(cnpg: CNPGFacts) -> datetime | None:
     """Return when a sidecar that keeps the newest pod from starting is quarantined.
 
     While an older pod still serves, there is time, but only until the gate has ended. From then on
-    the new pod is ready whenever the crashing container runs, and its first ready moment ends the
-    older pod.
+    the new pod is ready whenever the crashing container runs; a ready time longer than
+    `MIN_READY_SECONDS` ends the older pod.
     """
     newest = cnpg.newest
     if newest is None:
