@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Final, Self
 
@@ -58,6 +58,12 @@ class Calls:
         return longest
 
     @property
+    def longest_silence(self) -> float:
+        """Seconds of the longest time without an answer: calls may hang through an outage."""
+        answers = sorted(call.t + call.ms / 1000 for call in self.calls if call.ok)
+        return max((after - before for before, after in pairwise(answers)), default=0.0)
+
+    @property
     def seconds(self) -> float:
         """The time between the first and the last call."""
         return self.calls[-1].t - self.calls[0].t if self.calls else 0.0
@@ -72,6 +78,7 @@ class Calls:
         summary = (
             f"{self.service}: {len(self.calls)} calls in {self.seconds:.1f} s, "
             f"{len(self.failed)} failed, longest outage {self.longest_outage:.2f} s, "
+            f"longest time without an answer {self.longest_silence:.2f} s, "
             f"{self.clients} client certificates, slowest call {slowest:.0f} ms, "
             f"{sum(len(call.overtaken) for call in self.calls)} overtaken by a change"
         )
