@@ -103,6 +103,7 @@ def _build_everything() -> None:
         *map(builds.sample_plugin, builds.SAMPLE_VERSIONS),
         builds.BARMAN_CLOUD,
         builds.S3,
+        builds.cnpg(builds.OLDER_CNPG),
     )
     with ThreadPoolExecutor(max_workers=1) as beside:
         of_packages = beside.map(images.DebianImage.make, (images.PYTHON, images.POSTGRES))

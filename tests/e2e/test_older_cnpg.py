@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster import Cluster
+from tests.cluster import Cluster, builds
 from tests.cluster.errors import ClusterError
 from tests.problems import results
 from tests.problems.rows import ROWS
@@ -35,7 +35,7 @@ from tests.support.thorough import THOROUGH
 pytestmark = pytest.mark.cnpg("old")
 
 CLUSTER = (os.environ.get("CNPGP_TEST_CLUSTER") or "test") + "-old"
-VERSION = "1.25.0"
+VERSION = builds.OLDER_CNPG
 CNPG = "cnpg-controller-manager"
 MINUTE = 60.0
 SETTLE = {**VALUES["restart"], "settle": "10s"}
