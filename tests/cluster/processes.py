@@ -17,7 +17,7 @@ from tests.cluster.paths import Layout
 _LOG_LINES = 20
 _STOP_SECONDS = 10.0
 # Go's garbage collector takes a fifth of an API server's time otherwise.
-_RARELY_COLLECTING = {"GOGC": "400", "GOMEMLIMIT": "900MiB"}
+_RARELY_COLLECTING = {"GOGC": "800", "GOMEMLIMIT": "1200MiB"}
 
 # Joins the cgroup named first, then becomes the program: the pid stays the one we recorded.
 _LAUNCH = 'echo $$ > "$0" && exec "$@"'

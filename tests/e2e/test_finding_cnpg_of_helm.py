@@ -14,6 +14,7 @@ from tests.support.e2e.cnpg_install import installed_by_helm
 from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, collection
 from tests.support.resources import IMAGE_VERSION, plugin, plugin_name, postgres
+from tests.support.thorough import rows
 
 pytestmark = pytest.mark.cnpg("rolled")
 
@@ -62,7 +63,7 @@ def until_found(plugins: Plugins, deployment: str) -> None:
     assert plugins.condition(NAME, "Registered")["reason"] == "Registered"
 
 
-@pytest.mark.parametrize("release", RELEASES, ids=str)
+@pytest.mark.parametrize("release", rows(RELEASES, RELEASES[-1:]), ids=str)
 def test_cloudnativepg_from_helm_is_found_and_a_plugin_moves_there_and_back(
     operator: Operator, plugins: Plugins, release: Release
 ) -> None:

@@ -17,7 +17,7 @@ from tests.support.resources import behaviour, plugin
 pytestmark = [pytest.mark.cnpg("rolled"), pytest.mark.usefixtures("patient")]
 
 RESTARTED_AT = "cnpgplugin.dev/restarted-at"
-TWENTY = 20
+FEW, MANY = 5, 20
 MINUTES = 60.0
 VERSIONS = 3
 """How many versions a plugin reports before the rolls are counted."""
@@ -46,11 +46,11 @@ def until_all_ready(plugins: Plugins, names: list[str], *, within: float) -> Non
     )
 
 
-@pytest.mark.parametrize(("policy", "rolls"), [("IfNeeded", 0), ("Always", 1)])
-def test_twenty_plugins_at_once_roll_cloudnativepg_at_most_once(
-    operator: Operator, plugins: Plugins, policy: str, rolls: int
+@pytest.mark.parametrize(("policy", "number", "rolls"), [("IfNeeded", FEW, 0), ("Always", MANY, 1)])
+def test_plugins_that_are_added_at_once_roll_cloudnativepg_at_most_once(
+    operator: Operator, plugins: Plugins, policy: str, number: int, rolls: int
 ) -> None:
-    names = [f"{policy.lower()}-{number:02}" for number in range(TWENTY)]
+    names = [f"{policy.lower()}-{each:02}" for each in range(number)]
     before = observe(operator.api)
     plugins.apply(*(plugin(name, cnpg={"restartPolicy": policy}) for name in names))
     until_all_ready(plugins, names, within=4 * MINUTES)
