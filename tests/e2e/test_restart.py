@@ -13,11 +13,12 @@ from tests.support.e2e.operator import Operator
 from tests.support.e2e.plugins import Plugins, collection, is_ready
 from tests.support.e2e.rolls import CNPG, observe
 from tests.support.resources import behaviour, plugin
+from tests.support.thorough import times
 
 pytestmark = [pytest.mark.cnpg("rolled"), pytest.mark.usefixtures("patient")]
 
 RESTARTED_AT = "cnpgplugin.dev/restarted-at"
-FEW, MANY = 5, 20
+TWENTY = 20
 MINUTES = 60.0
 VERSIONS = 3
 """How many versions a plugin reports before the rolls are counted."""
@@ -46,7 +47,10 @@ def until_all_ready(plugins: Plugins, names: list[str], *, within: float) -> Non
     )
 
 
-@pytest.mark.parametrize(("policy", "number", "rolls"), [("IfNeeded", FEW, 0), ("Always", MANY, 1)])
+@pytest.mark.parametrize(
+    ("policy", "number", "rolls"),
+    [("IfNeeded", times(thorough=TWENTY, usual=5), 0), ("Always", TWENTY, 1)],
+)
 def test_plugins_that_are_added_at_once_roll_cloudnativepg_at_most_once(
     operator: Operator, plugins: Plugins, policy: str, number: int, rolls: int
 ) -> None:

@@ -40,7 +40,8 @@ ServiceAccount does not mount it where something else is mounted."""
 
 MIN_READY_SECONDS: Final = 5
 """How long a pod of CloudNativePG with sidecars has to be ready before Kubernetes ends the previous
-one. A sidecar that crashes whenever it is started is ready for a moment each time."""
+one. A sidecar that crashes whenever it is started is ready for a moment each time. Each rollout
+takes that much longer, so this is no more than such a moment needs."""
 
 GATE_RESOURCES: Final[Object] = {"requests": {"cpu": "10m", "memory": "64Mi"}}
 
@@ -222,8 +223,9 @@ def build_template(
 def build_spec(template: Object, min_ready_seconds: int, progress_deadline_seconds: int) -> Object:
     """Build this operator's part of the Deployment's spec; empty where there is no sidecar.
 
-    A `minReadySeconds` that another party has set (other than 0) stays. So does none where the API
-    server would refuse one, because the deadline for progress has to be longer.
+    A `minReadySeconds` that another party has set stays. None is set where the API server would
+    refuse it: `progressDeadlineSeconds` has to be longer. It counts only while the sidecars change,
+    so it is written with them, and its absence alone is no drift.
     """
     if not template:
         return {}
